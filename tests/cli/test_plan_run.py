@@ -72,7 +72,9 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "how likely it breaks --max-money isn't known: see money" in words
     assert "how likely it breaks --target-loss isn't known: see loss" in words
     assert words.count("no loss without runs") == 1
-    assert "headwater ladder mine.toml, or give --runs CSV" in words
+    assert "train the run itself (a ladder of so few steps takes half of its time or more), or give --runs CSV" in words
+    longer = call("plan", "mine.toml", "train.num_steps=1000", cwd=tmp_path)
+    assert "train small ones with headwater ladder mine.toml" in " ".join(longer.out.replace("│", " ").split())
 
 
 def test_no_step_is_measured_where_the_run_cannot_fit(run_file, tmp_path):

@@ -60,7 +60,7 @@ def test_it_says_when_and_by_what_it_was_made(folder):
     assert found == json.loads(KEPT.read_text())
     assert found["made_at"] == "2026-09-21T14:13:20+00:00"
     assert found["loss"] is None
-    assert "headwater ladder" in found["loss_refused"]
+    assert "train the run itself" in found["loss_refused"]
     assert 0 < found["training"]["hours"]["p10"] <= found["training"]["hours"]["p90"] < found["hours"]["p90"]
 
 

@@ -12,9 +12,9 @@ import pytest
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
-from headwater.runs.ladder_design import scaled_shapes
+from headwater.runs.ladder_design import choose_rungs, scaled_shapes
 from headwater.runs.ladder_record import Rung
-from headwater.scaling.design import LEAST_RATIO, _Information, design, worth_of_another
+from headwater.scaling.design import LEAST_RATIO, _Choice, design
 from headwater.scaling.posterior import Posterior, published_prior
 from headwater.scaling.reach import forecast_refusal
 from headwater.scaling.table import Runs
@@ -38,7 +38,7 @@ CANDIDATES = [rung(model, steps) for model in scaled_shapes(MODEL) for steps in 
 
 
 def variance(rungs: list[Rung]) -> float:
-    return _Information(rungs, TARGET).variance(range(len(rungs)))
+    return _Choice(rungs, TARGET, 0.0).variance(range(len(rungs)))
 
 
 def test_no_choice_of_six_is_much_better():
@@ -87,14 +87,6 @@ def test_the_forecaster_narrows_as_the_design_says():
     assert left[0] < left[1]
 
 
-def test_one_more_run_is_worth_something():
-    chosen = design(CANDIDATES, TARGET, 300.0)
-    worth = worth_of_another(chosen, CANDIDATES, TARGET, 100.0)
-    assert worth.deviation_then < worth.deviation_now
-    assert worth.rung.seconds <= 100
-    assert worth.deviation_then == pytest.approx(variance([*chosen, worth.rung]) ** 0.5)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -123,20 +115,16 @@ def test_the_minutes_that_are_advised_are_enough(budget):
     cheap = [replace(rung, flops=TARGET.flops / 30) for rung in cheap]
     others = [rung for rung in CANDIDATES if rung.seconds > budget / 6]
     with pytest.raises(ConfigError) as error:
-        design([*cheap, *others], TARGET, min(budget, 5.0), 6)
+        choose_rungs([*cheap, *others], TARGET, [min(budget, 5.0)])
     advised = re.search(r"--minutes ([\d.]+)", str(error.value))
     assert advised is not None, str(error.value)
-    assert len(design([*cheap, *others], TARGET, 60 * float(advised[1]), 6)) == 6
+    assert len(choose_rungs([*cheap, *others], TARGET, [60 * float(advised[1])])) == 6
 
 
 @pytest.mark.parametrize(
-    ("budget", "num_rungs", "target", "says"),
-    [
-        (1.0, 6, TARGET, "at least, or --minutes"),
-        (900.0, 5, TARGET, "--rungs 6"),
-        (900.0, 6, replace(TARGET, flops=TARGET.flops / 1000), "too short for a ladder"),
-    ],
+    ("target", "says"),
+    [(TARGET, "train the run itself, or give --share"), (replace(TARGET, flops=TARGET.flops / 1000), "too short")],
 )
-def test_what_no_ladder_fits_in(budget, num_rungs, target, says):
+def test_what_no_ladder_fits_in(target, says):
     with pytest.raises(ConfigError, match=says):
-        design(CANDIDATES, target, budget, num_rungs)
+        choose_rungs(CANDIDATES, target, [1.0])

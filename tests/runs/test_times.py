@@ -16,7 +16,7 @@ from headwater.machine.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import plan_machine, times, training
 from headwater.runs.budget_search import Text, processor_at_hand
-from headwater.runs.ladder_record import DoneRung, Rung, done_rung
+from headwater.runs.ladder_record import DoneRung, Rung
 from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, machinery, training_rest
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
@@ -246,12 +246,6 @@ def test_numbers_that_cant_be_say_nothing(config, changed):
     name = changed.split(":")[0]
     path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
     assert machinery(config).step.seconds == before
-
-
-@pytest.mark.parametrize("loss", [[1], "x", {"all": "1.2"}, {"all": 10**400}, {"all": -1.0}, {"b": 1.0}])
-def test_a_rung_whose_loss_cant_be_is_refused(loss):
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        done_rung({"loss": loss, "rung": {}})
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,29 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
-from headwater.cli.terminal import card, hours_interval, interval, print_json, say_beside
+from headwater.cli.terminal import card, hours_interval, print_json, say_beside
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.errors import ConfigError
 from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
-    from headwater.forecast.result import Band
-    from headwater.runs.ladder import LadderResult, LossForecast
-    from headwater.runs.ladder_design import LadderPreview
+    from headwater.runs.ladder import LadderPreview, LadderResult
     from headwater.runs.ladder_record import Rung
-    from headwater.runs.run_config import RunConfig
-
-
-WORTHWHILE = 0.95
-"Of the band that is left by one more run: a run that narrows it less isn't advised."
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
 of_table = partial(typer.Option, rich_help_panel="Or a table of finished runs")
-Share = Annotated[float | None, of_runs(metavar="X", help="Their time in runs of RUN's length (default: 0.4).")]
+Share = Annotated[float | None, of_runs(metavar="X", help="Their time over RUN's (default: 0.4, to 0.6 if short).")]
 Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time in minutes.")]
-Rungs = Annotated[int | None, of_runs(metavar="N", help="Number of small runs, 6 or more.")]
 DryRun = Annotated[bool, of_runs("--dry-run", help="Print what would be trained; write nothing.")]
 Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
@@ -55,7 +46,6 @@ def ladder(
     overrides: Overrides = None,
     share: Share = None,
     minutes: Minutes = None,
-    rungs: Rungs = None,
     dry_run: DryRun = False,
     table: Table = None,
     at: At = None,
@@ -76,7 +66,6 @@ def ladder(
             "is for the small runs of RUN; remove it or --table",
             share=share,
             minutes=minutes,
-            rungs=rungs,
             dry_run=dry_run,
         )
         from headwater.cli.law import fit_table
@@ -94,10 +83,10 @@ def ladder(
         page=page,
     )
     from headwater.cli.progress import TrainingDisplay
-    from headwater.runs.ladder import climb, ladder_result, prepare_ladder
-    from headwater.runs.ladder_design import LadderOptions, ladder_preview
+    from headwater.runs.ladder import climb, ladder_preview, ladder_result, prepare_ladder
+    from headwater.runs.ladder_design import LadderOptions
 
-    options = LadderOptions(minutes, share) if rungs is None else LadderOptions(minutes, share, rungs)
+    options = LadderOptions(minutes, share)
     if dry_run:
         preview = ladder_preview(run, overrides or [], options)
         return print_json(preview.fields()) if as_json else _print_preview(preview)
@@ -105,23 +94,9 @@ def ladder(
     chosen = prepare_ladder(run, overrides or [], options, say)
     done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
-        _say_what_is_left(chosen.config, say)
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
     return print_json(result.fields()) if as_json else _print(result)
-
-
-def _say_what_is_left(config: RunConfig, say: Callable[[str], None]) -> None:
-    from headwater.runs.ladder_record import unfinished_ladder
-    from headwater.runs.plan_loss import unfinished_outlook
-
-    unfinished = unfinished_ladder(config)
-    if unfinished is None:
-        return
-    found = unfinished_outlook(config, unfinished)
-    if found.spread is not None:
-        say(f"bits per byte of the run so far: {interval(found.spread.band(), '')}, P10 to P90")
-    say(found.how)
 
 
 def _print_preview(preview: LadderPreview) -> None:
@@ -148,29 +123,22 @@ def _print(result: LadderResult) -> None:
 
 
 def _lines(result: LadderResult) -> list[tuple[str, str]]:
-    whole, forecast = result.forecast["all"], result.plan.forecast
-    lines = [("loss", _loss(whole) + (", P10 to P90" if whole.band else ""))]
-    by_source = [f"{name} {_loss(found)}" for name, found in result.forecast.items() if name != "all"]
-    if len(by_source) > 1:
-        lines.append(("", "; ".join(by_source)))
-    lines += [("note", f"the loss: {warning}") for warning in whole.warnings]
+    forecast, best = result.plan.forecast, result.best
+    loss = f"no forecast: {forecast.how['loss']}"
+    if forecast.loss is not None:
+        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, P10 to P90"
+    lines = [("loss", loss), ("best rung", f"{best.loss['all']:.4f} bits per byte, {best.rung.name}")]
+    lines += [("note", note) for note in result.plan.notes if note.startswith("the loss: ")]
     lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
     for cut in result.backtest:
         measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"
-        lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {_width(cut.band)}, {measured}"))
-    more = result.another
-    if more and more.narrows_to < WORTHWHILE:
-        text = f"adding {more.name} ({duration(more.seconds)}) would narrow the interval to {more.narrows_to:.0%}"
-        lines.append(("one more", text))
+        band = _width(cut.p10, cut.p50, cut.p90)
+        lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
     table = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
     took = f"{duration(result.seconds)}, {result.share:.0%} of the run's own time"
     return [*lines, ("took", took), ("next", f"headwater ladder --table {table} --page law.html")]
 
 
-def _loss(found: LossForecast) -> str:
-    return f"no forecast: {found.refused}" if found.band is None else _width(found.band)
-
-
-def _width(band: Band) -> str:
-    width = (band.p90 / band.p10) ** 0.5 - 1
-    return f"{significant(band.p50, 4)} (± {width:.1%})" if math.isfinite(width) else significant(band.p50, 4)
+def _width(p10: float, p50: float, p90: float) -> str:
+    width = (p90 / p10) ** 0.5 - 1
+    return f"{significant(p50, 4)} (± {width:.1%})" if math.isfinite(width) else significant(p50, 4)

@@ -12,49 +12,79 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from headwater.checkpoint.lock import owned
-from headwater.errors import ConfigError
-from headwater.files import remove_leftovers, write_json
-from headwater.forecast.result import Band
+from headwater.files import digest_json, link_folder, make_folder, remove_folder, remove_leftovers, write_json
 from headwater.machine.load import LoadMeter
 from headwater.model.settings import ModelSettings
-from headwater.runs.ladder_design import Ladder, LadderOptions, SmallRun, design_ladder, keep_design, rung_config
+from headwater.records import read_records
+from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
 from headwater.runs.ladder_record import (
     BITS_PER_BYTE,
     FORMAT,
-    RUNG_FILE,
     DoneRung,
     Rung,
-    done_rung,
     ladder_dir,
     same_make,
     same_speed,
-    size_of,
     table_of,
-    trained_rungs,
     write_table,
 )
-from headwater.runs.paths import Say
+from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.plan_machine import machinery
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_trained, prepare_data
+from headwater.runs.stages import is_prepared, is_trained, prepare_data, tidy, write_config
 from headwater.runs.text_size import epochs_of
 from headwater.runs.times import mean_step
 from headwater.scaling.backtest import LEAST_FITTED
-from headwater.scaling.design import worth_of_another
 from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
+RUNG_FILE = "rung.json"
+NOT_PREPARED = (
+    "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
+    "headwater ladder RUN has prepared it"
+)
+
+
+@dataclass(frozen=True)
+class LadderPreview:
+    """The ladder that would be trained, the names of the rungs that are done, and what was taken for granted."""
+
+    ladder: Ladder
+    trained: set[str]
+    is_text_prepared: bool
+    notes: list[str]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater ladder RUN --dry-run --json` prints."""
+        return {
+            "rungs": [
+                {**vars(rung), "name": rung.name, "is_trained": rung.name in self.trained} for rung in self.ladder.rungs
+            ],
+            "run_seconds": self.ladder.target.seconds,
+            "is_text_prepared": self.is_text_prepared,
+            "notes": self.notes,
+        }
+
+
+def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> LadderPreview:
+    """Return what would be trained; writes nothing. Raises ConfigError for a time that no ladder fits in."""
+    ladder = design_ladder(run, overrides, options)
+    is_text_ready = is_prepared(ladder.config)
+    # rungs of text that has changed since are trained again
+    trained = {rung.name for rung in ladder.rungs if is_text_ready and measured_before(ladder, rung)}
+    notes = [*([] if is_text_ready else [NOT_PREPARED]), *filter(None, [load_note()])]
+    return LadderPreview(ladder, trained, is_text_ready, notes)
 
 
 def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: Say) -> Ladder:
-    """Bring the run's text up to date and choose the rungs; raise ConfigError for a budget that no ladder fits in."""
+    """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, _ = load_run(run, overrides)
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
@@ -62,9 +92,6 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
         keep_design(ladder, options)
     if busy := load_note():
         say(busy)
-    num_done = len(trained_rungs(config, ladder.rungs))
-    if 0 < num_done < len(ladder.rungs):
-        say(f"{num_done} of {len(ladder.rungs)} rungs are trained; resuming")
     return ladder
 
 
@@ -74,14 +101,12 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
-            run = SmallRun(config, *rung_config(ladder, rung), RUNG_FILE)
-            found = _measured_before(run)
-            if found is None:
+            if (found := measured_before(ladder, rung)) is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
-                found = _trained(run, rung, make_display(run.config), say)
-                if found is None:
-                    return None
-                run.keep({"of": same_make(config), "rung": asdict(found)})
+                found = _train(ladder, rung, make_display, say)
+            if found is None:
+                say(f"{number - 1} of {len(ladder.rungs)} rungs are trained; the same command resumes")
+                return None
             done.append(replace(found, rung=rung))
         if under_load := [rung.rung.name for rung in done if rung.busy]:
             names = ", ".join(under_load)
@@ -92,46 +117,59 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     return done
 
 
-def _measured_before(run: SmallRun) -> DoneRung | None:
-    found = run.measured()
+def measured_before(ladder: Ladder, rung: Rung) -> DoneRung | None:
+    """Return what a rung measured that was trained with these settings on this text; None where none was."""
+    config, _ = rung_config(ladder, rung)
+    found = read_json_or_none(config.run_dir / RUNG_FILE)
     try:
-        return None if found is None else done_rung(found["rung"])
+        is_same = found["key"] == _key(ladder, config)
+        return TypeAdapter(DoneRung).validate_python(found["rung"]) if is_same else None
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _trained(run: SmallRun, rung: Rung, display: Display, say: Say) -> DoneRung | None:
-    """Train a rung and return what it measured; None when a signal stopped it."""
+def _key(ladder: Ladder, config: RunConfig) -> str:
+    """Return the digest of what a rung's loss depends on: its settings, but for where it lies, and the run's text."""
+    settings = config.model_dump(mode="json", exclude={"runs_dir"}) | {"mixture": config.mixture.as_key()}
+    return digest_json({"settings": settings, "text": stage_digest(Folders(ladder.config.run_dir).tokens)})
+
+
+def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> DoneRung | None:
+    """Train a rung and return what it measured, which is kept in its folder; None when a signal stopped it.
+
+    A folder of other settings or another text is made new.
+    """
+    from headwater.runs.training import train_stage
+
+    config, reasons = rung_config(ladder, rung)
+    folder, key = config.run_dir, {"key": _key(ladder, config)}
     # a GPU waits for no other process
-    meter = LoadMeter() if machinery(run.beside).is_processor and not is_trained(run.config) else None
-    if not run.train(display, say):
-        return None
-    records = run.records()
+    meter = LoadMeter() if machinery(ladder.config).is_processor and not is_trained(config) else None
+    if read_json_or_none(folder / "key.json") != key:
+        remove_folder(folder)
+        make_folder(folder)
+        write_json(folder / "key.json", key)
+    with owned(folder) as owner:
+        tidy(Folders(folder))
+        link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)
+        write_config(config, reasons, owner.require)
+        if not is_trained(config) and not train_stage(config, make_display(config), say, require_owner=owner.require):
+            return None
+    records = read_records(folder / "records.jsonl")
     last = {record["event"]: record for record in records}
     device = last["start"]["device"]
-    busy = None if meter is None else meter.note(device["cores"])
-    return DoneRung(
+    done = DoneRung(
         rung=rung,
         loss=last["validation"]["bits_per_byte"],
-        step_seconds=mean_step(records, run.config.train),
+        step_seconds=mean_step(records, config.train),
         seconds=last["finish"]["seconds"],
         dtype=device["dtype"],
         num_threads=device["cores"],
         device_name=device["name"],
-        busy=busy,
+        busy=None if meter is None else meter.note(device["cores"]),
     )
-
-
-@dataclass(frozen=True)
-class LossForecast:
-    """A band of bits per byte, or why there is none; `warnings` are what makes it less sure than it says."""
-
-    band: Band | None
-    refused: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    def fields(self) -> dict[str, Any]:
-        return asdict(self.band) if self.band else {"p10": None, "p50": None, "p90": None, "refused": self.refused}
+    write_json(folder / RUNG_FILE, key | {"rung": asdict(done)})
+    return done
 
 
 @dataclass(frozen=True)
@@ -139,34 +177,21 @@ class RungBacktest:
     """A larger rung as the smaller ones alone would have forecast it, and what it was."""
 
     name: str
-    band: Band
+    p10: float
+    p50: float
+    p90: float
     fact: float
     relative_error: float
     compute_ratio: float
 
-    def fields(self) -> dict[str, Any]:
-        measured = {"fact": self.fact, "relative_error": self.relative_error, "compute_ratio": self.compute_ratio}
-        return {"name": self.name, **asdict(self.band), **measured}
-
-
-@dataclass(frozen=True)
-class AnotherRung:
-    """The run that would narrow the forecast most, and to which part of its width."""
-
-    name: str
-    seconds: float
-    narrows_to: float
-
 
 @dataclass(frozen=True)
 class LadderResult:
-    """What a finished ladder says of its run: the loss by source and of "all", and how far to trust it."""
+    """What a finished ladder says of its run, the loss within its plan, and how far to trust it."""
 
     ladder: Ladder
     done: Sequence[DoneRung]
-    forecast: dict[str, LossForecast]
     backtest: list[RungBacktest]
-    another: AnotherRung | None
     plan: RunPlan
 
     @property
@@ -178,34 +203,25 @@ class LadderResult:
         """Of the run's own time."""
         return self.seconds / self.ladder.target.seconds
 
+    @property
+    def best(self) -> DoneRung:
+        """The rung of the least loss: the baseline that a forecast must beat."""
+        return min(self.done, key=lambda done: done.loss["all"])
+
     def fields(self) -> dict[str, Any]:
         """Return what `headwater ladder RUN --json` prints."""
+        plan = self.plan.fields()
         return {
             "name": self.ladder.config.name,
             "unit": BITS_PER_BYTE,
-            "budget_seconds": self.ladder.budget_seconds,
             "seconds": self.seconds,
             "share": self.share,
             "rungs": [_rung_fields(rung) for rung in self.done],
-            "forecast": {source: found.fields() for source, found in self.forecast.items()},
-            "backtest": [found.fields() for found in self.backtest],
-            "another": None if self.another is None else asdict(self.another),
-            "plan": self.plan.fields(),
+            "forecast": plan["loss"],
+            "best_rung": self.best.loss["all"],
+            "backtest": [asdict(found) for found in self.backtest],
+            "plan": plan,
         }
-
-
-def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
-    """Return what the rungs of a ladder, all of them done, say of its run."""
-    found = epochs_of(ladder.config)
-    epochs = {name: max(1.0, times) for name, times in found.by_source.items()} | {"all": found.overall}
-    return LadderResult(
-        ladder=ladder,
-        done=done,
-        forecast={name: _forecast(ladder, done, name, epochs.get(name, 1.0)) for name in done[0].loss},
-        backtest=backtest(done, ladder.config.model, epochs["all"]),
-        another=another(ladder),
-        plan=plan_run(ladder.config, PlanOptions()),
-    )
 
 
 def _rung_fields(done: DoneRung) -> dict[str, Any]:
@@ -214,19 +230,11 @@ def _rung_fields(done: DoneRung) -> dict[str, Any]:
     return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
 
 
-def _forecast(ladder: Ladder, done: Sequence[DoneRung], source: str, epochs: float) -> LossForecast:
-    model, target = ladder.config.model, ladder.target
-    law = ScalingLaw(with_epochs(table_of(done, model, source), epochs), OWN)
-    refused = forecast_refusal(law.runs, size_of(model), target.tokens)
-    if refused:
-        return LossForecast(None, refused)
-    warnings = tuple(each.says for each in forecast_warnings(law.runs, size_of(model), target.tokens))
-    return LossForecast(_band(law, target, size_of(model), epochs), warnings=warnings)
-
-
-def _band(law: ScalingLaw, target: Rung, size: float, epochs: float) -> Band:
-    unique = target.tokens / epochs
-    return Band(*law.predict(size, target.tokens, unique_tokens=unique, total_params=target.params).band)
+def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
+    """Return what the rungs of a ladder, all of them done, say of its run."""
+    config = ladder.config
+    found = backtest(done, config.model, epochs_of(config).overall)
+    return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
 
 
 def backtest(done: Sequence[DoneRung], model: ModelSettings, epochs: float = 1.0) -> list[RungBacktest]:
@@ -235,17 +243,8 @@ def backtest(done: Sequence[DoneRung], model: ModelSettings, epochs: float = 1.0
     for number in range(LEAST_FITTED, len(done)):
         rung, fact, rows = done[number].rung, done[number].loss["all"], table_of(done[: number + 1], model)
         law = ScalingLaw(with_epochs(rows.where(np.arange(number + 1) < number), epochs), OWN)
-        band = _band(law, rung, float(rows.params[-1]), epochs)
+        unique, size = rung.tokens / epochs, float(rows.params[-1])
+        band = law.predict(size, rung.tokens, unique_tokens=unique, total_params=rung.params).band
         ratio = rung.flops / max(other.rung.flops for other in done[:number])
-        found.append(RungBacktest(rung.name, band, fact, fact / band.p50 - 1, ratio))
+        found.append(RungBacktest(rung.name, *band, fact, fact / band[1] - 1, ratio))
     return found
-
-
-def another(ladder: Ladder) -> AnotherRung | None:
-    """Return the run that would narrow the forecast most, of no more time than the longest rung; None without any."""
-    try:
-        most = max(rung.seconds for rung in ladder.rungs)
-        worth = worth_of_another(ladder.rungs, ladder.candidates, ladder.target, most)
-    except ConfigError:
-        return None
-    return AnotherRung(worth.rung.name, worth.rung.seconds, worth.deviation_then / worth.deviation_now)

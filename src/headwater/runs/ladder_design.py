@@ -1,60 +1,37 @@
-"""Which rungs the ladder of a run has, what each takes here, and how a small run is trained. No torch before that."""
+"""Which rungs the ladder of a run has, what each takes here, and their settings. No torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headwater.checkpoint.lock import owned
+import numpy as np
+
 from headwater.errors import ConfigError
-from headwater.files import digest_json, link_folder, make_folder, remove_folder, write_json
+from headwater.files import write_json
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
-from headwater.records import Record, read_records
-from headwater.runs.ladder_record import (
-    SHAPE,
-    Rung,
-    UnfinishedLadder,
-    is_shape_of,
-    ladder_dir,
-    same_make,
-    trained_rungs,
-)
-from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
-from headwater.runs.plan import load_note
+from headwater.runs.ladder_record import SHAPE, Rung, ladder_dir, same_make
+from headwater.runs.paths import read_json_or_none
 from headwater.runs.plan_machine import around_steps, machinery, relative_step, training_rest
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_prepared, is_trained, tidy, write_config
-from headwater.scaling.design import design
+from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
 from headwater.scaling.table import MIN_RUNS
-from headwater.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from headwater.train.loop import Display
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-DEFAULT_SHARE = 0.4  # of the run's own time: six rungs of first-light fit; else the error says what they need
+DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 # so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
 # and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
 ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
+NUM_BUDGETS = 16  # tried where a ladder doesn't fit
 COMMON_DTYPE = "bfloat16"  # in which shapes are compared
-NOT_PREPARED = (
-    "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
-    "headwater ladder RUN has prepared it"
-)
-
-
-def min_rung_steps(num_steps: int) -> int:
-    """Return the fewest steps of a rung of a run of so many."""
-    return max(MIN_RUNG_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * num_steps)))
 
 
 def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
@@ -86,27 +63,26 @@ def _scaled_width(model: ModelSettings, scale: float) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class LadderOptions:
-    """The options of a ladder; None where not given."""
+    """The time that a ladder may take: minutes, or a share of the run's own time; None where not given."""
 
     minutes: float | None = None
     share: float | None = None
-    num_rungs: int = MIN_RUNS
 
-    def budget_seconds(self, run_seconds: float) -> float:
-        """Return the seconds that the rungs may take; raise ConfigError for a budget that can't be."""
+    def budgets(self, run_seconds: float) -> list[float]:
+        """Return the seconds that the rungs may take, to be tried in turn; raise ConfigError for what can't be."""
         for name, value in (("--minutes", self.minutes), ("--share", self.share)):
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} {value:g}: give a number above zero")
         if self.minutes is not None and self.share is not None:
             raise ConfigError("give --minutes or --share, not both")
         if self.minutes is not None:
-            return 60 * self.minutes
-        return run_seconds * (DEFAULT_SHARE if self.share is None else self.share)
+            return [60 * self.minutes]
+        return [run_seconds * share for share in ([self.share] if self.share else DEFAULT_SHARES)]
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs of a run, smallest compute first, and all that could have been chosen."""
+    """The run that is forecast, and its rungs, smallest compute first."""
 
     run: str
     overrides: list[str]
@@ -114,125 +90,99 @@ class Ladder:
     reasons: list[Reason]
     target: Rung
     rungs: list[Rung]
-    candidates: list[Rung]
-    budget_seconds: float
 
 
 def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Ladder:
     """Return the ladder of a run: the one chosen before, for the same options, run and text.
 
-    Writes nothing. Raises ConfigError for a budget that no ladder fits in.
+    Writes nothing. Raises ConfigError for a time that no ladder fits in.
     """
     config, reasons = load_run(run, overrides)
-    sizes = Sizes(config)
-    target, least = sizes.target(), min_rung_steps(config.train.num_steps)
-    candidates = [rung for rung in sizes.candidates() if rung.num_steps >= least]
-    before = _designed_before(ladder_dir(config.run_dir) / "design.json", _key(config, options))
-    budget = options.budget_seconds(target.seconds)
-    budget, rungs = before or (budget, design(candidates, target, budget, options.num_rungs))
-    return Ladder(run, overrides, config, reasons, target, rungs, candidates, budget)
+    target, candidates = _sizes(config)
+    budgets = options.budgets(target.seconds)
+    rungs = _chosen_before(config, options) or choose_rungs(candidates, target, budgets)
+    return Ladder(run, overrides, config, reasons, target, rungs)
 
 
-@dataclass(frozen=True)
-class LadderPreview:
-    """The ladder that would be trained, the names of the rungs that are done, and what was taken for granted."""
+def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> list[Rung]:
+    """Return the rungs of the first budget in seconds that a ladder fits in; raise ConfigError where it fits in none.
 
-    ladder: Ladder
-    trained: set[str]
-    is_text_prepared: bool
-    notes: list[str]
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater ladder RUN --dry-run --json` prints."""
-        return {
-            "rungs": [
-                {**vars(rung), "name": rung.name, "is_trained": rung.name in self.trained} for rung in self.ladder.rungs
-            ],
-            "run_seconds": self.ladder.target.seconds,
-            "is_text_prepared": self.is_text_prepared,
-            "notes": self.notes,
-        }
-
-
-def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> LadderPreview:
-    """Return what would be trained; writes nothing. Raises ConfigError for a budget that no ladder fits in."""
-    ladder = design_ladder(run, overrides, options)
-    is_text_ready = is_prepared(ladder.config)
-    # rungs of text that has changed since are trained again
-    done = trained_rungs(ladder.config, ladder.rungs) if is_text_ready else []
-    notes = [] if is_text_ready else [NOT_PREPARED]
-    if done:
-        notes.append(UnfinishedLadder(done, len(ladder.rungs)).says)
-    if busy := load_note():
-        notes.append(busy)
-    return LadderPreview(ladder, {found.rung.name for found in done}, is_text_ready, notes)
+    The error says what would do instead.
+    """
+    for budget in budgets:
+        if (rungs := design(candidates, target, budget)) is not None:
+            return rungs
+    if len(allowed := usable(candidates, target)) < MIN_RUNS:
+        raise ConfigError(
+            f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
+            f"1/{LEAST_RATIO:g} of its compute and {MIN_RUNG_STEPS} steps or more, and {len(allowed) or 'none'} is "
+            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUNG_STEPS} or more"
+        )
+    most = max(sum(rung.seconds for rung in allowed), 2 * budgets[-1])
+    tried = np.geomspace(budgets[-1], most, NUM_BUDGETS)[1:].tolist()
+    enough = next((budget for budget in tried if design(candidates, target, budget)), None)
+    if enough is None:
+        raise ConfigError(
+            f"no ladder of {MIN_RUNS} runs of this run has three sizes of model and as many lengths: train the run "
+            "itself, or plan a larger model or a longer run"
+        )
+    share = math.ceil(100 * enough / target.seconds) / 100
+    raise ConfigError(
+        f"a ladder of this run takes {enough:.0f} s at least, {share:.0%} of the run's own time, and "
+        f"{budgets[-1]:.0f} s are given: train the run itself, or give --share {share:g} or "
+        f"--minutes {math.ceil(enough / 6) / 10:g}"
+    )
 
 
 def keep_design(ladder: Ladder, options: LadderOptions) -> None:
     """Write which rungs were chosen: forecasts of their times differ from call to call, and so would the choice."""
-    path = ladder_dir(ladder.config.run_dir) / "design.json"
-    key = _key(ladder.config, options)
-    if _designed_before(path, key) is None:
-        rungs = [asdict(rung) for rung in ladder.rungs]
-        write_json(path, {"of": key, "budget_seconds": ladder.budget_seconds, "rungs": rungs})
+    if _chosen_before(ladder.config, options) is None:
+        kept = {"of": same_make(ladder.config), "asked": asdict(options)}
+        write_json(_design_file(ladder.config), kept | {"rungs": [asdict(rung) for rung in ladder.rungs]})
 
 
-def _key(config: RunConfig, options: LadderOptions) -> dict[str, Any]:
-    return {"run": same_make(config), "asked": asdict(options)}
-
-
-def _designed_before(path: Path, of: dict[str, Any]) -> tuple[float, list[Rung]] | None:
-    """Return the budget and the rungs that were kept for this key; without options, those of any options."""
-    found = read_json_or_none(path)
+def _chosen_before(config: RunConfig, options: LadderOptions) -> list[Rung] | None:
+    """Return the rungs that were kept for this run and these options; without options, those of any options."""
+    found = read_json_or_none(_design_file(config))
     try:
-        is_same = found["of"] == of or (of["asked"] == asdict(LadderOptions()) and found["of"]["run"] == of["run"])
-        return (float(found["budget_seconds"]), [Rung(**rung) for rung in found["rungs"]]) if is_same else None
-    except (KeyError, TypeError, ValueError):
+        is_same = found["of"] == same_make(config) and asdict(options) in (found["asked"], asdict(LadderOptions()))
+        return [Rung(**rung) for rung in found["rungs"]] if is_same else None
+    except (KeyError, TypeError):
         return None
 
 
-class Sizes:
-    """Makes rungs of models and lengths, with what each would take here."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self._config = config
-        self._step_seconds = machinery(config).step.seconds.median
-        self._relative_step = relative_step(config, COMMON_DTYPE)
-
-    def target(self) -> Rung:
-        around = around_steps(self._config, self._step_seconds)
-        return self._rung(self._config, self._step_seconds, sum(part.median for part in around.values()))
-
-    def candidates(self) -> list[Rung]:
-        """Return every rung that could be made: smaller models, and shares of the run's length."""
-        train = self._config.train
-        lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
-        found = []
-        for model in scaled_shapes(self._config.model):
-            smaller = self._config.model_copy(update={"model": model})
-            step_seconds = self._step_seconds * relative_step(smaller, COMMON_DTYPE) / self._relative_step
-            for num_steps in (steps for steps in lengths if steps >= MIN_RUNG_STEPS):
-                changes = {"num_steps": num_steps, "validate_every": num_steps, "validation_sequences": ALL_ROWS}
-                changes["num_probes"] = _num_probes(train) if model == self._config.model else 0
-                config = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-                found.append(self._rung(config, step_seconds, training_rest(config, step_seconds)))
-        return found
-
-    def _rung(self, config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
-        model, train = config.model, config.train
-        return Rung(
-            **{name: getattr(model, name) for name in SHAPE},
-            num_steps=train.num_steps,
-            params=float(count_parameters(model).total),
-            tokens=float(train.num_steps * train.batch_tokens),
-            flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
-            seconds=train.num_steps * step_seconds + other_seconds,
-        )
+def _design_file(config: RunConfig) -> Path:
+    return ladder_dir(config.run_dir) / "design.json"
 
 
-def _num_probes(train: TrainSettings) -> int:
-    """Return the probes of the rung of the run's own shape, from which the time of a probe is known."""
-    return min(2, train.num_probes)
+def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
+    """Return the run, and every rung that could be made: smaller models, and shares of the run's length."""
+    train, step_seconds = config.train, machinery(config).step.seconds.median
+    rest = sum(part.median for part in around_steps(config, step_seconds).values())
+    least = max(MIN_RUNG_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
+    lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
+    candidates = []
+    for model in scaled_shapes(config.model):
+        smaller = config.model_copy(update={"model": model})
+        seconds = step_seconds * relative_step(smaller, COMMON_DTYPE) / relative_step(config, COMMON_DTYPE)
+        for num_steps in (steps for steps in lengths if steps >= least):
+            changes = {"num_steps": num_steps, "num_probes": 0, "validate_every": num_steps}
+            changes["validation_sequences"] = ALL_ROWS
+            shorter = smaller.model_copy(update={"train": train.model_copy(update=changes)})
+            candidates.append(_rung(shorter, seconds, training_rest(shorter, seconds)))
+    return _rung(config, step_seconds, rest), candidates
+
+
+def _rung(config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
+    model, train = config.model, config.train
+    return Rung(
+        **{name: getattr(model, name) for name in SHAPE},
+        num_steps=train.num_steps,
+        params=float(count_parameters(model).total),
+        tokens=float(train.num_steps * train.batch_tokens),
+        flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
+        seconds=train.num_steps * step_seconds + other_seconds,
+    )
 
 
 def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
@@ -245,7 +195,7 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,
         "train.save_every": -(-rung.num_steps // NUM_SAVES),
-        "train.num_probes": _num_probes(train) if is_shape_of(rung, ladder.config) else 0,
+        "train.num_probes": 0,
         "train.validation_sequences": ALL_ROWS,
         # so that its text is read as often as the run's
         "mixture.share_of_text": ladder.config.mixture.share_of_text * min(1.0, rung.num_steps / train.num_steps),
@@ -256,54 +206,7 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         settings["schedule.warmup_steps"] = min(rung.num_steps, max(1, round(share * rung.num_steps)))
     if "train.microbatch_tokens" in given:
         settings["train.microbatch_tokens"] = train.microbatch_tokens
-    config, reasons = load_run(
-        ladder.run, [*ladder.overrides, *(f"{name}={value}" for name, value in settings.items())]
-    )
+    changed = [f"{name}={value}" for name, value in settings.items()]
+    config, reasons = load_run(ladder.run, [*ladder.overrides, *changed])
     # not overrides: a folder's name may be anything
     return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons
-
-
-@dataclass(frozen=True)
-class SmallRun:
-    """A small run on the text of the run `beside`, in a folder of its own below that one's, and done once.
-
-    It resumes from its own checkpoint; what it measured lies in `file`, under the key of its settings and text.
-    """
-
-    beside: RunConfig
-    config: RunConfig
-    reasons: list[Reason]
-    file: str
-
-    @property
-    def key(self) -> str:
-        """What its measurements depend on: its settings, but for where it lies, and the run's text."""
-        settings = self.config.model_dump(mode="json") | {"mixture": self.config.mixture.as_key()}
-        del settings["runs_dir"]
-        return digest_json({"settings": settings, "text": stage_digest(Folders(self.beside.run_dir).tokens)})
-
-    def measured(self) -> dict[str, Any] | None:
-        """Return what `keep` wrote, when it was for these settings and this text."""
-        found = read_json_or_none(self.config.run_dir / self.file)
-        return found if isinstance(found, dict) and found.get("key") == self.key else None
-
-    def keep(self, found: Mapping[str, Any]) -> None:
-        write_json(self.config.run_dir / self.file, {"key": self.key, **found})
-
-    def records(self, event: str | None = None) -> list[Record]:
-        return read_records(self.config.run_dir / "records.jsonl", event)
-
-    def train(self, display: Display, say: Say) -> bool:
-        """Train it to its end, in a new folder where one of other settings or text is there; False after a signal."""
-        from headwater.runs.training import train_stage
-
-        folder, key = self.config.run_dir, {"key": self.key}
-        if read_json_or_none(folder / "key.json") != key:
-            remove_folder(folder)
-            make_folder(folder)
-            write_json(folder / "key.json", key)
-        with owned(folder) as owner:
-            tidy(Folders(folder))
-            link_folder(Folders(folder).data, Folders(self.beside.run_dir).data)
-            write_config(self.config, self.reasons, owner.require)
-            return is_trained(self.config) or train_stage(self.config, display, say, require_owner=owner.require)

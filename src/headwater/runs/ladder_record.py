@@ -1,8 +1,7 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
-RUN/ladder has `design.json` (the rungs that were chosen), a folder for each rung and, when all are done, `runs.csv` (a
-table for `headwater ladder --table`) and `ladder.json`. A rung's `rung.json` is written when it is done. Each counts as
-long as settings and text are those it was made with; of a finished ladder the schedule of the learning rate may differ.
+RUN/ladder has a folder for each rung, with `rung.json` when that is done, and when all are, `runs.csv` (a table for
+`headwater ladder --table`) and `ladder.json`. They count as long as settings and text are those they were made with.
 """
 
 from __future__ import annotations
@@ -10,18 +9,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from headwater.files import digest_json, write_text
 from headwater.machine.host import cpu_flags, gpu_name
 from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.optim.settings import ScheduleSettings
 from headwater.runs.paths import Folders, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from headwater.scaling.table import Runs
 
 FORMAT = "headwater-ladder"
-RUNG_FILE = "rung.json"
 LADDER_VERSION = 2  # rungs read their text as often as the run
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
+Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 
 
 @dataclass(frozen=True)
@@ -65,38 +64,18 @@ class Rung:
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is that of steady training.
-    `busy` is set where the machine was under load: its times say nothing of an idle one.
+    `step_seconds` is that of steady training. `busy` is set where the machine was under load: its times say nothing of
+    an idle one.
     """
 
     rung: Rung
-    loss: dict[str, float]
+    loss: dict[str, Bits]
     step_seconds: float
     seconds: float
     dtype: str
     num_threads: int
     device_name: str
     busy: str | None = None
-
-
-@dataclass(frozen=True)
-class DoneLadder:
-    """A finished ladder: its rungs, and the schedule of the run that it was made for."""
-
-    rungs: list[DoneRung]
-    schedule: ScheduleSettings
-
-
-@dataclass(frozen=True)
-class UnfinishedLadder:
-    """A ladder that isn't done: the rungs trained so far, smallest compute first, of `num_rungs`."""
-
-    done: list[DoneRung]
-    num_rungs: int
-
-    @property
-    def says(self) -> str:
-        return f"{len(self.done)} of {self.num_rungs} rungs are trained; rerun headwater ladder RUN to continue"
 
 
 def ladder_dir(run_dir: Path) -> Path:
@@ -138,53 +117,20 @@ def is_as_fast(config: RunConfig) -> bool:
     return isinstance(found, dict) and found.get("speed") == same_speed(config)
 
 
-def done_ladder(config: RunConfig) -> DoneLadder | None:
-    """Return the finished ladder of this run; None when settings or text have changed since.
-
-    Another schedule of the learning rate throws no ladder away: what that changes is known (plan_loss).
-    """
+def read_ladder(config: RunConfig) -> list[DoneRung]:
+    """Return the rungs of this run's finished ladder; none where settings or text have changed since."""
     found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
     try:
-        schedule = ScheduleSettings.model_validate(found["of"]["schedule"])
-        is_same = {**found["of"], "schedule": None} == {**same_make(config), "schedule": None}
-        rungs = [done_rung(value) for value in found["rungs"]] if found["format"] == FORMAT and is_same else []
-    except (KeyError, TypeError, ValueError):
-        return None
-    return DoneLadder(rungs, schedule) if rungs else None
+        is_same = found["format"] == FORMAT and found["of"] == same_make(config)
+        rungs = TypeAdapter(list[DoneRung]).validate_python(found["rungs"]) if is_same else []
+    except (KeyError, TypeError, ValueError):  # pydantic's errors are ValueErrors
+        return []
+    return rungs if all("all" in done.loss for done in rungs) else []
 
 
-def read_ladder(config: RunConfig) -> list[DoneRung]:
-    """Return the rungs of this run's finished ladder, none where there is none."""
-    found = done_ladder(config)
-    return [] if found is None else found.rungs
-
-
-def unfinished_ladder(config: RunConfig) -> UnfinishedLadder | None:
-    """Return the ladder of this run that was begun and isn't done; None without one of these settings and this text."""
-    found = read_json_or_none(ladder_dir(config.run_dir) / "design.json")
-    make = same_make(config)
-    try:
-        rungs = [Rung(**rung) for rung in found["rungs"]] if found["of"]["run"] == make else []
-    except (KeyError, TypeError):
-        return None
-    finished = done_ladder(config)
-    is_done = finished is not None and finished.schedule == config.schedule
-    if is_done or not any((ladder_dir(config.run_dir) / rung.name).is_dir() for rung in rungs):
-        return None
-    return UnfinishedLadder(trained_rungs(config, rungs), len(rungs))
-
-
-def trained_rungs(config: RunConfig, rungs: Sequence[Rung]) -> list[DoneRung]:
-    """Return what those of the run's rungs measured that are done, with its settings and its text."""
-    make, done = same_make(config), []
-    for rung in rungs:
-        found = read_json_or_none(ladder_dir(config.run_dir) / rung.name / RUNG_FILE)
-        try:
-            if found["of"] == make:
-                done.append(replace(done_rung(found["rung"]), rung=rung))
-        except (KeyError, TypeError, ValueError):
-            continue
-    return done
+def ladder_table(config: RunConfig) -> Path | None:
+    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
+    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
 
 
 def table_of(done: Sequence[DoneRung], model: ModelSettings, source: str = "all") -> Runs:
@@ -209,26 +155,6 @@ def model_of(rung: Rung, model: ModelSettings) -> ModelSettings:
 def size_of(model: ModelSettings) -> float:
     """Return the parameters of a model's layers: those that a ladder's law counts."""
     return float(count_parameters(model).matmul - model.vocab_size * model.d_model)
-
-
-def ladder_table(config: RunConfig) -> Path | None:
-    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
-    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
-
-
-def done_rung(value: dict[str, Any]) -> DoneRung:
-    """Return the rung of its JSON; raise KeyError, TypeError or ValueError for anything else."""
-    loss = dict(value["loss"])
-    if not all(0 < bits < 1e6 for bits in loss.values()) or "all" not in loss:
-        raise ValueError("bits per byte must be above zero")
-    known = _of_fields(DoneRung, value)
-    bits = {str(name): float(bits) for name, bits in loss.items()}
-    return DoneRung(**{**known, "rung": Rung(**value["rung"]), "loss": bits})
-
-
-def _of_fields(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a dataclass's fields; older ladders have others, too, and lack some."""
-    return {each.name: value[each.name] for each in fields(kind) if each.name in value}
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:

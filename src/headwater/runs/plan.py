@@ -32,7 +32,7 @@ from headwater.machine.load import busy_now
 from headwater.model.count import count_model, flops_per_token
 from headwater.records import no_owner
 from headwater.runs.costs import Costs
-from headwater.runs.ladder_record import ladder_table, unfinished_ladder
+from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import RunConfig
@@ -40,10 +40,13 @@ from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, n
 from headwater.runs.times import Measurement
 
 LossUnit = Literal["bits_per_byte", "nats_per_token"]
+FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
-    "no loss without runs to forecast from: train small ones with headwater ladder RUN, or give --runs CSV, at least "
-    "six finished runs on this text with the columns params, tokens and loss"
+    "no loss without runs to forecast from: {}, or give --runs CSV, at least six finished runs on this text with the "
+    "columns params, tokens and loss"
 )
+LADDER = "train small ones with headwater ladder RUN"
+TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
 FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
 
@@ -129,17 +132,13 @@ def plan_run(
 
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
-    """Return what the table says; without one the run's own ladder, as far as that is trained, in bits per byte."""
+    """Return what the table says, without one the run's own ladder; or why there is no loss."""
     runs_csv = runs_csv or ladder_table(config)
-    if runs_csv is not None:
-        from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
+    if runs_csv is None:
+        return LossOutlook(None, NO_RUNS.format(LADDER if config.train.num_steps >= FEW_STEPS else TRAIN_IT))
+    from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
-        return loss_outlook(config, runs_csv)
-    if (unfinished := unfinished_ladder(config)) is not None:
-        from headwater.runs.plan_loss import unfinished_outlook
-
-        return unfinished_outlook(config, unfinished)
-    return LossOutlook(None, NO_RUNS)
+    return loss_outlook(config, runs_csv)
 
 
 def _forecast(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook, limits: Limits) -> Forecast:

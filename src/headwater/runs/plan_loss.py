@@ -9,10 +9,7 @@ from pathlib import Path
 from headwater.errors import ConfigError
 from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
-from headwater.optim.settings import ScheduleSettings
 from headwater.runs.ladder_record import (
-    UnfinishedLadder,
-    done_ladder,
     ladder_table,
     read_ladder,
     size_of,
@@ -48,16 +45,6 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     return replace(found, spread=Spread(found.spread.median * factor.median, deviation), how=f"{found.how}; {why}")
 
 
-def unfinished_outlook(config: RunConfig, unfinished: UnfinishedLadder) -> LossOutlook:
-    """Return what the rungs trained so far carry; the largest are still missing, which widens the band."""
-    num_done = len(unfinished.done)
-    if num_done < LEAST_FITTED:
-        return LossOutlook(None, f"no loss yet: {unfinished.says}, and {LEAST_FITTED} carry a first forecast")
-    runs, params = table_of(unfinished.done, config.model), size_of(config.model)
-    found = _by_law(config, runs, params, f"law of those {num_done}", is_own=True)
-    return replace(found, how=f"{unfinished.says}; so far: {found.how}")
-
-
 def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: bool) -> LossOutlook:
     """Return what a table says of a run of `params`; its own rungs read their text as often as it does."""
     try:
@@ -88,19 +75,8 @@ def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:
 
     Of a table's runs whose schedule isn't known a decay is assumed. The words are empty where there is no effect.
     """
-    finished = done_ladder(config) if runs_csv == ladder_table(config) else None
-    own, had = config.schedule, finished.schedule if finished else None
-    if own == had or (had is None and _decays(own)):
+    if runs_csv == ladder_table(config) or config.schedule.final_fraction < DECAYS_BELOW:
         return Spread(1.0), ""
-    theirs = had is None or _decays(had)
-    cost = CONSTANT_RATE_COST * (theirs - _decays(own))
-    why = "has another schedule than theirs"
-    if theirs != _decays(own):
-        why = "decays and theirs doesn't" if _decays(own) else "never decays and theirs does"
-    assumed = "" if had else ", as is assumed"
-    effect = f"{math.expm1(cost):+.1%} (± {SCHEDULE_DEVIATION:.1%})"
-    return Spread(math.exp(cost), SCHEDULE_DEVIATION), f"{effect} since the run's learning rate {why}{assumed}"
-
-
-def _decays(schedule: ScheduleSettings) -> bool:
-    return schedule.final_fraction < DECAYS_BELOW
+    effect = f"{math.expm1(CONSTANT_RATE_COST):+.1%} (± {SCHEDULE_DEVIATION:.1%})"
+    why = f"{effect} since the run's learning rate never decays and theirs does, as is assumed"
+    return Spread(math.exp(CONSTANT_RATE_COST), SCHEDULE_DEVIATION), why
