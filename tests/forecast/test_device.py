@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import COLUMNS, SITE_COLUMNS, find_device, find_price, find_site, read_devices
+from headwater.forecast.device import (
+    COLUMNS,
+    PRICE_COLUMNS,
+    SITE_COLUMNS,
+    find_device,
+    find_price,
+    find_site,
+    read_devices,
+)
 from headwater.tables import table
 
 DEVICES = read_devices()
@@ -18,28 +28,31 @@ def test_power_is_the_limit():
 
 @pytest.mark.parametrize("name", ["H100", "H200", "B200", "GB200", "A100-80GB", "A100-40GB", "L40S"])
 def test_devices_are_compared_at_one_kind_of_price(name):
-    price = find_price(find_device(name, DEVICES))
+    price, how = find_price(find_device(name, DEVICES))
     assert price is not None
-    assert price.kind == "on_demand"
+    assert re.match(r"on_demand price of \d{4}\S*: \S", how)
 
 
 def test_every_figure_has_its_source_and_date():
-    for name in ("H100", "H200", "B200", "A100-80GB", "A100-40GB"):
-        price = find_price(find_device(name, DEVICES))
-        assert price is not None
-        assert price.source
-        assert price.date
-        assert price.low <= price.usd_per_hour <= price.high
+    assert all(row["source"] and row["date"] for _, row in table("prices.csv", None, PRICE_COLUMNS))
     for name, columns in (("hardware.csv", COLUMNS), ("sites.csv", SITE_COLUMNS)):
         assert all(row["source"] for _, row in table(name, None, columns))
 
 
 def test_a_device_without_price_has_none():
-    assert find_price(find_device("MI300X", DEVICES)) is None
-    assert find_price(find_device("H200", DEVICES), "reserved") is None
-    spot = find_price(find_device("H200", DEVICES), "spot")
-    usual = find_price(find_device("H200", DEVICES))
-    assert spot and usual and spot.usd_per_hour < usual.usd_per_hour
+    assert find_price(find_device("MI300X", DEVICES))[0] is None
+    none, why = find_price(find_device("H200", DEVICES), "reserved")
+    assert none is None
+    assert "it has on_demand, spot" in why
+    spot, _ = find_price(find_device("H200", DEVICES), "spot")
+    usual, _ = find_price(find_device("H200", DEVICES))
+    assert spot and usual and spot.median < usual.median
+
+
+def test_the_range_of_a_price_is_what_was_seen():
+    price, how = find_price(find_device("H100", DEVICES))
+    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", how).groups())
+    assert price.band()["p90"] / price.band()["p10"] == pytest.approx(high / low)
 
 
 def test_unknown_names_say_what_there_is():

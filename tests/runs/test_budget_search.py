@@ -24,7 +24,7 @@ from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.reach import forecast_warnings
 
 MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
-NO_TEXT = budget_search.Text("none")
+NO_TEXT = budget_search.Text(math.inf, "none")
 
 
 def searched(options):

@@ -257,7 +257,7 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def processor():
-        return processor_at_hand(config, Text("none"), 3.5, None)
+        return processor_at_hand(config, Text(math.inf, "none"), 3.5, None)
 
     before, modelled = processor(), machinery(config).step.seconds.median
     took(named(config, "before"), 1.3 * modelled, num_steps=9000)

@@ -105,8 +105,8 @@ class Rates:
     pue: float
     kg_co2_per_kwh: float
     energy_how: str
-    hours_how: str = "from the steps of earlier runs here, or from a model of this processor"
-    hours_backtest: dict[str, float] | None = None
+    hours_how: str
+    hours_backtest: dict[str, float] | None
 
     def usd(self, hours: float) -> float | None:
         return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median

@@ -17,7 +17,6 @@ from headwater.tables import CsvRow, number, required, table
 COLUMNS = ("name", "architecture", "bf16_TFLOPs", "memory_GB", "watts", "link_GBps", "network_GBps", "node_size")
 PRICE_COLUMNS = ("device", "kind", "usd_per_hour")
 SITE_COLUMNS = ("site", "pue", "kg_co2_per_kwh")
-KINDS = ("reserved", "on_demand", "spot")
 USUAL_KIND = "on_demand"
 "What every device is priced at unless another kind is named, so that devices can be compared."
 AVERAGE = "average"
@@ -95,43 +94,35 @@ def _key(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-@dataclass(frozen=True)
-class Price:
-    """US dollars a device-hour: the usual one, and the range seen."""
-
-    kind: str
-    usd_per_hour: float
-    low: float
-    high: float
-    date: str
-    source: str
-
-    @property
-    def spread(self) -> Spread:
-        """The usual price; the range seen is taken to hold four of five."""
-        return Spread(self.usd_per_hour, math.log(self.high / self.low) / (2 * Z_P90))
-
-
 def find_price(
     device: Device, kind: str | None = None, path: Path | None = None, devices: Path | None = None
-) -> Price | None:
-    """Return the price of a device, of `kind`, else on demand, else the first in the table; None when there is none.
+) -> tuple[Spread | None, str]:
+    """Return US dollars a device-hour, of `kind`, else on demand, else the first in the table, and which price it is.
 
-    Prices of devices that the hardware table lacks are passed over: a user's table may hold one device only.
-    Raises ConfigError for a table that lacks a column, DataError for a file that is no table.
+    None, and why, where there is none. The range seen is taken to hold four of five. Prices of devices that the
+    hardware table lacks are passed over: a user's table may hold one device only. Raises ConfigError for a table that
+    lacks a column, DataError for a file that is no table.
     """
     known = read_devices(devices)
-    found = [(place, row) for place, row in table("prices.csv", path, PRICE_COLUMNS) if kind in (None, row["kind"])]
+    rows = [
+        (place, row)
+        for place, row in table("prices.csv", path, PRICE_COLUMNS)
+        if (priced := known.get(_key(row["device"]))) is not None and priced.name == device.name
+    ]
     # on demand first, where no kind is named
-    for place, row in sorted(found, key=lambda priced: priced[1]["kind"] != USUAL_KIND):
-        priced = known.get(_key(row["device"]))
-        if priced is None or priced.name != device.name:
-            continue
-        where = f"{place}, {row['device']} {row['kind']}"
-        usd = required(row, "usd_per_hour", where=where)
-        low, high = number(row, "low", where=where) or usd, number(row, "high", where=where) or usd
-        return Price(row["kind"], usd, low, high, row.get("date") or "", row.get("source") or "")
-    return None
+    for place, row in sorted(rows, key=lambda found: found[1]["kind"] != USUAL_KIND):
+        if kind in (None, row["kind"]):
+            where = f"{place}, {row['device']} {row['kind']}"
+            usd = required(row, "usd_per_hour", where=where)
+            low, high = number(row, "low", where=where) or usd, number(row, "high", where=where) or usd
+            seen = "" if low == high else f"; {low:g} to {high:g} seen"
+            how = f"{row['kind']} price of {row.get('date') or 'no date'}: {row.get('source') or 'no source'}{seen}"
+            return Spread(usd, math.log(high / low) / (2 * Z_P90)), how
+    others = ", ".join(row["kind"] for _, row in rows)
+    return None, (
+        f"no {f'{kind} ' if kind else ''}price of {device.name} is in the price table"
+        f"{f'; it has {others}' if others else ''}: give price_per_hour in a costs file (--costs)"
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from headwater.forecast.budget import (
     parse_hardware,
 )
 from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
-from headwater.forecast.device import AVERAGE, KINDS, Device, find_price, read_devices, site_or_average
+from headwater.forecast.device import AVERAGE, find_price, read_devices, site_or_average
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
 from headwater.forecast.processor import Peaks, constants
 from headwater.forecast.processor_memory import Portion, run_memory
@@ -74,7 +74,8 @@ USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 TRIAL_ROWS = 64
 "Of a batch, before the tokens of a run are known."
-PRICE_SAID = "price_per_hour of the costs file"
+RUNS_OWN = "a budget of hours is the run's own"
+PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
 FLOAT8_NOTE = "machine.dtype=float8 is planned at the speed of bf16: headwater was never timed in it on a GPU"
 GPU_HOURS = (
     f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
@@ -100,20 +101,21 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Text:
-    """Bytes or tokens of it, whichever is known; tokens are built already."""
+    """Its different tokens, infinite where nothing says; the bytes of all of them as a store; whether that is built."""
 
+    unique: float
     how: str
-    num_bytes: float | None = None
-    num_tokens: float | None = None
+    store_bytes: float = 0.0
+    is_built: bool = False
 
 
 def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan; raise ConfigError or DataError where there can be none."""
     budget, config = parse_budget(options.budget), _config(options)
-    text = _text_of(options, config)
     bytes_per_token = options.costs.bytes_per_token or usual_bytes_per_token(config.model.vocab_size)
+    text = _text_of(options, config, bytes_per_token)
     machine = _machine(options, config, text, bytes_per_token)
-    query = _query(options, budget, _rates(options, machine), text, bytes_per_token)
+    query = _query(options, budget, _rates(options, machine), text)
     query.check()
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
     made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
@@ -188,67 +190,61 @@ def _machine(options: SearchOptions, config: RunConfig, text: Text, bytes_per_to
 
 def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
     """Return what an hour of the machine costs and draws."""
-    costs, price, hours = options.costs, None, {}
+    costs = options.costs
     # named devices stand in a data centre, those at hand don't
     site, pue, power_how = site_or_average(costs.site or (AVERAGE if options.hardware else ""), costs.sites)
+    price: Spread | None = None
     if isinstance(machine, Processor):
         name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
         watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
-        price_how = NO_PRICE + ", or name devices: --hardware 8xH100"
+        price_how, hours_how, backtest = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS, None
     else:
-        name, num_devices = machine.device.name, machine.num_devices
-        watts, hours = Spread(machine.device.watts, POWER_DEVIATION), {"how": GPU_HOURS, "backtest": HOURS_BACKTEST}
-        price, price_how = _price(costs, machine.device)
+        name, num_devices, hours_how, backtest = machine.device.name, machine.num_devices, GPU_HOURS, HOURS_BACKTEST
+        watts = Spread(machine.device.watts, POWER_DEVIATION)
+        price, price_how = find_price(machine.device, costs.price_kind or None, costs.prices, costs.hardware)
     if costs.price_per_hour is not None:
-        price, price_how = Spread(costs.price_per_hour), PRICE_SAID
+        price, price_how = Spread(costs.price_per_hour), "price_per_hour of the costs file"
     watts = watts if costs.watts is None else Spread(costs.watts)
-    energy_how = f"{watts.median:g} W a device, {power_how}"
-    rates = Rates(num_devices, name, price, price_how, watts, pue, site.kg_co2_per_kwh, energy_how)
-    return replace(rates, **{f"hours_{name}": value for name, value in hours.items()})
-
-
-def _price(costs: Costs, device: Device) -> tuple[Spread | None, str]:
-    """Return dollars a device-hour, None where none is known, and which price it is."""
-    found = find_price(device, costs.price_kind or None, costs.prices, costs.hardware)
-    if found is not None:
-        seen = "" if found.low == found.high else f"; {found.low:g} to {found.high:g} seen"
-        return found.spread, f"{found.kind} price of {found.date}: {found.source}{seen}"
-    others = [kind for kind in KINDS if find_price(device, kind, costs.prices, costs.hardware)]
-    there = f"; it has {', '.join(others)}" if others else ""
-    named = f"{costs.price_kind} " if costs.price_kind else ""
-    return None, (
-        f"no {named}price of {device.name} is in the price table{there}: give price_per_hour in a costs file (--costs)"
+    return Rates(
+        num_devices=num_devices,
+        device=name,
+        usd_per_hour=price,
+        price_how=price_how,
+        watts=watts,
+        pue=pue,
+        kg_co2_per_kwh=site.kg_co2_per_kwh,
+        energy_how=f"{watts.median:g} W a device, {power_how}",
+        hours_how=hours_how,
+        hours_backtest=backtest,
     )
 
 
-def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text, bytes_per_token: float) -> Query:
+def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text) -> Query:
     share, share_how = options.costs.final_share, "final_share of the costs file"
-    if share is None and budget.usd is not None:
-        share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
-    elif share is None:
-        share, share_how = 1.0, "a budget of hours is the run's own"
-    unique, how = text.num_tokens or math.inf, text.how
-    if text.num_bytes is not None:
-        unique = text.num_bytes / bytes_per_token
-        source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
-        how += f", {bytes_per_token:.2f} bytes a token ({source})"
+    if share is None:
+        share, share_how = (1.0, RUNS_OWN) if budget.usd is None else (FINAL_SHARE, FINAL_SHARE_SOURCE)
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
-    return Query(budget, share, share_how, rates, unique, how, serve)
+    return Query(budget, share, share_how, rates, text.unique, text.how, serve)
 
 
-def _text_of(options: SearchOptions, config: RunConfig) -> Text:
+def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) -> Text:
     """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
+    source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
+    by_rule = f", {bytes_per_token:.2f} bytes a token ({source})"
     if options.text_bytes:
-        return Text(f"--text-bytes {options.text_bytes}", parse_amount("--text-bytes", options.text_bytes, "bytes"))
+        size = parse_amount("--text-bytes", options.text_bytes, "bytes")
+        how = f"--text-bytes {options.text_bytes}{by_rule}"
+        return Text(size / bytes_per_token, how, TOKEN_BYTES_OF_A_BYTE * size)
     if options.run is None:
-        return Text("not given")
+        return Text(math.inf, "not given")
     share = config.mixture.share_of_text
     of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
     if (tokens := split_tokens(config.run_dir, "train")) is not None:
         built = sum(tokens.values())
-        return Text(f"{built:,} tokens built for {config.name}{of_it}", num_tokens=share * built)
+        how = f"{built:,} tokens built for {config.name}{of_it}"
+        return Text(share * built, how, token_bytes(config), is_built=True)
     found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    known = [size for size in found.values() if size is not None]
+    known = sum(size for size in found.values() if size is not None)
     if not known:
         raise ConfigError(
             f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
@@ -256,7 +252,8 @@ def _text_of(options: SearchOptions, config: RunConfig) -> Text:
         )
     missing = [name for name, size in found.items() if size is None]
     rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
-    return Text(f"{sum(known) / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}", share * sum(known))
+    how = f"{known / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}{by_rule}"
+    return Text(share * known / bytes_per_token, how, token_bytes(config))
 
 
 @dataclass(frozen=True)
@@ -326,21 +323,20 @@ def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max
     """Return this machine's processor. Raises ConfigError for float8."""
     cores, flags, machine = config.machine.num_threads or usable_cores(), cpu_flags(), config.machine
     dtype = processor_dtype(machine, flags)
-    peaks, is_built = processor_peaks(dtype, cores, flags), text.num_tokens is not None
+    peaks = processor_peaks(dtype, cores, flags)
     runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
     deviation = constants()["log_deviation"]
     # of steps that take a second a token: all but the start goes with it
     around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
-    store = token_bytes(config) if is_built else TOKEN_BYTES_OF_A_BYTE * (text.num_bytes or 0.0)
     return Processor(
         config=config,
         cores=cores,
         peaks=peaks,
         usual=usual_here(runs, peaks) or Spread(1.0, math.hypot(deviation["step"], deviation["step_shape"])),
         limit=min(max_memory or math.inf, float(memory_bytes())),
-        store_bytes=min(store, MOST_OF_MEMORY * memory_bytes()),
+        store_bytes=min(text.store_bytes, MOST_OF_MEMORY * memory_bytes()),
         bytes_per_token=bytes_per_token,
         start_seconds=around["start"],
         evaluation_tokens=around["validations"] + around[PROBES_PART] + around["after"],
-        is_built=is_built,
+        is_built=text.is_built,
     )
