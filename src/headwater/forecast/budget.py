@@ -107,6 +107,7 @@ class Rates:
     energy_how: str
     hours_how: str
     hours_backtest: dict[str, float] | None
+    node_size: int = 1
 
     def usd(self, hours: float) -> float | None:
         return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median

@@ -216,6 +216,7 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
         energy_how=f"{watts.median:g} W a device, {power_how}",
         hours_how=hours_how,
         hours_backtest=backtest,
+        node_size=1 if isinstance(machine, Processor) else machine.device.node_size,
     )
 
 
