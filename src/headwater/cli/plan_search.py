@@ -47,7 +47,8 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in chosen]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
     ranks, node_size = plan.query.rates.num_devices, plan.query.rates.node_size
-    nodes = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT " if ranks > node_size else ""
+    several = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
+    nodes = several if ranks > node_size else ""
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
     first = [] if options.run else ["headwater new mine --text FOLDER"]
