@@ -31,6 +31,15 @@ LAYERS = [
     ["disk", "storage"],
     ["errors", "durations", "printable", "numbers", "intervals"],
 ]
+# and of the packages of the corpus: those of one line may not import each other either
+CORPUS_LAYERS = [
+    ["engine"],
+    ["tasks"],
+    ["protect", "quality"],
+    ["read"],
+    ["fetch", "personal"],
+    ["licences", "almanac"],
+]
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
 WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
@@ -151,6 +160,23 @@ def test_imports_only_point_down():
                 continue
             if LAYER_OF[target] <= LAYER_OF[package]:
                 wrong.append(f"{path.relative_to(SOURCE)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_packages_of_the_corpus_import_one_another_in_one_direction():
+    layer_of = {name: number for number, line in enumerate(CORPUS_LAYERS) for name in line}
+    packages = {path.parent.name for path in (PACKAGE / "corpus").glob("*/__init__.py")}
+    assert packages == set(layer_of), f"no layer, or no package: {sorted(packages ^ set(layer_of))}"
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} imports {name}"
+        for path in FILES
+        if (inside := path.relative_to(PACKAGE).parts)[0] == "corpus" and inside[1] in layer_of
+        for name, line in imports(path)
+        if name.startswith("headwater.corpus.")
+        and (target := name.split(".")[2]) in layer_of
+        and target != inside[1]
+        and layer_of[target] <= layer_of[inside[1]]
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import headwater.corpus.licences
 from headwater.corpus.licences.standards import FILE, license_words
+from headwater.sources.spdx import is_expression
 
 # names of old for what has another today, which license-expression translates
 _DEPRECATED = re.compile(
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
     lines: list[str] = []
     for path in sorted(folder.glob("*.json"), key=lambda path: (len(path.stem), path.stem)):
         listed = json.loads(path.read_text(encoding="utf-8"))
-        if _DEPRECATED.fullmatch(path.stem):
+        if _DEPRECATED.fullmatch(path.stem) or not is_expression(path.stem):  # newer than license-expression's list
             continue
         words = " ".join(license_words(listed["licenseText"]))
         if path.stem.startswith("LGPL-3.0"):

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
 from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.limits import (
-    FREE_EXPANSION_BYTES,
     MAX_DROPS_LISTED,
-    MAX_EXPANSION,
     Expansion,
     Unusable,
     bounded,

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+# of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
+# a disk (gzip reaches 1,030, zstd and parquet many thousands)
+MAX_EXPANSION = 200
+FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
+
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _TWO_IN_ONE = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".tbz": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 
@@ -147,3 +152,8 @@ def kind_of(file_format: str, source_kind: str) -> str:
     if source_kind == "code" and file_format in ("text", "markdown", "html", "unknown"):
         return "text"
     return source_kind
+
+
+def expands_too_far(bytes_out: int, bytes_in: int) -> bool:
+    """Return whether more comes out of a compressed file than text can."""
+    return bytes_out > FREE_EXPANSION_BYTES and bytes_out > MAX_EXPANSION * bytes_in

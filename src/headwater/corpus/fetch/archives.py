@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from headwater.corpus.read.limits import Expansion, Unusable
+from headwater.corpus.formats import expands_too_far
 from headwater.errors import DataError
 
 ARCHIVE_SUFFIXES = (".deb", ".whl", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip")
@@ -51,10 +51,12 @@ def read_archive(path: Path) -> Iterator[Member]:
 
     Raises DataError for one that is damaged, of no known kind, or holds more than anything of its size can.
     """
-    expansion, archive_bytes = Expansion(), path.stat().st_size
+    bytes_out, archive_bytes = 0, path.stat().st_size
     with _damage_reported(path.name), open(path, "rb") as file:
         for member, num_bytes in _members(file, path.name):
-            expansion.add_(num_bytes, archive_bytes)
+            bytes_out += num_bytes
+            if expands_too_far(bytes_out, archive_bytes):
+                raise DataError(f"{path.name} unpacks to far more than a package of its size can hold; it was not used")
             yield member
 
 
@@ -63,8 +65,6 @@ def _damage_reported(archive: str) -> Iterator[None]:
     """Turn what libraries raise for damaged archives into a DataError."""
     try:
         yield
-    except Unusable:
-        raise DataError(f"{archive} unpacks to far more than a package of its size can hold; it was not used") from None
     except (*_BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise

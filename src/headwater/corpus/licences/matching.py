@@ -20,19 +20,25 @@ _NARROWS = re.compile(
     r"\b(?:not|never|only|solely|except|unless|excluding|\w*commercial\w*|academic|educational|research"
     r"|personal|private|internal(?:ly)?|evaluation|testing|trial|proprietary|confidential|prohibited|forbidden"
     r"|restrict\w*|reverse|decompil\w*|government|military|nuclear|weapons?|evil|institutions?"
-    r"|employees|fee|consent|approval)\b"
+    r"|employees|fee|consent|approval|until|expires?)\b"
 )
 # what takes nothing back
 EITHER_WAY = re.compile(
     r"(?:both )?commercial(?:ly)?(?: use| purposes?)? (?:and|or|and or) non ?commercial(?:ly)?|including commercial \w+"
     r"|gpl compatible|compatible with the (?:gnu )?(?:gpl|general public license)"
-    r"|you may not use (?:this|the) \w+ except in compliance"
+    r"|you may not use (?:this|the) \w+ except in compliance|not receive(?:d)? a copy|(?:licenses )?if not|no warranty"
+    r"|to the extent possible under law (?:\w+ ){5,40}?to the public domain(?: worldwide)?"
+    r"|this code is derived from software contributed to (?:\w+ ){1,12}?by(?: \w+){1,6}"
+    r"|all trademarks and registered trademarks mentioned herein are the property of their respective owners"
+    r"|(?:unless|except where) (?:otherwise |explicitly )*(?:noted|stated|specified)(?: otherwise)?"
 )
-# of a standard text: what must not be missing, but at its end, or before the terms of a long one
+# of a standard text: what must not be missing, but at its end (an appendix) or before the terms of a long one
 _GIVES = re.compile(
-    r"\b(?:sell|sublicense|publish|merge|modify|modification|distribute|redistribution|source|with or|use|copy)\b"
+    r"\b(?:sell|sublicense|publish|merge|modify|modification|distribute|redistribution|permission (?:is|to)"
+    r"|granted|source|with or|use|copy)\b"
 )
 _LONG_WORDS = 400
+_MIN_SENTENCE, _MAX_SURPLUS = 8, 24  # words: of a notice that a text accounts for; between others, no clause of its own
 _NARROWED_WORDS = 10  # by which another wording has to agree less well to be taken for the one that a text varies
 
 
@@ -86,24 +92,24 @@ class StandardTexts:
     def _match(self, number: int, words: list[str], runs: np.ndarray, free: np.ndarray) -> Match | None:
         standard = self._runs[number]
         covered = _dilated(_are_in(runs, self._unique[number]) & free)
-        total = np.concatenate([[0], np.cumsum(np.where(covered, 1, -1))])
-        rise = total - np.minimum.accumulate(total)
-        end = int(np.argmax(rise))
-        start = int(np.argmin(total[: end + 1][::-1]))
-        start = end - start
+        start, end = _densest(covered)
         kept = _dilated(_are_in(standard, np.sort(runs[start : max(end - RUN + 1, start)])))
         num_covered, num_kept = int(covered[start:end].sum()), int(kept.sum())
-        if num_covered + num_kept < _MIN_SIMILARITY * (end - start + len(kept)):
-            return None
         text = self._texts[number]
-        inside = np.zeros(len(words), dtype=bool)
+        first, last = _densest(kept)
+        is_long = len(kept) > _LONG_WORDS and num_kept > len(kept) / 2
+        if not is_long and _GIVES.search(" ".join(text.words[:first])):
+            first = 0  # or else a title, and who holds the rights
+        num_lost = int((~kept[first : last if is_long else len(kept)]).sum())
+        if num_covered + num_kept < _MIN_SIMILARITY * (end - start + num_kept + num_lost):
+            return None
+        inside, lost = np.zeros(len(words), dtype=bool), ~kept
         inside[start:end] = ~covered[start:end]
-        surplus = EITHER_WAY.sub("", " | ".join(runs_of(words, inside)))
-        lost = ~kept & (np.cumsum(kept[::-1])[::-1] > 0)
-        if len(kept) > _LONG_WORDS:
-            lost &= np.cumsum(kept) > 0
-        is_narrowed = bool(_NARROWS.search(surplus) or _GIVES.search(" | ".join(runs_of(text.words, lost))))
-        gain = 2 * num_covered - (end - start) + num_kept - len(kept) - _NARROWED_WORDS * is_narrowed
+        lost[:first] = lost[last:] = False
+        surplus = [EITHER_WAY.sub("", run) for run in runs_of(words, inside)]
+        is_narrowed = any(_NARROWS.search(run) or run.count(" ") >= _MAX_SURPLUS for run in surplus)
+        is_narrowed |= bool(_GIVES.search(" | ".join(runs_of(text.words, lost))))
+        gain = 2 * num_covered - (end - start) - 2 * num_lost - _NARROWED_WORDS * is_narrowed
         return Match(text.identifier, start, end, is_narrowed, gain)
 
     def covered_by(self, names: list[str], words: list[str]) -> np.ndarray:
@@ -111,7 +117,9 @@ class StandardTexts:
         plain = {_text_of(part) for name in names for part in name.split(" OR ")}
         runs = [runs for runs, text in zip(self._runs, self._texts) if text.identifier in plain]
         known = np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *runs]))
-        return _dilated(_are_in(hashed_runs(self.numbers(words)), known))[: len(words)]
+        covered = _dilated(_are_in(hashed_runs(self.numbers(words)), known))[: len(words)]
+        # "this license does not" stands in many a sentence
+        return np.concatenate([part if len(part) >= _MIN_SENTENCE else part & False for part in _parted(covered)])
 
 
 standard_texts = cache(StandardTexts)
@@ -136,6 +144,18 @@ def _are_in(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     if not len(ordered):
         return np.zeros(len(values), dtype=bool)
     return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
+
+
+def _densest(marked: np.ndarray) -> tuple[int, int]:
+    """Return from where to where the words lie of which most more are marked than aren't."""
+    total = np.concatenate([[0], np.cumsum(np.where(marked, 1, -1))])
+    end = int(np.argmax(total - np.minimum.accumulate(total)))
+    return int(np.argmin(total[: end + 1])), end
+
+
+def _parted(marked: np.ndarray) -> list[np.ndarray]:
+    """Return the parts of an array in which all is marked, or nothing is."""
+    return np.split(marked, np.flatnonzero(np.diff(marked)) + 1)
 
 
 def _dilated(runs: np.ndarray) -> np.ndarray:

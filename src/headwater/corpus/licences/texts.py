@@ -28,7 +28,7 @@ _SPEAKS = re.compile(r"licen[cs]|gpl|permi|distribut|public|copyright|copying|pr
 # beside a licence: what narrows it down
 _RESTRICTS = re.compile(
     r"\b(?:non ?commercial\w*|commons clause|change (?:license|date)|business source|proprietary|confidential"
-    r"|evaluation"
+    r"|evaluation|with restrictions|until|expires?"
     r"|(?:may|must|shall) not|cannot|not (?:permitted|allowed)|prohibited|forbidden"
     r"|(?:is|are|been) not (?:\w+ )?(?:licensed|covered|released|free|open|granted|available|included|placed|in)"
     r"|(?:academic|educational|research|scientific|personal|private|internal|commercial|military)"
@@ -37,13 +37,42 @@ _RESTRICTS = re.compile(
     r"|sell(?:ing)?|fee|royalt(?:y|ies)|trade secrets?|exclusive property|reserves? the right"
     r"|without (?:the |our |prior |express |explicit |written )+(?:permission|consent))\b"
 )
+# or words that limit near words for what is given
+_LIMIT = (
+    r"(?:not|no|only|must|except\w*|exclud\w*|restrict\w*|limited|prohibit\w*|disallow\w*|unless|solely|never|nobody|neither"
+    r"|reserved (?:to|for|by))"
+)
+_RIGHT = (
+    r"(?:use[ds]?|using|licen[sc]\w*|grant\w*|cop(?:y|ies|ying)|distribut\w*|rights?|permi\w+|sell\w*|sold|sale|compan\w+"
+    r"|persons?|people)"
+)
+_LIMITS = re.compile(
+    rf"\b{_LIMIT} (?:\w+ ){{0,8}}{_RIGHT}\b|\b{_RIGHT} (?:\w+ ){{0,8}}{_LIMIT}\b|^{_LIMIT}(?!\S)|\b(?:only|must ask)$"
+)
+# words that say nothing beside a licence: of them and of names its titles, introductions and links are made
+_EMPTY = frozenset(
+    re.findall(
+        r"\w+",
+        "0 1 2 3 a agreement all also alternatively an and apache are as at available based be below bsd by can cc0 "
+        "clause code com commons complete conditions contained copied copy copyright corresponding creative debian "
+        "details distributed dual either expat expression faq file files following for found free from full general "
+        "gnu gpl header hereby html http https in information institute is isc it its laid lgpl library license "
+        "licensed licenses linux may mit modified modify more most mozilla new no of on open opensource or org "
+        "other out package part parts permitted please portions program project provided public redistribute "
+        "released reserved revised rights s scripts see share sil simplified software source spdx subject summary "
+        "system systems terms text that the their these this to txt under universal usage use used using usr "
+        "version waiver warranty which with without www x11 you zlib",
+    )
+)
+_MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 3, 12  # in a row; more with each "copyright"
 # what only the words of a licence say
 _GRANTS = re.compile(
     r"\b(?:permission (?:is|to)|redistributions? (?:and use|in|of)|hereby grant\w*|grants? (?:you|to|licensee)|licensee"
-    r"|licensor|license agreement|terms of use)\b"
+    r"|licensor|terms of use)\b"
 )
 _ALLOWS = re.compile(
-    rf"{_GRANTS.pattern}|\b(?:you (?:may|agree|are (?:allowed|permitted|free))|permitted to|free to use)\b"
+    rf"{_GRANTS.pattern}|\b(?:license agreement|you (?:may|agree|are (?:allowed|permitted|free))|permitted to"
+    r"|free to use)\b"
 )
 # at the head of code that states no licence: what reserves the rights all the same
 _RESERVES = re.compile(
@@ -77,7 +106,7 @@ _ON_THE_WAY = frozenset(
 )
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
-    r"(?!(?:\w+ )?(?:licensed|see|apache|[al]?gpl|general|gnu|mit|bsd|isc|public|creative|commons|academic|eclipse"
+    r"(?!(?:\w+ )?(?:licensed|see|apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse"
     r"|artistic|perl|this|that|these|same|following|above|which|such|its|their|respective|applicable|original|open|other"
     r"|any|each|modified|software|different|two|multiple|either|first|second|file|copy|s)\b)"
     r"[a-z]+(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)[a-z]+){0,3}? license(?!\S)"
@@ -146,6 +175,13 @@ def licence_of_text(text: str) -> str | None:
     return stated.expression()
 
 
+def _says_more(run: str) -> bool:
+    """Return whether words beside a licence are more than its title, an introduction and who holds the rights."""
+    words = run.split()
+    num_other = sum(word not in _EMPTY and not word.isdigit() for word in words)
+    return num_other > _MAX_OTHER_WORDS + _MAX_HOLDER_WORDS * words.count("copyright")
+
+
 class _Stated:
     """What a text states: `found` are the licences, `covered` the words that a standard text or notice accounts for."""
 
@@ -160,7 +196,11 @@ class _Stated:
     def expression(self, reach: int | None = None) -> str:
         """Return the expression of what is found; "unknown" where other words up to `reach` beside it may narrow it."""
         near = EITHER_WAY.sub("", self.rest(reach))
-        if self.is_narrowed or _RESTRICTS.search(near) or _GRANTS.search(near):
+        is_gnu = all("GPL" in each or "GFDL" in each for each in self.found)
+        if reach is None and not is_gnu and any(_says_more(run) for run in near.split(" | ")):
+            return UNKNOWN
+        is_limited = any(_LIMITS.search(run) for run in near.split(" | "))
+        if self.is_narrowed or is_limited or _RESTRICTS.search(near) or _GRANTS.search(near):
             return UNKNOWN
         if _GNU_NAMED.search(near) and not any("GPL" in each for each in self.found):
             return UNKNOWN
@@ -235,4 +275,6 @@ class _Stated:
             end = named[1]
             following = _NEXT.match(" ".join(words[end : end + 8]) + " ")
             named = name_at(words, end + len(following.group().split())) if following else None
-        yield " OR ".join(dict.fromkeys(choice)), start, end
+        # a text that begins with "W3C" isn't under its licence; of the public domain much is said
+        if (sign or end > start + 1) and PUBLIC_DOMAIN not in choice:
+            yield " OR ".join(dict.fromkeys(choice)), start, end

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.formats import expands_too_far
 from headwater.corpus.read.sections import sections
 
-# of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
-# a disk (gzip reaches 1,030, zstd and parquet many thousands)
-MAX_EXPANSION = 200
-FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
 MAX_DROPS_LISTED = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
@@ -56,7 +53,7 @@ class Expansion:
     def add_(self, bytes_out: int, bytes_in: int) -> None:
         """Count `bytes_out` more, out of `bytes_in` in all so far; raise Unusable where that is out of proportion."""
         self._bytes_out += bytes_out
-        if self._bytes_out > FREE_EXPANSION_BYTES and self._bytes_out > MAX_EXPANSION * bytes_in:
+        if expands_too_far(self._bytes_out, bytes_in):
             raise Unusable("expands_too_far")
 
 
