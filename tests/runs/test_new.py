@@ -133,6 +133,12 @@ def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
     } <= users
 
 
+def test_an_empty_folder_is_said_to_be_one(tmp_path):
+    (tmp_path / "texts").mkdir()
+    with pytest.raises(DataError, match="texts: no file is there"):
+        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "texts")], 5, lambda line: None)
+
+
 def test_text_that_may_not_be_read_is_not_said_to_be_of_a_wrong_form(tmp_path, forbid):
     (tmp_path / "texts").mkdir()
     forbid(tmp_path / "texts")

@@ -65,9 +65,10 @@ def _deciding(settings: CorpusSettings) -> dict[str, Any]:
 
 @dataclass
 class TextFound:
-    """What paths hold before any rule: files with text, its UTF-8 bytes, and by reason what no text was read from."""
+    """What paths hold before any rule: files with text, documents in them, UTF-8 bytes; by reason what gave no text."""
 
     origins: set[str] = field(default_factory=set)
+    num_documents: int = 0
     num_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -81,11 +82,14 @@ class TextFound:
                 self.dropped[piece.reason] += piece.num_documents
             else:
                 self.origins.add(piece.origin)
+                self.num_documents += 1
                 self.num_bytes += num_bytes(piece.text)
                 yield piece.text
 
     def __str__(self) -> str:
         files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
+        if self.num_documents != len(self.origins):
+            files = f"{self.num_documents:,} documents in {files}"
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.dropped.most_common())
         size = f"{self.num_bytes / 1e6:.3g} MB" if self.num_bytes >= 1e5 else f"{self.num_bytes:,} bytes"
         return f"{files}, {size} of text" + (f"; dropped: {reasons}" if reasons else "")

@@ -83,6 +83,8 @@ def _check(path: Path, name: str, texts: list[str], minutes: float) -> None:
 def _require_text(found: TextFound, texts: list[str]) -> None:
     if found.num_bytes >= MIN_BYTES:
         return
+    if not found.origins and not found.dropped:
+        raise DataError(f"{', '.join(texts)}: no file is there; name files that hold text, or a folder of them")
     if forbidden := found.dropped[NO_PERMISSION]:
         raise DataError(
             f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "

@@ -30,7 +30,7 @@ MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "recompute_fraction", "half_length_fraction", "exact"}
 
-Seconds = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
 Bytes = Annotated[float, Field(strict=True, ge=1e6, le=1e15)]
 
 
@@ -66,9 +66,9 @@ class MeasuredSteps(BaseModel):
     format: Literal["headwater-times"] = "headwater-times"
     format_version: Literal[1] = 1
     of: StepShape
-    step_seconds: Seconds
+    step_seconds: Positive
     speed: dict[str, Any] = {}
-    rest_over_usual: Seconds | None = None
+    rest_over_usual: Positive | None = None
     ended_at: float = 0.0
     peak_memory_bytes: Bytes | None = None
 
