@@ -36,16 +36,19 @@ def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
 
 
+def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
+    """Return weights and optimizer state: all the state but the gradients."""
+    return state_bytes(model, optim) - BYTES_PER_VALUE * count_parameters(model).total
+
+
 def least_bytes(model: ModelSettings, optim: OptimSettings, *, exact: bool = False) -> int:
     """Return what any training of a model needs, however small its batch.
 
     In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
     copy of weights and optimizer state beside the first ones.
     """
-    num_values = count_parameters(model).total
-    gradients = BYTES_PER_VALUE * num_values
-    kept = state_bytes(model, optim) - gradients
-    return kept + max(kept, gradients + (EXACT_BYTES * num_values if exact else 0))
+    kept = checkpoint_bytes(model, optim)
+    return kept + max(kept, (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * count_parameters(model).total)
 
 
 def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int, *, exact: bool = False) -> None:

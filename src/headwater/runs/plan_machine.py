@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING
 from headwater.config import RawSettings
 from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, sizes_of, step_seconds
-from headwater.forecast.processor_memory import Portion, run_memory, state_bytes
+from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, TRAINING_PARTS, Machinery, Spread, StepTime
 from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.machine.memory import memory_bytes
 from headwater.machine.settings import MachineSettings
 from headwater.machine.threads import usable_cores
-from headwater.model.count import count_parameters
-from headwater.model.settings import ModelSettings
 from headwater.numbers import plural
 from headwater.optim.rules import RULES
-from headwater.optim.settings import OptimSettings
 from headwater.runs.ladder_record import is_as_fast, is_shape_of, model_of, read_ladder
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
@@ -160,25 +157,21 @@ def processor_step(
         )
     shapes = [shape.model_copy(update={"model": model_of(rung.rung, config.model)}) for rung in idle]
     others = [MeasuredSteps(of=of, step_seconds=rung.step_seconds) for of, rung in zip(shapes, idle, strict=True)]
-    modelled, usual = modelled_step(shape, peaks), usual_here([*runs, *others], peaks)
-    if usual is None:
-        return StepTime(Spread(modelled, _unmeasured()), f"modelled at {peaks.how}; --measure times it")
+    usual = usual_here([*runs, *others], peaks)
     how = f"modelled, times {usual.median:.2f} as measured on other shapes here"
-    return StepTime(Spread(modelled * usual.median, usual.log_deviation), how)
+    if usual == usual_here([], peaks):
+        how = f"modelled at {peaks.how}; --measure times it"
+    return StepTime(replace(usual, median=usual.median * modelled_step(shape, peaks)), how)
 
 
-def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread | None:
-    """Return a step over the modelled one by the newest measurements, of whatever shape; None without any."""
-    ratios = [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST]
-    if not ratios:
-        return None
-    mean = _mean(ratios)
-    return Spread(mean.median, math.hypot(mean.log_deviation, constants()["log_deviation"]["step_shape"]))
-
-
-def _unmeasured() -> float:
-    """Return the deviation of a step that is modelled alone."""
-    return math.hypot(constants()["log_deviation"]["step"], constants()["log_deviation"]["step_shape"])
+def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
+    """Return a step over the modelled one by the newest measurements, of whatever shape; 1 without any."""
+    ratios, spread = (
+        [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST],
+        constants()["log_deviation"],
+    )
+    mean = _mean(ratios) if ratios else Spread(1.0, spread["step"])
+    return replace(mean, log_deviation=math.hypot(mean.log_deviation, spread["step_shape"]))
 
 
 def _mean(values: Sequence[float]) -> Spread:
@@ -208,22 +201,16 @@ def relative_step(config: RunConfig, dtype: str) -> float:
     """Return the seconds of a step in a unit of its own: only ratios between runs of one machine mean something."""
     if gpu_to_use(config.machine.device) is not None:
         return machinery(config).step.seconds.median
-    return modelled_step(StepShape.of(config), peaks_at(NOMINAL_RATE, dtype, cpu_flags()))
+    return modelled_step(StepShape.of(config), processor_peaks(dtype, 1, cpu_flags(), NOMINAL_RATE))
 
 
-def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
-    """Return the rate of this processor: float32 measured, times what such processors gain."""
-    float32 = cores * float32_rate_per_core()
-    peaks = peaks_at(float32, dtype, flags)
-    how = f"{peaks.rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
-    return replace(peaks, how=how)
-
-
-def peaks_at(float32: float, dtype: str, flags: set[str]) -> Peaks:
-    """Return what a processor of this rate in float32 reaches, by what processors with such instructions gain."""
+def processor_peaks(dtype: str, cores: int, flags: set[str], per_core: float | None = None) -> Peaks:
+    """Return the rate of this processor: float32, `per_core` or measured, times what such processors gain over it."""
+    float32 = cores * (per_core or float32_rate_per_core())
     kind = USUAL if dtype == "float32" else kind_of(flags)
-    gain = 1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype]
-    return Peaks(float32 * gain, dtype, "", kind)
+    rate = float32 * (1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype])
+    how = f"{rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
+    return Peaks(rate, dtype, how, kind)
 
 
 def around_steps(config: RunConfig, step_seconds: float, rest: float | None = None) -> dict[str, Spread]:
@@ -267,8 +254,3 @@ def probe_seconds(per_token: float, with_almanac: bool) -> float:
     """Return the time of one probe, with the almanac's questions or without."""
     known = constants()["around_steps"]
     return float(known["tokens_of_probe" if with_almanac else "tokens_of_probe_without_almanac"] * per_token)
-
-
-def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> float:
-    """Return weights and optimizer state: all the state but the gradients."""
-    return state_bytes(model, optim) - 4 * count_parameters(model).total
