@@ -21,7 +21,7 @@ from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_ro
 from headwater.forecast.device import AVERAGE, find_price, read_devices, site_or_average
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
 from headwater.forecast.processor import Peaks, constants
-from headwater.forecast.processor_memory import Portion, run_memory
+from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
 from headwater.forecast.search import BudgetPlan, search
 from headwater.intervals import Z_P90
@@ -39,7 +39,6 @@ from headwater.runs.plan_loss import schedule_effect
 from headwater.runs.plan_machine import (
     MOST_OF_MEMORY,
     around_steps,
-    checkpoint_bytes,
     gpu_to_use,
     modelled_step,
     processor_dtype,
@@ -326,14 +325,13 @@ def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max
     dtype = processor_dtype(machine, flags)
     peaks = processor_peaks(dtype, cores, flags)
     runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
-    deviation = constants()["log_deviation"]
     # of steps that take a second a token: all but the start goes with it
     around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
     return Processor(
         config=config,
         cores=cores,
         peaks=peaks,
-        usual=usual_here(runs, peaks) or Spread(1.0, math.hypot(deviation["step"], deviation["step_shape"])),
+        usual=usual_here(runs, peaks),
         limit=min(max_memory or math.inf, float(memory_bytes())),
         store_bytes=min(text.store_bytes, MOST_OF_MEMORY * memory_bytes()),
         bytes_per_token=bytes_per_token,

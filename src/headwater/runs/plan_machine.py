@@ -28,7 +28,7 @@ from headwater.optim.rules import RULES
 from headwater.runs.ladder_record import is_as_fast, is_shape_of, model_of, read_ladder
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import has_almanac, source_bytes, token_bytes, tokens_of
+from headwater.runs.text_size import source_bytes, token_bytes, tokens_of
 from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
 from headwater.train.settings import num_recomputed, probe_steps, validation_steps
 
@@ -219,16 +219,21 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
     `rest` is what training besides steps took in earlier runs of the shape, over what is counted here.
     """
     known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]
-    per_token = step_seconds / train.batch_tokens
-    is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
-    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
-    num_saves = -(-train.num_steps // train.save_every)
+    per_token = step_seconds / train.batch_tokens  # of training, in which all that the model computes is counted
+    sources, held_out = config.corpus.sources, tokens_of(config, "validation")
+    wanted = train.validation_sequences * config.model.seq_len
+    validated = sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in sources)
+    has_almanac = any(source.builtin == "almanac" for source in sources.values())
+    probe = known["tokens_of_probe" if has_almanac else "tokens_of_probe_without_almanac"]
+    save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     training = {
         "start": known["start_seconds"],
-        "validations": len(validation_steps(train)) * validation_seconds(config, per_token),
-        PROBES_PART: len(probe_steps(train)) * probe_seconds(per_token, has_almanac(config)),
-        "checkpoints": num_saves * checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"],
+        "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
+        PROBES_PART: len(probe_steps(train)) * probe * per_token,
+        "checkpoints": -(-train.num_steps // train.save_every) * save,
     }
+    is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
+    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
     besides = {
         "preparation": text / known["preparation_bytes_per_second"],
         "after": known["tokens_after"] * per_token,
@@ -241,16 +246,3 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
 def training_rest(config: RunConfig, step_seconds: float) -> float:
     """Return the seconds of training besides its steps, as they are usually counted."""
     return sum(part.median for name, part in around_steps(config, step_seconds).items() if name in TRAINING_PARTS)
-
-
-def validation_seconds(config: RunConfig, per_token: float) -> float:
-    """Return the time of one validation: of its rows of each source, or of as many as there are."""
-    wanted, held_out = config.train.validation_sequences * config.model.seq_len, tokens_of(config, "validation")
-    tokens = sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in config.corpus.sources)
-    return float(constants()["around_steps"]["tokens_of_validated_token"] * per_token * tokens)
-
-
-def probe_seconds(per_token: float, with_almanac: bool) -> float:
-    """Return the time of one probe, with the almanac's questions or without."""
-    known = constants()["around_steps"]
-    return float(known["tokens_of_probe" if with_almanac else "tokens_of_probe_without_almanac"] * per_token)

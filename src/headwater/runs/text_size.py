@@ -98,11 +98,6 @@ def usual_bytes_per_token(vocab_size: int) -> float:
     return min(5.0, max(1.5, 3.5 + (math.log2(vocab_size) - 13) / 3))
 
 
-def has_almanac(config: RunConfig) -> bool:
-    """Return whether probes ask the almanac's questions."""
-    return any(source.builtin == "almanac" for source in config.corpus.sources.values())
-
-
 def token_bytes(config: RunConfig) -> float:
     """Return the bytes of the run's token store; of one that isn't made yet an estimate, 0 for text of unknown size."""
     tokens = Folders(config.run_dir).tokens
