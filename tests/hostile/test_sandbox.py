@@ -1,4 +1,4 @@
-"""The process that parses: the same pieces as in this one; its death, slowness and hunger cost one file."""
+"""The process that parses: the same pieces as in this one; its death, slowness and hunger cost one record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,16 +85,12 @@ def kill(box: Sandbox) -> None:
     box._worker._process.wait()
 
 
-def test_a_new_process_that_dies_ends_its_file_and_the_next_one_is_read(box, files, tmp_path):
+def test_a_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
     file = rows(tmp_path)
     pieces = box.read(file, "parquet", LIMITS)
-    first = next(pieces)
+    taken = [next(pieces) for _ in range(7)]
     kill(box)
-    found = outcomes(pieces)
-    assert first.text.startswith("row 0 ")
-    assert found[-1] == "parser_died"
-    assert [piece.text for piece in found[:-1]] == [f"row {n} " * 40 for n in range(1, len(found))]
-    assert outcomes(box.read(files["a.html"], "html", LIMITS)) == outcomes(parse(files["a.html"], "html", LIMITS))
+    assert [*taken, *outcomes(pieces)] == outcomes(parse(file, "parquet", LIMITS))
 
 
 def test_a_used_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
@@ -113,6 +110,56 @@ def test_a_process_that_is_left_in_the_middle_of_a_file_does_not_answer_the_next
 
 
 SLOW_PAGE = "<p " + " ".join(f"a{number}=1" for number in range(60_000)) + ">words"
+HUNGRY_PAGE = "<p>" + "<b>x" * 300_000
+SMALL = SandboxLimits(memory_bytes=60 << 20)
+NUM_PAGES = 40
+
+
+def crawl(path: Path, hostile_at: set[int]) -> InputFile:
+    """Write a WARC of pages, hostile ones among them."""
+    with open(path, "wb") as file:
+        for number in range(NUM_PAGES):
+            page = HUNGRY_PAGE if number in hostile_at else f"<title>Page {number}</title><p>Words of page {number}."
+            body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page.encode()
+            head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://river.test/{number}\r\n"
+            file.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n")
+    return InputFile(path, "crawl", "mine", "web")
+
+
+@pytest.mark.parametrize("hostile_at", [{0}, {17}, {NUM_PAGES - 1}, {3, 4}])
+def test_a_hostile_page_costs_that_page_of_its_crawl(tmp_path, hostile_at):
+    file = crawl(tmp_path / "crawl.warc", hostile_at)
+    with Sandbox(SMALL) as box:
+        found = list(box.read(file, "warc", LIMITS))
+    assert [piece.id for piece in found] == [f"crawl#{number}" for number in range(NUM_PAGES)]
+    drops = [piece for piece in found if isinstance(piece, Drop)]
+    assert {drop.excerpt for drop in drops} == {f"https://river.test/{number}" for number in hostile_at}
+    assert {drop.reason for drop in drops} == {"parser_took_too_much_memory"}
+    body_bytes = len(HUNGRY_PAGE) + len(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
+    assert {drop.num_bytes for drop in drops} == {body_bytes}
+
+
+def test_a_file_of_hostile_pages_alone_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "MAX_LOST_RECORDS", 2)
+    file = crawl(tmp_path / "crawl.warc", set(range(NUM_PAGES)))
+    with Sandbox(SMALL) as box:
+        found = outcomes(box.read(file, "warc", LIMITS))
+    assert [piece.id for piece in found[:-1]] == ["crawl#0", "crawl#1"]
+    assert found[-1] == "parser_took_too_much_memory"
+
+
+def test_a_member_that_takes_too_much_memory_costs_that_member_of_its_archive(tmp_path):
+    path = tmp_path / "pages.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.html", PAGE)
+        archive.writestr("b.html", HUNGRY_PAGE)
+        archive.writestr("c.html", PAGE)
+    with Sandbox(SMALL) as box:
+        found = list(box.read(InputFile(path, "zip", "mine", "web"), "archive", LIMITS))
+    assert {piece.reason for piece in found if isinstance(piece, Drop)} == {"parser_took_too_much_memory"}
+    names = [piece.id.partition("#")[2].partition("/")[0] for piece in found]  # a page is cut into numbered pieces
+    assert list(dict.fromkeys(names)) == ["a.html", "b.html", "c.html"]
+    assert [piece.num_bytes for piece in found if isinstance(piece, Drop)] == [len(HUNGRY_PAGE)]
 
 
 def test_a_page_that_takes_too_long_is_dropped_by_the_processors_clock(files, tmp_path):

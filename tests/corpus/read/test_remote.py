@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import fsspec
 import pytest
 
+from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read import remote
@@ -125,6 +134,112 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(DataError, match=r"pip install headwater\[s3\]"):
         outcomes("s3://bucket/a.txt")
+
+
+# ---- a server that fails in passing
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Serves files and parts of them; what `faults` has left for a path is done first, once each."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    faults: ClassVar[dict[str, list[str]]] = {}
+
+    def do_HEAD(self):
+        self.answer(is_head=True)
+
+    def do_GET(self):
+        self.answer(is_head=False)
+
+    def answer(self, is_head: bool) -> None:
+        faults = self.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else ""
+        if fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        if fault == "stall":
+            time.sleep(1)
+        content = self.files.get(self.path)
+        if fault.isdecimal() or content is None:
+            self.send_response(int(fault or 404))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        start, end = 0, len(content)
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            start, end = int(wanted[1]), min(end, int(wanted[2]) + 1)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{len(content)}"')
+        self.send_header("Content-Length", str(end - start))
+        self.end_headers()
+        if not is_head:
+            self.wfile.write(content[start : end - 5 if fault == "cut" else end])
+            self.close_connection = fault == "cut"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            super().handle()
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """Return the address of such a server, with texts of three pages, in whose faults nobody waits long."""
+    monkeypatch.setattr(remote, "WAIT_SECONDS", (0.01,) * 6)
+    monkeypatch.setattr(remote, "NO_DATA_SECONDS", 0.3)
+    Failing.files = {f"/{n}.txt": f"The text of page {n} about rivers and hills.\n".encode() * 40 for n in range(3)}
+    Failing.faults = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("fault", ["503", "429", "500", "reset", "stall", "cut"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_fails_in_passing_is_tried_again(web, fault, times):
+    addresses = [f"{web}/{n}.txt" for n in range(3)]
+    expected = outcomes(*addresses)
+    Failing.faults = {f"/{n}.txt": [fault] * times for n in range(3)}
+    assert outcomes(*addresses) == expected
+    assert not any(Failing.faults.values())
+
+
+def test_a_server_that_never_recovers_is_named_with_what_it_said(web):
+    Failing.faults = {"/1.txt": ["503"] * 100}
+    with pytest.raises(DataError, match=r"1\.txt can't be read, 7 tries in .*503"):
+        outcomes(f"{web}/1.txt")
+
+
+def test_what_is_not_there_is_asked_for_once(web):
+    with pytest.raises(DataError, match="no such file"):
+        outcomes(f"{web}/9.txt")
+
+
+def test_a_file_too_large_for_this_disk_is_refused_before_it_is_copied(web, monkeypatch):
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(DataError, match="set TMPDIR"):
+        outcomes(f"{web}/1.txt")
+
+
+def test_a_corpus_has_the_same_digest_however_its_server_fails(web, make_prose, tmp_path, monkeypatch):
+    monkeypatch.undo()  # the processes that read have the waits of every day
+    Failing.files = {f"/{number}.txt": make_prose(80, number).encode() for number in range(20)}
+    wanted = settings(*(f"{web}{path}" for path in Failing.files))
+    wanted = wanted.model_copy(update={"validation_fraction": 0.2})
+    first = build_corpus(wanted, tmp_path / "first", print)["digest"]
+    Failing.faults = {"/0.txt": ["503"], "/1.txt": ["reset"], "/2.txt": ["503"], "/3.txt": ["cut"]}
+    second = build_corpus(wanted, tmp_path / "second", print)["digest"]
+    assert second == first
+    assert not any(Failing.faults.values())
 
 
 # ---- S3

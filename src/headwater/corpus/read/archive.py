@@ -78,6 +78,8 @@ def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
         name = member.name
         seen[name] = seen.get(name, 0) + 1
         part = f"#{name}" if seen[name] == 1 else f"#{name}#{seen[name]}"
+        if not file.begin_record(part, len(member.data) if isinstance(member.data, bytes) else 0):
+            continue
         if isinstance(member.data, str):
             yield file.drop(member.data, 0, part)
         elif member.link_to is not None:

@@ -83,8 +83,11 @@ def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: lis
     text_name, *others = columns
     for batch in batches:
         for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
-            text, part = batch.column(text_name)[row].as_py(), f"#{number}"
+            part = f"#{number}"
             number += 1
+            if not file.begin_record(part):
+                continue
+            text = batch.column(text_name)[row].as_py()
             if text is None:
                 expansion.add_(RECORD_BYTES, file_bytes)
                 yield file.drop("no_text", 0, part)

@@ -56,7 +56,7 @@ def _documents(file: InputFile, rows: Iterator[list[str]], names: list[str], col
     try:
         for number, row in enumerate(rows, start=1):
             part = f"#{number}"
-            if not row:
+            if not row or not file.begin_record(part):
                 continue
             if len(row) <= column or not row[column]:
                 yield file.drop("no_text", len("".join(row).encode()), part)

@@ -71,6 +71,14 @@ class InputFile:
                 raise
         return b"".join(blocks)
 
+    def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
+        """Say that a record of this file is parsed next; return False where it isn't wanted, and is passed over.
+
+        A reader of a file with many records says so before each, so that one that ends the parser costs that record
+        (read.sandbox).
+        """
+        return True
+
     def document(self, text: str, part: str = "", /, **meta: str) -> Document:
         """Return a document of this file; `part` tells several of one file apart."""
         if "title" in meta:

@@ -27,7 +27,8 @@ def read_dump(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     with file.open() as stream:
         for _ in events.steps(_blocks(stream)):
             for page in pages.take_():
-                yield _piece(file, page, pages, f"#{number}")
+                if file.begin_record(f"#{number}", _num_bytes(page), page.get("title", "")):
+                    yield _piece(file, page, pages, f"#{number}")
                 number += 1
 
 
@@ -38,7 +39,7 @@ def _blocks(stream: Stream) -> Iterator[bytes]:
 
 def _piece(file: InputFile, page: dict[str, str], pages: _Pages, part: str) -> Document | Drop:
     text = page.get("text", "")
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = _num_bytes(page)
     if "too_large" in page:
         return file.drop("file_too_large", size, part)
     if page.get("redirect") or is_redirect(text):
@@ -59,6 +60,10 @@ def _piece(file: InputFile, page: dict[str, str], pages: _Pages, part: str) -> D
     return file.document(
         f"{title}\n\n{body}" if body else "", part, **{name: each for name, each in meta.items() if each}
     )
+
+
+def _num_bytes(page: dict[str, str]) -> int:
+    return len(page.get("text", "").encode("utf-8", "surrogatepass"))
 
 
 def _address(base: str, title: str) -> str:

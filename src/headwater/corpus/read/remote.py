@@ -1,18 +1,23 @@
 """Files at addresses that fsspec knows (s3://, https://, memory://, …): listed, told apart by version, read by a copy.
 
 A file is copied to this machine's temporary folder when its turn comes and removed when it is read: never more than
-one a process. Credentials come from the environment, as each store's own library reads them; an address that holds
+one a process. What a network or a store fails at in passing (503, a reset, no answer in time) is tried again, later
+each time. Credentials come from the environment, as each store's own library reads them; an address that holds
 some is refused without being repeated.
 """
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from headwater.corpus.formats import skip_reason
@@ -27,7 +32,11 @@ _SECRET = re.compile(
 )
 _PATTERN = re.compile(r"[*?\[]")
 _VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "size")
-MAX_COPIED_BYTES = 16 << 30
+WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # before each further try
+NO_DATA_SECONDS = 60.0  # in which a server that lives says something
+_PASSING = (408, 425, 429)  # status of an answer that asks for another try, as those from 500 on do
+_NOBODY_THERE = (errno.ECONNREFUSED, socket.EAI_NONAME)
+T = TypeVar("T")
 _NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
 
 
@@ -43,8 +52,9 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
     `setting` is what gave the address, for messages. Raises DataError for what can't be reached or names nothing.
     """
     _refuse_secrets(given, setting)
-    with _explained(given, setting):
-        store, path = _open_store(given, setting)
+
+    def listed() -> list[tuple[str, str]]:
+        store, path = _open_store(given)
         is_web = urlsplit(given).scheme.lower() in ("http", "https")
         if not is_web and _PATTERN.search(path):
             found = {name: "" for name in store.glob(path) if not store.isdir(name)}
@@ -52,7 +62,9 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
             found = {path: ""}
         else:
             found = dict(_below(name, path) for name in store.find(path))
-        addresses = sorted((store.unstrip_protocol(name), reason) for name, reason in found.items())
+        return sorted((store.unstrip_protocol(name), reason) for name, reason in found.items())
+
+    addresses = _with_patience(listed, given, setting)
     if not addresses:
         raise DataError(f"{setting}: no file at {given!r}; correct it")
     return addresses
@@ -69,17 +81,18 @@ def _below(name: str, top: str) -> tuple[str, str]:
 
 def version_of(address: str, setting: str) -> str:
     """Return what the store says of a file that changes when its content does: its ETag, time and size."""
-    with _explained(address, setting):
-        store, path = _open_store(address, setting)
-        info = store.info(path)
+    info = _with_patience(lambda: _info(address), address, setting)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
 
 
 def size_of(address: str, setting: str) -> int:
     """Return the bytes of a file, 0 where its store doesn't say."""
-    with _explained(address, setting):
-        store, path = _open_store(address, setting)
-        return int(store.info(path).get("size") or 0)
+    return int(_with_patience(lambda: _info(address), address, setting).get("size") or 0)
+
+
+def _info(address: str) -> dict[str, Any]:
+    store, path = _open_store(address)
+    return dict(store.info(path))
 
 
 @contextmanager
@@ -92,23 +105,70 @@ def copied(address: str, setting: str) -> Iterator[Path]:
     name = PurePosixPath(urlsplit(address).path).name or "file"
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
         path = Path(folder) / name[-200:]
-        with _explained(address, setting):
-            store, remote = _open_store(address, setting)
-            with store.open(remote, "rb") as stream, create(path) as file:
-                left = MAX_COPIED_BYTES
-                while block := stream.read(BLOCK_BYTES):
-                    left -= len(block)
-                    if left < 0:
-                        raise DataError(f"{setting}: {address} is larger than {MAX_COPIED_BYTES:,} bytes")
-                    file.write(block)
+        size, free = size_of(address, setting), shutil.disk_usage(folder).free
+        if size > free:
+            raise DataError(
+                f"{setting}: {address} has {size:,} bytes and {folder} has room for {free:,}; set TMPDIR to a folder "
+                "on a larger disk"
+            )
+        _with_patience(lambda: _copy(address, path, size), address, setting)
         yield path
 
 
-def _open_store(address: str, setting: str) -> tuple[Any, str]:
+def _copy(address: str, path: Path, size: int) -> None:
+    """Copy a file from its beginning; raise OSError where fewer bytes came than its store says it has."""
+    store, remote = _open_store(address)
+    path.unlink(missing_ok=True)
+    with store.open(remote, "rb") as stream, create(path) as file:
+        shutil.copyfileobj(stream, file, BLOCK_BYTES)
+    if path.stat().st_size < size:
+        raise OSError(f"{path.stat().st_size:,} bytes came of {size:,}")
+
+
+def _open_store(address: str) -> tuple[Any, str]:
     import fsspec
 
-    store, path = fsspec.core.url_to_fs(address)
+    options: dict[str, Any] = {}
+    if urlsplit(address).scheme.lower() in ("http", "https"):
+        with suppress(ImportError):  # said when the store is opened
+            import aiohttp
+
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=NO_DATA_SECONDS, sock_read=NO_DATA_SECONDS)
+            options["client_kwargs"] = {"timeout": timeout}
+    store, path = fsspec.core.url_to_fs(address, **options)
     return store, path
+
+
+def _with_patience(action: Callable[[], T], address: str, setting: str) -> T:
+    """Return what an action gives, tried again after what may pass; raise DataError for what doesn't."""
+    for seconds in (*WAIT_SECONDS, None):
+        try:
+            return action()
+        except Exception as error:
+            cause = _cause(error, address)
+            if not _may_pass(cause):
+                with _explained(address, setting):
+                    raise
+            if seconds is None:
+                tries = f"{len(WAIT_SECONDS) + 1} tries in {sum(WAIT_SECONDS)} s"
+                raise DataError(f"{setting}: {address} can't be read, {tries}: {_first_line(cause)}") from None
+        time.sleep(seconds)
+    raise AssertionError("every try ends above")
+
+
+def _cause(error: Exception, address: str) -> BaseException:
+    """Return what happened: whatever a web server fails at, fsspec calls a missing file."""
+    is_web = urlsplit(address).scheme.lower() in ("http", "https")
+    return error.__cause__ if is_web and isinstance(error, FileNotFoundError) and error.__cause__ else error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether an error is of a kind that another try may not meet."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and status:
+        return status in _PASSING or status >= 500
+    lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)
+    return not isinstance(error, lasting) and getattr(error, "errno", None) not in _NOBODY_THERE
 
 
 def _refuse_secrets(address: str, setting: str) -> None:

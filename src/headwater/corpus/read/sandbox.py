@@ -1,7 +1,7 @@
-"""Parses files in a process of its own, so that bytes that crash, hang or bloat a parser cost their file only.
+"""Parses files in a process of its own, so that bytes that crash, hang or bloat a parser cost their record only.
 
 One process serves many files. It inherits nothing of this one's environment, writes no file, and is ended when a
-document takes too much memory or time; the next file then gets a new one.
+document takes too much memory or time; a new one then goes on behind that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any
 
 from headwater.corpus.document import Document, Drop
@@ -48,8 +47,10 @@ class Sandbox:
     def read(self, file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
         """Yield what `parse` would, in the same order. Raises Unusable as it does.
 
-        Beyond that a file is Unusable because its parser died, took too long or took too much memory; unless the
-        process had served other files before: then a new one gets a try, whose answers up to here are known.
+        A record whose parser died, took too long or took too much memory is a drop, and a new process goes on behind
+        it; a file without records, or with more than MAX_LOST_RECORDS such, is Unusable. A process that had parsed
+        others before isn't held against a record: it gets another try in a new one. That one tells each record as it
+        begins, which would slow down all other files.
         """
         request = {
             "path": _path(file),
@@ -58,22 +59,28 @@ class Sandbox:
             "kind": file.kind,
             "limits": asdict(limits),
         }
-        num_taken = 0
+        progress, num_lost, tells = _Progress(), 0, False
         while True:
             worker = self._worker = self._worker or _Worker(self._limits)
             is_ready = False
             try:
-                for answer in islice(worker.ask(request), num_taken, None):
-                    num_taken += 1
-                    yield _piece(file, answer)
+                answers = worker.ask({**request, "tells": tells, "num_done": progress.num_done})
+                yield from progress.new_pieces(file, answers)
                 is_ready = True
                 return
             except Unusable:  # said by the worker
                 is_ready = True
                 raise
             except _Ended as end:
-                if end.reason == TOO_SLOW or not worker.has_served:
+                if file_format in RECORD_FORMATS and not tells:
+                    tells = True
+                    continue
+                if end.reason != TOO_SLOW and (worker.has_served or progress.num_begun > 1):
+                    continue
+                num_lost += 1
+                if progress.num_begun == 0 or num_lost > MAX_LOST_RECORDS:
                     raise Unusable(end.reason) from None
+                yield progress.lost_(end.reason)
             finally:
                 if not is_ready:
                     self.close()
@@ -91,6 +98,45 @@ class Sandbox:
 
 
 TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
+RECORD_FORMATS = ("archive", "arrow", "csv", "parquet", "sqlite", "warc", "xml")  # whose readers call begin_record
+MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document may
+
+
+class _Progress:
+    """How far a file is read.
+
+    num_done   records that are done, and the pieces handed on since: those of the next one, where records are told
+    num_begun  records that the present process has begun
+    """
+
+    def __init__(self) -> None:
+        self.num_done = self.num_begun = self._num_pieces = 0
+        self._record: Drop | None = None
+
+    def new_pieces(self, file: InputFile, answers: Iterator[dict[str, Any]]) -> Iterator[Document | Drop]:
+        """Yield the pieces in a process's answers, but for those handed on before."""
+        self.num_begun = num_answers = 0
+        for answer in answers:
+            piece = _piece(file, answer)
+            if "begin" in answer and isinstance(piece, Drop):
+                self._record = piece
+                if self.num_begun:
+                    self.num_done, self._num_pieces = self.num_done + 1, self._num_pieces - num_answers
+                self.num_begun, num_answers = self.num_begun + 1, 0
+                continue
+            num_answers += 1
+            if num_answers > self._num_pieces:
+                self._num_pieces = num_answers
+                yield piece
+
+    def lost_(self, reason: str) -> Drop:
+        """Return the drop for the record that is being parsed, or for what is left of it, which is done with that."""
+        assert self._record is not None
+        lost = replace(self._record, reason=reason)
+        if self._num_pieces:
+            lost = replace(lost, id=f"{lost.id}#rest", num_bytes=0)
+        self.num_done, self._num_pieces = self.num_done + 1, 0
+        return lost
 
 
 class _Ended(Exception):

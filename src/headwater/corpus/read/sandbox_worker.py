@@ -2,7 +2,7 @@
 
 It answers requests on its standard input until that ends: for each file the pieces found in it, then the end with a
 reason. It writes to nothing but its standard output, and takes no more memory and time than it is told. Whatever a
-file does to it costs that file; `sandbox` starts another one.
+record does to it costs that record; `sandbox` starts another one behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +40,52 @@ def main() -> None:
         _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
-            for answer in _answers(request, settings["memory_bytes"]):
+            for answer in _answers(request, settings["memory_bytes"], clock):
                 _write(answer)
                 clock.refresh_()
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
 
 
-def _answers(request: dict[str, Any], memory_bytes: int) -> Iterator[dict[str, Any]]:
+class _Begun:
+    """Tells each record that begins, but for those that were answered before: how many is in the request."""
+
+    def __init__(self, num_done: int, clock: _CpuClock) -> None:
+        self._num_done, self._clock = num_done, clock
+
+    def __call__(self, part: str, num_bytes: int, excerpt: str) -> bool:
+        self._clock.refresh_()
+        if self._num_done:
+            self._num_done -= 1
+            return False
+        _write({"begin": True, **_answer(Drop("", "", part, "", num_bytes, excerpt))})
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Records(InputFile):
+    """A file whose records are told as they begin."""
+
+    begun: _Begun
+
+    def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
+        return self.begun(part, num_bytes, excerpt)
+
+
+def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
         file = InputFile(_path(request), "", request["source"], request["kind"])
+        if request["tells"]:
+            begun = _Begun(request["num_done"], clock)
+            file = _Records(file.path, file.origin, file.source, file.kind, begun)
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
+            if isinstance(piece, Drop):
+                _require_memory(piece.reason, memory_bytes)
             yield _answer(piece)
     except MemoryError:
         raise
     except Unusable as error:
-        if error.reason.startswith("damaged") and _was_short_of_memory(memory_bytes):
-            raise MemoryError from None  # as resiliparse says it
+        _require_memory(error.reason, memory_bytes)
         yield {"end": error.reason, "because": error.because, "excerpt": error.excerpt}
     except OSError:
         yield {"end": "unreadable"}
@@ -109,6 +139,12 @@ def _limit_memory_(memory_bytes: int) -> None:
     with suppress(OSError):  # where there is no /proc the system has no such limit, either
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _limit_(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+
+
+def _require_memory(reason: str, memory_bytes: int) -> None:
+    """Raise MemoryError where a parser says that something is damaged and means that memory was short."""
+    if reason.startswith("damaged") and _was_short_of_memory(memory_bytes):
+        raise MemoryError
 
 
 def _was_short_of_memory(memory_bytes: int) -> bool:

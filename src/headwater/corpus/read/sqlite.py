@@ -71,6 +71,8 @@ def _rows(file: InputFile, database: sqlite3.Connection, table: str, columns: li
     rows = database.execute(f"SELECT {wanted} FROM {_quoted(table)}")  # noqa: S608 - quoted names
     for number, (value, *said) in enumerate(rows):
         part = f"#{table}/{number}"
+        if not file.begin_record(part):
+            continue
         meta = record_meta({name: _decoded(each) for name, each in zip(others, said)})
         size = len(value) if isinstance(value, bytes) else 0
         expansion.add_(max(RECORD_BYTES, size + sum(map(len, meta.values()))), file_bytes)

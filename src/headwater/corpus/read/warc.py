@@ -44,8 +44,9 @@ def read_warc(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     with file.open() as stream:
         for number, record in enumerate(_records(stream, limits.max_file_bytes)):
             expansion.add_(RECORD_BYTES, file.num_bytes)
-            if record.kind in _READ:
-                yield _piece(file, record, f"#{number}", limits)
+            address = record.headers.get("warc-target-uri", "").strip("<>")
+            if record.kind in _READ and file.begin_record(f"#{number}", record.num_bytes, address[:200]):
+                yield _piece(file, record, f"#{number}", address, limits)
 
 
 def _records(stream: IO[bytes], max_bytes: int) -> Iterator[_Record]:
@@ -90,8 +91,7 @@ def _body(stream: IO[bytes], length: int, max_bytes: int) -> bytes | None:
     return data
 
 
-def _piece(file: InputFile, record: _Record, part: str, limits: ReadLimits) -> Document | Drop:
-    address = record.headers.get("warc-target-uri", "").strip("<>")
+def _piece(file: InputFile, record: _Record, part: str, address: str, limits: ReadLimits) -> Document | Drop:
     try:
         if record.body is None:
             raise Unusable("file_too_large")
