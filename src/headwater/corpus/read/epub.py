@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.names import licence_said
-from headwater.corpus.read.html import decode, whole_text
+from headwater.corpus.read.encoding import decode
+from headwater.corpus.read.html import whole_text
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole

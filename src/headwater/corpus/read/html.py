@@ -7,32 +7,25 @@ headlines, bylines and captions stay, where trafilatura removes more.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 
 from resiliparse.parse.html import DOMException, HTMLParserException, HTMLTree
 
 from headwater.corpus.document import Document
+from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html_blocks import blocks_of, render
 from headwater.corpus.read.html_content import main_blocks
 from headwater.corpus.read.html_metadata import head_metadata
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
-from headwater.corpus.read.text import encoding_of
+from headwater.corpus.read.limits import ReadLimits, Unusable
 
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
 # in XML an element may end where it begins; a page's parser would take it for one that stays open
 _IS_XML = re.compile(r"\s*<\?xml\b|\s*<!doctype[^>]{0,100}xhtml", re.IGNORECASE)
 _ENDED = re.compile(
     r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)([a-zA-Z][\w:-]{0,30})((?:\s[^<>]*)?)/>"
-)
-_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{2,40})""", re.IGNORECASE)
-# codecs of texts: "punycode" and "idna" take the square of the length, "unicode_escape" reads what isn't shown
-_CHARSETS = (
-    *("ascii", "big5", "cp", "euc", "gb", "hz", "iso2022", "iso8859", "johab", "koi8", "mac-", "shift_jis", "tis-"),
-    "utf-",
 )
 
 
@@ -83,33 +76,3 @@ def _parsed(page: str) -> tuple[str, str, str]:
         return head, body, (roots[0].getattr("lang") if roots else "") or ""
     except (HTMLParserException, DOMException) as error:
         raise Unusable("damaged_html") from error
-
-
-def decode(data: bytes, charset: str | None = None) -> str:
-    """Decode by byte order mark, as UTF-8, or as the charset that the page, or who sent it, names.
-
-    Raises Unusable: binary, not_utf8.
-    """
-    encoding = encoding_of(data)
-    if encoding.startswith("utf-8") and b"\0" in data:
-        raise Unusable("binary")
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        declared = _CHARSET.search(data[:4096])
-        name = declared[1].decode() if declared else charset or "utf-8"
-        try:
-            text = data.decode(_charset(name))
-        except (LookupError, UnicodeError):
-            raise not_utf8(error) from None
-    if "\0" in text:
-        raise Unusable("binary")
-    return text
-
-
-def _charset(declared: str) -> str:
-    """Return Python's name of a charset; raise LookupError for one that no page is written in."""
-    name = codecs.lookup(declared).name
-    if not name.startswith(_CHARSETS):
-        raise LookupError(declared)
-    return name

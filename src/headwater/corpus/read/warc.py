@@ -10,11 +10,12 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.html import decode, page_text
+from headwater.corpus.read.encoding import decode
+from headwater.corpus.read.html import page_text
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w-]{2,40})", re.IGNORECASE)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w:.-]{2,40})", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PAGES = ("text/html", "application/xhtml+xml")
 _READ = ("response", "resource", "conversion")

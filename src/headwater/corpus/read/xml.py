@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.html import decode, page_text
+from headwater.corpus.read.encoding import decode
+from headwater.corpus.read.html import page_text
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jats import article
 from headwater.corpus.read.json import read_whole

@@ -1,0 +1,103 @@
+"""The bytes of a page as text, as browsers decode them: by the web's labels, and U+FFFD for what they don't explain."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.text import encoding_of
+
+_DECLARED = re.compile(
+    rb"""<(?:meta|\?xml)[^>]{0,200}(?:charset|encoding)\s*=\s*["']?\s*([\w:.-]{2,40})""", re.IGNORECASE
+)
+_HEAD_BYTES = 4096
+# bytes of text in another charset are hardly ever a character of UTF-8 by chance
+_MIN_GOOD_PER_BAD = 10
+MAX_REPLACED = 0.05  # of the characters: more, and it was no text in this charset
+
+
+def decode(data: bytes, charset: str | None = None) -> str:
+    """Decode a page: by its byte order mark, as UTF-8, or in the charset that its server (`charset`) or it names.
+
+    Where none is named, or what is named explains too little, the charset is detected. Raises Unusable: binary; and
+    not_utf8 where more than MAX_REPLACED of the characters stay unexplained.
+    """
+    mark = encoding_of(data)
+    declared = _codec(charset) or _codec(_label_within(data))
+    if mark != "utf-8":
+        text = data.decode(mark, "replace")
+    elif b"\0" in data and not (declared or "").startswith("utf-16"):
+        raise Unusable("binary")
+    else:
+        text = _decoded(data, declared)
+    if "\0" in text:
+        raise Unusable("binary")
+    if _num_replaced(text) > MAX_REPLACED * len(text):
+        because = f"{_num_replaced(text) / len(text):.0%} of its characters can't be decoded"
+        raise Unusable("not_utf8", because, text[:200])
+    return text
+
+
+def _decoded(data: bytes, declared: str | None) -> str:
+    if declared is not None and (_is_stateful(declared, data) or (declared.startswith("utf-16") and b"\0" in data)):
+        return _replacing(data, declared)  # its bytes are ASCII, and valid UTF-8 with that
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        as_utf8 = data.decode(errors="replace")
+    num_bad = _num_replaced(as_utf8)
+    num_good = sum(1 for character in as_utf8 if character > "\x7f") - num_bad
+    if num_good >= _MIN_GOOD_PER_BAD * num_bad:
+        return as_utf8
+    text = as_utf8 if declared is None or declared.startswith("utf") else _replacing(data, declared)
+    if declared is not None and _num_replaced(text) <= MAX_REPLACED * len(text):
+        return text
+    return min((text, _replacing(data, _detected(data))), key=_num_replaced)
+
+
+def _num_replaced(text: str) -> int:
+    return text.count("\ufffd")
+
+
+def _replacing(data: bytes, codec: str) -> str:
+    """Decode in a charset, with the characters that vendors added to it."""
+    if codec == "iso2022_jp":
+        codec, data = "euc_jp", _JIS.sub(lambda part: part[1].translate(_HIGH), data)
+    text = data.decode(codec, "replace")
+    if codec == "euc_jp" and "\ufffd" in text:  # ①, ㈱ and others
+        text = data.decode("euc_jis_2004", "replace")
+    return text
+
+
+_JIS = re.compile(rb"\x1b\$[@B]([^\x1b]*)(?:\x1b\([BJ])?")
+_HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
+
+
+def _is_stateful(codec: str, data: bytes) -> bool:
+    return (codec.startswith("iso2022") and b"\x1b" in data) or (codec == "hz" and b"~{" in data)
+
+
+def _label_within(data: bytes) -> str:
+    found = _DECLARED.search(data[:_HEAD_BYTES])
+    return found[1].decode("ascii", "replace") if found else ""
+
+
+def _detected(data: bytes) -> str:
+    """Return the charset that a text is most likely in: that of western Europe where nothing tells."""
+    from resiliparse.parse.encoding import detect_encoding
+
+    return _codec(detect_encoding(data, html5_compatible=False)) or "cp1252"
+
+
+def _codec(label: str | None) -> str | None:
+    """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
+    return _labels().get((label or "").strip().lower())
+
+
+@cache
+def _labels() -> dict[str, str]:
+    table = tomllib.loads(files("headwater.corpus.read").joinpath("encodings.toml").read_text(encoding="utf-8"))
+    return {label: codec for codec, labels in table.items() for label in labels.split()}
