@@ -124,7 +124,7 @@ def test_a_tag_is_one_whatever_its_attributes_are_called(page):
 
 
 def test_a_row_in_which_a_container_around_it_seems_to_end_stays_as_it_is():
-    cut = '<a class="anchor"><table><caption><a>x</a></caption></table></a>'  # up to the first </a>: a </table> stays
+    cut = '<a class="headerlink"><table><caption><a>x</a></caption></table></a>'  # up to the first </a>: a </table> stays
     text = page_text(f"<body><table><tr><td>one</td><td>two {cut}</td></tr></table></body>")[0]
     assert text.split() == ["one", "two"]
 
@@ -298,3 +298,12 @@ def test_a_page_of_links_alone_is_read_without_its_navigation(read):
     (document,), _ = read("a.html", f"<html><body>{nav}<ul>{links}</ul></body></html>".encode())
     assert "entry 29" in document.text
     assert "Home" not in document.text
+
+
+def test_marks_beside_a_text_go_and_words_with_the_same_marks_stay():
+    text = body_text(
+        '<h2><a class="anchor">A heading</a></h2><p>Words <span class="mark">that shine</span> here.</p>'
+        '<h3>Another<a class="anchor" href="#y"><svg><path></path></svg></a></h3><p>two <span class="mark">§ 12</span></p>'
+        '<h3>Third<a class="headerlink" title="Link to this">link</a></h3><p>three</p>'
+    )
+    assert text == "A heading\n\nWords that shine here.\n\nAnother\n\ntwo\n\nThird\n\nthree"

@@ -51,6 +51,16 @@ def test_pages_of_a_crawl_are_documents_and_other_answers_are_dropped(read, name
     }
 
 
+def test_a_page_cannot_say_where_it_was_found(read):
+    page = PAGE.replace(
+        b"</head>",
+        b'<link rel="canonical" href="https://other.example/x"><meta property="og:site_name" content="Home"></head>',
+    )
+    (document,), _ = read("a.warc", response(page), kind="web")
+    assert (document.meta["url"], document.meta["site"]) == ("https://water.example/rain", "water.example")
+    assert (document.meta["canonical_url"], document.meta["site_name"]) == ("https://other.example/x", "Home")
+
+
 def test_text_that_a_crawler_took_out_is_read_as_it_is(read):
     content = record("conversion", "Grüße\nZeile".encode(), more="Content-Type: text/plain\r\n")
     (document,), _ = read("a.warc.wet.gz", gzip.compress(content), kind="web")

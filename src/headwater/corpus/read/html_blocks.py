@@ -24,7 +24,8 @@ _NO_TEXT = re.compile(
     r"<!--.*?-->"
     r"|<(script|style|noscript|template|svg|iframe|object|canvas|audio|video|button|select|textarea|"
     r"xmp|noembed|noframes|plaintext)[ >].*?</\1>"
-    r'|<(a|td|span|label) class="(?:headerlink|anchor|linenos|mark|viewcode-link|viewcode-back|ocn)"[^>]*>.*?</\2>'
+    r'|<(a|td|span|label) class="(?:headerlink|linenos|viewcode-link|viewcode-back|ocn)"[^>]*>.*?</\2>'
+    r'|<(a|span) class="(?:anchor|mark)"[^>]*>(?:<[^>]*>|[^<\w]|[\d_])*</\3>'  # with words they are a heading, or text
     r'|<span class="mw-editsection">.{0,500}?</span></span>',
     re.DOTALL,
 )

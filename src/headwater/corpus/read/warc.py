@@ -18,6 +18,7 @@ from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Un
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w:.-]{2,40})", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PAGES = ("text/html", "application/xhtml+xml")
+_CLAIMS = {"url": "canonical_url", "site": "site_name"}  # what a page says of itself is not where it was found
 _READ = ("response", "resource", "conversion")
 _MAX_HEAD_LINES, _MAX_HEAD_LINE_BYTES = 300, 65_536
 
@@ -99,7 +100,8 @@ def _piece(file: InputFile, record: _Record, part: str, address: str, limits: Re
         text, meta = _text(record, record.body, limits.max_file_bytes)
     except Unusable as error:
         return file.drop(error.reason, record.num_bytes, part, address[:200])
-    return file.document(text, part, **{**_origin(record, address), **meta})
+    claimed = {_CLAIMS.get(name, name): value for name, value in meta.items()}
+    return file.document(text, part, **{**_origin(record, address), **claimed})
 
 
 def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, str]]:
@@ -173,7 +175,7 @@ def _inflated(data: bytes, window_bits: int, max_bytes: int) -> bytes:
 
 
 def _origin(record: _Record, address: str) -> dict[str, str]:
-    """Return address, site and date of a record; what the page says of itself goes before them."""
+    """Return address, host and date of a record; for the date the page's own goes before it."""
     date = _DATE.match(record.headers.get("warc-date", ""))
     found = {"url": address, "site": _host(address), "date": date.group() if date else ""}
     return {name: value[:300] for name, value in found.items() if value}

@@ -1,4 +1,4 @@
-"""MediaWiki's markup to text: links become their words; templates, tables, references, files and categories go.
+"""MediaWiki's markup to text: links and what stands for words become words; tables, references and categories go.
 
 Everything is done in one pass each, in time in proportion to the text: pages are written by anybody.
 """
@@ -12,9 +12,10 @@ _REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*:?\s*\[\[")
 _BRACES = re.compile(r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]")
 # what stands between these tags is no prose
 _PAIRED = re.compile(
-    r"<(/?)(ref|gallery|math|timeline|imagemap|score|templatestyles|references|hiero|graph|syntaxhighlight)\b([^<>]*)>",
+    r"<(/?)(ref|gallery|timeline|imagemap|score|templatestyles|references|hiero|graph|syntaxhighlight)\b([^<>]*)>",
     re.IGNORECASE,
 )
+_FORMULA = re.compile(r"<math\b[^<>]{0,200}>([^<]{0,5000})</math>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,1000}>")
 _HEADING = re.compile(r"^(={1,6})[ \t]*([^\n]+?)[ \t]*=+[ \t]*$", re.MULTILINE)
 _EXTERNAL = re.compile(r"\[(?:https?:)?//[^\s\]\[]{1,2000}(?:[ \t]{1,9}([^\]\n\[]{0,2000}))?\]")
@@ -53,7 +54,7 @@ def plain_text(text: str) -> str:
     """Return the prose of a page: headings on lines of their own, list items with a dash, no lists of references."""
     text = _without_comments(text)
     text = _without_paired(text)
-    text = _without_braces(text)
+    text = _without_braces(_FORMULA.sub(_formula, text))
     text = _TAG.sub("", text)
     text = _EXTERNAL.sub(lambda match: match[1] or "", text)
     text = _MAGIC.sub("", _QUOTES.sub("", text))
@@ -63,6 +64,11 @@ def plain_text(text: str) -> str:
     text = _SPACED.sub(r"\1", _SPACES.sub(" ", _EMPTY.sub("", text)))
     lines = (line.rstrip() for line in text.split("\n"))
     return _BLANK.sub("\n\n", "\n".join(lines)).strip()
+
+
+def _formula(match: re.Match[str]) -> str:
+    """Return a formula as TeX, in which two braces mean what two apart do."""
+    return f"${match[1].strip().replace('{{', '{ {').replace('}}', '} }')}$"
 
 
 def _item(match: re.Match[str]) -> str:
@@ -97,7 +103,7 @@ def _without_paired(text: str) -> str:
 
 
 def _without_braces(text: str) -> str:
-    """Return the text without templates and tables, its links replaced by their words; braces may be nested."""
+    """Return the text without tables, its links and templates replaced by their words; braces may be nested."""
     stack: list[tuple[str, list[str]]] = [("", [])]
     at = 0
     for brace in _BRACES.finditer(text):
@@ -108,8 +114,8 @@ def _without_braces(text: str) -> str:
             stack.append((mark, []))
         elif len(stack) > 1 and _CLOSED_BY[stack[-1][0]] == mark:
             opener, parts = stack.pop()
-            if opener == "[[":
-                stack[-1][1].append(_link("".join(parts)))
+            if opener != "{|":
+                stack[-1][1].append((_link if opener == "[[" else _template)("".join(parts)))
         elif mark == "}}":
             _close_outer_(stack, mark)
     stack[-1][1].append(text[at:])
@@ -126,6 +132,45 @@ def _close_outer_(stack: list[tuple[str, list[str]]], mark: str) -> None:
     )
     if depth:
         del stack[depth:]
+
+
+# templates that stand for words, by what they show of what they are given: the first, the last, all
+_FIRST = (
+    "nowrap nobr small smaller big sc smallcaps abbr tooltip em strong mvar math var code tt kbd samp mono sub sup "
+    "quote quotation blockquote cquote poemquote zitat ill flag flagcountry formatnum nombre number dts sic vanchor val"
+)
+_LAST = "lang langx langue transl translit transliteration"
+_ALL = "unité maßeinheit date birth_date birth_date_and_age death_date start_date end_date as_of circa nihongo"
+_BEFORE = {"as_of": "as of ", "circa": "c. "}
+_SIGNS = {"us$": "$", "usd": "$", "gbp": "£", "£": "£", "eur": "€", "€": "€", "inr": "₹", "₹": "₹"}
+_CHARACTERS = {"ndash": "–", "snd": " – ", "spnd": " – ", "mdash": "—", "nbsp": " ", "!": "|", "=": "=", "'": "'"}
+_IN_BETWEEN = re.compile(r"[-–−+x×]|to|and|or|by|[\d.,/+ ⁄]*")  # what stands before the unit
+_NAMED = re.compile(r"\s*[\w -]{1,40}=")
+_SHOWN = {
+    **dict.fromkeys(_FIRST.split(), slice(1)),
+    **dict.fromkeys(_LAST.split(), slice(-1, None)),
+    **dict.fromkeys(_ALL.split(), slice(None)),
+}
+
+
+def _template(inner: str) -> str:
+    """Return the words that a template shows; of one that isn't known, nothing: most are boxes, notes and signs."""
+    head, bar, rest = inner.partition("|")
+    name, colon, given = head.strip().partition(":")  # formatnum:1234
+    name = name.strip().lower().replace(" ", "_")
+    fields = [given] if colon else []
+    fields += [field.strip() for field in rest.split("|") if bar and not _NAMED.match(field)]
+    if name in _CHARACTERS:
+        return _CHARACTERS[name]
+    if name in _SIGNS:
+        return _SIGNS[name] + "".join(fields[:1])
+    if name == "frac":
+        return "/".join(fields)
+    if name in ("convert", "cvt"):
+        unit = next((at for at, field in enumerate(fields) if not _IN_BETWEEN.fullmatch(field)), 0)
+        return " ".join(fields[: unit + 1])
+    shown = slice(1) if name.startswith("lang-") else _SHOWN.get(name, slice(0))
+    return _BEFORE.get(name, "") + " ".join(fields[shown])
 
 
 def _link(inner: str) -> str:
