@@ -124,7 +124,8 @@ def test_a_tag_is_one_whatever_its_attributes_are_called(page):
 
 
 def test_a_row_in_which_a_container_around_it_seems_to_end_stays_as_it_is():
-    cut = '<a class="headerlink"><table><caption><a>x</a></caption></table></a>'  # up to the first </a>: a </table> stays
+    # up to the first </a>: a </table> stays
+    cut = '<a class="headerlink"><table><caption><a>x</a></caption></table></a>'
     text = page_text(f"<body><table><tr><td>one</td><td>two {cut}</td></tr></table></body>")[0]
     assert text.split() == ["one", "two"]
 
