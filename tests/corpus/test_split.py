@@ -21,7 +21,7 @@ def split(hashes, sizes, fraction, piece=1000):
 
 
 def held_out(chosen, hashes):
-    return {number for number, value in enumerate(hashes) if chosen.is_held_out(number, value)}
+    return {number for number, value in enumerate(hashes) if chosen.is_held_out(value)}
 
 
 def test_about_the_fraction_requested_is_held_out():
@@ -60,6 +60,11 @@ def test_two_short_documents_give_one_of_them():
     assert held_out(split([2**63, 2**62], [300, 300], 0.02), [2**63, 2**62]) == {1}
 
 
+def test_parts_of_one_document_are_held_out_together_or_not_at_all():
+    assert held_out(split([7, 2**63, 7, 2**62] + [2**63] * 50, [100] * 54, 0.001), [7, 2**63, 7, 2**62]) == {0, 2}
+    assert split([7, 7, 7], [300, 300, 300], 0.02) == Split()  # else nothing would be left to train on
+
+
 def test_one_short_document_gives_nothing():
     assert split([2**63], [700], 0.02) == split([], [], 0.02) == Split()
 
@@ -79,7 +84,7 @@ def test_training_never_loses_much_where_documents_can_be_cut(documents, fractio
     if split_found.tail_of is not None:
         assert not chosen
         assert 2 * split_found.tail_bytes <= sizes[split_found.tail_of]
-    elif len(chosen) > 1:
+    elif not split_found.is_last_resort:
         assert sum(sizes[number] for number in chosen) <= MAX_VALIDATION_BYTES_FRACTION * sum(sizes)
-    elif len(documents) > 1:
-        assert len(chosen) == 1
+    else:
+        assert {hashes[number] for number in chosen} == {min(hashes)}

@@ -63,7 +63,7 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 continue
             if text:
                 title = " — ".join(filter(None, dict.fromkeys([meta.get("title", ""), heading])))
-                yield file.document(text, part, **{**meta, **({"title": title} if title else {})})
+                yield file.document(text, part, group=file.origin, **{**meta, **({"title": title} if title else {})})
 
 
 def _text(book: zipfile.ZipFile, name: str, limits: ReadLimits, expansion: Expansion, num_bytes: int) -> str:

@@ -97,8 +97,9 @@ def _cut(document: Document, max_characters: int) -> Iterator[Document]:
     if len(document.text) <= max_characters:
         yield document
         return
+    meta = {"group": document.id, **document.meta}
     for number, text in enumerate(sections([document.text], max_characters)):
-        yield replace(document, id=f"{document.id}/{number}", text=text)
+        yield replace(document, id=f"{document.id}/{number}", text=text, meta=meta)
 
 
 class _Rest:

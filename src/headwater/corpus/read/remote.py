@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.errors import DataError
-from headwater.files import create
+from headwater.files import create, remove_file
 
 OF_THIS_MACHINE = ("file://", "local://")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -118,7 +118,7 @@ def copied(address: str, setting: str) -> Iterator[Path]:
 def _copy(address: str, path: Path, size: int) -> None:
     """Copy a file from its beginning; raise OSError where fewer bytes came than its store says it has."""
     store, remote = _open_store(address)
-    path.unlink(missing_ok=True)
+    remove_file(path)  # of an earlier try
     with store.open(remote, "rb") as stream, create(path) as file:
         shutil.copyfileobj(stream, file, BLOCK_BYTES)
     if path.stat().st_size < size:

@@ -22,6 +22,7 @@ from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.remote import copied, is_address
+from headwater.corpus.read.repositories import Repositories
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
@@ -88,6 +89,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
     source = settings.sources[name]
     limits = _limits(settings, source)
     splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
+    repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
         for path, origin, skipped, because in files:
@@ -109,7 +111,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                         file = InputFile(local, origin, name, source.kind)
                         pieces = marked_archive(pieces, file, limits, sandbox)
                     pieces = trees.marked(pieces, path, origin)
-                yield from pieces
+                yield from repositories.grouped(pieces, path, origin)
 
 
 def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:

@@ -37,7 +37,8 @@ def read_text(file: InputFile, max_document_characters: int, edit: Edit | None =
     chunks = _chunks(file, encoding)
     parts = with_only(sections(edit(chunks) if edit else chunks, max_document_characters))
     for number, (text, is_only) in enumerate(parts):
-        yield file.document(text, "" if is_only else f"#{number}", **meta)
+        part, of_whole = ("", {}) if is_only else (f"#{number}", {"group": file.origin})
+        yield file.document(text, part, **meta, **of_whole)
 
 
 def with_only(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:

@@ -145,7 +145,7 @@ class _PartWriter:
             self._place(side, document_line(part), num_bytes(part.text))
 
     def _side_of(self, row: _Row) -> str:
-        return "validation" if self._split.is_held_out(row.number, row.split_hash) else "train"
+        return "validation" if self._split.is_held_out(row.split_hash) else "train"
 
     def _drop(self, drop: Drop) -> None:
         self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
