@@ -69,6 +69,7 @@ def test_chapters_carry_what_the_book_says_of_itself(read):
         "language": "en",
         "date": "1911-02-03",
         "licence": "CC0-1.0",
+        "group": documents[0].origin,
     }
 
 

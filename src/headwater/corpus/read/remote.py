@@ -64,7 +64,7 @@ def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
             found = dict(_below(name, path) for name in store.find(path))
         return sorted((store.unstrip_protocol(name), reason) for name, reason in found.items())
 
-    addresses = _with_patience(listed, given, setting)
+    addresses = _retried(listed, given, setting)
     if not addresses:
         raise DataError(f"{setting}: no file at {given!r}; correct it")
     return addresses
@@ -81,13 +81,13 @@ def _below(name: str, top: str) -> tuple[str, str]:
 
 def version_of(address: str, setting: str) -> str:
     """Return what the store says of a file that changes when its content does: its ETag, time and size."""
-    info = _with_patience(lambda: _info(address), address, setting)
+    info = _retried(lambda: _info(address), address, setting)
     return " ".join(f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None)
 
 
 def size_of(address: str, setting: str) -> int:
     """Return the bytes of a file, 0 where its store doesn't say."""
-    return int(_with_patience(lambda: _info(address), address, setting).get("size") or 0)
+    return int(_retried(lambda: _info(address), address, setting).get("size") or 0)
 
 
 def _info(address: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def copied(address: str, setting: str) -> Iterator[Path]:
                 f"{setting}: {address} has {size:,} bytes and {folder} has room for {free:,}; set TMPDIR to a folder "
                 "on a larger disk"
             )
-        _with_patience(lambda: _copy(address, path, size), address, setting)
+        _retried(lambda: _copy(address, path, size), address, setting)
         yield path
 
 
@@ -139,7 +139,7 @@ def _open_store(address: str) -> tuple[Any, str]:
     return store, path
 
 
-def _with_patience(action: Callable[[], T], address: str, setting: str) -> T:
+def _retried(action: Callable[[], T], address: str, setting: str) -> T:
     """Return what an action gives, tried again after what may pass; raise DataError for what doesn't."""
     for seconds in (*WAIT_SECONDS, None):
         try:

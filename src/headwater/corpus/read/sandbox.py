@@ -75,10 +75,10 @@ class Sandbox:
                 if file_format in RECORD_FORMATS and not tells:
                     tells = True
                     continue
-                if end.reason != TOO_SLOW and (worker.has_served or progress.num_begun > 1):
+                if end.reason != TOO_SLOW and (worker.has_served or progress.num_started > 1):
                     continue
                 num_lost += 1
-                if progress.num_begun == 0 or num_lost > MAX_LOST_RECORDS:
+                if progress.num_started == 0 or num_lost > MAX_LOST_RECORDS:
                     raise Unusable(end.reason) from None
                 yield progress.lost_(end.reason)
             finally:
@@ -106,23 +106,23 @@ class _Progress:
     """How far a file is read.
 
     num_done   records that are done, and the pieces handed on since: those of the next one, where records are told
-    num_begun  records that the present process has begun
+    num_started  records that the present process has begun to parse
     """
 
     def __init__(self) -> None:
-        self.num_done = self.num_begun = self._num_pieces = 0
+        self.num_done = self.num_started = self._num_pieces = 0
         self._record: Drop | None = None
 
     def new_pieces(self, file: InputFile, answers: Iterator[dict[str, Any]]) -> Iterator[Document | Drop]:
         """Yield the pieces in a process's answers, but for those handed on before."""
-        self.num_begun = num_answers = 0
+        self.num_started = num_answers = 0
         for answer in answers:
             piece = _piece(file, answer)
             if "begin" in answer and isinstance(piece, Drop):
                 self._record = piece
-                if self.num_begun:
+                if self.num_started:
                     self.num_done, self._num_pieces = self.num_done + 1, self._num_pieces - num_answers
-                self.num_begun, num_answers = self.num_begun + 1, 0
+                self.num_started, num_answers = self.num_started + 1, 0
                 continue
             num_answers += 1
             if num_answers > self._num_pieces:
@@ -264,6 +264,8 @@ def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:
         part = str(answer["part"])
         if "drop" not in answer:
             meta = {str(name): str(value) for name, value in answer["meta"].items()}
+            if "group" in meta:  # a worker doesn't know how the file is named
+                meta["group"] = f"{file.origin}{meta['group']}"
             origin, kind = f"{file.origin}{part}", str(answer["kind"])
             return Document(str(answer["text"]), file.source, origin, file.origin, kind, meta)
         counts = int(answer["bytes"]), str(answer["excerpt"]), int(answer["documents"])

@@ -47,7 +47,7 @@ def main() -> None:
             os._exit(OUT_OF_MEMORY)
 
 
-class _Begun:
+class _RecordStarts:
     """Tells each record that begins, but for those that were answered before: how many is in the request."""
 
     def __init__(self, num_done: int, clock: _CpuClock) -> None:
@@ -66,18 +66,18 @@ class _Begun:
 class _Records(InputFile):
     """A file whose records are told as they begin."""
 
-    begun: _Begun
+    starts: _RecordStarts
 
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
-        return self.begun(part, num_bytes, excerpt)
+        return self.starts(part, num_bytes, excerpt)
 
 
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
         file = InputFile(_path(request), "", request["source"], request["kind"])
         if request["tells"]:
-            begun = _Begun(request["num_done"], clock)
-            file = _Records(file.path, file.origin, file.source, file.kind, begun)
+            starts = _RecordStarts(request["num_done"], clock)
+            file = _Records(file.path, file.origin, file.source, file.kind, starts)
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)
