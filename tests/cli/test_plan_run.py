@@ -148,7 +148,7 @@ def test_what_is_wrong_is_said_without_a_traceback(run_file, tmp_path, arguments
 
 
 @pytest.mark.slow
-def test_measuring_a_step_and_leaves_nothing(run_file, tmp_path):
+def test_measuring_a_step_leaves_nothing(run_file, tmp_path):
     value = json.loads(call("plan", "mine.toml", "--measure", "--json", cwd=tmp_path).out)
     assert math.isfinite(value["step_seconds"])
     assert "measured now" in value["how"]["hours"]

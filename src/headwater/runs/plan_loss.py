@@ -9,12 +9,7 @@ from pathlib import Path
 from headwater.errors import ConfigError
 from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
-from headwater.runs.ladder_record import (
-    ladder_table,
-    read_ladder,
-    size_of,
-    table_of,
-)
+from headwater.runs.ladder_record import ladder_table, read_ladder, size_of, table_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import MUCH_MORE, epochs_of
 from headwater.scaling.backtest import LEAST_FITTED
