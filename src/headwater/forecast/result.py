@@ -70,7 +70,7 @@ class Machinery:
 
 @dataclass(frozen=True)
 class LossOutlook:
-    """A spread, or why there is none; `notes` are what makes it less sure than its band says."""
+    """A spread, or why there is none; `notes` are what makes it less sure than others."""
 
     spread: Spread | None
     how: str

@@ -37,7 +37,7 @@ the fifth, intervals of 90 % covered 78 to 100 % (658 runs beyond those fitted).
 MAX_BELOW, MAX_ABOVE, LEAST_FAMILIES = 0.5, 4.0, 2
 """Decades of compute outside a law's to which it has a level, and families that must. One below their rows the laws of
 large runs are off by 5 to 60 % on Porian's runs, two by 15 to 100 %; above, loss only nears the floor. One family alone
-speaks of its recipe: Porian's law is 10 to 24 % above the losses of the same tuned one at its least compute."""
+speaks of its recipe: Porian's law is 10 to 24 % above its authors' tuned recipe at the least compute."""
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,13 @@ class OwnRuns:
         flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
         return self.law.log_loss(*flat).reshape(shape) + self.log_factor
 
-    def quantiles(
-        self, params: float, tokens: float, log_factor: float = 0.0, unique_tokens: float = math.inf
-    ) -> tuple[float, float, float]:
-        """Return P10, P50 and P90 shifted by `log_factor`; the law adds what reading `unique_tokens` again costs.
+    def quantiles(self, params: float, tokens: float, unique_tokens: float = math.inf) -> tuple[float, float, float]:
+        """Return P10, P50 and P90; the law adds what reading `unique_tokens` again costs.
 
         Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
         """
         found = self.law.predict(params, tokens, unique_tokens=unique_tokens)
-        median = float(found.median[0]) * math.exp(log_factor + self.log_factor)
+        median = float(found.median[0]) * math.exp(self.log_factor)
         factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.factor_deviation))
         return median / factor, median, median * factor
 
