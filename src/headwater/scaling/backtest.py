@@ -59,10 +59,10 @@ def origins(runs: Runs, min_fitted: int = MIN_FITTED) -> Iterator[Origin]:
         fitted_before = len(fitted)
         if fitted_before < min_fitted or min(num_distinct(fitted.params), num_distinct(fitted.tokens)) < MIN_SIZES:
             continue
-        decades = log_flops - np.log10(fitted.flops.max())
-        beyond = (decades > _SAME_COMPUTE) & (decades <= min(MAX_DECADES, span(fitted))) & plausible
-        if beyond.any():
-            yield Origin(fitted, runs.where(beyond))
+        largest = np.log10(fitted.flops.max())
+        beyond = (log_flops > largest + _SAME_COMPUTE) & (log_flops <= largest + min(MAX_DECADES, span(fitted)))
+        if (beyond & plausible).any():
+            yield Origin(fitted, runs.where(beyond & plausible))
 
 
 def past_cuts(runs: Runs) -> list[Origin]:

@@ -22,7 +22,7 @@ HUBER_DELTA = 1e-3
 NUM_STARTS = 3
 # no published law leaves them; a step in loss would drive one to infinity
 LEAST_EXPONENT, GREATEST_EXPONENT = 0.03, 1.5
-_SMALLEST = 1e-9  # of the loss: a term that the grid put at zero starts here, since its logarithm is fitted
+_SMALLEST = 1e-9, 0.02  # of the loss: a term that the grid put at zero starts at each, since its logarithm is fitted
 _SETS = [(0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,)]  # of coefficients that may be positive
 _RIDGE = 1e-12  # two columns that are the same up to rounding
 
@@ -126,9 +126,11 @@ def _starts(runs: Runs, grid: Grid, space: FloatArray) -> list[FloatArray]:
     squares = np.pad(grid.squares, 1, constant_values=np.inf)
     around = np.lib.stride_tricks.sliding_window_view(squares, (3, 3)).min(axis=(2, 3))
     places = sorted(np.argwhere(grid.squares <= around).tolist(), key=lambda at: grid.squares[tuple(at)])
-    smallest = _SMALLEST * float(runs.loss.min())
+    least = float(runs.loss.min())
     return [
-        np.log([*np.maximum(grid.coefficients[i, j], smallest), space[i], space[j]]) for i, j in places[:NUM_STARTS]
+        np.log([*np.maximum(grid.coefficients[i, j], smallest * least), space[i], space[j]])
+        for i, j in places[:NUM_STARTS]
+        for smallest in _SMALLEST
     ]
 
 
