@@ -82,7 +82,7 @@ def _is_of_a_country(number: str) -> bool:
     """Return whether a number with a country's code is one that the country gives. (0) in it is skipped."""
     import phonenumbers
 
-    digits = "".join(str(int(letter)) for letter in number.replace("(0)", "") if letter.isdigit())
+    digits = "".join(str(int(letter)) for letter in number.replace("(0)", "") if letter.isdecimal())
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00")))
     except phonenumbers.NumberParseException:
