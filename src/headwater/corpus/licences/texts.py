@@ -64,7 +64,7 @@ _EMPTY = frozenset(
         "version waiver warranty which with without www x11 you zlib",
     )
 )
-_MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 3, 12  # in a row; more with each "copyright"
+_MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 12  # in a row; more with each "copyright"
 # what only the words of a licence say
 _GRANTS = re.compile(
     r"\b(?:permission (?:is|to)|redistributions? (?:and use|in|of)|hereby grant\w*|grants? (?:you|to|licensee)|licensee"
