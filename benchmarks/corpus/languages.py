@@ -26,8 +26,8 @@ import xxhash
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel
-from headwater.corpus.quality.lines import line_shapes, num_sentences
-from headwater.corpus.scripts import is_unspaced, marks_sentences, words_of
+from headwater.corpus.quality.lines import line_shapes
+from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.rules import RuleSettings
@@ -76,7 +76,7 @@ def limits_of(texts: list[Text], originals: dict[tuple[str, str], str], english:
     length = median(word_length(text["text"]) for text in texts) / english
     row: dict[str, Any] = {"characters": round(ratio, 2), "words": round(words, 2), "word_length": round(length, 2)}
     unfinished = sum(is_unfinished(text["text"]) for text in texts)
-    if unfinished > 0.1 * len(texts):
+    if unfinished > max(1, 0.05 * len(texts)):
         row["sentences"] = False
     if stop_words := find_stop_words(texts):
         row["stop_words"] = stop_words
@@ -101,7 +101,7 @@ def find_stop_words(texts: list[Text]) -> list[str]:
     counts = [Counter(word for text in source for word in terms(text)) for source in sources]
     frequency = {word: min(count[word] / count.total() for count in counts) for word in counts[0]}
     ordered = sorted((word for word in frequency if frequency[word]), key=lambda word: (-frequency[word], word))
-    for least in (2,) if len(texts) >= 100 else (4, 3, 2):  # a margin, if it can be had, where few texts are known
+    for least in (2,) if len(texts) >= 100 else (4, 3):  # a margin where few texts are known
         chosen: list[str] = []
         for word in ordered:
             if not any(word in other or other in word for other in chosen if is_unspaced(word)):

@@ -7,8 +7,8 @@ import unicodedata
 
 import pytest
 
-from headwater.corpus.quality.lines import ends_sentence, num_sentences
-from headwater.corpus.scripts import SENTENCE_END, is_unspaced, marks_sentences, words_of
+from headwater.corpus.quality.lines import ends_sentence
+from headwater.corpus.scripts import SENTENCE_END, is_unspaced, marks_sentences, num_sentences, words_of
 
 regex = pytest.importorskip("regex")
 CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]

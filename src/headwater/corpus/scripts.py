@@ -7,6 +7,7 @@ down here, not looked up by the package `regex`: so a corpus doesn't depend on i
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 # scripts that write words without spaces between them, by what is counted in them instead of words
 _CHARACTERS = (  # one character: Bopomofo, Han, Hiragana, Katakana, Yi
@@ -31,9 +32,9 @@ _UNIT = re.compile(f"[{_CLUSTERS}](?:[{_MARKS}]|(?<=[{_STACKED}])[{_CLUSTERS}])*
 
 # scripts in which a space stands between sentences and nothing else: Thai, Lao
 _UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]")
-# Sentence_Terminal, without the ASCII ones; the ellipsis; Tibetan's strokes, which Unicode calls terminal punctuation
+# Sentence_Terminal, but for ASCII's and the Arabic question mark; Tibetan's strokes, which are Terminal_Punctuation
 _ENDS = (
-    "\u2026\u0f0d\u0f0e\u0f11\u0f14\u0589\u061d-\u061f\u06d4\u0700-\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965"
+    "\u0f0d\u0f0e\u0f11\u0f14\u0589\u061d\u061e\u06d4\u0700-\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965"
     "\u104a\u104b\u1362\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809\u1944\u1945\u1aa8-\u1aab\u1b4e\u1b4f"
     "\u1b5a\u1b5b\u1b5e\u1b5f\u1b7d-\u1b7f\u1c3b\u1c3c\u1c7e\u1c7f\u2024\u203c\u203d\u2047-\u2049\u2cf9-\u2cfb\u2e2e"
     "\u2e3c\u2e53\u2e54\u2e60\u2e61\u3002\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f\ua9c8\ua9c9"
@@ -45,9 +46,21 @@ _ENDS = (
     "\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U00016d6e\U00016d6f\U00016e98\U0001bc9f"
     "\U0001da88"
 )
-SENTENCE_END = re.compile(f"[.!?{_ENDS}]")
+SENTENCE_END = re.compile(f"[.!?\u2026\u061f{_ENDS}]")
 # a full stop within a number or an address ends nothing; of other scripts' signs each does
-SENTENCE = re.compile(f"[.!?\u2026\u061f][\"')\\]”’»]*(?=\\s|$)|[{_ENDS.replace(chr(0x2026), '')}]")
+_FULL_STOP = re.compile("[.!?\u2026\u061f][\"')\\]”’»]*(?=\\s|$)")
+_FOREIGN_STOP = re.compile(f"[{_ENDS}]")
+
+
+def num_sentences(text: str, enough: int) -> int:
+    """Return how many sentences a text has: full stops that white space or an end follows, or other scripts' signs.
+
+    Those beyond `enough` are not counted.
+    """
+    found = sum(1 for _ in islice(_FULL_STOP.finditer(text), enough))
+    if found < enough and not text.isascii():
+        found += sum(1 for _ in islice(_FOREIGN_STOP.finditer(text), enough - found))
+    return found
 
 
 def is_unspaced(text: str) -> bool:
@@ -71,7 +84,13 @@ def words_of(text: str) -> list[str]:
 
     Those are characters of Chinese and Japanese, syllables of Tibetan, letters with their marks from Thai to Khmer.
     """
-    lowered = text.lower().replace("\u1361", " ")  # Ethiopic's two dots between words
-    if not is_unspaced(text):
-        return lowered.split()
+    return units_of(text) if is_unspaced(text) else spaced_words_of(text)
+
+
+def spaced_words_of(text: str) -> list[str]:
+    return text.lower().replace("\u1361", " ").split()  # that is Ethiopic's two dots between words
+
+
+def units_of(text: str) -> list[str]:
+    lowered = text.lower()
     return _UNIT.findall(lowered) if _NOT_CHARACTERS.search(text) else list("".join(lowered.split()))

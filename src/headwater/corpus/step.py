@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from headwater.corpus.document import Document
-from headwater.corpus.scripts import words_of
+from headwater.corpus.scripts import is_unspaced, spaced_words_of, units_of
 from headwater.corpus.words import WordHasher
 
 
@@ -27,12 +27,13 @@ class Candidate:
     @cached_property
     def words(self) -> list[str]:
         """The words in lower case (corpus.scripts)."""
-        return words_of(self.document.text)
+        text = self.document.text
+        return units_of(text) if self.is_unspaced else spaced_words_of(text)
 
     @cached_property
-    def vocabulary(self) -> frozenset[str]:
-        """The different words."""
-        return frozenset(self.words)
+    def is_unspaced(self) -> bool:
+        """Whether its script doesn't separate words."""
+        return is_unspaced(self.document.text)
 
     @cached_property
     def hashes(self) -> np.ndarray:

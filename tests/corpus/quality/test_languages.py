@@ -96,8 +96,7 @@ def candidate(text, **meta):
 
 def test_limits_follow_the_text_or_what_the_language_step_has_named():
     rows, by_text, by_metadata = read_limits(), LimitsByText(), limits_by_metadata()
-    for language in ("de", "en", "fr", "hi", "ja", "ru", "zh"):
-        assert by_text(candidate(DECLARATION[language], language="sw")) is not None
+    for language in ("de", "en", "fr", "hi", "ja", "tr", "zh"):
         assert by_text(candidate(DECLARATION[language], language="sw")) == rows[language], language
     assert by_metadata(candidate(DECLARATION["en"], language="de")) == rows["de"]
     assert by_metadata(candidate(DECLARATION["kl"], language="kl")) == rows["default"]

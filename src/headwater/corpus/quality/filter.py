@@ -9,13 +9,13 @@ from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality.broken import Broken, above, below
 from headwater.corpus.quality.limits import FindLimits, Limits, LimitsByText
-from headwater.corpus.quality.lines import cut_lines, line_shapes, num_sentences
+from headwater.corpus.quality.lines import cut_lines, line_shapes
 from headwater.corpus.quality.repetition import (
     frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
 )
-from headwater.corpus.scripts import is_unspaced, marks_sentences
+from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
 
@@ -109,10 +109,9 @@ def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits
 def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
     text, words = candidate.document.text, candidate.words
     num_words = max(len(words), 1)
-    unspaced = is_unspaced(text)
     min_words = None if rules.min_words is None else round(rules.min_words * limits.words)
     broken = below("few_words", len(words), min_words, "words")
-    if broken is None and not unspaced:
+    if broken is None and not candidate.is_unspaced:
         broken = _word_length_rule(words, rules, limits)
         # what costs a pass over the text is counted only where a rule asks for it
         if broken is None and rules.min_alpha_word_fraction:
@@ -135,7 +134,7 @@ def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broke
             "hash signs, or ellipses, for each word",
         )
         or _stop_word_rule(candidate, rules, limits)
-        or _repetition_rule(candidate, rules, limits.words if unspaced else 1.0)
+        or _repetition_rule(candidate, rules, limits.words if candidate.is_unspaced else 1.0)
     )
 
 
@@ -174,7 +173,7 @@ def _repetition_rule(candidate: Candidate, rules: ProseRules, units_per_word: fl
 def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
     """Return which rule about lines a text breaks; those about sentences are for scripts that mark their end."""
     text = candidate.document.text
-    is_marked = limits.sentences and marks_sentences(text)
+    is_marked = limits.sentences and (not candidate.is_unspaced or marks_sentences(text))
     least = rules.min_sentences
     if is_marked and least is not None and (found := num_sentences(text, least)) < least:
         return below("few_sentences", found, least, "sentences")

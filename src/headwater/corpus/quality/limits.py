@@ -8,7 +8,6 @@ thresholds; a row a language, and two for languages without one.
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,9 +38,9 @@ class Limits:
     def num_stop_words(self, candidate: Candidate) -> int:
         """Return how many different stop words of the language a text has."""
         text = candidate.document.text
-        if is_unspaced(text):
+        if candidate.is_unspaced:
             return sum(word in text for word in self.stop_words)
-        return len(self.stop_words & candidate.vocabulary)
+        return len(self.stop_words.intersection(candidate.words))
 
 
 def read_limits() -> dict[str, Limits]:
@@ -71,7 +70,7 @@ def limits_by_metadata() -> FindLimits:
 
     def find(candidate: Candidate) -> Limits:
         named = rows.get(candidate.document.meta.get("language", ""))
-        return named or rows["unspaced" if is_unspaced(candidate.document.text) else "default"]
+        return named or rows["unspaced" if candidate.is_unspaced else "default"]
 
     return find
 
@@ -79,8 +78,9 @@ def limits_by_metadata() -> FindLimits:
 class LimitsByText:
     """Finds a document's limits by its text alone: what a page's template says of its language is often wrong.
 
-    A text with half of a language's stop words is in that language. Of any other the model (quality.language) is asked,
-    where it is installed; a text that it isn't sure about gets the limits of no language.
+    A text is in the language of whose stop words half come first; that may be a near relative, whose limits are alike.
+    Of a text without, the model (quality.language) is asked, where it is installed; if it isn't sure, the limits for
+    languages without a row hold.
     """
 
     def __init__(self) -> None:
@@ -96,20 +96,28 @@ class LimitsByText:
         return LanguageModel() if model_is_installed() else None
 
     def __call__(self, candidate: Candidate) -> Limits:
-        text = candidate.document.text
-        if is_unspaced(text):
-            shares = {
-                name: self._rows[name].num_stop_words(candidate) / len(self._rows[name].stop_words)
-                for name in self._unspaced
-            }
-        else:
-            found = candidate.vocabulary & self._languages_of.keys()
-            counts = Counter(name for word in found for name in self._languages_of[word])
-            shares = {name: count / len(self._rows[name].stop_words) for name, count in counts.items()}
-        likeliest = max(shares, key=shares.__getitem__, default="")
-        if shares.get(likeliest, 0.0) >= _CLEAR_SHARE:
-            return self._rows[likeliest]
-        language, confidence = self._model.identify(text) if self._model else ("", 0.0)
+        known = self._by_units(candidate.document.text) if candidate.is_unspaced else self._by_words(candidate.words)
+        if known is not None:
+            return self._rows[known]
+        language, confidence = self._model.identify(candidate.document.text) if self._model else ("", 0.0)
         if confidence >= _MIN_CONFIDENCE and language in self._rows:
             return self._rows[language]
-        return self._rows["unspaced" if is_unspaced(text) else "default"]
+        return self._rows["unspaced" if candidate.is_unspaced else "default"]
+
+    def _by_words(self, words: list[str]) -> str | None:
+        """Return the first language of whose stop words half have come: mostly within the first few lines."""
+        seen: set[str] = set()
+        counts: dict[str, int] = {}
+        for word in filter(self._languages_of.__contains__, words):
+            if word not in seen:
+                seen.add(word)
+                for name in self._languages_of[word]:
+                    counts[name] = counts.get(name, 0) + 1
+                    if counts[name] >= _CLEAR_SHARE * len(self._rows[name].stop_words):
+                        return name
+        return None
+
+    def _by_units(self, text: str) -> str | None:
+        rows = ((name, self._rows[name].stop_words) for name in self._unspaced)
+        share, name = max((sum(word in text for word in words) / len(words), name) for name, words in rows)
+        return name if share >= _CLEAR_SHARE else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 
-from headwater.corpus.scripts import SENTENCE, SENTENCE_END
+from headwater.corpus.scripts import SENTENCE_END
 
 BULLETS = ("-", "*", "•", "‣", "▪", "●", "○", "◦", "–", "·")
 _CLOSING = "\"')]}»”’*_`）」』】》〉"
+_FULL_STOPS = ".!?"
 _WRAPPED_CHARACTERS = 40  # a shorter line was not broken to fit a width
 _MAX_WIDTH = 120
 _LEAST_BREAKS = 5
@@ -82,15 +83,8 @@ def ends_sentence(line: str) -> bool:
     """Return whether a line ends as a sentence does, a closing bracket or quotation mark after it or not."""
     if line[-1] in _CLOSING:
         line = line.rstrip(_CLOSING)
-    return SENTENCE_END.match(line[-1:]) is not None
-
-
-def num_sentences(text: str, enough: int) -> int:
-    """Return how many sentences a text has: full stops that white space or an end follows, or what other scripts have.
-
-    Those beyond `enough` are not counted.
-    """
-    return sum(1 for _ in islice(SENTENCE.finditer(text), enough))
+    last = line[-1:]
+    return last in _FULL_STOPS or SENTENCE_END.match(last) is not None if last else False
 
 
 def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple[str, str]:
