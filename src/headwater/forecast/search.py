@@ -316,7 +316,7 @@ def _choice(query: Query, field: Field, kind: str, found: tuple[int, float], ser
         repetition_cost=repeated,
         loss=loss and Band(*loss),
         hours=_band(hours),
-        usd=price and _band(hours, rates.num_devices * price.median, price.log_deviation),
+        usd=None if price is None else _band(hours, rates.num_devices * price.median, price.log_deviation),
         kwh=_band(hours, kilowatts, rates.watts.log_deviation),
         memory_gib=_band(Spread(each.memory_bytes / 2**30, each.memory_deviation)),
         served_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
