@@ -116,7 +116,7 @@ class _Choice:
 
     def fitting(self, chosen: list[int], num_others: int) -> list[int]:
         """Return the rungs beside which the cheapest others still fit into the budget."""
-        left = self._budget - self._seconds[chosen].sum() + 1e-9
+        left = self._budget * (1 + 1e-9) - self._seconds[chosen].sum()
         options = [place for place in np.argsort(self._seconds, kind="stable").tolist() if place not in chosen]
         cheapest = float(self._seconds[options[:num_others]].sum())
         beyond = float(self._seconds[options[: num_others + 1]].sum())
@@ -140,7 +140,7 @@ class _Choice:
         for position in range(num_kept, len(chosen)):
             for place in set(range(len(self._seconds))) - set(chosen):
                 changed = [*chosen[:position], place, *chosen[position + 1 :]]
-                if self._seconds[changed].sum() <= self._budget:
+                if self._seconds[changed].sum() <= self._budget * (1 + 1e-9):
                     yield changed
 
 
