@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headwater.errors import ConfigError, DataError, LockedError
-from headwater.files import digest_json, remove_file, write_json
+from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.count import count_flops
 from headwater.forecast.device import site_or_average
 from headwater.forecast.result import (
@@ -30,7 +30,6 @@ from headwater.forecast.result import (
 )
 from headwater.machine.load import busy_now
 from headwater.model.count import count_model, flops_per_token
-from headwater.records import no_owner
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
@@ -204,7 +203,7 @@ def forecast_of_run(
     say: Say,
     clock: Callable[[], float],
     dtype: str | None = None,
-    require_owner: Require = no_owner,
+    require_owner: Require = no_check,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 

@@ -205,7 +205,7 @@ def _explained(address: str, setting: str) -> Iterator[None]:
         raise DataError(f"{where} can't be reached: {_first_line(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """Return the kind of an error and its first line, without what may be a secret."""
     line = str(error).strip().split("\n")[0][:200]
     return f"{type(error).__name__}: {line}" if line and not _SECRET.search(line) else type(error).__name__

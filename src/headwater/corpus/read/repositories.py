@@ -26,8 +26,10 @@ class Repositories:
         """Yield the pieces of a file, documents of code with the name of their repository."""
         group = self.of(path, origin)
         for piece in pieces:
-            is_code = isinstance(piece, Document) and piece.kind == "code"
-            yield replace(piece, meta={**piece.meta, "group": group}) if is_code and group else piece
+            if isinstance(piece, Document) and piece.kind == "code" and group:
+                yield replace(piece, meta={**piece.meta, "group": group})
+            else:
+                yield piece
 
     def of(self, path: Path, origin: str) -> str:
         """Return the settings' name of the repository that a file is in, or ""."""
