@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import time
 
 import pytest
 
-from headwater.corpus.read.wikitext import plain_text
+from headwater.corpus.read.wikitext import is_redirect, plain_text
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="en"><siteinfo><sitename>A Wiki</sitename>
 <base>https://wiki.example/wiki/Main_Page</base></siteinfo>"""
@@ -66,7 +67,12 @@ def test_a_dump_cut_short_gives_the_pages_before(read):
         ("[[File:a.jpg|thumb|The [[b]] of c]]d[[Category:e]]", "d"),
         ("a<ref name=x>b {{c}}</ref>d<ref name=x />e", "ade"),
         ("a<!-- b -->c<br/>d", "acd"),
-        (r"of <math>\pi r^2</math> and <math>\frac{{a}}{b}</math>", r"of $\pi r^2$ and $\frac{ {a} }{b}$"),
+        (r"of <math>\pi r^2</math> and <math>\frac{{a}}{b}</math>", r"of $\pi r^2$ and $\frac{{a}}{b}$"),
+        (r"that <math>f''(x) = \sqrt{|x|}</math> says", r"that $f''(x) = \sqrt{|x|}$ says"),
+        ("{{nowrap|<math>|a| = b</math>}} here", "$|a| = b$ here"),
+        ("a {{nowrap|word|}} here", "a word here"),
+        ("{{Infobox|name={{small|x|}}\n|b=2}} prose", "prose"),
+        ("{{Infobox|\n{|\n| cell\n|}}} prose", "prose"),
         ("{{convert|140|km|mi|0}} and {{cvt|3|to|4|ft|m}} and {{convert|5|mi}}", "140 km and 3 to 4 ft and 5 mi"),
         ("{{lang|de|Donau}} ({{lang-la|Danubius}}), {{nowrap|2,000 people}}", "Donau (Danubius), 2,000 people"),
         ("{{formatnum:126329}}, {{US$|5 million}}, {{frac|1|2}}", "126329, $5 million, 1/2"),
@@ -98,6 +104,15 @@ ARTICLE = """<?xml version="1.0"?><!DOCTYPE article PUBLIC "-//NLM//DTD JATS//EN
 a &lt; b.</p><list list-type="bullet"><list-item><p>one</p></list-item><list-item><p>two</p></list-item></list>
 </sec></body><back><ref-list><ref><mixed-citation><article-title>X</article-title></mixed-citation></ref></ref-list></back>
 </article>"""
+
+
+@pytest.mark.parametrize("line", ["=" * 100_000 + "x", "=" + " " * 100_000 + "x", "= " * 50_000 + "x"])
+def test_a_line_made_to_look_like_a_heading_takes_no_longer_than_others(line):
+    started_at = time.process_time()
+    plain_text(line)
+    is_redirect("#REDIRECT" + " " * 100_000 + "x")
+    seconds = time.process_time() - started_at
+    assert seconds < 2, f"{seconds:.1f} s for {len(line):,} characters"
 
 
 def test_an_article_is_its_title_abstract_and_sections(read):

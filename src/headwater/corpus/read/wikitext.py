@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from html import unescape
 
-_REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*:?\s*\[\[")
-_BRACES = re.compile(r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]")
+_REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*(?::\s*)?\[\[")
+# of "|}}" the bar is a template's last, empty field; of "|}}}" it ends a table within a template
+_BRACES = re.compile(r"\{\{|\}\}|\{\||\|\}(?!\}(?!\}))|\[\[|\]\]")
 # what stands between these tags is no prose
 _PAIRED = re.compile(
     r"<(/?)(ref|gallery|timeline|imagemap|score|templatestyles|references|hiero|graph|syntaxhighlight)\b([^<>]*)>",
@@ -17,7 +18,8 @@ _PAIRED = re.compile(
 )
 _FORMULA = re.compile(r"<math\b[^<>]{0,200}>([^<]{0,5000})</math>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,1000}>")
-_HEADING = re.compile(r"^(={1,6})[ \t]*([^\n]+?)[ \t]*=+[ \t]*$", re.MULTILINE)
+_HELD = re.compile("\0(\\d+)\0")
+_HEADING = re.compile(r"^=[^\n]*=[ \t]*$", re.MULTILINE)
 _EXTERNAL = re.compile(r"\[(?:https?:)?//[^\s\]\[]{1,2000}(?:[ \t]{1,9}([^\]\n\[]{0,2000}))?\]")
 _QUOTES = re.compile("'{2,5}")
 _ITEM = re.compile(r"^([*#:;]+)[ \t]*", re.MULTILINE)
@@ -52,9 +54,15 @@ def is_redirect(text: str) -> bool:
 
 def plain_text(text: str) -> str:
     """Return the prose of a page: headings on lines of their own, list items with a dash, no lists of references."""
-    text = _without_comments(text)
-    text = _without_paired(text)
-    text = _without_braces(_FORMULA.sub(_formula, text))
+    text = _without_paired(_without_comments(text))
+    formulas: list[str] = []
+
+    def hold(formula: re.Match[str]) -> str:
+        """Keep a formula as TeX, whose signs mean other things there ('', {{, |}), and return what stands for it."""
+        formulas.append(f"${unescape(formula[1]).strip()}$")
+        return f"\0{len(formulas) - 1}\0"  # no XML holds this character
+
+    text = _without_braces(_FORMULA.sub(hold, text))
     text = _TAG.sub("", text)
     text = _EXTERNAL.sub(lambda match: match[1] or "", text)
     text = _MAGIC.sub("", _QUOTES.sub("", text))
@@ -62,13 +70,9 @@ def plain_text(text: str) -> str:
     text = _RULE.sub("", _ITEM.sub(_item, text))
     text = _sections(text)
     text = _SPACED.sub(r"\1", _SPACES.sub(" ", _EMPTY.sub("", text)))
+    text = _HELD.sub(lambda place: formulas[int(place[1])], text)
     lines = (line.rstrip() for line in text.split("\n"))
     return _BLANK.sub("\n\n", "\n".join(lines)).strip()
-
-
-def _formula(match: re.Match[str]) -> str:
-    """Return a formula as TeX, in which two braces mean what two apart do."""
-    return f"${match[1].strip().replace('{{', '{ {').replace('}}', '} }')}$"
 
 
 def _item(match: re.Match[str]) -> str:
@@ -185,16 +189,22 @@ def _link(inner: str) -> str:
 
 def _sections(text: str) -> str:
     """Return headings as lines, without sections that list references or nothing."""
-    found = list(_HEADING.finditer(text))
+    found = [heading for heading in _HEADING.finditer(text) if heading.group().strip("= \t")]
     parts = [text[: found[0].start()] if found else text]
     silent_level = 0
-    for heading, following in zip(found, [*found[1:], None]):
-        level, title = len(heading[1]), heading[2]
+    levels = [_level(heading.group()) for heading in found]
+    for at, heading in enumerate(found):
+        following = found[at + 1] if at + 1 < len(found) else None
+        level, title = levels[at], heading.group().strip("= \t")
         body = text[heading.end() : following.start() if following else len(text)]
         if silent_level and level > silent_level:
             continue
         silent_level = level if title.strip().lower() in _ENDINGS else 0
-        has_inner = following is not None and len(following[1]) > level
+        has_inner = following is not None and levels[at + 1] > level
         if not silent_level and (body.strip() or has_inner):
             parts.append(f"\n\n{title}\n\n{body.strip()}\n")
     return "".join(parts)
+
+
+def _level(heading: str) -> int:
+    return min(len(heading) - len(heading.lstrip("=")), 6)
