@@ -67,6 +67,13 @@ def test_text_that_a_crawler_took_out_is_read_as_it_is(read):
     assert (document.text, document.meta["site"]) == ("Grüße\nZeile", "water.example")
 
 
+def test_plain_text_is_decoded_in_the_charset_that_its_server_names(read):
+    text = "Зимой здесь рано темнеет, и снег лежит до апреля.\n" * 20
+    content = response(text.encode("koi8-r"), kind="text/plain; charset=koi8-r")
+    (document,), _ = read("a.warc", content, kind="web")
+    assert document.text.strip() == text.strip()
+
+
 def test_what_was_done_to_a_page_on_its_way_is_undone(read):
     body = gzip.compress(PAGE)
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:])) + b"0\r\n\r\n"

@@ -99,7 +99,7 @@ def _piece(file: InputFile, record: _Record, part: str, address: str, limits: Re
             raise Unusable("file_too_large")
         text, meta = _text(record, record.body, limits.max_file_bytes)
     except Unusable as error:
-        return file.drop(error.reason, record.num_bytes, part, address[:200])
+        return file.drop(error.reason, record.num_bytes, part, address[:200], error.because)
     claimed = {_CLAIMS.get(name, name): value for name, value in meta.items()}
     return file.document(text, part, **{**_origin(record, address), **claimed})
 
@@ -114,13 +114,11 @@ def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, 
             raise Unusable("not_found" if status in (404, 410) else "no_page")
         data = _decoded(data, headers, max_bytes)
         said = headers.get("content-type", "")
-    kind = said.partition(";")[0].strip().lower()
-    if kind in _PAGES:
-        charset = _CHARSET.search(said)
-        return page_text(decode(data, charset[1] if charset else None))
-    if kind == "text/plain":
-        return decode(data), {}
-    raise Unusable("unknown_format")
+    kind, found = said.partition(";")[0].strip().lower(), _CHARSET.search(said)
+    if kind not in (*_PAGES, "text/plain"):
+        raise Unusable("unknown_format")
+    text = decode(data, found[1] if found else None)
+    return page_text(text) if kind in _PAGES else (text, {})
 
 
 def _http(data: bytes) -> tuple[int, dict[str, str], bytes]:
