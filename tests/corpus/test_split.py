@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.split import MAX_VALIDATION_BYTES_FRACTION, Split, SplitTally, split_hash
+from headwater.corpus.split import MAX_VALIDATION_BYTES_FRACTION, MIN_TAIL_BYTES, Split, SplitTally, split_hash
 
 HASHES = st.integers(0, 2**64 - 1)
 DOCUMENTS = st.lists(st.tuples(HASHES, st.integers(1, 100_000)), max_size=60)
@@ -65,6 +66,13 @@ def test_parts_of_one_document_are_held_out_together_or_not_at_all():
     assert split([7, 7, 7], [300, 300, 300], 0.02) == Split()  # else nothing would be left to train on
 
 
+@pytest.mark.parametrize("num_repositories", [1, 3])
+def test_few_repositories_of_many_files_give_the_end_of_one_file(num_repositories):
+    hashes = [split_hash(f"repository {number % num_repositories}", 0) for number in range(3000)]
+    found = split(hashes, [10_000] * 3000, 0.01)
+    assert found == Split(tail_of=0, tail_bytes=5000), "a third of the text, or nothing at all, was held out"
+
+
 def test_one_short_document_gives_nothing():
     assert split([2**63], [700], 0.02) == split([], [], 0.02) == Split()
 
@@ -88,3 +96,5 @@ def test_training_never_loses_much_where_documents_can_be_cut(documents, fractio
         assert sum(sizes[number] for number in chosen) <= MAX_VALIDATION_BYTES_FRACTION * sum(sizes)
     else:
         assert {hashes[number] for number in chosen} == {min(hashes)}
+        is_little = sum(sizes[number] for number in chosen) <= MAX_VALIDATION_BYTES_FRACTION * sum(sizes)
+        assert is_little or max(sizes) < 2 * MIN_TAIL_BYTES, "a document was long enough to hold out its end"

@@ -68,10 +68,10 @@ class SplitTally:
         """Choose the source's validation documents.
 
         A document is held out when its hash is below `fraction`; if none is, those with the smallest hash, which are
-        one, or the parts of one. A source of few, long documents would lose too much that way: where the choice is
-        over a tenth of the bytes, the end of the longest document is held out instead (at least 500 bytes, and never
-        more than half of it). Of a source too small even for that nothing is held out, unless it has two documents or
-        more.
+        one, or the parts of one. A source of few, long documents, or of few repositories, would lose too much that
+        way: where the choice is over a tenth of the bytes, the end of the longest document is held out instead (at
+        least 500 bytes, and never more than half of it). Of a source too small even for that nothing is held out,
+        unless it has two documents or more.
         """
         if not self._num_documents:
             return Split()
@@ -81,7 +81,8 @@ class SplitTally:
         if chosen_bytes <= MAX_VALIDATION_BYTES_FRACTION * self._total_bytes:
             return Split(hashes_below=self._hashes_below) if self._is_any_chosen else last_resort
         longest_bytes, longest = self._longest[0], -self._longest[1]
-        tail_bytes = max(int(self._fraction * self._total_bytes), MIN_TAIL_BYTES)
+        tail_bytes = min(int(self._fraction * self._total_bytes), longest_bytes // 2)
+        tail_bytes = max(tail_bytes, MIN_TAIL_BYTES)
         if 2 * tail_bytes <= longest_bytes:
             return Split(tail_of=longest, tail_bytes=tail_bytes)
         return last_resort if num_smallest < self._num_documents else Split()
