@@ -80,8 +80,9 @@ def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) 
     for name, facts in Decontaminator(settings.decontaminate).report({}).items():
         if facts["too_short"]:
             say(
-                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not searched: they "
-                f"have fewer words than corpus.decontaminate.min_words={settings.decontaminate.min_words}"
+                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not searched: they are "
+                f"shorter than corpus.decontaminate.min_words={settings.decontaminate.min_words}, or in scripts "
+                f"without spaces than min_characters={settings.decontaminate.min_characters}"
             )
 
 

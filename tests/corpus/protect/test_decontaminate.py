@@ -148,6 +148,8 @@ def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_are(m
         make(short)
     with pytest.raises(DataError, match=r"the longest has 1 words.*min_words=2; take the set out"):
         make([{"text": "one"}], min_words=2)
+    with pytest.raises(DataError, match=r"the longest has 15 characters.*min_characters=16; lower it to 15 or take"):
+        make([{"question": "中国的首都在哪?", "answer": "北京"}])
 
 
 def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, make_prose):

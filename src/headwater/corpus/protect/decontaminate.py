@@ -80,7 +80,7 @@ class Decontaminator:
         self._names = list(self._sets)
         self._starts = np.cumsum([0, *(len(items) for items in self._sets.values())])
         self._too_short: Counter[str] = Counter()
-        self._longest: Counter[str] = Counter()
+        self._longest: dict[str, tuple[int, str]] = {}  # and what it is counted in
         texts = list(self._texts())
         # in a script without spaces a word is a character, and a run has more of them
         self._words = OverlapIndex((each[:2] for each in texts if not each[2]), settings.ngram_words)
@@ -90,13 +90,14 @@ class Decontaminator:
 
     def _require_one(self, name: str) -> None:
         """Raise DataError where no item of a set can be looked for: nothing would be kept out in its name."""
-        num_items, longest = len(self._sets[name]), self._longest[name]
+        num_items, (longest, unit) = len(self._sets[name]), self._longest[name]
         if self._too_short[name] < num_items:
             return
         lower = f"lower it to {longest} or " if longest >= LEAST_MIN_WORDS else ""
         raise DataError(
-            f"corpus.decontaminate.sets.{name}: no item of {num_items:,} can be looked for: the longest has "
-            f"{longest} words, and corpus.decontaminate.min_words={self._settings.min_words}; {lower}take the set out"
+            f"corpus.decontaminate.sets.{name}: no item of {num_items:,} can be looked for: the longest has {longest} "
+            f"{unit}, and corpus.decontaminate.min_{unit}={getattr(self._settings, f'min_{unit}')}; {lower}take the "
+            "set out"
         )
 
     def _texts(self) -> Iterator[tuple[int, np.ndarray, bool]]:
@@ -106,21 +107,19 @@ class Decontaminator:
             for item in items:
                 is_found = False
                 for question, answer in item.texts:
-                    question_words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
-                    is_unspaced = unspaced_fraction(question) > 0.5
-                    ngram = settings.ngram_characters if is_unspaced else settings.ngram_words
-                    self._longest[name] = max(self._longest[name], len(question_words) + len(answer_words))
-                    if (
-                        len(question_words) + len(answer_words) >= ngram
-                    ):  # no run has more of the answer than the question leaves it
-                        answer_words = answer_words[: ngram - min(len(question_words), (ngram + 1) // 2)]
-                    size = sum(map(str.isalnum, question + answer)) if is_unspaced else settings.min_characters
-                    if (
-                        len(question_words) + len(answer_words) >= settings.min_words
-                        and size >= settings.min_characters
-                    ):
+                    words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
+                    num_words, is_unspaced = len(words) + len(answer_words), unspaced_fraction(question) > 0.5
+                    if is_unspaced:
+                        ngram, least = settings.ngram_characters, settings.min_characters
+                        size, unit = sum(map(str.isalnum, question + answer)), "characters"
+                    else:
+                        ngram, least, size, unit = settings.ngram_words, settings.min_words, num_words, "words"
+                    self._longest[name] = max(self._longest.get(name, (0, "words")), (size, unit))
+                    if size >= least:
                         is_found = True
-                        yield number, np.concatenate([question_words, answer_words]), is_unspaced
+                        if num_words >= ngram:  # no run has more of the answer than the question leaves it
+                            answer_words = answer_words[: ngram - min(len(words), (ngram + 1) // 2)]
+                        yield number, np.concatenate([words, answer_words]), is_unspaced
                 self._too_short[name] += not is_found
                 number += 1
 
