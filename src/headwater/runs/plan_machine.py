@@ -56,7 +56,7 @@ def machinery(config: RunConfig, measured: Measurement | None = None, dtype: str
     device = gpu_to_use(config.machine.device)
     if device is None:
         return _processor(config, measured, dtype)
-    from headwater.runs.plan_gpu import machinery_of_gpu  # layouts and their efficiencies: no processor needs them
+    from headwater.runs.plan_gpu import machinery_of_gpu  # devices and prices: no processor needs them
 
     return machinery_of_gpu(config, device, microbatch_tokens(config), measured)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 from headwater.corpus.personal.find import DATA, Scanned, Span
+from headwater.corpus.scripts import is_unspaced
 
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # E.164
 _MIN_UNLABELLED_DIGITS = 9
@@ -30,7 +31,6 @@ _SAYS_ITSELF = re.compile(
 _BEFORE_CHARACTERS, _BESIDE_CHARACTERS = 40, 9
 _WORD = re.compile(r"[^\s\d.,:;()/|*«»\"'<>\[\]{}+=–—\uff1a\uff08\uff09\uff0c\u3001\u3002-]+")
 _NUMBER_WORDS = "no nr num n nº n° № number nummer numer número numéro numero номер"
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
 def find_phones(scanned: Scanned) -> Iterator[Span]:
@@ -94,7 +94,7 @@ def _phone_words() -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str]]:
     """Return the words that numbers stand after: whole ones, beginnings, and those of scripts without spaces."""
     lines = (DATA / "phone_words.txt").read_text(encoding="utf-8").splitlines()
     words = [word for line in lines if not line.startswith("#") for word in line.split()]
-    anywhere = "|".join(re.escape(word) for word in words if _UNSPACED.match(word))
+    anywhere = "|".join(re.escape(word) for word in words if is_unspaced(word))
     return frozenset(words), tuple(word[:-1] for word in words if word.endswith("*")), re.compile(anywhere)
 
 
