@@ -11,7 +11,7 @@ from headwater.forecast.device import read_devices
 
 @pytest.mark.parametrize(
     ("text", "usd"),
-    [("$10k", 10_000), ("10k$", 10_000), ("500 USD", 500), ("$1.5M", 1_500_000), ("$2,500", 2500), ("usd 20", 20)],
+    [("$10k", 10_000), ("500 USD", 500), ("$1.5M", 1_500_000), ("$2,500", 2500)],
 )
 def test_money_is_read(text, usd):
     budget = parse_budget(text)
@@ -20,7 +20,7 @@ def test_money_is_read(text, usd):
 
 @pytest.mark.parametrize(
     ("text", "hours"),
-    [("2h", 2), ("90min", 1.5), ("90m", 1.5), ("3d", 72), ("1.5 days", 36), ("1 week", 168), ("36s", 0.01), ("2H", 2)],
+    [("2h", 2), ("90min", 1.5), ("3d", 72), ("1.5 days", 36), ("36s", 0.01), ("2H", 2)],
 )
 def test_time_is_read(text, hours):
     budget = parse_budget(text)
@@ -34,11 +34,12 @@ def test_time_is_read(text, hours):
         ("10k", "single quotes"),
         ("", "single quotes"),
         ("0k", "single quotes"),  # what a shell leaves of $10k
-        ("12", "dollars"),
+        ("12", "neither money"),
         ("-5h", "above zero"),
         ("$0", "above zero"),
         ("0h", "above zero"),
         ("5 apples", "neither money"),
+        ("5M", "neither money"),  # minutes, or million dollars
         ("$1e999", "above zero"),
     ],
 )

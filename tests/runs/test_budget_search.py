@@ -28,7 +28,7 @@ NO_TEXT = budget_search.Text(math.inf, "none")
 
 
 def searched(options):
-    return budget_search.search_budget(options).fields()
+    return budget_search.search_budget(options)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
@@ -12,8 +13,7 @@ from headwater.forecast.result import Spread
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
-HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
-HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
+HOURS = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
 MAX_DEVICES = 1_000_000
 FINAL_SHARE = 2 / 3
@@ -21,7 +21,6 @@ FINAL_SHARE_SOURCE = (
     "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
     "the programme; Olmo 3's was 18 %"
 )
-MIN_TEXT_TOKENS = 1000
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
@@ -38,23 +37,17 @@ class Budget:
 def parse_budget(text: str) -> Budget:
     """Return an amount of money ($10k, 500 USD) or of time (2h, 90 min, 3d); raise ConfigError for anything else."""
     plain = text.strip().lower()
-    money = re.fullmatch(rf"(?:\$|usd\s*){NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*(?:\$|usd|dollars?)", plain)
-    if money:
-        number, scale = money.group(1) or money.group(3), money.group(2) or money.group(4) or ""
-        return Budget(text.strip(), usd=_above_zero(_number(number) * SCALES[scale], text))
-    if re.fullmatch(NUMBER + r"\s*M", text.strip()):
-        raise ConfigError(f"--budget {text!r}: are these million dollars (${text.strip()}) or minutes (min)?")
+    if money := re.fullmatch(rf"\$\s*{NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*usd", plain):
+        usd = _number(money[1] or money[3]) * SCALES[money[2] or money[4] or ""]
+        if 0 < usd < math.inf:
+            return Budget(text.strip(), usd=usd)
     span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
-    if span and span.group(2) in HOURS:
-        return Budget(text.strip(), hours=_above_zero(_number(span.group(1)) * HOURS[span.group(2)], text))
-    hint = ""
-    if re.fullmatch(NUMBER + r"\s*[kmbt]?", plain):
-        hint = f"; say whether {text.strip()} are dollars (${text.strip()}) or hours ({text.strip()}h)"
-    if plain.startswith("-"):
-        hint = "; an amount must be above zero"
-    if re.match(r"[.\d,]*k$", plain) or plain == "":
-        hint += "; in a shell, put it in single quotes: '$10k'"
-    raise ConfigError(f"--budget {text!r} is neither money like '$10k' nor time like 2h, 90min or 3d{hint}")
+    if span and span[2] in HOURS and 0 < (hours := _number(span[1]) * HOURS[span[2]]) < math.inf:
+        return Budget(text.strip(), hours=hours)
+    raise ConfigError(
+        f"--budget {text!r} is neither money like '$10k' (in single quotes, for the shell) nor time like 2h, 90min or "
+        "3d, above zero"
+    )
 
 
 def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
@@ -87,12 +80,6 @@ def _number(text: str) -> float:
     return float(text.replace(",", "").replace("_", ""))
 
 
-def _above_zero(value: float, text: str) -> float:
-    if not 0 < value < math.inf:
-        raise ConfigError(f"--budget {text}: nothing can be trained for that; give an amount above zero")
-    return value
-
-
 @dataclass(frozen=True)
 class Rates:
     """What an hour of the machine costs: dollars (None where no price is known) and watts a device."""
@@ -106,7 +93,6 @@ class Rates:
     kg_co2_per_kwh: float
     energy_how: str
     hours_how: str
-    hours_backtest: dict[str, float] | None
     node_size: int = 1
 
     def usd(self, hours: float) -> float | None:
@@ -127,23 +113,13 @@ class Query:
 
     def check(self) -> None:
         """Raise ConfigError for what no search can answer."""
-        if not 0 < self.final_share <= 1:
-            raise ConfigError(f"final_share {self.final_share:g} must be above 0 and at most 1")
-        if self.unique < MIN_TEXT_TOKENS:
-            raise ConfigError(
-                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
-                "and a million make sense: give more text"
-            )
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
-        times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
-        if times > 1:
-            budget, rates = self.budget, self.rates
-            most = f"{(budget.hours or 0) / times:,.0f}h" if budget.usd is None else f"${budget.usd / times:,.0f}"
+        if self.final_hours > MAX_YEARS * HOURS_PER_YEAR:
             raise ConfigError(
-                f"the budget {budget.text} is {times * MAX_YEARS:,.3g} years of the final run on {rates.num_devices} "
-                f"× {rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more hardware, "
-                f"or a budget of at most {most}"
+                f"the budget {self.budget.text} is {self.final_hours / HOURS_PER_YEAR:,.3g} years of the final run on "
+                f"{self.rates.num_devices} × {self.rates.device}, and no run is planned that takes more than "
+                f"{MAX_YEARS} years: take more hardware or a smaller budget"
             )
 
     @property
@@ -152,3 +128,20 @@ class Query:
         if self.budget.usd is None:
             return (self.budget.hours or 0.0) * self.final_share
         return self.budget.usd * self.final_share / (self.rates.usd(1.0) or math.inf)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater plan --budget --json` prints of the budget and the machine."""
+        rates, hours = self.rates, {"programme": self.final_hours / self.final_share, "final_run": self.final_hours}
+        return {
+            "text": self.budget.text,
+            "num_devices": rates.num_devices,
+            "node_size": rates.node_size,
+            "device": rates.device,
+            "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
+            "price_how": rates.price_how,
+            "energy_how": rates.energy_how,
+            "hours_how": rates.hours_how,
+            "final_share": self.final_share,
+            "final_share_how": self.share_how,
+            **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
+        }

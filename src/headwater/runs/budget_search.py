@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.budget import (
@@ -23,7 +24,7 @@ from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
 from headwater.forecast.processor import Peaks, constants
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
-from headwater.forecast.search import BudgetPlan, search
+from headwater.forecast.search import search
 from headwater.intervals import Z_P90
 from headwater.machine.host import cpu_flags
 from headwater.machine.memory import memory_bytes
@@ -75,7 +76,6 @@ TRIAL_ROWS = 64
 "Of a batch, before the tokens of a run are known."
 RUNS_OWN = "a budget of hours is the run's own"
 PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
-FLOAT8_NOTE = "machine.dtype=float8 is planned at the speed of bf16: headwater was never timed in it on a GPU"
 GPU_HOURS = (
     f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
     f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
@@ -108,8 +108,8 @@ class Text:
     is_built: bool = False
 
 
-def search_budget(options: SearchOptions) -> BudgetPlan:
-    """Return the plan; raise ConfigError or DataError where there can be none."""
+def search_budget(options: SearchOptions) -> dict[str, Any]:
+    """Return what `plan --budget --json` prints; raise ConfigError or DataError where there can be none."""
     budget, config = parse_budget(options.budget), _config(options)
     bytes_per_token = options.costs.bytes_per_token or usual_bytes_per_token(config.model.vocab_size)
     text = _text_of(options, config, bytes_per_token)
@@ -126,13 +126,9 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
     losses = _losses(options, config, candidates, seconds)
-    found = search(query, candidates, losses, len(models))
-    return replace(
-        found,
-        name="budget" if options.run is None else config.name,
-        loss_unit=options.loss_unit if isinstance(losses, OwnRuns) else NATS,
-        notes=(*found.notes, *([FLOAT8_NOTE] if config.machine.dtype == "float8" else [])),
-    )
+    name = "budget" if options.run is None else config.name
+    unit = options.loss_unit if isinstance(losses, OwnRuns) else NATS
+    return {"name": name} | search(query, candidates, losses, unit)
 
 
 def _config(options: SearchOptions) -> RunConfig:
@@ -196,9 +192,9 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
     if isinstance(machine, Processor):
         name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
         watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
-        price_how, hours_how, backtest = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS, None
+        price_how, hours_how = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS
     else:
-        name, num_devices, hours_how, backtest = machine.device.name, machine.num_devices, GPU_HOURS, HOURS_BACKTEST
+        name, num_devices, hours_how = machine.device.name, machine.num_devices, GPU_HOURS
         watts = Spread(machine.device.watts, POWER_DEVIATION)
         price, price_how = find_price(machine.device, costs.price_kind or None, costs.prices, costs.hardware)
     if costs.price_per_hour is not None:
@@ -214,7 +210,6 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
         kg_co2_per_kwh=site.kg_co2_per_kwh,
         energy_how=f"{watts.median:g} W a device, {power_how}",
         hours_how=hours_how,
-        hours_backtest=backtest,
         node_size=1 if isinstance(machine, Processor) else machine.device.node_size,
     )
 
