@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from headwater.corpus.licences.standards import standards
+from headwater.corpus.licences.standards import finder, standards
 
 RUN = 4  # words
 # of the words of a standard text and of those in its place; a text that shares less than half its runs isn't tried
 _MIN_SIMILARITY, _MIN_SHARED, _MAX_CANDIDATES = 0.85, 0.5, 20
 _MIN_WORDS = 20  # of a standard text; shorter ones are phrases of any text
-# within one: words between its own
-_NARROWS = re.compile(
-    r"\b(?:not|never|only|solely|except|unless|excluding|\w*commercial\w*|academic|educational|research"
-    r"|personal|private|internal(?:ly)?|evaluation|testing|trial|proprietary|confidential|prohibited|forbidden"
-    r"|restrict\w*|reverse|decompil\w*|government|military|nuclear|weapons?|evil|institutions?"
-    r"|employees|fee|consent|approval|until|expires?)\b"
-)
-# what takes nothing back
-EITHER_WAY = re.compile(
-    r"(?:both )?commercial(?:ly)?(?: use| purposes?)? (?:and|or|and or) non ?commercial(?:ly)?|including commercial \w+"
-    r"|gpl compatible|compatible with the (?:gnu )?(?:gpl|general public license)"
-    r"|you may not use (?:this|the) \w+ except in compliance|not receive(?:d)? a copy|(?:licenses )?if not|no warranty"
-    r"|to the extent possible under law (?:\w+ ){5,40}?to the public domain(?: worldwide)?"
-    r"|this code is derived from software contributed to (?:\w+ ){1,12}?by(?: \w+){1,6}"
-    r"|all trademarks and registered trademarks mentioned herein are the property of their respective owners"
-    r"|(?:unless|except where) (?:otherwise |explicitly )*(?:noted|stated|specified)(?: otherwise)?"
-)
-# of a standard text: what must not be missing, but at its end (an appendix) or before the terms of a long one
-_GIVES = re.compile(
-    r"\b(?:sell|sublicense|publish|merge|modify|modification|distribute|redistribution|permission (?:is|to)"
-    r"|granted|source|with or|use|copy)\b"
-)
 _LONG_WORDS = 400
 _MIN_SENTENCE, _MAX_SURPLUS = 8, 24  # words: of a notice that a text accounts for; between others, no clause of its own
 _NARROWED_WORDS = 10  # by which another wording has to agree less well to be taken for the one that a text varies
@@ -98,7 +75,7 @@ class StandardTexts:
         text = self._texts[number]
         first, last = _densest(kept)
         is_long = len(kept) > _LONG_WORDS and num_kept > len(kept) / 2
-        if not is_long and _GIVES.search(" ".join(text.words[:first])):
+        if not is_long and finder("gives").search(" ".join(text.words[:first])):
             first = 0  # or else a title, and who holds the rights
         num_lost = int((~kept[first : last if is_long else len(kept)]).sum())
         if num_covered + num_kept < _MIN_SIMILARITY * (end - start + num_kept + num_lost):
@@ -106,9 +83,9 @@ class StandardTexts:
         inside, lost = np.zeros(len(words), dtype=bool), ~kept
         inside[start:end] = ~covered[start:end]
         lost[:first] = lost[last:] = False
-        surplus = [EITHER_WAY.sub("", run) for run in runs_of(words, inside)]
-        is_narrowed = any(_NARROWS.search(run) or run.count(" ") >= _MAX_SURPLUS for run in surplus)
-        is_narrowed |= bool(_GIVES.search(" | ".join(runs_of(text.words, lost))))
+        surplus = [without_harmless(run) for run in runs_of(words, inside)]
+        is_narrowed = any(finder("narrows_within").search(run) or run.count(" ") >= _MAX_SURPLUS for run in surplus)
+        is_narrowed |= bool(finder("gives").search(" | ".join(runs_of(text.words, lost))))
         gain = 2 * num_covered - (end - start) - 2 * num_lost - _NARROWED_WORDS * is_narrowed
         return Match(text.identifier, start, end, is_narrowed, gain)
 
@@ -123,6 +100,11 @@ class StandardTexts:
 
 
 standard_texts = cache(StandardTexts)
+
+
+def without_harmless(words: str) -> str:
+    """Return words without what takes nothing back."""
+    return finder("either_way", start="", end="").sub("", words)
 
 
 def _text_of(name: str) -> str:

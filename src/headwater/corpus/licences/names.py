@@ -9,43 +9,10 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
-from headwater.corpus.licences.standards import license_words, standards
-from headwater.sources.spdx import MAX_EXPRESSION, PUBLIC_DOMAIN, UNKNOWN, canonical
+from headwater.corpus.licences.standards import finder, license_words, phrases, standards
+from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
 
 _MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
-_COUNTRY = "usa?|u s(?: a)?|united states(?: of america)?|uk|united kingdom|eu|european union|canada|australia|world"
-_WORK = r"(?:(?:this|the|these) (?:[a-z]+ )?[a-z]+ (?:is|are) )?"
-# of licences that are called otherwise than in the list, over words in lower case
-_SPOKEN = {
-    PUBLIC_DOMAIN: r"pd|(?:in |(?:released|dedicated) (?:in)?to |placed in(?:to)? )?(?:the )?public domain"
-    r"(?: mark(?: 1 0)?| dedication| work| license)?"
-    rf"(?: worldwide| (?:in|within|throughout)(?: the)? (?:{_COUNTRY}))?|creativecommons org publicdomain mark 1 0",
-    "MIT": "(?:expat|mit)(?: expat)?(?: x11)?|opensource org licenses? mit license",
-    "Apache-2.0": "apache(?: software)?(?: license)?(?: asl)?(?: version| v)? ?2(?: 0)?(?: january 2004)?|asl ?2(?: 0)?"
-    "|apache software license|apache org licenses license 2 0",
-    "BSD-2-Clause": "simplified bsd|free ?bsd|bsd 2(?: clause)?|(?:2|two) clause bsd",
-    "BSD-3-Clause": "(?:(?:new|modified|revised) )?bsd|bsd 3(?: clause)?|(?:3|three) clause bsd"
-    "|bsd (?:3|three) clause|eclipse distribution license(?: edl)?(?: version| v)? ?1 0",
-    "ISC": "isc|iscl",
-    "PHP-3.01": "version 3 01 of the php",
-    "Ruby": "same terms as ruby(?: itself)?",
-    "PSF-2.0": "psf(?: 2)?|python software foundation(?: license)?(?: version)?(?: 2)?",
-    "Zlib": "zlib libpng",
-    "BSL-1.0": "boost(?: software)?(?: license)?(?: version| v)?(?: 1 0)?",
-    "MPL-1.1": "(?:mozilla public license|mpl)(?: mpl)?(?: version| v)? ?1 1",
-    "MPL-2.0": "(?:mozilla public license|mpl)(?: mpl)?(?: version| v)? ?2(?: 0)?|mozilla org mpl 2 0",
-    "EPL-1.0": "eclipse public license(?: version| v)? ?1 0",
-    "EPL-2.0": "eclipse public license(?: version| v)? ?2 0",
-    "CDDL-1.0": "common development and distribution license(?: cddl)?(?: version| v)? ?1 0",
-    "CC0-1.0": "(?:creative commons )?(?:cc ?0|zero)(?: v?1 0)?(?: universal)?(?: public domain dedication)?"
-    "|creativecommons org publicdomain zero 1 0(?: deed| legalcode)?(?: [a-z]{2})?",
-    "Artistic-1.0-Perl": "artistic|perl artistic",
-    "Artistic-1.0-Perl OR GPL-1.0-or-later": "same (?:terms|license) as perl(?: itself)?",
-    "OFL-1.1": "(?:sil )?(?:open font license|ofl)(?: version| v)?(?: 1 1)?(?: 26 february 2007)?",
-    "PostgreSQL": "postgresql",
-    "GFDL-1.3-or-later": "gnu org (?:licenses fdl 1 3|copyleft fdl)",
-}
-_NAMED = {identifier: re.compile(f"(?:{pattern})(?: license)?(?!\\S)") for identifier, pattern in _SPOKEN.items()}
 GNU_FAMILY = r"(?P<family>(?:lesser |library |affero )?general public|free documentation) license"
 LATER = r"(?P<later>\+| or (?:at your (?:option|discretion) )?(?:any )?(?:later|newer|greater|higher))?"
 _GNU = re.compile(
@@ -69,12 +36,6 @@ _COMMONS = re.compile(
 _COMMONS_ADDRESS = re.compile(
     r"creativecommons org licenses by(?P<terms>(?: nc)?(?: nd| sa)?) (?P<version>\d) (?P<minor>\d)(?: igo| [a-z]{2})?"
     r"(?: deed| legalcode)?(?: [a-z]{2})?(?!\S)"
-)
-# what may stand before and behind a name without taking anything back
-_FILLERS = re.compile(
-    r"(?:(?:this|the|these) (?:[a-z]+ )?[a-z]+ (?:is|are)|(?:licensed|released|available|published|distributed) under"
-    r"|to view a copy of this license(?: visit)?|the terms of|the|an?|license|see|https?|www"
-    r"|(?:opensource|spdx) org licenses?|html?|txt|php|json|md|gnu)(?!\S)"
 )
 _DENIED = re.compile(
     r"\b(?:not|no|no longer|never|nor|except|unless|without|other than|(?:all )?rights reserved|nc|nd|non-?commercial"
@@ -165,7 +126,7 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     window = words[at : at + 20]
     joined = " ".join(window)
     ends: list[tuple[int, str]] = []
-    for identifier, pattern in _NAMED.items():
+    for identifier, pattern in _spoken_names().items():
         if match := pattern.match(joined):
             ends.append((match.end(), identifier))
     for pattern in (_GNU, _GNU_ADDRESS):
@@ -201,6 +162,14 @@ def commons_identifier(terms: str, version: str, minor: str | None) -> str:
 
 
 @cache
+def _spoken_names() -> dict[str, re.Pattern[str]]:
+    """Return what finds licences that are called otherwise than in the list."""
+    return {
+        name: re.compile(rf"(?:{'|'.join(parts)})(?: license)?(?!\S)") for name, parts in phrases()["names"].items()
+    }
+
+
+@cache
 def _listed_names() -> dict[tuple[str, ...], str]:
     """Return the identifiers by their own words and by those of the list's names, with and without "License"."""
     found: dict[tuple[str, ...], str] = {}
@@ -222,7 +191,7 @@ def _all_names(text: str) -> str | None:
         if (named := name_at(words, at)) is not None:
             found.append(named[0])
             at = named[1]
-        elif filler := _FILLERS.match(" ".join(words[at : at + 12])):
+        elif filler := finder("fillers", start="", end=r"(?!\S)").match(" ".join(words[at : at + 12])):
             at += len(filler.group().split())
         else:
             return None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
-from headwater.corpus.licences.matching import EITHER_WAY, RUN, hashed_runs, runs_of, standard_texts
+from headwater.corpus.licences.matching import RUN, hashed_runs, runs_of, standard_texts, without_harmless
 from headwater.corpus.licences.names import GNU_FAMILY, LATER, gnu_identifier, name_at
-from headwater.corpus.licences.standards import license_words
+from headwater.corpus.licences.standards import alternatives, finder, license_words, phrases
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
@@ -25,62 +26,8 @@ _MAX_TAG_CHARACTERS = 201
 _GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
 _SPEAKS = re.compile(r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary", re.IGNORECASE)
 
-# beside a licence: what narrows it down
-_RESTRICTS = re.compile(
-    r"\b(?:non ?commercial\w*|commons clause|change (?:license|date)|business source|proprietary|confidential"
-    r"|evaluation|with restrictions|until|expires?"
-    r"|(?:may|must|shall) not|cannot|not (?:permitted|allowed)|prohibited|forbidden"
-    r"|(?:is|are|been) not (?:\w+ )?(?:licensed|covered|released|free|open|granted|available|included|placed|in)"
-    r"|(?:academic|educational|research|scientific|personal|private|internal|commercial|military)"
-    r" (?:use|purposes?|license|research|institutions?|applications?|only)|commercially|for research"
-    r"|except for|nuclear|weapons?|evil|reverse engineer\w*|decompil\w*|revoked|trial|end user|eula"
-    r"|sell(?:ing)?|fee|royalt(?:y|ies)|trade secrets?|exclusive property|reserves? the right"
-    r"|without (?:the |our |prior |express |explicit |written )+(?:permission|consent))\b"
-)
-# or words that limit near words for what is given
-_LIMIT = (
-    r"(?:not|no|only|must|except\w*|exclud\w*|restrict\w*|limited|prohibit\w*|disallow\w*|unless|solely|never|nobody|neither"
-    r"|reserved (?:to|for|by))"
-)
-_RIGHT = (
-    r"(?:use[ds]?|using|licen[sc]\w*|grant\w*|cop(?:y|ies|ying)|distribut\w*|rights?|permi\w+|sell\w*|sold|sale|compan\w+"
-    r"|persons?|people)"
-)
-_LIMITS = re.compile(
-    rf"\b{_LIMIT} (?:\w+ ){{0,8}}{_RIGHT}\b|\b{_RIGHT} (?:\w+ ){{0,8}}{_LIMIT}\b|^{_LIMIT}(?!\S)|\b(?:only|must ask)$"
-)
-# words that say nothing beside a licence: of them and of names its titles, introductions and links are made
-_EMPTY = frozenset(
-    re.findall(
-        r"\w+",
-        "0 1 2 3 a agreement all also alternatively an and apache are as at available based be below bsd by can cc0 "
-        "clause code com commons complete conditions contained copied copy copyright corresponding creative debian "
-        "details distributed dual either expat expression faq file files following for found free from full general "
-        "gnu gpl header hereby html http https in information institute is isc it its laid lgpl library license "
-        "licensed licenses linux may mit modified modify more most mozilla new no of on open opensource or org "
-        "other out package part parts permitted please portions program project provided public redistribute "
-        "released reserved revised rights s scripts see share sil simplified software source spdx subject summary "
-        "system systems terms text that the their these this to txt under universal usage use used using usr "
-        "version waiver warranty which with without www x11 you zlib",
-    )
-)
+# beside a licence, of words that say something
 _MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 12  # in a row; more with each "copyright"
-# what only the words of a licence say
-_GRANTS = re.compile(
-    r"\b(?:permission (?:is|to)|redistributions? (?:and use|in|of)|hereby grant\w*|grants? (?:you|to|licensee)|licensee"
-    r"|licensor|terms of use)\b"
-)
-_ALLOWS = re.compile(
-    rf"{_GRANTS.pattern}|\b(?:license agreement|you (?:may|agree|are (?:allowed|permitted|free))|permitted to"
-    r"|free to use)\b"
-)
-# at the head of code that states no licence: what reserves the rights all the same
-_RESERVES = re.compile(
-    r"\b(?:proprietary|confidential|trade secrets?|commons clause|non ?commercial (?:use|purposes?|license)"
-    r"|license agreement"
-    r"|(?:unauthori[sz]ed|strictly) (?:copying|use|reproduction|distribution|prohibited)|business source license)\b"
-)
-
 _VERSION = r"(?:version|v) ?(?P<version>\d)(?!\d)(?: (?P<minor>\d)(?!\d))?(?: dated \w+ \d{4})?(?: of the license)?"
 _PUBLISHED = r"(?: [al]?gpl| gfdl)?(?: (?:\w+ )?(?:as )?published by the free software foundation(?: inc)?)?"
 _GNU_NOTICES = [
@@ -97,13 +44,6 @@ _UNDER = re.compile(
     r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|license|common|either|https?|www)(?= )"
 )
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
-_ON_THE_WAY = frozenset(
-    re.findall(
-        r"\w+",
-        "both either the a an following terms conditions and of as in license licenses version compliance with http "
-        "https www opensource spdx org osi approved your option one under gnu choice summary dual 1 2",
-    )
-)
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
     r"(?!(?:\w+ )?(?:licensed|see|apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse"
@@ -119,12 +59,6 @@ _IN_PUBLIC_DOMAIN = re.compile(
     rf"(?: hereby| all| now| explicitly)? {_PLACED} the public domain"
     r"|(?:^|\bhereby )(?:\w+ )?(?:placed?|released?|dedicated?)(?: \w+)? (?:in|into|to) the public domain"
     r"|\bpublic domain no license required|disclaims? copyright to this source code"
-)
-_CHOICE = re.compile(
-    r"\b(?:either of|dual licen|dually licen|at your option under|as an alternative|disjunction of|at your choice"
-    r"|alternatively (?:\w+ ){1,6}(?:under|terms|license|licensed|released|distributed|available)"
-    r"|choose (?:either|one|between|which)|(?:one of|two) (?:the following |these )?(?:two )?licenses"
-    r"|choice of (?:one of )?two|either license|dual (?:bsd|mit) gpl\w*|you choose|otherwise the following license)\b"
 )
 
 
@@ -157,7 +91,7 @@ def licence_of_head(text: str) -> str | None:
         return None
     stated = _Stated(head)
     if not stated.found:
-        return UNKNOWN if _RESERVES.search(stated.rest()) else None
+        return UNKNOWN if finder("reserves").search(stated.rest()) else None
     return stated.expression(reach=60)
 
 
@@ -171,14 +105,25 @@ def licence_of_text(text: str) -> str | None:
         return UNKNOWN
     stated = _Stated(text)
     if not stated.found:
-        return UNKNOWN if _ALLOWS.search(stated.rest()) else None
+        return UNKNOWN if finder("grants", "allows").search(stated.rest()) else None
     return stated.expression()
+
+
+@cache
+def _restrictions() -> re.Pattern[str]:
+    """Return what finds, beside a licence, words that may take back what it gives, or grant something else."""
+    limit, right = alternatives("limits"), alternatives("rights")
+    return re.compile(
+        rf"\b{alternatives('restricts', 'grants')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
+        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?!\S)|\b(?:only|must ask)$",
+        re.MULTILINE,
+    )
 
 
 def _says_more(run: str) -> bool:
     """Return whether words beside a licence are more than its title, an introduction and who holds the rights."""
-    words = run.split()
-    num_other = sum(word not in _EMPTY and not word.isdigit() for word in words)
+    words, empty = run.split(), phrases()["empty"]
+    num_other = sum(word not in empty and not word.isdigit() for word in words)
     return num_other > _MAX_OTHER_WORDS + _MAX_HOLDER_WORDS * words.count("copyright")
 
 
@@ -195,24 +140,22 @@ class _Stated:
 
     def expression(self, reach: int | None = None) -> str:
         """Return the expression of what is found; "unknown" where other words up to `reach` beside it may narrow it."""
-        near = EITHER_WAY.sub("", self.rest(reach))
+        near = without_harmless(self.rest(reach))
         is_gnu = all("GPL" in each or "GFDL" in each for each in self.found)
-        if reach is None and not is_gnu and any(_says_more(run) for run in near.split(" | ")):
+        if reach is None and not is_gnu and any(map(_says_more, near.split("\n"))):
             return UNKNOWN
-        is_limited = any(_LIMITS.search(run) for run in near.split(" | "))
-        if self.is_narrowed or is_limited or _RESTRICTS.search(near) or _GRANTS.search(near):
+        names_gnu = _GNU_NAMED.search(near) and not any("GPL" in each for each in self.found)
+        if self.is_narrowed or names_gnu or _restrictions().search(near):
             return UNKNOWN
-        if _GNU_NAMED.search(near) and not any("GPL" in each for each in self.found):
-            return UNKNOWN
-        sign = " OR " if _CHOICE.search(" ".join(self.words)) else " AND "
+        sign = " OR " if finder("choice").search(" ".join(self.words)) else " AND "
         return canonical(sign.join(f"({each})" for each in dict.fromkeys(self.found))) or UNKNOWN
 
     def rest(self, reach: int | None = None) -> str:
-        """Return the words that nothing accounts for, those between others apart."""
+        """Return the words that nothing accounts for, a line each run of them."""
         left = ~self.covered
         if reach is not None:
             left &= np.convolve(self.covered, np.ones(2 * reach + 1))[reach : reach + len(left)] > 0.5
-        return " | ".join(runs_of(self.words, left))
+        return "\n".join(runs_of(self.words, left))
 
     def _take_texts_(self) -> None:
         texts = standard_texts()
@@ -246,11 +189,7 @@ class _Stated:
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
             found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
         names = [name for name, _, _ in found]
-        self.found += [
-            name
-            for name in names
-            if name.replace("-only", "-or-later") == name or name.replace("-only", "-or-later") not in names
-        ]
+        self.found += [each for each in names if "-only" not in each or each.replace("-only", "-or-later") not in names]
         for _, start, end in found:
             self.covered[start:end] = True
         # a notice stands in the text of its licence, too; and what all of GNU's end with in that of the latest
@@ -261,7 +200,7 @@ class _Stated:
     def _named_from_(self, words: list[str], at: int, sign: str) -> Iterator[tuple[str, int, int]]:
         """Yield what is named behind "under" and the like, with its words: one name, or several to choose from."""
         start, named = at, name_at(words, at)
-        while named is None and at < min(start + 10, len(words)) and words[at] in _ON_THE_WAY:
+        while named is None and at < min(start + 10, len(words)) and words[at] in phrases()["on_the_way"]:
             at += 1
             named = name_at(words, at)
         if named is None:
