@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,13 @@ from headwater.sources.spdx import (
 )
 def test_an_expression_is_allowed_when_its_terms_can_be_met_by_what_is(expression, allow, is_met):
     assert is_allowed(expression, allowed_patterns(allow)) is is_met
+
+
+@pytest.mark.parametrize("num_words", [1, 2, 3, 4])
+def test_signs_and_names_in_any_order_are_an_expression_or_none(num_words):
+    for words in product(["MIT", "or", "AND", "with", "(", ")", "x"], repeat=num_words):
+        found = canonical(" ".join(words))
+        assert found is None or "MIT" in words
 
 
 LEAVES = st.sampled_from(["MIT", "ISC", "GPL-2.0-only", "MPL-2.0"])

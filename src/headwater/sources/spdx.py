@@ -64,7 +64,8 @@ def _parsed(text: str) -> Any | None:
     try:
         parsed = _licensing().parse(" ".join(_ALIASES.get(word.lower(), word) for word in words), strict=True)
         return parsed if parsed is not None and all(_is_listed(each) for each in parsed.symbols) else None
-    except (ExpressionError, ExpressionParseError, RecursionError):
+    # the package's parser doesn't expect "()" and "(or MIT"
+    except (ExpressionError, ExpressionParseError, RecursionError, AssertionError, IndexError):
         return None
 
 

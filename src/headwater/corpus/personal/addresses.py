@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from headwater.corpus.personal.find import DATA, Scanned, Span
+from headwater.corpus.personal.find import Scanned, Span, listed
 from headwater.corpus.personal.secrets import server_passwords
 
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
@@ -34,21 +34,6 @@ _IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\
 _VERSION = re.compile(r"(?:version|release|v|[<>=~!]=)\s?$", re.IGNORECASE)
 _IPV6_END = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])")
 _IPV6_START = re.compile(r"(?:^|[^\w:.])([23][0-9A-Fa-f]{3})$")
-# the registries of special addresses, RFC 6890 and its successors, and everything from multicast on; tables of our own,
-# since those of the `ipaddress` module differ between versions of Python
-_SPECIAL_IPV4_NAMES = (
-    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
-    "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3"
-)
-_SPECIAL_IPV4 = [IPv4Network(name) for name in _SPECIAL_IPV4_NAMES.split()]
-_SPECIAL_IPV6 = [IPv6Network(name) for name in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
-
-
-@cache
-def top_level_domains() -> frozenset[str]:
-    """Return the names of the root zone, in Unicode and small letters."""
-    lines = (DATA / "domains.txt").read_text(encoding="utf-8").splitlines()
-    return frozenset(name for line in lines if not line.startswith("#") for name in line.split())
 
 
 def find_emails(scanned: Scanned) -> Iterator[Span]:
@@ -82,7 +67,7 @@ def _top_of(letters: str) -> str:
         except UnicodeError:
             return ""
     lengths = [len(letters)] if letters[0].isascii() else range(len(letters), 1, -1)
-    return next((letters[:length] for length in lengths if letters[:length] in top_level_domains()), "")
+    return next((letters[:length] for length in lengths if letters[:length] in listed("domains")), "")
 
 
 def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
@@ -94,13 +79,13 @@ def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
     text = scanned.text
     for run in scanned.digit_runs(4):
         for match in _IPV4.finditer(text, *run):
-            if not _is_version(match) and _is_public(IPv4Address, match.group(), _SPECIAL_IPV4):
+            if not _is_version(match) and _is_public(match.group()):
                 yield match.span()
     for match in _IPV6_END.finditer(text):
         start = _IPV6_START.search(text[max(match.start() - 5, 0) : match.start()])
         address = start.group(1) + match.group() if start else ""
         # 2006::3 is a date and an item in a list
-        if sum(map(bool, address.split(":"))) >= 3 and _is_public(IPv6Address, address, _SPECIAL_IPV6):
+        if sum(map(bool, address.split(":"))) >= 3 and _is_public(address):
             yield match.start() - 4, match.end()
 
 
@@ -110,9 +95,15 @@ def _is_version(match: re.Match[str]) -> bool:
     return (lengths[0] == 1 and min(lengths[1:]) == 1) or _VERSION.search(before) is not None
 
 
-def _is_public(kind: type, text: str, special: list) -> bool:
+@cache
+def _special_networks() -> list[IPv4Network | IPv6Network]:
+    """Return the networks of nobody: a table of our own, since Python's differs between versions."""
+    return [ip_network(name) for name in listed("special_networks")]
+
+
+def _is_public(text: str) -> bool:
     try:
-        address = kind(text)
-    except AddressValueError:  # a number over 255, a zero before another digit
+        address = ip_address(text)
+    except ValueError:  # a number over 255, a zero before another digit
         return False
-    return not any(address in network for network in special)
+    return not any(address in network for network in _special_networks())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,13 @@ _FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
 _MIN_DIGITS = 4
 _IN_WORD = np.zeros(128, dtype=bool)
 _IN_WORD[[*range(48, 58), *range(65, 91), *range(97, 123), *b"_-+/=.~%|"]] = True
+
+
+@cache
+def listed(name: str) -> dict[str, None]:
+    """Return the words of a file in the folder `data`, in order; lines that begin with # are comments."""
+    lines = (DATA / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return dict.fromkeys(word for line in lines if not line.startswith("#") for word in line.split())
 
 
 class Scanned:
@@ -63,8 +70,5 @@ class Scanned:
         chosen = (digits[ends] > digits[starts]) | (ends - starts > 2 * min_characters)
         starts, ends = np.maximum(starts[chosen] - before, 0), ends[chosen] + after
         is_apart = starts[1:] > ends[:-1]
-        yield from (
-            zip(starts[np.r_[True, is_apart]].tolist(), ends[np.r_[is_apart, True]].tolist(), strict=True)
-            if len(starts)
-            else ()
-        )
+        if len(starts):
+            yield from zip(starts[np.r_[True, is_apart]].tolist(), ends[np.r_[is_apart, True]].tolist(), strict=True)

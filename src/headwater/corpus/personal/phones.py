@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-from headwater.corpus.personal.find import DATA, Scanned, Span
+from headwater.corpus.personal.find import Scanned, Span, listed
 from headwater.corpus.scripts import is_unspaced
 
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # E.164
@@ -92,8 +92,7 @@ def _is_of_a_country(number: str) -> bool:
 @cache
 def _phone_words() -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str]]:
     """Return the words that numbers stand after: whole ones, beginnings, and those of scripts without spaces."""
-    lines = (DATA / "phone_words.txt").read_text(encoding="utf-8").splitlines()
-    words = [word for line in lines if not line.startswith("#") for word in line.split()]
+    words = listed("phone_words")
     anywhere = "|".join(re.escape(word) for word in words if is_unspaced(word))
     return frozenset(words), tuple(word[:-1] for word in words if word.endswith("*")), re.compile(anywhere)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from headwater.corpus.personal.find import DATA, Scanned, Span
+from headwater.corpus.personal.find import DATA, Scanned, Span, listed
 
 # what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
 _TEMPLATE = re.compile(
@@ -24,17 +24,6 @@ _FILLED = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|#{3,}|0{6,}|^your(?![a-z])|^your.*(?:key|token|secret|passw|pwd)|[-_]your[-_]", re.IGNORECASE
 )
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_SAMPLE_WORDS = (
-    "a abc abcd abcde abcdef access account admin aes an and api app argon auth bar base baz bcrypt bearer change "
-    "changeit changeme client code config credential credentials csrf data db default demo dev dummy ed empty "
-    "enter env example fake field file foo foobar for guest hash header hello here hidden hmac id input insert "
-    "invalid is it key keys letmein local login md me mock my mysql name new no none not null oauth of old or "
-    "other pass passphrase passwd password passwords pbkdf placeholder postgres prefix private prod production "
-    "public pw pwd qwerty random redacted refresh root rsa s sample secret secrets server service session sha some "
-    "staging string test testing tests text the this to todo token tokens type url user username utf v valid "
-    "value var variable version welcome word world write x xxx your"
-)
-_WORDS = frozenset(_SAMPLE_WORDS.split())
 _LEET = str.maketrans("013457@$!", "oleastasi")
 _IDENTIFIER = re.compile(r"[a-z]+\d{0,3}(?:[_.:/-][a-z]*\d{0,3})+|[A-Z]+\d{0,3}(?:_[A-Z]+\d{0,3})+")
 _ORDERED = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
@@ -47,13 +36,13 @@ def is_sample(value: str) -> bool:
     pieces = [piece.lower() for piece in _PIECE.findall(value)]
     if pieces and all(_is_said(piece) for piece in pieces):  # of other letters than these there are no pieces
         return True
-    if _IDENTIFIER.fullmatch(value) and any(piece in _WORDS and len(piece) > 2 for piece in pieces):
+    if _IDENTIFIER.fullmatch(value) and any(piece in listed("sample_words") and len(piece) > 2 for piece in pieces):
         return True
-    return value.rstrip("0123456789!").lower().translate(_LEET) in _WORDS
+    return value.rstrip("0123456789!").lower().translate(_LEET) in listed("sample_words")
 
 
 def _is_said(piece: str) -> bool:
-    return piece in _WORDS or (len(piece) > 2 and any(piece in letters for letters in _ORDERED))
+    return piece in listed("sample_words") or (len(piece) > 2 and any(piece in letters for letters in _ORDERED))
 
 
 # behind a port stands no password: http://HOST:80/@NAME; one with a @ in it ends at the last before the host
@@ -71,10 +60,9 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
         return
     for match in _IN_ADDRESS.finditer(text):
         value = match.group(1)
-        if "/" not in value:
-            yield match.span(1), len(value) > 1 and not is_sample(value)
-        elif any(map(str.isdigit, value)) and "://" not in value and not is_sample(value):
-            yield match.span(1), True
+        is_secret = len(value) > 1 and not is_sample(value)
+        if "/" not in value or (is_secret and any(map(str.isdigit, value)) and "://" not in value):
+            yield match.span(1), is_secret
 
 
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -85,10 +73,11 @@ _MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = 20_000, 64  # 16,384 bits of RSA take
 
 _MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
 
-_QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])([^\"'\s]{8,128}+)\1")
+_QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])(?P<value>[^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over immediately
 _BARE = re.compile(
-    r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}((?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)(?=[\s;&|,)\"'`]|$)"
+    r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}(?P<value>(?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)"
+    r"(?=[\s;&|,)\"'`]|$)"
 )
 # a file, or a page of the web: of an address it is the password alone that is hidden (server_passwords)
 _PLACE = re.compile(r"(?:~|\.\.?)/|/[A-Za-z]?[a-z0-9_.-]{2,}/|[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)
@@ -100,6 +89,7 @@ _NAME = re.compile(
 )
 _SETTING = re.compile(r"(?:^|[\s\"'])[A-Z][A-Z0-9_]*$")  # as the environment has them
 _NAME_CHARACTERS = 30
+_MIN_BITS = 2.75  # a character; 16 random letters have 3.5
 _RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 # letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
 _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
@@ -170,7 +160,7 @@ def _is_token(match: re.Match[str], rule: _Rule) -> bool:
     is_example = "EXAMPLE" in secret.upper() or _TEMPLATE.search(secret) or _FILLED.search(secret)
     has_chance = any(map(str.isdigit, secret)) or secret not in (secret.lower(), secret.upper())
     is_allowed = is_example or any(each.search(secret) for each in rule.allowed)
-    return has_chance and not is_allowed and _bits(secret) >= max(rule.min_bits, 2.75)
+    return has_chance and not is_allowed and _bits(secret) >= max(rule.min_bits, _MIN_BITS)
 
 
 def find_passwords(scanned: Scanned) -> Iterator[Span]:
@@ -181,13 +171,15 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
     """
     text = scanned.text
     yield from (span for span, is_secret in server_passwords(text) if is_secret)
-    for match in _QUOTED.finditer(text):
-        value = match.group(2)
-        if _is_random(value, 2.75) and _NAME.search(_before(match)) and not (is_sample(value) or _PLACE.match(value)):
-            yield match.span(2)
-    for match in _BARE.finditer(text):
-        if _is_random(match.group(1), 2.75) and _NAME.search(_before(match)) and _is_bare_secret(match):
-            yield match.start(1), match.end(1) - match.group(1).endswith(".")  # of the sentence
+    for pattern in (_QUOTED, _BARE):
+        for match in pattern.finditer(text):
+            value, before = match["value"], text[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
+            if not (_is_random(value) and _NAME.search(before)) or is_sample(value) or _PLACE.match(value):
+                continue
+            if pattern is _QUOTED:
+                yield match.span("value")
+            elif _is_no_name(value, before):
+                yield match.start("value"), match.end("value") - value.endswith(".")  # of the sentence
 
 
 @lru_cache(maxsize=1000)
@@ -196,26 +188,19 @@ def names_secret(name: str) -> bool:
     return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
 
 
-def _before(match: re.Match[str]) -> str:
-    return match.string[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
-
-
-def _is_bare_secret(match: re.Match[str]) -> bool:
+def _is_no_name(value: str, before: str) -> bool:
     """Return whether a value without quotes, which may be a name in a program, is one that nobody gives as a name."""
-    value = match.group(1)
-    if is_sample(value) or _PLACE.match(value) or _CONSTANT.fullmatch(value):
-        return False
-    if _SETTING.search(_before(match)):
-        return True
+    if _CONSTANT.fullmatch(value) or _SETTING.search(before):
+        return _CONSTANT.fullmatch(value) is None
     has_cases = any(map(str.isupper, value)) and any(map(str.islower, value))
     runs = _RUN.findall(value)
     max_run = _MAX_RUN_OF_LONG if len(value) >= _LONG else _MAX_RUN
     return has_cases and sum(map(len, runs)) <= max_run * len(runs)
 
 
-def _is_random(text: str, min_bits: float) -> bool:
-    """Return whether a string has letters and digits, and this entropy (16 random letters: 3.5 bits each)."""
-    return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and _bits(text) >= min_bits
+def _is_random(text: str) -> bool:
+    """Return whether a string has letters and digits, and some entropy."""
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and _bits(text) >= _MIN_BITS
 
 
 def _bits(text: str) -> float:
