@@ -68,7 +68,7 @@ def budget_card(plan: dict[str, Any]) -> Lines:
         ("served", f"{count(plan['serving_tokens'])} tokens"),
         ("loss", plan["loss"]["how"]),
     ]
-    if sizes := [each["params"] for each in plan["by_law"]]:
+    if len(sizes := {each["params"] for each in plan["by_law"]}) > 1:
         span = f"from {count(min(sizes))} to {count(max(sizes))} parameters"
         lines.append(("", f"each law of fresh text alone would choose {span}"))
     if len({each["params"] for each in plan["by_law_of_repetition"]}) > 1:

@@ -21,7 +21,7 @@ from headwater.forecast.budget import (
 from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
 from headwater.forecast.device import AVERAGE, find_price, read_devices, site_or_average
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
-from headwater.forecast.processor import Peaks, constants
+from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
 from headwater.forecast.search import search
@@ -115,7 +115,6 @@ def search_budget(options: SearchOptions) -> dict[str, Any]:
     text = _text_of(options, config, bytes_per_token)
     machine = _machine(options, config, text, bytes_per_token)
     query = _query(options, budget, _rates(options, machine), text)
-    query.check()
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
     made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
     candidates = [each for each in made if each is not None]
@@ -180,7 +179,7 @@ def _machine(options: SearchOptions, config: RunConfig, text: Text, bytes_per_to
         raise ConfigError(
             f"{given[0]} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
         )
-    return processor_at_hand(config, text, bytes_per_token, max_memory)
+    return Processor(config, text, bytes_per_token, max_memory)
 
 
 def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
@@ -190,7 +189,7 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
     site, pue, power_how = site_or_average(costs.site or (AVERAGE if options.hardware else ""), costs.sites)
     price: Spread | None = None
     if isinstance(machine, Processor):
-        name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
+        name, num_devices = f"this processor ({machine.cores} cores, {machine.dtype})", 1
         watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
         price_how, hours_how = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS
     else:
@@ -224,8 +223,7 @@ def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text) -> 
 
 def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) -> Text:
     """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
-    source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
-    by_rule = f", {bytes_per_token:.2f} bytes a token ({source})"
+    by_rule = f", {bytes_per_token:.2f} bytes a token"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
         how = f"--text-bytes {options.text_bytes}{by_rule}"
@@ -251,25 +249,25 @@ def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) 
     return Text(share * known / bytes_per_token, how, token_bytes(config))
 
 
-@dataclass(frozen=True)
 class Processor:
-    """The processor at hand, by the rules that the plan of a run has.
+    """The processor at hand, by the rules that the plan of a run has. Raises ConfigError for float8.
 
-    `usual` is a step over what the rates say, as earlier runs here had it. Around its steps a run takes
-    `start_seconds`, as long as `evaluation_tokens` are trained, and its saves. `store_bytes` is all of its text in
-    tokens, of which what it reads is held.
+    `usual` is a step over what the rates say, as earlier runs here had it. Of the text it holds what it reads.
     """
 
-    config: RunConfig
-    cores: int
-    peaks: Peaks
-    usual: Spread
-    limit: float
-    store_bytes: float
-    bytes_per_token: float
-    start_seconds: float
-    evaluation_tokens: float
-    is_built: bool
+    def __init__(self, config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> None:
+        machine, flags = config.machine, cpu_flags()
+        self.config, self.text, self.bytes_per_token = config, text, bytes_per_token
+        self.cores = machine.num_threads or usable_cores()
+        self.dtype = processor_dtype(machine, flags)
+        self.peaks = processor_peaks(self.dtype, self.cores, flags)
+        speed = speed_here(self.dtype, self.cores, is_compiled=machine.compile != "off")
+        self.usual = usual_here(earlier_runs(Path(config.runs_dir), speed), self.peaks)
+        self.limit = min(max_memory or math.inf, float(memory_bytes()))
+        # of steps that take a second a token: all but the start goes with it
+        around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
+        self.start_seconds = around["start"]
+        self.evaluation_tokens = around["validations"] + around[PROBES_PART] + around["after"]
 
     def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
         """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit."""
@@ -277,10 +275,12 @@ class Processor:
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
         known, deviation = constants()["around_steps"], constants()["log_deviation"]
-        text = min(self.store_bytes, TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens)
+        read = TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens
+        text = min(self.text.store_bytes, MOST_OF_MEMORY * memory_bytes(), read)
+        prepare = 0.0 if self.text.is_built else self.bytes_per_token / known["preparation_bytes_per_second"]
         for recompute in RECOMPUTED:
             portion = Portion(micro, math.ceil(recompute * model.num_layers), self.config.train.exact)
-            peak = run_memory(model, portion, self.peaks.dtype, text)  # type: ignore[arg-type]
+            peak = run_memory(model, portion, self.dtype, text)  # type: ignore[arg-type]
             if peak * math.exp(Z_P90 * deviation["memory"]) > self.limit:
                 continue
             per_token = self._seconds_per_token(model, rows, recompute)
@@ -289,7 +289,7 @@ class Processor:
                 model=model,
                 seconds_per_token=per_token,
                 num_devices=1,
-                dtype=self.peaks.dtype,
+                dtype=self.dtype,
                 batch_rows=rows,
                 microbatch_rows=micro // model.seq_len,
                 recompute=recompute,
@@ -298,7 +298,7 @@ class Processor:
                 hours_deviation=self.usual.log_deviation,
                 memory_deviation=deviation["memory"],
                 around_seconds=self.start_seconds + self.evaluation_tokens * per_token + saves,
-                prepare_seconds=0 if self.is_built else self.bytes_per_token / known["preparation_bytes_per_second"],
+                prepare_seconds=prepare,
             )
         return None
 
@@ -312,25 +312,3 @@ class Processor:
             train=self.config.train.model_copy(update=train),
         )
         return self.usual.median * modelled_step(shape, self.peaks) / batch
-
-
-def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> Processor:
-    """Return this machine's processor. Raises ConfigError for float8."""
-    cores, flags, machine = config.machine.num_threads or usable_cores(), cpu_flags(), config.machine
-    dtype = processor_dtype(machine, flags)
-    peaks = processor_peaks(dtype, cores, flags)
-    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
-    # of steps that take a second a token: all but the start goes with it
-    around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
-    return Processor(
-        config=config,
-        cores=cores,
-        peaks=peaks,
-        usual=usual_here(runs, peaks),
-        limit=min(max_memory or math.inf, float(memory_bytes())),
-        store_bytes=min(text.store_bytes, MOST_OF_MEMORY * memory_bytes()),
-        bytes_per_token=bytes_per_token,
-        start_seconds=around["start"],
-        evaluation_tokens=around["validations"] + around[PROBES_PART] + around["after"],
-        is_built=text.is_built,
-    )
