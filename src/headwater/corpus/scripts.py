@@ -26,7 +26,8 @@ _MARKS = (
 _STACKED = "\u1039\u17d2\u1a60"  # the letter after one of these stands below the one before
 _SYLLABLES = "\u0f00-\u0f0a\u0f0c\u0f15-\u0fff"  # what a dot divides: Tibetan, but for its dot and strokes
 
-_UNSPACED = re.compile(f"[{_CHARACTERS}{_CLUSTERS}\u0f00-\u0fff]")
+UNSPACED = _CHARACTERS + _CLUSTERS
+_UNSPACED = re.compile(f"[{UNSPACED}\u0f00-\u0fff]")
 _NOT_CHARACTERS = re.compile(f"[{_CLUSTERS}\u0f00-\u0fff]")
 _UNIT = re.compile(f"[{_CLUSTERS}](?:[{_MARKS}]|(?<=[{_STACKED}])[{_CLUSTERS}])*|[{_SYLLABLES}]+|[^\\s\u0f00-\u0fff]")
 

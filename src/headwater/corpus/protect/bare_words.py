@@ -12,6 +12,8 @@ import string
 import numpy as np
 import xxhash
 
+from headwater.corpus.scripts import UNSPACED
+
 _MAX_CACHED_WORDS = 1 << 15
 _LETTERS = {*(string.ascii_letters + string.digits).encode(), *range(128, 256)}
 _ASCII = bytes(byte if byte in _LETTERS else 32 for byte in range(256)).lower()
@@ -20,10 +22,9 @@ _SIGNS = (
     "\x80-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf\xd7\xf7\u1680\u2000-\u206f\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020"
     "\u3030\ufe10-\ufe1f\ufe30-\ufe6f\ufeff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 _FOREIGN_SIGN = re.compile(f"[{_SIGNS}]")
-_ALONE = re.compile(f"[{_UNSPACED}]")
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\x00-/:-@\\[-`{{-\\x7f{_SIGNS}{_UNSPACED}]+")
+_ALONE = re.compile(f"[{UNSPACED}]")
+_WORD = re.compile(f"[{UNSPACED}]|[^\\x00-/:-@\\[-`{{-\\x7f{_SIGNS}{UNSPACED}]+")
 
 
 def bare_words(text: str) -> list[bytes]:

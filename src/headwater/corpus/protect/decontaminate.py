@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,13 +59,15 @@ REASON = "contaminated_"
 _MAX_REPORTED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Passage:
+class _Passage(NamedTuple):
     """Characters [start, end) of a text, to be cut for the items (by number) that a hit in it belongs to."""
 
     start: int
     end: int
     items: frozenset[int]
+
+
+_Cut = tuple[str, frozenset[int]]  # the text of a passage, and its items
 
 
 class Decontaminator:
@@ -77,8 +78,8 @@ class Decontaminator:
         self._settings = settings
         self._hasher = BareWordHasher()
         self._sets = {name: read_set(name, settings) for name in settings.sets}
-        self._names = list(self._sets)
-        self._starts = np.cumsum([0, *(len(items) for items in self._sets.values())])
+        # in one row, each with its set and its number there
+        self._items = [(name, number, item) for name in self._sets for number, item in enumerate(self._sets[name])]
         self._too_short: Counter[str] = Counter()
         self._longest: dict[str, tuple[int, str]] = {}  # and what it is counted in
         texts = list(self._texts())
@@ -102,26 +103,24 @@ class Decontaminator:
 
     def _texts(self) -> Iterator[tuple[int, np.ndarray, bool]]:
         """Yield (item, word hashes, whether its script is without spaces) of every text that is looked for."""
-        settings, number = self._settings, 0
-        for name, items in self._sets.items():
-            for item in items:
-                is_found = False
-                for question, answer in item.texts:
-                    words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
-                    num_words, is_unspaced = len(words) + len(answer_words), unspaced_fraction(question) > 0.5
-                    if is_unspaced:
-                        ngram, least = settings.ngram_characters, settings.min_characters
-                        size, unit = sum(map(str.isalnum, question + answer)), "characters"
-                    else:
-                        ngram, least, size, unit = settings.ngram_words, settings.min_words, num_words, "words"
-                    self._longest[name] = max(self._longest.get(name, (0, "words")), (size, unit))
-                    if size >= least:
-                        is_found = True
-                        if num_words >= ngram:  # no run has more of the answer than the question leaves it
-                            answer_words = answer_words[: ngram - min(len(words), (ngram + 1) // 2)]
-                        yield number, np.concatenate([words, answer_words]), is_unspaced
-                self._too_short[name] += not is_found
-                number += 1
+        settings = self._settings
+        for place, (name, _, item) in enumerate(self._items):
+            is_found = False
+            for question, answer in item.texts:
+                words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
+                num_words, is_unspaced = len(words) + len(answer_words), unspaced_fraction(question) > 0.5
+                if is_unspaced:
+                    ngram, least = settings.ngram_characters, settings.min_characters
+                    size, unit = sum(map(str.isalnum, question + answer)), "characters"
+                else:
+                    ngram, least, size, unit = settings.ngram_words, settings.min_words, num_words, "words"
+                self._longest[name] = max(self._longest.get(name, (0, "words")), (size, unit))
+                if size >= least:
+                    is_found = True
+                    if num_words >= ngram:  # no run has more of the answer than the question leaves it
+                        answer_words = answer_words[: ngram - min(len(words), (ngram + 1) // 2)]
+                    yield place, np.concatenate([words, answer_words]), is_unspaced
+            self._too_short[name] += not is_found
 
     def _find(self, text: str) -> list[Shared]:
         hashes = self._hasher.hash(text)
@@ -130,7 +129,7 @@ class Decontaminator:
 
     def __call__(self, candidate: Candidate) -> Verdict:
         document, text = candidate.document, candidate.document.text
-        cut: list[tuple[_Passage, str]] = []
+        cut: list[_Cut] = []
         while found := self._find(text):
             passages = _passages(text, found, self._settings.max_passages)
             if self._goes_whole(document.text, text, passages, cut):
@@ -141,54 +140,45 @@ class Decontaminator:
             return Verdict(candidate)
         return Verdict(candidate.with_text(clean(text, document.kind)), cuts=self._cuts(cut))
 
-    def _goes_whole(self, original: str, text: str, passages: list[_Passage], cut: list[tuple[_Passage, str]]) -> bool:
+    def _goes_whole(self, original: str, text: str, passages: list[_Passage], cut: list[_Cut]) -> bool:
         if self._settings.action == "drop" or len(original) < SHORT_CHARACTERS:
             return True
         left = len(text) - sum(each.end - each.start for each in passages)
         too_much = len(original) - left > self._settings.max_cut_fraction * len(original)
         return too_much or len(passages) + len(cut) > self._settings.max_passages
 
-    def _whole(self, candidate: Candidate, items: set[int], cut: list[tuple[_Passage, str]]) -> Verdict:
+    def _whole(self, candidate: Candidate, items: set[int], cut: list[_Cut]) -> Verdict:
         """Return that a document goes, with the sentences that the items stand in: its beginning may be another's."""
-        items = items.union(*(each.items for each, _ in cut))
-        excerpt = "\n".join(text.strip() for _, text in cut)[:EXCERPT_CHARACTERS]
+        items = items.union(*(each for _, each in cut))
+        excerpt = "\n".join(text.strip() for text, _ in cut)[:EXCERPT_CHARACTERS]
         reason = REASON + self._set_of(min(items))
         return Verdict(candidate, reason, note=self._note(items), because=self._items_found(items), excerpt=excerpt)
 
-    def _cuts(self, cut: list[tuple[_Passage, str]]) -> tuple[Cut, ...]:
+    def _cuts(self, cut: list[_Cut]) -> tuple[Cut, ...]:
         """Return a cut for every set that gives a reason; all that was found is noted with the first."""
-        by_set: dict[str, list[tuple[_Passage, str]]] = {}
-        for at, text in cut:
-            by_set.setdefault(self._set_of(min(at.items)), []).append((at, text))
-        note = self._note(_items_of(cut))
-        return tuple(
-            Cut(
-                REASON + name,
-                sum(num_bytes(text) for _, text in own),
-                own[0][1][:EXCERPT_CHARACTERS],
-                "" if place else note,
-                self._items_found(_items_of(own)),
-            )
-            for place, (name, own) in enumerate(by_set.items())
-        )
+        by_set: dict[str, list[_Cut]] = {}
+        for each in cut:
+            by_set.setdefault(self._set_of(min(each[1])), []).append(each)
+        cuts, note = list[Cut](), self._note(frozenset().union(*(items for _, items in cut)))
+        for name, own in by_set.items():
+            found = self._items_found(frozenset().union(*(items for _, items in own)))
+            size = sum(num_bytes(text) for text, _ in own)
+            cuts.append(Cut(REASON + name, size, own[0][0][:EXCERPT_CHARACTERS], "" if cuts else note, found))
+        return tuple(cuts)
 
     def _set_of(self, item: int) -> str:
-        return self._names[int(np.searchsorted(self._starts, item, side="right")) - 1]
+        return self._items[item][0]
 
     def _note(self, items: Iterable[int]) -> str:
         """Return the sets, then the items as NAME:NUMBER, the numbers from 0 in their set."""
-        numbered = [f"{(name := self._set_of(item))}:{item - self._start_of(name)}" for item in sorted(items)]
-        return " ".join([*dict.fromkeys(each.partition(":")[0] for each in numbered), *numbered])
+        found = [self._items[item] for item in sorted(items)]
+        return " ".join([*dict.fromkeys(name for name, *_ in found), *(f"{name}:{at}" for name, at, _ in found)])
 
     def _items_found(self, items: Iterable[int]) -> str:
         """Return the first items as a person finds them: by file and number, or by their question."""
-        ordered = sorted(items)
-        names = [self._sets[self._set_of(item)][item - self._start_of(self._set_of(item))].name for item in ordered]
+        names = [self._items[item][2].name for item in sorted(items)]
         more = f" and {len(names) - _MAX_REPORTED} others" if len(names) > _MAX_REPORTED else ""
         return f"{'item' if len(names) == 1 else 'items'} {', '.join(names[:_MAX_REPORTED])}{more}"
-
-    def _start_of(self, name: str) -> int:
-        return int(self._starts[self._names.index(name)])
 
     def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """Return what was found of each set, from how many documents each word was noted for (Cut.note).
@@ -213,22 +203,18 @@ class Decontaminator:
         }
 
 
-def _texts_of(passages: list[_Passage], text: str) -> list[tuple[_Passage, str]]:
-    return [(each, text[each.start : each.end]) for each in passages]
-
-
-def _items_of(cut: list[tuple[_Passage, str]]) -> frozenset[int]:
-    return frozenset[int]().union(*(each.items for each, _ in cut))
+def _texts_of(passages: list[_Passage], text: str) -> list[_Cut]:
+    return [(text[each.start : each.end], each.items) for each in passages]
 
 
 def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:
     """Return the sentences to be cut out of a text, in order, none touching another; of too many only `limit` + 1."""
     spans = word_spans(text)
     passages: list[_Passage] = []
-    for first, last, items in _joined(found):
-        start, end = spans[first][0], spans[last - 1][1]
+    for shared in sorted(found, key=lambda each: each.first):
+        start, end, items = spans[shared.first][0], spans[shared.last - 1][1], frozenset([shared.item])
         if passages and end <= passages[-1].end:
-            passages[-1] = replace(passages[-1], items=passages[-1].items | items)
+            passages[-1] = passages[-1]._replace(items=passages[-1].items | items)
             continue
         start, end = passage(text, start, end)
         if passages and start < passages[-1].end:
@@ -238,18 +224,6 @@ def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:
             break
         passages.append(_Passage(start, end, items))
     return passages
-
-
-def _joined(found: list[Shared]) -> list[tuple[int, int, frozenset[int]]]:
-    """Return (first word, last word, items) of what is found, with what overlaps made one."""
-    joined: list[tuple[int, int, set[int]]] = []
-    for shared in sorted(found, key=lambda each: each.first):
-        if joined and shared.first < joined[-1][1]:
-            first, last, items = joined.pop()
-            joined.append((first, max(last, shared.last), items | {shared.item}))
-        else:
-            joined.append((shared.first, shared.last, {shared.item}))
-    return [(first, last, frozenset(items)) for first, last, items in joined]
 
 
 def _without(text: str, passages: list[_Passage]) -> str:

@@ -167,18 +167,17 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
     answers: list[str] = []
     question: list[str] = []
     for name, value in record.items():
-        if _OPTIONS.fullmatch(name.lower()):
+        name = name.lower()
+        if _OPTIONS.fullmatch(name):
             options += _option_texts(value)
-        elif _ANSWERS.fullmatch(name.lower()):
+        elif _ANSWERS.fullmatch(name):
             answers += _option_texts(value)
-        elif not _ABOUT.fullmatch(name.lower()):
-            strings = list(_strings(value, None))
-            # a passage, an explanation: by themselves
-            long = (
-                [] if _QUESTION.fullmatch(name.lower()) else [each for each in strings if len(each) >= _LONG_CHARACTERS]
-            )
-            yield from map(Text, long)
-            question += [each for each in strings if each not in long]
+        elif not _ABOUT.fullmatch(name):
+            for each in _strings(value, None):
+                if len(each) < _LONG_CHARACTERS or _QUESTION.fullmatch(name):
+                    question.append(each)
+                else:  # a passage, an explanation: by itself
+                    yield Text(each)
     if options:
         answers = [each for each in answers if len(each) > 1 and not each.isdigit()]
     else:
@@ -202,11 +201,8 @@ def _option_texts(value: Any) -> list[str]:
         inner = value.get("text", value.get("choices"))
         if inner is not None:
             return _option_texts(inner)
-        return (
-            list(value)
-            if value and all(isinstance(each, int | float) for each in value.values())
-            else list(_strings(value, None))
-        )
+        has_scores = all(isinstance(each, int | float) for each in value.values())
+        return list(value) if has_scores else list(_strings(value, None))
     if isinstance(value, list):
         return [text for each in value for text in _option_texts(each)]
     return [value] if isinstance(value, str) and value.strip() else []

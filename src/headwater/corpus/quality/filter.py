@@ -10,11 +10,7 @@ from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality.broken import Broken, above, below
 from headwater.corpus.quality.limits import FindLimits, Limits, LimitsByText
 from headwater.corpus.quality.lines import cut_lines, line_shapes
-from headwater.corpus.quality.repetition import (
-    frequent_ngram,
-    repeated_line_fraction,
-    repeated_ngram_fraction,
-)
+from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
@@ -128,10 +124,7 @@ def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broke
             "pairs of characters for each word that a wrong decoding left behind",
         )
         or above(
-            "many_symbols",
-            symbols / num_words,
-            rules.max_symbol_fraction,
-            "hash signs, or ellipses, for each word",
+            "many_symbols", symbols / num_words, rules.max_symbol_fraction, "hash signs, or ellipses, for each word"
         )
         or _stop_word_rule(candidate, rules, limits)
         or _repetition_rule(candidate, rules, limits.words if candidate.is_unspaced else 1.0)
@@ -159,15 +152,12 @@ def _repetition_rule(candidate: Candidate, rules: ProseRules, units_per_word: fl
     if top := frequent_ngram(hashes, rules.max_top_ngram_fractions or (), units_per_word):
         what = f"share of the {unit} that the most frequent run of {top.n} {unit} covers"
         return above("repeated_ngrams", top.fraction, top.limit, what)
-    if len(hashes) < 50 * units_per_word:
-        return None
     limit = rules.max_repeated_10gram_fraction
-    if limit is None:
+    if len(hashes) < 50 * units_per_word or limit is None:
         return None
     n = round(10 * units_per_word)
-    return above(
-        "repeated_passages", repeated_ngram_fraction(hashes, n), limit, f"share of runs of {n} {unit} that came before"
-    )
+    what = f"share of runs of {n} {unit} that came before"
+    return above("repeated_passages", repeated_ngram_fraction(hashes, n), limit, what)
 
 
 def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
@@ -177,14 +167,8 @@ def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broke
     least = rules.min_sentences
     if is_marked and least is not None and (found := num_sentences(text, least)) < least:
         return below("few_sentences", found, least, "sentences")
-    if (
-        rules.max_bullet_line_fraction is None
-        and rules.max_ellipsis_line_fraction is None
-        and rules.min_sentence_fraction is None
-        and rules.min_sentence_characters is None
-        and rules.max_short_line_fraction is None
-        and rules.max_lines_per_word is None
-    ):
+    most = (rules.max_bullet_line_fraction, rules.max_ellipsis_line_fraction, rules.max_short_line_fraction)
+    if {*most, rules.min_sentence_fraction, rules.min_sentence_characters, rules.max_lines_per_word} == {None}:
         return None
     short = round(rules.short_line_characters * limits.characters)
     shapes = line_shapes(text, short)
@@ -230,10 +214,7 @@ def _code_rule(document: Document, rules: CodeRules) -> Broken | None:
         broken
         or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
         or above(
-            "long_lines",
-            max(map(len, text.split("\n"))),
-            rules.max_line_characters,
-            "characters of the longest line",
+            "long_lines", max(map(len, text.split("\n"))), rules.max_line_characters, "characters of the longest line"
         )
         or above(
             "long_lines",
