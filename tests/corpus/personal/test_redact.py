@@ -95,6 +95,19 @@ def test_the_planted_cards_have_check_digits_made_another_way():
     assert all(map(luhn_by_hand, digits))
 
 
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("212-555-7812 212-555-7813 (03) 1234-5678", "<PHONE> <PHONE> <PHONE>"),
+        ("212-555-7812 +49 30 1234567 212-555-7813", "<PHONE> <PHONE> <PHONE>"),
+        ("(03) 1234-5678 3.50 1998", "<PHONE> 3.50 1998"),
+        ("<PHONE> 3.50 1998", "<PHONE> 3.50 1998"),
+    ],
+)
+def test_numbers_side_by_side_are_all_found(text, redacted):
+    assert redact(text, ["phone"])[0] == redacted
+
+
 @given(
     st.lists(
         st.sampled_from([*NEGATIVES, "a@b.org", "+44 20 7946 0958", " ", "\n", "1", "-", "@", ":", "é"]), max_size=12

@@ -15,6 +15,7 @@ from headwater.corpus.scripts import is_unspaced
 
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # E.164
 _MIN_UNLABELLED_DIGITS = 9
+_BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
 # what belongs to something else: to a word, a decimal, a price
@@ -38,10 +39,22 @@ def find_phones(scanned: Scanned) -> Iterator[Span]:
     text, last = scanned.text, -_BESIDE_CHARACTERS
     for start, end in scanned.digit_runs(_MIN_DIGITS):
         is_list = 0 <= start - last < _BESIDE_CHARACTERS and "\n" not in text[last:start]
-        for at, to in list(_international(text, start, end)) or _national(text, start, end, is_list):
+        for at, to in _numbers(text, start, end, is_list):
             last = to
             if not _FILM.search(text[at:to]):
                 yield at, to
+
+
+def _numbers(text: str, start: int, end: int, is_list: bool) -> Iterator[Span]:
+    """Yield the numbers in a run of digits: those with a country's code, and before each others, one behind another."""
+    for number in (*_international(text, start, end), (end, end)):
+        begin = _BEGIN.search(text, start, number[0])
+        while begin is not None and (found := _national(text, begin.start(), number[0], is_list)) is not None:
+            yield found
+            begin, is_list = _BEGIN.search(text, found[1], number[0]), False
+        if number[0] < end:
+            yield number
+        start, is_list = number[1], False
 
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
@@ -50,30 +63,30 @@ def _international(text: str, start: int, end: int) -> Iterator[Span]:
         yield from [(match.start(), to) for to in ends if _is_of_a_country(text[match.start() : to])][:1]
 
 
-def _national(text: str, start: int, end: int, is_list: bool) -> list[Span]:
+def _national(text: str, start: int, end: int, is_list: bool) -> Span | None:
     """Return the number that a run of digits begins with; one in a list follows another."""
     if _JOINED.search(text[max(start - 2, 0) : start]) or _DATE.match(text, start, end):
-        return []
+        return None
     is_beside, is_near = (True, True) if is_list else _labelled(text[max(start - _BEFORE_CHARACTERS, 0) : start])
     for to in _ends(text, start, end):
-        groups = re.findall(r"\d+", text[start:to])
+        groups = _DIGITS.findall(text, start, to)
         num_digits = sum(map(len, groups))
         is_plain = len(groups) == 1 and int(groups[0][0]) > 0  # 1000000 may count anything
         by_form = num_digits >= _MIN_UNLABELLED_DIGITS and _SAYS_ITSELF.fullmatch(text[start:to])
         if by_form or (is_near and not is_plain) or (is_beside and num_digits >= _MIN_UNLABELLED_DIGITS):
-            return [(start, to)]
-    return []
+            return start, to
+    return None
 
 
 def _ends(text: str, start: int, end: int) -> list[int]:
     """Return where a number that begins at `start` may end: after each of its groups, the longest of them first."""
     ends, digits = [], 0
-    for group in re.finditer(r"\d+", text[start:end]):
+    for group in _DIGITS.finditer(text, start, end):
         digits += len(group.group())
         if digits > _MAX_DIGITS:
             break
-        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, start + group.end()):
-            ends.append(start + group.end())
+        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, group.end()):
+            ends.append(group.end())
     return ends[::-1]
 
 
@@ -99,7 +112,7 @@ def _phone_words() -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str]]:
 
 def _labelled(before: str) -> tuple[bool, bool]:
     """Return whether a word for a telephone stands immediately before a number, and whether in the line before it."""
-    line = before.rpartition("\n")[2]
+    line = before.rpartition("\n")[2].replace("<PHONE>", " " * len("<PHONE>"))  # a placeholder is no such word
     words, beginnings, anywhere = _phone_words()
     found = [(match.end(), match.group().lower()) for match in _WORD.finditer(line)]
     while found and found[-1][1] in _NUMBER_WORDS.split():
