@@ -1,6 +1,6 @@
 """Which licences a text states: by the standard texts of the SPDX list, and by notices that name a licence.
 
-A text is compared by its runs of four words. A standard text stands where nine tenths of its words and of those in its
+A text is compared by its runs of four words. A standard text stands where 85 % of its words and of those in its
 place agree. What a text says beyond what it is found to say may take back what that gives ("for non-commercial use
 only"): then it is "unknown". In doubt so it is, too, where words that grant something belong to no text that is known.
 """

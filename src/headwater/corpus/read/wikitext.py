@@ -54,13 +54,13 @@ def is_redirect(text: str) -> bool:
 
 def plain_text(text: str) -> str:
     """Return the prose of a page: headings on lines of their own, list items with a dash, no lists of references."""
-    text = _without_paired(_without_comments(text))
+    text = _without_paired(_without_comments(text.replace("\0", "")))
     formulas: list[str] = []
 
     def hold(formula: re.Match[str]) -> str:
         """Keep a formula as TeX, whose signs mean other things there ('', {{, |}), and return what stands for it."""
         formulas.append(f"${unescape(formula[1]).strip()}$")
-        return f"\0{len(formulas) - 1}\0"  # no XML holds this character
+        return f"\0{len(formulas) - 1}\0"
 
     text = _without_braces(_FORMULA.sub(hold, text))
     text = _TAG.sub("", text)
