@@ -20,7 +20,7 @@ from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
-_MAX_TEXTS = 60  # in one
+_MAX_TEXTS, _MAX_CHOICES = 60, 20  # in one; names after one another to choose from
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,201})")
 _MAX_TAG_CHARACTERS = 201
 _GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
@@ -209,11 +209,12 @@ class _Stated:
             return
         choice: list[str] = []
         start = at
-        while named is not None:
+        while named is not None and len(choice) < _MAX_CHOICES:
             choice.append(named[0])
             end = named[1]
             following = _NEXT.match(" ".join(words[end : end + 8]) + " ")
             named = name_at(words, end + len(following.group().split())) if following else None
+        self.is_narrowed |= named is not None
         # a text that begins with "W3C" isn't under its licence; of the public domain much is said
         if (sign or end > start + 1) and PUBLIC_DOMAIN not in choice:
             yield " OR ".join(dict.fromkeys(choice)), start, end
