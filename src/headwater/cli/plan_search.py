@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from headwater.runs.budget_search import SearchOptions
 
 Lines = list[tuple[str, str]]
-LEAST_COST = 0.001
-"Of a loss: what repetition costs less isn't said."
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
@@ -88,7 +86,7 @@ def choice_card(choice: dict[str, Any], plan: dict[str, Any]) -> Lines:
     model, settings = choice["shape"], choice["settings"]
     epochs = f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""
     share = choice["repetition_costs"] / (1 + choice["repetition_costs"])
-    repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
+    repetition = f"; {share:.1%} of it for repetition" if epochs else ""
     num_devices, price = plan["budget"]["num_devices"], plan["budget"]["usd_per_device_hour"]
     batch, microbatch = settings["train.batch_tokens"], settings["train.microbatch_tokens"]
     rows, microbatches = microbatch // model["seq_len"], batch // num_devices // microbatch

@@ -38,8 +38,6 @@ MIN_SAVING = 0.1
 "Of training and serving: a choice that saves less isn't one."
 NUM_GRID = 512
 COMPUTE, INFERENCE = "compute-optimal", "inference-aware"
-MIN_SIZE_RATIO = 1.25
-"A ratio of sizes from which two laws are said to disagree."
 PENALTY_NAME = "the penalty of headwater's runs"
 
 
@@ -231,17 +229,13 @@ def _notes(
 ) -> list[str]:
     """Return what a reader of the choices must know besides."""
     found = []
-    unspent = 1 - choices[0]["hours"]["p50"] / query.final_hours
-    if unspent > 0.1:
-        found.append(f"{unspent:.0%} of the final run's time is unspent: more text would use it, more epochs don't")
     if refused := _refusals(field):
         found.append(f"{len(refused)} sizes are excluded: the table can't carry their loss: {refused[0]}")
     if field.least[0] == len(field.candidates) - 1:
         found.append("no larger model fits: with more memory one might be better")
     if by_repetition:
         found.append(f"text read again is counted by {NAME}, and what it costs is taken to be uncertain by half of it")
-        ours, theirs = (each["params"] for each in by_repetition)
-        if max(ours / theirs, theirs / ours) > MIN_SIZE_RATIO:
+        if len({each["params"] for each in by_repetition}) > 1:
             found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
     epochs, density = max(each["epochs"] for each in choices), max(each["params"] for each in choices) / query.unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):

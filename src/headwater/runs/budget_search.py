@@ -48,7 +48,7 @@ from headwater.runs.plan_machine import (
     usual_here,
 )
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, source_bytes, token_bytes, usual_bytes_per_token
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
 from headwater.runs.times import StepShape, earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
@@ -74,7 +74,6 @@ USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 TRIAL_ROWS = 64
 "Of a batch, before the tokens of a run are known."
-RUNS_OWN = "a budget of hours is the run's own"
 PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
 GPU_HOURS = (
     f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
@@ -214,39 +213,37 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
 
 
 def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text) -> Query:
-    share, share_how = options.costs.final_share, "final_share of the costs file"
-    if share is None:
-        share, share_how = (1.0, RUNS_OWN) if budget.usd is None else (FINAL_SHARE, FINAL_SHARE_SOURCE)
+    share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
+    if options.costs.final_share is not None:
+        share, share_how = options.costs.final_share, "final_share of the costs file"
+    elif budget.usd is None:
+        share, share_how = 1.0, "a budget of hours is the run's own"
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
     return Query(budget, share, share_how, rates, text.unique, text.how, serve)
 
 
 def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) -> Text:
-    """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
-    by_rule = f", {bytes_per_token:.2f} bytes a token"
+    """Return how much text there is: as said, else as the plan of the run counts it; raise for none."""
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        how = f"--text-bytes {options.text_bytes}{by_rule}"
+        how = f"--text-bytes {options.text_bytes}, {bytes_per_token:.2f} bytes a token"
         return Text(size / bytes_per_token, how, TOKEN_BYTES_OF_A_BYTE * size)
     if options.run is None:
         return Text(math.inf, "not given")
-    share = config.mixture.share_of_text
-    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
-    if (tokens := split_tokens(config.run_dir, "train")) is not None:
-        built = sum(tokens.values())
-        how = f"{built:,} tokens built for {config.name}{of_it}"
-        return Text(share * built, how, token_bytes(config), is_built=True)
-    found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    known = sum(size for size in found.values() if size is not None)
-    if not known:
+    found = tokens_of(config, "train")
+    if not any(found.values()):
         raise ConfigError(
-            f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
-            "--text-bytes, or mend the paths"
+            f"how much text {config.name} has isn't known: none of its sources {', '.join(config.corpus.sources)} is "
+            "found here; give --text-bytes, or mend the paths"
         )
-    missing = [name for name, size in found.items() if size is None]
+    share, is_built = config.mixture.share_of_text, found == split_tokens(config.run_dir, "train")
+    tokens = share * sum(found.values())
+    if not is_built:
+        tokens *= usual_bytes_per_token(config.model.vocab_size) / bytes_per_token
+    how = f"{share:.0%} of the tokens built" if is_built else f"the sources' size, {bytes_per_token:.2f} bytes a token"
+    missing = [name for name in config.corpus.sources if name not in found]
     rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
-    how = f"{known / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}{by_rule}"
-    return Text(share * known / bytes_per_token, how, token_bytes(config))
+    return Text(tokens, how + rest, token_bytes(config), is_built)
 
 
 class Processor:
