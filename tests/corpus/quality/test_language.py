@@ -8,10 +8,10 @@ from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.quality import language as language_module
 from headwater.corpus.quality.language import (
-    _NAMES,
     NUM_SAMPLES,
     SAMPLE_CHARACTERS,
     LanguageModel,
+    language_codes,
     language_step,
     samples,
 )
@@ -107,8 +107,7 @@ def test_a_language_named_otherwise_is_met_with_its_code_and_not_with_all(model,
 
 
 def test_every_code_of_a_name_is_one_that_the_model_knows(model):
-    codes = {entry.split(" ")[0] for entry in _NAMES.split(", ")}
-    assert codes <= model.languages
+    assert set(language_codes().values()) <= model.languages
 
 
 def test_several_languages_named_otherwise_each_get_their_code(model):

@@ -95,10 +95,8 @@ def of_python_metadata(text: str) -> str | None:
     return _of_python(expression, name, [str(value) for value in message.get_all("Classifier", [])])
 
 
-def of_pyproject(text: str) -> str | None:
+def _of_pyproject(manifest: Any) -> str | None:
     """Return what pyproject.toml says in [project], or in [tool.poetry] as it was once."""
-    if (manifest := _toml(text)) is None:
-        return _of_damaged(text)
     project, poetry = _table(manifest, "project"), _table(manifest, "tool", "poetry")
     licence = project.get("license") or poetry.get("license")
     if isinstance(licence, dict):
@@ -110,12 +108,8 @@ def of_pyproject(text: str) -> str | None:
     return _of_python("", licence or "", listed)
 
 
-def of_package_json(text: str) -> str | None:
+def _of_package_json(manifest: Any) -> str | None:
     """Return what npm's package.json says: a name, an object with its type, or a list of such to choose from."""
-    try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError):
-        return _of_damaged(text)
     said = (manifest.get("license") or manifest.get("licenses")) if isinstance(manifest, dict) else None
     listed = said if isinstance(said, list) else [said]
     names = [(each.get("type") or each.get("name")) if isinstance(each, dict) else each for each in listed if each]
@@ -125,10 +119,8 @@ def of_package_json(text: str) -> str | None:
     return UNKNOWN if UNKNOWN in found or POINTS in found else any_of(found)
 
 
-def of_cargo(text: str) -> str | None:
+def _of_cargo(manifest: Any) -> str | None:
     """Return what Cargo.toml says of its package, or of all the packages of its workspace."""
-    if (manifest := _toml(text)) is None:
-        return _of_damaged(text)
     for package in (_table(manifest, "package"), _table(manifest, "workspace", "package")):
         for name in (package.get("license"), package.get("license-file")):
             if name and name != {"workspace": True}:  # which says it farther up
@@ -136,12 +128,25 @@ def of_cargo(text: str) -> str | None:
     return None
 
 
+def _reader(parse: Callable[[str], Any], stated_by: Callable[[Any], str | None]) -> Callable[[str], str | None]:
+    """Return what reads a manifest. One that can't be read names a licence where it speaks of one."""
+
+    def read(text: str) -> str | None:
+        try:
+            manifest = parse(text)
+        except (ValueError, RecursionError):
+            return UNKNOWN if "licen" in text.lower() else None
+        return stated_by(manifest)
+
+    return read
+
+
 MANIFESTS: dict[str, Callable[[str], str | None]] = {
     "METADATA": of_python_metadata,
     "PKG-INFO": of_python_metadata,
-    "pyproject.toml": of_pyproject,
-    "package.json": of_package_json,
-    "Cargo.toml": of_cargo,
+    "pyproject.toml": _reader(tomllib.loads, _of_pyproject),
+    "package.json": _reader(json.loads, _of_package_json),
+    "Cargo.toml": _reader(tomllib.loads, _of_cargo),
 }
 
 
@@ -167,18 +172,6 @@ def _named(name: str) -> str:
     if (found := spdx_of(name)) is not None:
         return found
     return REFUSED if _REFUSES.search(name) else POINTS if _POINTS.fullmatch(name) else UNKNOWN
-
-
-def _of_damaged(text: str) -> str | None:
-    """Return what is taken from a manifest that can't be read: that it names a licence, where it speaks of one."""
-    return UNKNOWN if "licen" in text.lower() else None
-
-
-def _toml(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _table(manifest: dict[str, Any], *names: str) -> dict[str, Any]:

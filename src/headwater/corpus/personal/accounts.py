@@ -54,21 +54,13 @@ def find_ibans(scanned: Scanned) -> Iterator[Span]:
 
 
 def _end_of_iban(text: str, match: re.Match[str]) -> int | None:
-    lengths = (int(entry[2:]) for entry in listed("iban_lengths") if match.group().startswith(entry[:2]))
-    end = next((_end_of_characters(match, length) for length in lengths), None)
+    length = next((entry[2:] for entry in listed("iban_lengths") if match.group().startswith(entry[:2])), None)
+    number = length and re.compile(rf"(?:[ \u00a0]?[A-Z0-9]){{{length}}}").match(text, match.start(), match.end())
+    end = number.end() if number else None
     if end is None or (end < len(text) and text[end].isalnum()):
         return None
     account = "".join(text[match.start() : end].split())
     return end if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1 else None
-
-
-def _end_of_characters(match: re.Match[str], count: int) -> int | None:
-    """Return where the first `count` characters of a match that aren't spaces end, or None where there are fewer."""
-    for at, letter in enumerate(match.group()):
-        count -= not letter.isspace()
-        if count == 0:
-            return match.start() + at + 1
-    return None
 
 
 def _luhn(digits: str) -> bool:

@@ -10,6 +10,8 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Collection
+from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,26 +21,17 @@ from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
 
-# ISO 639-1, but for Cantonese and Cebuano, which have three letters alone
-_NAMES = (
-    "af Afrikaans, am Amharic, ar Arabic, az Azerbaijani, be Belarusian, bg Bulgarian, bn Bengali, bo Tibetan, "
-    "br Breton, bs Bosnian, ca Catalan, ceb Cebuano, cs Czech, cy Welsh, da Danish, de German, el Greek, en English, "
-    "eo Esperanto, es Spanish, es Castilian, et Estonian, eu Basque, fa Persian, fa Farsi, fi Finnish, fr French, "
-    "fy Frisian, ga Irish, gd Gaelic, gl Galician, gu Gujarati, he Hebrew, hi Hindi, hr Croatian, hu Hungarian, "
-    "hy Armenian, id Indonesian, is Icelandic, it Italian, ja Japanese, jv Javanese, ka Georgian, kk Kazakh, km Khmer, "
-    "kn Kannada, ko Korean, ku Kurdish, ky Kyrgyz, la Latin, lb Luxembourgish, lo Lao, lt Lithuanian, lv Latvian, "
-    "mg Malagasy, mk Macedonian, ml Malayalam, mn Mongolian, mr Marathi, ms Malay, mt Maltese, my Burmese, ne Nepali, "
-    "nl Dutch, nl Flemish, no Norwegian, oc Occitan, or Odia, pa Punjabi, pl Polish, ps Pashto, pt Portuguese, "
-    "qu Quechua, ro Romanian, ru Russian, sa Sanskrit, sd Sindhi, si Sinhala, sk Slovak, sl Slovenian, so Somali, "
-    "sq Albanian, sr Serbian, su Sundanese, sv Swedish, sw Swahili, ta Tamil, te Telugu, tg Tajik, th Thai, "
-    "tk Turkmen, tl Tagalog, tl Filipino, tr Turkish, tt Tatar, ug Uyghur, uk Ukrainian, ur Urdu, uz Uzbek, "
-    "vi Vietnamese, yi Yiddish, yo Yoruba, yue Cantonese, zh Chinese, zh Mandarin"
-)
+
+@cache
+def language_codes() -> dict[str, str]:
+    """Return the code of each language by its English name: ISO 639-1, but for Cantonese and Cebuano, with three."""
+    listed = " ".join(files(__package__).joinpath("language_names.txt").read_text(encoding="utf-8").split())
+    return {name.lower(): code for code, name in (entry.split(" ") for entry in listed.split(", "))}
 
 
 def meant_code(given: str, known: Collection[str]) -> str | None:
     """Return the code among `known` that was meant by a language's English name or by a code in another form."""
-    codes = {name.lower(): code for code, name in (entry.split(" ") for entry in _NAMES.split(", "))}
+    codes = language_codes()
     lowered = given.strip().lower()
     first = re.split("[-_ .]", lowered)[0]
     for code in (lowered, first, codes.get(lowered), codes.get(first)):
