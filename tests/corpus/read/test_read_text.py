@@ -144,7 +144,15 @@ def test_several_streams_are_one_text(read, suffix, compress):
 def test_a_file_that_is_not_utf8_says_which_byte_is_not_and_what_to_do(read, name, data, found):
     (drop,) = read(name, data)[1]
     assert drop.because.startswith(found)
-    assert "iconv -f LATIN1 -t UTF-8" in drop.because
+    assert "iconv -f " in drop.because
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"), [("川は山から始まり、森を通って流れる。", "cp932"), ("It’s a “café” — don’t go", "cp1252")]
+)
+def test_a_file_in_another_charset_is_told_how_to_convert_it(read, text, codec):
+    (drop,) = read("a.txt", (text * 9).encode(codec))[1]
+    assert f"iconv -f {codec.upper()} -t UTF-8" in drop.because
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.odt", "a.RTF", "a.eml", "a.srt", "a.mbox.gz"])

@@ -55,7 +55,7 @@ def _decoded(data: bytes, declared: str | None) -> str:
     text = as_utf8 if declared is None or declared.startswith("utf") else _replacing(data, declared)
     if declared is not None and _num_replaced(text) <= MAX_REPLACED * len(text):
         return text
-    return min((text, _replacing(data, _detected(data))), key=_num_replaced)
+    return min((text, _replacing(data, detected(data))), key=_num_replaced)
 
 
 def _num_replaced(text: str) -> int:
@@ -85,7 +85,7 @@ def _label_within(data: bytes) -> str:
     return found[1].decode("ascii", "replace") if found else ""
 
 
-def _detected(data: bytes) -> str:
+def detected(data: bytes) -> str:
     """Return the charset that a text is most likely in: that of western Europe where nothing tells."""
     from resiliparse.parse.encoding import detect_encoding
 

@@ -31,7 +31,10 @@ def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
     name = error.encoding.upper().replace("-SIG", "")
     at = "" if start is None else f" at offset {start + error.start:,}"
     where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
-    return Unusable("not_utf8", f"{where}; convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8 FILE > NEW`")
+    from headwater.corpus.read.encoding import detected  # which needs this module
+
+    likely = detected(error.object).upper().replace("_", "-")
+    return Unusable("not_utf8", f"{where}; convert the file to UTF-8: `iconv -f {likely} -t UTF-8 FILE > NEW`")
 
 
 @dataclass(frozen=True, slots=True)
