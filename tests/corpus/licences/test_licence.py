@@ -58,6 +58,22 @@ def test_the_head_of_code_does_not_overrule_its_tree(tree, head, licence):
     assert found(meta={"licence": tree} if tree else None, text=f"# {head}\nx = 1\n") == licence
 
 
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("This file may be used for non-commercial purposes only.", "unknown"),
+        ("Copyright 2020 A. Author. All rights reserved.", "unknown"),
+        ("A plain comment.", "CC0-1.0"),
+    ],
+)
+def test_the_licence_of_a_source_is_not_given_to_code_that_refuses_it(head, licence):
+    assert found(licence="CC0-1.0", text=f"# {head}\nx = 1\n") == licence
+
+
+def test_rights_reserved_beside_the_licence_of_a_tree_are_usual():
+    assert found(meta={"licence": "MIT"}, text="# Copyright 2020 A. Author. All rights reserved.\nx = 1\n") == "MIT"
+
+
 @pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "CC BY"])
 def test_a_licence_that_is_not_understood_is_unknown_and_never_the_one_of_the_source(said):
     meta = judge(licence="MIT", meta={"licence": said}).candidate.document.meta

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from headwater.corpus.document import Document
 from headwater.corpus.licences.names import all_of, spdx_of
-from headwater.corpus.licences.texts import licence_of_head, licence_tag
+from headwater.corpus.licences.texts import licence_of_head, licence_tag, reserves_all_rights
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.sources.settings import CorpusSettings, SourceSettings
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed
@@ -91,6 +91,8 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
         is_named = beside == UNKNOWN and said != UNKNOWN
         return UNKNOWN, said[:_MAX_NAMED_CHARACTERS] if is_named else ""
     found = [each for each in (beside, head) if each is not None]
+    if not found and is_code and reserves_all_rights(document.text):
+        return UNKNOWN, "All rights reserved"
     return (all_of(found), "") if found else (declared, "")
 
 

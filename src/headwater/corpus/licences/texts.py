@@ -24,7 +24,11 @@ _MAX_TEXTS, _MAX_CHOICES = 60, 20  # in one; names after one another to choose f
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,201})")
 _MAX_TAG_CHARACTERS = 201
 _GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
-_SPEAKS = re.compile(r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary", re.IGNORECASE)
+_SPEAKS = re.compile(
+    r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary|commercial|confidential|unauthori[sz]ed",
+    re.IGNORECASE,
+)
+_RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
 
 # beside a licence, of words that say something
 _MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 12  # in a row; more with each "copyright"
@@ -93,6 +97,11 @@ def licence_of_head(text: str) -> str | None:
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
     return stated.expression(reach=60)
+
+
+def reserves_all_rights(text: str) -> bool:
+    """Return whether the head of a source file says so: beside a licence that is usual, without one it refuses all."""
+    return _RESERVED.search(text, 0, _HEAD_CHARACTERS) is not None
 
 
 def licence_of_text(text: str) -> str | None:
