@@ -7,8 +7,6 @@ import shlex
 import pytest
 from small_run import call, write_run_file, write_texts
 
-from headwater.forecast.gpu import HOURS_BACKTEST
-
 TEN_THOUSAND = ("plan", "--budget", "$10k", "--hardware", "8xH100", "--text-bytes", "40G")
 
 
@@ -54,7 +52,8 @@ def test_what_headwater_can_run_is_offered(tmp_path):
 
 def test_hours_say_how_far_whole_runs_were_off(tmp_path):
     value = call(*TEN_THOUSAND, "--json", cwd=tmp_path).json
-    errors, hours = HOURS_BACKTEST, value["choices"][0]["hours"]
+    errors, hours = value["budget"]["hours_backtest"], value["choices"][0]["hours"]
+    assert errors["runs"] == 25
     assert hours["p90"] / hours["p50"] > 1 + errors["median"]
     card = " ".join(call(*TEN_THOUSAND, cwd=tmp_path).out.replace("│", " ").split())
     assert f"25 published whole runs were {errors['median']:.0%} off in the median" in card
@@ -69,6 +68,13 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
     assert value["choices"][0]["shape"]["vocab_size"] == 384
 
 
+def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
+    said = call("plan", "--budget", "$1e30", "--hardware", "8xH100", cwd=tmp_path)
+    assert said.status == 2, said
+    most = said.err.rpartition("at most $")[2].strip().replace(",", "")
+    assert call("plan", "--budget", f"${float(most) * 0.999:.0f}", "--hardware", "8xH100", cwd=tmp_path).status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -76,9 +82,12 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
         (["--budget", "2h", "--hardware", "8xH1000"], "did you mean H100-SXM"),
         (["--budget", "1s", "--hardware", "8xH100"], "raise the budget"),
         (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
-        (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware or a smaller budget"),
+        (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware, or a budget of at most $"),
         (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
-        (["--budget", "96000h", "--hardware", "8xH100"], "is 11 years of the final run on 8 × H100-SXM"),
+        (
+            ["--budget", "96000h", "--hardware", "8xH100"],
+            "more than 10 years: take more hardware, or a budget of at most 87,660h",
+        ),
         (["--budget", "2h", "--loss-unit", "bananas"], "--loss-unit 'bananas' is none of bits_per_byte"),
         (["nowhere", "--budget", "2h"], "is no recipe, run file or run folder"),
     ],

@@ -11,7 +11,7 @@ from headwater.forecast.device import read_devices
 
 @pytest.mark.parametrize(
     ("text", "usd"),
-    [("$10k", 10_000), ("500 USD", 500), ("$1.5M", 1_500_000), ("$2,500", 2500)],
+    [("$10k", 10_000), ("10k$", 10_000), ("500 USD", 500), ("$1.5M", 1_500_000), ("$2,500", 2500), ("usd 20", 20)],
 )
 def test_money_is_read(text, usd):
     budget = parse_budget(text)
@@ -20,7 +20,7 @@ def test_money_is_read(text, usd):
 
 @pytest.mark.parametrize(
     ("text", "hours"),
-    [("2h", 2), ("90min", 1.5), ("3d", 72), ("1.5 days", 36), ("36s", 0.01), ("2H", 2)],
+    [("2h", 2), ("90min", 1.5), ("90m", 1.5), ("3d", 72), ("1.5 days", 36), ("1 week", 168), ("36s", 0.01), ("2H", 2)],
 )
 def test_time_is_read(text, hours):
     budget = parse_budget(text)
@@ -34,12 +34,11 @@ def test_time_is_read(text, hours):
         ("10k", "single quotes"),
         ("", "single quotes"),
         ("0k", "single quotes"),  # what a shell leaves of $10k
-        ("12", "neither money"),
+        ("12", "dollars"),
         ("-5h", "above zero"),
         ("$0", "above zero"),
         ("0h", "above zero"),
         ("5 apples", "neither money"),
-        ("5M", "neither money"),  # minutes, or million dollars
         ("$1e999", "above zero"),
     ],
 )
@@ -65,7 +64,7 @@ def test_hardware_is_read(text, num, name):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("8xH1000", "did you mean H100-SXM"), ("0xH100", "at least one"), ("", "no device"), ("8x", "no device")],
+    [("8xH1000", "did you mean H100-SXM"), ("0xH100", "from 1 to"), ("", "is empty"), ("8x", "no device")],
 )
 def test_no_hardware_is_explained(text, says):
     with pytest.raises(ConfigError, match=says):

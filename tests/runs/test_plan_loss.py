@@ -134,8 +134,8 @@ def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     given = SearchOptions("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(given)
     found = search_budget(replace(given, overrides=("schedule.final_fraction=1.0",)))
-    first, then = (plan["choices"][0]["loss"] for plan in (before, found))
-    assert then["p50"] == pytest.approx(first["p50"] * math.exp(CONSTANT_RATE_COST), rel=1e-3)
-    assert then["p90"] / then["p10"] > first["p90"] / first["p10"]
-    assert "never decays" in found["loss"]["how"]
-    assert "never decays" not in before["loss"]["how"]
+    first, then = (plan.choices[0].loss for plan in (before, found))
+    assert then.p50 == pytest.approx(first.p50 * math.exp(CONSTANT_RATE_COST), rel=1e-3)
+    assert then.p90 / then.p10 > first.p90 / first.p10
+    assert "never decays" in found.losses_how
+    assert "never decays" not in before.losses_how

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import asdict
+from math import expm1
+from typing import TYPE_CHECKING
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.numbers import count, plural, significant
 
 if TYPE_CHECKING:
+    from headwater.forecast.budget import Query
+    from headwater.forecast.search import BudgetPlan, Choice
     from headwater.runs.budget_search import SearchOptions
 
 Lines = list[tuple[str, str]]
+LEAST_COST = 0.001
+"Of a loss: what repetition costs less isn't said."
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
     """Search size, tokens and batch for a budget; say what each choice is good for, and what to run next."""
     from headwater.runs.budget_search import search_budget
 
+    started_at = time.perf_counter()
     plan = search_budget(options)
+    seconds = time.perf_counter() - started_at
     commands = next_commands(options, plan)
     if as_json:
-        return print_json(plan | {"next": commands})
-    card(f"plan · {plan['name']} · {plan['budget']['text']}", budget_card(plan))
-    for choice in plan["choices"]:
-        card(choice["kind"] + (" · recommended" if choice["recommended"] else ""), choice_card(choice, plan))
+        return print_json(plan.fields() | {"next": commands, "seconds": seconds})
+    card(f"plan · {plan.name} · {plan.query.budget.text}", budget_card(plan, seconds))
+    for choice in plan.choices:
+        mark = " · recommended" if choice is plan.choices[-1] else ""
+        card(choice.kind + mark, choice_card(choice, plan))
     print("next:", *commands, sep="\n")  # outside of the box, on one line each, so that it can be copied
 
 
-def next_commands(options: SearchOptions, plan: dict[str, Any]) -> list[str]:
+def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     """Return what to call for the recommended choice: its own plan, and its training."""
-    chosen = plan["choices"][-1]["settings"]
+    choice = plan.choices[-1]
+    chosen = choice.candidate.settings(choice.tokens)
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in chosen.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in chosen]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
-    ranks, node_size = plan["budget"]["num_devices"], plan["budget"]["node_size"]
+    ranks, node_size = plan.query.rates.num_devices, plan.query.rates.node_size
     several = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
     nodes = several if ranks > node_size else ""
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
@@ -44,80 +55,80 @@ def next_commands(options: SearchOptions, plan: dict[str, Any]) -> list[str]:
     return [*first, f"headwater plan {words}", train]
 
 
-def budget_card(plan: dict[str, Any]) -> Lines:
-    """Return the lines of what is asked: money, hours, text, prices."""
-    budget, text = plan["budget"], plan["text"]
-    price = budget["usd_per_device_hour"]
-    lines = [
-        ("devices", f"{budget['num_devices']} × {budget['device']}"),
-        ("price", ("" if price is None else f"${price:g} a device-hour: ") + budget["price_how"]),
-        ("power", budget["energy_how"]),
-        ("hours", budget["hours_how"]),
-        ("final run", _cost(budget["final_run"])),
-    ]
-    if budget["final_share"] < 1:
+def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
+    """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
+    query, rates = plan.query, plan.query.rates
+    lines = [("devices", f"{rates.num_devices} × {rates.device}")]
+    if rates.usd_per_hour is not None:
+        lines.append(("price", f"${rates.usd_per_hour.median:g} a device-hour: {rates.price_how}"))
+    lines += [("power", rates.energy_how), ("hours", rates.hours_how), ("final run", _cost(query.final_hours, query))]
+    if query.final_share < 1:
+        whole = query.final_hours / query.final_share
+        rest = _cost(whole - query.final_hours, query)
         lines += [
-            ("programme", _cost(budget["programme"]) + " with a ladder and failed attempts"),
-            ("", budget["final_share_how"]),
+            ("programme", f"{_cost(whole, query)}; a ladder and failed attempts: {rest}"),
+            ("", query.share_how),
         ]
-    tokens = text["unique_tokens"]
-    lines += [
-        ("text", "taken as unlimited: no --text-bytes" if tokens is None else f"{count(tokens)} tokens: {text['how']}"),
-        ("served", f"{count(plan['serving_tokens'])} tokens"),
-        ("loss", plan["loss"]["how"]),
-    ]
-    if len(sizes := {each["params"] for each in plan["by_law"]}) > 1:
-        span = f"from {count(min(sizes))} to {count(max(sizes))} parameters"
+    text = (
+        "taken as unlimited: no --text-bytes"
+        if query.unique == float("inf")
+        else f"{count(query.unique)} tokens: {query.text_how}"
+    )
+    lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
+    if sizes := [each.params for each in plan.by_law]:
+        least, most = count(min(sizes)), count(max(sizes))
+        span = f"from {least} to {most} parameters" if most != least else "this same size"
         lines.append(("", f"each law of fresh text alone would choose {span}"))
-    if len({each["params"] for each in plan["by_law_of_repetition"]}) > 1:
-        for each in plan["by_law_of_repetition"]:
-            found = f"{count(each['params'])} × {each['epochs']:.1f} epochs"
-            lines.append(("", f"text read again, by {each['law']}: {found}"))
-    return [*lines, *(("note", note) for note in plan["notes"]), ("below", "medians, and in brackets P10 to P90")]
+    for each in plan.by_repetition:
+        lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
+    lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))
+    lines += [("note", note) for note in plan.notes]
+    return [*lines, ("below", "medians, and in brackets P10 to P90")]
 
 
-def _cost(part: dict[str, float | None]) -> str:
-    usd, said = part["usd"], duration(3600 * (part["hours"] or 0.0))
+def _cost(hours: float, query: Query) -> str:
+    usd, said = query.rates.usd(hours), duration(3600 * hours)
     return said if usd is None else f"${significant(usd)}, {said}"
 
 
-def choice_card(choice: dict[str, Any], plan: dict[str, Any]) -> Lines:
+def choice_card(choice: Choice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    model, settings = choice["shape"], choice["settings"]
-    epochs = f", {choice['epochs']:.1f} epochs" if choice["epochs"] > 1 else ""
-    share = choice["repetition_costs"] / (1 + choice["repetition_costs"])
-    repetition = f"; {share:.1%} of it for repetition" if epochs else ""
-    num_devices, price = plan["budget"]["num_devices"], plan["budget"]["usd_per_device_hour"]
-    batch, microbatch = settings["train.batch_tokens"], settings["train.microbatch_tokens"]
-    rows, microbatches = microbatch // model["seq_len"], batch // num_devices // microbatch
-    served = choice["serving_device_hours"]
+    each, model, rates = choice.candidate, choice.candidate.model, plan.query.rates
+    epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
+    share = -expm1(-choice.repetition_cost)
+    repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
+    microbatches = each.batch_rows // each.num_devices // each.microbatch_rows
+    served, usd = choice.served_device_hours, rates.usd(choice.served_device_hours / rates.num_devices)
     return [
-        ("why", choice["reason"]),
+        ("why", choice.reason),
         (
             "model",
-            f"{count(choice['params'])} parameters: {model['num_layers']} layers, d_model {model['d_model']}, "
-            f"{plural(model['num_heads'], 'head')} of {model['head_dim']}, d_ff {model['d_ff']}",
+            f"{count(each.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
+            f"{model.num_heads} heads of {model.head_dim}, d_ff {model.d_ff}",
         ),
         (
             "tokens",
-            f"{count(choice['tokens'])}, {choice['tokens_per_parameter']:.1f} a parameter, {choice['num_steps']:,} "
-            f"steps of {batch // model['seq_len']} × {model['seq_len']} tokens{epochs}",
+            f"{count(choice.tokens)}, {choice.tokens / each.params:.1f} a parameter, "
+            f"{round(choice.tokens / each.batch_tokens):,} steps of {each.batch_rows} × {model.seq_len} tokens{epochs}",
         ),
-        *([("loss", interval(choice["loss"], plan["loss"]["unit"]) + repetition)] if choice["loss"] else []),
-        ("time", hours_interval(choice["hours"])),
-        *([("money", f"${interval(choice['money'], '')}")] if choice["money"] else []),
-        ("energy", energy_interval(choice["energy_kwh"])),
-        ("carbon", carbon_interval(choice["kg_co2"])),
-        ("memory", f"{interval(choice['memory_gib'], 'GiB')} of {significant(choice['memory_limit_gib'])} a device"),
-        ("layout", choice["layout"]),
+        *([("loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
+        ("time", hours_interval(asdict(choice.hours))),
+        *([("money", f"${interval(asdict(choice.usd), '')}")] if choice.usd else []),
+        ("energy", energy_interval(asdict(choice.kwh))),
+        ("carbon", carbon_interval({name: rates.kg_co2_per_kwh * kwh for name, kwh in asdict(choice.kwh).items()})),
+        (
+            "memory",
+            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
+        ),
+        ("layout", each.layout),
         (
             "",
-            f"{plural(rows, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a step; "
-            f"{count(choice['tokens_per_second'])} tokens/s",
+            f"{plural(each.microbatch_rows, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a "
+            f"step; {count(1 / each.seconds_per_token)} tokens/s",
         ),
         (
             "serving",
-            f"{significant(served)} device-hours for {count(plan['serving_tokens'])} tokens"
-            + ("" if price is None else f", ${significant(served * price)}"),
+            f"{significant(served)} device-hours for {count(plan.served)} tokens"
+            + ("" if usd is None else f", ${significant(usd)}"),
         ),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
@@ -13,10 +12,16 @@ from headwater.forecast.result import Spread
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
-HOURS = {"s": 1 / 3600, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
+HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
+HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
+MAX_DEVICES = 1_000_000
 FINAL_SHARE = 2 / 3
-FINAL_SHARE_SOURCE = "development took OLMo 2 half the energy of its final run (arXiv:2503.05804); Olmo 3's was 18 %"
+FINAL_SHARE_SOURCE = (
+    "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
+    "the programme; Olmo 3's was 18 %"
+)
+MIN_TEXT_TOKENS = 1000
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
@@ -33,26 +38,34 @@ class Budget:
 def parse_budget(text: str) -> Budget:
     """Return an amount of money ($10k, 500 USD) or of time (2h, 90 min, 3d); raise ConfigError for anything else."""
     plain = text.strip().lower()
-    if money := re.fullmatch(rf"\$\s*{NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*usd", plain):
-        usd = _number(money[1] or money[3]) * SCALES[money[2] or money[4] or ""]
-        if 0 < usd < math.inf:
-            return Budget(text.strip(), usd=usd)
+    money = re.fullmatch(rf"(?:\$|usd\s*){NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*(?:\$|usd|dollars?)", plain)
+    if money:
+        number, scale = money.group(1) or money.group(3), money.group(2) or money.group(4) or ""
+        return Budget(text.strip(), usd=_above_zero(_number(number) * SCALES[scale], text))
+    if re.fullmatch(NUMBER + r"\s*M", text.strip()):
+        raise ConfigError(f"--budget {text!r}: are these million dollars (${text.strip()}) or minutes (min)?")
     span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
-    if span and span[2] in HOURS and 0 < (hours := _number(span[1]) * HOURS[span[2]]) < math.inf:
-        return Budget(text.strip(), hours=hours)
-    raise ConfigError(
-        f"--budget {text!r} is neither money like '$10k' (in single quotes, for the shell) nor time like 2h, 90min or "
-        "3d, above zero"
-    )
+    if span and span.group(2) in HOURS:
+        return Budget(text.strip(), hours=_above_zero(_number(span.group(1)) * HOURS[span.group(2)], text))
+    hint = ""
+    if re.fullmatch(NUMBER + r"\s*[kmbt]?", plain):
+        hint = f"; say whether {text.strip()} are dollars (${text.strip()}) or hours ({text.strip()}h)"
+    if plain.startswith("-"):
+        hint = "; an amount must be above zero"
+    if re.match(r"[.\d,]*k$", plain) or plain == "":
+        hint += "; in a shell, put it in single quotes: '$10k'"
+    raise ConfigError(f"--budget {text!r} is neither money like '$10k' nor time like 2h, 90min or 3d{hint}")
 
 
 def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
     """Return how many of which device "8xH100" is; one without a number. Raises ConfigError."""
     match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
     number, name = (match.group(1), match.group(2)) if match else ("1", text.strip())
+    if not name:
+        raise ConfigError("--hardware is empty; name devices like 8xH100")
     num_devices = int(_number(number))
-    if num_devices < 1:
-        raise ConfigError(f"--hardware {text!r}: name at least one device, like 8xH100")
+    if not 1 <= num_devices <= MAX_DEVICES:
+        raise ConfigError(f"--hardware {text!r}: {num_devices:,} devices; take from 1 to {MAX_DEVICES:,}")
     return num_devices, find_device(name, devices)
 
 
@@ -74,6 +87,12 @@ def _number(text: str) -> float:
     return float(text.replace(",", "").replace("_", ""))
 
 
+def _above_zero(value: float, text: str) -> float:
+    if not 0 < value < math.inf:
+        raise ConfigError(f"--budget {text}: nothing can be trained for that; give an amount above zero")
+    return value
+
+
 @dataclass(frozen=True)
 class Rates:
     """What an hour of the machine costs: dollars (None where no price is known) and watts a device."""
@@ -87,6 +106,7 @@ class Rates:
     kg_co2_per_kwh: float
     energy_how: str
     hours_how: str
+    hours_backtest: dict[str, float] | None
     node_size: int = 1
 
     def usd(self, hours: float) -> float | None:
@@ -95,10 +115,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Query:
-    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's.
-
-    Raises ConfigError for what no search can answer.
-    """
+    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's."""
 
     budget: Budget
     final_share: float
@@ -108,14 +125,25 @@ class Query:
     text_how: str
     serve_tokens: float | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError for what no search can answer."""
+        if not 0 < self.final_share <= 1:
+            raise ConfigError(f"final_share {self.final_share:g} must be above 0 and at most 1")
+        if self.unique < MIN_TEXT_TOKENS:
+            raise ConfigError(
+                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
+                "and a million make sense: give more text"
+            )
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
-        if self.final_hours > MAX_YEARS * HOURS_PER_YEAR:
+        times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
+        if times > 1:
+            budget, rates = self.budget, self.rates
+            most = f"{(budget.hours or 0) / times:,.0f}h" if budget.usd is None else f"${budget.usd / times:,.0f}"
             raise ConfigError(
-                f"the budget {self.budget.text} is {self.final_hours / HOURS_PER_YEAR:,.3g} years of the final run on "
-                f"{self.rates.num_devices} × {self.rates.device}, and no run is planned that takes more than "
-                f"{MAX_YEARS} years: take more hardware or a smaller budget"
+                f"the budget {budget.text} is {times * MAX_YEARS:,.3g} years of the final run on {rates.num_devices} "
+                f"× {rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more hardware, "
+                f"or a budget of at most {most}"
             )
 
     @property
@@ -124,20 +152,3 @@ class Query:
         if self.budget.usd is None:
             return (self.budget.hours or 0.0) * self.final_share
         return self.budget.usd * self.final_share / (self.rates.usd(1.0) or math.inf)
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater plan --budget --json` prints of the budget and the machine."""
-        rates, hours = self.rates, {"programme": self.final_hours / self.final_share, "final_run": self.final_hours}
-        return {
-            "text": self.budget.text,
-            "num_devices": rates.num_devices,
-            "node_size": rates.node_size,
-            "device": rates.device,
-            "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
-            "price_how": rates.price_how,
-            "energy_how": rates.energy_how,
-            "hours_how": rates.hours_how,
-            "final_share": self.final_share,
-            "final_share_how": self.share_how,
-            **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
-        }

@@ -100,5 +100,5 @@ def wanted_rows(num_tokens: float, seq_len: int) -> int:
 
     A power of two, at least 8, near what Power Lines gives (arXiv:2505.13738).
     """
-    batch_tokens = BATCH_TOKENS * (max(1.0, num_tokens) / AT_RUN_TOKENS) ** BATCH_EXPONENT
+    batch_tokens = BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT
     return int(max(8, 2 ** round(math.log2(batch_tokens / seq_len))))

@@ -36,10 +36,6 @@ class Spread:
     def draw(self, generator: np.random.Generator) -> FloatArray:
         return np.asarray(self.median * np.exp(self.log_deviation * generator.standard_normal(NUM_DRAWS)))
 
-    def times(self, other: Spread, factor: float = 1.0) -> Spread:
-        """Return the product with another that is independent of it, and with a plain factor."""
-        return Spread(self.median * other.median * factor, math.hypot(self.log_deviation, other.log_deviation))
-
     def band(self) -> dict[str, float]:
         """Return P10, P50 and P90."""
         factor = math.exp(Z_P90 * self.log_deviation)

@@ -38,6 +38,8 @@ MIN_SAVING = 0.1
 "Of training and serving: a choice that saves less isn't one."
 NUM_GRID = 512
 COMPUTE, INFERENCE = "compute-optimal", "inference-aware"
+MIN_SIZE_RATIO = 1.25
+"A ratio of sizes from which two laws are said to disagree."
 PENALTY_NAME = "the penalty of headwater's runs"
 
 
@@ -56,6 +58,13 @@ class PublishedRepetition:
         worth = worth_params(params, np.minimum(tokens, unique))
         once = law.E + law.A / worth**law.EXPONENT + law.B / tokens**law.EXPONENT
         return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
+
+    def deviation(self, params: float, tokens: float, unique: float) -> float:
+        """Return that of the log loss: half of the rise, by about which the penalty fitted on the same runs differs."""
+        size, rest = np.array(params), law.E + law.B / tokens**law.EXPONENT
+        worth, whole = (rest + law.A / each**law.EXPONENT for each in (self.worth(size, unique), size))
+        beyond = np.log(worth / whole)
+        return 0.5 * float(self.log_cost(size, np.array(tokens), unique) + beyond)
 
 
 @dataclass(frozen=True)
@@ -131,113 +140,234 @@ class Field:
         place, column = np.unravel_index(int(scores_cg.argmin()), scores_cg.shape)
         return int(place), float(self.tokens_cg[place, column])
 
-    def optimum(self, law: str) -> dict[str, Any]:
-        """Return the size and tokens of the least loss, and the law that says so."""
+    def optimum(self, law: str) -> Optimum:
         place, tokens = self.least
+        return Optimum(law, self.candidates[place].params, tokens, self.epochs(tokens))
+
+    def epochs(self, tokens: float) -> float:
+        return max(1.0, tokens / self.unique)
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The size and tokens that one law alone would choose."""
+
+    law: str
+    params: int
+    tokens: float
+    epochs: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A run, why it is offered and what it takes: bands are P10, P50 and P90. `loss` is None where no law reaches.
+
+    `repetition_cost` is the part of the log loss that reading text again costs.
+    """
+
+    kind: str
+    reason: str
+    candidate: Candidate
+    tokens: float
+    epochs: float
+    repetition_cost: float
+    loss: Band | None
+    hours: Band
+    usd: Band | None
+    kwh: Band
+    memory_gib: Band
+    served_device_hours: float
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """The choices, compute-optimal first and the recommended last; what each law alone would choose."""
+
+    query: Query
+    choices: tuple[Choice, ...]
+    served: float
+    losses_how: str
+    by_law: tuple[Optimum, ...]
+    by_repetition: tuple[Optimum, ...]
+    notes: tuple[str, ...]
+    num_sizes: int
+    num_fitting: int
+    name: str = "budget"
+    loss_unit: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater plan --budget --json` prints."""
+        query, rates = self.query, self.query.rates
+        hours = {"programme": query.final_hours / query.final_share, "final_run": query.final_hours}
         return {
-            "law": law,
-            "params": self.candidates[place].params,
+            "name": self.name,
+            "budget": {
+                "text": query.budget.text,
+                "num_devices": rates.num_devices,
+                "device": rates.device,
+                "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
+                "price_how": rates.price_how,
+                "energy_how": rates.energy_how,
+                "hours_how": rates.hours_how,
+                "hours_backtest": rates.hours_backtest,
+                "final_share": query.final_share,
+                "final_share_how": query.share_how,
+                **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
+            },
+            "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
+            "serving_tokens": self.served,
+            "choices": [self._choice_fields(each) for each in self.choices],
+            "loss": {"unit": self.loss_unit, "how": self.losses_how},
+            "by_law": [asdict(each) for each in self.by_law],
+            "by_law_of_repetition": [asdict(each) for each in self.by_repetition],
+            "searched": {"sizes": self.num_sizes, "sizes_that_fit": self.num_fitting},
+            "notes": list(self.notes),
+        }
+
+    def _choice_fields(self, choice: Choice) -> dict[str, Any]:
+        each, tokens, rates = choice.candidate, choice.tokens, self.query.rates
+        return {
+            "kind": choice.kind,
+            "reason": choice.reason,
+            "recommended": choice is self.choices[-1],
+            "params": each.params,
+            "shape": each.model.model_dump(mode="json"),
+            "settings": each.settings(tokens),
             "tokens": tokens,
-            "epochs": max(1.0, tokens / self.unique),
+            "epochs": choice.epochs,
+            "repetition_costs": math.expm1(choice.repetition_cost),
+            "tokens_per_parameter": tokens / each.params,
+            "num_steps": round(tokens / each.batch_tokens),
+            "loss": choice.loss and asdict(choice.loss),
+            "hours": asdict(choice.hours),
+            "money": choice.usd and asdict(choice.usd),
+            "energy_kwh": asdict(choice.kwh),
+            "kg_co2": {name: rates.kg_co2_per_kwh * kwh for name, kwh in asdict(choice.kwh).items()},
+            "memory_gib": asdict(choice.memory_gib),
+            "memory_limit_gib": each.memory_limit / 2**30,
+            "layout": each.layout,
+            "tokens_per_second": 1 / each.seconds_per_token,
+            "serving_device_hours": choice.served_device_hours,
         }
 
 
 def search(
-    query: Query, candidates: Sequence[Candidate], losses: PublishedLaws | OwnRuns, loss_unit: str
-) -> dict[str, Any]:
-    """Return what `plan --budget --json` prints of it; raise ConfigError where no size can be trained.
-
-    Of its choices the compute-optimal comes first and the recommended last. Bands are P10, P50 and P90.
-    """
+    query: Query, candidates: Sequence[Candidate], losses: PublishedLaws | OwnRuns, num_sizes: int
+) -> BudgetPlan:
+    """Return the plan; raise ConfigError where no size can be trained."""
     is_own = isinstance(losses, OwnRuns)
     repetition = losses.strength if is_own else PublishedRepetition()
     field = Field(tuple(candidates), query.final_hours * 3600, query.unique, losses, repetition)
     if all(reason is not None for reason in field.refused):
         raise ConfigError(_nothing_trains(query, field))
-    served = field.least[1] if query.serve_tokens is None else query.serve_tokens
-    first, cheap = (_choice(query, field, found, served) for found in (field.least, field.cheapest(served)))
-    costs = [each["hours"]["p50"] * query.rates.num_devices + each["serving_device_hours"] for each in (cheap, first)]
+    first = field.least
+    served = first[1] if query.serve_tokens is None else query.serve_tokens
+    choices = [_choice(query, field, COMPUTE, first, served)]
+    cheap = _choice(query, field, INFERENCE, field.cheapest(served), served)
+    costs = [each.hours.p50 * query.rates.num_devices + each.served_device_hours for each in (cheap, choices[0])]
     saved = 1 - costs[0] / costs[1]
-    choices = [first]
     if saved > MIN_SAVING:
-        reason = (
-            f"{cheap['params'] / first['params']:.2f} times the parameters, {cheap['tokens'] / first['tokens']:.2f} "
-            f"times the tokens: loss within {SLACK:.0%} of the least, and {saved:.0%} less for training and serving "
-            f"{count(served)} tokens together"
-        )
-        choices.append(cheap | {"kind": INFERENCE, "reason": reason})
+        choices.append(replace(cheap, reason=_why_cheaper(cheap, choices[0], saved, served)))
+    by_law = [replace(field, losses=alone).optimum(name) for name, alone in losses.members]
     by_repetition = []
-    if not is_own and max(each["epochs"] for each in choices) > 1:
-        other = replace(field, repetition=losses.strength)
-        by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
-    return {
-        "budget": query.fields(),
-        "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
-        "serving_tokens": served,
-        "choices": [each | {"recommended": each is choices[-1]} for each in choices],
-        "loss": {"unit": loss_unit, "how": losses.how(float(field.sizes[field.least[0]]), field.least[1])},
-        "by_law": [replace(field, losses=alone).optimum(name) for name, alone in losses.members],
-        "by_law_of_repetition": by_repetition,
-        "notes": _notes(query, field, choices, by_repetition),
-    }
+    if not is_own and choices[0].epochs > 1:
+        # sizes by that law alone, then by the other penalty on all laws
+        logs = np.log(repeated_loss(field.params[:, None], field.tokens_cg, field.unique))
+        place, tokens = field._at(np.where(np.isinf(field.log_loss_cg), np.inf, logs))
+        by_repetition = [
+            Optimum(NAME, field.candidates[place].params, tokens, field.epochs(tokens)),
+            replace(field, repetition=losses.strength).optimum(PENALTY_NAME),
+        ]
+    return BudgetPlan(
+        query=query,
+        choices=tuple(choices),
+        served=served,
+        losses_how=losses.how(float(field.sizes[first[0]]), first[1]),
+        by_law=tuple(by_law),
+        by_repetition=tuple(by_repetition),
+        notes=(*_notes(query, field, choices), *_notes_of_repetition(field, choices, by_repetition)),
+        num_sizes=num_sizes,
+        num_fitting=len(candidates),
+    )
 
 
-def _choice(query: Query, field: Field, found: tuple[int, float], served: float) -> dict[str, Any]:
-    """Return a run and what it takes; its loss is None where no law reaches."""
+def _choice(query: Query, field: Field, kind: str, found: tuple[int, float], served: float) -> Choice:
     place, tokens = found
     each, size, rates = field.candidates[place], float(field.sizes[place]), query.rates
-    epochs = max(1.0, tokens / query.unique)
     repeated = float(field.repetition.log_cost(np.array(float(each.params)), np.array(tokens), query.unique))
     if isinstance(field.losses, OwnRuns):
         loss: Any = field.losses.quantiles(size, tokens, unique_tokens=query.unique)
     else:
         sizes, one = np.array([size]), np.array([tokens])
         worth = field.repetition.worth(sizes, query.unique)
-        rise = repeated + float((field.losses.log_loss(worth, one) - field.losses.log_loss(sizes, one))[0])
-        # by about half of the rise the penalty fitted on the same runs differs
-        loss = field.losses.quantiles(size, tokens, rise, 0.5 * rise)
+        beyond = float((field.losses.log_loss(worth, one) - field.losses.log_loss(sizes, one))[0])
+        deviation = field.repetition.deviation(each.params, tokens, query.unique)
+        loss = field.losses.quantiles(size, tokens, repeated + beyond, deviation)
     hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
-    kwh = hours.times(rates.watts, rates.num_devices / 1000 * rates.pue).band()
+    kilowatts = rates.num_devices * rates.watts.median / 1000 * rates.pue
     price = rates.usd_per_hour
-    return {
-        "kind": COMPUTE,
-        "reason": "the least expected loss for the budget"
-        + (f", at {epochs:.1f} epochs: more text would bring more" if epochs > 1 else ""),
-        "params": each.params,
-        "shape": each.model.model_dump(mode="json"),
-        "settings": each.settings(tokens),
-        "tokens": tokens,
-        "epochs": epochs,
-        "repetition_costs": math.expm1(repeated),
-        "tokens_per_parameter": tokens / each.params,
-        "num_steps": round(tokens / each.batch_tokens),
-        "loss": loss and asdict(Band(*loss)),
-        "hours": hours.band(),
-        "money": None if price is None else hours.times(price, rates.num_devices).band(),
-        "energy_kwh": kwh,
-        "kg_co2": {name: rates.kg_co2_per_kwh * value for name, value in kwh.items()},
-        "memory_gib": Spread(each.memory_bytes / 2**30, each.memory_deviation).band(),
-        "memory_limit_gib": each.memory_limit / 2**30,
-        "layout": each.layout,
-        "tokens_per_second": 1 / each.seconds_per_token,
-        "serving_device_hours": served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
-    }
+    return Choice(
+        kind=kind,
+        reason="the least expected loss for the budget"
+        + (f", at {field.epochs(tokens):.1f} epochs: more text would bring more" if tokens > field.unique else ""),
+        candidate=each,
+        tokens=tokens,
+        epochs=field.epochs(tokens),
+        repetition_cost=repeated,
+        loss=loss and Band(*loss),
+        hours=_band(hours),
+        usd=None if price is None else _band(hours, rates.num_devices * price.median, price.log_deviation),
+        kwh=_band(hours, kilowatts, rates.watts.log_deviation),
+        memory_gib=_band(Spread(each.memory_bytes / 2**30, each.memory_deviation)),
+        served_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
+    )
 
 
-def _notes(
-    query: Query, field: Field, choices: Sequence[dict[str, Any]], by_repetition: Sequence[dict[str, Any]]
-) -> list[str]:
+def _band(spread: Spread, factor: float = 1.0, deviation: float = 0.0) -> Band:
+    """Return the band of a quantity times another that is independent of it."""
+    return Band(**Spread(spread.median * factor, math.hypot(spread.log_deviation, deviation)).band())
+
+
+def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> str:
+    smaller, longer = first.candidate.params / cheap.candidate.params, cheap.tokens / first.tokens
+    what = f"{smaller:.1f} times smaller, " if smaller > 1.02 else ""
+    return (
+        f"{what}{longer:.2f} times the tokens: loss within {SLACK:.0%} of the least, and {saved:.0%} less for training "
+        f"and for serving {count(served)} tokens together"
+    )
+
+
+def _notes(query: Query, field: Field, choices: Sequence[Choice]) -> list[str]:
     """Return what a reader of the choices must know besides."""
-    found = []
+    found, first = [], choices[0]
+    if first.tokens < query.unique < math.inf:
+        found.append(f"the compute-optimal run reads {first.tokens / query.unique:.1%} of the text")
+    unspent = 1 - first.hours.p50 / query.final_hours
+    if unspent > 0.1:
+        found.append(f"{unspent:.0%} of the final run's time is unspent: more text would use it, more epochs don't")
     if refused := _refusals(field):
         found.append(f"{len(refused)} sizes are excluded: the table can't carry their loss: {refused[0]}")
-    if field.least[0] == len(field.candidates) - 1:
+    if query.rates.usd_per_hour is None:
+        found.append(query.rates.price_how)
+    if first.candidate is field.candidates[-1]:
         found.append("no larger model fits: with more memory one might be better")
-    if by_repetition:
+    return found
+
+
+def _notes_of_repetition(field: Field, choices: Sequence[Choice], laws: Sequence[Optimum]) -> list[str]:
+    """Return where laws of repeated text disagree on the size, and where they leave what was measured."""
+    first, own, found = choices[0], choices[0].candidate.params, []
+    epochs = max(each.epochs for each in choices)
+    if epochs > 1 and isinstance(field.repetition, PublishedRepetition):
         found.append(f"text read again is counted by {NAME}, and what it costs is taken to be uncertain by half of it")
-        if len({each["params"] for each in by_repetition}) > 1:
-            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
-    epochs, density = max(each["epochs"] for each in choices), max(each["params"] for each in choices) / query.unique
+    others = [each for each in laws if max(own / each.params, each.params / own) > MIN_SIZE_RATIO]
+    if others:
+        sizes = "; ".join(f"{each.law} {count(each.params)} × {each.epochs:.1f}" for each in others)
+        found.append(
+            "laws of repeated text disagree on the size (parameters × epochs): chosen is "
+            f"{count(own)} × {first.epochs:.1f}, by {sizes}. Nobody has measured which is right at this size"
+        )
+    density = max(each.candidate.params for each in choices) / field.unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
             f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
@@ -256,14 +386,14 @@ def _nothing_trains(query: Query, field: Field) -> str:
             f"the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
             f"{refusals[0]}; or drop --runs and RUN to use published laws"
         )
-    smallest = field.candidates[0]
-    least = MIN_STEPS * smallest.batch_tokens
-    if MAX_EPOCHS * query.unique < least:
+    cap, smallest = MAX_EPOCHS * query.unique, field.candidates[0]
+    if cap < MIN_STEPS * smallest.batch_tokens:
         return (
-            f"the text is too small: read {MAX_EPOCHS:g} times it gives less than {MIN_STEPS} steps of "
-            f"{smallest.batch_tokens:,} tokens; give more text or a smaller model.seq_len"
+            f"the text is too small: read {MAX_EPOCHS:g} times it gives {cap:,.0f} tokens, less than {MIN_STEPS} steps "
+            f"of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
+    needs = float(smallest.seconds(MIN_STEPS * smallest.batch_tokens, query.unique)) / 3600
     return (
-        f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run, and {MIN_STEPS} steps of the "
-        f"smallest model take {float(smallest.seconds(least, query.unique)) / 3600:.3g} h: raise the budget"
+        f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run on {query.rates.num_devices} × "
+        f"{query.rates.device}; {MIN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"
     )

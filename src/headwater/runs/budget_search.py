@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.budget import (
@@ -21,10 +20,10 @@ from headwater.forecast.budget import (
 from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
 from headwater.forecast.device import AVERAGE, find_price, read_devices, site_or_average
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
-from headwater.forecast.processor import constants
+from headwater.forecast.processor import Peaks, constants
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
-from headwater.forecast.search import search
+from headwater.forecast.search import BudgetPlan, search
 from headwater.intervals import Z_P90
 from headwater.machine.host import cpu_flags
 from headwater.machine.memory import memory_bytes
@@ -48,7 +47,7 @@ from headwater.runs.plan_machine import (
     usual_here,
 )
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, source_bytes, token_bytes, usual_bytes_per_token
 from headwater.runs.times import StepShape, earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
@@ -74,7 +73,9 @@ USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 TRIAL_ROWS = 64
 "Of a batch, before the tokens of a run are known."
+RUNS_OWN = "a budget of hours is the run's own"
 PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
+FLOAT8_NOTE = "machine.dtype=float8 is planned at the speed of bf16: headwater was never timed in it on a GPU"
 GPU_HOURS = (
     f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
     f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
@@ -107,13 +108,14 @@ class Text:
     is_built: bool = False
 
 
-def search_budget(options: SearchOptions) -> dict[str, Any]:
-    """Return what `plan --budget --json` prints; raise ConfigError or DataError where there can be none."""
+def search_budget(options: SearchOptions) -> BudgetPlan:
+    """Return the plan; raise ConfigError or DataError where there can be none."""
     budget, config = parse_budget(options.budget), _config(options)
     bytes_per_token = options.costs.bytes_per_token or usual_bytes_per_token(config.model.vocab_size)
     text = _text_of(options, config, bytes_per_token)
     machine = _machine(options, config, text, bytes_per_token)
     query = _query(options, budget, _rates(options, machine), text)
+    query.check()
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
     made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
     candidates = [each for each in made if each is not None]
@@ -124,9 +126,13 @@ def search_budget(options: SearchOptions) -> dict[str, Any]:
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
     losses = _losses(options, config, candidates, seconds)
-    name = "budget" if options.run is None else config.name
-    unit = options.loss_unit if isinstance(losses, OwnRuns) else NATS
-    return {"name": name} | search(query, candidates, losses, unit)
+    found = search(query, candidates, losses, len(models))
+    return replace(
+        found,
+        name="budget" if options.run is None else config.name,
+        loss_unit=options.loss_unit if isinstance(losses, OwnRuns) else NATS,
+        notes=(*found.notes, *([FLOAT8_NOTE] if config.machine.dtype == "float8" else [])),
+    )
 
 
 def _config(options: SearchOptions) -> RunConfig:
@@ -178,7 +184,7 @@ def _machine(options: SearchOptions, config: RunConfig, text: Text, bytes_per_to
         raise ConfigError(
             f"{given[0]} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
         )
-    return Processor(config, text, bytes_per_token, max_memory)
+    return processor_at_hand(config, text, bytes_per_token, max_memory)
 
 
 def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
@@ -188,11 +194,11 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
     site, pue, power_how = site_or_average(costs.site or (AVERAGE if options.hardware else ""), costs.sites)
     price: Spread | None = None
     if isinstance(machine, Processor):
-        name, num_devices = f"this processor ({machine.cores} cores, {machine.dtype})", 1
+        name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
         watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
-        price_how, hours_how = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS
+        price_how, hours_how, backtest = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS, None
     else:
-        name, num_devices, hours_how = machine.device.name, machine.num_devices, GPU_HOURS
+        name, num_devices, hours_how, backtest = machine.device.name, machine.num_devices, GPU_HOURS, HOURS_BACKTEST
         watts = Spread(machine.device.watts, POWER_DEVIATION)
         price, price_how = find_price(machine.device, costs.price_kind or None, costs.prices, costs.hardware)
     if costs.price_per_hour is not None:
@@ -208,63 +214,67 @@ def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
         kg_co2_per_kwh=site.kg_co2_per_kwh,
         energy_how=f"{watts.median:g} W a device, {power_how}",
         hours_how=hours_how,
+        hours_backtest=backtest,
         node_size=1 if isinstance(machine, Processor) else machine.device.node_size,
     )
 
 
 def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text) -> Query:
-    share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
-    if options.costs.final_share is not None:
-        share, share_how = options.costs.final_share, "final_share of the costs file"
-    elif budget.usd is None:
-        share, share_how = 1.0, "a budget of hours is the run's own"
+    share, share_how = options.costs.final_share, "final_share of the costs file"
+    if share is None:
+        share, share_how = (1.0, RUNS_OWN) if budget.usd is None else (FINAL_SHARE, FINAL_SHARE_SOURCE)
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
     return Query(budget, share, share_how, rates, text.unique, text.how, serve)
 
 
 def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) -> Text:
-    """Return how much text there is: as said, else as the plan of the run counts it; raise for none."""
+    """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
+    source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
+    by_rule = f", {bytes_per_token:.2f} bytes a token ({source})"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        how = f"--text-bytes {options.text_bytes}, {bytes_per_token:.2f} bytes a token"
+        how = f"--text-bytes {options.text_bytes}{by_rule}"
         return Text(size / bytes_per_token, how, TOKEN_BYTES_OF_A_BYTE * size)
     if options.run is None:
         return Text(math.inf, "not given")
-    found = tokens_of(config, "train")
-    if not any(found.values()):
+    share = config.mixture.share_of_text
+    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
+    if (tokens := split_tokens(config.run_dir, "train")) is not None:
+        built = sum(tokens.values())
+        how = f"{built:,} tokens built for {config.name}{of_it}"
+        return Text(share * built, how, token_bytes(config), is_built=True)
+    found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
+    known = sum(size for size in found.values() if size is not None)
+    if not known:
         raise ConfigError(
-            f"how much text {config.name} has isn't known: none of its sources {', '.join(config.corpus.sources)} is "
-            "found here; give --text-bytes, or mend the paths"
+            f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
+            "--text-bytes, or mend the paths"
         )
-    share, is_built = config.mixture.share_of_text, found == split_tokens(config.run_dir, "train")
-    tokens = share * sum(found.values())
-    if not is_built:
-        tokens *= usual_bytes_per_token(config.model.vocab_size) / bytes_per_token
-    how = f"{share:.0%} of the tokens built" if is_built else f"the sources' size, {bytes_per_token:.2f} bytes a token"
-    missing = [name for name in config.corpus.sources if name not in found]
+    missing = [name for name, size in found.items() if size is None]
     rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
-    return Text(tokens, how + rest, token_bytes(config), is_built)
+    how = f"{known / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}{by_rule}"
+    return Text(share * known / bytes_per_token, how, token_bytes(config))
 
 
+@dataclass(frozen=True)
 class Processor:
-    """The processor at hand, by the rules that the plan of a run has. Raises ConfigError for float8.
+    """The processor at hand, by the rules that the plan of a run has.
 
-    `usual` is a step over what the rates say, as earlier runs here had it. Of the text it holds what it reads.
+    `usual` is a step over what the rates say, as earlier runs here had it. Around its steps a run takes
+    `start_seconds`, as long as `evaluation_tokens` are trained, and its saves. `store_bytes` is all of its text in
+    tokens, of which what it reads is held.
     """
 
-    def __init__(self, config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> None:
-        machine, flags = config.machine, cpu_flags()
-        self.config, self.text, self.bytes_per_token = config, text, bytes_per_token
-        self.cores = machine.num_threads or usable_cores()
-        self.dtype = processor_dtype(machine, flags)
-        self.peaks = processor_peaks(self.dtype, self.cores, flags)
-        speed = speed_here(self.dtype, self.cores, is_compiled=machine.compile != "off")
-        self.usual = usual_here(earlier_runs(Path(config.runs_dir), speed), self.peaks)
-        self.limit = min(max_memory or math.inf, float(memory_bytes()))
-        # of steps that take a second a token: all but the start goes with it
-        around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
-        self.start_seconds = around["start"]
-        self.evaluation_tokens = around["validations"] + around[PROBES_PART] + around["after"]
+    config: RunConfig
+    cores: int
+    peaks: Peaks
+    usual: Spread
+    limit: float
+    store_bytes: float
+    bytes_per_token: float
+    start_seconds: float
+    evaluation_tokens: float
+    is_built: bool
 
     def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
         """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit."""
@@ -272,12 +282,10 @@ class Processor:
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
         known, deviation = constants()["around_steps"], constants()["log_deviation"]
-        read = TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens
-        text = min(self.text.store_bytes, MOST_OF_MEMORY * memory_bytes(), read)
-        prepare = 0.0 if self.text.is_built else self.bytes_per_token / known["preparation_bytes_per_second"]
+        text = min(self.store_bytes, TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens)
         for recompute in RECOMPUTED:
             portion = Portion(micro, math.ceil(recompute * model.num_layers), self.config.train.exact)
-            peak = run_memory(model, portion, self.dtype, text)  # type: ignore[arg-type]
+            peak = run_memory(model, portion, self.peaks.dtype, text)  # type: ignore[arg-type]
             if peak * math.exp(Z_P90 * deviation["memory"]) > self.limit:
                 continue
             per_token = self._seconds_per_token(model, rows, recompute)
@@ -286,7 +294,7 @@ class Processor:
                 model=model,
                 seconds_per_token=per_token,
                 num_devices=1,
-                dtype=self.dtype,
+                dtype=self.peaks.dtype,
                 batch_rows=rows,
                 microbatch_rows=micro // model.seq_len,
                 recompute=recompute,
@@ -295,7 +303,7 @@ class Processor:
                 hours_deviation=self.usual.log_deviation,
                 memory_deviation=deviation["memory"],
                 around_seconds=self.start_seconds + self.evaluation_tokens * per_token + saves,
-                prepare_seconds=prepare,
+                prepare_seconds=0 if self.is_built else self.bytes_per_token / known["preparation_bytes_per_second"],
             )
         return None
 
@@ -309,3 +317,25 @@ class Processor:
             train=self.config.train.model_copy(update=train),
         )
         return self.usual.median * modelled_step(shape, self.peaks) / batch
+
+
+def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> Processor:
+    """Return this machine's processor. Raises ConfigError for float8."""
+    cores, flags, machine = config.machine.num_threads or usable_cores(), cpu_flags(), config.machine
+    dtype = processor_dtype(machine, flags)
+    peaks = processor_peaks(dtype, cores, flags)
+    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
+    # of steps that take a second a token: all but the start goes with it
+    around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
+    return Processor(
+        config=config,
+        cores=cores,
+        peaks=peaks,
+        usual=usual_here(runs, peaks),
+        limit=min(max_memory or math.inf, float(memory_bytes())),
+        store_bytes=min(text.store_bytes, MOST_OF_MEMORY * memory_bytes()),
+        bytes_per_token=bytes_per_token,
+        start_seconds=around["start"],
+        evaluation_tokens=around["validations"] + around[PROBES_PART] + around["after"],
+        is_built=text.is_built,
+    )
