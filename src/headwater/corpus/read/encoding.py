@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from functools import cache
-from importlib.resources import files
 
+from headwater.corpus.read.charsets import codec_of, detected
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.text import encoding_of
 
@@ -26,7 +24,7 @@ def decode(data: bytes, charset: str | None = None) -> str:
     not_utf8 where more than MAX_REPLACED of the characters stay unexplained.
     """
     mark = encoding_of(data)
-    declared = _codec(charset) or _codec(_label_within(data))
+    declared = codec_of(charset) or codec_of(_label_within(data))
     if mark != "utf-8":
         text = data.decode(mark, "replace")
     elif b"\0" in data and not (declared or "").startswith("utf-16"):
@@ -83,21 +81,3 @@ def _is_stateful(codec: str, data: bytes) -> bool:
 def _label_within(data: bytes) -> str:
     found = _DECLARED.search(data[:_HEAD_BYTES])
     return found[1].decode("ascii", "replace") if found else ""
-
-
-def detected(data: bytes) -> str:
-    """Return the charset that a text is most likely in: that of western Europe where nothing tells."""
-    from resiliparse.parse.encoding import detect_encoding
-
-    return _codec(detect_encoding(data, html5_compatible=False)) or "cp1252"
-
-
-def _codec(label: str | None) -> str | None:
-    """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
-    return _labels().get((label or "").strip().lower())
-
-
-@cache
-def _labels() -> dict[str, str]:
-    table = tomllib.loads(files("headwater.corpus.read").joinpath("encodings.toml").read_text(encoding="utf-8"))
-    return {label: codec for codec, labels in table.items() for label in labels.split()}

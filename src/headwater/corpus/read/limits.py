@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.formats import expands_too_far
+from headwater.corpus.read.charsets import detected
 from headwater.corpus.read.sections import sections
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
@@ -31,8 +32,6 @@ def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
     name = error.encoding.upper().replace("-SIG", "")
     at = "" if start is None else f" at offset {start + error.start:,}"
     where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
-    from headwater.corpus.read.encoding import detected  # which needs this module
-
     likely = detected(error.object).upper().replace("_", "-")
     return Unusable("not_utf8", f"{where}; convert the file to UTF-8: `iconv -f {likely} -t UTF-8 FILE > NEW`")
 

@@ -1,0 +1,25 @@
+"""The charsets of the web: Python's codec for each label, and the one that a text is most likely in."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+
+def detected(data: bytes) -> str:
+    """Return the charset that a text is most likely in: that of western Europe where nothing tells."""
+    from resiliparse.parse.encoding import detect_encoding
+
+    return codec_of(detect_encoding(data, html5_compatible=False)) or "cp1252"
+
+
+def codec_of(label: str | None) -> str | None:
+    """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
+    return _labels().get((label or "").strip().lower())
+
+
+@cache
+def _labels() -> dict[str, str]:
+    table = tomllib.loads(files("headwater.corpus.read").joinpath("encodings.toml").read_text(encoding="utf-8"))
+    return {label: codec for codec, labels in table.items() for label in labels.split()}
