@@ -40,7 +40,7 @@ def search(options: SearchOptions, as_json: bool) -> None:
 
 
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
-    """Return what to call for the recommended choice: its own plan, and its training."""
+    """Return what to call for the recommended choice: its own plan, where that is of this machine, and its training."""
     choice = plan.choices[-1]
     chosen = choice.candidate.settings(choice.tokens)
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in chosen.items())
@@ -52,7 +52,7 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
     first = [] if options.run else ["headwater new mine --text FOLDER"]
-    return [*first, f"headwater plan {words}", train]
+    return [*first, *([] if options.hardware else [f"headwater plan {words}"]), train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
