@@ -172,7 +172,8 @@ def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broke
         return None
     short = round(rules.short_line_characters * limits.characters)
     shapes = line_shapes(text, short)
-    lines, characters, in_sentences = shapes.lines, shapes.characters, shapes.sentence_characters
+    # a text of nothing but separators has neither
+    lines, characters, in_sentences = max(shapes.lines, 1), max(shapes.characters, 1), shapes.sentence_characters
     words = len(candidate.words) / limits.words
     ends = "characters in lines that end as a sentence does"
     least = None if rules.min_sentence_characters is None else round(rules.min_sentence_characters * limits.characters)

@@ -35,7 +35,7 @@ _VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created"
 WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # before each further try
 NO_DATA_SECONDS = 60.0  # in which a server that lives says something
 _PASSING = (408, 425, 429)  # status of an answer that asks for another try, as those from 500 on do
-_NOBODY_THERE = (errno.ECONNREFUSED, socket.EAI_NONAME)
+_LASTING = (errno.ECONNREFUSED, socket.EAI_NONAME, errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
 _NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
 
@@ -168,7 +168,7 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(status, int) and status:
         return status in _PASSING or status >= 500
     lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)
-    return not isinstance(error, lasting) and getattr(error, "errno", None) not in _NOBODY_THERE
+    return not isinstance(error, lasting) and getattr(error, "errno", None) not in _LASTING
 
 
 def _refuse_secrets(address: str, setting: str) -> None:
