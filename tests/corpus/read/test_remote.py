@@ -233,8 +233,8 @@ def test_a_file_too_large_for_this_disk_is_refused_before_it_is_copied(web, monk
 def test_a_corpus_has_the_same_digest_however_its_server_fails(web, make_prose, tmp_path, monkeypatch):
     monkeypatch.undo()  # the processes that read have the waits of every day
     Failing.files = {f"/{number}.txt": make_prose(80, number).encode() for number in range(20)}
-    wanted = settings(*(f"{web}{path}" for path in Failing.files))
-    wanted = wanted.model_copy(update={"validation_fraction": 0.2})
+    paths = [f"{web}{path}" for path in Failing.files]
+    wanted = CorpusSettings.model_validate({"sources": {"mine": {"paths": paths}}, "validation_fraction": 0.2})
     first = build_corpus(wanted, tmp_path / "first", print)["digest"]
     Failing.faults = {"/0.txt": ["503"], "/1.txt": ["reset"], "/2.txt": ["503"], "/3.txt": ["cut"]}
     second = build_corpus(wanted, tmp_path / "second", print)["digest"]
