@@ -188,7 +188,7 @@ def test_new_on_a_path_that_is_not_there_names_it(folder):
 
 def test_new_on_a_folder_without_text_says_so(folder):
     (folder / "empty").mkdir()
-    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: 0 bytes of text", "0 files")
+    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: no file is there")
     assert not (folder / "x.toml").exists()
 
 

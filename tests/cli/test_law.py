@@ -151,7 +151,6 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
         (("first-light", "--drop-highest", "2"), "--drop-highest needs --table"),
         (("--table", "runs.csv", "--share", "0.4"), "--share is for"),
         (("--table", "runs.csv", "--minutes", "3"), "--minutes is for"),
-        (("--table", "runs.csv", "--rungs", "6"), "--rungs is for"),
         (("--table", "runs.csv", "--dry-run"), "--dry-run is for"),
     ],
 )

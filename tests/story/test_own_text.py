@@ -36,7 +36,7 @@ def test_both_commands_succeed_and_leave_standard_error_empty(finished):
 
 
 def test_new_says_what_it_found_and_the_next_command(finished):
-    assert "found 30 files" in finished.new.out
+    assert "found 39 documents in 30 files" in finished.new.out
     assert "headwater run mine.toml" in finished.new.out
 
 

@@ -45,7 +45,8 @@ class FlippingMachine:
             self.number += 1
             if self.number in self.passes:
                 gradient = dict(prepared.model.named_parameters())[FLIPPED].grad
-                gradient.view(torch.int32)[self.passes.index(self.number), 5] ^= 1
+                # not the lowest: on some processors that is rounded away before it reaches a loss
+                gradient.view(torch.int32)[self.passes.index(self.number), 5] ^= 1 << 20
             return loss
 
         monkeypatch.setattr(audit_module, "sum_own_gradients", sum_own_gradients)

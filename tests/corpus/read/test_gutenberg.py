@@ -56,6 +56,7 @@ def test_what_the_frame_says_of_a_book_is_kept(read, end):
             "author": "A. N. Other",
             "date": "2008-06-25",
             "language": "en",
+            "group": documents[0].origin,
         }
     ] * len(documents)
 

@@ -74,7 +74,7 @@ def test_the_text_is_in_the_column_that_the_settings_name(hub):
 
 
 def test_the_revision_is_the_input(hub):
-    assert corpus_inputs(settings("owner/name@v1")) == {"mine": "owner/name  sha of v1"}
+    assert corpus_inputs(settings("owner/name@v1"))["mine"] == "owner/name  sha of v1"
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch):
