@@ -1,7 +1,7 @@
 """Personal data made by libraries, in sentences of ten languages: what is found of it, and what is taken for it.
 
 `python personal_data.py SAMPLES.jsonl [MODULE [SHOWN]]`: numbers are those of `phonenumbers` (its examples, the last
-digits drawn anew until they are valid), addresses are made under every top-level domain, tokens are the samples that
+digits drawn until they are valid), addresses are made under every top-level domain, tokens are the samples that
 gitleaks' rules are tested with: a line {"rule", "text", "secrets", "positive", "path"} each, written by its own
 generator (cmd/generate/config with Validate made to print). MODULE has `redact`; SHOWN mistakes are printed.
 """

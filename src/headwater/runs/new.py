@@ -92,8 +92,8 @@ def _require_text(found: TextFound, texts: list[str]) -> None:
         )
     raise DataError(
         f"{', '.join(texts)}: {found.num_bytes} bytes of text can be read there ({found}); at least {MIN_BYTES} are "
-        'needed, and a million make sense. Text must be UTF-8, and a table needs a column "text" or "content" '
-        "(corpus.sources.NAME.text_column in a run file names another)"
+        "needed, and a million make sense. Convert office files to .txt or .html, plain text to UTF-8; a table needs "
+        'a column "text" or "content" (corpus.sources.NAME.text_column in a run file names another)'
     )
 
 

@@ -44,6 +44,12 @@ def test_files_of_a_repository_or_an_archive_are_of_one_group(code):
     }
 
 
+def test_files_that_a_pattern_finds_are_of_the_repositories_below_its_folder(code):
+    found = groups(code / "**" / "*.py")
+    assert {found["one.py"], found["top_one.py"]} == {str(code / "one")}
+    assert found["alone.py"] == ""
+
+
 def test_a_repository_or_an_archive_that_the_settings_name_has_files_that_stay_apart(code):
     assert set(groups(code / "one", code / "lib.whl").values()) == {""}
 

@@ -6,7 +6,6 @@ permissive counts: a refusal, then what isn't understood.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +24,7 @@ from headwater.corpus.licences.files import (
     stated,
 )
 from headwater.corpus.licences.names import all_of
+from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.spdx import UNKNOWN, identifiers
 
 # the folders in which installers write what they know of the distributions that lie beside them
@@ -67,7 +67,7 @@ class TreeLicences:
     """Finds licence files between a file and the path that the settings name, never above it."""
 
     def __init__(self, paths: list[str]) -> None:
-        self._tops = [PurePath(os.path.expanduser(_without_pattern(path))).parts for path in paths]
+        self._paths = SourcePaths(paths)
         self._found: dict[Path, _FolderLicences] = {}
 
     def marked(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
@@ -80,9 +80,7 @@ class TreeLicences:
 
         "unknown" where the nearest that does isn't understood.
         """
-        parts = PurePath(origin).parts
-        levels = max((len(parts) - len(top) for top in self._tops if parts[: len(top)] == top), default=0)
-        return _nearest(path, list(path.parents)[:levels], self._licences_in)
+        return _nearest(path, list(path.parents)[: self._paths.levels_below(origin)], self._licences_in)
 
     def _licences_in(self, folder: Path) -> _FolderLicences:
         if folder not in self._found:
@@ -161,12 +159,6 @@ def _distribution(name: str) -> str:
 
 def _is_info(name: str) -> bool:
     return name.endswith(_INFO_SUFFIXES)
-
-
-def _without_pattern(path: str) -> str:
-    parts = PurePath(path).parts
-    plain = [at for at, part in enumerate(parts) if glob.has_magic(part)]
-    return str(PurePath(*parts[: plain[0]])) if plain and plain[0] else path
 
 
 def _said_below(info: Path) -> dict[str, str]:

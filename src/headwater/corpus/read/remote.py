@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.input import BLOCK_BYTES
+from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
 from headwater.files import create, remove_file
 
-OF_THIS_MACHINE = ("file://", "local://")
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(
     r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
@@ -168,7 +168,8 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(status, int) and status:
         return status in _PASSING or status >= 500
     lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)
-    return not isinstance(error, lasting) and getattr(error, "errno", None) not in _LASTING
+    of_code = (TypeError, AttributeError, LookupError)
+    return not isinstance(error, (*lasting, *of_code)) and getattr(error, "errno", None) not in _LASTING
 
 
 def _refuse_secrets(address: str, setting: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.formats import format_of
+from headwater.corpus.source_paths import SourcePaths
 
 
 class Repositories:
@@ -19,7 +19,7 @@ class Repositories:
     """
 
     def __init__(self, paths: list[str]) -> None:
-        self._tops = [PurePath(os.path.expanduser(path)).parts for path in paths]
+        self._paths = SourcePaths(paths)
         self._is_repository = cache(lambda folder: (folder / ".git").exists())
 
     def grouped(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
@@ -34,7 +34,7 @@ class Repositories:
     def of(self, path: Path, origin: str) -> str:
         """Return the settings' name of the repository that a file is in, or ""."""
         parts = PurePath(origin).parts
-        below = max((len(parts) - len(top) for top in self._tops if parts[: len(top)] == top), default=0)
+        below = self._paths.levels_below(origin)
         for up, folder in enumerate(list(path.parents)[: max(0, below - 1)], start=1):
             if self._is_repository(folder):
                 return str(PurePath(*parts[:-up]))

@@ -6,16 +6,14 @@ test-00000-of-00002.parquet, or c4-test.00000-of-00002.json.gz, and so on.
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Drop
-from headwater.corpus.read.remote import OF_THIS_MACHINE
 from headwater.corpus.read.walk import ListedFile
+from headwater.corpus.source_paths import parts_and_pattern
 from headwater.errors import DataError
 
 _HELD_OUT = re.compile(r"(?:test|validation|valid|val|dev|eval|evaluation)(?![a-z])", re.IGNORECASE)
@@ -55,7 +53,7 @@ class SplitsOfFiles:
     """Tells the split of a file that lies below a path of the settings; a path that names a split has chosen it."""
 
     def __init__(self, paths: list[str]) -> None:
-        self._given = [_parts(path) for path in paths]
+        self._given = [parts_and_pattern(path) for path in paths]
         self._is_set: dict[Path, bool] = {}
 
     def split_of(self, path: Path, origin: str) -> str | None:
@@ -99,11 +97,3 @@ class SplitsOfFiles:
 
 def _words(parts: tuple[str, ...]) -> set[str]:
     return {word for part in parts for word in re.split(r"\W", part)}
-
-
-def _parts(given: str) -> tuple[tuple[str, ...], int]:
-    """Return the parts of a path of the settings, and how many of them stand before the first that is a pattern."""
-    if given.lower().startswith(OF_THIS_MACHINE):
-        given = given[given.index("://") + 3 :]
-    parts = PurePath(os.path.expanduser(given)).parts
-    return parts, next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))

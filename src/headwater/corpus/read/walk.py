@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headwater.corpus.formats import skip_reason
-from headwater.corpus.read.remote import OF_THIS_MACHINE, find_addresses, is_address
+from headwater.corpus.read.remote import find_addresses, is_address
+from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
 
 # what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text

@@ -1,0 +1,29 @@
+"""The paths that a run file names for a source: what of each is no pattern, and how far below them a file lies."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import PurePath
+
+OF_THIS_MACHINE = ("file://", "local://")
+
+
+def parts_and_pattern(given: str) -> tuple[tuple[str, ...], int]:
+    """Return the parts of a path of the settings, and how many of them stand before the first that is a pattern."""
+    if given.lower().startswith(OF_THIS_MACHINE):
+        given = given[given.index("://") + 3 :]
+    parts = PurePath(os.path.expanduser(given)).parts
+    return parts, next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+
+
+class SourcePaths:
+    """The folders and files below which a source's paths find files."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._tops = [parts[:fixed] for parts, fixed in map(parts_and_pattern, paths)]
+
+    def levels_below(self, origin: str) -> int:
+        """Return how many levels a file of this name lies below the highest; 0 for one that the settings name."""
+        parts = PurePath(origin).parts
+        return max((len(parts) - len(top) for top in self._tops if parts[: len(top)] == top), default=0)
