@@ -19,8 +19,8 @@ from typing import Any
 
 from contenders.headwater import make_plan
 from headwater.forecast.processor import kind_of
-from headwater.machine.host import cpu_flags, float32_rate_per_core
-from headwater.machine.threads import usable_cores
+from headwater.host.facts import cpu_flags, float32_rate_per_core
+from headwater.host.threads import usable_cores
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
@@ -83,7 +83,7 @@ def peaks() -> dict[str, float]:
     """Return the peaks that the efficiencies are relative to."""
     import torch
 
-    from headwater.machine.peak import matmul_peaks
+    from headwater.device.peak import matmul_peaks
 
     torch.set_num_threads(usable_cores())
     rates = matmul_peaks(torch.device("cpu"), [torch.bfloat16, torch.int8])

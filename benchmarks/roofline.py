@@ -38,8 +38,8 @@ RANGES = (
     ("headwater.model.transformer", "Transformer.loss_sum", "loss"),
     ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
     ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
-    ("headwater.machine.machine", "Machine.clip_gradients_", "optimizer"),
-    ("headwater.machine.machine", "Machine.place", "data"),
+    ("headwater.train.machine", "Machine.clip_gradients_", "optimizer"),
+    ("headwater.train.machine", "Machine.place", "data"),
 )
 # (part, what a kernel's or an operator's name in lower case holds), the first that fits
 NAMES = (
@@ -137,7 +137,7 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.machine.machine import inspect_machine
+    from headwater.train.machine_facts import inspect_machine
 
     watching = ProfilingWatch()
     absent = put_ranges()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from growing.point import tokens_dir, write_random_tokens
-from headwater.machine.load import LoadMeter
+from headwater.host.load import LoadMeter
 from job import Job, Shape
 from worker import end_with_parent
 from workers import OFFLINE
@@ -85,9 +85,9 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     """Train on random tokens and write when each step ended."""
     end_with_parent()
     from contenders.headwater import NoEvaluator, make_plan, open_rows
-    from headwater.machine import machine
-    from headwater.machine.settings import MachineSettings
-    from headwater.machine.signals import StopRequest
+    from headwater.device.settings import MachineSettings
+    from headwater.host.signals import StopRequest
+    from headwater.train import machine
     from headwater.train.assemble import assemble
     from headwater.train.loop import train
 

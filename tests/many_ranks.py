@@ -16,8 +16,8 @@ from small_run import Said, environment, finish
 JOINED = """
 import json, os, sys
 import torch
-from headwater.machine.place import place_of
-from headwater.machine.ranks import join_ranks
+from headwater.ranks.place import place_of
+from headwater.ranks.rendezvous import join_ranks
 torch.set_num_threads(1)
 ranks = join_ranks(place_of(os.environ))
 """

@@ -156,7 +156,9 @@ def quick() -> Iterator[None]:
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with (
-            mock.patch("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+            mock.patch(
+                "headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+            ),
             mock.patch("os.fsync", lambda handle: None),
         ):
             yield

@@ -22,9 +22,10 @@ LAYERS = [
     ["runs"],
     ["serve", "report", "launch"],
     ["train", "evaluate", "forecast", "export", "downstream"],
-    ["checkpoint"],
-    ["batches", "model", "optim", "machine"],
-    ["tokens"],
+    ["checkpoint", "parallel"],
+    ["batches", "cpu_kernels"],
+    ["model", "optim"],
+    ["tokens", "ranks", "device", "host"],
     ["corpus", "tokenizer", "scaling"],
     ["sources"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
@@ -43,7 +44,7 @@ CORPUS_LAYERS = [
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
 WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
-WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config"), ("machine", "optim"), ("machine", "model")}
+WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config")}
 
 TORCH_FREE = {
     "corpus",
@@ -77,8 +78,8 @@ TORCH_FREE_MODULES = {
     "headwater.optim.settings",
     "headwater.optim.schedule",
     "headwater.optim.rules",
-    "headwater.machine.settings",
-    "headwater.machine.host",
+    "headwater.device.settings",
+    "headwater.host.facts",
     "headwater.runs.plan",
     "headwater.runs.text",
     "headwater.train.settings",
@@ -318,9 +319,7 @@ def test_every_change_of_the_disk_goes_through_the_one_module_that_counts_it():
     # compiled kernels are no data: they can be made again, and a damaged one is known before it runs
     wrong = [
         f"{place(path, node)} {ast.unparse(node)[:80]}"
-        for path, node in nodes(
-            ast.Call, outside=("disk.py", "files.py", "json_lines.py", "machine/kernels/library.py")
-        )
+        for path, node in nodes(ast.Call, outside=("disk.py", "files.py", "json_lines.py", "cpu_kernels/library.py"))
         if writes(node)
     ]
     assert not wrong, "\n".join(wrong)

@@ -18,7 +18,7 @@ NUM_STEPS = 100_000  # never reached: no save, validation or probe falls into a 
 
 
 def train(job: Job, watch: Watch) -> None:
-    from headwater.machine.signals import StopRequest
+    from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.assemble import assemble
     from headwater.train.loop import train as train_loop
@@ -53,7 +53,7 @@ def make_plan(job: Job) -> TrainPlan:
     """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
     from headwater.batches.settings import MixtureSettings
     from headwater.config import RawSettings
-    from headwater.machine.settings import MachineSettings
+    from headwater.device.settings import MachineSettings
     from headwater.model.settings import ModelSettings
     from headwater.optim.rules import apply_rules_
     from headwater.optim.settings import OptimSettings, ScheduleSettings

@@ -91,13 +91,13 @@ def measure(order: Order) -> dict[str, Any]:
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
     from contenders.headwater import NoEvaluator, make_plan, open_rows
+    from headwater.device.settings import MachineSettings
     from headwater.forecast.processor_memory import state_bytes
-    from headwater.machine.compiler import compiler_works
-    from headwater.machine.settings import MachineSettings
-    from headwater.machine.signals import StopRequest
+    from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.assemble import assemble
     from headwater.train.loop import train
+    from headwater.train.machine_facts import compiler_works
 
     job = Job("headwater", "auto", order.shape, tokens_dir(Path(order.work_dir), order.shape), Path(order.work_dir))
     plan = replace(make_plan(job), machine=MachineSettings(dtype=order.dtype))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.machine.threads import usable_cores
+from headwater.host.threads import usable_cores
 from quality.contender import DTYPES, cosine_to_a_tenth, random_rows
 from quality.job import Job, Shape
 from quality.meter import Meter

@@ -21,13 +21,13 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.source import BatchSource
 from headwater.errors import ConfigError
 from headwater.files import write_text
-from headwater.machine.compiler import compiler_works
 from headwater.model.count import count_parameters
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import train_plan
 from headwater.tokenizer.special import BEGIN_ID
 from headwater.train.assemble import assemble
 from headwater.train.loop import train
+from headwater.train.machine_facts import compiler_works
 from quality.job import Job, Shape
 from quality.meter import Meter
 from quality.texts import Texts

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.machine.threads import usable_cores
+from headwater.host.threads import usable_cores
 from quality.contender import shuffled_rows
 from quality.job import Job, Shape
 from quality.meter import Meter

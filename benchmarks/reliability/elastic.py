@@ -127,8 +127,8 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
 def print_digest(run_dir: Path, out_dir: Path) -> None:
     """Load the run's checkpoint on all ranks, save what they have and, on the first, print the digest of that."""
     from headwater.checkpoint.save import Saver
-    from headwater.machine.place import place_of
-    from headwater.machine.ranks import join_ranks
+    from headwater.ranks.place import place_of
+    from headwater.ranks.rendezvous import join_ranks
     from headwater.runs.run_config import config_of_run
     from headwater.runs.stages import train_plan
     from headwater.runs.text import open_batches

@@ -26,7 +26,6 @@ from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
 from headwater.checkpoint.save import Saved, Saver, retain_newest
 from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
-from headwater.machine import machine
 from headwater.optim.rules import Reason
 from headwater.runs import plan, plan_machine
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
@@ -35,6 +34,7 @@ from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
+from headwater.train import machine_facts
 
 NAME = "tiny"
 SETTINGS = {
@@ -131,7 +131,7 @@ def prepare_in_parts(place: Place) -> None:
 def nothing_timed() -> Iterator[None]:
     """Drop the measurements of the machine, half a second at the start of a run: they decide no bit."""
     with (
-        mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+        mock.patch.object(machine_facts, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
         mock.patch.object(plan_machine, "float32_rate_per_core", lambda: 1e11),
         mock.patch.object(plan, "load_note", lambda: None),
     ):

@@ -23,8 +23,8 @@ from headwater import disk
 from headwater.checkpoint.load import newest_good_checkpoint
 from headwater.checkpoint.save import Saver
 from headwater.files import remove_leftovers
-from headwater.machine.place import Place as RankPlace
-from headwater.machine.ranks import ManyRanks
+from headwater.ranks.exchange import ManyRanks
+from headwater.ranks.place import Place as RankPlace
 from targets import TARGETS, Place, Target, checkpoints_of, is_made_up_state, made_up_state, quiet, save
 
 WORLD_SIZE = 2

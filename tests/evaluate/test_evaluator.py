@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from headwater.corpus.almanac.probes import probes
+from headwater.cpu_kernels.ops import KernelOps
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
-from headwater.machine.kernels.ops import KernelOps
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 from headwater.runs.run_config import config_of_run
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from headwater.device.settings import FORMATS
 from headwater.export.data_card import markdown, plain, table
-from headwater.machine.settings import FORMATS
 from headwater.report.measures import BASELINES
 
 HOSTILE = [

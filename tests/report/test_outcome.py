@@ -8,7 +8,7 @@ import pytest
 from fake_run import forecast, run_records
 
 from headwater.cli.progress import against_forecast
-from headwater.machine.energy import MEASURED
+from headwater.host.energy import MEASURED
 from headwater.report.outcome import forecast_error, outcomes
 
 RECORDS = run_records(40)

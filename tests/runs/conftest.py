@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from small_run import overrides, quick, write_run_file, write_texts
 
-from headwater.machine.load import LoadMeter
-from headwater.machine.signals import StopRequest
+from headwater.host.load import LoadMeter
+from headwater.host.signals import StopRequest
 from headwater.runs import load_run, plan, run
 from headwater.runs.finish import open_evaluator
 from headwater.runs.run_config import RunConfig

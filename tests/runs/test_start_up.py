@@ -14,12 +14,12 @@ from small_run import call, quick, write_run_file, write_texts
 
 from headwater import storage
 from headwater.files import digest_file
-from headwater.machine.load import LoadMeter
+from headwater.host.load import LoadMeter
 from headwater.records import read_records
 from headwater.runs.training import train_stage
 from headwater.tokens import read
 
-PEAKS = "headwater.machine.machine.matmul_peaks"
+PEAKS = "headwater.train.machine_facts.matmul_peaks"
 
 
 @pytest.fixture(scope="module")

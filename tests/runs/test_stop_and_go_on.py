@@ -10,7 +10,7 @@ from small_run import final_weights, measured
 
 from headwater.checkpoint.save import Saver
 from headwater.files import digest_file
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_all, read_records
 
 SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 2}

@@ -12,7 +12,7 @@ import pytest
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
-from headwater.machine.load import LoadMeter
+from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import plan_machine, times, training
 from headwater.runs.budget_search import Text, processor_at_hand

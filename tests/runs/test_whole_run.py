@@ -59,7 +59,7 @@ def killed_after_a_save(record: dict) -> None:
 def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, monkeypatch, capsys):
     config = prepare(name="killed", train__audit_every=3, train__num_steps=12, train__save_every=4).config
     held = itertools.count(1000)
-    monkeypatch.setattr("headwater.machine.memory.peak_bytes", lambda: next(held))
+    monkeypatch.setattr("headwater.host.memory.peak_bytes", lambda: next(held))
     with quick():
         with pytest.raises(Killed):
             train_stage(config, killed_after_a_save, print)

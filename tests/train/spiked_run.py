@@ -14,7 +14,7 @@ from tiny_run import ROWS_PER_STEP, CountingEvaluator, begin, plan, without_cloc
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import Record, read_records
 from headwater.train import tried_step as step_module
 from headwater.train.assemble import Run

@@ -16,17 +16,18 @@ from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
 from torch import nn
 
 from headwater.cli.progress import TrainingDisplay
+from headwater.cpu_kernels.int8 import Int8Ops
+from headwater.cpu_kernels.library import load_kernels
+from headwater.device.settings import MachineSettings
 from headwater.errors import TrainingError
-from headwater.machine.kernels.int8 import Int8Ops
-from headwater.machine.kernels.library import load_kernels
-from headwater.machine.machine import Machine, MachineFacts
-from headwater.machine.settings import MachineSettings
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train import audit as audit_module
 from headwater.train import step as step_module
 from headwater.train.audit import GradientCheck, different
 from headwater.train.loop import train
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import MachineFacts
 from headwater.train.settings import MAX_GRADIENT_ERROR
 
 EVERY = 3
@@ -64,7 +65,7 @@ def losses(run_dir) -> list[dict]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         train_here(folder := tmp_path_factory.mktemp("honest"), plan())
     return losses(folder)
 
@@ -106,7 +107,8 @@ def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
 AUDIT_OF_TWO = """
 import torch.nn as nn
 from headwater.errors import TrainingError
-from headwater.machine.machine import Machine, MachineFacts
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import MachineFacts
 from headwater.train import audit as module
 
 FACTS = {facts}

@@ -28,11 +28,12 @@ from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
-from headwater.machine.machine import Machine, MachineFacts
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.assemble import Run, _warn_of_other_machine
 from headwater.train.loop import train
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import MachineFacts
 from headwater.train.settings import TrainSettings, probe_steps
 
 MEASUREMENTS = ("step", "validation", "probes", "samples")
@@ -47,7 +48,7 @@ def measurements(run_dir: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         folder = tmp_path_factory.mktemp("whole")
         train_here(folder, plan())
     return folder

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_run import MadeUpRows, plan, train_here
 
-from headwater.machine.kernels.library import KernelError, load_kernels
-from headwater.machine.kernels.ops import KernelOps
+from headwater.cpu_kernels.library import KernelError, load_kernels
+from headwater.cpu_kernels.ops import KernelOps
 from headwater.model.init import initialise_
 from headwater.model.ops import PlainOps
 from headwater.model.settings import ModelSettings

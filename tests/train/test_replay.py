@@ -16,7 +16,7 @@ from tiny_run import MadeUpRows, plan, train_here
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, write_json
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.seals import seal
 from headwater.train.guard import Guard
 from headwater.train.interventions import FILE
@@ -29,7 +29,7 @@ HARMED = 9
 def spiked(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("spiked")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         plant(patch, HARMED)
         go_on(folder, spiked_plan())
     return folder

@@ -19,7 +19,7 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.checkpoint.save import Saver
 from headwater.errors import TrainingError
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_all, read_records
 from headwater.train import interventions as log_module
 from headwater.train import recover as recover_module
@@ -34,7 +34,7 @@ def whole(tmp_path_factory) -> Path:
     """A run that went back once and was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.machine.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         plant(patch, HARMED)
         go_on(folder, spiked_plan())
     return folder

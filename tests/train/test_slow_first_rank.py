@@ -20,16 +20,18 @@ from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
 import torch
 from headwater.checkpoint import save
-from headwater.machine import machine, ranks as module
-from headwater.machine.place import place_of
-from headwater.machine.signals import StopRequest
+from headwater.ranks import exchange as module
+from headwater.train import machine_facts
+from headwater.ranks.place import place_of
+from headwater.ranks.rendezvous import join_ranks
+from headwater.host.signals import StopRequest
 from headwater.train.assemble import assemble
 from headwater.train.loop import train
 from tiny_run import CountingEvaluator, MadeUpRows, plan
 
 torch.set_num_threads(1)
 module.STEP_TIMEOUT = timedelta(seconds={STEP_SECONDS})
-machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+machine_facts.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
 slow = {{"validate": 1, "retain": 1}}
 
 def wait(what):
@@ -44,7 +46,7 @@ class Slow(CountingEvaluator):
 
 retain_newest = save.retain_newest
 save.retain_newest = lambda *arguments: (wait("retain"), retain_newest(*arguments))
-ranks = module.join_ranks(place_of(os.environ))
+ranks = join_ranks(place_of(os.environ))
 settings = plan(num_steps=4, save_every=2, validate_every=3, num_probes=0)
 run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
 is_done = train(run, Slow() if ranks.is_first else None, lambda record: None, StopRequest())

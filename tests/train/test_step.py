@@ -13,11 +13,12 @@ from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
 from headwater.batches.assemble import NO_TARGET, Batch
-from headwater.machine.machine import Machine, inspect_machine
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.train import step as step_module
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import inspect_machine
 from headwater.train.step import Prepared, StepResult, train_step
 
 

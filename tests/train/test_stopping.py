@@ -13,7 +13,7 @@ from tiny_run import CountingEvaluator, begin, plan, without_clock
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import is_whole
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.loop import train
 from headwater.train.requests import predicted_save_seconds, take_requests

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 from tiny_run import CountingEvaluator, begin, plan
 
 from headwater.checkpoint.save import Saver
-from headwater.machine.place import Place
-from headwater.machine.signals import StopRequest
-from headwater.machine.watchdog import Watchdog
+from headwater.host.signals import StopRequest
+from headwater.host.watchdog import Watchdog
 from headwater.train import loop
 from headwater.train.settings import TrainSettings
 
@@ -22,7 +21,7 @@ class Journal(Watchdog):
     """Writes down what it is told and, between that, what happens."""
 
     def __init__(self, events: list[str]) -> None:
-        super().__init__(None, Place())
+        super().__init__(None, 0, 1)
         self.events = events
 
     def begin(self, step: int) -> None:

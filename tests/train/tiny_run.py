@@ -12,12 +12,12 @@ import pytest
 
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.settings import MixtureSettings
-from headwater.machine import machine
-from headwater.machine.settings import MachineSettings
-from headwater.machine.signals import StopRequest
+from headwater.device.settings import MachineSettings
+from headwater.host.signals import StopRequest
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import Record
+from headwater.train import machine_facts
 from headwater.train.assemble import Run, assemble
 from headwater.train.identity import TrainPlan
 from headwater.train.loop import train
@@ -29,8 +29,8 @@ VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 @pytest.fixture(autouse=True)
 def quick_machine(monkeypatch):
     """Don't measure the peak; what a test computes outside of a run takes one thread, too."""
-    monkeypatch.setattr(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-    with machine.threads(1):
+    monkeypatch.setattr(machine_facts, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+    with machine_facts.threads(1):
         yield
 
 

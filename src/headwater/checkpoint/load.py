@@ -16,7 +16,7 @@ from headwater.checkpoint.shards import DTYPES, load_pieces_
 from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole, state_of
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, move_folder
-from headwater.machine.ranks import Ranks
+from headwater.ranks.exchange import Ranks
 
 
 @dataclass(frozen=True)

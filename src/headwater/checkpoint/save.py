@@ -52,7 +52,7 @@ from headwater.files import (
     temporary_folder,
     write_json,
 )
-from headwater.machine.ranks import Ranks
+from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.seals import seal
 from headwater.storage import free_bytes, megabytes, storage_errors

@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.planner import ReadItem, SavePlan, TensorWrite
 from headwater.checkpoint import tensor_file
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
-from headwater.machine.ranks import Ranks
+from headwater.ranks.exchange import Ranks
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]

@@ -18,10 +18,10 @@ def measure_machine() -> dict[str, Any]:
     """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
     import torch
 
-    from headwater.machine.machine import DTYPES, inspect_machine, threads
-    from headwater.machine.memory import memory_bytes
-    from headwater.machine.peak import matmul_peaks, memory_bandwidth
-    from headwater.machine.settings import MachineSettings
+    from headwater.device.peak import matmul_peaks, memory_bandwidth
+    from headwater.device.settings import MachineSettings
+    from headwater.host.memory import memory_bytes
+    from headwater.train.machine_facts import DTYPES, inspect_machine, threads
 
     facts = inspect_machine(MachineSettings())
     device = torch.device(facts.device)

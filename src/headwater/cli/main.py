@@ -14,7 +14,7 @@ from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, usage_problem
 from headwater.errors import HeadwaterError
-from headwater.machine.termination import Termination
+from headwater.host.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"

@@ -30,7 +30,7 @@ def add_to(app: App) -> None:
 def _loaded(run: str) -> Iterator[tuple[Transformer, Tokenizer]]:
     import torch
 
-    from headwater.machine.waiting import sleep_under_load
+    from headwater.host.waiting import sleep_under_load
     from headwater.runs.finish import load_model
 
     with sleep_under_load(torch.get_num_threads()):

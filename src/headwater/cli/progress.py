@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from headwater.cli.terminal import MAX_WIDTH, safe, width
 from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
-from headwater.machine.place import named
 from headwater.numbers import count
+from headwater.ranks.place import named
 from headwater.report.measures import audit_line
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
 from headwater.train.interventions import name_documents

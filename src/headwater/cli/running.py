@@ -8,8 +8,8 @@ from typing import Any
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
 from headwater.cli.terminal import card, say, say_aside
+from headwater.device.settings import FORMATS
 from headwater.durations import duration
-from headwater.machine.settings import FORMATS
 from headwater.model.count import count_parameters
 from headwater.numbers import count, size
 from headwater.optim.rules import Reason

@@ -12,7 +12,7 @@ from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFil
 from headwater.cli.terminal import print_json, say
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
-from headwater.machine.place import place_of
+from headwater.ranks.place import place_of
 
 if TYPE_CHECKING:
     from headwater.runs.running import Call

@@ -22,7 +22,7 @@ class AdamW(TypedDict):
 class PlainUpdates:
     """PyTorch's own operations over lists of tensors: what a subclass must equal.
 
-    `blocks` is what some machines do with blocks of bf16 matrices as they lie (`machine.kernels.updates.KernelBlocks`).
+    `blocks` is what some machines do with blocks of bf16 matrices as they lie (`cpu_kernels.updates.KernelBlocks`).
     """
 
     blocks: Any = None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headwater.host.energy import MEASURED
 from headwater.intervals import Z_P90
-from headwater.machine.energy import MEASURED
 from headwater.numbers import duration, significant
 from headwater.records import Record
 from headwater.report.run_data import Object, RunData, amount, table

@@ -24,10 +24,10 @@ from headwater.forecast.processor import Peaks, constants
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
 from headwater.forecast.search import BudgetPlan, search
+from headwater.host.facts import cpu_flags
+from headwater.host.memory import memory_bytes
+from headwater.host.threads import usable_cores
 from headwater.intervals import Z_P90
-from headwater.machine.host import cpu_flags
-from headwater.machine.memory import memory_bytes
-from headwater.machine.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for

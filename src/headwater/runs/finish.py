@@ -15,6 +15,7 @@ from torch import Tensor
 from headwater.batches.pack import PackedSource
 from headwater.checkpoint.load import read_model_weights
 from headwater.checkpoint.verify import model_digest
+from headwater.device.settings import FORMATS
 from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.bits_per_byte import Forward
@@ -22,8 +23,6 @@ from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
-from headwater.machine.machine import Machine, inspect_for_evaluation
-from headwater.machine.settings import FORMATS
 from headwater.model.transformer import Transformer
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
@@ -35,6 +34,8 @@ from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 from headwater.train.assemble import model_ops
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import inspect_for_evaluation
 
 EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"

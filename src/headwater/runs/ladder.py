@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from headwater.checkpoint.lock import owned
 from headwater.files import digest_json, link_folder, make_folder, remove_folder, remove_leftovers, write_json
-from headwater.machine.load import LoadMeter
+from headwater.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
 from headwater.records import read_records
 from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field, TypeAdapter
 
 from headwater.files import digest_json, write_text
-from headwater.machine.host import cpu_flags, gpu_name
-from headwater.machine.threads import usable_cores
+from headwater.host.facts import cpu_flags, gpu_name
+from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.runs.paths import Folders, read_json_or_none, stage_digest

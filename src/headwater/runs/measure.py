@@ -22,9 +22,9 @@ from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
 from headwater.forecast.processor_memory import require_memory
-from headwater.machine.load import LoadMeter
-from headwater.machine.memory import memory_bytes
-from headwater.machine.signals import StopRequest
+from headwater.host.load import LoadMeter
+from headwater.host.memory import memory_bytes
+from headwater.host.signals import StopRequest
 from headwater.runs.paths import Say
 from headwater.runs.plan_machine import microbatch_tokens, relative_step
 from headwater.runs.run_config import RunConfig

@@ -28,7 +28,7 @@ from headwater.forecast.result import (
     Spread,
     forecast,
 )
-from headwater.machine.load import busy_now
+from headwater.host.load import busy_now
 from headwater.model.count import count_model, flops_per_token
 from headwater.runs.costs import Costs
 from headwater.runs.ladder_record import ladder_table

@@ -15,14 +15,14 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from headwater.config import RawSettings
+from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, sizes_of, step_seconds
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, TRAINING_PARTS, Machinery, Spread, StepTime
-from headwater.machine.host import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
-from headwater.machine.memory import memory_bytes
-from headwater.machine.settings import MachineSettings
-from headwater.machine.threads import usable_cores
+from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
+from headwater.host.memory import memory_bytes
+from headwater.host.threads import usable_cores
 from headwater.numbers import plural
 from headwater.optim.rules import RULES
 from headwater.runs.ladder_record import is_as_fast, is_shape_of, model_of, read_ladder

@@ -16,9 +16,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
+from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
-from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
 from headwater.forecast.processor_memory import require_memory
-from headwater.machine.memory import memory_bytes
-from headwater.machine.place import Place
+from headwater.host.memory import memory_bytes
 from headwater.numbers import count
 from headwater.optim.rules import Reason
+from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
@@ -135,7 +135,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
     The first rank, which owns the run's folder, joins when it has prepared the data. Where a stage was made again,
     training compares the rows with its checkpoint's, and ends immediately.
     """
-    from headwater.machine.ranks import join_ranks
+    from headwater.ranks.rendezvous import join_ranks
 
     text = None
     if owner is not None and (is_fresh or not is_trained(config)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
-from headwater.machine.host import cpu_flags
+from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.runs.paths import Require

@@ -12,12 +12,11 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
 from headwater.forecast.processor_memory import plan_fields
-from headwater.machine.load import LoadMeter
-from headwater.machine.machine import peak_dtype
-from headwater.machine.memory import give_back_freed_memory
-from headwater.machine.ranks import Ranks
-from headwater.machine.signals import StopRequest
+from headwater.host.load import LoadMeter
+from headwater.host.memory import give_back_freed_memory
+from headwater.host.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
+from headwater.ranks.exchange import Ranks
 from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
@@ -30,6 +29,7 @@ from headwater.runs.times import keep_times, speed_here
 from headwater.tokens.read import open_stores, open_stores_without_verifying
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
+from headwater.train.machine_facts import peak_dtype
 from headwater.train.requests import stop_requested
 
 

@@ -19,24 +19,25 @@ from headwater.checkpoint.load import (
     saved_shapes,
 )
 from headwater.checkpoint.save import Saver
+from headwater.device.settings import FORMATS
 from headwater.errors import ConfigError
-from headwater.machine.energy import EnergyMeter
-from headwater.machine.fixed_point import MAX_MICROBATCHES
-from headwater.machine.machine import Machine, MachineFacts, inspect_machine
-from headwater.machine.memory import PeakMeter
-from headwater.machine.ranks import Ranks
-from headwater.machine.settings import FORMATS
-from headwater.machine.watchdog import Watchdog
+from headwater.host.energy import EnergyMeter
+from headwater.host.memory import PeakMeter
+from headwater.host.watchdog import Watchdog
 from headwater.model.attention import attend
 from headwater.model.init import initialise_
 from headwater.model.loss import chunk_loss
 from headwater.model.ops import ModuleOps, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.parallel.fixed_point import MAX_MICROBATCHES
+from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.guard import Guard
 from headwater.train.identity import TrainPlan, require_same
 from headwater.train.interventions import Interventions, WrittenInterventions, remove_abandoned
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import MachineFacts, inspect_machine
 from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared
@@ -183,7 +184,7 @@ def build(
         batches=batches,
         records=records,
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, _check_of_commits(records, require_owner)),
-        watchdog=Watchdog(plan.train.hang_seconds, ranks.place),
+        watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size),
         interventions=interventions,
         guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),

@@ -18,8 +18,8 @@ from torch import Tensor
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.shards import bits_digest
 from headwater.errors import TrainingError
-from headwater.machine.machine import Machine
-from headwater.machine.place import named
+from headwater.ranks.place import named
+from headwater.train.machine import Machine
 from headwater.train.step import Prepared, sum_gradients, sum_own_gradients
 
 Found = dict[str, Tensor]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.batches.settings import MixtureSettings
+from headwater.device.settings import MachineSettings
 from headwater.errors import CheckpointError
-from headwater.machine.settings import MachineSettings
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings

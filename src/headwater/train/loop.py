@@ -11,7 +11,7 @@ from torch import Tensor
 from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
 from headwater.checkpoint.save import Saved
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.model.transformer import Transformer
 from headwater.train.assemble import Run
 from headwater.train.recover import go_back, pinned_checkpoints

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from headwater.batches.assemble import Batch
 from headwater.config import RawSettings
 from headwater.errors import TrainingError
-from headwater.machine.machine import Machine
 from headwater.optim.rules import RULES
+from headwater.train.machine import Machine
 from headwater.train.step import Prepared, sum_gradients
 
 MIN_SPEEDUP = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.machine.signals import StopRequest
+from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.assemble import Run
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from headwater.batches.assemble import Batch
-from headwater.machine.machine import Machine
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.train.guard import not_finite
+from headwater.train.machine import Machine
 
 Judge = Callable[[float, float], str | None]
 "Return why a step of this loss and gradient norm is skipped, or None."

@@ -1,0 +1,1 @@
+"""One device: its settings, number formats, compilation and matrix-multiply peak."""

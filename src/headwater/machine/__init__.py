@@ -1,1 +1,0 @@
-"""The hardware: device, precision, compilation, ranks, signals, measured peak."""

@@ -1,0 +1,1 @@
+"""How one update is spread over ranks. Today: data parallel alone."""

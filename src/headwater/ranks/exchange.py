@@ -1,0 +1,150 @@
+"""What the processes of one run exchange: sums, shared tensors, JSON.
+
+Tensors go by gloo on processors and by NCCL on GPUs. Nothing is pickled: other values travel as JSON in tensors of
+bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from headwater.errors import TrainingError
+from headwater.ranks.place import Place
+
+ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
+STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
+BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
+
+
+class Ranks:
+    """This process alone: every exchange gives back what it is given."""
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = place or Place()
+        self.rank, self.world_size = self.place.rank, self.place.world_size
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""
+        return tensor
+
+    def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors, of any dtypes, by their sums over all ranks."""
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        """Copy tensors from their owners to all others: `tensors[r]` are those that rank r has the values of."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the JSON values of all ranks, in their order."""
+        return [value]
+
+    def from_first(self, value: Any) -> Any:
+        """Return the first rank's JSON value; it may take up to ALONE_TIMEOUT to come."""
+        return value
+
+    def wait(self) -> None:
+        """Return when all ranks have come here; one of them may take up to ALONE_TIMEOUT."""
+
+    def leave(self) -> None:
+        """End the exchange; call it once, at the end."""
+
+
+class ManyRanks(Ranks):
+    """One of several processes of the default process group."""
+
+    def __init__(self, place: Place) -> None:
+        """The default group has ALONE_TIMEOUT, another one STEP_TIMEOUT."""
+        super().__init__(place)
+        self._group = dist.new_group(timeout=STEP_TIMEOUT)
+        self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        return self._all_reduce(tensor, self._group)
+
+    def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+        with _lost_others(self.place):
+            dist.all_reduce(tensor, group=group)
+        return tensor
+
+    def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
+        for same in _buckets(tensors):
+            _copy_back(self.sum_(_flatten_dense_tensors(same)), same)
+
+    def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        for owner, owned in enumerate(tensors):
+            for same in _buckets(owned):
+                flat = _flatten_dense_tensors(same)
+                with _lost_others(self.place):
+                    dist.broadcast(flat, owner, group=self._group)
+                if owner != self.rank:
+                    _copy_back(flat, same)
+
+    def gather(self, value: Any) -> list[Any]:
+        return self._gather(value, self._group)
+
+    def from_first(self, value: Any) -> Any:
+        return self._gather(value, dist.group.WORLD)[0]
+
+    def wait(self) -> None:
+        # read: a GPU's exchange is only queued, and the time that a rank is alone would count as part of the next step
+        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD).item()
+
+    def _gather(self, value: Any, group: dist.ProcessGroup | None) -> list[Any]:
+        mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
+        sizes = torch.zeros(self.world_size, dtype=torch.int64, device=self._device)
+        sizes[self.rank] = mine.numel()
+        counts = self._all_reduce(sizes, group).tolist()
+        padded = torch.zeros(max(counts), dtype=torch.uint8, device=self._device)
+        padded[: mine.numel()] = mine
+        texts = [torch.zeros_like(padded) for _ in counts]
+        with _lost_others(self.place):
+            dist.all_gather(texts, padded, group=group)
+        return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
+
+    def leave(self) -> None:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_others(place: Place) -> Iterator[None]:
+    """Say what it means when an exchange fails: another rank has ended, or hangs."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise TrainingError(
+            f"rank {place.rank} of {place.world_size} lost the others ({reason}); the rank that ended first says why. "
+            "The same command resumes from the last checkpoint"
+        ) from error
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield tensors of one dtype together, in their order, up to BUCKET_BYTES, and larger ones alone.
+
+    One exchange for many small tensors saves its latency; one for all of them would take a copy of all.
+    """
+    found: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        bucket = found.setdefault(tensor.dtype, [])
+        if bucket and sum(each.nbytes for each in bucket) + tensor.nbytes > BUCKET_BYTES:
+            yield found.pop(tensor.dtype)
+            bucket = found.setdefault(tensor.dtype, [])
+        bucket.append(tensor)
+    yield from found.values()
+
+
+def _copy_back(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    for tensor, values in zip(tensors, _unflatten_dense_tensors(flat, list(tensors)), strict=True):
+        tensor.copy_(values)

@@ -1,0 +1,184 @@
+"""What a run computes with here: device, number format, compilation, threads and peak, decided at its start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from headwater.cpu_kernels.int8 import multiplies_int8_exactly
+from headwater.cpu_kernels.library import kernels_work
+from headwater.device.compiler import torch_compiles
+from headwater.device.float8 import require_float8
+from headwater.device.peak import matmul_peaks
+from headwater.device.settings import MachineSettings
+from headwater.errors import ConfigError
+from headwater.host.load import LoadMeter
+from headwater.host.threads import usable_cores
+from headwater.ranks.place import Place
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What decides the bits and the speed of a run here; kept in checkpoints, so that a resume computes the same."""
+
+    device: str
+    device_name: str
+    dtype: str
+    compiled: bool
+    num_threads: int
+    peak_flops_per_second: float
+    torch_version: str
+    note: str
+    peak_under_load: bool = False  # other processes took part of the processor while the peak was measured
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the facts that must be the same for a resume to give the same bits."""
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "compiled": self.compiled,
+            "num_threads": self.num_threads,
+            "torch_version": self.torch_version,
+        }
+
+
+def inspect_machine(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None = None,
+    place: Place | None = None,
+    *,
+    head_dim: int = 1,
+    exact: bool = False,
+) -> MachineFacts:
+    """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
+
+    `kept` holds the decisions of the run that is resumed. The ranks on one machine divide its cores; with `exact` each
+    takes one thread, however many they are.
+    """
+    device = torch.device(_choose_device(settings.device))
+    place = place or Place()
+    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    # another rank than the first takes as many as that one
+    num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
+    kept = kept or {}
+    wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
+    compiled, note = compiler_works(settings, device, head_dim)
+    if settings.compile == "on" and not compiled:
+        raise ConfigError(f"machine.compile is on and {note}")
+    compiled = compiled and kept.get("compiled", True)
+    if wanted == "float8":
+        require_float8(device, compiled)
+    if wanted == "int8" and (problem := int8_problem(device, compiled)):
+        if settings.dtype == "int8":
+            raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
+        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
+    with threads(num_threads):
+        meter = LoadMeter()
+        dtype, peak = _choose_dtype(wanted, device, compiled)
+        load = meter.note(num_threads)
+    return MachineFacts(
+        device=device.type,
+        device_name=_device_name(device),
+        dtype=dtype,
+        compiled=compiled,
+        num_threads=num_threads,
+        peak_flops_per_second=peak,
+        torch_version=torch.__version__,
+        note=note,
+        peak_under_load=load is not None,
+    )
+
+
+def inspect_for_evaluation(settings: MachineSettings, head_dim: int = 1) -> MachineFacts:
+    """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
+
+    A model of a GPU may be measured on a machine that has none.
+    """
+    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    compiled, note = compiler_works(settings, device, head_dim)
+    return MachineFacts(
+        device=device.type,
+        device_name=_device_name(device),
+        dtype="float32",
+        compiled=compiled,
+        num_threads=settings.num_threads or usable_cores(),
+        peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
+        torch_version=torch.__version__,
+        note=note,
+    )
+
+
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = 1) -> tuple[bool, str]:
+    """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
+
+    A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
+    """
+    if machine.compile == "off":
+        return False, "compilation is switched off (machine.compile)"
+    return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device)
+
+
+def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
+    """Return the dtype to use, the fastest for `auto`, and the peak that utilisation is measured against."""
+    dtypes = {name: dtype for name, dtype in DTYPES.items() if wanted in ("auto", name)}
+    if wanted == "float8":  # torchao scales and casts: no plain product to measure
+        dtypes = {wanted: torch.bfloat16}
+    if wanted == "int8" or (wanted == "auto" and device.type == "cpu" and compiled):
+        dtypes["int8"] = torch.int8
+    rates = matmul_peaks(device, dtypes.values())
+    peaks = {name: rates[dtype] for name, dtype in dtypes.items()}
+    fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
+    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) >= MIN_INT8_GAIN * peaks[fastest]:
+        fastest = "int8" if multiplies_int8_exactly() else fastest
+    return fastest, peaks[fastest]
+
+
+@contextmanager
+def threads(num_threads: int) -> Iterator[None]:
+    """Have PyTorch compute in `num_threads` threads, inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_dtype(facts: MachineFacts) -> str:
+    """Return the dtype of the products that the peak was measured with."""
+    return "bfloat16" if facts.dtype == "float8" else facts.dtype
+
+
+def int8_problem(device: torch.device, compiled: bool) -> str | None:
+    """Return why linear maps can't be multiplied in int8 here, or None."""
+    if device.type != "cpu":
+        return "int8 is for processors, and the device is a GPU"
+    if not compiled:
+        return "there are no kernels here (see headwater doctor)"
+    return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
+
+
+def _choose_device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else "CPU"

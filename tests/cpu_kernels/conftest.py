@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import ctypes
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from headwater.cpu_kernels import library as module
+from headwater.cpu_kernels.library import KernelError, load_kernels
+from headwater.cpu_kernels.ops import KernelOps
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "train"))
+
+from tiny_run import quick_machine  # noqa: F401 - a fixture for tests that ask for it
+
+OTHER_PROCESSORS = {"avx2": "x86-64-v3", "sse2": "x86-64"}
+
+
+@pytest.fixture(autouse=True)
+def quick_machine_only_where_requested():
+    """The fixture of that name is for every test of a folder; here most need no machine."""
+
+
+@pytest.fixture(scope="session")
+def library() -> ctypes.CDLL:
+    """The kernels for this processor, from the cache that headwater itself uses."""
+    try:
+        return load_kernels()
+    except KernelError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=["this", *OTHER_PROCESSORS])
+def any_library(request, library, tmp_path_factory) -> ctypes.CDLL:
+    """The kernels for this processor, and what the same text becomes on lesser ones."""
+    return library if request.param == "this" else compiled_for(request.param, tmp_path_factory)
+
+
+def compiled_for(processor: str, tmp_path_factory) -> ctypes.CDLL:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("not an x86 processor")
+    if processor == "avx2" and "AVX" not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("this processor has no AVX2")
+    path = tmp_path_factory.mktemp("kernels") / f"{processor}.so"
+    # -O1: quick to compile, and the text is the same
+    flags = [flag for flag in module.FLAGS if not flag.startswith(("-O", "-march"))]
+    command = [
+        "c++",
+        "-O1",
+        f"-march={OTHER_PROCESSORS[processor]}",
+        *flags,
+        *map(str, module.SOURCES),
+        "-o",
+        str(path),
+    ]
+    subprocess.run(command, check=True, timeout=200)
+    return ctypes.CDLL(str(path))
+
+
+@pytest.fixture
+def ops(library) -> KernelOps:
+    return KernelOps(library, num_threads=2)
+
+
+@pytest.fixture
+def any_ops(any_library) -> KernelOps:
+    return KernelOps(any_library, num_threads=2)

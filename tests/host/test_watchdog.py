@@ -1,0 +1,128 @@
+"""A rank that makes no progress ends, says where it was, and takes no suspension for a hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from many_ranks import start_ranks
+from small_run import environment, finish, write_run_file, write_texts
+
+from headwater.host.watchdog import MAX_TIMES_THE_SLOWEST, MIN_LIMIT_SECONDS, UNWATCHED_STEPS, Watchdog
+from headwater.records import read_records
+
+ALONE, OF_TWO = (0, 1), (1, 2)  # rank, world_size
+
+HANGING = """
+import threading, time
+from headwater.host.watchdog import UNWATCHED_STEPS, Watchdog
+watchdog = Watchdog({limit}, rank=1, world_size=2)
+for step in range(UNWATCHED_STEPS):
+    watchdog.begin(step)
+    watchdog.end()
+def waits_in_vain():
+    threading.Event().wait()
+watchdog.begin(17)
+print("begun", flush=True)
+{then}
+"""
+
+
+def start_hanging(limit: float, then: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HANGING.format(limit=limit, then=then)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(),
+    )
+
+
+def test_a_step_that_takes_too_long_ends_the_process_and_says_where_it_was():
+    said = finish(start_hanging(0.3, "waits_in_vain()"))
+    assert said.status == 1
+    assert "rank 1 of 2 ends: step 17 has taken" in said.err
+    assert "train.hang_seconds allows 0.3" in said.err
+    assert "in waits_in_vain" in said.err, "the stacks are there"
+
+
+def test_steps_that_begin_in_time_are_no_hang_however_many():
+    said = finish(start_hanging(2.0, "for step in range(40):\n    watchdog.begin(step); time.sleep(0.1)"))
+    assert said.status == 0, said.err
+
+
+def test_a_rest_may_take_any_time():
+    assert finish(start_hanging(0.2, "watchdog.rest(); time.sleep(1.5)")).status == 0
+
+
+def test_a_process_that_was_suspended_and_goes_on_has_not_hung():
+    process = start_hanging(4.0, "time.sleep(1.0)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(5.0)
+    process.send_signal(signal.SIGCONT)
+    assert finish(process).status == 0
+
+
+def after_steps(watchdog: Watchdog, ticks: list[int]) -> Watchdog:
+    """Take a watchdog, whose thread never starts, through steps of given ticks."""
+    for step, count in enumerate(ticks):
+        watchdog.begin(step)
+        watchdog._ticks += count
+        watchdog.end()
+    return watchdog
+
+
+@pytest.fixture
+def no_thread(monkeypatch):
+    monkeypatch.setattr("threading.Thread.start", lambda thread: None)
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_the_limit_follows_the_slowest_of_the_last_steps_but_not_the_first():
+    compiles = [500] * UNWATCHED_STEPS
+    assert after_steps(Watchdog("auto", *OF_TWO), compiles).limit_seconds() is None
+    assert after_steps(Watchdog("auto", *OF_TWO), [*compiles, 0]).limit_seconds() == MIN_LIMIT_SECONDS
+    slow = after_steps(Watchdog("auto", *OF_TWO), [*compiles, 9, 0])
+    assert slow.limit_seconds() == MAX_TIMES_THE_SLOWEST * 10
+    assert after_steps(slow, [0] * 63).limit_seconds() == MIN_LIMIT_SECONDS, "64 steps later it is forgotten"
+    slow.forget()
+    assert slow.limit_seconds() is None
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_one_rank_alone_is_watched_only_where_a_number_is_given():
+    steps = [0] * (UNWATCHED_STEPS + 1)
+    assert after_steps(Watchdog("auto", *ALONE), steps).limit_seconds() is None
+    assert after_steps(Watchdog(None, *OF_TWO), steps).limit_seconds() is None
+    assert after_steps(Watchdog(7, *ALONE), steps).limit_seconds() == 7
+
+
+def test_the_rank_that_waits_for_a_stopped_one_ends_and_names_the_step(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(
+        tmp_path / "both.toml",
+        train__hang_seconds=1,
+        train__microbatch_tokens=256,
+        train__num_probes=0,
+        **dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000),
+    )
+    ranks = start_ranks(2, "train", "both.toml", cwd=tmp_path)
+    records = tmp_path / "runs" / "both" / "records.jsonl"
+    try:
+        while len(read_records(records, "step")) <= UNWATCHED_STEPS + 2:
+            assert all(rank.poll() is None for rank in ranks), ranks[0].communicate()[1]
+            time.sleep(0.02)
+        ranks[1].send_signal(signal.SIGSTOP)
+        said = finish(ranks[0])
+    finally:
+        os.kill(ranks[1].pid, signal.SIGKILL)
+        ranks[1].communicate()
+    assert said.status == 1
+    assert "rank 0 of 2 ends: step" in said.err
+    assert "watched_step" in said.err or "take_requests" in said.err

@@ -1,0 +1,128 @@
+"""What ranks tell one another arrives whole, in order, and as the same bits everywhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import torch.distributed as dist
+from many_ranks import on_ranks
+
+from headwater.errors import ConfigError, TrainingError
+from headwater.ranks import exchange as ranks_module
+from headwater.ranks.exchange import ManyRanks, Ranks
+from headwater.ranks.place import Place, named, place_of
+from headwater.ranks.rendezvous import join_ranks, name_of_this_start
+
+EXCHANGES = """
+import headwater.ranks.exchange as module
+module.BUCKET_BYTES = int(os.environ.get("BUCKET_BYTES", module.BUCKET_BYTES))
+
+def own(rank):
+    return [torch.full((3, 2), float(rank)), torch.full((2,), rank, dtype=torch.int64), torch.full((1,), float(rank))]
+
+mine, tensors = own(ranks.rank), [own(10 * rank) for rank in range(ranks.world_size)]
+ranks.sum_tensors_(mine)
+held = [own(10 * rank) if rank == ranks.rank else own(-1) for rank in range(ranks.world_size)]
+ranks.share_(held)
+found = {
+    "rank": ranks.rank,
+    "sums": [tensor.flatten().tolist() for tensor in mine],
+    "shared": all(torch.equal(a, b) for x, y in zip(held, tensors) for a, b in zip(x, y)),
+    "gathered": ranks.gather({"rank": ranks.rank, "text": "é" * ranks.rank}),
+    "first": ranks.from_first(["from", ranks.rank]),
+}
+ranks.wait()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("world_size", "bucket_bytes"), [(2, 64 << 20), (3, 24)])
+def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path, monkeypatch, world_size, bucket_bytes):
+    monkeypatch.setenv("BUCKET_BYTES", str(bucket_bytes))
+    found = on_ranks(world_size, EXCHANGES, tmp_path)
+    total = sum(range(world_size))
+    assert [one["rank"] for one in found] == list(range(world_size))
+    for one in found:
+        assert one["sums"] == [[total] * 6, [total] * 2, [total]]
+        assert one["shared"]
+        assert one["gathered"] == [{"rank": rank, "text": "é" * rank} for rank in range(world_size)]
+        assert one["first"] == ["from", 0]
+
+
+def test_one_alone_gets_back_what_it_gives():
+    ranks = Ranks()
+    tensor = torch.tensor([1.5])
+    assert ranks.sum_(tensor) is tensor
+    assert (ranks.gather({"a": 1}), ranks.from_first(2), ranks.is_first) == ([{"a": 1}], 2, True)
+
+
+class CountingRanks(ManyRanks):
+    """Two ranks that have the same, so that a sum is the double, and the sizes of what they exchange."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(tensor.nbytes)
+        return tensor.mul_(2)
+
+
+def test_no_exchange_copies_more_than_a_bucket(monkeypatch):
+    monkeypatch.setattr(ranks_module, "BUCKET_BYTES", 64)
+    shapes = [((3,), torch.float32), ((2, 5), torch.float32), ((4,), torch.int64), ((3,), torch.float32)]
+    shapes += [((40,), torch.float32), ((1,), torch.float32), ((5,), torch.int64)]
+    tensors = [torch.arange(math.prod(shape)).reshape(shape).to(dtype) for shape, dtype in shapes]
+    expected = [2 * tensor for tensor in tensors]
+    ranks = CountingRanks()
+    ranks.sum_tensors_(tensors)
+    assert all(torch.equal(tensor, double) for tensor, double in zip(tensors, expected, strict=True))
+    assert sorted(ranks.sizes) == [4, 32, 40, 64, 160], "three small ones together, one that is larger alone"
+
+
+def test_ranks_are_named_as_one_of_them_sees_them():
+    assert named([0], 1) == "this machine"
+    assert named([1], 2) == "rank 1 of 2"
+    assert named([0, 3], 4) == "ranks 0, 3 of 4"
+    assert named([], 2) == "the exchange between 2 ranks"
+
+
+def test_the_place_is_that_of_torchruns_variables():
+    said = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert place_of(said) == Place(3, 4, 1, 2)
+    assert place_of({}) == place_of({"WORLD_SIZE": "1", "RANK": "0"}) == Place()
+
+
+@pytest.mark.parametrize("said", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "x"}, {"WORLD_SIZE": "all"}])
+def test_half_a_place_is_a_clear_error(said):
+    with pytest.raises(ConfigError, match="torchrun"):
+        place_of(said)
+
+
+def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("Gloo connectFullMesh failed")
+
+    monkeypatch.setattr("headwater.ranks.rendezvous.rendezvous", refuse)
+    with pytest.raises(TrainingError, match=r"rank 1 can't join the other 1 of its run .*start all of them"):
+        join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_each_start_has_a_name_of_its_own_though_the_store_remembers_the_ones_before(late):
+    store, names = dist.HashStore(), []
+
+    def start(rank: int) -> str:
+        time.sleep(0.3 if rank == late else 0.0)
+        return name_of_this_start(store, rank, 3)
+
+    for _ in range(4):
+        with ThreadPoolExecutor(3) as pool:
+            found = set(pool.map(start, range(3)))
+        assert len(found) == 1
+        names += found
+    assert len(set(names)) == 4

@@ -1,0 +1,351 @@
+"""What a machine decides, keeps and does."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from headwater.device.settings import MachineSettings
+from headwater.errors import ConfigError
+from headwater.host import memory
+from headwater.train import machine as machine_module
+from headwater.train import machine_facts as module
+from headwater.train.machine import Machine
+from headwater.train.machine_facts import MachineFacts, inspect_machine, int8_problem
+
+ONE_THREAD = {"num_threads": 1}
+
+
+def facts(**changes) -> MachineFacts:
+    values = {
+        "device": "cpu",
+        "device_name": "a CPU",
+        "dtype": "float32",
+        "compiled": False,
+        "num_threads": 1,
+        "peak_flops_per_second": 1e9,
+        "torch_version": torch.__version__,
+        "note": "",
+    }
+    return MachineFacts(**values | changes)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Set what measuring finds: the rate of each dtype, and why nothing compiles ("" where it does)."""
+
+    def set_findings(float32: float = 1.0, bfloat16: float = 2.0, int8: float = 0.0, why_not: str = "") -> list[str]:
+        rates, queried = {"float32": float32, "bfloat16": bfloat16, "int8": int8}, []
+
+        def peaks(device, dtypes):
+            names = {dtype: str(dtype).removeprefix("torch.") for dtype in dtypes}
+            queried.extend(names.values())
+            return {dtype: rates[name] for dtype, name in names.items()}
+
+        monkeypatch.setattr(module, "matmul_peaks", peaks)
+        monkeypatch.setattr(module, "compiler_works", lambda settings, device, head_dim: (not why_not, why_not))
+        return queried
+
+    return set_findings
+
+
+# ---- decisions
+
+
+@pytest.mark.parametrize(("bfloat16", "taken"), [(2.0, "bfloat16"), (0.5, "float32")])
+def test_auto_takes_the_dtype_whose_matmul_is_faster_and_its_peak(measured, bfloat16, taken):
+    measured(bfloat16=bfloat16)
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
+    assert (found.dtype, found.peak_flops_per_second) == (taken, max(1.0, bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("rates", "taken"),
+    [
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 3.1}, "int8"),
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 2.9}, "bfloat16"),  # what rounding takes is more than the gain
+        ({"float32": 1.0, "bfloat16": 0.5, "int8": 9.0}, "float32"),  # activations in bfloat16 would cost more
+        ({"float32": 1.0, "bfloat16": 2.0, "int8": 9.0, "why_not": "no compiler"}, "bfloat16"),
+    ],
+)
+def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(measured, rates, taken):
+    measured(**rates)
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
+    assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
+    assert Machine(found).compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
+
+
+def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
+    measured(why_not="no C++ compiler")
+    with pytest.raises(ConfigError, match=r"no kernels here.*set machine\.dtype to auto or bfloat16"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+
+
+def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, monkeypatch):
+    measured(bfloat16=2.0, int8=9.0)
+    exact = torch._int_mm
+
+    def in_pairs_of_16_bits(left, right):
+        shifted, factors = left.double() + 128, right.double()
+        pairs = [shifted[:, i : i + 2] @ factors[i : i + 2] for i in range(0, len(right), 2)]
+        sums = torch.stack([pair.clamp(-(2**15), 2**15 - 1) for pair in pairs]).sum(0) - 128 * factors.sum(0)
+        return sums.int()
+
+    small = torch.randint(-60, 61, (4, 8), dtype=torch.int8)
+    assert torch.equal(in_pairs_of_16_bits(small, small.t()), exact(small, small.t())), "only large sums are lost"
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "int8"
+    monkeypatch.setattr(torch, "_int_mm", in_pairs_of_16_bits)
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
+    with pytest.raises(ConfigError, match="this processor's int8 products lose large sums"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
+
+
+def test_int8_is_not_for_a_gpu():
+    assert int8_problem(torch.device("cuda"), compiled=True) == "int8 is for processors, and the device is a GPU"
+
+
+def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none(measured):
+    measured(why_not="no C++ compiler")
+    kept = facts(dtype="int8", compiled=True).decisive()
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
+    assert (found.dtype, found.compiled) == ("bfloat16", False)
+    with pytest.raises(ConfigError, match="there are no kernels here"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
+
+
+@pytest.mark.parametrize("kept", ["float32", "bfloat16", "int8"])
+def test_a_resumed_run_keeps_its_dtype_though_the_other_is_faster_now(measured, kept):
+    measured(float32=1.0, bfloat16=0.5 if kept == "bfloat16" else 2.0, int8=1.0)
+    settings = MachineSettings(**ONE_THREAD, device="cpu")
+    assert inspect_machine(settings, facts(dtype=kept, compiled=True).decisive()).dtype == kept
+
+
+def test_a_run_that_began_uncompiled_stays_so_though_a_compiler_came(measured):
+    measured()
+    settings = MachineSettings(**ONE_THREAD, device="cpu")
+    assert inspect_machine(settings).compiled
+    assert not inspect_machine(settings, facts(compiled=False).decisive()).compiled
+    assert inspect_machine(settings, facts(compiled=True).decisive()).compiled
+
+
+def test_a_run_whose_compiler_went_away_goes_on_uncompiled_and_says_so(measured):
+    measured(why_not="no compiler; running uncompiled")
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), facts(compiled=True).decisive())
+    assert not found.compiled
+    assert found.note == "no compiler; running uncompiled"
+
+
+def test_a_dtype_that_is_set_is_taken_and_alone_measured(measured):
+    queried = measured(bfloat16=9.0)
+    assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="float32")).dtype == "float32"
+    assert queried == ["float32"]
+
+
+def test_compile_on_without_a_compiler_is_an_error_with_the_reason(measured):
+    measured(why_not="torch.compile doesn't work here (no g++)")
+    with pytest.raises(ConfigError, match=r"machine\.compile is on and torch\.compile doesn't work here \(no g\+\+\)"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do():
+    with pytest.raises(ConfigError, match=r"torch finds no GPU here; set machine\.device to auto or cpu"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cuda"))
+
+
+def test_the_same_machine_makes_the_same_decisions_again(measured):
+    measured()
+    settings = MachineSettings(**ONE_THREAD)
+    first = inspect_machine(settings)
+    kept = json.loads(json.dumps(first.decisive()))
+    assert inspect_machine(settings, kept).decisive() == first.decisive()
+    assert torch.get_num_threads() == 1
+
+
+def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkeypatch):
+    measured()
+    monkeypatch.setattr(module, "usable_cores", lambda: 3)
+    assert inspect_machine(MachineSettings(device="cpu")).num_threads == 3
+
+
+def test_the_device_has_a_name():
+    assert module._device_name(torch.device("cpu")).strip()
+
+
+# ---- verbs
+
+
+def state_of_process() -> tuple[int, bool, bool]:
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), fill
+
+
+def test_a_machine_sets_the_process_up_only_while_it_works():
+    before = state_of_process()
+    machine = Machine(facts(num_threads=3))
+    assert state_of_process() == before
+    with pytest.raises(KeyError), machine.at_work():
+        assert state_of_process() == (3, True, False)
+        raise KeyError
+    assert state_of_process() == before
+
+
+def test_to_inspect_a_machine_leaves_the_process_as_it_was():
+    before = state_of_process()
+    inspect_machine(MachineSettings(device="cpu", num_threads=3, dtype="float32", compile="off"))
+    assert state_of_process() == before
+
+
+def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
+    for note in ("other processes on 1.0 of the 2 CPUs here", None):
+        monkeypatch.setattr(module.LoadMeter, "note", lambda self, num_threads, note=note: note)
+        assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).peak_under_load is (note is not None)
+
+
+@pytest.mark.parametrize(("head_dim", "compiled"), [(256, True), (258, False)])
+def test_a_model_whose_heads_the_kernels_lack_runs_without_them(monkeypatch, head_dim, compiled):
+    """And not in int8 then, which is theirs."""
+    monkeypatch.setattr("headwater.cpu_kernels.library.load_kernels", lambda: None)
+    monkeypatch.setattr(module, "multiplies_int8_exactly", lambda: True)
+    monkeypatch.setattr(module, "matmul_peaks", lambda device, dtypes: {one: 4.0 / one.itemsize for one in dtypes})
+    found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), head_dim=head_dim)
+    assert found.compiled is compiled
+    assert ("heads of width 258" in found.note) is not compiled
+    assert found.dtype == ("int8" if compiled else "bfloat16")
+    with pytest.raises(ConfigError, match="compile is on and no kernels for heads of width 258"):
+        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"), head_dim=258)
+
+
+def test_without_a_compiler_a_function_stays_as_it_is():
+    function = lambda x: x  # noqa: E731
+    assert Machine(facts(compiled=False)).compile(function) is function
+
+
+def test_arrays_are_placed_as_int64_and_copied():
+    array = np.array([[1, -1]], dtype=np.int32)
+    tensor = Machine(facts()).place(array)
+    array[0, 0] = 7
+    assert tensor.dtype == torch.int64
+    assert tensor.tolist() == [[1, -1]]
+
+
+def test_numbers_are_read_together_and_without_rounding():
+    values = torch.tensor(1 / 3), torch.tensor(1e-200, dtype=torch.float64), torch.tensor(7), torch.tensor(float("nan"))
+    third, tiny, seven, nothing = Machine(facts()).read(*values)
+    assert (third, tiny, seven) == (float(values[0]), 1e-200, 7.0)
+    assert nothing != nothing
+
+
+def test_work_is_timed():
+    assert 0.01 <= Machine(facts()).seconds_of(lambda: time.sleep(0.01)) < 5
+
+
+def fill_the_memory() -> None:
+    torch.empty(1 << 60)
+
+
+def fill_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize("work", [fill_the_memory, fill_a_gpu])
+def test_work_that_the_memory_cannot_hold_has_no_time(work):
+    assert Machine(facts()).seconds_of(work) is None
+
+
+def test_another_error_of_timed_work_is_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="size of tensor a"):
+        Machine(facts()).seconds_of(lambda: torch.ones(2) + torch.ones(3))
+
+
+@pytest.mark.parametrize(("available", "resident", "room"), [(3, 2, True), (2, 3, False)])
+def test_there_is_room_to_double_where_the_process_fits_into_what_is_left(monkeypatch, available, resident, room):
+    monkeypatch.setattr(machine_module, "available_bytes", lambda: available)
+    monkeypatch.setattr(machine_module, "resident_bytes", lambda: resident)
+    assert Machine(facts()).has_room_to_double() is room
+
+
+def test_memory_is_measured():
+    before = memory.resident_bytes()
+    ballast = torch.ones(1 << 24)  # 64 MiB
+    assert memory.resident_bytes() - before > 48 << 20, ballast.shape
+    assert 0 < memory.available_bytes() < memory.memory_bytes()
+
+
+def test_a_processor_runs_a_model_as_it_is():
+    model, attention = nn.Linear(2, 2), lambda q, k, v, documents: q
+    machine = Machine(facts())
+    assert machine.forward(model) is model
+    assert machine.attention(attention) is attention
+
+
+def test_one_rank_is_the_sum_of_all_ranks():
+    machine = Machine(facts())
+    assert (machine.rank, machine.world_size, machine.sum_ranks(3)) == (0, 1, 3)
+
+
+def model_with_gradients(size: float = 1.0) -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(2, 2))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in list(model.parameters())[:4]:  # the last layer has none
+        parameter.grad = size * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("reads_are_free", [True, False])
+def test_clipping_gives_the_same_bits_whether_the_norm_is_read_or_not(size, reads_are_free):
+    looking, blind = model_with_gradients(size), model_with_gradients(size)
+    machine = Machine(facts())
+    norm = machine.clip_gradients_(looking, 1.0)
+    machine._reads_are_free = reads_are_free
+    assert torch.equal(machine.clip_gradients_(blind, 1.0), norm)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_clipping_is_torchs(size):
+    ours, theirs = model_with_gradients(size), model_with_gradients(size)
+    norm = Machine(facts()).clip_gradients_(ours, 1.0)
+    expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+    assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
+    for mine, its in zip(gradients(ours), gradients(theirs)):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("max_norm", [None, 1e6])
+def test_gradients_under_the_limit_are_not_touched(max_norm):
+    model = model_with_gradients()
+    before = [gradient.clone() for gradient in gradients(model)]
+    norm = Machine(facts()).clip_gradients_(model, max_norm)
+    assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
+    model = model_with_gradients()
+    gradients(model)[1][0] = bad
+    assert not Machine(facts()).clip_gradients_(model, 1.0).isfinite()
+
+
+def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():
+    machine = Machine(facts(peak_flops_per_second=1.0))
+    assert 0 < machine.utilisation(1e6) <= 1
+    assert machine.utilisation(1e30) == 1
+    assert machine.utilisation(1e29) == pytest.approx(0.1)
+
+
+def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():
+    with pytest.raises(ConfigError, match="computes no float8"):
+        inspect_machine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})
