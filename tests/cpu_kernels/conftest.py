@@ -13,7 +13,7 @@ from headwater.cpu_kernels import library as module
 from headwater.cpu_kernels.library import KernelError, load_kernels
 from headwater.cpu_kernels.ops import KernelOps
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "train"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
 from tiny_run import quick_machine  # noqa: F401 - a fixture for tests that ask for it
 
