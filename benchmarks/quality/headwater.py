@@ -22,8 +22,7 @@ from headwater.batches.source import BatchSource
 from headwater.errors import ConfigError
 from headwater.files import write_text
 from headwater.model.count import count_parameters
-from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import train_plan
+from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.tokenizer.special import BEGIN_ID
 from headwater.train.assemble import assemble
 from headwater.train.loop import train

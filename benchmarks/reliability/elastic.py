@@ -129,8 +129,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.checkpoint.save import Saver
     from headwater.ranks.place import place_of
     from headwater.ranks.rendezvous import join_ranks
-    from headwater.runs.run_config import config_of_run
-    from headwater.runs.stages import train_plan
+    from headwater.runs.run_config import config_of_run, train_plan
     from headwater.runs.text import open_batches
     from headwater.train.assemble import assemble
 

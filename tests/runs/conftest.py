@@ -16,8 +16,8 @@ from headwater.host.load import LoadMeter
 from headwater.host.signals import StopRequest
 from headwater.runs import load_run, plan, run
 from headwater.runs.finish import open_evaluator
-from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import prepare_data, train_plan
+from headwater.runs.run_config import RunConfig, train_plan
+from headwater.runs.stages import prepare_data
 from headwater.runs.text import open_batches
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import train

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from made_ladder import law, leave_ladder
 from small_run import call, write_run_file, write_texts
 
 from headwater.records import read_records
 from headwater.runs import plan
-from headwater.runs.ladder_record import FORMAT, DoneRung, Rung, same_make
+from headwater.runs.ladder_record import size_of
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.run_config import load_run
 
@@ -40,15 +40,7 @@ def write_table(path: Path, unit: float = 1.0) -> Path:
 
 
 def write_ladder() -> Path:
-    """Leave what a finished ladder of mine.toml leaves; return its table."""
-    config, _ = load_run("mine.toml", [])
-    sizes = {"num_layers": 2, "d_model": 16, "num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
-    rung = Rung(**sizes, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
-    done = DoneRung(rung, {"all": 2.0, "mine": 2.0}, 0.01, 1.0, "float32", 1, "a processor")
-    record = {"format": FORMAT, "of": same_make(config), "rungs": [asdict(done)]}
-    table = write_table(Path("runs/mine/ladder/runs.csv"))
-    table.with_name("ladder.json").write_text(json.dumps(record))
-    return table
+    return leave_ladder(load_run("mine.toml", [])[0])
 
 
 KEPT = Path("runs/mine/forecast.json")
@@ -95,7 +87,8 @@ def test_a_resume_of_a_run_without_one_makes_none(folder):
 def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
     write_ladder()
     found, _ = begin(0, PlanOptions(loss_unit="nats_per_token"))
-    assert found["loss"]["p50"] == pytest.approx(1.5 + 40 * 45344**-0.35 + 30 * 12288**-0.3, rel=0.05)
+    size = size_of(load_run("mine.toml", [])[0].model)
+    assert found["loss"]["p50"] == pytest.approx(law(size, 12288), rel=0.05)
     assert found["loss_unit"] == "bits_per_byte"
 
 
@@ -108,12 +101,12 @@ def test_a_named_table_comes_before_the_ladders(folder):
 
 @pytest.mark.parametrize("text", ["", "params,tokens\n1,2\n", "params,tokens,loss\n1e6,-1,nan\n"])
 def test_a_bad_table_costs_the_loss_alone(folder, text):
-    write_ladder().write_text(text)
-    found, said = begin()
+    Path("mine.csv").write_text(text)
+    found, said = begin(0, PlanOptions(Path("mine.csv")))
     assert found["loss"] is None
     assert found["training"]["hours"]["p50"] > 0
     assert "no forecast of the loss" in said[0]
-    assert "runs.csv" in found["loss_refused"]
+    assert "mine.csv" in found["loss_refused"]
 
 
 def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,7 +15,7 @@ from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import plan_machine, times, training
 from headwater.runs.budget_search import Text, processor_at_hand
-from headwater.runs.ladder_record import DoneRung, Rung
+from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, machinery, training_rest
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
@@ -187,28 +186,19 @@ def test_only_the_newest_runs_count(config):
     assert found.how.startswith("mean of 10 earlier runs")
 
 
-def a_rung(config, **changed) -> DoneRung:
-    sizes = {"num_layers": config.model.num_layers, "d_model": config.model.d_model}
-    heads = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 16, "d_ff": 64}
-    rung = Rung(**sizes, **heads, num_steps=8, params=1e4, tokens=4096, flops=1e9, seconds=1.0)
-    done = DoneRung(rung, {"all": 2.0}, 0.2, 1.0, "float32", 1, "a processor")
-    return replace(done, **changed)
-
-
-def test_the_ladders_rungs_of_this_shape_count_and_those_under_load_dont(config, monkeypatch):
-    quiet = a_rung(config)
-    busy = replace(quiet, step_seconds=2.0, busy="others use 1.9 of the 2 CPUs")
-    monkeypatch.setattr(plan_machine, "is_as_fast", lambda config: True)
-    rungs = []
-    monkeypatch.setattr(plan_machine, "read_ladder", lambda config: rungs)
-    rungs[:] = [quiet, busy]
-    found = machinery(config).step
-    assert found.seconds.median == pytest.approx(0.2)
-    assert found.how.startswith("mean of the ladder's runs of this shape here")
-    rungs[:] = [busy]
-    assert machinery(config).step.how.startswith("modelled at")
-    rungs[:] = [replace(quiet, rung=replace(quiet.rung, d_model=2 * config.model.d_model))]
+def test_the_ladders_rungs_of_this_shape_count_as_one_more_run(config):
+    rungs = config.model_copy(update={"runs_dir": str(ladder_dir(config.run_dir))})
+    wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
+    took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
     assert "as measured on other shapes here" in machinery(config).step.how
+    for name, seconds in (("short", 0.1), ("long", 0.3)):
+        took(named(rungs, name), seconds)
+    found = machinery(config)
+    assert found.step.seconds.median == pytest.approx(0.2)
+    assert found.step.how.startswith("mean of the ladder's runs of this shape here")
+    assert "earlier run" not in found.how["memory"], "a rung holds less text"
+    took(named(config, "before"), 0.8)
+    assert machinery(config).step.seconds.median == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def ladder(
     )
     from headwater.cli.progress import TrainingDisplay
     from headwater.runs.ladder import climb, ladder_preview, ladder_result, prepare_ladder
-    from headwater.runs.ladder_design import LadderOptions
+    from headwater.runs.ladder_record import LadderOptions
 
     options = LadderOptions(minutes, share)
     if dry_run:

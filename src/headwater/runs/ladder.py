@@ -12,28 +12,29 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from headwater.checkpoint.lock import owned
-from headwater.files import digest_json, link_folder, make_folder, remove_folder, remove_leftovers, write_json
-from headwater.host.load import LoadMeter
+from headwater.files import link_folder, make_folder, remove_folder, remove_leftovers, write_json
 from headwater.model.settings import ModelSettings
 from headwater.records import read_records
-from headwater.runs.ladder_design import Ladder, LadderOptions, design_ladder, keep_design, rung_config
+from headwater.runs.ladder_design import Ladder, design_ladder, rung_config
 from headwater.runs.ladder_record import (
     BITS_PER_BYTE,
-    FORMAT,
+    Design,
     DoneRung,
+    LadderOptions,
     Rung,
+    RungRecord,
+    done_rung,
     ladder_dir,
-    same_make,
-    same_speed,
+    make_of,
+    read_design,
+    rung_file,
     table_of,
     write_table,
 )
-from headwater.runs.paths import Folders, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Folders, Say, read_kept
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
-from headwater.runs.plan_machine import machinery
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_prepared, is_trained, prepare_data, tidy, write_config
 from headwater.runs.text_size import epochs_of
@@ -45,7 +46,6 @@ from headwater.scaling.table import with_epochs
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
-RUNG_FILE = "rung.json"
 NOT_PREPARED = (
     "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
     "headwater ladder RUN has prepared it"
@@ -78,7 +78,7 @@ def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> La
     ladder = design_ladder(run, overrides, options)
     is_text_ready = is_prepared(ladder.config)
     # rungs of text that has changed since are trained again
-    trained = {rung.name for rung in ladder.rungs if is_text_ready and measured_before(ladder, rung)}
+    trained = {rung.name for rung in ladder.rungs if is_text_ready and done_rung(ladder.config, rung)}
     notes = [*([] if is_text_ready else [NOT_PREPARED]), *filter(None, [load_note()])]
     return LadderPreview(ladder, trained, is_text_ready, notes)
 
@@ -89,7 +89,9 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
         ladder = design_ladder(run, overrides, options)
-        keep_design(ladder, options)
+        if (kept := read_design(config)) is None or kept.rungs != ladder.rungs:
+            design = Design(make_of(config), options, ladder.rungs)
+            write_json(ladder_dir(config.run_dir) / "ladder.json", asdict(design), owner.require)
     if busy := load_note():
         say(busy)
     return ladder
@@ -101,37 +103,15 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
-            if (found := measured_before(ladder, rung)) is None:
+            if (found := done_rung(config, rung)) is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 found = _train(ladder, rung, make_display, say)
             if found is None:
                 say(f"{number - 1} of {len(ladder.rungs)} rungs are trained; the same command resumes")
                 return None
-            done.append(replace(found, rung=rung))
-        if under_load := [rung.rung.name for rung in done if rung.busy]:
-            names = ", ".join(under_load)
-            say(f"times of {names} aren't used: under load. To measure a step: headwater plan RUN --measure")
+            done.append(found)
         write_table(folder / "runs.csv", done, config.seed, epochs_of(config).overall)
-        record = {"format": FORMAT, "format_version": 1, "of": same_make(config), "speed": same_speed(config)}
-        write_json(folder / "ladder.json", record | {"rungs": [asdict(rung) for rung in done]})
     return done
-
-
-def measured_before(ladder: Ladder, rung: Rung) -> DoneRung | None:
-    """Return what a rung measured that was trained with these settings on this text; None where none was."""
-    config, _ = rung_config(ladder, rung)
-    found = read_json_or_none(config.run_dir / RUNG_FILE)
-    try:
-        is_same = found["key"] == _key(ladder, config)
-        return TypeAdapter(DoneRung).validate_python(found["rung"]) if is_same else None
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _key(ladder: Ladder, config: RunConfig) -> str:
-    """Return the digest of what a rung's loss depends on: its settings, but for where it lies, and the run's text."""
-    settings = config.model_dump(mode="json", exclude={"runs_dir"}) | {"mixture": config.mixture.as_key()}
-    return digest_json({"settings": settings, "text": stage_digest(Folders(ladder.config.run_dir).tokens)})
 
 
 def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> DoneRung | None:
@@ -142,13 +122,11 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
     from headwater.runs.training import train_stage
 
     config, reasons = rung_config(ladder, rung)
-    folder, key = config.run_dir, {"key": _key(ladder, config)}
-    # a GPU waits for no other process
-    meter = LoadMeter() if machinery(ladder.config).is_processor and not is_trained(config) else None
-    if read_json_or_none(folder / "key.json") != key:
+    folder, path, record = config.run_dir, rung_file(ladder.config, rung), RungRecord(make_of(ladder.config))
+    if (kept := read_kept(path, RungRecord)) is None or kept.make != record.make:
         remove_folder(folder)
         make_folder(folder)
-        write_json(folder / "key.json", key)
+        write_json(path, asdict(record))
     with owned(folder) as owner:
         tidy(Folders(folder))
         link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)
@@ -157,18 +135,9 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
             return None
     records = read_records(folder / "records.jsonl")
     last = {record["event"]: record for record in records}
-    device = last["start"]["device"]
-    done = DoneRung(
-        rung=rung,
-        loss=last["validation"]["bits_per_byte"],
-        step_seconds=mean_step(records, config.train),
-        seconds=last["finish"]["seconds"],
-        dtype=device["dtype"],
-        num_threads=device["cores"],
-        device_name=device["name"],
-        busy=None if meter is None else meter.note(device["cores"]),
-    )
-    write_json(folder / RUNG_FILE, key | {"rung": asdict(done)})
+    loss, seconds = last["validation"]["bits_per_byte"], last["finish"]["seconds"]
+    done = DoneRung(rung, loss, mean_step(records, config.train), seconds)
+    write_json(path, asdict(replace(record, done=done)))
     return done
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.files import write_json
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
-from headwater.runs.ladder_record import SHAPE, Rung, ladder_dir, same_make
-from headwater.runs.paths import read_json_or_none
+from headwater.runs.ladder_record import SHAPE, LadderOptions, Rung, ladder_dir, read_design
 from headwater.runs.plan_machine import around_steps, machinery, relative_step, training_rest
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
@@ -23,7 +20,6 @@ from headwater.scaling.table import MIN_RUNS
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 # so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
 # and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
@@ -62,25 +58,6 @@ def _scaled_width(model: ModelSettings, scale: float) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class LadderOptions:
-    """The time that a ladder may take: minutes, or a share of the run's own time; None where not given."""
-
-    minutes: float | None = None
-    share: float | None = None
-
-    def budgets(self, run_seconds: float) -> list[float]:
-        """Return the seconds that the rungs may take, to be tried in turn; raise ConfigError for what can't be."""
-        for name, value in (("--minutes", self.minutes), ("--share", self.share)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} {value:g}: give a number above zero")
-        if self.minutes is not None and self.share is not None:
-            raise ConfigError("give --minutes or --share, not both")
-        if self.minutes is not None:
-            return [60 * self.minutes]
-        return [run_seconds * share for share in ([self.share] if self.share else DEFAULT_SHARES)]
-
-
-@dataclass(frozen=True)
 class Ladder:
     """The run that is forecast, and its rungs, smallest compute first."""
 
@@ -100,7 +77,9 @@ def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Lad
     config, reasons = load_run(run, overrides)
     target, candidates = _sizes(config)
     budgets = options.budgets(target.seconds)
-    rungs = _chosen_before(config, options) or choose_rungs(candidates, target, budgets)
+    kept = read_design(config)  # forecasts of times differ from call to call, and so would the choice
+    is_same = kept is not None and options in (kept.options, LadderOptions())
+    rungs = kept.rungs if kept and is_same else choose_rungs(candidates, target, budgets)
     return Ladder(run, overrides, config, reasons, target, rungs)
 
 
@@ -132,27 +111,6 @@ def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> 
         f"{budgets[-1]:.0f} s are given: train the run itself, or give --share {share:g} or "
         f"--minutes {math.ceil(enough / 6) / 10:g}"
     )
-
-
-def keep_design(ladder: Ladder, options: LadderOptions) -> None:
-    """Write which rungs were chosen: forecasts of their times differ from call to call, and so would the choice."""
-    if _chosen_before(ladder.config, options) is None:
-        kept = {"of": same_make(ladder.config), "asked": asdict(options)}
-        write_json(_design_file(ladder.config), kept | {"rungs": [asdict(rung) for rung in ladder.rungs]})
-
-
-def _chosen_before(config: RunConfig, options: LadderOptions) -> list[Rung] | None:
-    """Return the rungs that were kept for this run and these options; without options, those of any options."""
-    found = read_json_or_none(_design_file(config))
-    try:
-        is_same = found["of"] == same_make(config) and asdict(options) in (found["asked"], asdict(LadderOptions()))
-        return [Rung(**rung) for rung in found["rungs"]] if is_same else None
-    except (KeyError, TypeError):
-        return None
-
-
-def _design_file(config: RunConfig) -> Path:
-    return ladder_dir(config.run_dir) / "design.json"
 
 
 def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:

@@ -1,34 +1,35 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
-RUN/ladder has a folder for each rung, with `rung.json` when that is done, and when all are, `runs.csv` (a table for
-`headwater ladder --table`) and `ladder.json`. They count as long as settings and text are those they were made with.
+RUN/ladder has the rungs that were chosen in `ladder.json`, a folder for each, with `rung.json` when that is done, and
+when all are, `runs.csv` (a table for `headwater ladder --table`). They count as long as settings and text are those
+they were made with. What their steps took is in the `times.json` of their folders, as that of any run.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
+from headwater.errors import ConfigError
 from headwater.files import digest_json, write_text
-from headwater.host.facts import cpu_flags, gpu_name
-from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.runs.paths import Folders, read_json_or_none, stage_digest
-from headwater.runs.run_config import RunConfig
+from headwater.runs.paths import Folders, read_kept, stage_digest
+from headwater.runs.run_config import RunConfig, train_plan
 
 if TYPE_CHECKING:
     from headwater.scaling.table import Runs
 
-FORMAT = "headwater-ladder"
 LADDER_VERSION = 2  # rungs read their text as often as the run
+DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
@@ -64,68 +65,87 @@ class Rung:
 class DoneRung:
     """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
 
-    `step_seconds` is that of steady training. `busy` is set where the machine was under load: its times say nothing of
-    an idle one.
+    `step_seconds` is that of steady training, on a machine that may have been under load.
     """
 
     rung: Rung
     loss: dict[str, Bits]
     step_seconds: float
     seconds: float
-    dtype: str
-    num_threads: int
-    device_name: str
-    busy: str | None = None
+
+
+@dataclass(frozen=True)
+class LadderOptions:
+    """The time that a ladder may take: minutes, or a share of the run's own time; None where not given."""
+
+    minutes: float | None = None
+    share: float | None = None
+
+    def budgets(self, run_seconds: float) -> list[float]:
+        """Return the seconds that the rungs may take, to be tried in turn; raise ConfigError for what can't be."""
+        for name, value in (("--minutes", self.minutes), ("--share", self.share)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} {value:g}: give a number above zero")
+        if self.minutes is not None and self.share is not None:
+            raise ConfigError("give --minutes or --share, not both")
+        if self.minutes is not None:
+            return [60 * self.minutes]
+        return [run_seconds * share for share in ([self.share] if self.share else DEFAULT_SHARES)]
+
+
+@dataclass(frozen=True)
+class Design:
+    """`ladder.json`: the rungs that were chosen for a run, smallest compute first; `make` is what they share."""
+
+    make: str
+    options: LadderOptions
+    rungs: list[Rung]
+    format: Literal["headwater-ladder"] = "headwater-ladder"
+    format_version: Literal[2] = 2
+
+
+@dataclass(frozen=True)
+class RungRecord:
+    """`rung.json`: of which run's make a rung is, and what it measured when it is done."""
+
+    make: str
+    done: DoneRung | None = None
 
 
 def ladder_dir(run_dir: Path) -> Path:
     return run_dir / "ladder"
 
 
-def is_shape_of(rung: Rung, config: RunConfig) -> bool:
-    return rung.shape == (config.model.num_layers, config.model.d_model)
+def make_of(config: RunConfig) -> str:
+    """Return the digest of what a run shares with its ladder: text, and all settings that decide its loss."""
+    text = stage_digest(Folders(config.run_dir).tokens)
+    return digest_json([LADDER_VERSION, train_plan(config).identity(), config.machine.dtype, text])
 
 
-def same_make(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that a run shares with its ladder: all that decide its loss."""
-    settings = config.model_dump(mode="json")
-    train = {name: settings["train"][name] for name in ("num_steps", "batch_tokens", "half_length_fraction")}
-    kept = {name: settings[name] for name in ("model", "optim", "schedule")} | {"mixture": config.mixture.as_key()}
-    return kept | {
-        "ladder": LADDER_VERSION,
-        "train": train,
-        "dtype": settings["machine"]["dtype"],
-        "text": stage_digest(Folders(config.run_dir).tokens),
-    }
+def read_design(config: RunConfig) -> Design | None:
+    """Return the rungs that were chosen for this run; None where settings or text have changed since."""
+    found = read_kept(ladder_dir(config.run_dir) / "ladder.json", Design)
+    return found if found is not None and found.make == make_of(config) else None
 
 
-def same_speed(config: RunConfig) -> dict[str, Any]:
-    """Return what a run's steps share with its ladder's: the machine, and how the work is cut up."""
-    train, machine = config.train, config.machine
-    how = {"microbatch_tokens": train.microbatch_tokens, "recompute_fraction": train.recompute_fraction}
-    here = {
-        "cores": machine.num_threads or usable_cores(),
-        "gpu": gpu_name(),
-        "flags": digest_json(sorted(cpu_flags())),
-    }
-    return how | here | {"device": machine.device, "dtype": machine.dtype, "compile": machine.compile}
+def rung_file(config: RunConfig, rung: Rung) -> Path:
+    return ladder_dir(config.run_dir) / rung.name / "rung.json"
 
 
-def is_as_fast(config: RunConfig) -> bool:
-    """Return whether the ladder's steps were made on this machine, and as the run would make its own."""
-    found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
-    return isinstance(found, dict) and found.get("speed") == same_speed(config)
+def done_rung(config: RunConfig, rung: Rung) -> DoneRung | None:
+    """Return what a rung of this run measured; None where it isn't done, or settings or text have changed since."""
+    found = read_kept(rung_file(config, rung), RungRecord)
+    if found is None or found.make != make_of(config) or found.done is None or "all" not in found.done.loss:
+        return None
+    return replace(found.done, rung=rung)
 
 
 def read_ladder(config: RunConfig) -> list[DoneRung]:
-    """Return the rungs of this run's finished ladder; none where settings or text have changed since."""
-    found = read_json_or_none(ladder_dir(config.run_dir) / "ladder.json")
-    try:
-        is_same = found["format"] == FORMAT and found["of"] == same_make(config)
-        rungs = TypeAdapter(list[DoneRung]).validate_python(found["rungs"]) if is_same else []
-    except (KeyError, TypeError, ValueError):  # pydantic's errors are ValueErrors
-        return []
-    return rungs if all("all" in done.loss for done in rungs) else []
+    """Return the rungs of this run's finished ladder; none where one is missing, or settings or text have changed."""
+    design = read_design(config)
+    found = [done_rung(config, rung) for rung in design.rungs] if design else []
+    done = [rung for rung in found if rung is not None]
+    return done if len(done) == len(found) else []
 
 
 def ladder_table(config: RunConfig) -> Path | None:

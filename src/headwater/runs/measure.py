@@ -27,8 +27,7 @@ from headwater.host.memory import memory_bytes
 from headwater.host.signals import StopRequest
 from headwater.runs.paths import Say
 from headwater.runs.plan_machine import microbatch_tokens, relative_step
-from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import train_plan
+from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.times import Measurement
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from headwater.errors import ConfigError
 from headwater.files import read_json, read_manifest_or_none
@@ -12,6 +14,7 @@ from headwater.files import read_json, read_manifest_or_none
 Say = Callable[[str], None]
 Require = Callable[[], None]
 "Raises LockedError where another process has taken the run folder over."
+Kept = TypeVar("Kept")
 
 
 def ignore(_: object) -> None:
@@ -45,6 +48,14 @@ def read_json_or_none(path: Path) -> Any:
     try:
         return read_json(path)
     except (OSError, ValueError):
+        return None
+
+
+def read_kept(path: Path, kind: type[Kept]) -> Kept | None:
+    """Return what was kept of this kind, or None where it is missing, damaged or of another version."""
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValueError):  # pydantic's errors are ValueErrors
         return None
 
 

@@ -25,7 +25,7 @@ from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
 from headwater.numbers import plural
 from headwater.optim.rules import RULES
-from headwater.runs.ladder_record import is_as_fast, is_shape_of, model_of, read_ladder
+from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import source_bytes, token_bytes, tokens_of
@@ -133,16 +133,16 @@ def processor_step(
 ) -> StepTime:
     """Return the mean step of the run on this many cores.
 
-    A measurement under load counts only where nothing else of this shape does, a rung's never.
+    A measurement under load counts only where nothing else of this shape does.
     """
     shape, peaks = StepShape.of(config), processor_peaks(dtype, cores, flags)
-    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=config.machine.compile != "off"))
-    rungs = read_ladder(config) if is_as_fast(config) else []
-    idle = [rung for rung in rungs if rung.dtype == dtype and rung.busy is None]
-    own = [run for run in runs if run.of.key == shape.key and _ratio(run, peaks)][:NUM_NEWEST]
+    speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
+    runs, rungs = (earlier_runs(folder, speed) for folder in (Path(config.runs_dir), ladder_dir(config.run_dir)))
+    own, alike = ([run for run in found if run.of.key == shape.key and _ratio(run, peaks)] for found in (runs, rungs))
+    own = own[:NUM_NEWEST]
     steps, sources = [run.step_seconds for run in own], [plural(len(own), "earlier run")] if own else []
-    if alike := [rung.step_seconds for rung in idle if is_shape_of(rung.rung, config)]:
-        steps.append(fmean(alike))
+    if alike:
+        steps.append(fmean(rung.step_seconds for rung in alike))
         sources.append("the ladder's runs")
     if measured is not None and not (measured.busy and steps):
         steps.append(measured.step_seconds)
@@ -155,9 +155,7 @@ def processor_step(
             fmean(rests) if rests else None,
             tuple(run.peak_memory_bytes for run in own if run.peak_memory_bytes),
         )
-    shapes = [shape.model_copy(update={"model": model_of(rung.rung, config.model)}) for rung in idle]
-    others = [MeasuredSteps(of=of, step_seconds=rung.step_seconds) for of, rung in zip(shapes, idle, strict=True)]
-    usual = usual_here([*runs, *others], peaks)
+    usual = usual_here([*runs, *rungs], peaks)
     how = f"modelled, times {usual.median:.2f} as measured on other shapes here"
     if usual == usual_here([], peaks):
         how = f"modelled at {peaks.how}; --measure times it"

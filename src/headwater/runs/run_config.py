@@ -24,6 +24,7 @@ from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
+from headwater.train.identity import TrainPlan
 from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate
 
@@ -92,6 +93,12 @@ class RunConfig(Settings):
     @property
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
+
+
+def train_plan(config: RunConfig) -> TrainPlan:
+    return TrainPlan(
+        config.seed, config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
+    )
 
 
 def list_recipes() -> list[str]:

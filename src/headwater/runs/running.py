@@ -20,8 +20,8 @@ from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.plan import PlanOptions
-from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import is_trained, prepare_data, train_plan, write_config
+from headwater.runs.run_config import RunConfig, train_plan
+from headwater.runs.stages import is_trained, prepare_data, write_config
 
 if TYPE_CHECKING:
     from headwater.train.replay import Replay

@@ -22,11 +22,11 @@ from headwater.files import is_current, read_manifest_or_none, remove_leftovers,
 from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.run_config import RunConfig, config_record
+from headwater.runs.run_config import RunConfig, config_record, train_plan
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
-from headwater.train.identity import TrainPlan, require_same
+from headwater.train.identity import require_same
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
@@ -134,12 +134,6 @@ def is_made(stage: str, run_dir: Path, key: str) -> bool:
 def _stages_made(run_dir: Path) -> dict[str, Any]:
     found = read_json_or_none(run_dir / "stages.json")
     return found if isinstance(found, dict) else {}
-
-
-def train_plan(config: RunConfig) -> TrainPlan:
-    return TrainPlan(
-        config.seed, config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
-    )
 
 
 def require_settings_of_checkpoint(config: RunConfig) -> None:

@@ -17,7 +17,7 @@ from headwater.files import digest_json, write_json
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.paths import Require
+from headwater.runs.paths import Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.train.settings import TrainSettings, is_half_length
 
@@ -132,12 +132,5 @@ def speed_here(dtype: str, num_threads: int, is_compiled: bool) -> dict[str, Any
 
 def earlier_runs(runs_dir: Path, speed: dict[str, Any]) -> list[MeasuredSteps]:
     """Return what the runs of a folder took that computed as `speed` says, newest first; what can't be read isn't."""
-    found = []
-    for path in sorted(runs_dir.glob(f"*/{TIMES_FILE}")):
-        try:
-            run = MeasuredSteps.model_validate_json(path.read_bytes())
-        except (OSError, ValueError):  # pydantic's errors are ValueErrors
-            continue
-        if run.speed == speed:
-            found.append(run)
-    return sorted(found, key=lambda run: -run.ended_at)
+    found = [read_kept(path, MeasuredSteps) for path in sorted(runs_dir.glob(f"*/{TIMES_FILE}"))]
+    return sorted((run for run in found if run and run.speed == speed), key=lambda run: -run.ended_at)

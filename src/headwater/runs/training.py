@@ -22,8 +22,8 @@ from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.plan_machine import training_rest
-from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import is_trained, train_plan
+from headwater.runs.run_config import RunConfig, train_plan
+from headwater.runs.stages import is_trained
 from headwater.runs.text import RunText, open_batches, open_text
 from headwater.runs.times import keep_times, speed_here
 from headwater.tokens.read import open_stores, open_stores_without_verifying
@@ -74,7 +74,7 @@ def train_stage(
             display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
             if busy is None and run.machine.facts.device == "cpu" and run.machine.world_size == 1:
                 _keep_times(run, config, say, require_owner)
-            elif busy and options:
+            elif busy:
                 say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
         finally:
             run.records.close()
