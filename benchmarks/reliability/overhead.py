@@ -23,13 +23,14 @@ import torch
 import figures
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.save import Saver
+from headwater.device.facts import MachineFacts
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.train.assemble import model_ops
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts, inspect_machine
+from headwater.train.machine_facts import inspect_machine
 from headwater.train.step import Prepared, train_step
 
 STEPS = 6  # of a variant in a round

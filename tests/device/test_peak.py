@@ -4,18 +4,41 @@ import pytest
 import torch
 
 from headwater.device import peak
-from headwater.device.peak import matmul_peaks
+from headwater.device.device import Device
+from headwater.device.peak import Peak, matmul_peaks
 
 
 @pytest.fixture(autouse=True)
 def small_shapes(monkeypatch):
-    monkeypatch.setattr(peak, "PEAK_SHAPES", ((64, 64, 64), (128, 32, 32)))
+    monkeypatch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (128, 32, 32)))
 
 
-def test_the_peak_is_a_rate_that_a_machine_can_have():
+def test_every_dtype_has_a_peak_in_the_order_they_were_given_in():
     found = matmul_peaks(torch.device("cpu"), [torch.float32, torch.bfloat16, torch.int8])
     assert list(found) == [torch.float32, torch.bfloat16, torch.int8]
-    assert all(1e6 < rate < 1e16 for rate in found.values()), found
+
+
+@pytest.mark.parametrize(("rate", "fraction"), [(1.0, 0.25), (4.0, 1.0), (4.1, None)])
+def test_a_rate_above_the_peak_has_no_utilisation(rate, fraction):
+    """The peak was measured too low then: raising it would hide that, and a fraction over 1 is none."""
+    assert Peak(4.0).utilisation(rate) == fraction
+
+
+def test_without_a_peak_there_is_no_utilisation():
+    assert Peak(None).utilisation(1.0) is None
+
+
+def test_products_that_are_queued_together_share_one_wait(monkeypatch):
+    """On a GPU: there a wait takes longer than a product of a processor's shapes."""
+    waits, products = [], []
+    clock = iter(range(1000))
+    monkeypatch.setitem(peak.QUEUED, "cpu", 8)
+    monkeypatch.setitem(peak.SHAPES, "cpu", ((64, 64, 64),))
+    monkeypatch.setattr(Device, "wait", lambda device: waits.append(len(products)))
+    monkeypatch.setattr(torch, "mm", lambda *factors: products.append(1))
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: float(next(clock)))
+    assert matmul_peaks(torch.device("cpu"), [torch.float32]) == {torch.float32: 2 * 64**3 * 8}
+    assert waits == [8 * (i // 2 + i % 2) for i in range(2 * (peak.REPEATS + 1))], "before and after each eight"
 
 
 def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
@@ -37,7 +60,7 @@ def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
 def test_a_busy_time_slows_every_dtype(monkeypatch):
     """The first half of all products takes ten times as long, whichever dtype's they are: both peaks are of the second."""
     dtypes = [torch.float32, torch.bfloat16]
-    num_products = len(peak.PEAK_SHAPES) * (peak.REPEATS + 1) * len(dtypes)
+    num_products = len(peak.SHAPES["cpu"]) * (peak.REPEATS + 1) * len(dtypes)
     clock = {"now": 0.0, "calls": 0}
 
     def perf_counter() -> float:
@@ -45,7 +68,7 @@ def test_a_busy_time_slows_every_dtype(monkeypatch):
         clock["now"] += 0.01 if clock["calls"] <= num_products else 0.001
         return clock["now"]
 
-    monkeypatch.setattr(peak, "PEAK_SHAPES", ((64, 64, 64), (64, 64, 64)))
+    monkeypatch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (64, 64, 64)))
     monkeypatch.setattr(peak.time, "perf_counter", perf_counter)
     found = matmul_peaks(torch.device("cpu"), dtypes)
     assert list(found.values()) == pytest.approx([2 * 64**3 / 0.001] * 2)

@@ -18,6 +18,7 @@ from torch import nn
 from headwater.cli.progress import TrainingDisplay
 from headwater.cpu_kernels.int8 import Int8Ops
 from headwater.cpu_kernels.library import load_kernels
+from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import TrainingError
 from headwater.host.signals import StopRequest
@@ -27,7 +28,6 @@ from headwater.train import step as step_module
 from headwater.train.audit import GradientCheck, different
 from headwater.train.loop import train
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts
 from headwater.train.settings import MAX_GRADIENT_ERROR
 
 EVERY = 3
@@ -108,7 +108,7 @@ AUDIT_OF_TWO = """
 import torch.nn as nn
 from headwater.errors import TrainingError
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts
+from headwater.device.facts import MachineFacts
 from headwater.train import audit as module
 
 FACTS = {facts}

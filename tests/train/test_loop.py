@@ -26,6 +26,7 @@ from tiny_run import (
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
+from headwater.device.facts import MachineFacts
 from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.host.signals import StopRequest
@@ -33,7 +34,6 @@ from headwater.records import read_records
 from headwater.train.assemble import Run, _warn_of_other_machine
 from headwater.train.loop import train
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts
 from headwater.train.settings import TrainSettings, probe_steps
 
 MEASUREMENTS = ("step", "validation", "probes", "samples")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.host import memory
 from headwater.train import machine as machine_module
 from headwater.train import machine_facts as module
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts, inspect_machine, int8_problem
+from headwater.train.machine_facts import inspect_machine, int8_problem
 
 ONE_THREAD = {"num_threads": 1}
 
@@ -174,10 +173,6 @@ def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkey
     assert inspect_machine(MachineSettings(device="cpu")).num_threads == 3
 
 
-def test_the_device_has_a_name():
-    assert module._device_name(torch.device("cpu")).strip()
-
-
 # ---- verbs
 
 
@@ -227,43 +222,6 @@ def test_without_a_compiler_a_function_stays_as_it_is():
     assert Machine(facts(compiled=False)).compile(function) is function
 
 
-def test_arrays_are_placed_as_int64_and_copied():
-    array = np.array([[1, -1]], dtype=np.int32)
-    tensor = Machine(facts()).place(array)
-    array[0, 0] = 7
-    assert tensor.dtype == torch.int64
-    assert tensor.tolist() == [[1, -1]]
-
-
-def test_numbers_are_read_together_and_without_rounding():
-    values = torch.tensor(1 / 3), torch.tensor(1e-200, dtype=torch.float64), torch.tensor(7), torch.tensor(float("nan"))
-    third, tiny, seven, nothing = Machine(facts()).read(*values)
-    assert (third, tiny, seven) == (float(values[0]), 1e-200, 7.0)
-    assert nothing != nothing
-
-
-def test_work_is_timed():
-    assert 0.01 <= Machine(facts()).seconds_of(lambda: time.sleep(0.01)) < 5
-
-
-def fill_the_memory() -> None:
-    torch.empty(1 << 60)
-
-
-def fill_a_gpu() -> None:
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-
-@pytest.mark.parametrize("work", [fill_the_memory, fill_a_gpu])
-def test_work_that_the_memory_cannot_hold_has_no_time(work):
-    assert Machine(facts()).seconds_of(work) is None
-
-
-def test_another_error_of_timed_work_is_not_taken_for_a_lack_of_memory():
-    with pytest.raises(RuntimeError, match="size of tensor a"):
-        Machine(facts()).seconds_of(lambda: torch.ones(2) + torch.ones(3))
-
-
 @pytest.mark.parametrize(("available", "resident", "room"), [(3, 2, True), (2, 3, False)])
 def test_there_is_room_to_double_where_the_process_fits_into_what_is_left(monkeypatch, available, resident, room):
     monkeypatch.setattr(machine_module, "available_bytes", lambda: available)
@@ -288,62 +246,6 @@ def test_a_processor_runs_a_model_as_it_is():
 def test_one_rank_is_the_sum_of_all_ranks():
     machine = Machine(facts())
     assert (machine.rank, machine.world_size, machine.sum_ranks(3)) == (0, 1, 3)
-
-
-def model_with_gradients(size: float = 1.0) -> nn.Module:
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(2, 2))
-    generator = torch.Generator().manual_seed(0)
-    for parameter in list(model.parameters())[:4]:  # the last layer has none
-        parameter.grad = size * torch.randn(parameter.shape, generator=generator)
-    return model
-
-
-def gradients(model: nn.Module) -> list[torch.Tensor]:
-    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-
-
-@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("reads_are_free", [True, False])
-def test_clipping_gives_the_same_bits_whether_the_norm_is_read_or_not(size, reads_are_free):
-    looking, blind = model_with_gradients(size), model_with_gradients(size)
-    machine = Machine(facts())
-    norm = machine.clip_gradients_(looking, 1.0)
-    machine._reads_are_free = reads_are_free
-    assert torch.equal(machine.clip_gradients_(blind, 1.0), norm)
-    assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
-
-
-@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-def test_clipping_is_torchs(size):
-    ours, theirs = model_with_gradients(size), model_with_gradients(size)
-    norm = Machine(facts()).clip_gradients_(ours, 1.0)
-    expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
-    assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
-    for mine, its in zip(gradients(ours), gradients(theirs)):
-        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-9)
-
-
-@pytest.mark.parametrize("max_norm", [None, 1e6])
-def test_gradients_under_the_limit_are_not_touched(max_norm):
-    model = model_with_gradients()
-    before = [gradient.clone() for gradient in gradients(model)]
-    norm = Machine(facts()).clip_gradients_(model, max_norm)
-    assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
-    assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
-    model = model_with_gradients()
-    gradients(model)[1][0] = bad
-    assert not Machine(facts()).clip_gradients_(model, 1.0).isfinite()
-
-
-def test_utilisation_is_never_above_one_when_the_peak_was_measured_too_low():
-    machine = Machine(facts(peak_flops_per_second=1.0))
-    assert 0 < machine.utilisation(1e6) <= 1
-    assert machine.utilisation(1e30) == 1
-    assert machine.utilisation(1e29) == pytest.approx(0.1)
 
 
 def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():

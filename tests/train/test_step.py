@@ -126,7 +126,7 @@ def test_clipping_lowers_the_update_and_not_the_norm_that_is_returned():
 @pytest.mark.parametrize("max_grad_norm", [None, 1e-3])
 def test_the_host_waits_once_a_step_when_all_microbatches_are_queued(monkeypatch, max_grad_norm):
     trainer, reads = Trainer(), []
-    trainer.machine._reads_are_free = False  # as on a GPU
+    trainer.machine.on.reads_are_free = False  # as on a GPU
     read = trainer.machine.read
 
     def counting_read(*values):

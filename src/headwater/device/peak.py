@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 
-# tokens, outputs, inputs: a square, and attention's and the MLP's maps of widths from 384 to 1024; the peak is the best
-# any of them reaches. On a matrix unit they differ by half: without one of the shapes utilisation would be too high.
-PEAK_SHAPES = (
-    (1024, 1024, 1024),
-    (4096, 384, 384),
-    (4096, 1536, 384),
-    (4096, 512, 512),
-    (2048, 2048, 512),
-    (2048, 768, 768),
-    (2048, 2048, 768),
-    (4096, 1024, 1024),
-)
+from headwater.device.device import device_of
+
+# tokens, outputs, inputs, by device; the peak is the best that any of them reaches. On a processor a square, and
+# attention's and the MLP's maps of widths from 384 to 1024: on a matrix unit they differ by half, and without one of
+# the shapes utilisation would be too high. A GPU is filled by large products alone.
+SHAPES = {
+    "cpu": (
+        (1024, 1024, 1024),
+        (4096, 384, 384),
+        (4096, 1536, 384),
+        (4096, 512, 512),
+        (2048, 2048, 512),
+        (2048, 768, 768),
+        (2048, 2048, 768),
+        (4096, 1024, 1024),
+    ),
+    "cuda": ((4096, 4096, 4096), (8192, 8192, 8192), (16384, 8192, 2048)),
+}
+QUEUED = {"cpu": 1, "cuda": 8}  # products, or copies, between two waits: launch and wait of one take a GPU 10 to 20 µs
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4
 MAX_INT8_SLOWDOWN = 4  # beside another dtype: where a library has no int8 product, a plain loop makes it
@@ -32,17 +40,13 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
     turns, so that a busy moment isn't one dtype's alone and their order comes out the same on a busy machine.
     """
     best, still = dict.fromkeys(dtypes, 0.0), list(dtypes)
-    for rows, columns, inner in PEAK_SHAPES:
+    for rows, columns, inner in SHAPES[device.type]:
         factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in still}
         for _ in range(REPEATS + 1):  # one to warm up
             for dtype in still:
                 left, right = factors[dtype]
                 multiply = torch._int_mm if dtype == torch.int8 else torch.mm
-                _synchronise(device)
-                started_at = time.perf_counter()
-                multiply(left, right)
-                _synchronise(device)
-                seconds = time.perf_counter() - started_at
+                seconds = _seconds_of_one(partial(multiply, left, right), device)
                 best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
             if torch.int8 in still and best[torch.int8] < max(best.values()) / MAX_INT8_SLOWDOWN:
                 still.remove(torch.int8)
@@ -52,9 +56,12 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
 def _factors(
     rows: int, columns: int, inner: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ones as a linear map has them: an input, and a weight transposed."""
-    left = torch.ones(rows, inner, device=device, dtype=dtype)
-    return left, torch.ones(columns, inner, device=device, dtype=dtype).t()
+    """Return what a linear map has: an input, and a weight transposed."""
+    left, weight = (torch.ones(size, inner, device=device, dtype=dtype) for size in (rows, columns))
+    if device.type == "cuda":  # its clock falls with the bits that change: ones are multiplied faster than a model's
+        generator = torch.Generator(device).manual_seed(0)
+        left, weight = left.normal_(generator=generator), weight.normal_(generator=generator)
+    return left, weight.t()
 
 
 def memory_bandwidth(device: torch.device) -> float:
@@ -63,14 +70,32 @@ def memory_bandwidth(device: torch.device) -> float:
     target = torch.empty_like(source)
     best = 0.0
     for _ in range(REPEATS):
-        _synchronise(device)
-        started_at = time.perf_counter()
-        target.copy_(source)
-        _synchronise(device)
-        best = max(best, 2 * COPY_BYTES / (time.perf_counter() - started_at))
+        best = max(best, 2 * COPY_BYTES / _seconds_of_one(partial(target.copy_, source), device))
     return best
 
 
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _seconds_of_one(work: Callable[[], object], device: torch.device) -> float:
+    wait, num_queued = device_of(device.type).wait, QUEUED[device.type]
+    wait()
+    started_at = time.perf_counter()
+    for _ in range(num_queued):
+        work()
+    wait()
+    return (time.perf_counter() - started_at) / num_queued
+
+
+class Peak:
+    """What utilisation is a fraction of: the matrix-multiply peak of one rank's device; None: it isn't known."""
+
+    def __init__(self, flops_per_second: float | None) -> None:
+        self.flops_per_second = flops_per_second
+
+    def utilisation(self, flops_per_second: float) -> float | None:
+        """Return the fraction of the peak that a rank's rate is.
+
+        None where no peak is known, or the rate is above it: then the peak was measured too low, and so would every
+        fraction of it be too high.
+        """
+        if self.flops_per_second is None or flops_per_second > self.flops_per_second:
+            return None
+        return flops_per_second / self.flops_per_second

@@ -29,7 +29,6 @@ from headwater.runs.times import keep_times, speed_here
 from headwater.tokens.read import open_stores, open_stores_without_verifying
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
-from headwater.train.machine_facts import peak_dtype
 from headwater.train.requests import stop_requested
 
 
@@ -130,7 +129,7 @@ def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
     busy = meter.note() if run.machine.world_size == 1 else None
     fields = {
         "peak_flops_per_second": facts.peak_flops_per_second,
-        "peak_how": f"best of several {peak_dtype(facts)} matrix multiplications, at the start of this process",
+        "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
         **({} if busy is None else {"peak_under_load": busy}),
     }
     same = {"name": facts.device_name, "cores": facts.num_threads, "dtype": facts.dtype}

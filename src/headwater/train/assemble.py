@@ -19,6 +19,7 @@ from headwater.checkpoint.load import (
     saved_shapes,
 )
 from headwater.checkpoint.save import Saver
+from headwater.device.facts import MachineFacts
 from headwater.device.settings import FORMATS
 from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
@@ -37,7 +38,7 @@ from headwater.train.guard import Guard
 from headwater.train.identity import TrainPlan, require_same
 from headwater.train.interventions import Interventions, WrittenInterventions, remove_abandoned
 from headwater.train.machine import Machine
-from headwater.train.machine_facts import MachineFacts, inspect_machine
+from headwater.train.machine_facts import inspect_machine
 from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
 from headwater.train.step import Prepared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -15,27 +14,17 @@ from headwater.cpu_kernels.int8 import Int8Ops
 from headwater.cpu_kernels.library import load_kernels
 from headwater.cpu_kernels.ops import KernelOps
 from headwater.cpu_kernels.updates import KernelUpdates
+from headwater.device.device import device_of
+from headwater.device.facts import MachineFacts
 from headwater.device.flex import FlexAttention, document_mask
 from headwater.device.float8 import convert_linears_
-from headwater.device.peak import matmul_peaks
+from headwater.device.peak import Peak
 from headwater.host.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.host.waiting import sleep_under_load
 from headwater.optim.fused import FusedUpdates
-from headwater.parallel.fixed_point import FixedPointSum
+from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
-from headwater.train.machine_facts import ACTIVATIONS, DTYPES, MachineFacts, threads
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # a processor's allocator has no error class of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _gradient_of(parameter: nn.Parameter) -> Tensor:
-    """Return a parameter's gradient, made of zeros where it has none: other ranks may have one."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
+from headwater.train.machine_facts import threads
 
 
 class Machine:
@@ -43,14 +32,13 @@ class Machine:
 
     def __init__(self, facts: MachineFacts, ranks: Ranks | None = None, *, exact: bool = False) -> None:
         self.facts = facts
-        self.device = torch.device(facts.device)
-        self.compute_dtype = DTYPES[ACTIVATIONS.get(facts.dtype, facts.dtype)]
-        self._peak_flops_per_second: float | None = facts.peak_flops_per_second
-        self._reads_are_free = self.device.type == "cpu"  # there a number of a tensor is at hand
+        self.on = device_of(facts.device)
+        self.device = self.on.torch_device
+        self.compute_dtype, self.evaluation_dtype = facts.compute_dtype, facts.evaluation_dtype
+        self.peak = Peak(facts.peak_flops_per_second)
         self.ranks = ranks or Ranks()
         self.rank, self.world_size = self.ranks.rank, self.ranks.world_size
-        self._exact = exact
-        self._sum: FixedPointSum | None = None  # of the step under way
+        self.parallel = DataParallel(self.ranks, self.on, exact=exact)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -90,11 +78,6 @@ class Machine:
         return FlexAttention(plain) if self._has_flex else plain
 
     @property
-    def evaluation_dtype(self) -> str:
-        """The number format of a pass without a gradient: int8 is training's alone."""
-        return ACTIVATIONS["int8"] if self.facts.dtype == "int8" else self.facts.dtype
-
-    @property
     def has_own_linears(self) -> bool:
         """Whether `convert_linears_` replaces linear maps, so that a model must call them as modules."""
         return self.facts.dtype == "float8"
@@ -132,58 +115,25 @@ class Machine:
         return self.facts.compiled and self.device.type == "cpu"
 
     def place(self, array: np.ndarray) -> Tensor:
-        """Return an int64 tensor of `array` on the device; the host doesn't wait until it is there."""
-        tensor = torch.from_numpy(array.astype(np.int64))
-        if self.device.type == "cpu":
-            return tensor
-        # a copy from memory that the system may move would wait for all that the device still has to do
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        return self.on.place(array)
 
     def read(self, *values: Tensor) -> list[float]:
-        """Return numbers from the device, in one transfer; the host waits until all that is queued there is done."""
-        return torch.stack([value.detach().double() for value in values]).tolist()
+        return self.on.read(*values)
 
     def seconds_of(self, work: Callable[[], None]) -> float | None:
-        """Return how long `work` takes with all that it queues, or None when the memory can't hold it."""
-        try:
-            self._wait()
-            started_at = time.perf_counter()
-            work()
-            self._wait()
-            return time.perf_counter() - started_at
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        # not in the except clause: there the error still holds on to the tensors
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
+        return self.on.seconds_of(work)
 
     def has_room_to_double(self) -> bool:
         """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
         return self.device.type == "cuda" or available_bytes() > resident_bytes()
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     def use_peak(self, flops_per_second: float | None) -> None:
         """Let `utilisation` count from this peak of one rank, in place of the one measured; None: from none."""
-        self._peak_flops_per_second = flops_per_second
+        self.peak = Peak(flops_per_second)
 
     def utilisation(self, flops_per_second: float) -> float | None:
-        """Return the fraction of the peak of all ranks, never over 1; None where no peak is known.
-
-        A rate above the peak shows that other work slowed the measurement of the peak down: it is measured again, and
-        the rate itself is a bound from below.
-        """
-        if self._peak_flops_per_second is None:
-            return None
-        flops_per_second /= self.world_size
-        if flops_per_second > self._peak_flops_per_second:
-            dtype = torch.int8 if self.facts.dtype == "int8" else self.compute_dtype
-            self._peak_flops_per_second = max(flops_per_second, *matmul_peaks(self.device, [dtype]).values())
-        return flops_per_second / self._peak_flops_per_second
+        """Return the fraction of the peak of all ranks."""
+        return self.peak.utilisation(flops_per_second / self.world_size)
 
     def sum_ranks(self, count: int) -> int:
         """Return the sum of a count over all ranks."""
@@ -206,35 +156,16 @@ class Machine:
     def microbatch(self, model: nn.Module) -> Iterator[None]:
         """Run one forward and backward of a step, whose gradient is added to those of this rank before it."""
         yield
-        if self._exact:
-            # held by no one while it is worked on: what fails half-way leaves nothing for the next step
-            total, self._sum = self._sum or FixedPointSum(model.parameters()), None
-            total.take_()
-            self._sum = total
+        self.parallel.take_(model)
 
     def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return what this rank's microbatches of the step came to by parameter, before `exchange_gradients_`."""
-        if self._sum is not None:
-            return self._sum.named(model)
-        return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        return self.parallel.own_gradients(model)
 
     def exchange_gradients_(self, model: nn.Module) -> None:
-        """Leave the gradient of a step on all ranks at the parameters; call it once, after the last microbatch."""
-        if self._exact:
-            total, self._sum = self._sum or FixedPointSum(model.parameters()), None
-            total.give_(self.ranks.sum_tensors_)
-        elif self.world_size > 1:
-            self.ranks.sum_tensors_([_gradient_of(parameter) for parameter in model.parameters()])
+        self.parallel.exchange_(model)
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
     def clip_gradients_(self, model: nn.Module, max_norm: float | None) -> Tensor:
-        """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
-        # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
-        if max_norm is not None and (not self._reads_are_free or norm > max_norm):
-            torch._foreach_mul_(gradients, torch.where(norm > max_norm, max_norm / norm, 1.0))
-        return norm
+        return self.parallel.clip_(model, max_norm)

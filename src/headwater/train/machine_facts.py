@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +12,8 @@ import torch
 from headwater.cpu_kernels.int8 import multiplies_int8_exactly
 from headwater.cpu_kernels.library import kernels_work
 from headwater.device.compiler import torch_compiles
+from headwater.device.device import device_of
+from headwater.device.facts import ACTIVATIONS, DTYPES, MachineFacts
 from headwater.device.float8 import require_float8
 from headwater.device.peak import matmul_peaks
 from headwater.device.settings import MachineSettings
@@ -21,34 +22,7 @@ from headwater.host.load import LoadMeter
 from headwater.host.threads import usable_cores
 from headwater.ranks.place import Place
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
-
-
-@dataclass(frozen=True)
-class MachineFacts:
-    """What decides the bits and the speed of a run here; kept in checkpoints, so that a resume computes the same."""
-
-    device: str
-    device_name: str
-    dtype: str
-    compiled: bool
-    num_threads: int
-    peak_flops_per_second: float
-    torch_version: str
-    note: str
-    peak_under_load: bool = False  # other processes took part of the processor while the peak was measured
-
-    def decisive(self) -> dict[str, Any]:
-        """Return the facts that must be the same for a resume to give the same bits."""
-        return {
-            "device": self.device,
-            "dtype": self.dtype,
-            "compiled": self.compiled,
-            "num_threads": self.num_threads,
-            "torch_version": self.torch_version,
-        }
 
 
 def inspect_machine(
@@ -87,7 +61,7 @@ def inspect_machine(
         load = meter.note(num_threads)
     return MachineFacts(
         device=device.type,
-        device_name=_device_name(device),
+        device_name=device_of(device.type).name,
         dtype=dtype,
         compiled=compiled,
         num_threads=num_threads,
@@ -107,7 +81,7 @@ def inspect_for_evaluation(settings: MachineSettings, head_dim: int = 1) -> Mach
     compiled, note = compiler_works(settings, device, head_dim)
     return MachineFacts(
         device=device.type,
-        device_name=_device_name(device),
+        device_name=device_of(device.type).name,
         dtype="float32",
         compiled=compiled,
         num_threads=settings.num_threads or usable_cores(),
@@ -153,11 +127,6 @@ def threads(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def peak_dtype(facts: MachineFacts) -> str:
-    """Return the dtype of the products that the peak was measured with."""
-    return "bfloat16" if facts.dtype == "float8" else facts.dtype
-
-
 def int8_problem(device: torch.device, compiled: bool) -> str | None:
     """Return why linear maps can't be multiplied in int8 here, or None."""
     if device.type != "cpu":
@@ -171,14 +140,3 @@ def _choose_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else "CPU"

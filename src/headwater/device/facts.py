@@ -1,0 +1,51 @@
+"""What a run computes with here, as it was decided at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What decides the bits and the speed of a run here; kept in checkpoints, so that a resume computes the same."""
+
+    device: str
+    device_name: str
+    dtype: str
+    compiled: bool
+    num_threads: int
+    peak_flops_per_second: float
+    torch_version: str
+    note: str
+    peak_under_load: bool = False  # other processes took part of the processor while the peak was measured
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the facts that must be the same for a resume to give the same bits."""
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "compiled": self.compiled,
+            "num_threads": self.num_threads,
+            "torch_version": self.torch_version,
+        }
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The number format of activations."""
+        return DTYPES[ACTIVATIONS.get(self.dtype, self.dtype)]
+
+    @property
+    def evaluation_dtype(self) -> str:
+        """The number format of a pass without a gradient: int8 is training's alone."""
+        return ACTIVATIONS["int8"] if self.dtype == "int8" else self.dtype
+
+    @property
+    def peak_dtype(self) -> str:
+        """The dtype of the products that the peak was measured with."""
+        return "bfloat16" if self.dtype == "float8" else self.dtype
