@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headwater.errors import ConfigError
 from headwater.forecast import device
-from headwater.tables import CsvRow, number, required
+from headwater.tables import CsvRow, number, required, table
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Device(device.Device):
 
 def read_devices(path: Path | None = None) -> dict[str, Device]:
     """Return the devices of headwater's table, or of another, by every name they go by."""
-    return device.devices_by_name(path, _device)
+    rows = {row["name"]: (row, f"{place}, {row['name']}") for place, row in table("hardware.csv", path, device.COLUMNS)}
+    return {name: _device(plain, *rows[plain.name]) for name, plain in device.read_devices(path).items()}
 
 
-def _device(row: CsvRow, where: str) -> Device:
-    plain = device.device_of(row, where)
+def _device(plain: device.Device, row: CsvRow, where: str) -> Device:
     narrow = {name: number(row, f"{name}_TFLOPs", where=where) for name in ("fp8", "fp4")}
     fp8, fp4 = (None if rate is None else rate * 1e12 for rate in narrow.values())
     return Device(

@@ -105,11 +105,6 @@ def _some_rows(sheet: Sheet) -> list[tuple[int, CsvRow]]:
     return sheet.rows()
 
 
-def shipped(name: str) -> list[CsvRow]:
-    """Return the rows of a table in `forecast/data`."""
-    return [row for _, row in _some_rows(_shipped_sheet(name))]
-
-
 def _shipped_sheet(name: str) -> Sheet:
     text = resources.files("headwater.forecast").joinpath("data", name).read_text(encoding="utf-8")
     return _parse(text, name)

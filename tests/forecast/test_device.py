@@ -1,4 +1,4 @@
-"""Power, sites, prices and devices: the tables, and what is said of a wrong cell."""
+"""Power, prices and devices: the table, and what is said of a wrong cell."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ import re
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import (
-    COLUMNS,
-    PRICE_COLUMNS,
-    SITE_COLUMNS,
-    find_device,
-    find_price,
-    find_site,
-    read_devices,
-)
+from headwater.forecast.device import COLUMNS, find_device, read_devices
 from headwater.tables import table
 
 DEVICES = read_devices()
@@ -28,31 +20,28 @@ def test_power_is_the_limit():
 
 @pytest.mark.parametrize("name", ["H100", "H200", "B200", "GB200", "A100-80GB", "A100-40GB", "L40S"])
 def test_devices_are_compared_at_one_kind_of_price(name):
-    price, how = find_price(find_device(name, DEVICES))
-    assert price is not None
-    assert re.match(r"on_demand price of \d{4}\S*: \S", how)
+    device = find_device(name, DEVICES)
+    assert device.usd_per_hour is not None
+    assert re.match(r"on-demand price of \d{4}\S*: \S", device.price_how)
 
 
-def test_every_figure_has_its_source_and_date():
-    assert all(row["source"] and row["date"] for _, row in table("prices.csv", None, PRICE_COLUMNS))
-    for name, columns in (("hardware.csv", COLUMNS), ("sites.csv", SITE_COLUMNS)):
-        assert all(row["source"] for _, row in table(name, None, columns))
+def test_every_figure_has_its_source_and_prices_their_date():
+    for _, row in table("hardware.csv", None, COLUMNS):
+        assert row["source"]
+        assert bool(row["usd_per_hour"]) == bool(re.match(r"\d{4}\S*: \S", row["price_source"]))
 
 
 def test_a_device_without_price_has_none():
-    assert find_price(find_device("MI300X", DEVICES))[0] is None
-    none, why = find_price(find_device("H200", DEVICES), "reserved")
-    assert none is None
-    assert "it has on_demand, spot" in why
-    spot, _ = find_price(find_device("H200", DEVICES), "spot")
-    usual, _ = find_price(find_device("H200", DEVICES))
-    assert spot and usual and spot.median < usual.median
+    device = find_device("MI300X", DEVICES)
+    assert device.usd_per_hour is None
+    assert "no price of MI300X" in device.price_how
 
 
 def test_the_range_of_a_price_is_what_was_seen():
-    price, how = find_price(find_device("H100", DEVICES))
-    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", how).groups())
-    assert price.band()["p90"] / price.band()["p10"] == pytest.approx(high / low)
+    device = find_device("H100", DEVICES)
+    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", device.price_how).groups())
+    band = device.usd_per_hour.band()
+    assert band.p90 / band.p10 == pytest.approx(high / low)
 
 
 def test_unknown_names_say_what_there_is():
@@ -60,8 +49,6 @@ def test_unknown_names_say_what_there_is():
         find_device("H100-SXMM", DEVICES)
     with pytest.raises(ConfigError, match=r"no device 'zzzzzzzz' in the hardware table\. It has "):
         find_device("zzzzzzzz", DEVICES)
-    with pytest.raises(ConfigError, match="has average, llama-1"):
-        find_site("mars")
 
 
 def test_devices_go_by_the_names_of_the_tables():
@@ -70,21 +57,15 @@ def test_devices_go_by_the_names_of_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "says"),
+    ("rows", "says"),
     [
-        ("prices", ["device,kind,usd_per_hour", "", "H100,spot,2", "H100,reserved,abc"], "line 4, H100 reserved: usd"),
-        ("hardware", [HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
-        ("sites", ["site,pue,kg_co2_per_kwh", "here,1.1,"], "line 2, here: kg_co2_per_kwh is needed and blank"),
+        ([HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
+        ([f"{HARDWARE},usd_per_hour", "X1,new,1000,80,700,900,50,8,abc"], "line 2, X1: usd_per_hour='abc' is not a"),
     ],
 )
-def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, name, rows, says):
-    path = tmp_path / f"{name}.csv"
+def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, rows, says):
+    path = tmp_path / "hardware.csv"
     path.write_text("\n".join(rows))
-    read = {
-        "prices": lambda: find_price(find_device("H100", DEVICES), "reserved", path),
-        "hardware": lambda: read_devices(path),
-        "sites": lambda: find_site("here", path),
-    }
     with pytest.raises(DataError) as caught:
-        read[name]()
+        read_devices(path)
     assert f"{path} {says}" in str(caught.value)

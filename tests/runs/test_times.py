@@ -14,7 +14,7 @@ from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import plan_machine, times, training
-from headwater.runs.budget_search import Text, processor_at_hand
+from headwater.runs.budget_search import Processor, Text
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, machinery, training_rest
 from headwater.runs.run_config import load_run
@@ -247,7 +247,7 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def processor():
-        return processor_at_hand(config, Text(math.inf, "none"), 3.5, None)
+        return Processor(config, Text(math.inf, "none", 3.5), math.inf)
 
     before, modelled = processor(), machinery(config).step.seconds.median
     took(named(config, "before"), 1.3 * modelled, num_steps=9000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,12 +129,10 @@ def plan(
             SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, unit, read),  # type: ignore[arg-type]
             as_json,
         )
-    require_none(
-        "needs --budget AMOUNT",
-        hardware=hardware,
-        text_bytes=text_bytes,
-        serve_tokens=serve_tokens,
-    )
+    of_a_search = {"hardware": hardware, "text_bytes": text_bytes, "serve_tokens": serve_tokens}
+    given = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
+    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *given])
+    require_none(f"needs --budget AMOUNT, money or time, such as: {call}", **of_a_search)
     if not words:
         raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
     from headwater.cli.plan_run import run as plan_one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import asdict
-from math import expm1
 from typing import TYPE_CHECKING
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 Lines = list[tuple[str, str]]
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
+ALL_SPENT = 0.99
+"Of the final run's hours: of less the card says what is left."
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
@@ -32,7 +33,7 @@ def search(options: SearchOptions, as_json: bool) -> None:
     commands = next_commands(options, plan)
     if as_json:
         return print_json(plan.fields() | {"next": commands, "seconds": seconds})
-    card(f"plan · {plan.name} · {plan.query.budget.text}", budget_card(plan, seconds))
+    card(f"plan · {plan.query.name} · {plan.query.budget.text}", budget_card(plan, seconds))
     for choice in plan.choices:
         mark = " · recommended" if choice is plan.choices[-1] else ""
         card(choice.kind + mark, choice_card(choice, plan))
@@ -42,9 +43,8 @@ def search(options: SearchOptions, as_json: bool) -> None:
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     """Return what to call for the recommended choice: its own plan, where that is of this machine, and its training."""
     choice = plan.choices[-1]
-    chosen = choice.candidate.settings(choice.tokens)
-    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in chosen.items())
-    given = [each for each in options.overrides if each.partition("=")[0].strip() not in chosen]
+    settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
+    given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
     ranks, node_size = plan.query.rates.num_devices, plan.query.rates.node_size
     several = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
@@ -58,22 +58,20 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
     query, rates = plan.query, plan.query.rates
-    lines = [("devices", f"{rates.num_devices} × {rates.device}")]
-    if rates.usd_per_hour is not None:
-        lines.append(("price", f"${rates.usd_per_hour.median:g} a device-hour: {rates.price_how}"))
-    lines += [("power", rates.energy_how), ("hours", rates.hours_how), ("final run", _cost(query.final_hours, query))]
+    price = f"${rates.usd_per_hour.median:g} a device-hour: " if rates.usd_per_hour else ""
+    lines = [
+        ("devices", f"{rates.num_devices} × {rates.device}"),
+        ("price", price + rates.price_how),
+        ("power", rates.energy_how),
+        ("hours", rates.hours_how),
+        ("final run", _cost(query.final_hours, query)),
+    ]
     if query.final_share < 1:
-        whole = query.final_hours / query.final_share
-        rest = _cost(whole - query.final_hours, query)
-        lines += [
-            ("programme", f"{_cost(whole, query)}; a ladder and failed attempts: {rest}"),
-            ("", query.share_how),
-        ]
-    text = (
-        "taken as unlimited: no --text-bytes"
-        if query.unique == float("inf")
-        else f"{count(query.unique)} tokens: {query.text_how}"
-    )
+        rest = _cost(query.whole_hours - query.final_hours, query)
+        programme = f"{_cost(query.whole_hours, query)}; a ladder and failed attempts: {rest}"
+        lines += [("programme", programme), ("", query.share_how)]
+    unlimited = query.unique == float("inf")
+    text = "taken as unlimited: no --text-bytes" if unlimited else f"{count(query.unique)} tokens: {query.text_how}"
     lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
     if sizes := [each.params for each in plan.by_law]:
         least, most = count(min(sizes)), count(max(sizes))
@@ -87,44 +85,48 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
 
 
 def _cost(hours: float, query: Query) -> str:
-    usd, said = query.rates.usd(hours), duration(3600 * hours)
-    return said if usd is None else f"${significant(usd)}, {said}"
+    usd, span = query.rates.usd(hours), duration(3600 * hours)
+    return span if usd is None else f"${significant(usd)}, {span}"
 
 
 def choice_card(choice: Choice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    each, model, rates = choice.candidate, choice.candidate.model, plan.query.rates
+    model, settings, query = choice.shape, choice.settings, plan.query
+    rates, final_hours = query.rates, query.final_hours
+    rows, micro = (settings[f"train.{name}_tokens"] // model.seq_len for name in ("batch", "microbatch"))
+    microbatches = rows // rates.num_devices // micro
     epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
-    share = -expm1(-choice.repetition_cost)
+    share = choice.repetition_costs / (1 + choice.repetition_costs)
     repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
-    microbatches = each.batch_rows // each.num_devices // each.microbatch_rows
-    served, usd = choice.served_device_hours, rates.usd(choice.served_device_hours / rates.num_devices)
+    spent = choice.hours.p50 / final_hours
+    served, usd = choice.serving_device_hours, rates.usd(choice.serving_device_hours / rates.num_devices)
     return [
         ("why", choice.reason),
         (
             "model",
-            f"{count(each.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
+            f"{count(choice.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
             f"{model.num_heads} heads of {model.head_dim}, d_ff {model.d_ff}",
         ),
         (
             "tokens",
-            f"{count(choice.tokens)}, {choice.tokens / each.params:.1f} a parameter, "
-            f"{round(choice.tokens / each.batch_tokens):,} steps of {each.batch_rows} × {model.seq_len} tokens{epochs}",
+            f"{count(choice.tokens)}, {choice.tokens_per_parameter:.1f} a parameter, "
+            f"{choice.num_steps:,} steps of {rows} × {model.seq_len} tokens{epochs}",
         ),
         *([("loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
         ("time", hours_interval(asdict(choice.hours))),
-        *([("money", f"${interval(asdict(choice.usd), '')}")] if choice.usd else []),
-        ("energy", energy_interval(asdict(choice.kwh))),
-        ("carbon", carbon_interval({name: rates.kg_co2_per_kwh * kwh for name, kwh in asdict(choice.kwh).items()})),
+        *([("money", f"${interval(asdict(choice.money), '')}")] if choice.money else []),
+        *([("left", f"{_cost(final_hours * (1 - spent), query)} of the final run's")] if spent < ALL_SPENT else []),
+        ("energy", energy_interval(asdict(choice.energy_kwh))),
+        ("carbon", carbon_interval(asdict(choice.kg_co2))),
         (
             "memory",
-            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(each.memory_limit / 2**30)} a device",
+            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(choice.memory_limit_gib)} a device",
         ),
-        ("layout", each.layout),
+        ("layout", choice.layout),
         (
             "",
-            f"{plural(each.microbatch_rows, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a "
-            f"step; {count(1 / each.seconds_per_token)} tokens/s",
+            f"{plural(micro, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a step; "
+            f"{count(choice.tokens_per_second)} tokens/s",
         ),
         (
             "serving",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
@@ -12,8 +13,8 @@ from headwater.forecast.result import Spread
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
-HOURS = {"s": 1 / 3600, "sec": 1 / 3600, "m": 1 / 60, "min": 1 / 60, "h": 1.0, "hour": 1.0, "d": 24.0, "day": 24.0}
-HOURS |= {"week": 168.0, "w": 168.0, "minute": 1 / 60, "second": 1 / 3600, "hr": 1.0}
+SPANS = {"s sec second": 1 / 3600, "m min minute": 1 / 60, "h hr hour": 1.0, "d day": 24.0, "w week": 168.0}
+HOURS = {unit: hours for units, hours in SPANS.items() for unit in units.split()}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
 MAX_DEVICES = 1_000_000
 FINAL_SHARE = 2 / 3
@@ -21,7 +22,6 @@ FINAL_SHARE_SOURCE = (
     "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
     "the programme; Olmo 3's was 18 %"
 )
-MIN_TEXT_TOKENS = 1000
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
@@ -37,19 +37,19 @@ class Budget:
 
 def parse_budget(text: str) -> Budget:
     """Return an amount of money ($10k, 500 USD) or of time (2h, 90 min, 3d); raise ConfigError for anything else."""
-    plain = text.strip().lower()
-    money = re.fullmatch(rf"(?:\$|usd\s*){NUMBER}\s*([kmbt]?)|{NUMBER}\s*([kmbt]?)\s*(?:\$|usd|dollars?)", plain)
-    if money:
-        number, scale = money.group(1) or money.group(3), money.group(2) or money.group(4) or ""
-        return Budget(text.strip(), usd=_above_zero(_number(number) * SCALES[scale], text))
-    if re.fullmatch(NUMBER + r"\s*M", text.strip()):
-        raise ConfigError(f"--budget {text!r}: are these million dollars (${text.strip()}) or minutes (min)?")
+    written = text.strip()
+    plain = written.lower()
+    money = re.fullmatch(rf"(\$|usd)?\s*{NUMBER}\s*([kmbt]?)\s*(\$|usd|dollars?)?", plain)
+    if money and (money[1] is None) != (money[4] is None):
+        return Budget(written, usd=_above_zero(_number(money[2]) * SCALES[money[3]], text))
+    if re.fullmatch(NUMBER + r"\s*M", written):
+        raise ConfigError(f"--budget {text!r}: are these million dollars (${written}) or minutes (min)?")
     span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
-    if span and span.group(2) in HOURS:
-        return Budget(text.strip(), hours=_above_zero(_number(span.group(1)) * HOURS[span.group(2)], text))
+    if span and span[2] in HOURS:
+        return Budget(written, hours=_above_zero(_number(span[1]) * HOURS[span[2]], text))
     hint = ""
-    if re.fullmatch(NUMBER + r"\s*[kmbt]?", plain):
-        hint = f"; say whether {text.strip()} are dollars (${text.strip()}) or hours ({text.strip()}h)"
+    if money:
+        hint = f"; say whether {written} are dollars (${written}) or hours ({written}h)"
     if plain.startswith("-"):
         hint = "; an amount must be above zero"
     if re.match(r"[.\d,]*k$", plain) or plain == "":
@@ -95,19 +95,19 @@ def _above_zero(value: float, text: str) -> float:
 
 @dataclass(frozen=True)
 class Rates:
-    """What an hour of the machine costs: dollars (None where no price is known) and watts a device."""
+    """What an hour costs on `num_devices` of a device: dollars for each (None where no price is known), and watts."""
 
-    num_devices: int
     device: str
+    num_devices: int
+    node_size: int
+    hours_how: str
+    hours_backtest: dict[str, float] | None
     usd_per_hour: Spread | None
     price_how: str
     watts: Spread
-    pue: float
-    kg_co2_per_kwh: float
-    energy_how: str
-    hours_how: str
-    hours_backtest: dict[str, float] | None
-    node_size: int = 1
+    pue: float = 1.0
+    kg_co2_per_kwh: float = 0.0
+    energy_how: str = ""
 
     def usd(self, hours: float) -> float | None:
         return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median
@@ -115,8 +115,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Query:
-    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's."""
+    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's.
 
+    Raises ConfigError for what no search can answer.
+    """
+
+    name: str
     budget: Budget
     final_share: float
     share_how: str
@@ -125,15 +129,7 @@ class Query:
     text_how: str
     serve_tokens: float | None = None
 
-    def check(self) -> None:
-        """Raise ConfigError for what no search can answer."""
-        if not 0 < self.final_share <= 1:
-            raise ConfigError(f"final_share {self.final_share:g} must be above 0 and at most 1")
-        if self.unique < MIN_TEXT_TOKENS:
-            raise ConfigError(
-                f"the text is too small: about {self.unique:.0f} tokens; at least {MIN_TEXT_TOKENS:,} are needed, "
-                "and a million make sense: give more text"
-            )
+    def __post_init__(self) -> None:
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
         times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
@@ -147,8 +143,24 @@ class Query:
             )
 
     @property
+    def whole_hours(self) -> float:
+        if self.budget.usd is None:
+            return self.budget.hours or 0.0
+        return self.budget.usd / (self.rates.usd(1.0) or math.inf)
+
+    @property
     def final_hours(self) -> float:
         """Hours of the final run."""
-        if self.budget.usd is None:
-            return (self.budget.hours or 0.0) * self.final_share
-        return self.budget.usd * self.final_share / (self.rates.usd(1.0) or math.inf)
+        return self.whole_hours * self.final_share
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `headwater plan --budget --json` prints of it as `budget`."""
+        rates, hours = self.rates, {"programme": self.whole_hours, "final_run": self.final_hours}
+        return {
+            **asdict(rates),
+            "text": self.budget.text,
+            "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
+            "final_share": self.final_share,
+            "final_share_how": self.share_how,
+            **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
+        }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from headwater.config import RawSettings
+from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.optim.rules import AT_RUN_TOKENS, BATCH_EXPONENT, BATCH_TOKENS, apply_rules_
@@ -27,20 +28,18 @@ class Candidate:
     """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
 
     `seconds_per_token` is of the whole machine; `around_seconds` come once, `prepare_seconds` for each token of text
-    that is read. Deviations are of logarithms.
+    that is read. Memory is in bytes of one device; `hours_deviation` is of the logarithm.
     """
 
     model: ModelSettings
+    where: str
     seconds_per_token: float
-    num_devices: int
-    dtype: str
     batch_rows: int
     microbatch_rows: int
     recompute: float
-    memory_bytes: float
+    memory: Spread
     memory_limit: float
     hours_deviation: float
-    memory_deviation: float
     around_seconds: float = 0.0
     prepare_seconds: float = 0.0
 
@@ -54,9 +53,7 @@ class Candidate:
 
     @property
     def layout(self) -> str:
-        where = "one device" if self.num_devices == 1 else f"{self.num_devices} ranks, optimizer's state divided"
-        again = f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else ""
-        return f"{where}, {self.dtype}{again}"
+        return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
 
     def seconds(self, tokens: Any, unique: float) -> Any:
         """Return the time of runs of `tokens`, of which `unique` are different ones."""

@@ -13,7 +13,7 @@ from headwater.errors import ConfigError
 from headwater.forecast.candidate import RECOMPUTED, Candidate, wanted_rows
 from headwater.forecast.device import Device
 from headwater.forecast.processor_memory import state_bytes
-from headwater.intervals import Z_P90
+from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
@@ -68,16 +68,10 @@ def gpu_memory(
     recompute_fraction: float = 0.0,
 ) -> float:
     """Return the peak bytes of one device: fp32 weights and gradients whole, the optimizer's state divided (ZeRO-1)."""
-    kept, whole = (
-        2 * model.d_model,
-        layer_bytes_per_token(
-            model.d_model,
-            model.num_heads * model.head_dim,
-            model.num_kv_heads * model.head_dim,
-            model.d_ff,
-            2 if model.family == "gpt2" else 3,
-        ),
-    )
+    query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    num_mlp_matrices = 2 if model.family == "gpt2" else 3
+    kept = 2 * model.d_model
+    whole = layer_bytes_per_token(model.d_model, query, key_value, model.d_ff, num_mlp_matrices)
     weights_and_gradients = 2 * 4 * count_parameters(model).total
     state = weights_and_gradients + (state_bytes(model, optim) - weights_and_gradients) / num_devices
     layers = model.num_layers * (recompute_fraction * kept + (1 - recompute_fraction) * whole)
@@ -98,7 +92,7 @@ def layer_bytes_per_token(d_model: int, query_width: int, kv_width: int, d_ff: i
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices to plan for; `max_memory` is what one may use, None for all it has.
+    """Devices to plan for; `max_memory` is what one may use.
 
     Raises ConfigError where the device has no bf16.
     """
@@ -106,7 +100,7 @@ class Devices:
     num_devices: int
     device: Device
     optim: OptimSettings
-    max_memory: float | None = None
+    max_memory: float = math.inf
 
     def __post_init__(self) -> None:
         if not self.device.has_bf16:
@@ -121,35 +115,32 @@ class Devices:
         With as little recomputation as fits in nine of ten runs, then the batch nearest to the rule's, then the largest
         microbatch.
         """
-        params = count_parameters(model).total
-        num_tokens = min(most_tokens, seconds / seconds_per_token(params, self.device, self.num_devices))
-        limit = min(self.max_memory or math.inf, self.device.memory_bytes)
+        params, num = count_parameters(model).total, self.num_devices
+        wanted = wanted_rows(min(most_tokens, seconds / seconds_per_token(params, self.device, num)), model.seq_len)
+        limit = min(self.max_memory, self.device.memory_bytes)
         for recompute in RECOMPUTED:
-            for micro, rows in self._batches(wanted_rows(num_tokens, model.seq_len), model.seq_len):
-                peak = gpu_memory(model, self.optim, micro * model.seq_len, self.num_devices, recompute)
-                if peak * math.exp(Z_P90 * MEMORY_DEVIATION) <= limit:
-                    batch = rows * model.seq_len
+            for micro, rows in self._batches(wanted, model.seq_len):
+                peak = gpu_memory(model, self.optim, micro * model.seq_len, num, recompute)
+                memory = Spread(peak, MEMORY_DEVIATION)
+                if memory.band().p90 <= limit:
                     return Candidate(
                         model=model,
-                        seconds_per_token=seconds_per_token(params, self.device, self.num_devices, batch, recompute),
-                        num_devices=self.num_devices,
-                        dtype="bf16",
+                        where="one device, bf16" if num == 1 else f"{num} ranks, optimizer's state divided, bf16",
+                        seconds_per_token=seconds_per_token(params, self.device, num, rows * model.seq_len, recompute),
                         batch_rows=rows,
                         microbatch_rows=micro,
                         recompute=recompute,
-                        memory_bytes=peak,
+                        memory=memory,
                         memory_limit=limit,
                         hours_deviation=HOURS_DEVIATION,
-                        memory_deviation=MEMORY_DEVIATION,
                         around_seconds=LAUNCH_SECONDS,
                     )
         return None
 
     def _batches(self, wanted: int, seq_len: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of the batch, a multiple of ranks × microbatch, the best first."""
-        found = []
-        for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length()):
-            unit = self.num_devices * 2**power
-            found.append((2**power, unit * max(1, round(wanted / unit))))
+        micros = [2**power for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length())]
+        units = [self.num_devices * micro for micro in micros]
+        found = [(micro, unit * max(1, round(wanted / unit))) for micro, unit in zip(micros, units, strict=True)]
         near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
         return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))

@@ -36,10 +36,14 @@ class Spread:
     def draw(self, generator: np.random.Generator) -> FloatArray:
         return np.asarray(self.median * np.exp(self.log_deviation * generator.standard_normal(NUM_DRAWS)))
 
-    def band(self) -> dict[str, float]:
-        """Return P10, P50 and P90."""
+    def times(self, other: Spread, factor: float = 1.0) -> Spread:
+        """Return the product of independent quantities, and of a factor."""
+        deviation = math.hypot(self.log_deviation, other.log_deviation)
+        return Spread(self.median * other.median * factor, deviation)
+
+    def band(self) -> Band:
         factor = math.exp(Z_P90 * self.log_deviation)
-        return {"p10": self.median / factor, "p50": self.median, "p90": self.median * factor}
+        return Band(self.median / factor, self.median, self.median * factor)
 
 
 @dataclass(frozen=True)

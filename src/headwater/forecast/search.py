@@ -21,10 +21,10 @@ from headwater.forecast.budget import Query
 from headwater.forecast.candidate import Candidate
 from headwater.forecast.result import Band, Spread
 from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
 from headwater.numbers import count
-from headwater.scaling import repetition as law
 from headwater.scaling.published import OwnRuns, PublishedLaws
-from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, Strength, repeated_loss, worth_params
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PublishedRepetition, Strength, says_of
 from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 SLACK = 0.01
@@ -38,33 +38,7 @@ MIN_SAVING = 0.1
 "Of training and serving: a choice that saves less isn't one."
 NUM_GRID = 512
 COMPUTE, INFERENCE = "compute-optimal", "inference-aware"
-MIN_SIZE_RATIO = 1.25
-"A ratio of sizes from which two laws are said to disagree."
 PENALTY_NAME = "the penalty of headwater's runs"
-
-
-class PublishedRepetition:
-    """arXiv:2305.16264: what parameters beyond those that a text carries are worth, and tokens read again cost.
-
-    Whoever forecasts loss takes it of the parameters' worth, below one epoch too, and adds the cost.
-    """
-
-    def worth(self, params: FloatArray, unique: float) -> FloatArray:
-        """Return how many parameters each model is worth."""
-        return worth_params(params, unique)
-
-    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-        """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
-        worth = worth_params(params, np.minimum(tokens, unique))
-        once = law.E + law.A / worth**law.EXPONENT + law.B / tokens**law.EXPONENT
-        return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
-
-    def deviation(self, params: float, tokens: float, unique: float) -> float:
-        """Return that of the log loss: half of the rise, by about which the penalty fitted on the same runs differs."""
-        size, rest = np.array(params), law.E + law.B / tokens**law.EXPONENT
-        worth, whole = (rest + law.A / each**law.EXPONENT for each in (self.worth(size, unique), size))
-        beyond = np.log(worth / whole)
-        return 0.5 * float(self.log_cost(size, np.array(tokens), unique) + beyond)
 
 
 @dataclass(frozen=True)
@@ -90,9 +64,10 @@ class Field:
 
     @cached_property
     def most_steps(self) -> FloatArray:
-        """Whole steps that each may train: by the budget, and the text read sixteen times."""
-        tokens = [min(each.tokens(self.seconds, self.unique), MAX_EPOCHS * self.unique) for each in self.candidates]
-        return np.floor(np.array(tokens) / [each.batch_tokens for each in self.candidates])
+        """Whole steps that each may train: by the budget, and the text as often as helps."""
+        most = [self.repetition.most_epochs(params, self.unique) * self.unique for params in self.params]
+        tokens = [each.tokens(self.seconds, self.unique) for each in self.candidates]
+        return np.floor(np.minimum(tokens, most) / [each.batch_tokens for each in self.candidates])
 
     @cached_property
     def tokens_cg(self) -> FloatArray:
@@ -115,6 +90,11 @@ class Field:
             for steps, size, tokens in zip(self.most_steps, self.sizes, best, strict=True)
         ]
 
+    @property
+    def refusals(self) -> list[str]:
+        """What the table of runs can't carry."""
+        return [reason for reason in self.refused if reason not in (None, TOO_SHORT)]
+
     @cached_property
     def log_loss_cg(self) -> FloatArray:
         """Log loss along the grid, with what repetition costs; infinite for who is refused."""
@@ -128,13 +108,9 @@ class Field:
     def cheapest(self, served: float) -> tuple[int, float]:
         """Return what costs least to train and to serve, at a loss within SLACK of the least."""
         is_near = self.log_loss_cg <= self.log_loss_cg.min() + math.log1p(SLACK)
-        return self._at(np.where(is_near, self.cost_cg(served), np.inf))
-
-    def cost_cg(self, served: float) -> FloatArray:
-        """Return the seconds of training, and of the same devices for `served` tokens."""
         serving = [served * SERVED_COST * each.seconds_per_token for each in self.candidates]
         training = [each.seconds(row, self.unique) for each, row in zip(self.candidates, self.tokens_cg, strict=True)]
-        return np.array(training) + np.array(serving)[:, None]
+        return self._at(np.where(is_near, np.array(training) + np.array(serving)[:, None], np.inf))
 
     def _at(self, scores_cg: FloatArray) -> tuple[int, float]:
         place, column = np.unravel_index(int(scores_cg.argmin()), scores_cg.shape)
@@ -146,6 +122,25 @@ class Field:
 
     def epochs(self, tokens: float) -> float:
         return max(1.0, tokens / self.unique)
+
+    def repetition_costs(self, place: int, tokens: float) -> float:
+        """Return what reading text again adds to the log loss."""
+        return float(self.repetition.log_cost(self.params[place], np.array(tokens), self.unique))
+
+    def loss(self, place: int, tokens: float) -> Band | None:
+        """Return the forecast of the loss, None where no law reaches.
+
+        The rise by repeated text is taken to be uncertain by half: by about so much the penalty that was fitted on the
+        runs of the published law differs from it.
+        """
+        size = self.sizes[place]
+        if isinstance(self.losses, OwnRuns):
+            return Band(*self.losses.quantiles(size, tokens, unique_tokens=self.unique))
+        sizes = np.array([size, self.repetition.worth(size, self.unique)])
+        whole, worth = self.losses.log_loss(sizes, np.full(2, tokens))
+        rise = self.repetition_costs(place, tokens) + float(worth - whole)
+        found = self.losses.quantiles(size, tokens, rise, 0.5 * rise)
+        return found and Band(*found)
 
 
 @dataclass(frozen=True)
@@ -160,23 +155,32 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Choice:
-    """A run, why it is offered and what it takes: bands are P10, P50 and P90. `loss` is None where no law reaches.
+    """A run, why it is offered and what it takes, as `plan --budget --json` prints it.
 
-    `repetition_cost` is the part of the log loss that reading text again costs.
+    `repetition_costs` is by which part reading text again raises the loss, which is None where no law reaches, as is
+    the money where no price is known. Memory is that of one device, `serving_device_hours` are of all together.
     """
 
     kind: str
     reason: str
-    candidate: Candidate
+    params: int
+    shape: ModelSettings
+    settings: dict[str, Any]
     tokens: float
     epochs: float
-    repetition_cost: float
+    repetition_costs: float
+    tokens_per_parameter: float
+    num_steps: int
     loss: Band | None
     hours: Band
-    usd: Band | None
-    kwh: Band
+    money: Band | None
+    energy_kwh: Band
+    kg_co2: Band
     memory_gib: Band
-    served_device_hours: float
+    memory_limit_gib: float
+    layout: str
+    tokens_per_second: float
+    serving_device_hours: float
 
 
 @dataclass(frozen=True)
@@ -186,37 +190,26 @@ class BudgetPlan:
     query: Query
     choices: tuple[Choice, ...]
     served: float
+    loss_unit: str
     losses_how: str
     by_law: tuple[Optimum, ...]
     by_repetition: tuple[Optimum, ...]
     notes: tuple[str, ...]
     num_sizes: int
     num_fitting: int
-    name: str = "budget"
-    loss_unit: str = ""
 
     def fields(self) -> dict[str, Any]:
         """Return what `headwater plan --budget --json` prints."""
-        query, rates = self.query, self.query.rates
-        hours = {"programme": query.final_hours / query.final_share, "final_run": query.final_hours}
+        query, last = self.query, self.choices[-1]
         return {
-            "name": self.name,
-            "budget": {
-                "text": query.budget.text,
-                "num_devices": rates.num_devices,
-                "device": rates.device,
-                "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
-                "price_how": rates.price_how,
-                "energy_how": rates.energy_how,
-                "hours_how": rates.hours_how,
-                "hours_backtest": rates.hours_backtest,
-                "final_share": query.final_share,
-                "final_share_how": query.share_how,
-                **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
-            },
+            "name": query.name,
+            "budget": query.fields(),
             "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
             "serving_tokens": self.served,
-            "choices": [self._choice_fields(each) for each in self.choices],
+            "choices": [
+                asdict(each) | {"shape": each.shape.model_dump(mode="json"), "recommended": each is last}
+                for each in self.choices
+            ],
             "loss": {"unit": self.loss_unit, "how": self.losses_how},
             "by_law": [asdict(each) for each in self.by_law],
             "by_law_of_repetition": [asdict(each) for each in self.by_repetition],
@@ -224,112 +217,77 @@ class BudgetPlan:
             "notes": list(self.notes),
         }
 
-    def _choice_fields(self, choice: Choice) -> dict[str, Any]:
-        each, tokens, rates = choice.candidate, choice.tokens, self.query.rates
-        return {
-            "kind": choice.kind,
-            "reason": choice.reason,
-            "recommended": choice is self.choices[-1],
-            "params": each.params,
-            "shape": each.model.model_dump(mode="json"),
-            "settings": each.settings(tokens),
-            "tokens": tokens,
-            "epochs": choice.epochs,
-            "repetition_costs": math.expm1(choice.repetition_cost),
-            "tokens_per_parameter": tokens / each.params,
-            "num_steps": round(tokens / each.batch_tokens),
-            "loss": choice.loss and asdict(choice.loss),
-            "hours": asdict(choice.hours),
-            "money": choice.usd and asdict(choice.usd),
-            "energy_kwh": asdict(choice.kwh),
-            "kg_co2": {name: rates.kg_co2_per_kwh * kwh for name, kwh in asdict(choice.kwh).items()},
-            "memory_gib": asdict(choice.memory_gib),
-            "memory_limit_gib": each.memory_limit / 2**30,
-            "layout": each.layout,
-            "tokens_per_second": 1 / each.seconds_per_token,
-            "serving_device_hours": choice.served_device_hours,
-        }
-
 
 def search(
-    query: Query, candidates: Sequence[Candidate], losses: PublishedLaws | OwnRuns, num_sizes: int
+    query: Query,
+    candidates: Sequence[Candidate],
+    losses: PublishedLaws | OwnRuns,
+    loss_unit: str,
+    models: Sequence[ModelSettings],
 ) -> BudgetPlan:
-    """Return the plan; raise ConfigError where no size can be trained."""
+    """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
     is_own = isinstance(losses, OwnRuns)
     repetition = losses.strength if is_own else PublishedRepetition()
     field = Field(tuple(candidates), query.final_hours * 3600, query.unique, losses, repetition)
-    if all(reason is not None for reason in field.refused):
+    if all(field.refused):
         raise ConfigError(_nothing_trains(query, field))
-    first = field.least
-    served = first[1] if query.serve_tokens is None else query.serve_tokens
-    choices = [_choice(query, field, COMPUTE, first, served)]
-    cheap = _choice(query, field, INFERENCE, field.cheapest(served), served)
-    costs = [each.hours.p50 * query.rates.num_devices + each.served_device_hours for each in (cheap, choices[0])]
-    saved = 1 - costs[0] / costs[1]
+    place, tokens = field.least
+    served = tokens if query.serve_tokens is None else query.serve_tokens
+    first, cheap = (_choice(query, field, *found, served) for found in (field.least, field.cheapest(served)))
+    costs = [each.hours.p50 * query.rates.num_devices + each.serving_device_hours for each in (first, cheap)]
+    saved = 1 - costs[1] / costs[0]
+    choices = [first]
     if saved > MIN_SAVING:
-        choices.append(replace(cheap, reason=_why_cheaper(cheap, choices[0], saved, served)))
-    by_law = [replace(field, losses=alone).optimum(name) for name, alone in losses.members]
+        choices.append(replace(cheap, kind=INFERENCE, reason=_why_cheaper(cheap, first, saved, served)))
     by_repetition = []
-    if not is_own and choices[0].epochs > 1:
-        # sizes by that law alone, then by the other penalty on all laws
-        logs = np.log(repeated_loss(field.params[:, None], field.tokens_cg, field.unique))
-        place, tokens = field._at(np.where(np.isinf(field.log_loss_cg), np.inf, logs))
-        by_repetition = [
-            Optimum(NAME, field.candidates[place].params, tokens, field.epochs(tokens)),
-            replace(field, repetition=losses.strength).optimum(PENALTY_NAME),
-        ]
+    if not is_own and first.epochs > 1:
+        other = replace(field, repetition=losses.strength)
+        by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
     return BudgetPlan(
         query=query,
         choices=tuple(choices),
         served=served,
-        losses_how=losses.how(float(field.sizes[first[0]]), first[1]),
-        by_law=tuple(by_law),
+        loss_unit=loss_unit,
+        losses_how=losses.how(float(field.sizes[place]), tokens),
+        by_law=tuple(replace(field, losses=alone).optimum(name) for name, alone in losses.members),
         by_repetition=tuple(by_repetition),
-        notes=(*_notes(query, field, choices), *_notes_of_repetition(field, choices, by_repetition)),
-        num_sizes=num_sizes,
+        notes=tuple(_notes(field, choices, by_repetition, is_last=candidates[-1].model == models[-1])),
+        num_sizes=len(models),
         num_fitting=len(candidates),
     )
 
 
-def _choice(query: Query, field: Field, kind: str, found: tuple[int, float], served: float) -> Choice:
-    place, tokens = found
-    each, size, rates = field.candidates[place], float(field.sizes[place]), query.rates
-    repeated = float(field.repetition.log_cost(np.array(float(each.params)), np.array(tokens), query.unique))
-    if isinstance(field.losses, OwnRuns):
-        loss: Any = field.losses.quantiles(size, tokens, unique_tokens=query.unique)
-    else:
-        sizes, one = np.array([size]), np.array([tokens])
-        worth = field.repetition.worth(sizes, query.unique)
-        beyond = float((field.losses.log_loss(worth, one) - field.losses.log_loss(sizes, one))[0])
-        deviation = field.repetition.deviation(each.params, tokens, query.unique)
-        loss = field.losses.quantiles(size, tokens, repeated + beyond, deviation)
+def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> Choice:
+    each, rates, epochs = field.candidates[place], query.rates, field.epochs(tokens)
     hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
-    kilowatts = rates.num_devices * rates.watts.median / 1000 * rates.pue
-    price = rates.usd_per_hour
+    kwh, price = hours.times(rates.watts, rates.num_devices / 1000 * rates.pue), rates.usd_per_hour
     return Choice(
-        kind=kind,
+        kind=COMPUTE,
         reason="the least expected loss for the budget"
-        + (f", at {field.epochs(tokens):.1f} epochs: more text would bring more" if tokens > field.unique else ""),
-        candidate=each,
+        + (f", at {epochs:.1f} epochs: more text would bring more" if epochs > 1 else ""),
+        params=each.params,
+        shape=each.model,
+        settings=each.settings(tokens),
         tokens=tokens,
-        epochs=field.epochs(tokens),
-        repetition_cost=repeated,
-        loss=loss and Band(*loss),
-        hours=_band(hours),
-        usd=None if price is None else _band(hours, rates.num_devices * price.median, price.log_deviation),
-        kwh=_band(hours, kilowatts, rates.watts.log_deviation),
-        memory_gib=_band(Spread(each.memory_bytes / 2**30, each.memory_deviation)),
-        served_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
+        epochs=epochs,
+        repetition_costs=math.expm1(field.repetition_costs(place, tokens)),
+        tokens_per_parameter=tokens / each.params,
+        num_steps=round(tokens / each.batch_tokens),
+        loss=field.loss(place, tokens),
+        hours=hours.band(),
+        money=None if price is None else hours.times(price, rates.num_devices).band(),
+        energy_kwh=kwh.band(),
+        kg_co2=kwh.times(Spread(rates.kg_co2_per_kwh)).band(),
+        memory_gib=each.memory.times(Spread(2**-30)).band(),
+        memory_limit_gib=each.memory_limit / 2**30,
+        layout=each.layout,
+        tokens_per_second=1 / each.seconds_per_token,
+        serving_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
     )
 
 
-def _band(spread: Spread, factor: float = 1.0, deviation: float = 0.0) -> Band:
-    """Return the band of a quantity times another that is independent of it."""
-    return Band(**Spread(spread.median * factor, math.hypot(spread.log_deviation, deviation)).band())
-
-
 def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> str:
-    smaller, longer = first.candidate.params / cheap.candidate.params, cheap.tokens / first.tokens
+    smaller, longer = first.params / cheap.params, cheap.tokens / first.tokens
     what = f"{smaller:.1f} times smaller, " if smaller > 1.02 else ""
     return (
         f"{what}{longer:.2f} times the tokens: loss within {SLACK:.0%} of the least, and {saved:.0%} less for training "
@@ -337,37 +295,20 @@ def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> s
     )
 
 
-def _notes(query: Query, field: Field, choices: Sequence[Choice]) -> list[str]:
-    """Return what a reader of the choices must know besides."""
-    found, first = [], choices[0]
-    if first.tokens < query.unique < math.inf:
-        found.append(f"the compute-optimal run reads {first.tokens / query.unique:.1%} of the text")
-    unspent = 1 - first.hours.p50 / query.final_hours
-    if unspent > 0.1:
-        found.append(f"{unspent:.0%} of the final run's time is unspent: more text would use it, more epochs don't")
-    if refused := _refusals(field):
-        found.append(f"{len(refused)} sizes are excluded: the table can't carry their loss: {refused[0]}")
-    if query.rates.usd_per_hour is None:
-        found.append(query.rates.price_how)
-    if first.candidate is field.candidates[-1]:
-        found.append("no larger model fits: with more memory one might be better")
-    return found
-
-
-def _notes_of_repetition(field: Field, choices: Sequence[Choice], laws: Sequence[Optimum]) -> list[str]:
-    """Return where laws of repeated text disagree on the size, and where they leave what was measured."""
-    first, own, found = choices[0], choices[0].candidate.params, []
-    epochs = max(each.epochs for each in choices)
-    if epochs > 1 and isinstance(field.repetition, PublishedRepetition):
-        found.append(f"text read again is counted by {NAME}, and what it costs is taken to be uncertain by half of it")
-    others = [each for each in laws if max(own / each.params, each.params / own) > MIN_SIZE_RATIO]
-    if others:
-        sizes = "; ".join(f"{each.law} {count(each.params)} × {each.epochs:.1f}" for each in others)
-        found.append(
-            "laws of repeated text disagree on the size (parameters × epochs): chosen is "
-            f"{count(own)} × {first.epochs:.1f}, by {sizes}. Nobody has measured which is right at this size"
-        )
-    density = max(each.candidate.params for each in choices) / field.unique
+def _notes(field: Field, choices: Sequence[Choice], by_repetition: Sequence[Optimum], is_last: bool) -> list[str]:
+    """Return what a reader of the choices must know besides; `is_last` says that the largest of all sizes fits."""
+    found = []
+    if field.refusals:
+        found.append(f"{len(field.refusals)} sizes are excluded: the table can't carry their loss: {field.refusals[0]}")
+    if field.least[0] == len(field.candidates) - 1:
+        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
+        found.append(f"{larger} might be better")
+    if by_repetition:
+        useful = field.repetition.most_epochs(choices[0].params, field.unique)
+        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
+        if len({each.params for each in by_repetition}) > 1:
+            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
+    epochs, density = max(each.epochs for each in choices), max(each.params for each in choices) / field.unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
             f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
@@ -376,23 +317,20 @@ def _notes_of_repetition(field: Field, choices: Sequence[Choice], laws: Sequence
     return found
 
 
-def _refusals(field: Field) -> list[str]:
-    return [reason for reason in field.refused if reason not in (None, TOO_SHORT)]
-
-
 def _nothing_trains(query: Query, field: Field) -> str:
-    if refusals := _refusals(field):
+    if field.refusals:
         return (
-            f"the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
-            f"{refusals[0]}; or drop --runs and RUN to use published laws"
+            "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
+            f"{field.refusals[0]}; or drop --runs and RUN to use published laws"
         )
-    cap, smallest = MAX_EPOCHS * query.unique, field.candidates[0]
-    if cap < MIN_STEPS * smallest.batch_tokens:
+    smallest = field.candidates[0]
+    least = MIN_STEPS * smallest.batch_tokens
+    if MAX_EPOCHS * query.unique < least:
         return (
-            f"the text is too small: read {MAX_EPOCHS:g} times it gives {cap:,.0f} tokens, less than {MIN_STEPS} steps "
-            f"of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
+            f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
+            f"than {MIN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
-    needs = float(smallest.seconds(MIN_STEPS * smallest.batch_tokens, query.unique)) / 3600
+    needs = float(smallest.seconds(least, query.unique)) / 3600
     return (
         f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run on {query.rates.num_devices} × "
         f"{query.rates.device}; {MIN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"

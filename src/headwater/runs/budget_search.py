@@ -18,20 +18,19 @@ from headwater.forecast.budget import (
     parse_hardware,
 )
 from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
-from headwater.forecast.device import AVERAGE, find_price, read_devices, site_or_average
+from headwater.forecast.device import read_devices
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
-from headwater.forecast.processor import Peaks, constants
+from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
 from headwater.forecast.search import BudgetPlan, search
 from headwater.host.facts import cpu_flags
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
-from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
-from headwater.runs.costs import Costs
+from headwater.runs.costs import PUE, Costs
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import split_tokens
@@ -47,7 +46,7 @@ from headwater.runs.plan_machine import (
     usual_here,
 )
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, source_bytes, token_bytes, usual_bytes_per_token
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
 from headwater.runs.times import StepShape, earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
@@ -73,13 +72,11 @@ USUAL_RATIO = 20
 "Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 TRIAL_ROWS = 64
 "Of a batch, before the tokens of a run are known."
-RUNS_OWN = "a budget of hours is the run's own"
 PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
-FLOAT8_NOTE = "machine.dtype=float8 is planned at the speed of bf16: headwater was never timed in it on a GPU"
 GPU_HOURS = (
     f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
     f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
-    "P90. headwater itself was never timed on such devices"
+    "P90. headwater itself was never timed on such devices, and float8 is planned at the speed of bf16"
 )
 
 
@@ -104,6 +101,7 @@ class Text:
 
     unique: float
     how: str
+    bytes_per_token: float
     store_bytes: float = 0.0
     is_built: bool = False
 
@@ -111,11 +109,9 @@ class Text:
 def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan; raise ConfigError or DataError where there can be none."""
     budget, config = parse_budget(options.budget), _config(options)
-    bytes_per_token = options.costs.bytes_per_token or usual_bytes_per_token(config.model.vocab_size)
-    text = _text_of(options, config, bytes_per_token)
-    machine = _machine(options, config, text, bytes_per_token)
-    query = _query(options, budget, _rates(options, machine), text)
-    query.check()
+    text = _text_of(options, config)
+    machine = _machine(options, config, text)
+    query = _query(options, config, budget, _rates(options, machine), text)
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
     made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
     candidates = [each for each in made if each is not None]
@@ -126,13 +122,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
     losses = _losses(options, config, candidates, seconds)
-    found = search(query, candidates, losses, len(models))
-    return replace(
-        found,
-        name="budget" if options.run is None else config.name,
-        loss_unit=options.loss_unit if isinstance(losses, OwnRuns) else NATS,
-        notes=(*found.notes, *([FLOAT8_NOTE] if config.machine.dtype == "float8" else [])),
-    )
+    return search(query, candidates, losses, options.loss_unit if isinstance(losses, OwnRuns) else NATS, models)
 
 
 def _config(options: SearchOptions) -> RunConfig:
@@ -171,139 +161,124 @@ def _losses(
     return OwnRuns(law, runs, math.log(factor.median), factor.log_deviation, why)
 
 
-def _machine(options: SearchOptions, config: RunConfig, text: Text, bytes_per_token: float) -> Devices | Processor:
+def _machine(options: SearchOptions, config: RunConfig, text: Text) -> Devices | Processor:
     """Return the devices that were named, else the GPU at hand, else the processor."""
     costs = options.costs
-    max_memory = parse_amount("max_memory", costs.max_memory, "bytes") if costs.max_memory else None
+    max_memory = parse_amount("max_memory", costs.max_memory, "bytes") if costs.max_memory else math.inf
     if options.hardware:
         num_devices, device = parse_hardware(options.hardware, read_devices(costs.hardware))
         return Devices(num_devices, device, config.optim, max_memory)
     if gpu := gpu_to_use(config.machine.device):
         return Devices(1, gpu, config.optim, max_memory)
-    if given := [name for name in ("price_kind", "hardware") if getattr(costs, name)]:
-        raise ConfigError(
-            f"{given[0]} of the costs file is for devices of the table, and a processor is planned for: name --hardware"
-        )
-    return processor_at_hand(config, text, bytes_per_token, max_memory)
+    if costs.hardware:
+        raise ConfigError("hardware of the costs file has devices, and a processor is planned for: name --hardware")
+    return Processor(config, text, max_memory)
 
 
 def _rates(options: SearchOptions, machine: Devices | Processor) -> Rates:
     """Return what an hour of the machine costs and draws."""
     costs = options.costs
-    # named devices stand in a data centre, those at hand don't
-    site, pue, power_how = site_or_average(costs.site or (AVERAGE if options.hardware else ""), costs.sites)
-    price: Spread | None = None
     if isinstance(machine, Processor):
-        name, num_devices = f"this processor ({machine.cores} cores, {machine.peaks.dtype})", 1
+        name, how = f"this processor ({machine.cores} cores, {machine.dtype})", PROCESSOR_HOURS
         watts = Spread(constants()["watts_per_core"] * machine.cores, constants()["log_deviation"]["watts"])
-        price_how, hours_how, backtest = NO_PRICE + ", or name devices: --hardware 8xH100", PROCESSOR_HOURS, None
+        rates = Rates(name, 1, 1, how, None, None, NO_PRICE + ", or name devices: --hardware 8xH100", watts)
     else:
-        name, num_devices, hours_how, backtest = machine.device.name, machine.num_devices, GPU_HOURS, HOURS_BACKTEST
-        watts = Spread(machine.device.watts, POWER_DEVIATION)
-        price, price_how = find_price(machine.device, costs.price_kind or None, costs.prices, costs.hardware)
+        device, watts = machine.device, Spread(machine.device.watts, POWER_DEVIATION)
+        of_hours, of_price = (GPU_HOURS, HOURS_BACKTEST), (device.usd_per_hour, device.price_how)
+        rates = Rates(device.name, machine.num_devices, device.node_size, *of_hours, *of_price, watts)
     if costs.price_per_hour is not None:
-        price, price_how = Spread(costs.price_per_hour), "price_per_hour of the costs file"
-    watts = watts if costs.watts is None else Spread(costs.watts)
-    return Rates(
-        num_devices=num_devices,
-        device=name,
-        usd_per_hour=price,
-        price_how=price_how,
-        watts=watts,
-        pue=pue,
-        kg_co2_per_kwh=site.kg_co2_per_kwh,
-        energy_how=f"{watts.median:g} W a device, {power_how}",
-        hours_how=hours_how,
-        hours_backtest=backtest,
-        node_size=1 if isinstance(machine, Processor) else machine.device.node_size,
-    )
+        price = Spread(costs.price_per_hour)
+        rates = replace(rates, usd_per_hour=price, price_how="price_per_hour of the costs file")
+    if costs.watts is not None:
+        rates = replace(rates, watts=Spread(costs.watts))
+    # named devices stand in a data centre, those at hand don't
+    pue, kg_co2_per_kwh, how = costs.electricity(PUE if options.hardware else 1.0)
+    energy_how = f"{rates.watts.median:g} W a device, {how}"
+    return replace(rates, pue=pue, kg_co2_per_kwh=kg_co2_per_kwh, energy_how=energy_how)
 
 
-def _query(options: SearchOptions, budget: Budget, rates: Rates, text: Text) -> Query:
-    share, share_how = options.costs.final_share, "final_share of the costs file"
-    if share is None:
-        share, share_how = (1.0, RUNS_OWN) if budget.usd is None else (FINAL_SHARE, FINAL_SHARE_SOURCE)
+def _query(options: SearchOptions, config: RunConfig, budget: Budget, rates: Rates, text: Text) -> Query:
+    share, share_how = FINAL_SHARE, FINAL_SHARE_SOURCE
+    if options.costs.final_share is not None:
+        share, share_how = options.costs.final_share, "final_share of the costs file"
+    elif budget.usd is None:
+        share, share_how = 1.0, "a budget of hours is the run's own"
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
-    return Query(budget, share, share_how, rates, text.unique, text.how, serve)
+    name = "budget" if options.run is None else config.name
+    return Query(name, budget, share, share_how, rates, text.unique, text.how, serve)
 
 
-def _text_of(options: SearchOptions, config: RunConfig, bytes_per_token: float) -> Text:
-    """Return how much text there is: as said, else the run's built tokens, else its files; raise for none."""
-    source = "the costs file" if options.costs.bytes_per_token else "a rule of thumb"
-    by_rule = f", {bytes_per_token:.2f} bytes a token ({source})"
+def _text_of(options: SearchOptions, config: RunConfig) -> Text:
+    """Return how much text there is: as said, else as the plan of the run counts it; raise for none."""
+    bytes_per_token = usual_bytes_per_token(config.model.vocab_size)
+    by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
         how = f"--text-bytes {options.text_bytes}{by_rule}"
-        return Text(size / bytes_per_token, how, TOKEN_BYTES_OF_A_BYTE * size)
+        return Text(size / bytes_per_token, how, bytes_per_token, TOKEN_BYTES_OF_A_BYTE * size)
     if options.run is None:
-        return Text(math.inf, "not given")
-    share = config.mixture.share_of_text
-    of_it = "" if share == 1 else f", of which {share:.0%} are read (mixture.share_of_text)"
-    if (tokens := split_tokens(config.run_dir, "train")) is not None:
-        built = sum(tokens.values())
-        how = f"{built:,} tokens built for {config.name}{of_it}"
-        return Text(share * built, how, token_bytes(config), is_built=True)
-    found = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    known = sum(size for size in found.values() if size is not None)
-    if not known:
+        return Text(math.inf, "not given", bytes_per_token)
+    found, sources, share = tokens_of(config, "train"), config.corpus.sources, config.mixture.share_of_text
+    if not any(found.values()):
         raise ConfigError(
-            f"how much text {config.name} has isn't known: none of its sources {', '.join(found)} is found here; give "
-            "--text-bytes, or mend the paths"
+            f"how much text {config.name} has isn't known: none of its sources {', '.join(sources)} is found here; "
+            "give --text-bytes, or mend the paths"
         )
-    missing = [name for name, size in found.items() if size is None]
-    rest = f"; nothing counted for {', '.join(missing)}" if missing else ""
-    how = f"{known / 1e6:.3g} MB in the sources of {config.name}{rest}{of_it}{by_rule}"
-    return Text(share * known / bytes_per_token, how, token_bytes(config))
+    num_tokens, missing = sum(found.values()), [name for name in sources if name not in found]
+    is_built = found == split_tokens(config.run_dir, "train")
+    how = f"{num_tokens:,} tokens built" if is_built else f"the sources of {config.name} as they lie here{by_rule}"
+    how += f"; nothing counted for {', '.join(missing)}" if missing else ""
+    how += "" if share == 1 else f"; {share:.0%} of it are read (mixture.share_of_text)"
+    return Text(share * num_tokens, how, bytes_per_token, token_bytes(config), is_built)
 
 
-@dataclass(frozen=True)
 class Processor:
-    """The processor at hand, by the rules that the plan of a run has.
+    """The processor at hand, by the rules that the plan of a run has. Raises ConfigError for float8.
 
-    `usual` is a step over what the rates say, as earlier runs here had it. Around its steps a run takes
-    `start_seconds`, as long as `evaluation_tokens` are trained, and its saves. `store_bytes` is all of its text in
-    tokens, of which what it reads is held.
+    `usual` is a step over what the rates say, as earlier runs here had it.
     """
 
-    config: RunConfig
-    cores: int
-    peaks: Peaks
-    usual: Spread
-    limit: float
-    store_bytes: float
-    bytes_per_token: float
-    start_seconds: float
-    evaluation_tokens: float
-    is_built: bool
+    def __init__(self, config: RunConfig, text: Text, max_memory: float) -> None:
+        machine, flags = config.machine, cpu_flags()
+        self.config, self.text = config, text
+        self.cores, self.dtype = machine.num_threads or usable_cores(), processor_dtype(machine, flags)
+        self.limit = min(max_memory, float(memory_bytes()))
+        self.peaks = processor_peaks(self.dtype, self.cores, flags)
+        speed = speed_here(self.dtype, self.cores, is_compiled=machine.compile != "off")
+        self.usual = usual_here(earlier_runs(Path(config.runs_dir), speed), self.peaks)
+        # of steps that take a second a token: all but the start goes with it
+        around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
+        self.start_seconds = around["start"]
+        self.evaluation_tokens = around["validations"] + around[PROBES_PART] + around["after"]
 
     def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
         """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit."""
         num_tokens = min(most_tokens, seconds / self._seconds_per_token(model, TRIAL_ROWS, 0.0))
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
-        known, deviation = constants()["around_steps"], constants()["log_deviation"]
-        text = min(self.store_bytes, TOKEN_BYTES_OF_A_BYTE * self.bytes_per_token * num_tokens)
+        known, deviation = constants()["around_steps"], constants()["log_deviation"]["memory"]
+        read = TOKEN_BYTES_OF_A_BYTE * self.text.bytes_per_token * num_tokens
+        held = min(self.text.store_bytes, MOST_OF_MEMORY * memory_bytes(), read)
+        prepare = self.text.bytes_per_token / known["preparation_bytes_per_second"]
+        saves = NUM_SAVES * checkpoint_bytes(model, self.config.optim) / known["checkpoint_bytes_per_second"]
         for recompute in RECOMPUTED:
             portion = Portion(micro, math.ceil(recompute * model.num_layers), self.config.train.exact)
-            peak = run_memory(model, portion, self.peaks.dtype, text)  # type: ignore[arg-type]
-            if peak * math.exp(Z_P90 * deviation["memory"]) > self.limit:
+            memory = Spread(run_memory(model, portion, self.dtype, held), deviation)  # type: ignore[arg-type]
+            if memory.band().p90 > self.limit:
                 continue
             per_token = self._seconds_per_token(model, rows, recompute)
-            saves = NUM_SAVES * checkpoint_bytes(model, self.config.optim) / known["checkpoint_bytes_per_second"]
             return Candidate(
                 model=model,
+                where=f"one device, {self.dtype}",
                 seconds_per_token=per_token,
-                num_devices=1,
-                dtype=self.peaks.dtype,
                 batch_rows=rows,
                 microbatch_rows=micro // model.seq_len,
                 recompute=recompute,
-                memory_bytes=peak,
+                memory=memory,
                 memory_limit=self.limit,
                 hours_deviation=self.usual.log_deviation,
-                memory_deviation=deviation["memory"],
                 around_seconds=self.start_seconds + self.evaluation_tokens * per_token + saves,
-                prepare_seconds=0 if self.is_built else self.bytes_per_token / known["preparation_bytes_per_second"],
+                prepare_seconds=0.0 if self.text.is_built else prepare,
             )
         return None
 
@@ -317,25 +292,3 @@ class Processor:
             train=self.config.train.model_copy(update=train),
         )
         return self.usual.median * modelled_step(shape, self.peaks) / batch
-
-
-def processor_at_hand(config: RunConfig, text: Text, bytes_per_token: float, max_memory: float | None) -> Processor:
-    """Return this machine's processor. Raises ConfigError for float8."""
-    cores, flags, machine = config.machine.num_threads or usable_cores(), cpu_flags(), config.machine
-    dtype = processor_dtype(machine, flags)
-    peaks = processor_peaks(dtype, cores, flags)
-    runs = earlier_runs(Path(config.runs_dir), speed_here(dtype, cores, is_compiled=machine.compile != "off"))
-    # of steps that take a second a token: all but the start goes with it
-    around = {name: part.median for name, part in around_steps(config, float(config.train.batch_tokens)).items()}
-    return Processor(
-        config=config,
-        cores=cores,
-        peaks=peaks,
-        usual=usual_here(runs, peaks),
-        limit=min(max_memory or math.inf, float(memory_bytes())),
-        store_bytes=min(text.store_bytes, MOST_OF_MEMORY * memory_bytes()),
-        bytes_per_token=bytes_per_token,
-        start_seconds=around["start"],
-        evaluation_tokens=around["validations"] + around[PROBES_PART] + around["after"],
-        is_built=text.is_built,
-    )

@@ -1,10 +1,9 @@
-"""The costs file of `headwater plan --costs FILE`: prices, power, site and tables of a person's own. No torch."""
+"""The costs file of `headwater plan --costs FILE`: a person's own prices, power and table of devices. No torch."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
@@ -12,9 +11,10 @@ from headwater.config import RawSettings, Settings
 from headwater.errors import ConfigError
 from headwater.validation import validate
 
-OF_A_BUDGET = ("price_kind", "prices", "hardware", "max_memory", "bytes_per_token", "final_share")
+OF_A_BUDGET = ("hardware", "max_memory", "final_share")
 "What a plan of one run on this machine doesn't read."
-FILES = ("prices", "sites", "hardware")
+PUE, KG_CO2_PER_KWH = 1.2, 0.4
+"Of a data centre: OLMo 2's (arXiv:2501.00656), and carbon between the averages of the United States and the world."
 
 
 class Costs(Settings):
@@ -22,22 +22,24 @@ class Costs(Settings):
 
     price_per_hour: float | None = Field(default=None, gt=0)
     "US dollars an hour of a device, or of this machine."
-    price_kind: Literal["", "reserved", "on_demand", "spot"] = ""
-    "A column of the price table."
     watts: float | None = Field(default=None, gt=0)
     "What a device, or this machine, draws in training."
-    site: str = ""
-    "A row of the sites table: its PUE and carbon."
-    prices: Path | None = None
-    "A table instead of headwater's; so are the next two."
-    sites: Path | None = None
+    pue: float | None = Field(default=None, ge=1)
+    "Energy of the data centre over that of its computers."
+    kg_co2_per_kwh: float | None = Field(default=None, gt=0)
     hardware: Path | None = None
+    "A table of devices instead of headwater's."
     max_memory: str = ""
     "What may be used of a device, such as 60G."
-    bytes_per_token: float | None = Field(default=None, gt=0)
-    "Of the tokenizer."
     final_share: float | None = Field(default=None, gt=0, le=1)
     "Part of the budget for the final run."
+
+    def electricity(self, usual_pue: float) -> tuple[float, float, str]:
+        """Return the PUE, `usual_pue` where the file has none, kg of CO2 a kWh, and both in words."""
+        pue, carbon = self.pue or usual_pue, self.kg_co2_per_kwh or KG_CO2_PER_KWH
+        cooling = f"PUE {pue:g}" if pue > 1 else "nothing for cooling"
+        source = "" if self.kg_co2_per_kwh else ", between the averages of the US and the world"
+        return pue, carbon, f"{cooling}, {carbon:g} kg of CO2 a kWh{source}"
 
     def require_of_a_run(self) -> None:
         """Raise ConfigError for what only a search over a budget reads."""
@@ -52,8 +54,8 @@ def read_costs(path: Path | None) -> Costs:
         return Costs()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-        # paths are beside the file
-        values |= {name: str(path.parent / Path(values[name]).expanduser()) for name in FILES if name in values}
+        if "hardware" in values:  # beside the file
+            values["hardware"] = str(path.parent / Path(values["hardware"]).expanduser())
     except FileNotFoundError:
         raise ConfigError(f"--costs: no such file: {path}") from None
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # no UTF-8, no TOML, a path that is none

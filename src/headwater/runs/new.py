@@ -16,6 +16,7 @@ from headwater.files import write_text
 from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
+from headwater.scaling.repetition import says_of
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokenizer.train import sample_parts, try_vocabulary
@@ -136,7 +137,8 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     `here` has the seconds of a step and of all else; None where they aren't known.
     """
     params = sizes.num_layers * 12 * sizes.d_model**2 + 2 * sizes.vocab_size * sizes.d_model
-    most = useful_epochs(params, num_tokens, sizes.batch_tokens) * num_tokens / sizes.batch_tokens
+    useful = useful_epochs(params, num_tokens, sizes.batch_tokens)
+    most = useful * num_tokens / sizes.batch_tokens
     affordable = math.inf if here is None else (60 * minutes - here[1]) / here[0]
     num_steps = max(MIN_STEPS, int(min(affordable, most)))
     takes = "" if here is None else f", about {duration(here[1] + num_steps * here[0])} here"
@@ -145,7 +147,7 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     elif affordable < most:
         limit = f"what --minutes {minutes:g} allow on this machine, by an estimate"
     else:
-        limit = f"as many as still teach something of this text{takes}; more would memorise it"
+        limit = f"as many as still teach something of this text{takes}: {says_of(useful)}"
     epochs = num_steps * sizes.batch_tokens / num_tokens
     why = f"about {num_tokens:,.0f} tokens to train on; {num_steps} steps, {epochs:.1f} epochs", f"num_steps is {limit}"
     return replace(sizes, num_steps=num_steps, why=why)

@@ -18,7 +18,6 @@ from typing import Any, Literal, get_args
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.count import count_flops
-from headwater.forecast.device import site_or_average
 from headwater.forecast.result import (
     FORECAST_FORMAT,
     Forecast,
@@ -143,7 +142,7 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
 def _forecast(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook, limits: Limits) -> Forecast:
     """Return the forecast on this machine, with the power and the price of the costs file where it has them."""
     step, num_steps, how = here.step, config.train.num_steps, dict(here.how)
-    site, pue, site_how = site_or_average(costs.site, costs.sites)
+    pue, kg_co2_per_kwh, electricity_how = costs.electricity(usual_pue=1.0)
     if costs.watts is not None:
         here, how["power"] = replace(here, watts=Spread(costs.watts)), f"{costs.watts:g} W of the costs file"
     if costs.price_per_hour is not None:
@@ -158,12 +157,12 @@ def _forecast(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutloo
         {
             "hours": f"{num_steps} steps of {step.seconds.median:.3g} s, {step.how}",
             "memory_gib": how["memory"],
-            "energy_kwh": f"{how['power']}, {site_how}",
+            "energy_kwh": f"{how['power']}, {electricity_how}",
             "money": how["price"],
             "loss": loss.how,
         },
         pue,
-        site.kg_co2_per_kwh,
+        kg_co2_per_kwh,
     )
 
 

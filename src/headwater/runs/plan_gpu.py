@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.forecast.device import Device, find_price
+from headwater.forecast.device import Device
 from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION, gpu_memory, seconds_per_token
 from headwater.forecast.result import Machinery, Spread, StepTime
 from headwater.model.count import count_parameters
@@ -22,17 +22,16 @@ def machinery_of_gpu(
     step = StepTime(seconds, f"40 % of the 16-bit peak of {device.name}")
     if measured is not None:
         step = StepTime(Spread(measured.step_seconds, GPU_MEASURED), f"{measured.num_steps} steps measured now")
-    price, price_how = find_price(device)
     peak = gpu_memory(config.model, config.optim, microbatch_tokens, recompute_fraction=recompute)
     return Machinery(
         step=step,
         memory=Spread(peak, MEMORY_DEVIATION),
         watts=Spread(device.watts, POWER_DEVIATION),
-        usd_per_hour=price,
+        usd_per_hour=device.usd_per_hour,
         how={
             "memory": f"state, activations and the driver's context on one {device.name}",
             "power": f"{device.name} at its limit of {device.watts:g} W",
-            "price": price_how,
+            "price": device.price_how,
         },
         memory_limit_bytes=device.memory_bytes,
         is_processor=False,

@@ -139,23 +139,27 @@ def epochs_of(config: RunConfig) -> Epochs:
 
 
 def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
-    """Return the most epochs of `unique` tokens that still teach: where more tokens bring what repeating them costs.
+    """Return the most epochs of `unique` tokens that help, as a search over a budget takes them.
 
     But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
     """
-    from headwater.scaling.repetition import OWN  # where text is read more than once
+    from headwater.scaling.repetition import PublishedRepetition  # where text is read more than once
 
-    return max(OWN.best_epochs(params, unique), min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
+    most = PublishedRepetition().most_epochs(params, unique)
+    return max(most, min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
 
 
 def notes_of_repetition(config: RunConfig, epochs: Epochs) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
+    if epochs.overall <= 1:
+        return []
+    from headwater.scaling.repetition import says_of
+
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
-    useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens) if epochs.overall > 1 else 1.0
+    useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens)
     if epochs.overall < MUCH_MORE * useful:
         return []
     return [
-        f"{epochs.overall:.1f} epochs of this text: a model of this size learns most from about {useful:.1f}, "
-        "memorises more, and gets worse on other text. Use fewer steps, more text or a smaller model; to measure it: "
-        "headwater ladder RUN"
+        f"{epochs.overall:.1f} epochs of this text: {says_of(useful)}. Use fewer steps, more text or a smaller model; "
+        "to measure it: headwater ladder RUN"
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.scaling.table import FloatArray
+from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 DELTA, KAPPA = 1.2, 0.8
 MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED = 2.0, 8.0, 61
@@ -33,6 +33,10 @@ class Strength:
     def worth(self, params: FloatArray, unique: float) -> FloatArray:
         """Return how many parameters each model is worth: all, for the penalty counts them."""
         return params
+
+    def most_epochs(self, params: float, unique: float) -> float:
+        """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""
+        return MAX_EPOCHS
 
     def best_epochs(self, params: float, unique: float) -> float:
         """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
@@ -65,6 +69,8 @@ NAME = "arXiv:2305.16264"
 E, A, B, EXPONENT = 1.86914, 520.825, 1487.716, 0.3526596
 HALF_LIFE_TOKENS, HALF_LIFE_PARAMS = 15.387756, 5.309743
 "R_D* and R_N*: repeats, and parameters beyond the optimum, after which more is worth 1/e (equations 5 and 10)."
+NEARLY_NEW = 4.0
+"Epochs that its authors found to be nearly as good as new text; at 16 a token is worth about a third as much."
 OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)
 "Parameters a token of that law's own optimum on fresh text."
 
@@ -80,6 +86,37 @@ def worth_params(params: FloatArray, unique: FloatArray | float) -> FloatArray:
     """Return how many parameters a model is worth on a text of `unique` tokens."""
     fitting = np.minimum(params, OPTIMAL_RATIO * unique)
     return _worth(fitting, params / fitting - 1, HALF_LIFE_PARAMS)
+
+
+class PublishedRepetition:
+    """arXiv:2305.16264: what parameters beyond those that a text carries are worth, and tokens read again cost.
+
+    Whoever forecasts loss takes it of the parameters' worth, below one epoch too, and adds the cost.
+    """
+
+    def worth(self, params: FloatArray, unique: float) -> FloatArray:
+        """Return how many parameters each model is worth."""
+        return worth_params(params, unique)
+
+    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
+        """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
+        worth = worth_params(params, np.minimum(tokens, unique))
+        once = E + A / worth**EXPONENT + B / tokens**EXPONENT
+        return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
+
+    def most_epochs(self, params: float, unique: float) -> float:
+        """Return the most epochs of a text that help: 16 where that law was measured.
+
+        Of models with more parameters a token, as many as headwater's own runs show: 2 to 8.
+        """
+        return MAX_EPOCHS if params <= MEASURED_RATIO * unique else OWN.best_epochs(params, unique)
+
+
+def says_of(most_epochs: float) -> str:
+    """Say what epochs of a text are worth, of which at most so many help."""
+    less = f" and up to about {most_epochs:.2g} less and less" if most_epochs > NEARLY_NEW else ""
+    nearly = min(most_epochs, NEARLY_NEW)
+    return f"up to {nearly:.2g} epochs count nearly as new text{less}; beyond that a model of this size memorises it"
 
 
 def _worth(first: FloatArray, repeats: FloatArray, half_life: float) -> FloatArray:
