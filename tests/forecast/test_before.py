@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.processor_memory import least_bytes, require_memory
+from headwater.forecast.processor_memory import least_bytes, require_gpu_memory, require_memory
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
@@ -36,3 +36,15 @@ def test_a_model_whose_state_fits_once_and_not_twice_is_refused():
     require_memory(MODEL, ADAMW, need_bytes)
     with pytest.raises(ConfigError, match="the copy that a save makes"):
         require_memory(MODEL, ADAMW, need_bytes - 1)
+
+
+@pytest.mark.parametrize(("num_ranks", "exact", "per_parameter"), [(1, False, 16), (2, False, 12), (1, True, 24)])
+def test_a_gpu_needs_weights_gradients_and_its_part_of_the_optimizers_state(num_ranks, exact, per_parameter):
+    """The copy that a save makes is the host's, once whatever the number of ranks."""
+    parameters = count_parameters(MODEL).total
+    gpu_bytes, host_bytes = per_parameter * parameters, 12 * parameters
+    require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes, num_ranks, exact)
+    with pytest.raises(ConfigError, match=r"gradients and optimizer state .* this GPU has"):
+        require_gpu_memory(MODEL, ADAMW, gpu_bytes - 1, host_bytes, num_ranks, exact)
+    with pytest.raises(ConfigError, match=r"the copy .* that a save makes needs .* this machine has"):
+        require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes - 1, num_ranks, exact)

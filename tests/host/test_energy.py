@@ -41,3 +41,11 @@ def test_counters_that_went_away_or_cannot_be_read_give_an_estimate(counters, tm
     meter = EnergyMeter(num_threads=1)
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("")
     assert meter.watt_hours(1.0)[1].startswith("estimated")
+
+
+@pytest.mark.parametrize("has_counters", [True, False])
+def test_of_a_run_on_a_gpu_it_is_said_that_the_gpus_part_is_missing(counters, has_counters):
+    counters(*[1] * has_counters)
+    assert (
+        EnergyMeter(num_threads=1, device="cuda").watt_hours(1.0)[1].startswith("the CPU's part alone, without the GPU")
+    )

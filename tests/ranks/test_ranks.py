@@ -61,6 +61,11 @@ def test_one_alone_gets_back_what_it_gives():
     assert (ranks.gather({"a": 1}), ranks.from_first(2), ranks.is_first) == ([{"a": 1}], 2, True)
 
 
+@pytest.mark.parametrize("rank", range(4))
+def test_today_every_rank_has_rows_of_its_own(rank):
+    assert Ranks(Place(rank, 4)).part_of_rows == (rank, 4)
+
+
 class CountingRanks(ManyRanks):
     """Two ranks that have the same, so that a sum is the double, and the sizes of what they exchange."""
 

@@ -53,11 +53,28 @@ def least_bytes(model: ModelSettings, optim: OptimSettings, *, exact: bool = Fal
 
 def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int, *, exact: bool = False) -> None:
     """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
-    need_bytes = least_bytes(model, optim, exact=exact)
+    needs = "weights and optimizer state of this model, with gradients or the copy that a save makes, need"
+    _require(needs, least_bytes(model, optim, exact=exact), "this machine", memory_bytes)
+
+
+def require_gpu_memory(
+    model: ModelSettings, optim: OptimSettings, gpu_bytes: int, host_bytes: int, num_ranks: int = 1, exact: bool = False
+) -> None:
+    """Raise ConfigError when a model can't be trained on GPUs of this much memory, whatever the batch.
+
+    Each of `num_ranks` keeps its part of the optimizer's state; the copy that a save makes is the host's.
+    """
+    kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
+    weights = BYTES_PER_VALUE * parameters
+    need_bytes = 2 * weights + (EXACT_BYTES if exact else 0) * parameters + (kept - weights) // num_ranks
+    _require("weights, gradients and optimizer state of this model need", need_bytes, "this GPU", gpu_bytes)
+    _require("the copy of weights and optimizer state that a save makes needs", kept, "this machine", host_bytes)
+
+
+def _require(needs: str, need_bytes: int, where: str, memory_bytes: int) -> None:
     if need_bytes > memory_bytes:
         raise ConfigError(
-            f"weights and optimizer state of this model, with gradients or the copy that a save makes, need "
-            f"{need_bytes / 1e9:,.0f} GB and this machine has {memory_bytes / 1e9:,.0f} GB of memory; lower "
+            f"{needs} {need_bytes / 1e9:,.0f} GB and {where} has {memory_bytes / 1e9:,.0f} GB of memory; lower "
             "model.d_model, model.num_layers or tokenizer.vocab_size"
         )
 

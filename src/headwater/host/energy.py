@@ -18,14 +18,13 @@ class EnergyMeter:
 
     def watt_hours(self, seconds: float) -> tuple[float, str]:
         """Return the energy used and how it is known; `seconds` is the time since construction."""
-        now = _read_counters()
+        now, part = _read_counters(), "" if self._device == "cpu" else "the CPU's part alone, without the GPU: "
         if self._start and set(now) == set(self._start):
             microjoules = sum((now[zone][0] - self._start[zone][0]) % now[zone][1] for zone in now)
-            how = MEASURED if self._device == "cpu" else f"the CPU's part alone, without the GPU: {MEASURED}"
-            return microjoules / 3.6e9, how
+            return microjoules / 3.6e9, part + MEASURED
         watts = WATTS_A_CORE * self._num_threads
         how = f"estimated: {WATTS_A_CORE:.0f} W a core × {self._num_threads} × time; no power counter can be read here"
-        return watts * seconds / 3600, how
+        return watts * seconds / 3600, part + how
 
 
 def _read_counters() -> dict[str, tuple[int, int]]:

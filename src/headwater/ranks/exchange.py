@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from headwater.errors import TrainingError
+from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
@@ -31,10 +32,16 @@ class Ranks:
     def __init__(self, place: Place | None = None) -> None:
         self.place = place or Place()
         self.rank, self.world_size = self.place.rank, self.place.world_size
+        self.mesh = Mesh(replicate=self.world_size)
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def part_of_rows(self) -> tuple[int, int]:
+        """Return which part of a step's rows is this rank's, and of how many."""
+        return self.mesh.index(self.rank, *DATA_AXES), self.mesh.size(*DATA_AXES)
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""

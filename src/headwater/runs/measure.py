@@ -21,10 +21,9 @@ from headwater.batches.mixture import make_plan
 from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource
-from headwater.forecast.processor_memory import require_memory
 from headwater.host.load import LoadMeter
-from headwater.host.memory import memory_bytes
 from headwater.host.signals import StopRequest
+from headwater.runs.enough_memory import require_memory_here
 from headwater.runs.paths import Say
 from headwater.runs.plan_machine import microbatch_tokens, relative_step
 from headwater.runs.run_config import RunConfig, train_plan
@@ -72,7 +71,7 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
 
     Raises ConfigError where the model can't be trained in this machine's memory.
     """
-    require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
+    require_memory_here(config)
     micro, batch, stopwatch = microbatch_tokens(config), config.train.batch_tokens, _Stopwatch()
     is_whole = batch == micro or expected_step_seconds <= LONG_STEP_SECONDS
     changes: dict[str, Any] = {"batch_tokens": batch if is_whole else micro, "half_length_fraction": 0.0}

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
-from headwater.forecast.processor_memory import require_memory
-from headwater.host.memory import memory_bytes
 from headwater.numbers import count
 from headwater.optim.rules import Reason
 from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
+from headwater.runs.enough_memory import require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig, train_plan
@@ -97,7 +96,7 @@ def run(
     with call.own(config.run_dir) as owner:
         if owner.note:
             say(owner.note)
-        require_memory(config.model, config.optim, memory_bytes(), exact=config.train.exact)
+        require_memory_here(config, call.place.world_size)
         is_fresh = bool(prepare_data(config, say, owner.require))
         write_config(config, reasons, owner.require)
         is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh)
