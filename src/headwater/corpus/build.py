@@ -29,24 +29,25 @@ from headwater.corpus.load import remove_failed_build, write_failed_build
 from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
+from headwater.corpus.repeats import repeat_rules
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.tasks.decisions import write_decisions
-from headwater.corpus.tasks.exact import mark_copies, num_exact_tasks
+from headwater.corpus.tasks.exact import num_exact_tasks
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
-from headwater.corpus.tasks.repeats import count_groups, mark_shortened, repeat_tasks
-from headwater.corpus.tasks.results import Results, list_results, merging
+from headwater.corpus.tasks.pages import PAGES
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_groups, repeat_tasks
+from headwater.corpus.tasks.results import Results, list_results, mark_found, merging, parts_found
 from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
 from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
-from headwater.corpus.tasks.verify import mark_doubtful, parts_to_verify
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
-CODE_VERSION = 12  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 13  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 Say = Callable[[str], None]
 
@@ -180,23 +181,32 @@ class _Build:
         number_segments(work)
         segments = Segments.read(work)
         self._merge(MERGE_KEYS, SortedRuns(work, segments).plan)
-        self._search("exact", num_exact_tasks(segments) if dedup.exact else 0)
-        mark_copies(work, segments)
-        self._search("near", len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
-        mark_doubtful(work, segments)
-        doubtful = parts_to_verify(work, segments)
+        self._search("exact", segments, num_exact_tasks(segments) if dedup.exact else 0)
+        self._search_repeats(COMMON_LINES, segments, is_needed=dedup.near)
+        self._collect(PAGES, parts_found(work, segments, COMMON_LINES.stage))
+        self._search("near", segments, len(near_tasks(segments, dedup.num_bands)) if dedup.near else 0)
+        doubtful = parts_found(work, segments, "near")
         self._do("verify", doubtful)
         write_decisions(work, segments, doubtful)
-        count_groups(work, segments)
-        self._search("repeats", len(repeat_tasks(segments)))
-        mark_shortened(work, segments)
+        self._search_repeats(REPEATS, segments)
         decide_splits(work, segments)
         self._do("write", parts)
 
-    def _search(self, stage: str, num_tasks: int) -> None:
-        """Do a stage that finds something about documents, and merge it."""
-        self._do(stage, range(num_tasks))
-        list_results(self._work, stage, num_tasks)
+    def _search_repeats(self, search: RepeatSearch, segments: Segments, is_needed: bool = True) -> None:
+        tasks = repeat_tasks(segments, repeat_rules(self._work.plan.settings), search) if is_needed else []
+        if tasks:
+            count_groups(self._work, segments, search)
+        self._search(search.stage, segments, len(tasks))
+
+    def _search(self, stage: str, segments: Segments, num_tasks: int) -> None:
+        """Do a stage that finds something about documents, merge it and write about which."""
+        self._collect(stage, range(num_tasks))
+        mark_found(self._work, stage, segments.num_documents)
+
+    def _collect(self, stage: str, numbers: list[int] | range) -> None:
+        """Do a stage whose tasks write results, and merge these."""
+        self._do(stage, numbers)
+        list_results(self._work, stage, numbers)
         self._merge(merging(stage), Results(self._work, stage).plan)
 
     def _merge(self, stage: str, plan: MergePlan) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import line_keys, site_key, site_of, tops_of, without_boilerplate
+from headwater.corpus.quality.boilerplate import common_share, line_keys, site_key, site_of, without_boilerplate
+from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
 from headwater.sources.settings import CorpusSettings, RepeatSettings
 
@@ -101,17 +102,17 @@ class PassageRule:
 
 @dataclass(frozen=True, slots=True)
 class BoilerplateRule:
-    """Lines that stand on many pages of a site; `tops` are the folders of each source (boilerplate.tops_of)."""
+    """Lines that stand on many pages of a site; `paths` are those of each source."""
 
     settings: BoilerplateSettings
-    tops: dict[str, list[str]]
+    paths: dict[str, SourcePaths]
 
     reason = "boilerplate_lines"
     keep = 0
     is_by_group = True
 
     def _site(self, document: Document) -> str:
-        return site_of(document, self.tops[document.source])
+        return site_of(document, self.paths[document.source])
 
     def keys(self, document: Document) -> list[int]:
         is_page = document.kind == "web"
@@ -124,6 +125,9 @@ class BoilerplateRule:
         shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)
         return np.maximum(self.settings.min_pages, shares)
 
+    def share(self, document: Document, keys: set[int]) -> float:
+        return common_share(document.text, self._site(document), keys.__contains__)
+
     def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
         return without_boilerplate(document.text, self._site(document), keys.__contains__, self.settings)
 
@@ -132,8 +136,8 @@ def repeat_rules(settings: CorpusSettings) -> list[RepeatRule]:
     """Return the rules of a corpus, in the order in which they cut."""
     dedup, rules = settings.dedup, list[RepeatRule]()
     if settings.boilerplate is not None and any(source.kind == "web" for source in settings.sources.values()):
-        tops = {name: tops_of(source.paths or []) for name, source in settings.sources.items()}
-        rules.append(BoilerplateRule(settings.boilerplate, tops))
+        paths = {name: SourcePaths(source.paths or []) for name, source in settings.sources.items()}
+        rules.append(BoilerplateRule(settings.boilerplate, paths))
     if dedup.paragraphs is not None:
         rules.append(PassageRule("repeated_paragraph", _PARAGRAPH, dedup.paragraphs))
     if dedup.lines is not None:

@@ -23,6 +23,12 @@ class SourcePaths:
     def __init__(self, paths: list[str]) -> None:
         self._tops = [parts[:fixed] for parts, fixed in map(parts_and_pattern, paths)]
 
+    def first_folder(self, origin: str) -> str:
+        """Return the first folder below the path that found a file, or that path where the file lies right there."""
+        parts = PurePath(origin).parts
+        known = max((len(top) for top in self._tops if len(top) < len(parts) and parts[: len(top)] == top), default=0)
+        return "/".join(parts[: min(known + 1, len(parts) - 1)])
+
     def levels_below(self, origin: str) -> int:
         """Return how many levels a file of this name lies below the highest; 0 for one that the settings name."""
         parts = PurePath(origin).parts

@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
+from site_counts import SiteCounts
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import (
-    SiteCounts,
-    least_pages,
-    line_keys,
-    site_of,
-    tops_of,
-    without_boilerplate,
-)
+from headwater.corpus.quality.boilerplate import line_keys, site_of, without_boilerplate
+from headwater.corpus.repeats import BoilerplateRule
+from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
 
 NOTICE = "This page was last changed by a robot that nobody has ever met."
@@ -104,10 +101,13 @@ def test_a_short_page_is_not_cut_at_both_edges_until_nothing_is_left():
     assert without_boilerplate("one\ntwo", "a", lambda key: True, BoilerplateSettings()) == ("one\ntwo", "")
 
 
-def test_pages_needed_are_a_share_rounded_up_and_never_fewer_than_the_least():
-    settings = BoilerplateSettings(min_pages=3, min_share=0.3)
-    assert [least_pages(num, settings) for num in (0, 9, 10, 11, 100)] == [3, 3, 3, 4, 30]
-    assert least_pages(100, BoilerplateSettings(min_pages=2, min_share=0.07)) == 7, "0.07 × 100 is 7.000000000000001"
+@pytest.mark.parametrize(
+    ("min_pages", "min_share", "num_pages", "least"),
+    [(3, 0.3, 0, 3), (3, 0.3, 9, 3), (3, 0.3, 10, 3), (3, 0.3, 11, 4), (3, 0.3, 100, 30), (2, 0.07, 100, 7)],
+)
+def test_pages_needed_are_a_share_rounded_up_and_never_fewer_than_the_least(min_pages, min_share, num_pages, least):
+    rule = BoilerplateRule(BoilerplateSettings(min_pages=min_pages, min_share=min_share), {})
+    assert rule.least(np.array([num_pages])) == [least], "0.07 × 100 is 7.000000000000001"
 
 
 def document(origin, **meta):
@@ -115,8 +115,7 @@ def document(origin, **meta):
 
 
 def test_a_site_is_the_host_or_the_first_folder_below_the_path():
-    tops = tops_of(["pages", "more/*/html"])
-    assert tops == ["more/", "pages/"]
+    tops = SourcePaths(["pages", "more/*/html"])
     assert site_of(document("pages/x.html", site="example.org"), tops) == "example.org"
     assert site_of(document("pages/one/deep/x.html"), tops) == site_of(document("pages/one/y.html"), tops)
     assert site_of(document("pages/one/x.html"), tops) != site_of(document("pages/two/x.html"), tops)

@@ -21,10 +21,10 @@ class Stored:
 
     def __init__(self, folder, copies, pairs):
         self.folder = folder
-        self.facts_folder("copies").mkdir()
+        self.facts_folder("found-exact").mkdir()
         self.facts_folder("decisions").mkdir()
         for start, end in flag_ranges(len(copies)):
-            write_flags(Output(self.facts_folder("copies")), start, copies[start:end])
+            write_flags(Output(self.facts_folder("found-exact")), start, copies[start:end])
         for part in range(NUM_PARTS):
             own = pairs[pairs[:, 0] // DOCUMENTS_A_PART == part]
             write_arrays(folder / f"pairs-{part}", {"pairs": table_of(PAIRS, own[:, 0], own[:, 1])})

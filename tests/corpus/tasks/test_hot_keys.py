@@ -45,7 +45,7 @@ def runs_of(folder, keys, sizes):
 
 
 def pairs(made, flags):
-    return near._pairs_of_band(made, "band0", EVERY_KEY, flags)
+    return near._pairs(near._rows_of_band(made, "band0", EVERY_KEY, flags))
 
 
 def copies(made, flags):

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from site_counts import SiteCounts
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.clean import clean
 from headwater.corpus.load import read_documents
-from headwater.corpus.quality.boilerplate import SiteCounts
 from headwater.corpus.shards import read_lines
 from headwater.corpus.tasks import filter, flags, merge, repeats, results, runs
 from headwater.sources.rules import BoilerplateSettings

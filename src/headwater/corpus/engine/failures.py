@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headwater.corpus.engine.interface import Listener
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.errors import DataError
 
 MAX_FAILURES = 3
@@ -51,6 +51,6 @@ class Failures:
         )
 
     def _name(self, task: Task) -> str:
-        if task.stage in ("filter", "verify", "write"):
+        if task.stage in STAGES_OF_PARTS:
             return f"{self._work.plan.parts[task.number]} ({task.stage})"
         return f"task {task.number} of stage {task.stage}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.durations import duration
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -14,9 +14,13 @@ _WORDS = {
     "filter": "reading and filtering",
     "merge_keys": "merging keys",
     "merge_exact": "merging exact duplicates",
+    "merge_common_lines": "merging lines that pages share",
+    "merge_pages": "merging keys of pages",
     "merge_near": "merging pairs",
     "merge_repeats": "merging repeated paragraphs and lines",
     "exact": "exact duplicates",
+    "common_lines": "lines that pages share",
+    "pages": "pages without them",
     "near": "pairs that may be near duplicates",
     "verify": "near duplicates",
     "repeats": "repeated paragraphs and lines",
@@ -37,7 +41,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = _WORDS.get(stage, stage)
-        self._of_parts = stage in ("filter", "verify", "write")
+        self._of_parts = stage in STAGES_OF_PARTS
         self._sizes = {part.number: part.num_bytes for part in work.plan.parts} if self._of_parts else {}
         self._num_tasks = num_tasks
         self._num_done = num_tasks - len(missing)

@@ -1,23 +1,21 @@
 """Lines that stand on many pages of a site and belong to none of them: headers, footers, notices.
 
 What a line is can be said only once all pages are counted. So this module holds what is pure: the keys of a page's
-lines, to be counted over all pages; and, from those counts, the page without its boilerplate. Any way of counting
-will do, `SiteCounts` in memory for a small corpus, files of sorted keys for a large one.
+lines, to be counted over all pages (headwater.corpus.repeats); and, from those counts, the page without its
+boilerplate.
 """
 
 from __future__ import annotations
 
-import glob
 import re
-from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
+from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
 
 _OWN_LINES = 3  # in a row, and a page's own text has begun
@@ -26,39 +24,21 @@ _CODE = re.compile(
     r"(?:\t| {2,})(?![-*•]|\d+\.)\S|.*[;{}]\s*$|.*\):\s*$|\S+ = |[\w.:]+\([^)]*\)$|(?:\$|>>>|#) |"
     r"(?:import|from|def|class|return|use|fn|let|const|var|#include|package|public|private|func)\b(?! *$)"
 )
-_MAX_CHARACTERS = 500  # a longer line is a paragraph: what repeats those is the search for repeated paragraphs
 
 
-def site_of(document: Document, tops: list[str]) -> str:
+def site_of(document: Document, paths: SourcePaths) -> str:
     """Return the site that a document belongs to.
 
     The host or name that its metadata give as `site`; else its source and the first folder below the path that it was
-    read from, or that path itself for a file that lies right there. `tops` are the source's (`tops_of`).
+    found by, or that path itself for a file that lies right there. `paths` are the source's.
     """
-    if site := document.meta.get("site"):
-        return site
-    origin = document.origin
-    top = max((top for top in tops if origin.startswith(top)), key=len, default="")
-    folder, slash, _ = origin[len(top) :].partition("/")
-    return f"{document.source}\0{top}{folder if slash else ''}"
-
-
-def tops_of(paths: list[str]) -> list[str]:
-    """Return the folders, each with a slash at its end, below which a source's paths find files."""
-    tops = set()
-    for given in paths:
-        path = Path(given).expanduser()
-        if glob.has_magic(given) and not path.exists():
-            at = next(number for number, part in enumerate(path.parts) if glob.has_magic(part))
-            path = Path(*path.parts[:at]) if at else Path()
-        tops.add("" if path == Path() else path.as_posix().rstrip("/") + "/")
-    return sorted(tops)
+    return document.meta.get("site") or f"{document.source}\0{paths.first_folder(document.origin)}"
 
 
 def line_keys(text: str, site: str) -> np.ndarray:
     """Return the keys of a page's lines, each key once: uint64, of the line without space around it and of the site."""
     lines = {line.strip() for line in text.split("\n")}
-    keys = [_key(line, site) for line in lines if 0 < len(line) <= _MAX_CHARACTERS]
+    keys = [_key(line, site) for line in lines if line]
     return np.unique(np.array(keys, dtype=np.uint64))
 
 
@@ -71,9 +51,9 @@ def _key(line: str, site: str) -> int:
     return xxhash.xxh3_64_intdigest(f"{site}\n{line}".encode("utf-8", "backslashreplace"))
 
 
-def least_pages(num_pages: int, settings: BoilerplateSettings) -> int:
-    """Return on how many of a site's pages a line must stand to be boilerplate there."""
-    return max(settings.min_pages, int(np.ceil(settings.min_share * num_pages - 1e-9)))
+def common_share(text: str, site: str, is_common: Callable[[int], bool]) -> float:
+    """Return the share of a page's characters that is in lines whose key `is_common`."""
+    return sum(len(line) for line in text.split("\n") if is_common(_key(line.strip(), site))) / max(len(text), 1)
 
 
 def without_boilerplate(
@@ -89,7 +69,10 @@ def without_boilerplate(
     lines = text.split("\n")
     code = _code_lines(lines)
     filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
-    common = {number: _applies(line := lines[number].strip()) and is_common(_key(line, site)) for number in filled}
+    common = {
+        number: any(map(str.isalpha, line := lines[number])) and is_common(_key(line.strip(), site))
+        for number in filled
+    }
     edge = min(settings.edge_lines, len(filled) // 4)
     gone = {
         number for number in filled if common[number] and len(lines[number].strip()) >= settings.min_inside_characters
@@ -111,10 +94,6 @@ def _code_lines(lines: list[str]) -> set[int]:
     return found
 
 
-def _applies(line: str) -> bool:
-    return len(line) <= _MAX_CHARACTERS and any(map(str.isalpha, line))
-
-
 def _from_the_edge(numbers: list[int], common: dict[int, bool]) -> set[int]:
     found: set[int] = set()
     num_own = 0
@@ -124,22 +103,3 @@ def _from_the_edge(numbers: list[int], common: dict[int, bool]) -> set[int]:
             break
         found |= {number} if common[number] else set()
     return found
-
-
-class SiteCounts:
-    """Counts of lines and pages, in memory."""
-
-    def __init__(self, settings: BoilerplateSettings) -> None:
-        self._settings = settings
-        self._pages: Counter[int] = Counter()
-        self._lines: Counter[int] = Counter()
-
-    def add(self, text: str, site: str) -> None:
-        """Count a page. A page that is counted twice is two pages: call it after duplicates are gone."""
-        self._pages[site_key(site)] += 1
-        self._lines.update(line_keys(text, site).tolist())
-
-    def cut(self, text: str, site: str) -> tuple[str, str]:
-        """Return a page without its site's boilerplate, and what was cut."""
-        least = least_pages(self._pages[site_key(site)], self._settings)
-        return without_boilerplate(text, site, lambda key: self._lines[key] >= least, self._settings)

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
-from headwater.corpus.tasks.results import Results, ResultWriter
+from headwater.corpus.tasks.flags import Flags
+from headwater.corpus.tasks.results import Results, ResultWriter, found_flags
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 COPIES = np.dtype([("document", "<u8"), ("first", "<u8")])  # a copy, and the first candidate with its digest
-_FACTS = "copies"
 
 
 def num_exact_tasks(segments: Segments) -> int:
@@ -55,16 +54,6 @@ def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return firsts, np.stack([rows[2], firsts[2, np.cumsum(~is_copy) - 1]])[:, is_copy]
 
 
-def mark_copies(work: Work, segments: Segments) -> None:
-    """Write which candidates are copies, for the tasks that follow."""
-    if work.has_facts(_FACTS):
-        return
-    found = Results(work, "exact")
-    with work.new_facts(_FACTS) as output:
-        for start, end in flag_ranges(segments.num_documents):
-            write_flags(output, start, found.flags(start, end))
-
-
 def firsts_of_copies(found: Results, start: int, end: int) -> dict[int, int]:
     """Return, for each copy of a number in [start, end), the number of the first candidate with its digest."""
     firsts: dict[int, int] = {}
@@ -75,4 +64,4 @@ def firsts_of_copies(found: Results, start: int, end: int) -> dict[int, int]:
 
 def copy_flags(work: Work) -> Flags:
     """Return 1 for every candidate that is a copy."""
-    return Flags(work.facts_folder(_FACTS))
+    return found_flags(work, "exact")

@@ -1,7 +1,8 @@
 """Pairs of candidates that may be near duplicates: those that share the key of a band.
 
 A task searches some bands, or some ranges of the keys of one band, and writes its pairs sorted by the later
-document, so that whoever verifies a part finds its pairs together.
+document, so that whoever verifies a part finds its pairs together. A page is searched by the keys of its own text, too,
+without the lines that its site's pages share.
 
 A group that shares a key may be large (pages of one site), and its pairs are the square of it. A document is paired
 with the first 16 of its group, where the one that is kept most likely is, and with the one just before it, which is
@@ -17,6 +18,7 @@ import numpy as np
 
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
+from headwater.corpus.tasks.pages import PAGES, page_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
 from headwater.corpus.tasks.runs import ROWS_A_RANGE, KeyRange, KeyRanges, SortedRun, cut_keys
 from headwater.corpus.tasks.segments import Segments
@@ -56,7 +58,8 @@ def find_pairs(context: WorkerContext, number: int) -> None:
         writer = ResultWriter(output, PAIRS)
         for band in task.bands:
             for keys in task.keys:
-                for later, earlier in _pairs_of_band(context.runs, f"band{band}", keys, flags):
+                own = page_keys(context.results(PAGES), band, *keys.bounds)
+                for later, earlier in _pairs(_rows_of_band(context.runs, f"band{band}", keys, flags, own)):
                     writer.add(later, earlier)
         writer.close()
 
@@ -76,27 +79,33 @@ def pairs_of(found: Results, start: int, end: int) -> tuple[np.ndarray, np.ndarr
     return later[places], earlier[places], np.diff(np.append(places, len(later)))
 
 
-def _pairs_of_band(runs: Iterable[SortedRun], band: str, keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
-    """Yield the pairs of a band, later and earlier document, in pieces of bounded size."""
+def _pairs(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the pairs of rows of keys and numbers, later and earlier document, in pieces of bounded size."""
     known = _NO_PAIRS  # key and number of what later documents are paired with
     waiting, num_waiting = list[np.ndarray](), 0
-    for run in runs:
-        for rows in _rows_of_run(run, band, keys, flags):
-            waiting.append(rows)
-            num_waiting += rows.shape[1]
-            if num_waiting > _BATCH_ROWS:
-                groups = _Groups(known, np.concatenate(waiting, axis=1))
-                known, waiting, num_waiting = groups.known(), [], 0
-                yield from groups.pairs()
+    for rows in pieces:
+        waiting.append(rows)
+        num_waiting += rows.shape[1]
+        if num_waiting > _BATCH_ROWS:
+            groups = _Groups(known, np.concatenate(waiting, axis=1))
+            known, waiting, num_waiting = groups.known(), [], 0
+            yield from groups.pairs()
     yield from _Groups(known, np.concatenate([_NO_PAIRS, *waiting], axis=1)).pairs()
 
 
-def _rows_of_run(run: SortedRun, band: str, keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
-    """Yield the keys and numbers of a run's candidates that are no exact copies, a slice at a time."""
-    for rows in run.slices(band, keys):
-        numbers = run.numbers(rows)
-        is_first = flags.of(numbers) == 0
-        yield np.stack([rows["key"][is_first], numbers[is_first]])
+def _rows_of_band(
+    runs: Iterable[SortedRun], band: str, keys: KeyRange, flags: Flags, own: np.ndarray = _NO_PAIRS
+) -> Iterator[np.ndarray]:
+    """Yield the keys and numbers of candidates that are no exact copies, a slice of a run at a time.
+
+    `own` are those of pages' own text; each run's come before its others.
+    """
+    for run in runs:
+        yield own[:, (own[1] >= run.start) & (own[1] < run.end)]
+        for rows in run.slices(band, keys):
+            numbers = run.numbers(rows)
+            is_first = flags.of(numbers) == 0
+            yield np.stack([rows["key"][is_first], numbers[is_first]])
 
 
 class _Groups:
@@ -105,6 +114,8 @@ class _Groups:
     def __init__(self, known: np.ndarray, new: np.ndarray) -> None:
         rows = np.concatenate([known, new], axis=1)
         order = np.lexsort((rows[1], rows[0]))
+        # a page whose own text has the key of the whole is one row
+        order = order[np.append(True, (np.diff(rows[:, order], axis=1) != 0).any(axis=0))] if len(order) else order
         self._rows = rows[:, order]
         self._is_new = order >= known.shape[1]
         keys = self._rows[0]

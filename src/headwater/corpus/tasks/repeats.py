@@ -2,25 +2,48 @@
 
 First how many of the documents that stay have each; then, in the order of the documents, those after the first few.
 What is held are the hashes of the range that occur often enough, never their places.
+
+The lines that a site's pages share are searched for two times: before near duplicates are compared, so that pages
+aren't called copies for a notice that goes (tasks.pages); and after, since the lines of a page that had copies belong
+to no other page once those are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.corpus.repeats import RepeatRule
+from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
-from headwater.corpus.tasks.results import Results, ResultWriter
+from headwater.corpus.tasks.exact import copy_flags
+from headwater.corpus.tasks.flags import Flags
+from headwater.corpus.tasks.results import ResultWriter
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, KeyRanges, cut_keys
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 CUTS = np.dtype([("document", "<u8"), ("key", "<u8"), ("rule", "<u2")])
-_FACTS, _SHORTENED = "groups", "shortened"
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatSearch:
+    """A search of two: the documents whose flag is 0 count, and the rules by group alone or all of them."""
+
+    stage: str
+    flags: Callable[[Work], Flags]
+    by_group_alone: bool
+
+    @property
+    def facts(self) -> str:
+        return f"groups-{self.stage}"
+
+
+COMMON_LINES = RepeatSearch("common_lines", copy_flags, by_group_alone=True)
+REPEATS = RepeatSearch("repeats", decisions_of, by_group_alone=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,54 +54,58 @@ class RepeatTask:
     keys: KeyRanges
 
 
-def repeat_tasks(segments: Segments) -> list[RepeatTask]:
-    return [RepeatTask(rule, keys) for rule, num_units in enumerate(segments.num_units) for keys in cut_keys(num_units)]
+def repeat_tasks(segments: Segments, rules: list[RepeatRule], search: RepeatSearch) -> list[RepeatTask]:
+    return [
+        RepeatTask(place, keys)
+        for place, (rule, num_units) in enumerate(zip(rules, segments.num_units))
+        if rule.is_by_group or not search.by_group_alone
+        for keys in cut_keys(num_units)
+    ]
 
 
-def count_groups(work: Work, segments: Segments) -> None:
+def count_groups(work: Work, segments: Segments, search: RepeatSearch) -> None:
     """Write, for every rule, how many of the documents that stay are in each of its groups: a few bytes a group."""
-    if work.has_facts(_FACTS):
+    if work.has_facts(search.facts):
         return
-    decisions = decisions_of(work)
+    flags = search.flags(work)
     arrays: dict[str, np.ndarray] = {}
     for rule in range(len(segments.num_units)):
-        keys, counts, _ = _counts(_groups_of(segment, segments, rule, decisions) for segment in segments)
+        keys, counts, _ = _counts(_groups_of(segment, segments, rule, flags) for segment in segments)
         arrays |= {f"group{rule}.key": keys, f"group{rule}.count": counts}
-    with work.new_facts(_FACTS) as output:
+    with work.new_facts(search.facts) as output:
         output.write_arrays(arrays)
 
 
-def _groups_of(segment: Segment, segments: Segments, rule: int, decisions: Flags) -> np.ndarray:
+def _groups_of(segment: Segment, segments: Segments, rule: int, flags: Flags) -> np.ndarray:
     groups = segments.arrays(segment).map(f"unit{rule}.group")
-    chosen = groups[(groups != 0) & (decisions.between(segment.start, segment.end) == KEPT)]
+    chosen = groups[(groups != 0) & (flags.between(segment.start, segment.end) == KEPT)]
     return np.stack([chosen, chosen, chosen])
 
 
-def find_repeats(context: WorkerContext, number: int) -> None:
+def find_repeats(context: WorkerContext, number: int, search: RepeatSearch) -> None:
     """Do a task: write the documents and keys of the units that are cut."""
-    task = repeat_tasks(context.segments)[number]
+    task = repeat_tasks(context.segments, context.repeat_rules, search)[number]
     rule = context.repeat_rules[task.rule]
-    decisions = decisions_of(context.work)
-    with context.work.new_output(Task("repeats", number)) as output:
+    flags = search.flags(context.work)
+    with context.work.new_output(Task(search.stage, number)) as output:
         writer = ResultWriter(output, CUTS)
         for each in task.keys:
-            keys, counts, groups = _counts(_rows(context, task.rule, each, decisions))
-            least = rule.least(_sizes(context.work, task.rule, groups))
+            keys, counts, groups = _counts(_rows(context, task.rule, each, flags))
+            least = rule.least(_sizes(context.work.arrays(search.facts), task.rule, groups))
             frequent = keys[(counts >= least) & (counts > rule.keep)]
-            for numbers, hashes in _cuts(_rows(context, task.rule, each, decisions), frequent, rule.keep):
+            for numbers, hashes in _cuts(_rows(context, task.rule, each, flags), frequent, rule.keep):
                 writer.add(numbers, hashes, np.full(len(numbers), task.rule))
         writer.close()
 
 
-def _sizes(work: Work, rule: int, groups: np.ndarray) -> np.ndarray:
+def _sizes(file: ArrayFile, rule: int, groups: np.ndarray) -> np.ndarray:
     """Return how many documents each of `groups` has; group 0 has none."""
-    file = work.arrays(_FACTS)
     known, counts = np.append(file.map(f"group{rule}.key"), 0), np.append(file.map(f"group{rule}.count"), 0)
     at = np.searchsorted(known[:-1], groups)
     return np.where(known[at] == groups, counts[at], 0)
 
 
-def _rows(context: WorkerContext, rule: int, keys: KeyRange, decisions: Flags) -> Iterator[np.ndarray]:
+def _rows(context: WorkerContext, rule: int, keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
     """Yield, run by run and slice by slice, key, document and group of the units of documents that stay.
 
     Each piece is sorted by key, and one key's documents come in their order.
@@ -87,7 +114,7 @@ def _rows(context: WorkerContext, rule: int, keys: KeyRange, decisions: Flags) -
         for rows in run.slices(f"unit{rule}", keys):
             numbers = run.numbers(rows)
             groups = rows["group"] if context.repeat_rules[rule].is_by_group else np.zeros_like(numbers)
-            stays = decisions.of(numbers) == KEPT
+            stays = flags.of(numbers) == KEPT
             yield np.stack([rows["key"][stays], numbers[stays], groups[stays]])
 
 
@@ -125,25 +152,10 @@ def _cuts(pieces: Iterator[np.ndarray], frequent: np.ndarray, keep: int) -> Iter
         yield np.stack([numbers[ranks >= keep], hashes[ranks >= keep]])
 
 
-def mark_shortened(work: Work, segments: Segments) -> None:
-    """Write which documents lose something."""
-    if work.has_facts(_SHORTENED):
-        return
-    found = Results(work, "repeats")
-    with work.new_facts(_SHORTENED) as output:
-        for start, end in flag_ranges(segments.num_documents):
-            write_flags(output, start, found.flags(start, end))
-
-
-def shortened_flags(work: Work) -> Flags:
-    """Return 1 for every document that loses something."""
-    return Flags(work.facts_folder(_SHORTENED))
-
-
-def cuts_between(found: Results, start: int, end: int) -> dict[int, dict[int, set[int]]]:
-    """Return, for each document in [start, end) that loses something: the place of a rule, and the keys it cuts."""
+def cuts_by_document(pieces: Iterable[np.ndarray]) -> dict[int, dict[int, set[int]]]:
+    """Return, for each document that loses something: the place of a rule, and the keys it cuts."""
     cuts: dict[int, dict[int, set[int]]] = {}
-    for rows in found.pieces(start, end):
+    for rows in pieces:
         for document, key, rule in rows.tolist():
             cuts.setdefault(document, {}).setdefault(rule, set()).add(key)
     return cuts

@@ -6,12 +6,15 @@ Every task writes files of bounded size. Where that makes many of them, tasks of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.merge import MergePlan
+from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Output, Work
 
 ROWS_A_FILE = 1 << 20
@@ -29,7 +32,7 @@ class ResultWriter:
         self._num_files = 0
 
     def add(self, *columns: np.ndarray) -> None:
-        """Add rows, a column a field; the first is the number of a document."""
+        """Add rows, a column a field; they are sorted by the first, a document's number or a key."""
         if len(columns[0]):
             self._waiting.append(table_of(self._dtype, *columns))
             self._num_waiting += len(columns[0])
@@ -72,15 +75,41 @@ def merging(stage: str) -> str:
     return f"merge_{stage}"
 
 
-def list_results(work: Work, stage: str, num_tasks: int) -> None:
+def list_results(work: Work, stage: str, numbers: Sequence[int]) -> None:
     """Write down which files the tasks of a stage made, once all are done."""
     if work.has_facts(_facts(stage)):
         return
-    counts = [work.facts_of(stage, number)["files"] for number in range(num_tasks)]
-    tasks = np.repeat(np.arange(num_tasks), counts)
+    counts = [work.facts_of(stage, number)["files"] for number in numbers]
+    tasks = np.repeat(np.array(numbers, dtype=np.int64), counts)
     indexes = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts if count)])
     with work.new_facts(_facts(stage)) as output:
-        output.write_arrays({"tasks": tasks.astype(np.int64), "indexes": indexes.astype(np.int64)})
+        output.write_arrays({"tasks": tasks, "indexes": indexes.astype(np.int64)})
+
+
+def mark_found(work: Work, stage: str, num_documents: int) -> None:
+    """Write about which documents a stage found something, once its results can be read."""
+    if work.has_facts(_found(stage)):
+        return
+    found = Results(work, stage)
+    with work.new_facts(_found(stage)) as output:
+        for start, end in flag_ranges(num_documents):
+            write_flags(output, start, found.flags(start, end))
+
+
+def parts_found(work: Work, segments: Segments, stage: str) -> list[int]:
+    """Return the parts with a document about which a stage found something."""
+    flags = found_flags(work, stage)
+    starts = np.append(segments.part_starts, segments.num_documents).tolist()
+    return [part for part, (start, end) in enumerate(pairwise(starts)) if flags.between(start, end).any()]
+
+
+def _found(stage: str) -> str:
+    return f"found-{stage}"
+
+
+def found_flags(work: Work, stage: str) -> Flags:
+    """Return 1 for every document about which a stage found something."""
+    return Flags(work.facts_folder(_found(stage)))
 
 
 class Results:
@@ -107,7 +136,7 @@ class Results:
         return flags
 
     def pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """Yield the rows of documents `start` to `end` (not included), as tables that are views of the disk."""
+        """Yield the rows of documents (or keys) `start` to `end` (not included), as tables that view the disk."""
         if self._files is None:
             self._files = [self.file(self.plan.num_levels, index) for index in range(self.plan.num_files)]
         for file in self._files:

@@ -10,7 +10,8 @@ from headwater.corpus.tasks.exact import find_copies
 from headwater.corpus.tasks.filter import filter_part
 from headwater.corpus.tasks.merge import Table, merged
 from headwater.corpus.tasks.near import find_pairs
-from headwater.corpus.tasks.repeats import find_repeats
+from headwater.corpus.tasks.pages import PAGES, write_page_keys
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, find_repeats
 from headwater.corpus.tasks.results import TABLE, merging
 from headwater.corpus.tasks.runs import MERGE_KEYS
 from headwater.corpus.tasks.verify import verify
@@ -49,12 +50,15 @@ STAGES: dict[str, Callable[[WorkerContext, int], None]] = {
     "filter": filter_part,
     MERGE_KEYS: merge_keys,
     "exact": find_copies,
+    COMMON_LINES.stage: partial(find_repeats, search=COMMON_LINES),
+    PAGES: write_page_keys,
     "near": find_pairs,
     "verify": verify,
-    "repeats": find_repeats,
+    REPEATS.stage: partial(find_repeats, search=REPEATS),
     "write": write,
 }
-STAGES |= {merging(stage): partial(merge_results, stage=stage) for stage in ("exact", "near", "repeats")}
+_MERGED = ("exact", COMMON_LINES.stage, PAGES, "near", REPEATS.stage)
+STAGES |= {merging(stage): partial(merge_results, stage=stage) for stage in _MERGED}
 
 
 def run_task(context: WorkerContext, task: Task) -> None:

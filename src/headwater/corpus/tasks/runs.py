@@ -29,9 +29,10 @@ class KeyRange:
     index: int
     count: int
 
-    def rows_of(self, file: ArrayFile, table: str) -> np.ndarray:
-        """Return the rows of a table whose keys are in this range."""
-        return file.between(table, self.index * 2**64 // self.count, (self.index + 1) * 2**64 // self.count)
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest key, and the first above."""
+        return self.index * 2**64 // self.count, (self.index + 1) * 2**64 // self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class SortedRun:
         Rows of one key may lie in several slices; those of earlier documents come first.
         """
         if table in self.file:
-            rows = keys.rows_of(self.file, table)
+            rows = self.file.between(table, *keys.bounds)
             for start in range(0, len(rows), SLICE_ROWS):
                 yield rows[start : start + SLICE_ROWS]
 

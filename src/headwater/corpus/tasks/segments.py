@@ -86,6 +86,9 @@ class Segments:
         first, end = np.searchsorted(self._parts, [part, part + 1])
         return [(at, self[at]) for at in range(int(first), int(end))]
 
+    def of_document(self, number: int) -> Segment:
+        return self[int(np.searchsorted(self._starts, number, side="right")) - 1]
+
     def __getitem__(self, at: int) -> Segment:
         start, end = int(self._starts[at]), int(self._starts[at + 1])
         return Segment(int(self._parts[at]), int(self._indexes[at]), start, end)

@@ -8,7 +8,7 @@ import numpy as np
 
 from headwater.corpus.split import Split, SplitTally
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
-from headwater.corpus.tasks.repeats import shortened_flags
+from headwater.corpus.tasks.results import found_flags
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 
@@ -26,7 +26,7 @@ def decide_splits(work: Work, segments: Segments) -> None:
 
 def _splits(work: Work, segments: Segments) -> list[dict[str, Split]]:
     """Return the split that every source would have if its documents were those kept, and those kept whole."""
-    decisions, shortened = decisions_of(work), shortened_flags(work)
+    decisions, shortened = decisions_of(work), found_flags(work, "repeats")
     fraction, sources = work.plan.settings.validation_fraction, list(work.plan.settings.sources)
     tallies = [{source: SplitTally(fraction) for source in sources} for _ in range(2)]
     for segment in segments:

@@ -4,12 +4,17 @@ A task compares the documents of one part with earlier ones, wherever those are.
 similar to an earlier one that is kept; which are kept is known only afterwards, where a document has been compared
 with one that itself may be a duplicate. So it is compared first with those that are in no pair as the later one:
 they stay for certain, and one similar to it settles the matter.
+
+Pages are compared without the lines that the pages of their site share, for those will be cut. Pages that are alike
+only with them are copies where they differ in a word here and there: a family of versions has nearly all lines in
+common, and loses none of them once it is one page.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import compress, pairwise
 from operator import not_
 
@@ -18,11 +23,11 @@ import numpy as np
 from headwater.corpus.minhash import similarity
 from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import parse_document
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.near import PAIRS, pairs_of
-from headwater.corpus.tasks.results import Results, table_of
-from headwater.corpus.tasks.segments import Segments
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.pages import common_lines_of, min_own_words, own_words
+from headwater.corpus.tasks.repeats import COMMON_LINES
+from headwater.corpus.tasks.results import found_flags, table_of
+from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.words import ngrams
 
@@ -31,24 +36,6 @@ from headwater.corpus.words import ngrams
 MAX_COMPARED = 32
 
 _CACHED_SHINGLES = 2_000_000  # 16 MB
-_FACTS = "doubtful"
-
-
-def mark_doubtful(work: Work, segments: Segments) -> None:
-    """Write which candidates may be near duplicates of an earlier one, for the tasks of this stage."""
-    if work.has_facts(_FACTS):
-        return
-    found = Results(work, "near")
-    with work.new_facts(_FACTS) as output:
-        for start, end in flag_ranges(segments.num_documents):
-            write_flags(output, start, found.flags(start, end))
-
-
-def parts_to_verify(work: Work, segments: Segments) -> list[int]:
-    """Return the parts with a document that may be a near duplicate."""
-    flags = Flags(work.facts_folder(_FACTS))
-    starts = np.append(segments.part_starts, segments.num_documents).tolist()
-    return [part for part, (start, end) in enumerate(pairwise(starts)) if flags.between(start, end).any()]
 
 
 def verify(context: WorkerContext, number: int) -> None:
@@ -71,14 +58,29 @@ def _by_later(later: np.ndarray, earlier: np.ndarray, num_shared: np.ndarray) ->
         yield int(later[start]), sorted(earlier[start:end][likely].tolist())
 
 
+@dataclass(frozen=True, slots=True)
+class _Shingles:
+    """A document's shingles, sorted; those of its own text; all in the order of the text."""
+
+    whole: np.ndarray
+    own: np.ndarray
+    in_order: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.whole) + len(self.in_order) + (0 if self.own is self.whole else len(self.own))
+
+
 class _Comparison:
     """Compares documents by number; the shingles used last are kept at hand."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._dedup = context.settings.dedup
-        self._doubtful = Flags(context.work.facts_folder(_FACTS))
-        self._shingles: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._doubtful = found_flags(context.work, "near")
+        self._has_common_lines = found_flags(context.work, COMMON_LINES.stage)
+        self._min_own = min_own_words(context)
+        self._shingles: OrderedDict[int, _Shingles] = OrderedDict()
         self._num_shingles = 0
 
     def originals(self, later: int, earlier: list[int]) -> list[int]:
@@ -91,16 +93,40 @@ class _Comparison:
 
     def _is_similar(self, later: int, earlier: int) -> bool:
         first, second = self._shingles_of(later), self._shingles_of(earlier)
-        return similarity(first, second) >= self._dedup.min_similarity
+        least = self._dedup.min_similarity
+        if similarity(first.own, second.own) >= least:
+            return True
+        if first.own is first.whole and second.own is second.whole:
+            return False
+        if similarity(first.whole, second.whole) < least:
+            return False
+        return max(self._num_new(first, second), self._num_new(second, first)) < self._min_own
 
-    def _shingles_of(self, number: int) -> np.ndarray:
+    def _num_new(self, page: _Shingles, other: _Shingles) -> int:
+        """Return how many shingles of a page are in passages that another lacks.
+
+        One word that differs makes `shingle_words` of them in a row: no more than two such are a passage.
+        """
+        at = np.minimum(np.searchsorted(other.whole, page.in_order), len(other.whole) - 1)
+        is_new = other.whole[at] != page.in_order
+        starts, ends = np.flatnonzero(np.diff(is_new, prepend=False, append=False)).reshape(-1, 2).T
+        lengths = ends - starts
+        return int(lengths[lengths > 2 * self._dedup.shingle_words].sum())
+
+    def _shingles_of(self, number: int) -> _Shingles:
         if number in self._shingles:
             self._shingles.move_to_end(number)
             return self._shingles[number]
-        text = parse_document(self._context.candidate_texts.line(number)).text
-        shingles = np.unique(ngrams(self._context.hasher.hash(words_of(text)), self._dedup.shingle_words))
-        self._shingles[number] = shingles
-        self._num_shingles += len(shingles)
+        shingles = self._shingles[number] = self._read_shingles(number)
+        self._num_shingles += shingles.size
         while self._num_shingles > _CACHED_SHINGLES and len(self._shingles) > 2:
-            self._num_shingles -= len(self._shingles.popitem(last=False)[1])
+            self._num_shingles -= self._shingles.popitem(last=False)[1].size
         return shingles
+
+    def _read_shingles(self, number: int) -> _Shingles:
+        document = parse_document(self._context.candidate_texts.line(number))
+        in_order = ngrams(self._context.hasher.hash(words_of(document.text)), self._dedup.shingle_words)
+        whole, own = np.unique(in_order), None
+        if self._has_common_lines.of(np.array([number], dtype=np.uint64))[0]:
+            own = own_words(self._context, document, common_lines_of(self._context, number))
+        return _Shingles(whole, whole if own is None else np.unique(ngrams(own, self._dedup.shingle_words)), in_order)

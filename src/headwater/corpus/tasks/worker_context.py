@@ -11,7 +11,7 @@ import numpy as np
 from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import limits_finder, make_steps
 from headwater.corpus.quality.limits import FindLimits
-from headwater.corpus.repeats import RepeatRule, repeat_rules
+from headwater.corpus.repeats import BoilerplateRule, RepeatRule, repeat_rules
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
 from headwater.corpus.tasks.results import Results
@@ -45,6 +45,11 @@ class WorkerContext:
     @cached_property
     def repeat_rules(self) -> list[RepeatRule]:
         return repeat_rules(self.settings)
+
+    @property
+    def boilerplate(self) -> BoilerplateRule:
+        """The rule about lines that a site's pages share; it is there where such were found."""
+        return next(rule for rule in self.repeat_rules if isinstance(rule, BoilerplateRule))
 
     @cached_property
     def find_limits(self) -> FindLimits:

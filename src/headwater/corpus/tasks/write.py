@@ -21,7 +21,7 @@ from headwater.corpus.tasks.candidates import CandidateReader
 from headwater.corpus.tasks.decisions import KEPT, REASONS, decisions_of, originals_of
 from headwater.corpus.tasks.filter import DROPPED
 from headwater.corpus.tasks.plan import Part
-from headwater.corpus.tasks.repeats import cuts_between
+from headwater.corpus.tasks.repeats import cuts_by_document
 from headwater.corpus.tasks.splits import split_of
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -69,7 +69,7 @@ def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
         file = context.segments.arrays(segment)
         columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
         numbers = range(segment.start, segment.end)
-        cuts = cuts_between(context.results("repeats"), segment.start, segment.end)
+        cuts = cuts_by_document(context.results("repeats").pieces(segment.start, segment.end))
         columns.insert(0, decisions.between(segment.start, segment.end).tolist())
         originals = originals_of(context, segment, decisions)
         names = _names_of(context, set(originals.values()))
