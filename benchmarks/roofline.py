@@ -35,7 +35,8 @@ PARTS = ("matmul", "attention", "loss", "optimizer", "data", "other")
 RANGE = "part: "
 # (module, function or method, part): what is called there, and all beneath it, is of that part
 RANGES = (
-    ("headwater.model.transformer", "Transformer.loss_sum", "loss"),
+    ("headwater.model.loss", "NextTokenLoss.forward", "loss"),
+    ("headwater.cpu_kernels.convert", "FusedLoss.forward", "loss"),
     ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
     ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
     ("headwater.train.machine", "Machine.clip_gradients_", "optimizer"),

@@ -34,7 +34,7 @@ def main() -> None:
     def logits(tokens_BT: Tensor) -> Tensor:
         documents_BT = (tokens_BT == tokenizer.begin_id).cumsum(dim=1)
         with torch.no_grad():
-            return model.logits(model(tokens_BT, documents_BT))
+            return model.logits(model.hidden(tokens_BT, documents_BT))
 
     table = tokenizer.bytes_per_token_table()
     value = held_out_bits_per_byte(logits, stream, table, config_of_run(run_dir).model.seq_len)

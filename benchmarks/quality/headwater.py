@@ -162,7 +162,7 @@ class Headwater:
         documents_BT = (tokens_BT == BEGIN_ID).cumsum(dim=1)
         model = self._run.prepared.model
         with torch.no_grad():
-            return model.logits(model(tokens_BT, documents_BT))
+            return model.logits(model.hidden(tokens_BT, documents_BT))
 
 
 def load(job: Job) -> None:

@@ -28,7 +28,6 @@ from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.train.assemble import model_ops
 from headwater.train.machine import Machine
 from headwater.train.machine_facts import inspect_machine
 from headwater.train.step import Prepared, train_step
@@ -41,12 +40,12 @@ class Trainer:
 
     def __init__(self, config: RunConfig, facts: MachineFacts, *, exact: bool = False) -> None:
         self.machine = Machine(facts, exact=exact)
-        self.model = Transformer(config.model, self.machine.compute_dtype, model_ops(self.machine))
+        self.model = Transformer(config.model, self.machine.compute_dtype)
         initialise_(self.model, config.seed)
         self.optimizer = Optimizer(
             self.model.named_parameters(), config.optim, self.machine.compute_dtype, self.machine.updates()
         )
-        self.prepared = Prepared(self.model, self.machine.forward(self.model))
+        self.prepared = Prepared(self.model, self.machine.prepare_(self.model))
         self._batches = made_up(config)
         self._max_grad_norm = config.optim.max_grad_norm
         self.step()

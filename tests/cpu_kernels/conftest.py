@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from operations import OfKernels
 
 from headwater.cpu_kernels import library as module
 from headwater.cpu_kernels.library import KernelError, load_kernels
-from headwater.cpu_kernels.ops import KernelOps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
@@ -62,10 +62,10 @@ def compiled_for(processor: str, tmp_path_factory) -> ctypes.CDLL:
 
 
 @pytest.fixture
-def ops(library) -> KernelOps:
-    return KernelOps(library, num_threads=2)
+def ops(library) -> OfKernels:
+    return OfKernels(library, num_threads=2)
 
 
 @pytest.fixture
-def any_ops(any_library) -> KernelOps:
-    return KernelOps(any_library, num_threads=2)
+def any_ops(any_library) -> OfKernels:
+    return OfKernels(any_library, num_threads=2)

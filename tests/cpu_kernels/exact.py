@@ -87,12 +87,13 @@ def split_heads(qkv, num_heads, num_kv_heads, norms, table_2TP) -> tuple[Tensor,
     return q, k, v
 
 
-def attend(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor) -> Tensor:
+def attend(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor, window: int | None = None) -> Tensor:
     repeats = q_BTHK.shape[2] // k_BTGK.shape[2]
     k_BTHK, v_BTHK = (x.repeat_interleave(repeats, dim=2) for x in (k_BTGK, v_BTGK))
     scores = torch.einsum("bqhk,bjhk->bhqj", q_BTHK, k_BTHK) / q_BTHK.shape[-1] ** 0.5
     num_tokens = q_BTHK.shape[1]
-    visible = torch.ones(num_tokens, num_tokens).tril().bool() & (documents_BT[:, :, None] == documents_BT[:, None])
+    near = torch.ones(num_tokens, num_tokens).tril().triu(1 - (window or num_tokens)).bool()
+    visible = near & (documents_BT[:, :, None] == documents_BT[:, None])
     weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(-1)
     return torch.einsum("bhqj,bjhk->bqhk", weights, v_BTHK).flatten(-2)
 

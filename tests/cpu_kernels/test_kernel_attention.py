@@ -11,15 +11,14 @@ import torch
 from exact import DTYPES, assert_near_exact, random, values_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operations import OfKernels, Plain
 from torch import Tensor
 
 from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.functions import NO_MEMORY
 from headwater.cpu_kernels.library import MAX_HEAD_DIM, KernelError
-from headwater.cpu_kernels.ops import KernelOps
-from headwater.model.ops import PlainOps
 
-PLAIN = PlainOps()
+PLAIN = Plain()
 
 
 def documents_of(*rows_of_lengths: list[int]) -> Tensor:
@@ -34,20 +33,20 @@ def inputs_of(num_rows, num_tokens, num_heads, num_kv_heads, head_dim, dtype=tor
     return [q, *(random(*shape(num_kv_heads), seed=seed, dtype=dtype) for seed in (1, 2))]
 
 
-def of_kernels(ops, documents_BT: Tensor):
+def of_kernels(ops, documents_BT: Tensor, window: int | None = None):
     """Return attention by the kernels as a function of q, k and v in the layout of the others."""
 
     def function(*qkv_BTHK: Tensor) -> Tensor:
-        return ops.attend(*(part.transpose(1, 2).contiguous() for part in qkv_BTHK), ops.visibility(documents_BT))
+        return ops.attend(*(part.transpose(1, 2).contiguous() for part in qkv_BTHK), documents_BT, window)
 
     return function
 
 
-def assert_attention(ops, inputs, documents_BT, dtype) -> None:
+def assert_attention(ops, inputs, documents_BT, dtype, window: int | None = None) -> None:
     assert_near_exact(
-        of_kernels(ops, documents_BT),
-        lambda q, k, v: PLAIN.attend(q, k, v, documents_BT),
-        lambda q, k, v: exact.attend(q, k, v, documents_BT),
+        of_kernels(ops, documents_BT, window),
+        lambda q, k, v: PLAIN.attend(q, k, v, documents_BT, window),
+        lambda q, k, v: exact.attend(q, k, v, documents_BT, window),
         inputs,
         dtype,
     )
@@ -76,7 +75,14 @@ def test_values_and_gradients(any_ops, dtype, head_dim, num_heads, num_kv_heads,
 def test_any_shape_gives_values_and_gradients(any_library, lengths, head_dim, num_kv_heads, repeats, dtype):
     documents_BT = documents_of(lengths, [sum(lengths)])
     inputs = inputs_of(*documents_BT.shape, num_kv_heads * repeats, num_kv_heads, head_dim, dtype)
-    assert_attention(KernelOps(any_library, 2), inputs, documents_BT, dtype)
+    assert_attention(OfKernels(any_library, 2), inputs, documents_BT, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", [1, 7, 32, 33, 150])
+def test_a_window_hides_what_is_far_behind(any_ops, dtype, window):
+    documents_BT = documents_of([7, 160, 30, 1, 2], [200])
+    assert_attention(any_ops, inputs_of(2, 200, 4, 2, 32, dtype), documents_BT, dtype, window)
 
 
 @pytest.mark.parametrize("head_dim", [1, 2, 6, 10])
@@ -178,7 +184,7 @@ def test_the_same_bits_again_and_for_any_number_of_threads(any_library, dtype, n
     inputs = inputs_of(*documents_BT.shape, 2 * num_kv_heads, num_kv_heads, 64, dtype)
     found = []
     for num_threads in (1, 1, 2, 3, 8):
-        ops = KernelOps(any_library, num_threads)
+        ops = OfKernels(any_library, num_threads)
         found.append(values_and_gradients(of_kernels(ops, documents_BT), inputs, dtype))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other))

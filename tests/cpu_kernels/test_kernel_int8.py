@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from exact import DTYPES, random
+from operations import OfInt8, OfKernels
 from test_kernel_ops import maps_of
 
 from headwater.cpu_kernels import int8
 from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import Int8Ops, multiply, quantise_both, quantise_rows
-from headwater.cpu_kernels.ops import KernelOps
+from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
@@ -22,8 +22,8 @@ RANDOM_ERROR = 0.02  # of the norm: two factors with a rounding of 1/254 of thei
 
 
 @pytest.fixture
-def int8_ops(any_library) -> Int8Ops:
-    return Int8Ops(any_library, num_threads=2)
+def int8_ops(any_library) -> OfInt8:
+    return OfInt8(any_library, num_threads=2)
 
 
 def rounded(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,7 @@ def whole_numbers(height: int, width: int, seed: int) -> torch.Tensor:
     return values
 
 
-def outputs_and_gradients(ops: KernelOps, x, weights, slopes, biases=()) -> list[torch.Tensor]:
+def outputs_and_gradients(ops: OfKernels, x, weights, slopes, biases=()) -> list[torch.Tensor]:
     leaves = [tensor.clone().requires_grad_() for tensor in (x, *weights, *biases)]
     maps = maps_of(leaves[1 : 1 + len(weights)], leaves[1 + len(weights) :])
     out = ops.project(leaves[0], maps)
@@ -108,10 +108,10 @@ def test_a_token_far_larger_than_the_others_costs_them_nothing(int8_ops):
 
 def test_threads_and_chunks_change_no_bit(library, monkeypatch):
     x, slopes, weights = random(70, 48), random(70, 33, seed=1), [random(33, 48, seed=2)]
-    first = outputs_and_gradients(Int8Ops(library, 1), x, weights, slopes)
+    first = outputs_and_gradients(OfInt8(library, 1), x, weights, slopes)
     for num_threads, chunk in [(2, 1 << 21), (3, 100), (5, 1)]:
         monkeypatch.setattr(int8, "SUMS_CHUNK", chunk)
-        again = outputs_and_gradients(Int8Ops(library, num_threads), x, weights, slopes)
+        again = outputs_and_gradients(OfInt8(library, num_threads), x, weights, slopes)
         assert all(map(torch.equal, again, first)), (num_threads, chunk)
 
 
@@ -145,15 +145,15 @@ def test_weights_are_rounded_again_after_an_update(int8_ops):
 def test_without_a_gradient_it_is_what_an_export_computes(library, dtype):
     x, maps = random(2, 9, 20, dtype=dtype), maps_of([random(6, 20).requires_grad_()], [])
     with torch.no_grad():
-        assert torch.equal(Int8Ops(library, 2).project(x, maps), KernelOps(library, 2).project(x, maps))
-    assert not torch.equal(Int8Ops(library, 2).project(x, maps), KernelOps(library, 2).project(x, maps))
+        assert torch.equal(OfInt8(library, 2).project(x, maps), OfKernels(library, 2).project(x, maps))
+    assert not torch.equal(OfInt8(library, 2).project(x, maps), OfKernels(library, 2).project(x, maps))
 
 
 def test_unrounded_it_computes_as_bfloat16_does(library):
-    ops, x, slopes = Int8Ops(library, 2), random(9, 20, dtype=torch.bfloat16), random(9, 6, dtype=torch.bfloat16)
+    ops, x, slopes = OfInt8(library, 2), random(9, 20, dtype=torch.bfloat16), random(9, 6, dtype=torch.bfloat16)
     weights = [random(6, 20, seed=2)]
-    expected = outputs_and_gradients(KernelOps(library, 2), x, weights, slopes)
-    with ops.unrounded():
+    expected = outputs_and_gradients(OfKernels(library, 2), x, weights, slopes)
+    with ops.products.unrounded():
         assert all(map(torch.equal, outputs_and_gradients(ops, x, weights, slopes), expected))
     assert not torch.equal(outputs_and_gradients(ops, x, weights, slopes)[0], expected[0])
 

@@ -9,16 +9,15 @@ import exact
 import pytest
 import torch
 from exact import DTYPES, assert_near_exact, random, rounded, values_and_gradients
+from operations import OfKernels, Plain
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from headwater.cpu_kernels import functions as module
 from headwater.cpu_kernels.functions import chunks
-from headwater.cpu_kernels.ops import KernelOps
 from headwater.model.loss import NO_TARGET
-from headwater.model.ops import PlainOps
 
-PLAIN = PlainOps()
+PLAIN = Plain()
 
 
 def targets_of(num_rows: int, num_tokens: int, vocab_size: int, share_without: float = 0.3) -> Tensor:
@@ -33,7 +32,7 @@ def in_double(x: Tensor, weight: Tensor, targets_BT: Tensor, dtype: torch.dtype,
     return cross_entropy(logits.flatten(0, 1), targets_BT.flatten(), ignore_index=NO_TARGET, reduction=reduction)
 
 
-def assert_loss(ops: KernelOps, x: Tensor, weight: Tensor, targets_BT: Tensor, dtype: torch.dtype) -> None:
+def assert_loss(ops: OfKernels, x: Tensor, weight: Tensor, targets_BT: Tensor, dtype: torch.dtype) -> None:
     # divided, because training divides the sum before the backward pass
     assert_near_exact(
         lambda x, weight: ops.loss_sum(x, weight, targets_BT) / 7,
@@ -107,7 +106,7 @@ def test_a_hidden_state_that_is_not_finite_shows_in_the_loss(ops, bad):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_same_bits_again_and_losses_for_any_number_of_threads(library, dtype):
     x, weight, targets_BT = random(2, 37, 24, dtype=dtype), random(130, 24, seed=1), targets_of(2, 37, 130)
-    one, two = KernelOps(library, 1), KernelOps(library, 2)
+    one, two = OfKernels(library, 1), OfKernels(library, 2)
     losses = [ops.token_losses(x, weight, targets_BT) for ops in (one, two, two)]
     assert all(torch.equal(losses[0], other) for other in losses[1:])
     found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import subprocess
 import sys
@@ -10,16 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from exact import DTYPES, relative_error
+from exact import DTYPES, random, relative_error
+from operations import OfInt8, OfKernels, built
 from tiny_run import CountingEvaluator, plan, train_here, without_clock
 
-from headwater.cpu_kernels.int8 import Int8Ops
-from headwater.cpu_kernels.ops import KernelOps
+from headwater.cpu_kernels.library import MAX_HEAD_DIM
 from headwater.device.settings import MachineSettings
 from headwater.host.threads import allowed_cpus
 from headwater.host.waiting import idle_team
+from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 from headwater.records import read_records
 from headwater.train.identity import TrainPlan
 
@@ -27,16 +28,18 @@ FAMILIES = ["qwen3", "llama", "gpt2"]
 VOCAB_SIZE, SEQ_LEN = 61, 45
 
 
-def settings(family: str, tied: bool) -> ModelSettings:
-    return ModelSettings(
-        family=family, vocab_size=VOCAB_SIZE, num_layers=2, d_model=48, d_ff=72, num_heads=3,
-        num_kv_heads=3 if family == "gpt2" else 1, head_dim=16, seq_len=SEQ_LEN, tied_embeddings=tied,
-    )  # fmt: skip
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 
 
-def results(shape: ModelSettings, dtype: torch.dtype, ops: KernelOps | None) -> dict[str, torch.Tensor]:
+def settings(family: str, tied: bool, **choices: Any) -> ModelSettings:
+    shape = {"d_model": 48, "d_ff": 72, "num_heads": 3, "num_kv_heads": 3 if family == "gpt2" else 1, "head_dim": 16}
+    shape |= {"vocab_size": VOCAB_SIZE, "num_layers": 2, "seq_len": SEQ_LEN, "tied_embeddings": tied}
+    return ModelSettings(family=family, **shape | choices)
+
+
+def results(shape: ModelSettings, dtype: torch.dtype, ops: OfKernels | None) -> dict[str, torch.Tensor]:
     """Return hidden states, loss, losses of tokens and all gradients of a model with random weights."""
-    model = Transformer(shape, dtype, ops)
+    model = built(shape, dtype, ops)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -45,8 +48,8 @@ def results(shape: ModelSettings, dtype: torch.dtype, ops: KernelOps | None) -> 
     tokens_BT = torch.randint(0, VOCAB_SIZE, (3, SEQ_LEN), generator=generator)
     documents_BT = (torch.rand(3, SEQ_LEN, generator=generator) < 0.1).cumsum(1)
     targets_BT = tokens_BT.roll(-1, 1).masked_fill(documents_BT != documents_BT.roll(-1, 1), -1)
-    x_BTD = model(tokens_BT, documents_BT)
-    loss = model.loss_sum(x_BTD, targets_BT) / 10
+    x_BTD = model.hidden(tokens_BT, documents_BT)
+    loss = model(tokens_BT, documents_BT, targets_BT) / 10
     loss.backward()
     found = {"hidden": x_BTD.detach(), "loss": loss.detach(), "losses": model.token_losses(x_BTD, targets_BT).detach()}
     return found | {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -61,10 +64,56 @@ def test_loss_and_gradients_are_those_of_plain_operations(any_ops, family, tied)
         assert relative_error(ours[name], value.double()) < 5e-5, name
 
 
+@pytest.mark.parametrize(
+    ("family", "choices"),
+    [
+        ("qwen3", {"attention_bias": True, "sliding_window": 9, "rope_scaling": YARN}),
+        ("llama", {"attention_bias": True, "sliding_window": 40}),
+        ("qwen3", {"head_dim": MAX_HEAD_DIM + 2}),
+    ],
+    ids=["all settings", "llama", "heads wider than the kernel's"],
+)
+def test_every_setting_of_a_model_is_known_or_stays_plain(ops, family, choices):
+    ours, plain = (results(settings(family, False, **choices), torch.float32, one) for one in (ops, None))
+    for name, value in plain.items():
+        assert relative_error(ours[name], value.double()) < 5e-5, name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_module_can_be_called_alone(ops, family, dtype):
+    plain, ours = (built(settings(family, True), dtype, one) for one in (None, ops))
+    initialise_(plain, 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.1, generator=generator)
+    ours.load_state_dict(plain.state_dict())
+    x_BTD = random(2, 7, 48, dtype=dtype)
+    first_BT, table_2TP = torch.zeros(2, 7, dtype=torch.int32), None if family == "gpt2" else plain.rotary_2TP[:, :7]
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    alike = functools.partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
+    for other, one in zip(ours.blocks, plain.blocks):
+        for name in ("attention_norm", "mlp_norm", "mlp"):
+            alike(getattr(other, name)(x_BTD), getattr(one, name)(x_BTD))
+        alike(other.attention.out(x_BTD), one.attention.out(x_BTD))
+        alike(other.attention(x_BTD, first_BT, table_2TP), one.attention(x_BTD, first_BT, table_2TP))
+        alike(other(x_BTD, first_BT, table_2TP), one(x_BTD, first_BT, table_2TP))
+    alike(ours.final_norm(x_BTD), plain.final_norm(x_BTD))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parameters_stay_where_they_are_by_name_and_order(ops, family):
+    model = built(settings(family, False), torch.float32)
+    before = [(name, id(parameter)) for name, parameter in model.named_parameters()]
+    ops.convert_(model)
+    assert [(name, id(parameter)) for name, parameter in model.named_parameters()] == before
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_int8_is_a_rounding_away_from_bfloat16(library, family):
     shape = settings(family, False)
-    true, ours = results(shape, torch.bfloat16, None), results(shape, torch.bfloat16, Int8Ops(library, 2))
+    true, ours = results(shape, torch.bfloat16, None), results(shape, torch.bfloat16, OfInt8(library, 2))
     floor = max(float(value.norm()) for value in true.values()) / 100
     for name, value in true.items():
         distance = float((ours[name].float() - value.float()).norm() / (value.float().norm() + floor))
@@ -87,7 +136,7 @@ def test_bfloat16_is_as_near_to_fp32_as_plain_bfloat16_is(any_ops, family):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other_to_the_bit(ops, dtype):
-    model = Transformer(settings("qwen3", True), dtype, ops)
+    model = built(settings("qwen3", True), dtype, ops)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -98,22 +147,22 @@ def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other_to_th
         other_T = tokens_T.clone()
         other_T[position] = (other_T[position] + 1) % VOCAB_SIZE
         with torch.no_grad():
-            before, after = model(torch.stack([tokens_T, other_T]), documents_T.expand(2, -1))
+            before, after = model.hidden(torch.stack([tokens_T, other_T]), documents_T.expand(2, -1))
         changed = (before != after).any(-1)
         assert torch.equal(changed, (documents_T == documents_T[position]) & (torch.arange(SEQ_LEN) >= position))
 
 
 def test_documents_that_change_in_their_place_are_read_again(ops):
     """A batch may be read into the same memory as the one before it."""
-    model = Transformer(settings("qwen3", True), torch.float32, ops)
+    model = built(settings("qwen3", True), torch.float32, ops)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.3, generator=torch.Generator().manual_seed(0))
         tokens_BT = torch.arange(SEQ_LEN)[None]
         documents_BT = torch.zeros(1, SEQ_LEN, dtype=torch.int64)
-        model(tokens_BT, documents_BT)
+        model.hidden(tokens_BT, documents_BT)
         documents_BT[:, 20:] = 1
-        assert torch.equal(model(tokens_BT, documents_BT), model(tokens_BT, documents_BT.clone()))
+        assert torch.equal(model.hidden(tokens_BT, documents_BT), model.hidden(tokens_BT, documents_BT.clone()))
 
 
 # ---- runs

@@ -5,19 +5,21 @@ Sizes are odd on purpose: kernels take 16 or 32 numbers at a time and must get t
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import exact
 import pytest
 import torch
 from exact import DTYPES, assert_near_exact, random, values_and_gradients
+from operations import OfKernels, Plain
 from torch import nn
 
-from headwater.cpu_kernels.calls import Kernels, declared_dtypes
-from headwater.cpu_kernels.ops import KernelOps, first_visible
-from headwater.model.ops import PlainOps
+from headwater.cpu_kernels.calls import Kernels
+from headwater.cpu_kernels.library import SOURCES
+from headwater.cpu_kernels.signatures import SIGNATURES
 
-PLAIN = PlainOps()
+PLAIN = Plain()
 EPS = 1e-6
 
 
@@ -146,7 +148,7 @@ def test_views_are_taken_as_what_they_show(ops, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_operations_give_the_same_bits_again_and_values_the_same_for_any_number_of_threads(library, dtype):
-    one, two = KernelOps(library, 1), KernelOps(library, 2)
+    one, two = OfKernels(library, 1), OfKernels(library, 2)
     x, y, weight = random(2, 33, 48, dtype=dtype), random(2, 33, 48, seed=1, dtype=dtype), random(48, seed=2)
     norms = (random(8, seed=3), random(8, seed=4))
 
@@ -175,30 +177,49 @@ def test_a_weight_gradient_is_the_sum_over_tokens_written_or_added(ops, dtype, n
     before = random(rows, columns, seed=2, scale=10.0)
     true = dout.double().T @ x.double()
     fresh, added = torch.full((rows, columns), torch.nan), before.clone()
-    ops._kernels.weight_gradient_(fresh, dout, x, fresh=True)
-    ops._kernels.weight_gradient_(added, dout, x, fresh=False)
+    ops.kernels.weight_gradient_(fresh, dout, x, fresh=True)
+    ops.kernels.weight_gradient_(added, dout, x, fresh=False)
     limit = exact.FLOAT32_ERROR if dtype == torch.float32 else exact.BFLOAT16_ROUNDING
     assert exact.relative_error(fresh, true) <= limit
     assert exact.relative_error(added, before.double() + true) <= limit
 
 
-def test_the_first_visible_token_is_where_the_document_begins():
-    documents_BT = torch.tensor([[3, 3, 0, 0, 0, 9], [1, 2, 3, 3, 3, 3], [5, 5, 5, 5, 5, 5]])
-    expected = [[0, 0, 2, 2, 2, 5], [0, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0]]
-    found = first_visible(documents_BT)
-    assert found.tolist() == expected
-    assert found.dtype == torch.int32
+KINDS = {"float": "f32", "bf16": "bf16", "uint16_t": "bf16", "int8_t": "i8", "int32_t": "i32", "int64_t": "i64"}
 
 
-def test_every_kernel_of_the_library_has_the_dtypes_that_it_declares(library):
+def declared() -> dict[str, tuple[str, ...]]:
+    """Return what the sources declare of each kernel; DEFINE(T, name) declares one for fp32 and one for bf16."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, is_template, arguments in re.findall(r"\bhw_(\w+?)(_##name)?\(([^()]*)\)\s*\{", text):
+            kinds = [kind_of(argument) for argument in arguments.split(",")]
+            assert kinds.pop() == "int", f"the last argument of {name} is the number of threads"
+            for suffix in ("f32", "bf16") if is_template else ("",):
+                version = f"{name}_{suffix}" if suffix else name
+                found[version] = tuple(suffix if kind == "T" else kind for kind in kinds)
+    return found
+
+
+def kind_of(argument: str) -> str:
+    kind, is_pointer = re.fullmatch(r"\s*(?:const )?(\w+)(\*?) \w+\s*", argument).groups()
+    return KINDS.get(kind, kind) if is_pointer else {"int64_t": "n", "float": "x"}.get(kind, kind)
+
+
+def test_every_kernel_of_the_library_takes_what_it_is_given(library):
     symbols = subprocess.run(["nm", "-D", "--defined-only", library._name], capture_output=True, text=True, check=True)
     exported = {line.split("hw_")[1] for line in symbols.stdout.splitlines() if " T hw_" in line}
-    assert exported == set(declared_dtypes())
-    f32, bf16, number = torch.float32, torch.bfloat16, None
-    expected = (bf16, bf16, f32, number, number, number, bf16, bf16, f32, number)  # as in norm.cpp
-    assert declared_dtypes()["add_norm_bf16"] == expected
-    assert declared_dtypes()["attention_forward_bf16"][3] == torch.int32
-    assert declared_dtypes()["losses_f32"][:2] == (f32, torch.int64)
+    assert exported == set(SIGNATURES)
+    assert declared() == SIGNATURES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [((torch.ones(3), 3.0), "a whole number"), ((3, 3), "a tensor"), ((None,), "takes 2 arg")]
+)
+def test_a_number_in_the_place_of_another_kind_is_an_error(library, monkeypatch, arguments, words):
+    monkeypatch.setitem(SIGNATURES, "losses_f32", ("f32", "n"))
+    with pytest.raises(AssertionError, match=words):
+        Kernels(library, 1)("losses_f32", *arguments)
 
 
 @pytest.mark.parametrize(

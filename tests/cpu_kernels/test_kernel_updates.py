@@ -9,11 +9,10 @@ from itertools import chain
 import pytest
 import torch
 from exact import DTYPES, random
+from operations import OfInt8, OfKernels, built
 from torch import nn
 
-from headwater.cpu_kernels.int8 import Int8Ops
 from headwater.cpu_kernels.library import KernelError
-from headwater.cpu_kernels.ops import KernelOps
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
@@ -108,13 +107,13 @@ SHAPE = ModelSettings(
 
 def loss_of(model: Transformer) -> torch.Tensor:
     tokens_BT = torch.arange(24).view(2, 12)
-    return model.loss_sum(model(tokens_BT, torch.zeros_like(tokens_BT)), tokens_BT + 1)
+    return model(tokens_BT, torch.zeros_like(tokens_BT), tokens_BT + 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
 def test_a_model_computes_with_the_weights_it_has_after_each_update(library, rule, dtype):
-    model = Transformer(SHAPE, dtype, KernelOps(library, 1))
+    model = built(SHAPE, dtype, OfKernels(library, 1))
     initialise_(model, 0)
     optim = OptimSettings(name=rule, matrix_lr=0.02, embedding_lr=0.05, head_lr=0.05, vector_lr=0.05, weight_decay=0.1)
     optimizer = Optimizer(model.named_parameters(), optim, dtype, KernelUpdates(library, 1))
@@ -125,7 +124,7 @@ def test_a_model_computes_with_the_weights_it_has_after_each_update(library, rul
         loss.backward()
         optimizer.step(1.0)
         optimizer.zero_grad()
-        fresh = Transformer(SHAPE, dtype, KernelOps(library, 1))
+        fresh = built(SHAPE, dtype, OfKernels(library, 1))
         fresh.load_state_dict(model.state_dict())
         assert torch.equal(loss_of(model), loss_of(fresh)), "the model still computes with weights of before"
     assert losses[0] > losses[1] > losses[2]
@@ -154,10 +153,10 @@ def copy_without_a_trace(model: Transformer, weights: dict[str, torch.Tensor]) -
 CHANGES = [copy_in_place, replace_parameters, swap_data, copy_without_a_trace]
 
 
-@pytest.mark.parametrize("ops", [KernelOps, Int8Ops])
+@pytest.mark.parametrize("ops", [OfKernels, OfInt8])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_model_never_computes_with_weights_that_it_no_longer_has(library, change, ops):
-    first, second = (Transformer(SHAPE, torch.bfloat16, ops(library, 1)) for _ in range(2))
+    first, second = (built(SHAPE, torch.bfloat16, ops(library, 1)) for _ in range(2))
     for seed, model in enumerate((first, second)):
         initialise_(model, seed)
     assert not torch.equal(loss_of(first), loss_of(second))
@@ -172,10 +171,8 @@ import tempfile
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
-from headwater.cpu_kernels.library import load_kernels
-from headwater.cpu_kernels.ops import KernelOps
+from headwater.cpu_kernels.convert import convert_
 from headwater.model.init import initialise_
-from headwater.model.ops import PlainOps
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
@@ -186,16 +183,16 @@ shape = ModelSettings(
     tied_embeddings=False,
 )
 tokens_BT = torch.arange(45)[None]
-for ops in (PlainOps(), KernelOps(load_kernels(), 1)):
-    model = Transformer(shape, torch.bfloat16, ops)
+for dtype in (None, "bfloat16", "int8"):
+    model = Transformer(shape, torch.bfloat16)
+    if dtype is not None:
+        convert_(model, 1, dtype)
     initialise_(model, 0)
     for block in [*model.blocks, model]:
         fully_shard(block)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for step in range(6):
-        x_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
-        model.unshard()
-        loss = model.loss_sum(x_BTD, tokens_BT + 1) / 45
+        loss = model(tokens_BT, torch.zeros_like(tokens_BT), tokens_BT + 1) / 45
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -206,16 +203,17 @@ for ops in (PlainOps(), KernelOps(load_kernels(), 1)):
 def test_fully_sharded_weights_train_as_with_plain_operations(library):
     command = [sys.executable, "-c", FULLY_SHARDED]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
-    plain, ours = map(float, said.split())
+    plain, ours, rounded = map(float, said.split())
     assert plain < 3, "nothing was learned"
     assert ours == pytest.approx(plain, rel=0.01)
+    assert rounded == pytest.approx(plain, rel=0.03)
 
 
 def test_tensors_of_several_processes_are_refused(library):
     class Spread(torch.Tensor):  # as a DTensor, which takes processes to make
         placements = ()
 
-    model = Transformer(SHAPE, torch.bfloat16, KernelOps(library, 1))
+    model = built(SHAPE, torch.bfloat16, OfKernels(library, 1))
     initialise_(model, 0)
     down = model.blocks[0].mlp.down
     down.weight = nn.Parameter(down.weight.detach().as_subclass(Spread))
@@ -226,7 +224,7 @@ def test_tensors_of_several_processes_are_refused(library):
 @pytest.mark.parametrize("name", ["adamw_", "descend_"])
 def test_an_update_between_forward_and_backward_is_refused(updates, library, name):
     """As in plain PyTorch: the backward pass would use other weights than the forward pass."""
-    model = Transformer(SHAPE, torch.float32, KernelOps(library, 1))
+    model = built(SHAPE, torch.float32, OfKernels(library, 1))
     initialise_(model, 0)
     loss = loss_of(model)
     weights = [model.blocks[0].attention.out.weight]

@@ -12,12 +12,12 @@ from host_waits import HostWaits
 from torch.nn.attention import flex_attention
 
 from headwater.batches.assemble import Batch
-from headwater.device.flex import BLOCK, FlexAttention, document_mask
+from headwater.device.flex import BLOCK, FlexAttention, block_mask
 from headwater.evaluate.bits_per_byte import measure_surprise
-from headwater.model.attention import attend
-from headwater.model.ops import PlainOps
+from headwater.model.attention import attend, first_visible
+from headwater.model.compiled import compiled
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Blocks, Transformer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),
@@ -31,6 +31,10 @@ pytestmark = [
 def gradients_on_a_processor(monkeypatch):
     """FlexAttention's own mathematics has a gradient everywhere; only its compiled kernel needs a GPU."""
     monkeypatch.setattr(flex_attention, "_validate_device", lambda *tensors: None)
+
+
+def document_mask(documents_BT: torch.Tensor) -> flex_attention.BlockMask:
+    return block_mask(first_visible(documents_BT))
 
 
 def documents(num_tokens: int, share_of_starts: float, seed: int = 0) -> torch.Tensor:
@@ -76,14 +80,16 @@ def test_the_host_waits_for_nothing_while_a_mask_is_made():
 
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(4, 4), (4, 2), (6, 1)])
 @pytest.mark.parametrize("num_tokens", [BLOCK, 2 * BLOCK + 37])
-@pytest.mark.parametrize("share_of_starts", [0.0, 0.03])
-def test_values_and_gradients_are_those_of_plain_attention(num_heads, num_kv_heads, num_tokens, share_of_starts):
+@pytest.mark.parametrize(("share_of_starts", "window"), [(0.0, None), (0.03, None), (0.0, 150), (0.03, 20)])
+def test_values_and_gradients_are_those_of_plain_attention(
+    num_heads, num_kv_heads, num_tokens, share_of_starts, window
+):
     generator = torch.Generator().manual_seed(1)
     documents_BT = documents(num_tokens, share_of_starts)
     heads = (num_heads, num_kv_heads, num_kv_heads)
     inputs = [torch.randn(3, num_tokens, count, 16, generator=generator, requires_grad=True) for count in heads]
-    flex = PlainOps(attention=FlexAttention(attend))
-    ours, theirs = flex.attend(*inputs, document_mask(documents_BT)), PlainOps().attend(*inputs, documents_BT)
+    first_BT = first_visible(documents_BT, window)
+    ours, theirs = FlexAttention(attend)(*inputs, block_mask(first_BT)), attend(*inputs, first_BT)
     assert ours.shape == theirs.shape
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     weights = torch.randn(ours.shape, generator=generator)
@@ -92,16 +98,14 @@ def test_values_and_gradients_are_those_of_plain_attention(num_heads, num_kv_hea
 
 
 def test_without_a_mask_attention_is_the_plain_one():
-    x_BTHK, documents_BT = torch.randn(2, 9, 2, 16), torch.zeros(2, 9, dtype=torch.long)
-    assert torch.equal(
-        FlexAttention(attend)(x_BTHK, x_BTHK, x_BTHK, documents_BT), attend(x_BTHK, x_BTHK, x_BTHK, documents_BT)
-    )
+    x_BTHK, first_BT = torch.randn(2, 9, 2, 16), torch.zeros(2, 9, dtype=torch.long)
+    assert torch.equal(FlexAttention(attend)(x_BTHK, x_BTHK, x_BTHK, first_BT), attend(*[x_BTHK] * 3, first_BT))
 
 
 def small_model(seq_len: int, num_recomputed: int = 0) -> Transformer:
     shape = {"d_model": 64, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "seq_len": seq_len}
     settings = ModelSettings(vocab_size=37, num_layers=2, **shape)
-    model = Transformer(settings, ops=PlainOps(attention=FlexAttention(attend)), num_recomputed=num_recomputed)
+    model = Transformer(settings, num_recomputed=num_recomputed)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -117,53 +121,42 @@ def held_out(num_rows: int, num_tokens: int) -> Batch:
 
 
 def test_an_evaluation_through_the_mask_is_that_of_plain_attention():
-    """As a GPU runs a validation: `Machine.forward` makes the mask."""
+    """As a GPU runs a validation, but for the compilation."""
     model, batches = small_model(BLOCK + 30), [held_out(3, BLOCK + 30), held_out(1, BLOCK + 30)]
-    masks = []
-
-    def forward(tokens_BT, documents_BT):
-        masks.append(document_mask(documents_BT))
-        return model(tokens_BT, masks[-1])
-
-    found, plain = (measure_surprise(model, batches, np.ones(37, int), one) for one in (forward, None))
-    assert len(masks) == 2
+    fast = compiled(model, "eager")
+    found, plain = (measure_surprise(model, batches, np.ones(37, int), one) for one in (fast.hidden, None))
     assert found.nats == pytest.approx(plain.nats, rel=1e-5)
     assert found.num_targets == plain.num_targets == 4 * (BLOCK + 30)
 
 
-@pytest.mark.slow
-@torch._dynamo.config.patch(error_on_recompile=True)
-def test_a_compiled_evaluation_keeps_the_graph_that_training_compiled():
-    torch._dynamo.reset()
-    model, batch = small_model(BLOCK), held_out(2, BLOCK)
-    compiled = torch.compile(model, backend="aot_eager", dynamic=False, fullgraph=True)
-    forward = lambda tokens_BT, documents_BT: compiled(tokens_BT, document_mask(documents_BT))  # noqa: E731
-    with torch._dynamo.config.patch(error_on_recompile=False):  # for the other number of rows, without gradients
-        forward(torch.zeros(3, BLOCK, dtype=torch.long), torch.zeros(3, BLOCK, dtype=torch.long)).sum().backward()
-        plain, first = (measure_surprise(model, [batch], np.ones(37, int), one) for one in (None, forward))
-    again = measure_surprise(model, [batch, batch], np.ones(37, int), forward)
-    forward(torch.zeros(3, BLOCK, dtype=torch.long), torch.ones(3, BLOCK, dtype=torch.long)).sum().backward()
-    assert first.nats == pytest.approx(plain.nats, rel=1e-5)
-    assert again.nats == pytest.approx(2 * plain.nats, rel=1e-5)
-    torch._dynamo.reset()
+def test_a_compiled_model_has_the_same_parameters_and_leaves_the_plain_one_uncompiled():
+    model = small_model(BLOCK)
+    fast = compiled(model, "eager")
+    assert {name: id(p) for name, p in fast.named_parameters()} == {name: id(p) for name, p in model.named_parameters()}
+    assert type(model.blocks) is Blocks
+    assert type(fast.blocks) is not Blocks
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_recomputed", [0, 1])
 @torch._dynamo.config.patch(error_on_recompile=True)
-def test_a_model_is_one_graph_whatever_its_documents(num_recomputed):
-    """Traced as for a GPU, with forward and backward run by torch's own operations: nothing breaks the graph in two,
-    and another batch, with another mask, doesn't compile again.
+def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_their_documents(num_recomputed):
+    """Traced as for a GPU, with forward and backward run by torch's own operations: nothing breaks a block in two, and
+    another block, or another batch with another mask, doesn't compile again.
     """
     torch._dynamo.reset()
-    model, generator = small_model(2 * BLOCK, num_recomputed), torch.Generator().manual_seed(3)
-    compiled = torch.compile(model, backend="aot_eager", dynamic=False, fullgraph=True)
+    model, batch = small_model(2 * BLOCK, num_recomputed), held_out(2, 2 * BLOCK)
+    fast, generator = compiled(model, "aot_eager"), torch.Generator().manual_seed(3)
     for seed in range(3):
         documents_BT = documents(2 * BLOCK, 0.02, seed)
         tokens_BT = torch.randint(0, 37, documents_BT.shape, generator=generator)
-        ours, theirs = compiled(tokens_BT, document_mask(documents_BT)), model(tokens_BT, documents_BT)
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-        both = [torch.autograd.grad(out.square().mean(), list(model.parameters())) for out in (ours, theirs)]
+        ours, theirs = (one(tokens_BT, documents_BT, tokens_BT.roll(-1, 1)) for one in (fast, model))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        both = [torch.autograd.grad(loss, list(model.parameters())) for loss in (ours, theirs)]
         for mine, its in zip(*both):
             torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-3 * float(its.abs().max()))
+        # for the other number of rows, without gradients
+        with torch._dynamo.config.patch(error_on_recompile=seed > 0):
+            found = measure_surprise(model, [batch], np.ones(37, int), fast.hidden)
+        assert found.nats == pytest.approx(measure_surprise(model, [batch], np.ones(37, int)).nats, rel=1e-5)
     torch._dynamo.reset()

@@ -58,7 +58,7 @@ def by_hand(model, batches: list[Batch]) -> tuple[float, int, int]:
             for document in np.unique(documents_T):
                 here = documents_T == document
                 ids = torch.from_numpy(tokens_T[here].astype(np.int64))[None]
-                logits = model.logits(model(ids, torch.zeros_like(ids))[0])
+                logits = model.logits(model.hidden(ids, torch.zeros_like(ids))[0])
                 log_p = torch.log_softmax(logits.double(), dim=-1)
                 for place, target in enumerate(targets_T[here]):
                     if target >= 0 and TOKEN_BYTES[target] > 0:
@@ -129,7 +129,7 @@ def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finis
         # a long document is read in chunks of seq_len, each without what came before it
         for start in range(0, len(ids) - 1, seq_len):
             row = torch.tensor([ids[start : start + seq_len + 1]])
-            x_BTD = model(row[:, :-1], torch.zeros_like(row[:, :-1]))
+            x_BTD = model.hidden(row[:, :-1], torch.zeros_like(row[:, :-1]))
             log_p = torch.log_softmax(model.logits(x_BTD[0]).double(), dim=-1)
             nats -= float(log_p.gather(1, row[0, 1:, None]).sum())
     kept = json.loads((finished.run_dir / "evaluation.json").read_text())

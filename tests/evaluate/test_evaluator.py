@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from headwater.corpus.almanac.probes import probes
-from headwater.cpu_kernels.ops import KernelOps
+from headwater.cpu_kernels.convert import FusedBlocks
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
@@ -106,7 +106,7 @@ def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluat
     """The run itself was compiled by nobody; with kernels its figures are the same up to rounding."""
     in_kernels = loaded.config.machine.model_copy(update={"compile": "auto", "num_threads": 1})
     with load_for_evaluation(loaded.config.model_copy(update={"machine": in_kernels})) as (model, forward):
-        if not isinstance(model.ops, KernelOps):
+        if not isinstance(model.blocks, FusedBlocks):
             pytest.skip("no compiler")
         assert model.compute_dtype == torch.float32
         ours, plain = full_evaluation(evaluator, model, forward), full_evaluation(evaluator, loaded.model)

@@ -73,7 +73,7 @@ class FixedModel:
 def direct_log_probabilities(model: Transformer, ids: list[int]) -> torch.Tensor:
     tokens_BT = torch.tensor([ids])
     with torch.inference_mode():
-        return torch.log_softmax(model.logits(model(tokens_BT, torch.zeros_like(tokens_BT))), dim=-1)[0]
+        return torch.log_softmax(model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT))), dim=-1)[0]
 
 
 def test_next_tokens_are_the_likeliest_of_the_distribution_after_begin_and_prompt(model, tokenizer):

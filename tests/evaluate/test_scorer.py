@@ -50,7 +50,7 @@ def pairs():
 @torch.inference_mode()
 def one_at_a_time(model, prompt: list[int], rest: list[int]) -> float:
     ids = torch.tensor([prompt + rest])
-    x_BTD = model(ids[:, :-1], torch.zeros_like(ids[:, :-1]))
+    x_BTD = model.hidden(ids[:, :-1], torch.zeros_like(ids[:, :-1]))
     log_p = torch.log_softmax(model.logits(x_BTD[0]).double(), dim=-1)
     places = range(len(prompt) - 1, len(prompt) + len(rest) - 1)
     return float(sum(log_p[place, token] for place, token in zip(places, rest, strict=True)))

@@ -68,7 +68,7 @@ def random_model(settings: ModelSettings) -> Transformer:
 
 def logits_of(model: Transformer, tokens_BT: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return model.logits(model(tokens_BT, torch.zeros_like(tokens_BT)))
+        return model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT)))
 
 
 def random_tokens() -> torch.Tensor:

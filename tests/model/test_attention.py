@@ -11,9 +11,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from headwater.model import attention
-from headwater.model.attention import attend
+from headwater.model.attention import first_visible
 
 BLOCK = attention.QUERY_BLOCK
+
+
+def attend(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor, window: int | None = None) -> Tensor:
+    return attention.attend(q_BTHK, k_BTGK, v_BTGK, first_visible(documents_BT, window))
 
 
 def random_inputs(num_tokens: int, num_heads: int, num_kv_heads: int, num_documents: int, seed: int = 0):
@@ -26,9 +30,11 @@ def random_inputs(num_tokens: int, num_heads: int, num_kv_heads: int, num_docume
     return q_BTHK, k_BTGK, v_BTGK, cuts_BT.cumsum(1)
 
 
-def reference(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor) -> Tensor:
+def reference(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor, window: int | None) -> Tensor:
     num_tokens = q_BTHK.shape[1]
     causal = torch.ones(num_tokens, num_tokens).tril().bool()
+    if window is not None:
+        causal = causal.triu(1 - window)
     same = documents_BT[:, :, None] == documents_BT[:, None, :]
     q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
     mask = (causal & same).unsqueeze(1)
@@ -37,10 +43,10 @@ def reference(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tens
 
 @pytest.mark.parametrize("num_tokens", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 37])
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(4, 4), (4, 2), (6, 1)])
-@pytest.mark.parametrize("num_documents", [1, 5])
-def test_values_and_gradients_are_those_of_torchs_attention(num_tokens, num_heads, num_kv_heads, num_documents):
+@pytest.mark.parametrize(("num_documents", "window"), [(1, None), (5, None), (1, 1), (5, 9)])
+def test_values_and_gradients_are_those_of_torchs_attention(num_tokens, num_heads, num_kv_heads, num_documents, window):
     *inputs, documents_BT = random_inputs(num_tokens, num_heads, num_kv_heads, num_documents)
-    ours, theirs = attend(*inputs, documents_BT), reference(*inputs, documents_BT)
+    ours, theirs = (one(*inputs, documents_BT, window) for one in (attend, reference))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     weights = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
     for name, our_gradient, their_gradient in zip(
@@ -82,3 +88,16 @@ def test_large_scores_stay_finite_in_bfloat16():
     y_BTHK = attend((100 * q_BTHK).bfloat16(), (100 * k_BTGK).bfloat16(), v_BTGK.bfloat16(), documents_BT)
     assert y_BTHK.dtype == torch.bfloat16
     assert y_BTHK.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (None, [[0, 0, 2, 2, 2, 5], [0, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0]]),
+        (2, [[0, 0, 2, 2, 3, 5], [0, 1, 2, 2, 3, 4], [0, 0, 1, 2, 3, 4]]),
+        (1, [[0, 1, 2, 3, 4, 5]] * 3),
+    ],
+)
+def test_the_first_visible_token_begins_the_document_or_the_window(window, expected):
+    documents_BT = torch.tensor([[3, 3, 0, 0, 0, 9], [1, 2, 3, 3, 3, 3], [5, 5, 5, 5, 5, 5]])
+    assert first_visible(documents_BT, window).tolist() == expected

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwater.model.init import derived_seed, initialise_
-from headwater.model.loss import next_token_loss
+from headwater.model.init import derived_seed, initial_value, initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
@@ -61,12 +60,12 @@ def test_values_do_not_depend_on_the_order_or_on_the_other_parameters(family):
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, larger[name]), name
 
-    class Backwards(nn.Module):
+    class Backwards(Transformer):
         def named_parameters(self, *args, **kw):
-            return reversed(list(other.named_parameters()))
+            return reversed(list(super().named_parameters(*args, **kw)))
 
-    other = Transformer(settings(family))
-    initialise_(Backwards(), 0)
+    other = Backwards(settings(family))
+    initialise_(other, 0)
     for name, parameter in other.named_parameters():
         assert torch.equal(parameter, model.state_dict()[name]), name
 
@@ -99,9 +98,7 @@ def test_every_block_starts_as_the_identity(family):
             assert not parameter.any(), name
     x_BTD = torch.randn(2, 5, 64)
     table = None if family == "gpt2" else model.rotary_2TP[:, :5]
-    stream_BTD, written_BTD = model.blocks[0](x_BTD, None, torch.zeros(2, 5, dtype=torch.int64), table)
-    assert torch.equal(stream_BTD, x_BTD)
-    assert not written_BTD.any()
+    assert torch.equal(model.blocks[0](x_BTD, torch.zeros(2, 5, dtype=torch.int64), table), x_BTD)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -111,8 +108,7 @@ def test_the_first_loss_is_near_that_of_a_uniform_guess(family, tied):
     tokens_BT = torch.randint(0, 211, (4, 12), generator=torch.Generator().manual_seed(0))
     targets_BT = tokens_BT.roll(-1, 1)
     with torch.no_grad():
-        x_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
-        loss = next_token_loss(x_BTD, model.head_weight(), targets_BT) / targets_BT.numel()
+        loss = model(tokens_BT, torch.zeros_like(tokens_BT), targets_BT) / targets_BT.numel()
     assert float(loss) == pytest.approx(math.log(211), abs=0.05)
 
 
@@ -125,7 +121,7 @@ def test_the_first_loss_is_near_that_of_a_uniform_guess_at_every_width(family, t
     initialise_(model, 0)
     tokens_BT, targets_BT = torch.randint(0, 2048, (2, 4, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        loss = model.loss_sum(model(tokens_BT, torch.zeros_like(tokens_BT)), targets_BT) / targets_BT.numel()
+        loss = model(tokens_BT, torch.zeros_like(tokens_BT), targets_BT) / targets_BT.numel()
     assert float(loss) == pytest.approx(math.log(2048), abs=0.05)
 
 
@@ -144,3 +140,31 @@ def test_derived_seeds_differ_by_each_part_and_are_the_same_everywhere():
     seeds = [derived_seed(*part) for part in parts]
     assert len(set(seeds)) == len(parts)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_made_without_memory_starts_as_another(family, tied):
+    usual = initialised(family, tied=tied)
+    with torch.device("meta"):
+        model = Transformer(settings(family, tied=tied))
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(math.nan)
+    initialise_(model, 0)
+    for ours, theirs in (
+        (model.named_parameters(), usual.named_parameters()),
+        (model.named_buffers(), usual.named_buffers()),
+    ):
+        for (name, one), (_, other) in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_part_of_a_parameter_has_the_bits_that_it_has_in_the_whole(family, tied):
+    for name, parameter in initialised(family, tied=tied).named_parameters():
+        part = tuple(slice(size // 3, 2 * size // 3 + 1) for size in parameter.shape)
+        assert torch.equal(initial_value(name, parameter.shape, 0, tied=tied, part=part), parameter[part]), name

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.model.ops import PlainOps, rotate
+from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import RMSNorm, Transformer, rotary_table
+from headwater.model.transformer import RMSNorm, Transformer
 
 FAMILIES = ["qwen3", "llama", "gpt2"]
 VOCAB_SIZE, SEQ_LEN = 31, 24
@@ -64,7 +64,7 @@ def test_a_state_depends_on_earlier_tokens_of_its_document_and_on_no_other(famil
     changed = [(token + shift) % VOCAB_SIZE if place == position else token for place, token in enumerate(tokens)]
     tokens_BT, documents_BT = torch.tensor([tokens, changed]), torch.tensor([documents, documents])
     with torch.no_grad():
-        before_TD, after_TD = MODELS[family](tokens_BT, documents_BT)
+        before_TD, after_TD = MODELS[family].hidden(tokens_BT, documents_BT)
     for place, document in enumerate(documents):
         same = torch.allclose(before_TD[place], after_TD[place], rtol=1e-5, atol=1e-5)
         may_see = place >= position and document == documents[position]
@@ -81,8 +81,10 @@ def test_a_document_reads_the_same_packed_or_alone(family, row):
     tokens, documents, position = row
     here = [place for place, document in enumerate(documents) if document == documents[position]]
     with torch.no_grad():
-        packed_TD = MODELS[family](torch.tensor([tokens]), torch.tensor([documents]))[0, here]
-        alone_TD = MODELS[family](torch.tensor([[tokens[place] for place in here]]), torch.zeros(1, len(here)))[0]
+        packed_TD = MODELS[family].hidden(torch.tensor([tokens]), torch.tensor([documents]))[0, here]
+        alone_TD = MODELS[family].hidden(torch.tensor([[tokens[place] for place in here]]), torch.zeros(1, len(here)))[
+            0
+        ]
     torch.testing.assert_close(packed_TD, alone_TD, rtol=1e-3, atol=1e-4)
 
 
@@ -90,8 +92,8 @@ def test_a_document_reads_the_same_packed_or_alone(family, row):
 def test_a_shorter_row_gives_the_states_of_a_longer_one(family):
     tokens_BT = torch.randint(0, VOCAB_SIZE, (3, SEQ_LEN), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        long_BTD = MODELS[family](tokens_BT, torch.zeros_like(tokens_BT))
-        short_BTD = MODELS[family](tokens_BT[:, :7], torch.zeros(3, 7))
+        long_BTD = MODELS[family].hidden(tokens_BT, torch.zeros_like(tokens_BT))
+        short_BTD = MODELS[family].hidden(tokens_BT[:, :7], torch.zeros(3, 7))
     torch.testing.assert_close(short_BTD, long_BTD[:, :7], rtol=1e-5, atol=1e-5)
 
 
@@ -99,7 +101,7 @@ def test_a_shorter_row_gives_the_states_of_a_longer_one(family):
 def test_the_order_of_earlier_tokens_matters(family):
     tokens_BT = torch.tensor([[1, 2, 3, 4, 5], [2, 1, 3, 4, 5]])
     with torch.no_grad():
-        first_TD, second_TD = MODELS[family](tokens_BT, torch.zeros_like(tokens_BT))
+        first_TD, second_TD = MODELS[family].hidden(tokens_BT, torch.zeros_like(tokens_BT))
     assert not torch.allclose(first_TD[-1], second_TD[-1], atol=1e-3)
 
 
@@ -107,7 +109,7 @@ def test_the_order_of_earlier_tokens_matters(family):
 def test_every_parameter_has_a_gradient(family):
     model = random_model(family, tied_embeddings=False)
     tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(2))
-    model.logits(model(tokens_BT, torch.zeros_like(tokens_BT))).square().sum().backward()
+    model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT))).square().sum().backward()
     assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 
 
@@ -133,13 +135,13 @@ def test_bfloat16_computes_near_fp32_and_keeps_fp32_masters(family):
     half = Transformer(model.settings, torch.bfloat16)
     half.load_state_dict(model.state_dict())
     tokens_BT = torch.randint(0, VOCAB_SIZE, (2, SEQ_LEN), generator=torch.Generator().manual_seed(3))
-    x_BTD = half(tokens_BT, torch.zeros_like(tokens_BT))
+    x_BTD = half.hidden(tokens_BT, torch.zeros_like(tokens_BT))
     assert x_BTD.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
     x_BTD.float().sum().backward()
     assert {parameter.grad.dtype for parameter in half.parameters()} == {torch.float32}
     with torch.no_grad():
-        exact_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+        exact_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
     error = float((x_BTD.detach().float() - exact_BTD).norm() / exact_BTD.norm())
     assert error < 0.05
 
@@ -201,10 +203,10 @@ def test_rotation_keeps_lengths_and_scores_depend_on_distance_alone():
 
 
 def test_rms_norm_is_torchs():
-    ours, theirs = RMSNorm(16, 1e-6, PlainOps()), torch.nn.RMSNorm(16, 1e-6)
+    ours, theirs = RMSNorm(16, 1e-6), torch.nn.RMSNorm(16, 1e-6)
     weight = torch.randn(16)
     with torch.no_grad():
         ours.weight.copy_(weight)
         theirs.weight.copy_(weight)
     x = 3 * torch.randn(5, 16)
-    torch.testing.assert_close(ours(x, None)[1], theirs(x))
+    torch.testing.assert_close(ours(x), theirs(x))

@@ -16,7 +16,8 @@ from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
 from torch import nn
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.cpu_kernels.int8 import Int8Ops
+from headwater.cpu_kernels.calls import Kernels
+from headwater.cpu_kernels.int8 import Int8Products
 from headwater.cpu_kernels.library import load_kernels
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
@@ -178,7 +179,7 @@ def checked_gradient(outlier: float) -> tuple[float | None, torch.Tensor, torch.
 
     Of each token one number is `outlier` times the others and means nothing, as in large models (arXiv:2208.07339).
     """
-    ops = Int8Ops(load_kernels(), 1)
+    products = Int8Products(Kernels(load_kernels(), 1))
     generator = torch.Generator().manual_seed(0)
     x, slopes = (torch.randn(512, 64, generator=generator) for _ in range(2))
     x[:, 0] *= outlier
@@ -187,10 +188,11 @@ def checked_gradient(outlier: float) -> tuple[float | None, torch.Tensor, torch.
     with torch.no_grad():
         first.weight[:, 0] = 0
     model = nn.Module()
-    model.ops, model.blocks = ops, nn.ModuleList([first, second])
+    model.blocks = nn.ModuleList([first, second])
+    model.blocks.products = products
 
     def compute(prepared: Any, machine: Machine, microbatches: Any, num_targets: int) -> torch.Tensor:
-        loss = (ops.project(ops.project(x, [first]), [second]) * slopes).sum()
+        loss = (products(products(x, [first]), [second]) * slopes).sum()
         loss.backward()
         return loss.detach()
 
@@ -202,7 +204,7 @@ def checked_gradient(outlier: float) -> tuple[float | None, torch.Tensor, torch.
         check(prepared, machine, [], 1)
     found = second.weight.grad
     model.zero_grad()
-    with ops.unrounded():
+    with products.unrounded():
         compute(prepared, machine, [], 1)
     return check.error, found, second.weight.grad
 

@@ -14,7 +14,6 @@ from headwater.device.float8 import convert_linears_, require_float8
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.model.init import initialise_
-from headwater.model.ops import ModuleOps, PlainOps
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.train import machine_facts
@@ -71,16 +70,15 @@ def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measu
     assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
     assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
     here = Machine(facts(dtype="float8"))
-    assert (here.compute_dtype, here.has_own_linears) == (torch.bfloat16, True)
-    assert not Machine(facts(dtype="bfloat16")).has_own_linears
+    assert here.compute_dtype == torch.bfloat16
 
 
 # ---- by torchao's emulation
 
 
-def model(ops: PlainOps, family: str, d_ff: int = 48) -> Transformer:
+def model(family: str, d_ff: int = 48) -> Transformer:
     shape = {"d_model": 64, "d_ff": d_ff, "num_heads": 4, "num_kv_heads": 4, "head_dim": 16, "seq_len": 32}
-    made = Transformer(ModelSettings(family=family, vocab_size=37, num_layers=2, **shape), torch.bfloat16, ops)
+    made = Transformer(ModelSettings(family=family, vocab_size=37, num_layers=2, **shape), torch.bfloat16)
     initialise_(made, 1)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -94,7 +92,7 @@ def model(ops: PlainOps, family: str, d_ff: int = 48) -> Transformer:
 @pytest.mark.parametrize("family", ["qwen3", "gpt2"])
 @pytest.mark.parametrize("d_ff", [48, 50])
 def test_float8_is_bfloat16_with_more_rounding(family, d_ff):
-    exact, rounded = model(PlainOps(), family, d_ff), model(ModuleOps(), family, d_ff)
+    exact, rounded = model(family, d_ff), model(family, d_ff)
     names = list(dict(rounded.named_parameters()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torchao's import
@@ -106,7 +104,7 @@ def test_float8_is_bfloat16_with_more_rounding(family, d_ff):
     assert all(name.startswith("blocks.") for name in converted)
     tokens_BT = torch.randint(0, 37, (2, 32), generator=torch.Generator().manual_seed(3))
     documents_BT = torch.zeros_like(tokens_BT)
-    losses = [one.loss_sum(one(tokens_BT, documents_BT), tokens_BT) for one in (exact, rounded)]
+    losses = [one(tokens_BT, documents_BT, tokens_BT) for one in (exact, rounded)]
     assert losses[0].item() != losses[1].item()
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.03)
     for loss in losses:

@@ -40,7 +40,7 @@ def summed_loss(batch: Batch) -> torch.Tensor:
             block.attention.out.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(0))
     arrays = batch.tokens_BT, batch.documents_BT, batch.targets_BT
     tokens_BT, documents_BT, targets_BT = (torch.from_numpy(array.copy()).long() for array in arrays)
-    return model.loss_sum(model(tokens_BT, documents_BT), targets_BT).detach()
+    return model(tokens_BT, documents_BT, targets_BT).detach()
 
 
 def test_a_row_is_cut_into_its_two_halves_and_nothing_is_lost():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import warnings
@@ -163,8 +164,10 @@ def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
 def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, monkeypatch):
     calls = []
 
-    def forward(machine, model):
-        return lambda *inputs: calls.append(torch.is_grad_enabled()) or model(*inputs)
+    def prepare_(machine, model):
+        fast = copy.copy(model)
+        fast.hidden = lambda *inputs: calls.append(torch.is_grad_enabled()) or model.hidden(*inputs)
+        return fast
 
     class Measuring(CountingEvaluator):
         def validate(self, model, forward):
@@ -172,7 +175,7 @@ def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, mon
             found = measure_surprise(model, [batch], np.ones(VOCAB_SIZE, np.int64), forward)
             return super().validate(model, forward) | {"nats": found.nats}
 
-    monkeypatch.setattr(Machine, "forward", forward)
+    monkeypatch.setattr(Machine, "prepare_", prepare_)
     train_here(tmp_path, plan(num_steps=2, validate_every=2, num_probes=0), evaluator=Measuring())
     assert calls == [True] * 4 + [False], "two microbatches a step, then one batch without gradients"
 

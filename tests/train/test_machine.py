@@ -6,12 +6,14 @@ import json
 
 import pytest
 import torch
+from tiny_run import plan
 from torch import nn
 
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.host import memory
+from headwater.model.transformer import Transformer
 from headwater.train import machine as machine_module
 from headwater.train import machine_facts as module
 from headwater.train.machine import Machine
@@ -203,18 +205,14 @@ def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
         assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).peak_under_load is (note is not None)
 
 
-@pytest.mark.parametrize(("head_dim", "compiled"), [(256, True), (258, False)])
-def test_a_model_whose_heads_the_kernels_lack_runs_without_them(monkeypatch, head_dim, compiled):
-    """And not in int8 then, which is theirs."""
+@pytest.mark.parametrize(("head_dim", "is_known"), [(256, True), (258, False)])
+def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monkeypatch, head_dim, is_known):
     monkeypatch.setattr("headwater.cpu_kernels.library.load_kernels", lambda: None)
     monkeypatch.setattr(module, "multiplies_int8_exactly", lambda: True)
     monkeypatch.setattr(module, "matmul_peaks", lambda device, dtypes: {one: 4.0 / one.itemsize for one in dtypes})
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), head_dim=head_dim)
-    assert found.compiled is compiled
-    assert ("heads of width 258" in found.note) is not compiled
-    assert found.dtype == ("int8" if compiled else "bfloat16")
-    with pytest.raises(ConfigError, match="compile is on and no kernels for heads of width 258"):
-        inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", compile="on"), head_dim=258)
+    assert (found.compiled, found.dtype) == (True, "int8")
+    assert ("no kernel for heads of width 258" in found.note) is not is_known
 
 
 def test_without_a_compiler_a_function_stays_as_it_is():
@@ -236,11 +234,11 @@ def test_memory_is_measured():
     assert 0 < memory.available_bytes() < memory.memory_bytes()
 
 
-def test_a_processor_runs_a_model_as_it_is():
-    model, attention = nn.Linear(2, 2), lambda q, k, v, documents: q
-    machine = Machine(facts())
-    assert machine.forward(model) is model
-    assert machine.attention(attention) is attention
+def test_without_compilation_a_model_stays_as_it_is():
+    model = Transformer(plan().model)
+    modules = dict(model.named_modules())
+    assert Machine(facts()).prepare_(model) is model
+    assert dict(model.named_modules()) == modules
 
 
 def test_one_rank_is_the_sum_of_all_ranks():

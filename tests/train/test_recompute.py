@@ -8,10 +8,9 @@ import pytest
 import torch
 from tiny_run import MadeUpRows, plan, train_here
 
-from headwater.cpu_kernels.library import KernelError, load_kernels
-from headwater.cpu_kernels.ops import KernelOps
+from headwater.cpu_kernels.convert import convert_
+from headwater.cpu_kernels.library import KernelError
 from headwater.model.init import initialise_
-from headwater.model.ops import PlainOps
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
@@ -20,20 +19,16 @@ from headwater.train.settings import num_recomputed
 NUM_LAYERS = 4
 
 
-def ops_named(name: str) -> PlainOps:
-    if name == "plain":
-        return PlainOps()
-    try:
-        return KernelOps(load_kernels(), 1)
-    except KernelError as error:
-        pytest.skip(str(error))
-
-
 def model_that_recomputes(
-    count: int, ops: PlainOps, family: str = "qwen3", dtype: torch.dtype = torch.float32
+    count: int, modules: str = "plain", family: str = "qwen3", dtype: torch.dtype = torch.float32
 ) -> Transformer:
     settings = plan(family=family).model.model_dump() | {"num_layers": NUM_LAYERS}
-    model = Transformer(ModelSettings(**settings), dtype, ops, count)
+    model = Transformer(ModelSettings(**settings), dtype, count)
+    if modules == "kernels":
+        try:
+            convert_(model, 1, "float32")
+        except KernelError as error:
+            pytest.skip(str(error))
     initialise_(model, 5)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # outputs start at 0, and would hide what lies behind them
@@ -50,14 +45,14 @@ def summed_loss(model: Transformer) -> torch.Tensor:
         batch = MadeUpRows().rows(first, 2)
         arrays = batch.tokens_BT, batch.documents_BT, batch.targets_BT
         tokens_BT, documents_BT, targets_BT = (torch.from_numpy(array).long() for array in arrays)
-        loss = model.loss_sum(model(tokens_BT, documents_BT), targets_BT)
+        loss = model(tokens_BT, documents_BT, targets_BT)
         loss.backward()
         total += loss.detach()
     return total
 
 
 @pytest.mark.parametrize(
-    ("family", "ops", "dtype"),
+    ("family", "modules", "dtype"),
     [
         ("qwen3", "plain", torch.float32),
         ("llama", "plain", torch.bfloat16),
@@ -67,13 +62,13 @@ def summed_loss(model: Transformer) -> torch.Tensor:
         ("gpt2", "kernels", torch.float32),
     ],
 )
-def test_loss_and_every_gradient_have_the_same_bits(family, ops, dtype):
-    kept = model_that_recomputes(0, ops_named(ops), family, dtype)
+def test_loss_and_every_gradient_have_the_same_bits(family, modules, dtype):
+    kept = model_that_recomputes(0, modules, family, dtype)
     loss = summed_loss(kept)
     gradients = {name: parameter.grad for name, parameter in kept.named_parameters()}
     assert all(gradient.abs().max() > 0 for name, gradient in gradients.items() if not name.endswith("key.bias"))
     for count in (1, 3, NUM_LAYERS):
-        again = model_that_recomputes(count, ops_named(ops), family, dtype)
+        again = model_that_recomputes(count, modules, family, dtype)
         assert torch.equal(summed_loss(again), loss)
         assert not [name for name, p in again.named_parameters() if not torch.equal(p.grad, gradients[name])]
 
@@ -90,26 +85,26 @@ def kept_bytes(model: Transformer) -> int:
     batch = MadeUpRows().rows(0, 64)
     tokens_BT, documents_BT = (torch.from_numpy(array).long() for array in (batch.tokens_BT, batch.documents_BT))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        x_BTD = model(tokens_BT, documents_BT)
+        x_BTD = model.hidden(tokens_BT, documents_BT)
     assert x_BTD.requires_grad
     return sum(storage.nbytes() for storage in kept.values())
 
 
-@pytest.mark.parametrize("ops", ["plain", "kernels"])
-def test_every_block_that_is_computed_again_keeps_less(ops):
-    sizes = [kept_bytes(model_that_recomputes(count, ops_named(ops))) for count in range(NUM_LAYERS + 1)]
+@pytest.mark.parametrize("modules", ["plain", "kernels"])
+def test_every_block_that_is_computed_again_keeps_less(modules):
+    sizes = [kept_bytes(model_that_recomputes(count, modules)) for count in range(NUM_LAYERS + 1)]
     saved = [more - less for more, less in pairwise(sizes)]
     assert min(saved) > 0.1 * sizes[0], sizes
     assert sizes[-1] < 0.3 * sizes[0], sizes
 
 
 def test_evaluation_computes_every_block_once():
-    model, runs = model_that_recomputes(NUM_LAYERS, PlainOps()), []
+    model, runs = model_that_recomputes(NUM_LAYERS), []
     for block in model.blocks:
         block.register_forward_hook(lambda *call: runs.append(call))
     tokens_BT = torch.zeros(1, 5, dtype=torch.long)
     with torch.no_grad():
-        model(tokens_BT, tokens_BT)
+        model.hidden(tokens_BT, tokens_BT)
     assert len(runs) == NUM_LAYERS
 
 
@@ -123,7 +118,7 @@ def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_s
     train_here(whole, plan())
     train_here(parts, plan(recompute_fraction=1.0), stop_after=5)
     run = train_here(parts, plan(recompute_fraction=0.5))
-    assert run.prepared.model.num_recomputed == 1
+    assert run.prepared.model.blocks.num_recomputed == 1
     ours, theirs = (
         [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)
     )

@@ -53,7 +53,7 @@ def test_loss_and_gradient_are_those_of_plain_torch_on_the_whole_batch():
     tokens, targets, documents = (
         torch.from_numpy(a).long() for a in (batch.tokens_BT, batch.targets_BT, batch.documents_BT)
     )
-    logits = trainer.model.logits(trainer.model(tokens, documents))
+    logits = trainer.model.logits(trainer.model.hidden(tokens, documents))
     loss = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET)
     norm = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(trainer.model.parameters()))]).norm()
     result = trainer.step([batch])

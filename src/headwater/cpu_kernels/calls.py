@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import re
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.cpu_kernels.library import SOURCES, KernelError
-
-SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16"}
-DTYPES = {
-    "float": torch.float32,
-    "bf16": torch.bfloat16,
-    "uint16_t": torch.bfloat16,
-    "int8_t": torch.int8,
-    "int32_t": torch.int32,
-    "int64_t": torch.int64,
-}
-
-
-@cache
-def declared_dtypes() -> dict[str, tuple[torch.dtype | None, ...]]:
-    """Return, for each kernel by its name without hw_, the dtype of each argument, None for a number.
-
-    Read from the sources, where they are declared; DEFINE(T, name) declares a kernel for fp32 and for bf16.
-    """
-    found: dict[str, tuple[torch.dtype | None, ...]] = {}
-    for path in SOURCES:
-        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-        for name, is_template, arguments in re.findall(r"\bhw_(\w+?)(_##name)?\(([^()]*)\)\s*\{", text):
-            types = [re.search(r"(\w+)\s*\*", argument) for argument in arguments.split(",")]
-            versions: dict[str, torch.dtype | None] = {name: None}
-            if is_template:
-                versions = {f"{name}_{suffix}": dtype for dtype, suffix in SUFFIX.items()}
-            for version, dtype in versions.items():
-                found[version] = tuple(None if one is None else DTYPES.get(one[1], dtype) for one in types)
-    return found
+from headwater.cpu_kernels.library import KernelError
+from headwater.cpu_kernels.signatures import POINTERS, SIGNATURES
 
 
 class Kernels:
@@ -55,9 +25,9 @@ class Kernels:
 
         A kernel reads memory as what it declares. Tensors of another dtype, or with gaps, are an AssertionError.
         """
-        dtypes = declared_dtypes()[name]
-        assert len(arguments) == len(dtypes) - 1, f"{name} takes {len(dtypes) - 1} arguments and the threads"
-        values = [_argument(value, dtype, name) for value, dtype in zip(arguments, dtypes[:-1], strict=True)]
+        kinds = SIGNATURES[name]
+        assert len(arguments) == len(kinds), f"{name} takes {len(kinds)} arguments and the threads"
+        values = [_argument(value, kind, name) for value, kind in zip(arguments, kinds, strict=True)]
         return getattr(self._library, f"hw_{name}")(*values, ctypes.c_int(self.num_threads))
 
     def weight_gradient_(self, gradient: Tensor, dout: Tensor, rows: Tensor, *, fresh: bool) -> None:
@@ -81,13 +51,19 @@ def require_plain(tensor: Tensor) -> None:
         )
 
 
-def _argument(value: Tensor | int | float | None, dtype: torch.dtype | None, name: str) -> Any:
-    if isinstance(value, Tensor):
-        require_plain(value)
-        if value.dtype != dtype or not value.is_contiguous():
-            found = f"{value.dtype} of shape {tuple(value.shape)} and strides {value.stride()}"
-            raise AssertionError(f"the kernel {name} reads contiguous {dtype} here, and was given {found}")
-        return ctypes.c_void_p(value.data_ptr())
+def _argument(value: Tensor | int | float | None, kind: str, name: str) -> Any:
+    if kind == "n":
+        assert isinstance(value, int), f"the kernel {name} takes a whole number here, and was given {value!r}"
+        return ctypes.c_int64(value)
+    if kind == "x":
+        assert isinstance(value, int | float), f"the kernel {name} takes a number here, and was given {value!r}"
+        return ctypes.c_float(value)
     if value is None:
         return ctypes.c_void_p(None)
-    return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_int64(value)
+    dtype = POINTERS[kind]
+    assert isinstance(value, Tensor), f"the kernel {name} takes a tensor here, and was given {value!r}"
+    require_plain(value)
+    if value.dtype != dtype or not value.is_contiguous():
+        found = f"{value.dtype} of shape {tuple(value.shape)} and strides {value.stride()}"
+        raise AssertionError(f"the kernel {name} reads contiguous {dtype} here, and was given {found}")
+    return ctypes.c_void_p(value.data_ptr())

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.cpu_kernels.calls import SUFFIX, Kernels
+from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.library import KernelError
+from headwater.cpu_kernels.signatures import SUFFIX
 
 # numbers in a chunk of logits: 8 MB in bf16, that all passes find in a processor's last cache, but 512 tokens or more,
 # for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md, 2026-11-25, Chunks of logits)
@@ -23,6 +24,7 @@ NO_MEMORY = 2  # a status of attention.cpp
 class AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor | None, weight: Tensor, eps: float, kernels: Kernels) -> Any:
+        x, y = x.contiguous(), None if y is None else y.contiguous()
         width = x.shape[-1]
         num_rows = x.numel() // width
         total = x if y is None else torch.empty_like(x)
@@ -80,6 +82,7 @@ class SplitHeads(torch.autograd.Function):
         num_kv_heads: int,
         kernels: Kernels,
     ) -> Any:
+        qkv, table = qkv.contiguous(), None if table is None else table.contiguous()
         num_rows, num_tokens, width = qkv.shape
         head_dim = width // (num_heads + 2 * num_kv_heads)
         q = qkv.new_empty(num_rows, num_heads, num_tokens, head_dim)
@@ -151,6 +154,7 @@ def _require_done(status: int, shape: tuple[int, ...]) -> None:
 class Swiglu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor, kernels: Kernels) -> Tensor:
+        gate_up = gate_up.contiguous()
         width = gate_up.shape[-1] // 2
         out = gate_up.new_empty(*gate_up.shape[:-1], width)
         kernels(f"swiglu_{SUFFIX[gate_up.dtype]}", gate_up, gate_up.numel() // (2 * width), width, out)

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headwater.cpu_kernels.calls import SUFFIX, Kernels
-from headwater.cpu_kernels.ops import Copy, KernelOps, bias_of
+from headwater.cpu_kernels.calls import Kernels
+from headwater.cpu_kernels.products import Products, stacked_bias
+from headwater.cpu_kernels.signatures import SUFFIX
 
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
@@ -34,14 +35,6 @@ def multiplies_int8_exactly() -> bool:
     large = torch.full((64, 256), 127, dtype=torch.int8)
     large[1::2, ::3] = -127
     return torch.equal(torch._int_mm(large, large.t()).double(), large.double() @ large.double().t())
-
-
-class Int8Copy(Copy):
-    """Masters stacked and rounded to int8, with a scale an output channel and with one an input channel."""
-
-    def renew(self, weights: Sequence[Tensor], kernels: Kernels) -> None:
-        stacked = (weights[0].detach() if len(weights) == 1 else torch.cat(list(weights))).contiguous()
-        self.by_rows, self.by_columns = quantise_both(stacked, kernels)
 
 
 Quantised = tuple[Tensor, Tensor]  # int8 and its scales
@@ -60,6 +53,12 @@ def quantise_both(x: Tensor, kernels: Kernels) -> tuple[Quantised, Quantised]:
     magnitudes = torch.empty(kernels.num_threads, x.shape[1])
     kernels(f"quantise_both_{SUFFIX[x.dtype]}", x, *x.shape, *by_rows, *by_columns, magnitudes)
     return by_rows, by_columns
+
+
+def quantised_weights(weights: Sequence[Tensor], kernels: Kernels) -> tuple[Quantised, Quantised]:
+    """Return masters stacked, in int8 with a scale an output channel and with one an input channel."""
+    whole = (weights[0].detach() if len(weights) == 1 else torch.cat(list(weights))).contiguous()
+    return quantise_both(whole, kernels)
 
 
 def multiply(
@@ -82,11 +81,19 @@ def multiply(
 
 class Int8Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, copy: Int8Copy, bias: Tensor | None, kernels: Kernels, *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        by_rows: Quantised,
+        by_columns: Quantised,
+        bias: Tensor | None,
+        kernels: Kernels,
+        *weights: Tensor,
+    ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
-        weight, scales = copy.by_rows
+        weight, scales = by_rows
         out = multiply(quantise_rows(rows, kernels), weight.t(), scales, bias, rows, kernels)
-        ctx.save_for_backward(rows, *copy.by_columns)
+        ctx.save_for_backward(rows, *by_columns)
         ctx.heights = [weight.shape[0] for weight in weights]
         ctx.shape, ctx.has_bias, ctx.kernels = x.shape, bias is not None, kernels
         return out.view(*x.shape[:-1], out.shape[-1])
@@ -100,26 +107,26 @@ class Int8Project(torch.autograd.Function):
         dweight = torch.empty(weight.shape)
         ctx.kernels.weight_gradient_(dweight, dy, rows, fresh=True)
         dbias = dy.float().sum(0) if ctx.has_bias else None
-        return dx, None, dbias, None, *dweight.split(ctx.heights)
+        return dx, None, None, dbias, None, *dweight.split(ctx.heights)
 
 
-class Int8Ops(KernelOps):
-    """As KernelOps, but training's linear maps multiply in int8; without a gradient they are what is exported."""
+class Int8Products(Products):
+    """Training's linear maps multiply in int8; without a gradient they are what is exported."""
 
     is_rounding = True
 
     @contextmanager
     def unrounded(self) -> Iterator[None]:
-        """Multiply as KernelOps does, inside: what rounding is compared with."""
+        """Multiply as Products does, inside: what rounding is compared with."""
         self.is_rounding = False
         try:
             yield
         finally:
             self.is_rounding = True
 
-    def project(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
+    def __call__(self, x_BTD: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
         if not (self.is_rounding and torch.is_grad_enabled()):
-            return super().project(x_BTD, maps)
+            return super().__call__(x_BTD, maps)
         weights = [one.weight for one in maps]
-        copy = self._copy(Int8Copy, weights)
-        return Int8Project.apply(x_BTD, copy, bias_of(maps), self._kernels, *weights)
+        by_rows, by_columns = self.copied(quantised_weights, weights, self.kernels)
+        return Int8Project.apply(x_BTD, by_rows, by_columns, stacked_bias(maps), self.kernels, *weights)

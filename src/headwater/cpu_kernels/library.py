@@ -58,16 +58,16 @@ def load_kernels(cache: Path | None = None) -> ctypes.CDLL:
 
 
 def kernels_work(head_dim: int) -> tuple[bool, str]:
-    """Return whether there are kernels here for heads of `head_dim`, and a sentence that says why not."""
-    if head_dim > MAX_HEAD_DIM:
-        return False, (
-            f"no kernels for heads of width {head_dim}, over {MAX_HEAD_DIM} (model.head_dim); running PyTorch's own "
-            "operations, more slowly"
-        )
+    """Return whether there are kernels here, and a sentence that says what of a model stays PyTorch's own and why."""
     try:
         load_kernels()
     except KernelError as error:
         return False, f"no kernels for this processor ({error}); running PyTorch's own operations, more slowly"
+    if head_dim > MAX_HEAD_DIM:
+        return True, (
+            f"no kernel for heads of width {head_dim}, over {MAX_HEAD_DIM} (model.head_dim); attention runs PyTorch's "
+            "own operations, more slowly"
+        )
     return True, ""
 
 

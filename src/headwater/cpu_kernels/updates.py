@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from headwater.cpu_kernels.calls import SUFFIX, Kernels
+from headwater.cpu_kernels.calls import Kernels
+from headwater.cpu_kernels.signatures import SUFFIX
 from headwater.optim.updates import AdamW, PlainUpdates
 
 

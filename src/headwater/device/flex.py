@@ -14,19 +14,17 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 BLOCK = 128  # tokens: the kernel's own choice of a block of the mask
 
 
-def document_mask(documents_BT: Tensor) -> BlockMask:
-    """Return who sees whom: a token sees itself and earlier tokens of its own document; documents are contiguous.
+def block_mask(first_BT: Tensor) -> BlockMask:
+    """Return who sees whom: a token sees the tokens from its first visible one, which never decreases, to itself.
 
-    Made of each token's first visible token, in steps of blocks: unlike `create_block_mask`, it holds no (T, T) matrix,
-    and the host waits for nothing.
+    Made in steps of blocks: unlike `create_block_mask`, it holds no (T, T) matrix, and the host waits for nothing.
     """
-    num_tokens = documents_BT.shape[1]
-    first_BT = first_visible(documents_BT)
-    starts_N = torch.arange(0, num_tokens, BLOCK, device=documents_BT.device)
+    num_tokens = first_BT.shape[1]
+    starts_N = torch.arange(0, num_tokens, BLOCK, device=first_BT.device)
     ends_N = (starts_N + BLOCK - 1).clamp_max(num_tokens - 1)
-    numbers_N = torch.arange(len(starts_N), device=documents_BT.device)
-    # a block of queries sees some of each block of keys from its first token's document on, and all of a block that
-    # lies before it and begins no earlier than its last token's document
+    numbers_N = torch.arange(len(starts_N), device=first_BT.device)
+    # a block of queries sees some of each block of keys from its first token's first visible one on, and all of a block
+    # that lies before it and begins no earlier than its last token's first visible one
     lowest_BN1 = (first_BT[:, starts_N] // BLOCK)[:, :, None]
     lowest_whole_BN1 = first_BT[:, ends_N][:, :, None]
     is_seen_BNN = (numbers_N >= lowest_BN1) & (numbers_N <= numbers_N[:, None])
@@ -45,14 +43,6 @@ def document_mask(documents_BT: Tensor) -> BlockMask:
     )
 
 
-def first_visible(documents_BT: Tensor) -> Tensor:
-    """Return the position at which each token's document begins, (B, T)."""
-    begins = torch.ones_like(documents_BT, dtype=torch.bool)
-    begins[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
-    positions = torch.arange(documents_BT.shape[1], device=documents_BT.device)
-    return torch.where(begins, positions, 0).cummax(dim=1).values
-
-
 def _listed(chosen_BNN: Tensor) -> tuple[Tensor, Tensor]:
     """Return how many blocks of keys are chosen, (B, 1, N), and all blocks, chosen ones first, (B, 1, N, N)."""
     order_BNN = torch.argsort(chosen_BNN.int(), dim=-1, descending=True, stable=True)
@@ -60,16 +50,16 @@ def _listed(chosen_BNN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class FlexAttention:
-    """`model.attention.attend` for a mask of `document_mask`; `plain` for the documents themselves (evaluation)."""
+    """Attention for a mask of `block_mask`; `plain` for the first visible tokens themselves (evaluation)."""
 
     def __init__(self, plain: Callable[..., Tensor]) -> None:
         self._plain = plain
 
-    def __call__(self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents: Tensor | BlockMask) -> Tensor:
+    def __call__(self, q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, visible: Tensor | BlockMask) -> Tensor:
         """Return the values (B, T, H, K). To be compiled with the model: alone it would hold all scores."""
-        if isinstance(documents, Tensor):
-            return self._plain(q_BTHK, k_BTGK, v_BTGK, documents)
+        if isinstance(visible, Tensor):
+            return self._plain(q_BTHK, k_BTGK, v_BTGK, visible)
         q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
-        out_BHTK = flex_attention(q, k, v, block_mask=documents, enable_gqa=q.shape[1] != k.shape[1])
+        out_BHTK = flex_attention(q, k, v, block_mask=visible, enable_gqa=q.shape[1] != k.shape[1])
         assert isinstance(out_BHTK, Tensor)
         return out_BHTK.transpose(1, 2)

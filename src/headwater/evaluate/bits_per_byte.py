@@ -51,7 +51,7 @@ def measure_surprise(
 ) -> Surprise:
     """Return the model's surprise over `batches`; `token_bytes[id]` is a token's length in bytes, 0 for specials.
 
-    `forward` is the model's forward pass as a machine runs it, from (tokens_BT, documents_BT); None: the model's own.
+    `forward` gives hidden states of (tokens_BT, documents_BT) as a machine computes them; None: as the model does.
     Byte-level tokens without normalisation cover the text exactly, so the bytes of the scored targets are the
     bytes of the text. Sums are fp64.
     """
@@ -63,7 +63,7 @@ def measure_surprise(
         targets_BT = batch.targets_BT
         bytes_BT = np.where(targets_BT == NO_TARGET, 0, token_bytes[np.maximum(targets_BT, 0)])
         scored_BT = np.where(bytes_BT > 0, targets_BT, NO_TARGET)
-        x_BTD = (forward or model)(tokens_BT, documents_BT)
+        x_BTD = (forward or model.hidden)(tokens_BT, documents_BT)
         losses_BT = model.token_losses(x_BTD, torch.from_numpy(scored_BT).to(device))
         total += Surprise(float(losses_BT.double().sum()), int(bytes_BT.sum()), int((scored_BT != NO_TARGET).sum()))
     return total

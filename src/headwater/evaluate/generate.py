@@ -126,7 +126,7 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
 def _next_logits(model: Transformer, ids: list[int]) -> Tensor:
     """Return the scores (V) of the token after `ids`, in fp32 on the CPU."""
     seq_len = model.settings.seq_len
-    x_BTD = model(*padded_rows([ids], seq_len, model.embed.weight.device))
+    x_BTD = model.hidden(*padded_rows([ids], seq_len, model.embed.weight.device))
     return model.logits(x_BTD[0, min(len(ids), seq_len) - 1]).cpu()
 
 
@@ -134,7 +134,7 @@ def _target_nats(model: Transformer, ids: list[int]) -> list[float]:
     """Return -log p of each of `ids` but the first, given those before it."""
     row = torch.tensor([ids], device=model.embed.weight.device)
     tokens_BT, targets_BT = row[:, :-1], row[:, 1:]
-    x_BTD = model(tokens_BT, torch.zeros_like(tokens_BT))
+    x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
     return model.token_losses(x_BTD, targets_BT)[0].tolist()
 
 

@@ -71,7 +71,7 @@ class ModelScorer:
         results = np.zeros((len(prompts), self._model.settings.vocab_size), dtype=np.float32)
         for indices in self._batches([len(prompt) for prompt in prompts]):
             tokens_BT, documents_BT = padded_rows([prompts[i] for i in indices], self._max_tokens, self._device)
-            x_BTD = self._model(tokens_BT, documents_BT)
+            x_BTD = self._model.hidden(tokens_BT, documents_BT)
             last_B = torch.zeros(len(tokens_BT), dtype=torch.int64)
             last_B[: len(indices)] = torch.tensor([min(len(prompts[i]), self._max_tokens) - 1 for i in indices])
             x_BD = x_BTD[torch.arange(len(tokens_BT), device=self._device), last_B.to(self._device)]
@@ -88,7 +88,7 @@ class ModelScorer:
             length = min(length, len(ids) - 1)
             targets[row, len(ids) - 1 - length : len(ids) - 1] = ids[len(ids) - length :]
         targets_BT = torch.from_numpy(targets).to(self._device)
-        x_BTD = self._model(tokens_BT, documents_BT)
+        x_BTD = self._model.hidden(tokens_BT, documents_BT)
         scored_BT = targets_BT != NO_TARGET
         losses = torch.zeros(targets_BT.shape, device=self._device)
         losses[scored_BT] = self._token_losses(x_BTD[scored_BT], targets_BT[scored_BT])

@@ -47,7 +47,7 @@ def count_model(model: ModelSettings) -> ModelCount:
         matmul=params.matmul,
         head=model.vocab_size * model.d_model,
         seq_len=model.seq_len,
-        attention=((2 * model.num_heads * model.head_dim, None),) * model.num_layers,
+        attention=((2 * model.num_heads * model.head_dim, model.sliding_window),) * model.num_layers,
     )
 
 
@@ -65,7 +65,8 @@ def count_parameters(model: ModelSettings) -> ParameterCount:
         biases = model.num_layers * (query + 2 * key_value + model.d_ff + 2 * model.d_model)
         norms = (2 * model.num_layers + 1) * 2 * model.d_model
     else:
-        positions = biases = 0
+        positions = 0
+        biases = model.num_layers * (query + 2 * key_value) if model.attention_bias else 0
         head_norms = 2 * model.head_dim * model.num_layers if model.family == "qwen3" else 0
         norms = (2 * model.num_layers + 1) * model.d_model + head_norms
     total = embedding + positions + matrices + biases + norms + (0 if model.tied_embeddings else head)
@@ -75,11 +76,19 @@ def count_parameters(model: ModelSettings) -> ParameterCount:
 def flops_per_token(model: ModelSettings, half_length_fraction: float = 0.0) -> float:
     """Return forward and backward FLOPs of one trained token: 6 a matmul weight, and attention's causal half.
 
-    A token at position t attends to t + 1 tokens, (seq_len + 1) / 2 on average: scores and values take
-    2 × 2 × num_heads × head_dim FLOPs each forward, three times that with the backward pass. Nothing recomputed is
+    A token at position t attends to t + 1 tokens, (seq_len + 1) / 2 on average, or to the window: scores and values
+    take 2 × 2 × num_heads × head_dim FLOPs each forward, three times that with the backward pass. Nothing recomputed is
     counted, nor norms, activations and the optimizer (model FLOPs, arXiv:2204.02311, appendix B). A fraction of the
     tokens may be in sequences of half the length.
     """
-    attended = (model.seq_len * (1 - half_length_fraction / 2) + 1) / 2
+    whole, half = (mean_attended(length, model.sliding_window) for length in (model.seq_len, model.seq_len / 2))
+    attended = whole + half_length_fraction * (half - whole)
     attention = 12 * model.num_layers * model.num_heads * model.head_dim * attended
     return 6 * count_parameters(model).matmul + attention
+
+
+def mean_attended(seq_len: float, window: int | None) -> float:
+    """Return the mean number of tokens that a token of a sequence of one document sees, itself among them."""
+    if window is None or window >= seq_len:
+        return (seq_len + 1) / 2
+    return window - window * (window - 1) / (2 * seq_len)

@@ -1,45 +1,57 @@
 """Every parameter starts here, by its name; a parameter without a rule is an error.
 
-Random values depend on (seed, name) alone, so that any sharding, order or subset gives the same weights.
+Random values depend on (seed, name) alone, so that any sharding, order or subset gives the same weights: a part of a
+parameter is drawn with the whole and cut out of it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from headwater.model.transformer import Transformer
+
+Part = tuple[slice, ...]
+WHOLE: Part = ()
 
 
-def initialise_(model: nn.Module, seed: int) -> None:
-    """Fill every parameter of `model` in place.
+def initialise_(model: Transformer, seed: int) -> None:
+    """Fill every parameter of `model` in place, and the buffers, which a model made by `to_empty` lacks, too.
 
     Matrices that read the residual stream: uniform with standard deviation 1/sqrt(fan in). Matrices that write to
     it (`out`, `down`): zero, so that every block starts as the identity (as in muP, arXiv:2203.03466, and
     nanochat). Embedding: normal, small where it is the head, too (`tied_deviation`). So the first loss is that of a
     uniform guess, in any family and at any width.
     """
+    model.fill_buffers_()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(_initial_value(name, parameter, seed, tied=not hasattr(model, "head")))
+            parameter.copy_(initial_value(name, parameter.shape, seed, tied=model.settings.tied_embeddings))
 
 
-def _initial_value(name: str, parameter: Tensor, seed: int, tied: bool) -> Tensor:
+def initial_value(name: str, shape: Sequence[int], seed: int, *, tied: bool, part: Part = WHOLE) -> Tensor:
+    """Return the start of the parameter `name` of `shape`, or of a part of it: the same bits as those in the whole.
+
+    `tied` says whether the embedding is the head, too. Raises AssertionError for a parameter without a rule.
+    """
     module, kind = name.split(".")[-2:]
     if kind == "bias" or module in ("out", "down"):
-        return torch.zeros_like(parameter)
+        return torch.zeros(shape)[part]
     if module.endswith("norm"):
-        return torch.ones_like(parameter)
+        return torch.ones(shape)[part]
     generator = torch.Generator().manual_seed(derived_seed(seed, "init", name))
     if module in ("query", "key", "value", "gate", "up"):
-        bound = math.sqrt(3 / parameter.shape[1])  # a uniform's standard deviation is bound / sqrt(3)
-        return torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-    small = tied_deviation(parameter.shape[-1]) if tied else 0.02
+        bound = math.sqrt(3 / shape[1])  # a uniform's standard deviation is bound / sqrt(3)
+        return torch.empty(shape).uniform_(-bound, bound, generator=generator)[part]
+    small = tied_deviation(shape[-1]) if tied else 0.02
     scale = {"embed": small if tied else 0.8, "positions": small, "head": 0.001}.get(module)
     if scale is None:
         raise AssertionError(f"no rule initialises the parameter {name}")
-    return torch.empty(parameter.shape).normal_(0, scale, generator=generator)
+    return torch.empty(shape).normal_(0, scale, generator=generator)[part]
 
 
 def tied_deviation(d_model: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 NO_TARGET = -1  # as batches.assemble has it; neither package imports the other
 CHUNK_TOKENS = 2048  # logits of one chunk at a vocabulary of 32768 in bf16: 128 MB
@@ -57,6 +57,25 @@ def next_token_loss(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, chunk:
     """
     x_ND = x_BTD.flatten(0, -2)
     return _NextTokenLoss.apply(x_ND, weight_VD, targets_BT.flatten(), chunk)
+
+
+class NextTokenLoss(nn.Module):
+    """The last layer of a model: hidden states (B, T, D), the head's matrix (V, D) and targets (B, T) to a loss.
+
+    `chunk` is `chunk_loss` or a compiled form of it.
+    """
+
+    def __init__(self, chunk: Any = chunk_loss) -> None:
+        super().__init__()
+        self.chunk = chunk
+
+    def forward(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the sum of -log p(target) over all targets, in fp32; a target of -1 does not count."""
+        return next_token_loss(x_BTD, weight_VD, targets_BT, self.chunk)
+
+    def of_tokens(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return -log p(target) of every token in fp32, 0 where there is no target; without a gradient."""
+        return token_losses(x_BTD, weight_VD, targets_BT)
 
 
 def token_losses(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:

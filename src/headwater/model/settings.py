@@ -11,6 +11,42 @@ from headwater.config import Settings
 Family = Literal["qwen3", "llama", "gpt2"]
 
 
+class RopeScaling(Settings):
+    """Rotary frequencies for positions beyond the length that a base was trained at, by the names of Hugging Face.
+
+    llama3 takes the factors of frequencies, yarn (arXiv:2309.00071) the betas, `attention_factor` and `truncate`.
+    """
+
+    rope_type: Literal["llama3", "yarn"]
+    "Rule by which low frequencies are divided by the factor and high ones are kept."
+    factor: float = Field(ge=1)
+    "By what low frequencies are divided: about the new length over the old one."
+    original_max_position_embeddings: int = Field(ge=1)
+    "Length in tokens that the base was trained at."
+    low_freq_factor: float = Field(default=1.0, gt=0)
+    "llama3: turns over the original length up to which a frequency is divided whole."
+    high_freq_factor: float = Field(default=4.0, gt=0)
+    "llama3: turns over the original length from which a frequency is kept whole."
+    beta_fast: float = Field(default=32.0, gt=0)
+    "yarn: turns over the original length from which a frequency is kept whole."
+    beta_slow: float = Field(default=1.0, gt=0)
+    "yarn: turns over the original length up to which a frequency is divided whole."
+    attention_factor: float | None = Field(default=None, gt=0)
+    "yarn: what queries and keys are multiplied by; unset: 0.1 ln(factor) + 1."
+    truncate: bool = True
+    "yarn: whether the limits between pairs of channels are whole numbers."
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> RopeScaling:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise ValueError(
+                f"high_freq_factor={self.high_freq_factor} must be above low_freq_factor={self.low_freq_factor}"
+            )
+        if self.beta_fast <= self.beta_slow:
+            raise ValueError(f"beta_fast={self.beta_fast} must be above beta_slow={self.beta_slow}")
+        return self
+
+
 class ModelSettings(Settings):
     """A decoder-only transformer.
 
@@ -39,6 +75,12 @@ class ModelSettings(Settings):
     "Number of input tokens of a row in training."
     rope_theta: float = Field(default=10000.0, gt=0)
     "Base of the rotary positions (qwen3, llama)."
+    rope_scaling: RopeScaling | None = None
+    "Rotary positions stretched beyond the length of a base (qwen3, llama); off: the plain ones."
+    attention_bias: bool = False
+    "Whether queries, keys and values have biases, as in Qwen2 (qwen3, llama); gpt2 has its own everywhere."
+    sliding_window: int | None = Field(default=None, ge=1)
+    "Tokens that a token sees at most, itself among them, as in Mistral (qwen3, llama); off: all of its document."
     tied_embeddings: bool = True
     "Whether the head uses the embedding's matrix."
     norm_eps: float = Field(default=1e-6, gt=0)
@@ -57,4 +99,12 @@ class ModelSettings(Settings):
                 f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, head_dim={self.head_dim}, "
                 f"d_model={self.d_model}"
             )
+        rotary_only = {
+            "rope_scaling": self.rope_scaling is not None,
+            "attention_bias": self.attention_bias,
+            "sliding_window": self.sliding_window is not None,
+        }
+        found = [name for name, is_set in rotary_only.items() if is_set]
+        if self.family == "gpt2" and found:
+            raise ValueError(f"family gpt2 has no {', '.join(found)}; leave out, or choose family qwen3 or llama")
         return self

@@ -3,13 +3,14 @@
 B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width
 P channel pairs of a head (K/2) · V vocabulary
 
-Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used (`ops`), so that
-the dtype of the first activation, chosen by `compute_dtype`, is the precision of the whole model.
+Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used, so that the
+dtype of the first activation, `compute_dtype`, is the precision of the whole model. What computes a model faster puts
+modules of its own, with the same parameters under the same names, in the place of those here (docs/decisions/0043).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,198 +19,193 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from headwater.model.ops import PlainOps
+from headwater.model.attention import attend, first_visible
+from headwater.model.loss import NextTokenLoss
+from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
+
+Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
+"Attention of q_BTHK, k_BTGK and v_BTGK as `attend` has it; what it asks of the documents is its own affair."
+
+
+class Linear(nn.Linear):
+    """A linear map in the dtype of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class RMSNorm(nn.Module):
-    """Adds what the last layer wrote, then normalises: the residual stream and its root-mean-square norm."""
+    """x over its root mean square, computed in fp32, times a weight (arXiv:1910.07467)."""
 
-    def __init__(self, width: int, eps: float, ops: PlainOps) -> None:
+    def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width))
         self.eps = eps
-        self.ops = ops
 
-    def forward(self, x_BTD: Tensor, written_BTD: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self.ops.add_rms_norm(x_BTD, written_BTD, self.weight, self.eps)
+    def forward(self, x: Tensor) -> Tensor:
+        x32 = x.float()
+        scale = torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
+        return (x32 * scale * self.weight).to(x.dtype)
 
 
 class LayerNorm(nn.LayerNorm):
-    """Adds what the last layer wrote, then normalises: layer norm with bias, computed in fp32."""
+    """Layer norm with bias, computed in fp32."""
 
-    def forward(self, x_BTD: Tensor, written_BTD: Tensor | None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x_BTD = x_BTD if written_BTD is None else x_BTD + written_BTD
-        normed = F.layer_norm(x_BTD.float(), self.normalized_shape, self.weight, self.bias, self.eps)
-        return x_BTD, normed.to(x_BTD.dtype)
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps).to(x.dtype)
 
 
-def norm(model: ModelSettings, ops: PlainOps) -> nn.Module:
+def norm(model: ModelSettings) -> nn.Module:
     if model.family == "gpt2":
         return LayerNorm(model.d_model, eps=model.norm_eps)
-    return RMSNorm(model.d_model, model.norm_eps, ops)
-
-
-class HeadNorm(nn.Module):
-    """The weight of an RMSNorm over each head (family qwen3); applied where heads are split."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
-
-
-def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
-    """Return cosines and sines, (2, T, P) in fp32: position t turns pair i by t · theta^(-2i/K) (arXiv:2104.09864)."""
-    channels_P = torch.arange(0, model.head_dim, 2, dtype=torch.float64)
-    positions_T = torch.arange(num_positions, dtype=torch.float64)
-    angles_TP = torch.outer(positions_T, model.rope_theta ** (-channels_P / model.head_dim))
-    return torch.stack([angles_TP.cos(), angles_TP.sin()]).float()
+    return RMSNorm(model.d_model, model.norm_eps)
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention inside documents (arXiv:2305.13245), with per-head norms in family qwen3."""
+    """Causal grouped-query attention inside documents (arXiv:2305.13245), with a norm of each head in family qwen3."""
 
-    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
+    def __init__(self, model: ModelSettings) -> None:
         super().__init__()
-        self.ops = ops
-        self.num_heads, self.num_kv_heads, self.eps = model.num_heads, model.num_kv_heads, model.norm_eps
-        bias = model.family == "gpt2"
         query_width, key_width = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-        self.query = nn.Linear(model.d_model, query_width, bias=bias)
-        self.key = nn.Linear(model.d_model, key_width, bias=bias)
-        self.value = nn.Linear(model.d_model, key_width, bias=bias)
-        self.out = nn.Linear(query_width, model.d_model, bias=bias)
-        if model.family == "qwen3":
-            self.query_norm = HeadNorm(model.head_dim)
-            self.key_norm = HeadNorm(model.head_dim)
-        self.has_head_norms = model.family == "qwen3"
+        is_gpt2 = model.family == "gpt2"
+        self.query = Linear(model.d_model, query_width, bias=is_gpt2 or model.attention_bias)
+        self.key = Linear(model.d_model, key_width, bias=is_gpt2 or model.attention_bias)
+        self.value = Linear(model.d_model, key_width, bias=is_gpt2 or model.attention_bias)
+        self.out = Linear(query_width, model.d_model, bias=is_gpt2)
+        has_norms = model.family == "qwen3"
+        self.query_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
+        self.key_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
+        self.head_dim = model.head_dim
+        self.attend: Attend = attend
 
     def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
-        """`visible` is what `ops.visibility` made of the documents."""
-        qkv = self.ops.project(x_BTD, (self.query, self.key, self.value))
-        norms = (self.query_norm.weight, self.key_norm.weight, self.eps) if self.has_head_norms else None
-        q, k, v = self.ops.split_heads(qkv, self.num_heads, self.num_kv_heads, norms, table_2TP)
-        return self.ops.project(self.ops.attend(q, k, v, visible), (self.out,))
+        """`visible` is what `attend` asks of the documents, here each token's first visible one."""
+        q_BTHK = self.query_norm(self.query(x_BTD).unflatten(-1, (-1, self.head_dim)))
+        k_BTGK = self.key_norm(self.key(x_BTD).unflatten(-1, (-1, self.head_dim)))
+        v_BTGK = self.value(x_BTD).unflatten(-1, (-1, self.head_dim))
+        if table_2TP is not None:
+            q_BTHK, k_BTGK = rotate(q_BTHK, table_2TP), rotate(k_BTGK, table_2TP)
+        return self.out(self.attend(q_BTHK, k_BTGK, v_BTGK, visible).flatten(-2))
 
 
 class GatedMlp(nn.Module):
     """SwiGLU: down(silu(gate x) · up x) (arXiv:2002.05202)."""
 
-    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
+    def __init__(self, model: ModelSettings) -> None:
         super().__init__()
-        self.ops = ops
-        self.gate = nn.Linear(model.d_model, model.d_ff, bias=False)
-        self.up = nn.Linear(model.d_model, model.d_ff, bias=False)
-        self.down = nn.Linear(model.d_ff, model.d_model, bias=False)
+        self.gate = Linear(model.d_model, model.d_ff, bias=False)
+        self.up = Linear(model.d_model, model.d_ff, bias=False)
+        self.down = Linear(model.d_ff, model.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.ops.project(self.ops.swiglu(self.ops.project(x_BTD, (self.gate, self.up))), (self.down,))
+        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
 
 
 class GeluMlp(nn.Module):
     """GPT-2's MLP: down(gelu(up x)), with biases and the tanh form of GELU."""
 
-    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
+    def __init__(self, model: ModelSettings) -> None:
         super().__init__()
-        self.ops = ops
-        self.up = nn.Linear(model.d_model, model.d_ff, bias=True)
-        self.down = nn.Linear(model.d_ff, model.d_model, bias=True)
+        self.up = Linear(model.d_model, model.d_ff, bias=True)
+        self.down = Linear(model.d_ff, model.d_model, bias=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        up = self.ops.project(x_BTD, (self.up,))
-        return self.ops.project(F.gelu(up, approximate="tanh"), (self.down,))
+        return self.down(F.gelu(self.up(x_BTD), approximate="tanh"))
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + mlp(norm x).
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    What a layer writes is added where the next one reads (the norm), so that the addition and the norm are one pass.
-    """
-
-    def __init__(self, model: ModelSettings, ops: PlainOps) -> None:
+    def __init__(self, model: ModelSettings) -> None:
         super().__init__()
-        self.attention_norm = norm(model, ops)
-        self.attention = Attention(model, ops)
-        self.mlp_norm = norm(model, ops)
-        self.mlp = GeluMlp(model, ops) if model.family == "gpt2" else GatedMlp(model, ops)
+        self.attention_norm = norm(model)
+        self.attention = Attention(model)
+        self.mlp_norm = norm(model)
+        self.mlp = GeluMlp(model) if model.family == "gpt2" else GatedMlp(model)
 
-    def forward(
-        self, x_BTD: Tensor, written_BTD: Tensor | None, visible: Any, table_2TP: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the residual stream and what this block's MLP wrote, not yet added to it."""
-        x_BTD, normed_BTD = self.attention_norm(x_BTD, written_BTD)
-        x_BTD, normed_BTD = self.mlp_norm(x_BTD, self.attention(normed_BTD, visible, table_2TP))
-        return x_BTD, self.mlp(normed_BTD)
+    def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), visible, table_2TP)
+        return x_BTD + self.mlp(self.mlp_norm(x_BTD))
 
 
-def recomputed(block: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return `block` as a function that keeps only its inputs and is computed again in the backward pass."""
-    # nothing in a block is random, so that no generator's state need be kept
-    return partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
+class Blocks(nn.ModuleList):
+    """One block after the other.
 
-
-class Transformer(nn.Module):
-    """Token ids to the hidden states from which the next token is predicted; weights start uninitialised (see init).
-
-    `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device computes it.
     `num_recomputed` blocks keep only their inputs in training and are computed again in the backward pass
     (arXiv:1604.06174): the same loss and gradients, for less memory and at most a third more time.
     """
 
-    rotary_2TP: Tensor
+    def __init__(self, model: ModelSettings, num_recomputed: int = 0) -> None:
+        super().__init__(Block(model) for _ in range(model.num_layers))
+        self.window = model.sliding_window
+        self.num_recomputed = num_recomputed
+
+    def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
+        first_BT = first_visible(documents_BT, self.window)
+        for block in recomputed(self, self.num_recomputed):
+            x_BTD = block(x_BTD, first_BT, table_2TP)
+        return x_BTD
+
+
+def recomputed(blocks: Iterable[Callable[..., Any]], count: int) -> list[Callable[..., Any]]:
+    """Return blocks of which the first `count` keep their inputs alone: what the later ones kept is free by then."""
+    # nothing in a block is random, so that no generator's state need be kept
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    return [partial(again, block) if index < count else block for index, block in enumerate(blocks)]
+
+
+class Transformer(nn.Module):
+    """Token ids to the loss of predicting each next one; weights start uninitialised (see init).
+
+    `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device computes it.
+    """
+
+    rotary_2TP: Tensor | None
 
     def __init__(
-        self,
-        model: ModelSettings,
-        compute_dtype: torch.dtype = torch.float32,
-        ops: PlainOps | None = None,
-        num_recomputed: int = 0,
+        self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32, num_recomputed: int = 0
     ) -> None:
         super().__init__()
-        ops = PlainOps() if ops is None else ops
         self.settings = model
         self.compute_dtype = compute_dtype
-        self.ops = ops
-        self.num_recomputed = num_recomputed
         self.embed = nn.Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
             self.positions = nn.Embedding(model.seq_len, model.d_model)
-        self.blocks = nn.ModuleList(Block(model, ops) for _ in range(model.num_layers))
-        self.final_norm = norm(model, ops)
+        self.blocks = Blocks(model, num_recomputed)
+        self.final_norm = norm(model)
         if not model.tied_embeddings:
-            self.head = nn.Linear(model.d_model, model.vocab_size, bias=False)
-        self.register_buffer("rotary_2TP", rotary_table(model, model.seq_len), persistent=False)
+            self.head = Linear(model.d_model, model.vocab_size, bias=False)
+        self.loss = NextTokenLoss()
+        table_2TP = None if model.family == "gpt2" else rotary_table(model, model.seq_len)
+        self.register_buffer("rotary_2TP", table_2TP, persistent=False)
+
+    def forward(self, tokens_BT: Tensor, documents_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return the summed loss of next tokens in nats, in fp32; a target of -1 does not count."""
+        return self.loss(self.hidden(tokens_BT, documents_BT), self.head_weight(), targets_BT)
+
+    def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
+        """Return the final hidden states (B, T, D); T is at most the model's seq_len."""
+        num_tokens = tokens_BT.shape[1]
+        x_BTD = self.embed(tokens_BT)
+        if self.settings.family == "gpt2":
+            x_BTD = x_BTD + self.positions(torch.arange(num_tokens, device=tokens_BT.device))
+        table_2TP = None if self.rotary_2TP is None else self.rotary_2TP[:, :num_tokens]
+        return self.final_norm(self.blocks(x_BTD.to(self.compute_dtype), documents_BT, table_2TP))
+
+    def token_losses(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return each token's loss in nats, in fp32 and without a gradient; 0 where there is no target."""
+        return self.loss.of_tokens(x_BTD, self.head_weight(), targets_BT)
+
+    def logits(self, x_D: Tensor) -> Tensor:
+        """Return fp32 scores (..., V) of the next token for hidden states (..., D)."""
+        return F.linear(x_D, self.head_weight().to(x_D.dtype)).float()
 
     def head_weight(self) -> Tensor:
         """Return the matrix (V, D) whose rows score the next token."""
         return self.embed.weight if self.settings.tied_embeddings else self.head.weight
 
-    def forward(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
-        """Return the final hidden states (B, T, D); T is at most the model's seq_len."""
-        x_BTD = self.embed(tokens_BT)
-        num_positions = tokens_BT.shape[1]
-        table_2TP: Tensor | None = None
-        if self.settings.family == "gpt2":
-            x_BTD = x_BTD + self.positions.weight[:num_positions]
-        else:
-            table_2TP = self.rotary_2TP[:, :num_positions]
-        x_BTD = x_BTD.to(self.compute_dtype)
-        visible = self.ops.visibility(documents_BT)
-        written_BTD: Tensor | None = None
-        for index, block in enumerate(self.blocks):
-            # the first ones: when their turn comes in the backward pass, what the later ones kept is already free
-            run = recomputed(block) if index < self.num_recomputed else block
-            x_BTD, written_BTD = run(x_BTD, written_BTD, visible, table_2TP)
-        return self.final_norm(x_BTD, written_BTD)[1]
-
-    def loss_sum(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
-        """Return the summed next-token loss in nats of final hidden states, in fp32; a target of -1 does not count."""
-        return self.ops.loss_sum(x_BTD, self.head_weight(), targets_BT)
-
-    def token_losses(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
-        """Return each token's loss in nats, in fp32 and without a gradient; 0 where there is no target."""
-        return self.ops.token_losses(x_BTD, self.head_weight(), targets_BT)
-
-    def logits(self, x_D: Tensor) -> Tensor:
-        """Return fp32 scores (..., V) of the next token for hidden states (..., D)."""
-        return F.linear(x_D, self.head_weight().to(x_D.dtype)).float()
+    def fill_buffers_(self) -> None:
+        """Compute what is no parameter and in no checkpoint: after `to_empty` of a model made on the meta device."""
+        if self.rotary_2TP is not None:
+            self.rotary_2TP.copy_(rotary_table(self.settings, self.settings.seq_len))

@@ -33,7 +33,6 @@ from headwater.runs.stages import final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
-from headwater.train.assemble import model_ops
 from headwater.train.machine import Machine
 from headwater.train.machine_facts import inspect_for_evaluation
 
@@ -52,11 +51,12 @@ def load_model(run_dir: Path) -> tuple[Transformer, Tokenizer]:
 def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forward]]:
     """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
     machine = Machine(inspect_for_evaluation(config.machine, config.model.head_dim))
-    model = Transformer(config.model, machine.compute_dtype, model_ops(machine))
+    model = Transformer(config.model, machine.compute_dtype)
     model.load_state_dict(final_weights(config.run_dir))
     model.eval().to(machine.device)
+    fast = machine.prepare_(model)
     with machine.at_work():
-        yield model, machine.forward(model)
+        yield model, fast.hidden
 
 
 def final_weights(run_dir: Path) -> dict[str, Tensor]:

@@ -25,10 +25,7 @@ from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter
 from headwater.host.watchdog import Watchdog
-from headwater.model.attention import attend
 from headwater.model.init import initialise_
-from headwater.model.loss import chunk_loss
-from headwater.model.ops import ModuleOps, PlainOps
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
@@ -159,10 +156,10 @@ def build(
         _warn_of_other_ranks(kept, ranks.world_size, say)
     machine = Machine(facts, ranks, exact=plan.train.exact)
     recomputed = num_recomputed(plan.train, plan.model.num_layers)
-    model = Transformer(plan.model, machine.compute_dtype, model_ops(machine), recomputed)
+    model = Transformer(plan.model, machine.compute_dtype, recomputed)
     initialise_(model, plan.seed)
     model.to(machine.device)
-    machine.convert_linears_(model.blocks)
+    prepared = Prepared(model, machine.prepare_(model))
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
     state: dict[str, Any] = {"seconds": 0.0, "rows_consumed": 0}
     if found is not None:
@@ -170,7 +167,6 @@ def build(
         load_state_(found.path, model.state_dict(), optimizer.state_tensors())
         state = found.state
         optimizer.num_updates = state["num_updates"]
-    prepared = Prepared(model, machine.forward(model))
     microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
@@ -227,15 +223,6 @@ def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) ->
                 "machine.compile, and use the same software on all"
             )
     return facts
-
-
-def model_ops(machine: Machine) -> PlainOps:
-    """Return the model's operations as this machine computes them fastest."""
-    kernels = machine.kernel_ops()
-    if kernels is not None:
-        return kernels
-    plain = ModuleOps if machine.has_own_linears else PlainOps
-    return plain(machine.compile(chunk_loss), machine.attention(attend))
 
 
 def _microbatch(

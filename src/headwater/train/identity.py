@@ -13,7 +13,10 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.train.settings import TrainSettings
 
-WHEN_ABSENT = {
+WHEN_ABSENT: dict[str, Any] = {
+    "model.rope_scaling": None,
+    "model.attention_bias": False,
+    "model.sliding_window": None,
     "train.half_length_fraction": 0.0,
     "train.exact": False,
     "mixture.rule": "size",

@@ -183,7 +183,7 @@ def _evaluate(run: Run, evaluator: Evaluator, display: Display) -> None:
         display(run.records.append(event, run.step, **fields | times))
 
     started_at = time.perf_counter()
-    measured = evaluator.validate(run.prepared.model, run.prepared.forward)
+    measured = evaluator.validate(run.prepared.model, run.prepared.fast.hidden)
     record("validation", measured | {"dtype": run.machine.evaluation_dtype}, started_at)
     if is_probe(run.step, run.plan.train):
         started_at = time.perf_counter()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.cpu_kernels.int8 import Int8Ops
+from headwater.cpu_kernels.convert import convert_, unrounded
 from headwater.cpu_kernels.library import load_kernels
-from headwater.cpu_kernels.ops import KernelOps
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
-from headwater.device.flex import FlexAttention, document_mask
 from headwater.device.float8 import convert_linears_
 from headwater.device.peak import Peak
 from headwater.host.memory import available_bytes, keep_freed_memory, resident_bytes
 from headwater.host.waiting import sleep_under_load
+from headwater.model.compiled import compiled
+from headwater.model.transformer import Transformer
 from headwater.optim.fused import FusedUpdates
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
@@ -59,44 +58,21 @@ class Machine:
             torch.use_deterministic_algorithms(before)
             torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
-    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` compiled for the shapes it is called with; itself on a processor, which has `kernels`."""
-        return (
-            torch.compile(function, dynamic=False) if self.facts.compiled and self.device.type == "cuda" else function
-        )
+    def prepare_(self, model: Transformer) -> Transformer:
+        """Put what computes fastest here into a model; return the model to train with, which has the same parameters.
 
-    def forward(self, model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return a model's forward pass of (tokens_BT, documents_BT) as this machine runs it."""
-        compiled = self.compile(model)
-        if not self._has_flex:
-            return compiled
-        # the mask is made outside of what is compiled, once for all layers
-        return lambda tokens_BT, documents_BT: compiled(tokens_BT, document_mask(documents_BT))
+        That is the model itself, or on a GPU a compiled one.
+        """
+        if self._has_kernels:
+            convert_(model, self.facts.num_threads, self.facts.dtype)
+            return model
+        if self.facts.dtype == "float8":
+            convert_linears_(model.blocks)
+        return compiled(model) if self.facts.compiled else model
 
-    def attention(self, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Return attention as this machine computes it; `plain` where it has nothing better, or for other shapes."""
-        return FlexAttention(plain) if self._has_flex else plain
-
-    @property
-    def has_own_linears(self) -> bool:
-        """Whether `convert_linears_` replaces linear maps, so that a model must call them as modules."""
-        return self.facts.dtype == "float8"
-
-    def convert_linears_(self, blocks: nn.Module) -> None:
-        """Put this machine's linear maps in place of those in `blocks`; their parameters stay, by name and value."""
-        if self.has_own_linears:
-            convert_linears_(blocks)
-
-    def kernel_ops(self) -> KernelOps | None:
-        """Return a model's operations as kernels for this processor, or None where PyTorch's own are to be used."""
-        if not self._has_kernels:
-            return None
-        ops = Int8Ops if self.facts.dtype == "int8" else KernelOps
-        return ops(load_kernels(), self.facts.num_threads)
-
-    def unrounded(self, model: nn.Module) -> AbstractContextManager[None] | None:
+    def unrounded(self, model: Transformer) -> AbstractContextManager[None] | None:
         """Return a context in which a model's products aren't rounded to int8; None where they never are."""
-        return model.ops.unrounded() if isinstance(model.ops, Int8Ops) else None
+        return unrounded(model)
 
     def updates(self) -> KernelUpdates | FusedUpdates | None:
         """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
@@ -105,10 +81,6 @@ class Machine:
         if not self._has_kernels:
             return None
         return KernelUpdates(load_kernels(), self.facts.num_threads)
-
-    @property
-    def _has_flex(self) -> bool:
-        return self.facts.compiled and self.device.type == "cuda"
 
     @property
     def _has_kernels(self) -> bool:

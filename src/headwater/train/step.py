@@ -32,18 +32,17 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its forward pass as this machine runs it (compiled, where that works)."""
+    """A model, and the same with the same parameters as this machine trains it (compiled on a GPU)."""
 
     model: Transformer
-    forward: Callable[[Tensor, Tensor], Tensor]
+    fast: Transformer
 
 
 def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int) -> Tensor:
     """Add a microbatch's share of the step's gradient; return its summed loss, a tensor on the device."""
-    tokens_BT, documents_BT = machine.place(batch.tokens_BT), machine.place(batch.documents_BT)
+    arrays = machine.place(batch.tokens_BT), machine.place(batch.documents_BT), machine.place(batch.targets_BT)
     with machine.microbatch(prepared.model):
-        x_BTD = prepared.forward(tokens_BT, documents_BT)
-        loss_sum = prepared.model.loss_sum(x_BTD, machine.place(batch.targets_BT))
+        loss_sum = prepared.fast(*arrays)
         machine.backward(loss_sum / num_targets)
     return loss_sum.detach()
 
