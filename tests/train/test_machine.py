@@ -7,7 +7,6 @@ import json
 import pytest
 import torch
 from tiny_run import plan
-from torch import nn
 
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
