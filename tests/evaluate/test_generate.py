@@ -59,7 +59,7 @@ class FixedModel:
         for token, probability in probabilities.items():
             self.logits_V[token] = math.log(probability)
 
-    def __call__(self, tokens_BT, documents_BT):
+    def hidden(self, tokens_BT, documents_BT):
         # one document, and what fills the row up behind it
         assert tokens_BT.shape[1] <= SEQ_LEN
         assert documents_BT[0].tolist() == sorted(documents_BT[0].tolist(), reverse=True)

@@ -40,11 +40,22 @@ TEXTS = [
 ]
 MESSAGES = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "At the river."}]
 
+ROTARY = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 16}
+ORIGINAL = {"original_max_position_embeddings": 32}
+SLOW_YARN = {"rope_type": "yarn", "factor": 3.0, "beta_fast": 8.0, "beta_slow": 0.5, "attention_factor": 1.5}
 SHAPES = {
     "qwen3": {"family": "qwen3", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16},
     "qwen3-untied": {"family": "qwen3", "num_heads": 4, "num_kv_heads": 1, "head_dim": 8, "tied_embeddings": False},
     "llama": {"family": "llama", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16},
     "llama-untied": {"family": "llama", "num_heads": 2, "num_kv_heads": 2, "head_dim": 8, "tied_embeddings": False},
+    "qwen3-biases": {"family": "qwen3", "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "attention_bias": True},
+    "qwen3-window": {"family": "qwen3", "num_heads": 2, "num_kv_heads": 2, "head_dim": 8, "sliding_window": 5},
+    "qwen3-yarn": {**ROTARY, "family": "qwen3", "rope_scaling": {"rope_type": "yarn", "factor": 4.0, **ORIGINAL}},
+    "qwen2": {**ROTARY, "family": "llama", "attention_bias": True},
+    "qwen2-window": {**ROTARY, "family": "llama", "attention_bias": True, "sliding_window": 7},
+    "mistral": {**ROTARY, "family": "llama", "sliding_window": 6},
+    "llama3": {**ROTARY, "family": "llama", "rope_scaling": {"rope_type": "llama3", "factor": 8.0, **ORIGINAL}},
+    "llama-yarn": {**ROTARY, "family": "llama", "rope_scaling": {**SLOW_YARN, **ORIGINAL}},
     "gpt2": {"family": "gpt2", "num_heads": 4, "num_kv_heads": 4, "head_dim": 8},
     "gpt2-untied": {"family": "gpt2", "num_heads": 2, "num_kv_heads": 2, "head_dim": 16, "tied_embeddings": False},
 }
@@ -284,3 +295,10 @@ def test_a_data_card_lies_beside_the_model_and_the_model_card_names_it(tokenizer
     assert "(DATA_CARD.md)" in (tmp_path / "with" / "README.md").read_text()
     assert {"DATA_CARD.md", "data_card.json"} <= set(files.read_json(tmp_path / "with" / "manifest.json")["files"])
     assert "DATA_CARD" not in (tmp_path / "without" / "README.md").read_text()
+
+
+def test_positions_that_4_57_would_compute_otherwise_are_refused(tokenizer_dir, tmp_path):
+    short = {"rope_type": "yarn", "factor": 1.5, **ORIGINAL}
+    model = random_model(model_settings(family="llama", rope_scaling=short, **ROTARY))
+    with pytest.raises(ExportError, match=r"= 1\.5 × 32 tokens, which must be a whole number and at least seq_len=64"):
+        export(model, tokenizer_dir, tmp_path / "export")

@@ -214,11 +214,6 @@ def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monk
     assert ("no kernel for heads of width 258" in found.note) is not is_known
 
 
-def test_without_a_compiler_a_function_stays_as_it_is():
-    function = lambda x: x  # noqa: E731
-    assert Machine(facts(compiled=False)).compile(function) is function
-
-
 @pytest.mark.parametrize(("available", "resident", "room"), [(3, 2, True), (2, 3, False)])
 def test_there_is_room_to_double_where_the_process_fits_into_what_is_left(monkeypatch, available, resident, room):
     monkeypatch.setattr(machine_module, "available_bytes", lambda: available)

@@ -22,9 +22,17 @@ from headwater.export.hf_tokenizer import SPECIAL_ROLES, write_tokenizer
 from headwater.export.hf_weights import hf_tensors
 from headwater.model.settings import ModelSettings
 
+LLAMA3_KEYS = {"low_freq_factor", "high_freq_factor"}
+YARN_KEYS = {"beta_fast", "beta_slow", "attention_factor", "truncate"}
 FORMAT, FORMAT_VERSION = "headwater-export-hf", 1
 Dtype = Literal["float32", "bfloat16"]
-ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
+ARCHITECTURES = {
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "gpt2": "GPT2LMHeadModel",
+}
 
 
 def export_hf(
@@ -81,8 +89,8 @@ def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:
     """Return config.json but for the ids of the special tokens, with the keys of both major versions."""
     shape = _gpt2_config(model) if model.family == "gpt2" else _rotary_config(model)
     return {
-        "architectures": [ARCHITECTURES[model.family]],
-        "model_type": model.family,
+        "architectures": [ARCHITECTURES[model_type(model)]],
+        "model_type": model_type(model),
         "vocab_size": model.vocab_size,
         "tie_word_embeddings": model.tied_embeddings,
         "use_cache": True,
@@ -92,7 +100,18 @@ def hf_config(model: ModelSettings, dtype: Dtype) -> dict[str, Any]:
     }
 
 
+def model_type(model: ModelSettings) -> str:
+    """Return their family for this model: a llama with biases is their qwen2, one with a window their mistral."""
+    if model.family == "llama" and model.attention_bias:
+        return "qwen2"
+    return "mistral" if model.family == "llama" and model.sliding_window else model.family
+
+
 def _rotary_config(model: ModelSettings) -> dict[str, Any]:
+    rope, scaling = {"rope_type": "default"}, model.rope_scaling
+    if scaling is not None:
+        unused = LLAMA3_KEYS if scaling.rope_type == "yarn" else YARN_KEYS
+        rope = scaling.model_dump(exclude_none=True, exclude=unused)
     shared = {
         "hidden_size": model.d_model,
         "intermediate_size": model.d_ff,
@@ -101,16 +120,44 @@ def _rotary_config(model: ModelSettings) -> dict[str, Any]:
         "num_key_value_heads": model.num_kv_heads,
         "head_dim": model.head_dim,
         "hidden_act": "silu",
-        "max_position_embeddings": model.seq_len,
+        "max_position_embeddings": _max_positions(model),
         "rms_norm_eps": model.norm_eps,
         "rope_theta": model.rope_theta,  # 4.57
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},  # 5
-        "attention_bias": False,
+        "rope_parameters": {**rope, "rope_theta": model.rope_theta},  # 5
+        "attention_bias": model.attention_bias,
         "attention_dropout": 0.0,
     }
-    if model.family == "llama":
+    if scaling is not None:
+        shared["rope_scaling"] = rope  # 4.57
+    if model_type(model) == "llama":
         return {**shared, "mlp_bias": False, "pretraining_tp": 1}
-    return {**shared, "use_sliding_window": False, "sliding_window": None, "max_window_layers": model.num_layers}
+    if model_type(model) == "mistral":
+        return {**shared, "sliding_window": model.sliding_window}
+    has_window = model.sliding_window is not None
+    return {
+        **shared,
+        "use_sliding_window": has_window,
+        "sliding_window": model.sliding_window,
+        "max_window_layers": 0 if has_window else model.num_layers,  # the first ones see everything
+    }
+
+
+def _max_positions(model: ModelSettings) -> int:
+    """Return the length that the model is meant for; with yarn 4.57 takes its ratio to the original one for the factor.
+
+    Raises ExportError where the two can't agree.
+    """
+    scaling = model.rope_scaling
+    if scaling is None or scaling.rope_type != "yarn":
+        return model.seq_len
+    reached = round(scaling.factor * scaling.original_max_position_embeddings)
+    if reached != scaling.factor * scaling.original_max_position_embeddings or reached < model.seq_len:
+        raise ExportError(
+            f"rope_scaling reaches factor × original_max_position_embeddings = {scaling.factor:g} × "
+            f"{scaling.original_max_position_embeddings} tokens, which must be a whole number and at least "
+            f"seq_len={model.seq_len}: transformers 4.57 would compute other positions"
+        )
+    return reached
 
 
 def _gpt2_config(model: ModelSettings) -> dict[str, Any]:

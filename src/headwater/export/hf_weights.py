@@ -89,7 +89,14 @@ def _rotary_block(i: int, model: ModelSettings) -> list[Rule]:
     }
     if model.family == "qwen3":
         names |= {"attention.query_norm": "self_attn.q_norm", "attention.key_norm": "self_attn.k_norm"}
-    return [Rule(f"model.layers.{i}.{theirs}.weight", (f"blocks.{i}.{ours}.weight",)) for ours, theirs in names.items()]
+    there, here = f"model.layers.{i}", f"blocks.{i}"
+    rules = [Rule(f"{there}.{theirs}.weight", (f"{here}.{ours}.weight",)) for ours, theirs in names.items()]
+    if model.attention_bias:
+        biased = [name for name in names if name in ("attention.query", "attention.key", "attention.value")]
+        rules += [Rule(f"{there}.{names[ours]}.bias", (f"{here}.{ours}.bias",)) for ours in biased]
+    if model.attention_bias and model.family == "qwen3":  # theirs has a fourth one, where ours has none
+        rules.append(Rule(f"{there}.self_attn.o_proj.bias", (), lambda: torch.zeros(model.d_model)))
+    return rules
 
 
 def _gpt2_top() -> list[Rule]:
