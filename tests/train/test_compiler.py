@@ -91,3 +91,10 @@ def test_switched_off_compiles_nothing_and_says_where(monkeypatch):
 )
 def test_the_line_of_an_error_that_tells_most(text, line):
     assert telling_line(RuntimeError(text)) == line
+
+
+def test_heads_too_narrow_for_a_gpus_attention_run_uncompiled_and_say_so():
+    """Compiled, the first step would end with an error of torch's."""
+    works, why = compiler_works(MachineSettings(), torch.device("cuda"), head_dim=8)
+    assert not works
+    assert "heads of width 8, under 16 (model.head_dim); running uncompiled" in why

@@ -6,9 +6,16 @@ import logging
 
 import torch
 
+from headwater.device.flex import MIN_HEAD_DIM
 
-def torch_compiles(device: torch.device) -> tuple[bool, str]:
-    """Return whether torch.compile works for this device, and a sentence that says why not."""
+
+def torch_compiles(device: torch.device, head_dim: int) -> tuple[bool, str]:
+    """Return whether torch.compile works here for heads of `head_dim`, and a sentence that says why not."""
+    if head_dim < MIN_HEAD_DIM:
+        return False, (
+            f"attention isn't compiled for heads of width {head_dim}, under {MIN_HEAD_DIM} (model.head_dim); running "
+            "uncompiled, about half as fast"
+        )
     logger = logging.getLogger("torch._inductor")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 BLOCK = 128  # tokens: the kernel's own choice of a block of the mask
+MIN_HEAD_DIM = 16  # of the kernel's products
 
 
 def block_mask(first_BT: Tensor) -> BlockMask:

@@ -22,6 +22,7 @@ from headwater.host.load import LoadMeter
 from headwater.host.threads import usable_cores
 from headwater.ranks.place import Place
 
+HEAD_DIM = 64  # of no model in particular
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
 
@@ -30,7 +31,7 @@ def inspect_machine(
     kept: dict[str, Any] | None = None,
     place: Place | None = None,
     *,
-    head_dim: int = 1,
+    head_dim: int = HEAD_DIM,
     exact: bool = False,
 ) -> MachineFacts:
     """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
@@ -72,7 +73,7 @@ def inspect_machine(
     )
 
 
-def inspect_for_evaluation(settings: MachineSettings, head_dim: int = 1) -> MachineFacts:
+def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) -> MachineFacts:
     """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
 
     A model of a GPU may be measured on a machine that has none.
@@ -91,14 +92,14 @@ def inspect_for_evaluation(settings: MachineSettings, head_dim: int = 1) -> Mach
     )
 
 
-def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = 1) -> tuple[bool, str]:
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = HEAD_DIM) -> tuple[bool, str]:
     """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
 
     A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
     """
     if machine.compile == "off":
         return False, "compilation is switched off (machine.compile)"
-    return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device)
+    return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
 
 def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
