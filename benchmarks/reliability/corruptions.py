@@ -19,7 +19,7 @@ from typing import Any
 
 import figures
 from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.load import read_newest
 from headwater.errors import HeadwaterError
 from headwater.tokens.read import open_stores
 from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, save
@@ -143,7 +143,7 @@ def damaged_checkpoint(work_dir: Path, count: int, seed: int) -> dict[str, Any]:
     second, first = checkpoint_dir(place.run_dir, 2), checkpoint_dir(place.run_dir, 1)
 
     def is_caught() -> bool:
-        found = newest_good_checkpoint(place.run_dir, quiet)
+        found = read_newest(place.run_dir, quiet)
         aside = second.with_name(f"damaged-{second.name}")
         is_put_aside = aside.exists() and not second.exists()
         shutil.rmtree(aside, ignore_errors=True)

@@ -22,7 +22,7 @@ import torch
 
 import whole
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import newest_good_checkpoint, read_checkpoint
+from headwater.checkpoint.load import read_newest
 from headwater.checkpoint.save import Saved, Saver, retain_newest
 from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
@@ -202,7 +202,7 @@ def save(place: Place, step: int) -> None:
 
 def save_second(place: Place) -> None:
     remove_leftovers(place.run_dir / "checkpoints")
-    newest_good_checkpoint(place.run_dir, quiet)
+    read_newest(place.run_dir, quiet)
     save(place, 2)
 
 
@@ -218,14 +218,14 @@ def retain(place: Place) -> None:
 
 def is_made_up_state(place: Place) -> list[str]:
     """Return what is wrong with the newest good checkpoint: it must be, bit by bit, the state of its step."""
-    found = newest_good_checkpoint(place.run_dir, quiet)
-    if found is None:
+    checkpoint = read_newest(place.run_dir, quiet)
+    if checkpoint is None:
         return ["no checkpoint is left"]
-    model, optim, state = made_up_state(found.step)
-    checkpoint = read_checkpoint(found.path)
+    model, optim, state = made_up_state(checkpoint.step)
     pairs = [(checkpoint.model, model), (checkpoint.optim, optim)]
     same = all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs)
-    return [] if same and found.state == state else [f"the checkpoint of step {found.step} is half another state"]
+    is_right = same and checkpoint.state == state
+    return [] if is_right else [f"the checkpoint of step {checkpoint.step} is half another state"]
 
 
 def at_least_two(place: Place) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from headwater import disk
-from headwater.checkpoint.load import newest_good_checkpoint
+from headwater.checkpoint.load import read_newest
 from headwater.checkpoint.save import Saver
 from headwater.files import remove_leftovers
 from headwater.ranks.exchange import ManyRanks
@@ -42,7 +42,7 @@ def save_twice(place: Place, rank: int, meeting_at: Path) -> None:
     ranks = ManyRanks(RankPlace(rank, WORLD_SIZE, rank, WORLD_SIZE))
     if ranks.is_first:
         remove_leftovers(place.run_dir / "checkpoints")
-        newest_good_checkpoint(place.run_dir, quiet)
+        read_newest(place.run_dir, quiet)
     saver = Saver(place.run_dir, ranks, num_kept=2)
     try:
         saver.retain()  # as a resume does

@@ -260,7 +260,7 @@ def test_killed_at_any_point_of_retention_the_newest_stays_and_nothing_is_half_r
         assert [step for step, _ in left][:2] == [4, 3]
         assert is_state_of(load(run_dir), 4)
         for step, path in left:
-            assert len(list(path.iterdir())) == 4, f"{plan} left half of step {step}"
+            assert len(list(path.iterdir())) == 6, f"{plan} left half of step {step}"
 
 
 @pytest.mark.parametrize("lasting", ["", "+"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.checkpoint.load import Checkpoint, newest_good_checkpoint, read_checkpoint
+from headwater.checkpoint.load import Checkpoint, read_newest
 from headwater.checkpoint.save import Saver
 from headwater.files import read_json, write_json
 from headwater.records import no_owner
@@ -50,8 +50,7 @@ def save(run_dir: Path, step: int) -> int:
 
 
 def load(run_dir: Path) -> Checkpoint | None:
-    found = newest_good_checkpoint(run_dir, say=lambda line: None)
-    return None if found is None else read_checkpoint(found.path)
+    return read_newest(run_dir, say=lambda line: None)
 
 
 def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:

@@ -153,9 +153,13 @@ def _checkpoint(data: bytes, folder: Path) -> None:
     names = [*(tensor_file(kind, 0, 1) for kind in KINDS), STATE_FILE]
     for name in names:
         (path / name).write_bytes(data[200:] or b"{}" if name == STATE_FILE else data[:200])
-    files = {name: {"bytes": 1, "digest": digest_bytes((path / name).read_bytes())} for name in names}
+    files = {
+        file.name: {"bytes": file.stat().st_size, "digest": digest_file(file)} for file in map(path.joinpath, names)
+    }
+    chunk = {"file": names[0], "offsets": [0], "shape": [2]}
+    tensors = {"model.a": {"dtype": "float32", "shape": [2], "digest": None, "chunks": [chunk]}}
     manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": 1, "world_size": 1, "files": files}
-    (path / "manifest.json").write_bytes(json_bytes(seal(manifest | {"tensors": {}, "state_digest": None})))
+    (path / "manifest.json").write_bytes(json_bytes(seal(manifest | {"tensors": tensors, "state_digest": None})))
     try:
         assert isinstance(read_checkpoint(path).state, dict)
     except (CheckpointError, ConfigError) as error:

@@ -3,6 +3,7 @@
 RUN/checkpoints/step-000001000/
     model.safetensors    weights; of W ranks model-00001-of-0000W.safetensors and so on, each with what one wrote
     optim.safetensors    the optimizer's state, likewise
+    model.sums, …        of each of these files xxh3-64 of every block of 64 KiB, little-endian
     state.json           step, tokens seen, what the run was made from: all that is no tensor
     manifest.json        written last and sealed (seals.py): size and SHA-256 of every file, which piece of which
                          tensor lies where
@@ -23,6 +24,11 @@ _NAME = re.compile(r"step-(\d{9})")
 def tensor_file(kind: str, rank: int, world_size: int) -> str:
     """Return the name of the file in which a rank writes weights (`MODEL`) or optimizer state (`OPTIM`)."""
     return f"{kind}.safetensors" if world_size == 1 else f"{kind}-{rank + 1:05d}-of-{world_size:05d}.safetensors"
+
+
+def sums_file(path: Path) -> Path:
+    """Return where the checksums of a tensor file's blocks lie."""
+    return path.with_suffix(".sums")
 
 
 def checkpoint_dir(run_dir: Path, step: int) -> Path:

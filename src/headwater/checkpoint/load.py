@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as from_safetensors
 from torch import Tensor
 
-from headwater.checkpoint.layout import KINDS, MODEL, OPTIM, STATE_FILE, list_checkpoints, list_damaged, tensor_file
-from headwater.checkpoint.shards import DTYPES, load_pieces_
-from headwater.checkpoint.verify import checked_manifest, digest_of, read_state, require_whole, state_of
+from headwater.checkpoint.checked_file import CheckedTensors
+from headwater.checkpoint.layout import MODEL, OPTIM, list_checkpoints, list_damaged
+from headwater.checkpoint.shards import DTYPES, load_pieces_, require_shapes
+from headwater.checkpoint.verify import checked_manifest, read_state, require_files
 from headwater.errors import CheckpointError
-from headwater.files import digest_bytes, move_folder
+from headwater.files import move_folder
 from headwater.ranks.exchange import Ranks
 
 
@@ -33,9 +33,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
     manifest = checked_manifest(path)
-    tensors = {kind: _read_kind(path, manifest, kind) for kind in KINDS}
-    state = state_of(path / STATE_FILE, _checked_bytes(path / STATE_FILE, manifest))
-    return Checkpoint(manifest["step"], path, tensors[MODEL], tensors[OPTIM], state)
+    model, optim = (_read_kind(path, manifest, kind) for kind in (MODEL, OPTIM))
+    return Checkpoint(manifest["step"], path, model, optim, read_state(path))
 
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
@@ -44,15 +43,35 @@ def read_model_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> None:
-    """Copy a checkpoint into these tensors, which may be a part of it; every byte that is read is checked.
+    """Copy a checkpoint into these tensors, which may be a part of it; what is read, and no more, is checked.
 
-    Raises CheckpointError when one is damaged, or when a tensor isn't in it in this shape.
+    Raises CheckpointError when it is damaged, or when a tensor isn't in it in this shape.
     """
-    manifest = checked_manifest(path)
-    for kind, tensors in ((MODEL, model), (OPTIM, optim)):
-        named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
-        with torch.no_grad():
-            load_pieces_(named, manifest["tensors"], lambda file: _tensors_of(path / file, manifest), str(path))
+    _fill_(path, checked_manifest(path), _by_kind(model, optim))
+
+
+def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> str | None:
+    """Copy a checkpoint into every rank's tensors; return, on every rank, what one of them found damaged, or None.
+
+    All ranks call it together. Raises CheckpointError where a tensor isn't in it in this shape: that is no damage.
+    """
+    manifest, tensors, damage = checked_manifest(path), _by_kind(model, optim), None
+    require_shapes(tensors, manifest["tensors"], str(path))
+    try:
+        _fill_(path, manifest, tensors)
+    except CheckpointError as error:
+        damage = str(error)
+    return next((found for found in ranks.gather(damage) if found is not None), None)
+
+
+def _by_kind(model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    kinds = ((MODEL, model), (OPTIM, optim))
+    return {f"{kind}.{name}": tensor for kind, tensors in kinds for name, tensor in tensors.items()}
+
+
+def _fill_(path: Path, manifest: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        load_pieces_(tensors, manifest["tensors"], lambda name: CheckedTensors(path / name, manifest), str(path))
 
 
 def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
@@ -64,15 +83,12 @@ def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
 
 
 def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Tensor]:
-    if manifest["world_size"] == 1:
-        return _tensors_of(path / tensor_file(kind, 0, 1), manifest)
-    table = manifest["tensors"]
     tensors = {
         name: torch.empty(entry["shape"], dtype=_dtype(entry, path))
-        for name, entry in table.items()
+        for name, entry in manifest["tensors"].items()
         if name.startswith(f"{kind}.")
     }
-    load_pieces_(tensors, table, lambda file: _tensors_of(path / file, manifest), str(path))
+    _fill_(path, manifest, tensors)
     return {name[len(kind) + 1 :]: tensor for name, tensor in tensors.items()}
 
 
@@ -82,51 +98,68 @@ def _dtype(entry: dict[str, Any], path: Path) -> torch.dtype:
     return DTYPES[entry["dtype"]]
 
 
-def _tensors_of(file: Path, manifest: dict[str, Any]) -> dict[str, Tensor]:
-    data = _checked_bytes(file, manifest)
-    try:
-        return from_safetensors(data)
-    except Exception as error:  # the library's own and torch's, of every kind, for a header that is no header
-        raise CheckpointError(f"{file} is no safetensors file, whatever its digest says: {error!r:.200}") from None
-
-
-def _checked_bytes(path: Path, manifest: dict[str, Any]) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read: {error.strerror}") from error
-    if digest_bytes(data) != digest_of(manifest, path):
-        raise CheckpointError(f"{path} is damaged: its digest differs from the one in manifest.json")
-    return data
-
-
 @dataclass(frozen=True)
 class GoodCheckpoint:
-    """A checkpoint on disk that was whole when it was read."""
+    """A checkpoint on disk whose manifest and state are undamaged; its tensors are checked where they are read."""
 
     step: int
     path: Path
     state: dict[str, Any]
 
 
-def newest_good_checkpoint(run_dir: Path, say: Callable[[str], None]) -> GoodCheckpoint | None:
-    """Return the newest undamaged checkpoint, or None when the run has none at all.
+def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> GoodCheckpoint | None:
+    """Return the newest checkpoint whose manifest and state are undamaged, or None when the run has none at all.
 
     A damaged one is renamed to `damaged-…` and the one before it is used. When all are damaged, now or in an earlier
     call, this is a CheckpointError: a run never starts from scratch silently.
     """
     for step, path in list_checkpoints(run_dir):
         try:
-            require_whole(path)
+            require_files(path)
             return GoodCheckpoint(step, path, read_state(path))
         except CheckpointError as error:
-            say(f"{error}; renamed to {put_aside(path).name}, trying the checkpoint before it")
+            put_aside_damaged(path, str(error), say)
     if list_damaged(run_dir):
         raise CheckpointError(
             f"every checkpoint of {run_dir} is damaged (kept as damaged-step-…); to train from the start, use a new "
             "run folder or remove the checkpoints folder"
         )
     return None
+
+
+def read_newest(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint of which every byte is undamaged, as `newest_checkpoint` takes it."""
+    while (found := newest_checkpoint(run_dir, say)) is not None:
+        try:
+            return read_checkpoint(found.path)
+        except CheckpointError as error:
+            put_aside_damaged(found.path, str(error), say)
+    return None
+
+
+def resume_from_(
+    found: GoodCheckpoint,
+    run_dir: Path,
+    model: Mapping[str, Tensor],
+    optim: Mapping[str, Tensor],
+    say: Callable[[str], None],
+    ranks: Ranks,
+) -> GoodCheckpoint:
+    """Fill these tensors from `found`, or from the newest checkpoint before it that no rank finds damaged; return it.
+
+    All ranks call it together. Raises CheckpointError when all are damaged.
+    """
+    while (damage := load_on_all_(ranks, found.path, model, optim)) is not None:
+        older = None
+        if ranks.is_first:
+            put_aside_damaged(found.path, damage, say)
+            older = newest_checkpoint(run_dir, say)
+        found = from_first_rank(ranks, older) or found
+    return found
+
+
+def put_aside_damaged(path: Path, damage: str, say: Callable[[str], None]) -> None:
+    say(f"{damage}; renamed to {put_aside(path).name}, trying the checkpoint before it")
 
 
 def from_first_rank(ranks: Ranks, found: GoodCheckpoint | None) -> GoodCheckpoint | None:

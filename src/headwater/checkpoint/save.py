@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
+from headwater.checkpoint.checked_file import SummedFile
 from headwater.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
@@ -29,6 +30,7 @@ from headwater.checkpoint.layout import (
     checkpoint_dir,
     list_checkpoints,
     list_damaged,
+    sums_file,
     tensor_file,
 )
 from headwater.checkpoint.load import put_aside
@@ -84,8 +86,9 @@ class Saver:
         ranks: Ranks | None = None,
         num_kept: int | None = None,
         before_commit: Callable[[], None] = no_owner,
+        whole: Collection[int] = (),
     ) -> None:
-        """Keep the newest `num_kept` after each save, or all.
+        """Keep the newest `num_kept` after each save, or all; the checkpoints of the steps `whole` need no proof of it.
 
         `before_commit` is called, in the thread, before anything is written and before each commit. It raises
         LockedError when another process has taken the run over: a stale one commits nothing.
@@ -94,6 +97,7 @@ class Saver:
         self._ranks = ranks or Ranks()
         self._num_kept = num_kept
         self._before_commit = before_commit
+        self._whole = set(whole)
         self._given_up = threading.Event()
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[Saved | None] | None = None
@@ -153,7 +157,7 @@ class Saver:
     def retain(self, pinned: Callable[[], Collection[int]] = tuple) -> None:
         """Remove old checkpoints as after a save: a process that died before it did so left them."""
         if self._ranks.is_first and self._num_kept is not None:
-            retain_newest(self._run_dir, self._num_kept, pinned())
+            retain_newest(self._run_dir, self._num_kept, pinned(), self._whole)
 
     def close(self) -> None:
         """Let the save under way come to its end, whatever that is."""
@@ -188,6 +192,7 @@ class Saver:
             raise
         finally:
             discard(work.folder)
+        self._whole.add(work.step)
         self.retain(pinned)
         return Saved(work.step, folder_bytes(work.target), time.perf_counter() - started_at)
 
@@ -235,9 +240,11 @@ def _write_pieces(folder: Path, pieces: list[Piece], ranks: Ranks) -> dict[str, 
     for kind in KINDS:
         chosen = [piece for piece in pieces if piece.kind == kind]
         name = tensor_file(kind, ranks.rank, ranks.world_size)
-        with DigestedFile(folder / name) as file:
+        with SummedFile(folder / name) as file:
             write_tensors(file, {piece.key: piece.tensor for piece in chosen})
-        files[name] = file.facts()
+        with DigestedFile(sums_file(folder / name)) as sums:
+            sums.write(file.sums())
+        files |= {name: file.facts(), sums_file(folder / name).name: sums.facts()}
         placed += [(piece, name) for piece in chosen]
     return {"files": files, "tensors": table_of(placed)}
 
@@ -312,12 +319,13 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) -> None:
-    """Remove what is older than the newest `num_kept` checkpoints, at least two, that prove whole.
+def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = (), whole: Collection[int] = ()) -> None:
+    """Remove what is older than the newest `num_kept` checkpoints, at least two, that are whole.
 
-    Those are read again from the disk first, every byte of them: a checkpoint that is damaged or that the disk
-    never got counts for nothing, and as long as fewer than that are whole, nothing is removed. Those of the steps
-    `pinned` stay, too. Of those that were found damaged at earlier starts the newest MAX_DAMAGED stay.
+    Those of the steps `whole` were written or loaded by this process. Any other is read again from the disk first,
+    every byte of it: a checkpoint that is damaged or that the disk never got counts for nothing, and as long as fewer
+    than that are whole, nothing is removed. Those of the steps `pinned` stay, too. Of those that were found damaged at
+    earlier starts the newest MAX_DAMAGED stay.
     """
     checkpoints = list_checkpoints(run_dir)
     wanted = max(MIN_KEPT, num_kept)
@@ -326,7 +334,7 @@ def retain_newest(run_dir: Path, num_kept: int, pinned: Collection[int] = ()) ->
     num_whole = 0
     for step, path in checkpoints:
         if num_whole < wanted:
-            num_whole += is_whole(path, digest_file_on_disk)
+            num_whole += step in whole or is_whole(path, digest_file_on_disk)
         elif step not in pinned:
             remove_folder(path)
     if num_whole == wanted:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xxhash
 from torch import Tensor
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import (
@@ -25,13 +24,16 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import ReadItem, SavePlan, TensorWriteData, WriteItem, WriteItemType
 
 from headwater.checkpoint import tensor_file
+from headwater.checkpoint.checked_file import CheckedTensors
+from headwater.checkpoint.tensor_digest import add_digests, tensor_digest
+from headwater.checkpoint.tensor_file import copy_box_
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
 from headwater.ranks.exchange import Ranks
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]
-"Of a manifest: {tensor: {dtype, shape, digest, chunks: [{file, offsets, shape}]}}; no digest where pieces are boxes."
+"Of a manifest: {tensor: {dtype, shape, digest, chunks: [{file, offsets, shape}]}}."
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
             piece.name: {
                 "dtype": str(piece.tensor.dtype).removeprefix("torch."),
                 "shape": list(piece.whole_shape),
-                "digest": bits_digest(piece.tensor) if piece.is_whole else None,
+                "digest": tensor_digest(piece.tensor, piece.offsets, piece.whole_shape),
                 "chunks": [{"file": file, "offsets": list(piece.offsets), "shape": list(piece.tensor.shape)}],
             }
         }
@@ -120,77 +122,67 @@ def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
     )
 
 
-def bits_digest(tensor: Tensor) -> str:
-    """Return XXH3-128 of a tensor's bytes."""
-    flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return "xxh3-128:" + xxhash.xxh3_128_hexdigest(flat.numpy().data)
-
-
-def state_digest(table: Table) -> str | None:
-    """Return a digest of all tensors of a table that doesn't depend on the number of ranks; None with boxes in it."""
-    if any(entry["digest"] is None for entry in table.values()):
-        return None
+def state_digest(table: Table) -> str:
+    """Return a digest of all tensors of a table, the same whatever ranks wrote which part of them."""
     return digest_json({name: [entry["dtype"], entry["shape"], entry["digest"]] for name, entry in table.items()})
 
 
 def merged_tables(tables: Iterable[Table]) -> Table:
     """Return one table with all chunks of every tensor, by name."""
-    merged: Table = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
     for table in tables:
         for name, entry in table.items():
-            known = merged.setdefault(name, {**entry, "chunks": []})
-            known["chunks"] += entry["chunks"]
-    return dict(sorted(merged.items()))
+            entries.setdefault(name, []).append(entry)
+    return {
+        name: parts[0]
+        | {
+            "digest": add_digests(part["digest"] for part in parts),
+            "chunks": [chunk for part in parts for chunk in part["chunks"]],
+        }
+        for name, parts in sorted(entries.items())
+    }
 
 
 def load_pieces_(
-    state: Mapping[str, Tensor], table: Table, tensors_of: Callable[[str], Mapping[str, Tensor]], folder: str
+    state: Mapping[str, Tensor], table: Table, open_file: Callable[[str], CheckedTensors], folder: str
 ) -> None:
     """Fill the tensors of `state` from the pieces of a checkpoint at whatever number of ranks it was written.
 
-    `tensors_of` returns the tensors of a file by their keys; each file that is needed is asked for once. Raises
-    CheckpointError, naming `folder`, when a tensor isn't there or has another shape.
+    Each file that is needed is opened once, and read where these tensors lie. Raises CheckpointError, naming `folder`,
+    when a tensor isn't there or has another shape.
     """
-    _require_shapes(state, table, folder)
+    require_shapes(state, table, folder)
     planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
     try:
         planner.set_up_planner(dict(state), _metadata(table), is_coordinator=True)
         by_file = _reads(planner, table)
     except (KeyError, TypeError, ValueError, AssertionError, RuntimeError, StopIteration) as error:
         raise CheckpointError(f"{folder} has a table of tensors that makes no sense: {error!r:.200}") from None
-    for file, items in by_file.items():
-        tensors = tensors_of(file)
-        for item, key in items:
-            if key not in tensors:
-                raise CheckpointError(f"{folder} is damaged: {file} has no tensor {key}, which its manifest.json names")
-            target = planner.resolve_tensor(item)
-            try:
-                target.copy_(_box(tensors[key], item.storage_offsets, item.lengths))
-            except (IndexError, RuntimeError, ValueError):
-                shape = list(tensors[key].shape)
-                raise CheckpointError(
-                    f"{folder} is damaged: {key} in {file} has the shape {shape}, another than its manifest.json says"
-                ) from None
+    for name, reads in by_file.items():
+        with open_file(name) as file:
+            found = [(file.entry_of(*wanted), item) for item, wanted in reads]
+            for entry, item in sorted(found, key=lambda each: each[0].start):  # so that no block is read twice
+                copy_box_(planner.resolve_tensor(item), file, entry, item.storage_offsets)
 
 
-def _reads(planner: DefaultLoadPlanner, table: Table) -> dict[str, list[tuple[ReadItem, str]]]:
-    """Return, for each file, the boxes to read and the keys of the tensors that they are in."""
-    by_file: dict[str, list[tuple[ReadItem, str]]] = {}
+Wanted = tuple[str, torch.dtype, tuple[int, ...]]
+"A tensor of a file: its key, its dtype and its shape by the manifest."
+
+
+def _reads(planner: DefaultLoadPlanner, table: Table) -> dict[str, list[tuple[ReadItem, Wanted]]]:
+    """Return, for each file, the boxes to read, and the tensors that they are in."""
+    by_file: dict[str, list[tuple[ReadItem, Wanted]]] = {}
     for item in planner.create_local_plan().items:
         name, offset = item.storage_index.fqn, item.storage_index.offset
         chunk = next(chunk for chunk in table[name]["chunks"] if offset is None or chunk["offsets"] == list(offset))
         key = key_of(name, chunk["offsets"], is_whole=chunk["shape"] == table[name]["shape"])
-        by_file.setdefault(chunk["file"], []).append((item, key))
+        wanted = key, DTYPES[table[name]["dtype"]], tuple(chunk["shape"])
+        by_file.setdefault(chunk["file"], []).append((item, wanted))
     return by_file
 
 
-def _box(tensor: Tensor, offsets: Iterable[int], lengths: Iterable[int]) -> Tensor:
-    for dimension, (offset, length) in enumerate(zip(offsets, lengths, strict=True)):
-        tensor = tensor.narrow(dimension, offset, length)
-    return tensor
-
-
-def _require_shapes(state: Mapping[str, Tensor], table: Table, folder: str) -> None:
+def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str) -> None:
+    """Raise CheckpointError, naming `folder`, unless each of these tensors was saved, in its shape."""
     for name, tensor in state.items():
         found = table.get(name, {}).get("shape")
         if found != list(tensor.shape):

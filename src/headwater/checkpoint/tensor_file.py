@@ -1,17 +1,21 @@
-"""Tensors as a safetensors file, written tensor by tensor: no copy of all of them is made in memory.
+"""Tensors as a safetensors file, written tensor by tensor and read in parts: no copy of all of them is made in memory.
 
-The bytes are those of safetensors' own writer, which takes a file's name and not a file: then nothing could digest
-what it writes, or let a test fail it.
+The bytes are those of safetensors' own writer. That one and its reader take a file's name and not a file: then nothing
+could digest what is written, let a test fail it, or check just what is read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from headwater.seals import is_count
 
 # in the order in which safetensors' writer puts tensors: wide and aligned ones first
 DTYPES = {
@@ -57,3 +61,65 @@ def write_tensors(file: Writable, tensors: Mapping[str, Tensor], metadata: Mappi
 def _bytes(tensor: Tensor) -> memoryview:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
+
+
+READ_BYTES = 1 << 22  # what is read of a tensor at a time, in whole rows
+_DTYPE_NAMED = {name: dtype for dtype, name in DTYPES.items()}
+
+
+class Readable(Protocol):
+    num_bytes: int
+
+    def read(self, start: int, num_bytes: int, /) -> memoryview: ...
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor of a file: its dtype, its shape, and the byte at which it begins."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+
+
+def read_header(file: Readable) -> dict[str, TensorEntry]:
+    """Return the tensors of a safetensors file by name; raise ValueError for what is no such file."""
+    if file.num_bytes < 8:
+        raise ValueError(f"it has {file.num_bytes} bytes")
+    length = int.from_bytes(file.read(0, 8), "little")
+    if length > file.num_bytes - 8:
+        raise ValueError(f"its header would have {length:,} bytes")
+    try:
+        header = json.loads(bytes(file.read(8, length)))
+    except RecursionError:
+        raise ValueError("brackets are nested too deeply") from None
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    header.pop("__metadata__", None)
+    return {name: _entry(name, facts, 8 + length, file.num_bytes) for name, facts in header.items()}
+
+
+def _entry(name: str, facts: Any, data_start: int, num_bytes: int) -> TensorEntry:
+    try:
+        dtype, shape, (start, end) = _DTYPE_NAMED[facts["dtype"]], facts["shape"], facts["data_offsets"]
+        has_counts = all(map(is_count, [*shape, start, end]))
+    except (KeyError, TypeError, ValueError):
+        has_counts = False
+    if not has_counts or end - start != prod(shape) * dtype.itemsize or data_start + end > num_bytes:
+        raise ValueError(f"what its header says of {name!r:.100} can't be")
+    return TensorEntry(dtype, tuple(shape), data_start + start)
+
+
+def copy_box_(target: Tensor, file: Readable, entry: TensorEntry, offsets: Sequence[int]) -> None:
+    """Fill `target` with the box of its shape that lies at `offsets` in a tensor of a file; only its rows are read."""
+    if target.dim() == 0:
+        target, entry, offsets = target.view(1), TensorEntry(entry.dtype, (1,), entry.start), (0,)
+    row_bytes = prod(entry.shape[1:]) * entry.dtype.itemsize
+    num_rows = max(1, READ_BYTES // max(1, row_bytes))
+    for first in range(0, target.shape[0] if target.numel() else 0, num_rows):
+        part = target[first : first + num_rows]
+        data = file.read(entry.start + (offsets[0] + first) * row_bytes, part.shape[0] * row_bytes)
+        rows = torch.frombuffer(data, dtype=entry.dtype).view(part.shape[0], *entry.shape[1:])
+        for dimension in range(1, part.dim()):
+            rows = rows.narrow(dimension, offsets[dimension], part.shape[dimension])
+        part.copy_(rows)

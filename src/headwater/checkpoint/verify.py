@@ -53,6 +53,17 @@ def files_of(manifest: dict[str, Any], path: Path) -> list[str]:
     return names
 
 
+def require_files(path: Path) -> None:
+    """Raise CheckpointError unless every file of a checkpoint is there in its size; none is read."""
+    manifest = checked_manifest(path)
+    for name in files_of(manifest, path):
+        file, wanted = path / name, manifest["files"][name]["bytes"]
+        found = file.stat().st_size if file.is_file() else None
+        if found != wanted:
+            what = "is missing" if found is None else f"has {found} bytes where {wanted} were written"
+            raise CheckpointError(f"{file} {what}")
+
+
 def digest_of(manifest: dict[str, Any], file: Path) -> str:
     """Return the digest that a manifest says a file of its folder has; raise CheckpointError when it says none."""
     try:
@@ -88,11 +99,9 @@ def is_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> bool:
 
 
 def model_digest(path: Path) -> str:
-    """Return the digest of a checkpoint's weights, as its manifest says; raise CheckpointError without one."""
-    manifest = checked_manifest(path)
-    world_size = manifest["world_size"]
-    digests = [digest_of(manifest, path / tensor_file(MODEL, rank, world_size)) for rank in range(world_size)]
-    return digests[0] if len(digests) == 1 else digest_json(digests)
+    """Return the digest of a checkpoint's weights, as its manifest says, whatever ranks wrote them."""
+    table = checked_manifest(path)["tensors"]
+    return digest_json({name: facts["digest"] for name, facts in table.items() if name.startswith(f"{MODEL}.")})
 
 
 def read_state(path: Path) -> dict[str, Any]:

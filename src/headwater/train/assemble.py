@@ -14,8 +14,8 @@ from headwater.checkpoint.layout import OPTIM
 from headwater.checkpoint.load import (
     GoodCheckpoint,
     from_first_rank,
-    load_state_,
-    newest_good_checkpoint,
+    newest_checkpoint,
+    resume_from_,
     saved_shapes,
 )
 from headwater.checkpoint.save import Saver
@@ -126,7 +126,7 @@ def _history(
         return Interventions(ranks.from_first(None), identity), from_first_rank(ranks, None)
     interventions = WrittenInterventions(run_dir, identity, require_owner)
     remove_abandoned(run_dir, interventions)
-    found = newest_good_checkpoint(run_dir, say)
+    found = newest_checkpoint(run_dir, say)
     if found is None:
         interventions.put_aside_others(say)
     ranks.from_first(interventions.entries)
@@ -164,13 +164,14 @@ def build(
     state: dict[str, Any] = {"seconds": 0.0, "rows_consumed": 0}
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
-        load_state_(found.path, model.state_dict(), optimizer.state_tensors())
+        found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         state = found.state
         optimizer.num_updates = state["num_updates"]
     microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     records = _records(run_dir, ranks, require_owner)
+    before_commit, whole = _check_of_commits(records, require_owner), () if found is None else (found.step,)
     return Run(
         run_dir=run_dir,
         plan=plan,
@@ -180,7 +181,7 @@ def build(
         optimizer=optimizer,
         batches=batches,
         records=records,
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, _check_of_commits(records, require_owner)),
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, before_commit, whole),
         watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size),
         interventions=interventions,
         guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),

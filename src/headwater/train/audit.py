@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.batches.assemble import Batch
-from headwater.checkpoint.shards import bits_digest
+from headwater.checkpoint.tensor_digest import tensor_digest
 from headwater.errors import TrainingError
 from headwater.ranks.place import named
 from headwater.train.machine import Machine
@@ -104,10 +104,10 @@ def one_pass(prepared: Prepared, machine: Machine, microbatches: list[Batch], nu
     for parameter in prepared.model.parameters():
         parameter.grad = None
     loss = sum_own_gradients(prepared, machine, microbatches, num_targets)
-    own = {name: bits_digest(gradient) for name, gradient in machine.own_gradients(prepared.model).items()}
+    own = {name: tensor_digest(gradient) for name, gradient in machine.own_gradients(prepared.model).items()}
     machine.exchange_gradients_(prepared.model)
     sums = {n: p.grad for n, p in prepared.model.named_parameters() if p.grad is not None}
-    return Pass(own | {"loss": bits_digest(loss)}, sums | {"loss": loss})
+    return Pass(own | {"loss": tensor_digest(loss)}, sums | {"loss": loss})
 
 
 def _require_agreement(machine: Machine, seen: Difference, before: list[Pass], third: Pass) -> None:
