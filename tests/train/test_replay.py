@@ -92,6 +92,7 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
     tensors["embed.weight"].view(torch.int32)[0, 0] ^= 1
     file.write_bytes(save(tensors))
     manifest["files"][file.name]["digest"] = digest_bytes(file.read_bytes())
+    del manifest["files"]["model.sums"]  # then the file is compared as a whole
     rest = {name: value for name, value in manifest.items() if name != "seal"}
     write_json(path / "manifest.json", seal(rest))
     assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")

@@ -60,8 +60,9 @@ def fill_(batch: Batch, places: np.ndarray, source: PackedSource, rows: np.ndarr
     within_row = _count_up(counts)
     chunk = np.repeat(first, counts) + within_row
     lengths = index.chunk_len[chunk]
-    target_row = np.repeat(places, counts) * index.seq_len
-    to = _ranges(target_row + index.chunk_place[chunk], lengths)
+    before = np.cumsum(lengths) - lengths
+    within = before - np.repeat(before[within_row == 0], counts)  # where in its row each chunk begins
+    to = _ranges(np.repeat(places, counts) * index.seq_len + within, lengths)
     positions = _ranges(index.chunk_start[chunk], lengths)
     batch.tokens_BT.reshape(-1)[to] = source.store.gather(positions)
     batch.targets_BT.reshape(-1)[to] = source.store.gather(positions + 1)

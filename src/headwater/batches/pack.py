@@ -17,6 +17,8 @@ from headwater.errors import StoreError
 from headwater.files import digest_json
 from headwater.tokens.read import TokenStore
 
+PACKING = "best-fit-1"
+
 
 @dataclass(frozen=True)
 class RowIndex:
@@ -43,12 +45,6 @@ class RowIndex:
         """Fraction of all positions that hold padding."""
         return 1 - self.num_targets / (self.num_rows * self.seq_len) if self.num_rows else 0.0
 
-    @cached_property
-    def chunk_place(self) -> np.ndarray:
-        """Position within its row at which each chunk begins."""
-        before = np.concatenate([[0], np.cumsum(self.chunk_len)])
-        return before[:-1] - np.repeat(before[self.row_ptr[:-1]], np.diff(self.row_ptr))
-
 
 @dataclass(frozen=True)
 class Passage:
@@ -74,7 +70,7 @@ class PackedSource:
     @property
     def digest(self) -> str:
         """Digest of what decides every row: the store, the row length and the way of packing."""
-        return digest_json({"store": self.store.digest, "seq_len": self.index.seq_len, "packing": "best-fit-1"})
+        return digest_json({"store": self.store.digest, "seq_len": self.index.seq_len, "packing": PACKING})
 
     def documents_of(self, row: int) -> list[str]:
         """Return the corpus ids of the documents in a row, in order."""

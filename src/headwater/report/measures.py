@@ -143,7 +143,7 @@ def seconds_of(run: RunData, event: str, field: str) -> float:
 def stage_seconds(run: RunData) -> dict[str, float]:
     """Return the seconds of every stage of the run that was timed, training among them, in their order; {} of none."""
     timed = {str(name): number(value) for name, value in table(run.stages, "seconds").items()}
-    before = ("corpus", "tokenizer", "tokens")
+    before = ("corpus", "tokenizer", "tokens", "rows")
     names = [*(name for name in before if name in timed), "training", *(name for name in timed if name not in before)]
     every = {name: seconds for name in names if (seconds := {**timed, "training": seconds_trained(run)}[name])}
     return every if len(every) > 1 else {}

@@ -26,7 +26,8 @@ class Folders:
 
     def __init__(self, run: Path) -> None:
         self.run, self.data, self.hf = run, run / "data", run / "export" / "hf"
-        self.corpus, self.tokenizer, self.tokens = (self.data / name for name in ("corpus", "tokenizer", "tokens"))
+        names = ("corpus", "tokenizer", "tokens", "rows")
+        self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)
 
 
 def stage_digest(folder: Path) -> str:

@@ -138,9 +138,9 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
 
     text = None
     if owner is not None and (is_fresh or not is_trained(config)):
-        from headwater.runs.text import open_or_rebuild_text
+        from headwater.runs.text import open_text
 
-        text = open_or_rebuild_text(config, say, owner.require)
+        text = open_text(config)
     ranks = join_ranks(call.place)
     try:
         if ranks.from_first(text is not None):

@@ -6,14 +6,14 @@ order; after a rollback, the run's log of interventions says with which row it c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from glob import has_magic
 from pathlib import Path, PurePath
 from typing import Any
 
 from headwater.batches.mixture import make_plan
-from headwater.batches.pack import PackedSource, pack_source
+from headwater.batches.pack import PackedSource
+from headwater.batches.rows import open_packed
 from headwater.batches.source import BatchSource
 from headwater.corpus.balance import dropped_by_stage, with_text
 from headwater.corpus.kept_by import COLUMNS, DATES
@@ -22,14 +22,12 @@ from headwater.corpus.load import find_documents, read_corpus_manifest
 from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none
-from headwater.runs.paths import Folders, Require, Say, stage_digest
+from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.stages import rebuild_tokens
 from headwater.seals import is_unmade
 from headwater.sources.settings import SourceSettings
 from headwater.sources.spdx import UNKNOWN
 from headwater.tokens.build import tokens_key
-from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
 from headwater.train.interventions import Interventions, read_interventions
 
 _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
@@ -46,49 +44,30 @@ class RunText:
 
 
 def open_text(config: RunConfig) -> RunText:
-    """Return a run's text; every store is read through once and verified.
+    """Return a run's text; a store that isn't the one that was verified is read through and verified.
 
     Raises StoreError for a store that is damaged, or where none is built yet.
     """
     return RunText(open_batches(config), open_held_out(config))
 
 
-def open_or_rebuild_text(config: RunConfig, say: Say, require_owner: Require) -> RunText:
-    """Return a run's text; encode the corpus again, with a line that says so, where a store is damaged."""
-    try:
-        return open_text(config)
-    except StoreError as error:
-        if is_unmade(Folders(config.run_dir).tokens):
-            raise
-        say(f"encoding the corpus again: {error}")
-        rebuild_tokens(config, say, require_owner)
-        return open_text(config)
-
-
-Open = Callable[[Path, str], dict[str, TokenStore]]
-
-
-def open_batches(config: RunConfig, open_split: Open = open_stores) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say; every store is verified.
-
-    With `open_stores_without_verifying` none is: for a rank beside another of this machine that has done it.
-    """
-    tokens = Folders(config.run_dir).tokens
-    if is_unmade(tokens):
-        raise StoreError(f"{tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
-    stores = open_split(tokens, "train")
-    if not stores:
-        raise DataError(f"{tokens} holds no training text; see `headwater corpus show`")
-    sources = {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
+def open_batches(config: RunConfig) -> BatchSource:
+    """Return the rows of the training split, mixed as the run's settings say."""
+    folders = Folders(config.run_dir)
+    if is_unmade(folders.tokens):
+        raise StoreError(f"{folders.tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
+    sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
+    if not sources:
+        raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show`")
     rows = {name: source.num_rows for name, source in sources.items()}
     plan = make_plan(rows, config.mixture, config.num_rows)
     return BatchSource(sources, plan, config.model.seq_len, config.seed)
 
 
 def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
-    """Return the packed validation split of each source that has one, verified."""
-    stores = open_stores(Folders(config.run_dir).tokens, "validation")
-    return {name: pack_source(store, config.model.seq_len) for name, store in stores.items()}
+    """Return the packed validation split of each source that has one."""
+    folders = Folders(config.run_dir)
+    return open_packed(folders.tokens, folders.rows, "validation", config.model.seq_len)
 
 
 # ---- what a step sees
@@ -171,7 +150,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
         return None  # of another text, or none
     try:
         config = config_of_run(run_dir)
-        batches = open_batches(config, open_stores_without_verifying)
+        batches = open_batches(config)
     except HeadwaterError:
         return None  # training says what is wrong
     plan, num_rows, result = batches.plan, config.num_rows, {}

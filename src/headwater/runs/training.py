@@ -26,7 +26,6 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
 from headwater.runs.text import RunText, open_batches, open_text
 from headwater.runs.times import keep_times, speed_here
-from headwater.tokens.read import open_stores, open_stores_without_verifying
 from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
 from headwater.train.requests import stop_requested
@@ -103,7 +102,7 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
     """Train as another rank than the first, which evaluates, keeps the records and prints."""
-    batches = open_batches(config, open_stores_without_verifying if ranks.place.local_rank else open_stores)
+    batches = open_batches(config)
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks)
         if not train(run, None, ignore, stop) or stop_requested(run, stop):

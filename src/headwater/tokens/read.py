@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,17 @@ class TokenStore:
 
     def __init__(self, folder: Path) -> None:
         """Open the store and read each of its files through, once; raise StoreError that names what is damaged."""
-        self._open(folder, self._verified_offsets)
+        self._open(folder)
+        self.starts = self._starts(self._verified_offsets)
 
     @classmethod
     def without_verifying(cls, folder: Path) -> TokenStore:
-        """Open a store of which only the offsets are read, for one that another rank of this machine has verified."""
+        """Open a store that was verified before; of its files only the sizes are compared."""
         store = cls.__new__(cls)
-        store._open(folder, store._offsets)
+        store._open(folder)
         return store
 
-    def _open(self, folder: Path, offsets_of: Callable[[dict[str, Any]], np.ndarray]) -> None:
+    def _open(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder, STORE_FORMAT, STORE_VERSION, StoreError)
         written = (folder / "manifest.json").read_bytes()
@@ -62,10 +64,19 @@ class TokenStore:
         self._shard_starts = _sums([len(tokens) for tokens in self._shards])
         self._first_documents = _sums([shard["num_documents"] for shard in shards])
         self._name_ends = dict[int, np.ndarray]()
-        offsets = [offsets_of(shard)[:-1] + first for shard, first in zip(shards, self._shard_starts[:-1], strict=True)]
-        self.starts = np.concatenate([*offsets, [self.num_tokens]]).astype(np.int64)
-        if self.starts[0] or np.any(self.starts[:-1] >= self.starts[1:]) or len(self.starts) != self.num_documents + 1:
-            raise StoreError(f"the document starts of {folder} don't rise; {REBUILD}")
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The token at which each document starts, and the number of all tokens, (num_documents + 1,) int64."""
+        return self._starts(self._offsets)
+
+    def _starts(self, offsets_of: Callable[[dict[str, Any]], np.ndarray]) -> np.ndarray:
+        places = zip(self.manifest["shards"], self._shard_starts[:-1], strict=True)
+        offsets = [offsets_of(shard)[:-1] + first for shard, first in places]
+        starts = np.concatenate([*offsets, [self.num_tokens]]).astype(np.int64)
+        if starts[0] or np.any(starts[:-1] >= starts[1:]) or len(starts) != self.num_documents + 1:
+            raise StoreError(f"the document starts of {self.folder} don't rise; {REBUILD}")
+        return starts
 
     def _path(self, shard: dict[str, Any], kind: str) -> Path:
         return self.folder / f"{shard['name']}.{kind}"
@@ -178,7 +189,7 @@ def open_stores(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
 
 
 def open_stores_without_verifying(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
-    """Return what `open_stores` does, where another rank of this machine has verified the stores."""
+    """Return what `open_stores` does, where the stores were verified before."""
     return {name: TokenStore.without_verifying(folder) for name, folder in _store_folders(tokens_dir, split).items()}
 
 
