@@ -80,7 +80,7 @@ def test_a_kill_before_the_card_has_the_baselines_leaves_them_to_the_next_call(f
 
 def test_the_seconds_of_every_stage_are_kept(finished_run):
     seconds = read_json(finished_run / "runs" / "mine" / "stages.json")["seconds"]
-    assert set(seconds) == {"corpus", "tokenizer", "tokens", "evaluation", "export", "baselines", "report"}
+    assert set(seconds) == {"corpus", "tokenizer", "tokens", "rows", "evaluation", "export", "baselines", "report"}
 
 
 def test_the_card_has_real_text_first_and_names_the_almanac():

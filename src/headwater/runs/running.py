@@ -20,7 +20,7 @@ from headwater.runs.enough_memory import require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig, train_plan
-from headwater.runs.stages import is_trained, prepare_data, write_config
+from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
 
 if TYPE_CHECKING:
     from headwater.train.replay import Replay
@@ -140,6 +140,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
     if owner is not None and (is_fresh or not is_trained(config)):
         from headwater.runs.text import open_text
 
+        prepare_rows(config, say, owner.require)
         text = open_text(config)
     ranks = join_ranks(call.place)
     try:

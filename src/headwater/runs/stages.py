@@ -24,14 +24,15 @@ from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_record, train_plan
+from headwater.seals import is_unmade
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.train.identity import require_same
 
 
-def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "rows") -> list[str]:
-    """Bring corpus, tokenizer, tokens and rows up to date, as far as `last`; return the names of those that were made.
+def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
+    """Bring corpus, tokenizer and tokens up to date, as far as `last`; return the names of those that were made.
 
     Call it holding the run folder's lock. Raises CheckpointError, before anything is written, when the run has been
     trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
@@ -44,9 +45,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     tidy(folders)
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs):
-        if folder == folders.rows:
-            made += _bring_up_to_date(config, key, say, require_owner)
-        elif is_current(folder, key):
+        if is_current(folder, key):
             discard_work(folder)
         else:
             _require_untrained(config, folder, inputs)
@@ -69,30 +68,6 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
     yield folders.corpus, corpus_key(config.corpus, dict(inputs))
     yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
     yield folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
-    yield folders.rows, rows_key(stage_digest(folders.tokens), config.model.seq_len)
-
-
-def _bring_up_to_date(config: RunConfig, key: str, say: Say, require_owner: Require) -> list[str]:
-    """Verify the token stores and pack them, unless they are those that were; return the stages that were made.
-
-    Where a store is damaged the corpus is encoded again, with a line that says so.
-    """
-    folders, made = Folders(config.run_dir), ["rows"]
-    if are_current(folders.rows, folders.tokens, key):
-        return []
-    for is_last_try in (False, True):
-        try:
-            with making("rows", config.run_dir, require_owner):
-                build_rows(folders.tokens, folders.rows, config.model.seq_len, key, require_owner)
-            return made
-        except StoreError as error:
-            if is_last_try:
-                raise
-            say(f"encoding the corpus again: {error}")
-            with making("tokens", config.run_dir, require_owner):
-                rebuild_tokens(config, say, require_owner)
-            made.insert(0, "tokens")
-    return made
 
 
 def _train_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
@@ -107,6 +82,29 @@ def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owne
     folders = Folders(config.run_dir)
     key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
     build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
+
+
+def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+    """Verify the token stores and pack them into rows, unless that was done and no file has changed since.
+
+    Where a store is damaged the corpus is encoded again, with a line that says so.
+    """
+    folders = Folders(config.run_dir)
+
+    def pack() -> None:
+        key = rows_key(stage_digest(folders.tokens), config.model.seq_len)
+        if not are_current(folders.rows, folders.tokens, key):
+            with making("rows", config.run_dir, require_owner):
+                build_rows(folders.tokens, folders.rows, config.model.seq_len, key, require_owner)
+
+    try:
+        pack()
+    except StoreError as error:
+        if is_unmade(folders.tokens):
+            raise
+        say(f"encoding the corpus again: {error}")
+        rebuild_tokens(config, say, require_owner)
+        pack()
 
 
 def _require_untrained(config: RunConfig, stage: Path, inputs: dict[str, str]) -> None:
@@ -133,9 +131,7 @@ def tidy(folders: Folders) -> None:
 
 def is_prepared(config: RunConfig) -> bool:
     """Return whether the run's tokens are those of its settings and of its text as it is now; nothing is written."""
-    stages = dict(_data_stages(config, corpus_inputs(config.corpus)))
-    del stages[Folders(config.run_dir).rows]  # made of nothing but the tokens
-    return all(is_current(folder, key) for folder, key in stages.items())
+    return all(is_current(folder, key) for folder, key in _data_stages(config, corpus_inputs(config.corpus)))
 
 
 @contextmanager
