@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from headwater.batches.pack import PACKING, PackedSource, RowIndex, pack_source
 from headwater.errors import StoreError
@@ -104,6 +105,6 @@ def open_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> d
 def _mapped(folder: Path, seq_len: int) -> RowIndex:
     def array(name: str) -> Any:
         # view: a subclass of ndarray makes every later operation slower
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        return open_memmap(folder / f"{name}.npy", mode="r").view(np.ndarray)
 
     return RowIndex(seq_len, *(array(name) for name in ARRAYS))
