@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, write_array
 
 from headwater.batches.pack import PACKING, PackedSource, RowIndex, pack_source
 from headwater.errors import StoreError
@@ -48,7 +48,7 @@ def build_rows(
                 for array in ARRAYS:
                     path = f"{split}/{name}/{array}.npy"
                     with DigestedFile(folder / path) as file:
-                        np.save(file, getattr(index, array))
+                        write_array(file, getattr(index, array), allow_pickle=False)
                     digests[path] = file.facts()
         if dict(_facts_of_files(tokens_dir)) != files:
             raise StoreError(f"{tokens_dir} was changed while it was verified; give the same command again")
