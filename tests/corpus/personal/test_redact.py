@@ -59,6 +59,8 @@ def _secret_left(kind, text, planted):
         ("Tel. 030 23125000, 030 23125001", "Tel. <PHONE>, <PHONE>"),
         ("jürgen.müller@firma.de, 用户@例子.公司联系", "<EMAIL>, <EMAIL>联系"),
         ("x@empresa.com.py x@gov.md x@a.sh x@uni.berlin", "<EMAIL> <EMAIL> <EMAIL> <EMAIL>"),
+        ("a@b.com+49 30 901820", "<EMAIL><PHONE>"),
+        ("card 4539\u00a01488\u00a00343\u00a06467", "card <CARD>"),
     ],
 )
 def test_data_of_any_country_is_found_whole(text, redacted):
@@ -102,6 +104,11 @@ def test_the_planted_cards_have_check_digits_made_another_way():
         ("212-555-7812 +49 30 1234567 212-555-7813", "<PHONE> <PHONE> <PHONE>"),
         ("(03) 1234-5678 3.50 1998", "<PHONE> 3.50 1998"),
         ("<PHONE> 3.50 1998", "<PHONE> 3.50 1998"),
+        ("Tel. 030 901820 040 123456", "Tel. <PHONE> <PHONE>"),
+        ("phone 01 42 68 53 00 01 42 68 53 01", "phone <PHONE> <PHONE>"),
+        ("Tel. (030) 901820 (040) 123456", "Tel. <PHONE> <PHONE>"),
+        ("Tel. +49 30 901820  2024", "Tel. <PHONE>  2024"),
+        ("x = +35236450.6", "x = +35236450.6"),
     ],
 )
 def test_numbers_side_by_side_are_all_found(text, redacted):

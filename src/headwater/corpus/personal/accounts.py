@@ -13,7 +13,7 @@ _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
 
 _CARD = re.compile(
-    r"(?<![\w.+-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{4,5})(?![\w-]|\.\d)"
+    r"(?<![\w.+-])(?:\d{13,19}|\d{4}([ \u00a0-])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ \u00a0-])\d{6}\2\d{4,5})(?![\w-]|\.\d)"
 )
 _ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|"
@@ -36,7 +36,7 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
     text = scanned.text
     for run in scanned.digit_runs(_MIN_DIGITS):
         for match in _CARD.finditer(text, *run):
-            digits = match.group().replace(" ", "").replace("-", "")
+            digits = "".join(filter(str.isdecimal, match.group()))
             if _ISSUER.fullmatch(digits) and _luhn(digits) and digits not in listed("sample_cards"):
                 yield match.span()
 

@@ -18,6 +18,7 @@ _MIN_UNLABELLED_DIGITS = 9
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
+_NEXT = re.compile(r"[ ./-]{1,3}[0(\uff08]")
 # what belongs to something else: to a word, a decimal, a price
 _JOINED = re.compile(r"(?:[A-Za-z0-9+/._~=#%-]|[$€£¥₹] ?)$")
 _GOES_ON = re.compile(r"[A-Za-z0-9_%-]|\.\d")
@@ -79,15 +80,26 @@ def _national(text: str, start: int, end: int, is_list: bool) -> Span | None:
 
 
 def _ends(text: str, start: int, end: int) -> list[int]:
-    """Return where a number that begins at `start` may end: after each of its groups, the longest of them first."""
-    ends, digits = [], 0
+    """Return where a number that begins at `start` may end, the likeliest first.
+
+    That is before what looks like the next number, else after as many groups as it can have. Two spaces divide numbers,
+    and a single digit after a stop is a decimal.
+    """
+    ends, digits, last = list[int](), 0, start
     for group in _DIGITS.finditer(text, start, end):
+        between = text[last : group.start()]
         digits += len(group.group())
-        if digits > _MAX_DIGITS:
+        if digits > _MAX_DIGITS or "  " in between or (between.endswith(".") and len(group.group()) == 1 < digits):
             break
-        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, group.end()):
-            ends.append(group.end())
-    return ends[::-1]
+        last = group.end()
+        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, last):
+            ends.append(last)
+    return sorted(ends, key=lambda at: (_begins_number(text, at, end), at), reverse=True)
+
+
+def _begins_number(text: str, start: int, end: int) -> bool:
+    """Return whether what follows a number in its run is another that begins with a zero or in brackets."""
+    return bool(_NEXT.match(text, start, end)) and sum(map(str.isdigit, text[start:end])) >= _MIN_DIGITS
 
 
 @lru_cache(maxsize=4096)

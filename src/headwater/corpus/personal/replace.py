@@ -107,18 +107,23 @@ def _cut(kind: str, replaced: dict[str, list[str]], text: str) -> Cut:
 def redact(text: str, kinds: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
     """Return the text with placeholders such as <EMAIL>, and what was replaced, by kind.
 
-    Doing it twice mostly changes nothing; what touches something else, as in a@b.com+49 30 901820, is found only then.
+    It is searched until nothing more is found: in a@b.com+49 30 901820 the number can be told only without the address.
     """
-    scanned, kinds = Scanned(text, kinds), [kind for kind in FINDERS if kind in kinds]
-    found = sorted((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
-    if not found:
-        return text, {}
-    parts, replaced, at = [], dict[str, list[str]](), 0
-    for start, end, place in _apart(found):
-        parts += [text[at:start], placeholder(kinds[place])]
-        replaced.setdefault(kinds[place], []).append(text[start:end])
-        at = end
-    return "".join([*parts, text[at:]]), replaced
+    kinds, replaced = [kind for kind in FINDERS if kind in kinds], dict[str, list[str]]()
+    while found := sorted(_spans(text, kinds)):
+        parts, at = list[str](), 0
+        for start, end, place in _apart(found):
+            parts += [text[at:start], placeholder(kinds[place])]
+            replaced.setdefault(kinds[place], []).append(text[start:end])
+            at = end
+        text = "".join([*parts, text[at:]])
+    return text, replaced
+
+
+def _spans(text: str, kinds: list[str]) -> Iterator[tuple[int, int, int]]:
+    """Return (start, end, place of the kind) of all that is found."""
+    scanned = Scanned(text, kinds)
+    return ((*span, place) for place, kind in enumerate(kinds) for span in FINDERS[kind](scanned))
 
 
 def contexts(text: str, kind: str) -> str:

@@ -111,7 +111,7 @@ class Classifier:
 def classifier_step(score: Callable[[Candidate], float], min_score: float, kinds: Sequence[str] | None) -> Step:
     """Return the step that drops, as low_quality, a document that scores less than `min_score`.
 
-    Asked are documents of `kinds`; None stands for all but code and the almanac.
+    Of documents of `kinds`; None stands for all but code and the almanac.
     """
 
     def step(candidate: Candidate) -> Verdict:
