@@ -60,7 +60,7 @@ def test_count_recomputes_nothing_by_default(tmp_path):
     [
         (["count"], "name one folder with a config.json, or a family"),
         (["count", "a", "b"], "name one folder"),
-        (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, selective, full"),
+        (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, full"),
         (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
     ],
 )

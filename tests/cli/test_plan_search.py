@@ -29,6 +29,13 @@ def test_the_part_of_the_loss_for_repetition_is_a_part(tmp_path):
     assert f"{rise / (1 + rise):.1%} of it for repetition" in call(*short, cwd=tmp_path).out
 
 
+def test_what_a_run_leaves_of_the_money_is_said(tmp_path):
+    short = (*TEN_THOUSAND[:-1], "1G")
+    first = call(*short, "--json", cwd=tmp_path).json["choices"][0]
+    left = 10_000 / 1.5 - first["money"]["p50"]
+    assert f"${left:,.0f}, " in next(line for line in call(*short, cwd=tmp_path).out.splitlines() if "left  " in line)
+
+
 def test_the_next_commands_can_be_copied_as_they_are_printed(tmp_path):
     """Each on a line of its own; the plan of what is recommended has its size, its steps and its time."""
     write_texts(tmp_path / "texts", 30)

@@ -6,7 +6,7 @@ import math
 import statistics
 
 from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import Portion, run_memory
+from headwater.forecast.processor_memory import run_memory
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
@@ -36,7 +36,7 @@ def error_of(run) -> float:
     layers, width, vocab_size, tokens, dtype = run
     store, peak = RUNS[run]
     shape = model(num_layers=layers, d_model=width, vocab_size=vocab_size)
-    return math.log(run_memory(shape, Portion(tokens), dtype, store * MIB) / MIB / peak)
+    return math.log(run_memory(shape, tokens, dtype, store * MIB) / MIB / peak)
 
 
 def test_peaks_of_whole_runs_lie_in_their_bands():
@@ -47,11 +47,11 @@ def test_peaks_of_whole_runs_lie_in_their_bands():
 
 
 def test_recomputed_blocks_take_less_and_never_nothing():
-    peaks = [run_memory(model(), Portion(16384, num), "bfloat16", 0.0) for num in range(5)]
+    peaks = [run_memory(model(), 16384, "bfloat16", 0.0, num) for num in range(5)]
     assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
-    assert peaks[4] > run_memory(model(), Portion(1024, 4), "bfloat16", 0.0)
+    assert peaks[4] > run_memory(model(), 1024, "bfloat16", 0.0, 4)
 
 
 def test_exact_sums_take_eight_bytes_a_parameter():
-    plain, exact = (run_memory(model(), Portion(4096, exact=exact), "float32", 0.0) for exact in (False, True))
+    plain, exact = (run_memory(model(), 4096, "float32", 0.0, exact=exact) for exact in (False, True))
     assert exact - plain == 8 * count_parameters(model()).total

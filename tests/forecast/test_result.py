@@ -52,10 +52,6 @@ def test_money_and_energy_are_those_of_the_same_hours():
         assert getattr(found.energy_kwh, name) == pytest.approx(0.024 * 1.5 * hours)
 
 
-def test_the_same_inputs_give_the_same_numbers():
-    assert found_of() == found_of()
-
-
 def test_probabilities_are_parts_of_the_draws():
     limits = Limits(max_hours=1.0, max_money=1e9, target_loss=2.0, memory_bytes=2**30)
     found = found_of(limits, loss=Spread(3.0, 0.01), usd_per_hour=Spread(1.0)).probabilities

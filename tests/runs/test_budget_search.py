@@ -11,7 +11,7 @@ from small_run import write_run_file, write_texts
 
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.candidate import sizes
-from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.device import COLUMNS, find_device, read_devices
 from headwater.forecast.gpu import LAUNCH_SECONDS
 from headwater.runs import budget_search, plan_machine
 from headwater.runs.budget_search import SearchOptions
@@ -138,6 +138,15 @@ def test_a_dearer_price_buys_less():
     assert one["budget"]["final_run"]["hours"] == pytest.approx(2 * double["budget"]["final_run"]["hours"])
 
 
+def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
+    (tmp_path / "hardware.csv").write_text(f"{','.join(COLUMNS)}\nX1,new,1000000,{{}},700,900,50,8\n")
+    table = (tmp_path / "hardware.csv").read_text()
+    for memory_gb, says in ((4000, "no larger model is searched: one"), (80, "no larger model fits: with more memory")):
+        (tmp_path / "hardware.csv").write_text(table.format(memory_gb))
+        found = searched(SearchOptions("3000d", hardware="8xX1", costs=Costs(hardware=tmp_path / "hardware.csv")))
+        assert any(note.startswith(says) for note in found["notes"]), found["notes"]
+
+
 def test_memory_is_kept_and_precision_is_bf16_by_default():
     result = searched(SearchOptions("$1k", hardware="8xH100", costs=Costs(max_memory="20G")))
     for choice in result["choices"]:
@@ -193,7 +202,7 @@ def test_text_takes_the_memory_of_what_a_run_reads_of_it():
     read = 1.16 * 0.62 * 3.5 * peaks[1]["tokens"] / 2**30
     model = next(each for each in sizes("qwen3", 8192, 256) if each.num_layers == peaks[1]["shape"]["num_layers"])
     machine = budget_search._machine(SearchOptions("1h"), budget_search._config(SearchOptions("1h")), NO_TEXT)
-    bare = machine.candidate(model, 3600.0, math.inf).memory.median / 2**30
+    bare = next(machine.ways(model, 3600.0, math.inf)).memory.median / 2**30
     assert peaks[1]["memory_gib"]["p50"] - bare == pytest.approx(read, rel=0.1)
 
 

@@ -255,7 +255,7 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     after = processor()
     assert after.usual.median == pytest.approx(1.3, rel=0.03)
     assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
-    found = after.candidate(config.model, 60.0, 1e6)
+    found = next(after.ways(config.model, 60.0, 1e6))
     assert found.hours_deviation == after.usual.log_deviation
 
 

@@ -157,9 +157,7 @@ def count(
     seq_len: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens in a sequence, where it isn't the longest.", min=1)
     ] = None,
-    recompute: Annotated[
-        str, typer.Option(metavar="WHAT", help="Recomputed backward: none, selective or full.")
-    ] = "none",
+    recompute: Annotated[str, typer.Option(metavar="WHAT", help="Recomputed backward: none or full.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Count parameters and FLOPs per token, exactly.

@@ -41,12 +41,12 @@ def parse_budget(text: str) -> Budget:
     plain = written.lower()
     money = re.fullmatch(rf"(\$|usd)?\s*{NUMBER}\s*([kmbt]?)\s*(\$|usd|dollars?)?", plain)
     if money and (money[1] is None) != (money[4] is None):
-        return Budget(written, usd=_above_zero(_number(money[2]) * SCALES[money[3]], text))
+        return Budget(written, usd=_above_zero("--budget", written, _number(money[2]) * SCALES[money[3]]))
     if re.fullmatch(NUMBER + r"\s*M", written):
         raise ConfigError(f"--budget {text!r}: are these million dollars (${written}) or minutes (min)?")
     span = re.fullmatch(rf"{NUMBER}\s*([a-z]+?)s?", plain)
     if span and span[2] in HOURS:
-        return Budget(written, hours=_above_zero(_number(span[1]) * HOURS[span[2]], text))
+        return Budget(written, hours=_above_zero("--budget", written, _number(span[1]) * HOURS[span[2]]))
     hint = ""
     if money:
         hint = f"; say whether {written} are dollars (${written}) or hours ({written}h)"
@@ -60,7 +60,7 @@ def parse_budget(text: str) -> Budget:
 def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
     """Return how many of which device "8xH100" is; one without a number. Raises ConfigError."""
     match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
-    number, name = (match.group(1), match.group(2)) if match else ("1", text.strip())
+    number, name = match.groups() if match else ("1", text.strip())
     if not name:
         raise ConfigError("--hardware is empty; name devices like 8xH100")
     num_devices = int(_number(number))
@@ -77,19 +77,16 @@ def parse_amount(option: str, text: str, noun: str) -> float:
     match = re.fullmatch(rf"{NUMBER}\s*({scales})?\s*(?:{suffix})?", plain)
     if match is None:
         raise ConfigError(f"{option} {text!r} is not a number of {noun}; write it like 40G, 1.5T or 300M")
-    value = _number(match.group(1)) * (SCALES | BINARY)[match.group(2) or ""]
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{option} {text}: give a number of {noun} above zero")
-    return value
+    return _above_zero(option, text, _number(match[1]) * (SCALES | BINARY)[match[2] or ""])
 
 
 def _number(text: str) -> float:
     return float(text.replace(",", "").replace("_", ""))
 
 
-def _above_zero(value: float, text: str) -> float:
+def _above_zero(option: str, text: str, value: float) -> float:
     if not 0 < value < math.inf:
-        raise ConfigError(f"--budget {text}: nothing can be trained for that; give an amount above zero")
+        raise ConfigError(f"{option} {text}: give an amount above zero")
     return value
 
 
@@ -132,14 +129,14 @@ class Query:
     def __post_init__(self) -> None:
         if self.budget.usd is not None and self.rates.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
-        times = self.final_hours / (MAX_YEARS * HOURS_PER_YEAR)
-        if times > 1:
-            budget, rates = self.budget, self.rates
-            most = f"{(budget.hours or 0) / times:,.0f}h" if budget.usd is None else f"${budget.usd / times:,.0f}"
+        years = self.final_hours / HOURS_PER_YEAR
+        if years > MAX_YEARS:
+            most = self.whole_hours * MAX_YEARS / years
+            amount = f"{most:,.0f}h" if self.budget.usd is None else f"${self.rates.usd(most):,.0f}"
             raise ConfigError(
-                f"the budget {budget.text} is {times * MAX_YEARS:,.3g} years of the final run on {rates.num_devices} "
-                f"× {rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more hardware, "
-                f"or a budget of at most {most}"
+                f"the budget {self.budget.text} is {years:,.3g} years of the final run on {self.rates.num_devices} × "
+                f"{self.rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more "
+                f"hardware, or a budget of at most {amount}"
             )
 
     @property

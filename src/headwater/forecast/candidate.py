@@ -52,6 +52,11 @@ class Candidate:
         return self.batch_rows * self.model.seq_len
 
     @property
+    def fits(self) -> bool:
+        """Whether nine of ten such runs stay below the limit."""
+        return self.memory.band().p90 <= self.memory_limit
+
+    @property
     def layout(self) -> str:
         return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
 

@@ -13,7 +13,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import RULES, apply_rules_
 from headwater.validation import missing_settings, require_sound, validate
 
-Recompute = Literal["none", "selective", "full"]
+Recompute = Literal["none", "full"]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 BY_RULE = {name.removeprefix("model.") for name in RULES}
 
@@ -59,9 +59,8 @@ def attention_flops(model: ModelCount) -> tuple[float, float]:
 def count_flops(model: ModelCount, recompute: Recompute = "none") -> FlopsPerToken:
     """Return FLOPs per token at `model.seq_len`.
 
-    `recompute` says what the backward pass computes again: "full" each block's forward pass (arXiv:1604.06174),
-    "selective" attention's core (arXiv:2205.05198), which flash attention never keeps: its backward pass computes the
-    scores again anyway, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1).
+    `recompute` says whether the backward pass computes each block's forward pass again (arXiv:1604.06174). Scores it
+    computes anyway: flash attention keeps none, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1).
     """
     causal, full = attention_flops(model)
     unwindowed = sum(2 * width * model.seq_len for width, _ in model.attention)

@@ -7,7 +7,9 @@ came no nearer to hours of published runs (docs/decisions/0038). headwater itsel
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from headwater.errors import ConfigError
 from headwater.forecast.candidate import RECOMPUTED, Candidate, wanted_rows
@@ -109,33 +111,27 @@ class Devices:
                 "name another device"
             )
 
-    def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
-        """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit.
+    def ways(self, model: ModelSettings, seconds: float, most_tokens: float) -> Iterator[Candidate]:
+        """Yield how the size may be trained in that time on at most that many tokens, the best first.
 
-        With as little recomputation as fits in nine of ten runs, then the batch nearest to the rule's, then the largest
-        microbatch.
+        With the least recomputation, then the batch nearest to the rule's, then the largest microbatch.
         """
         params, num = count_parameters(model).total, self.num_devices
         wanted = wanted_rows(min(most_tokens, seconds / seconds_per_token(params, self.device, num)), model.seq_len)
-        limit = min(self.max_memory, self.device.memory_bytes)
-        for recompute in RECOMPUTED:
-            for micro, rows in self._batches(wanted, model.seq_len):
-                peak = gpu_memory(model, self.optim, micro * model.seq_len, num, recompute)
-                memory = Spread(peak, MEMORY_DEVIATION)
-                if memory.band().p90 <= limit:
-                    return Candidate(
-                        model=model,
-                        where="one device, bf16" if num == 1 else f"{num} ranks, optimizer's state divided, bf16",
-                        seconds_per_token=seconds_per_token(params, self.device, num, rows * model.seq_len, recompute),
-                        batch_rows=rows,
-                        microbatch_rows=micro,
-                        recompute=recompute,
-                        memory=memory,
-                        memory_limit=limit,
-                        hours_deviation=HOURS_DEVIATION,
-                        around_seconds=LAUNCH_SECONDS,
-                    )
-        return None
+        for recompute, (micro, rows) in product(RECOMPUTED, self._batches(wanted, model.seq_len)):
+            peak = gpu_memory(model, self.optim, micro * model.seq_len, num, recompute)
+            yield Candidate(
+                model=model,
+                where="one device, bf16" if num == 1 else f"{num} ranks, optimizer's state divided, bf16",
+                seconds_per_token=seconds_per_token(params, self.device, num, rows * model.seq_len, recompute),
+                batch_rows=rows,
+                microbatch_rows=micro,
+                recompute=recompute,
+                memory=Spread(peak, MEMORY_DEVIATION),
+                memory_limit=min(self.max_memory, self.device.memory_bytes),
+                hours_deviation=HOURS_DEVIATION,
+                around_seconds=LAUNCH_SECONDS,
+            )
 
     def _batches(self, wanted: int, seq_len: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of the batch, a multiple of ranks × microbatch, the best first."""

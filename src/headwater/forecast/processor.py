@@ -41,49 +41,6 @@ def measured_kind(name: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What a step's work depends on, in FLOPs a token where not said otherwise; `blocks` can be recomputed."""
-
-    d_model: int
-    model: float
-    blocks: float
-    matrices: tuple[tuple[int, int, int], ...]
-    "(rows, columns, how many) of what Muon makes orthogonal, the shorter side first; empty where there is no Muon."
-
-
-def sizes_of(model: ModelSettings, is_muon: bool, block_rows: int | None, half_length_fraction: float = 0.0) -> Sizes:
-    """Return the work of a step, in rows of half the length in a part of the run."""
-    query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-    mlp = 2 if model.family == "gpt2" else 3
-    layers = model.num_layers
-    matrices = (
-        (query, model.d_model, 2 * layers),
-        (key, model.d_model, 2 * layers),
-        (model.d_ff, model.d_model, mlp * layers),
-    )
-    whole = flops_per_token(model, half_length_fraction)
-    head = 6 * model.vocab_size * model.d_model
-    parts = tuple(_in_blocks(*matrix, block_rows) for matrix in matrices) if is_muon else ()
-    return Sizes(model.d_model, whole, whole - head, parts)
-
-
-def _in_blocks(rows: int, columns: int, num: int, block_rows: int | None) -> tuple[int, int, int]:
-    shorter, longer = sorted((rows, columns))
-    size = rows_of_block(shorter, block_rows)
-    return size, longer, num * shorter // size
-
-
-def muon_flops(matrices: tuple[tuple[int, int, int], ...]) -> float:
-    """Return FLOPs of Muon's iterations over matrices as in `Sizes.matrices`, either side first."""
-    return sum(num * orthogonalisation_flops(min(rows, columns), max(rows, columns)) for rows, columns, num in matrices)
-
-
-def step_flops(sizes: Sizes, batch_tokens: int, recompute_fraction: float = 0.0) -> float:
-    """Return the FLOPs of a step; recomputed blocks run their forward pass, a third of the whole, once more."""
-    return (sizes.model + recompute_fraction / 3 * sizes.blocks) * batch_tokens + muon_flops(sizes.matrices)
-
-
-@dataclass(frozen=True)
 class Peaks:
     """The machine's rate of matrix products in FLOP/s. `how` says from where; `kind` is that of `kind_of`."""
 
@@ -93,10 +50,40 @@ class Peaks:
     kind: str = USUAL
 
 
-def step_seconds(sizes: Sizes, batch_tokens: int, peaks: Peaks, recompute_fraction: float = 0.0) -> float:
-    """Return the seconds of a step by the measured parts of the peak in `data/processor.json`."""
-    flops = step_flops(sizes, batch_tokens, recompute_fraction)
-    return flops / (peaks.rate * utilisation(sizes.d_model, peaks.dtype, peaks.kind))
+@dataclass(frozen=True)
+class Step:
+    """A step of `tokens`; Muon's products are in blocks of `block_rows` (None: whole matrices).
+
+    A part of the tokens may be in rows of half the length, a part of the blocks computed again in the backward pass.
+    """
+
+    model: ModelSettings
+    tokens: int
+    block_rows: int | None = None
+    is_muon: bool = True
+    half_length_fraction: float = 0.0
+    recompute_fraction: float = 0.0
+
+    @property
+    def flops(self) -> float:
+        """The model's and Muon's; recomputed blocks run their forward pass, a third of the whole, once more."""
+        whole = flops_per_token(self.model, self.half_length_fraction)
+        blocks = whole - 6 * self.model.vocab_size * self.model.d_model
+        return (whole + self.recompute_fraction / 3 * blocks) * self.tokens + (self.muon_flops if self.is_muon else 0)
+
+    @property
+    def muon_flops(self) -> float:
+        model, total = self.model, 0.0
+        query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+        for width, num in ((query, 2), (key, 2), (model.d_ff, 2 if model.family == "gpt2" else 3)):
+            shorter, longer = sorted((width, model.d_model))
+            size = rows_of_block(shorter, self.block_rows)
+            total += num * model.num_layers * shorter // size * orthogonalisation_flops(size, longer)
+        return total
+
+    def seconds(self, peaks: Peaks) -> float:
+        """Return the seconds by the measured parts of the peak in `data/processor.json`."""
+        return self.flops / (peaks.rate * utilisation(self.model.d_model, peaks.dtype, peaks.kind))
 
 
 def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
@@ -109,8 +96,8 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
 
 
 def _rate(shape: dict[str, Any], dtype: str) -> float:
-    sizes = sizes_of(shape_model(shape), is_muon=True, block_rows=shape["block_rows"])
-    return step_flops(sizes, shape["rows"] * shape["seq_len"]) / (shape[f"{dtype}_ms"] / 1000)
+    step = Step(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
+    return step.flops / (shape[f"{dtype}_ms"] / 1000)
 
 
 def shape_model(shape: dict[str, Any]) -> ModelSettings:

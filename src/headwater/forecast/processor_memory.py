@@ -6,15 +6,13 @@ with each torch. Where earlier runs of the same shape measured it, plans take th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 
-Dtype = Literal["float32", "bfloat16", "int8"]
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
 PROCESS_BYTES = 556 * 2**20
@@ -92,39 +90,33 @@ def plan_fields(
     }
 
 
-@dataclass(frozen=True)
-class Portion:
-    """What goes through the model together: tokens, and blocks recomputed. `exact`: gradients summed as integers."""
+def run_memory(
+    model: ModelSettings, tokens: int, dtype: str, token_bytes: float, num_recomputed: int = 0, *, exact: bool = False
+) -> float:
+    """Return the peak bytes of a run whose token store has `token_bytes`, and whose microbatch so many tokens.
 
-    tokens: int
-    num_recomputed: int = 0
-    exact: bool = False
-
-
-def run_memory(model: ModelSettings, portion: Portion, dtype: Dtype, token_bytes: float) -> float:
-    """Return the peak bytes of a run whose token store has `token_bytes`."""
-    per_parameter = PARAMETER_BYTES + (EXACT_BYTES if portion.exact else 0)
-    activations = (1 + SLACK_FRACTION) * kept_bytes(model, portion, dtype)
+    `exact`: gradients are summed as integers.
+    """
+    per_parameter = PARAMETER_BYTES + (EXACT_BYTES if exact else 0)
+    activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, num_recomputed)
     text = (1 + INDEX_FRACTION) * token_bytes
     return PROCESS_BYTES + text + per_parameter * count_parameters(model).total + activations
 
 
-def kept_bytes(model: ModelSettings, portion: Portion, dtype: Dtype) -> float:
-    """Return what the forward pass keeps of a portion: blocks, of recomputed ones their two inputs, and the ends.
+def kept_bytes_per_token(model: ModelSettings, dtype: str, num_recomputed: int) -> float:
+    """Return what the forward pass keeps of a token: blocks, of recomputed ones their two inputs, and the ends.
 
     Of recomputed blocks one at a time is kept whole.
     """
     size = _size(dtype)
-    whole = block_bytes_per_token(model, dtype)
-    again = min(portion.num_recomputed, model.num_layers)
-    blocks = (model.num_layers - again) * whole + again * 2 * size * model.d_model
-    if again == model.num_layers:
-        blocks += whole
+    again = min(num_recomputed, model.num_layers)
+    num_whole = max(1, model.num_layers - again)
     # the last sum and norm; ids, targets and documents in int64, of this portion and of one fetched ahead
-    return portion.tokens * (blocks + 2 * size * model.d_model + 2 * 3 * 8)
+    ends = 2 * size * model.d_model + 2 * 3 * 8
+    return num_whole * block_bytes_per_token(model, dtype) + again * 2 * size * model.d_model + ends
 
 
-def block_bytes_per_token(model: ModelSettings, dtype: Dtype) -> float:
+def block_bytes_per_token(model: ModelSettings, dtype: str) -> float:
     """Return what one block's forward pass keeps of a token for the backward pass.
 
     Two sums of the residual stream, heads before and after they are split, attention's output, gate and up; inputs of
@@ -137,5 +129,5 @@ def block_bytes_per_token(model: ModelSettings, dtype: Dtype) -> float:
     return kept + size * (2 * model.d_model + model.d_ff) + 4 * (2 + model.num_heads)
 
 
-def _size(dtype: Dtype) -> int:
+def _size(dtype: str) -> int:
     return 4 if dtype == "float32" else 2

@@ -1,21 +1,18 @@
 """The forecast of one run: time, memory, energy, carbon, money, loss, and the chances of breaking a limit. No torch.
 
-All quantities are drawn together: money and energy are those of the drawn hours, and the parts of the time share how
-fast the machine is, so that bands of sums are not too narrow.
+Every quantity is lognormal, as are products of them. A sum of parts is taken to be, too, with the variance of the sum;
+the parts of the time share how fast the machine is, so that its band is not too narrow.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import NormalDist
 
 from headwater.intervals import Z_P90
 
-FloatArray = NDArray[np.float64]
-NUM_DRAWS, SEED = 10_000, 1
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
 PROBES_PART = "looks"
@@ -33,13 +30,22 @@ class Spread:
     median: float
     log_deviation: float = 0.0
 
-    def draw(self, generator: np.random.Generator) -> FloatArray:
-        return np.asarray(self.median * np.exp(self.log_deviation * generator.standard_normal(NUM_DRAWS)))
+    @classmethod
+    def sum_of(cls, parts: Iterable[Spread]) -> Spread:
+        """Return the sum of independent quantities."""
+        found = list(parts)
+        median = sum(part.median for part in found)
+        return cls(median, math.hypot(*(part.median * part.log_deviation for part in found)) / (median or 1.0))
 
     def times(self, other: Spread, factor: float = 1.0) -> Spread:
         """Return the product of independent quantities, and of a factor."""
         deviation = math.hypot(self.log_deviation, other.log_deviation)
         return Spread(self.median * other.median * factor, deviation)
+
+    def chance_above(self, limit: float) -> float:
+        if self.log_deviation == 0:
+            return float(self.median > limit)
+        return NormalDist(sigma=self.log_deviation).cdf(math.log(self.median / limit))
 
     def band(self) -> Band:
         factor = math.exp(Z_P90 * self.log_deviation)
@@ -94,10 +100,6 @@ class Band:
     p50: float
     p90: float
 
-    @classmethod
-    def of(cls, draws: FloatArray) -> Band:
-        return cls(*map(float, np.quantile(draws, (0.1, 0.5, 0.9))))
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -138,36 +140,34 @@ def forecast(
     pue: float,
     kg_co2_per_kwh: float,
 ) -> Forecast:
-    """Return the bands of every quantity; the same arguments give the same numbers.
+    """Return the bands of every quantity.
 
     `seconds` are medians of the run's parts and what is unsure of each alone: how fast the machine is all share. `how`
     names the source of time, memory, energy, money and loss, a line each.
     """
-    generator = np.random.default_rng(SEED)
-    speed = Spread(1.0, here.step.seconds.log_deviation).draw(generator)
-    parts = {name: part.draw(generator) * speed for name, part in seconds.items()}
-    hours = np.sum(list(parts.values()), axis=0) / 3600
-    trained = np.sum([parts[name] for name in TRAINING_PARTS if name in parts], axis=0) / 3600
-    kilowatts = here.watts.draw(generator) / 1000 * pue
-    memory = here.memory.draw(generator)
-    money = None if here.usd_per_hour is None else hours * here.usd_per_hour.draw(generator)
-    losses = None if loss is None else loss.draw(generator)
+    speed = Spread(1.0, here.step.seconds.log_deviation)
+    hours = Spread.sum_of(seconds.values()).times(speed, 1 / 3600)
+    counted = (part for name, part in seconds.items() if name in TRAINING_PARTS)
+    trained = Spread.sum_of(counted).times(speed, 1 / 3600)
+    kilowatts = Spread(here.watts.median / 1000 * pue, here.watts.log_deviation)
+    kwh, price = hours.times(kilowatts), here.usd_per_hour
+    money = None if price is None else hours.times(price)
     return Forecast(
-        hours=Band.of(hours),
-        money=None if money is None else Band.of(money),
-        energy_kwh=Band.of(hours * kilowatts),
-        kg_co2=Band.of(hours * kilowatts * kg_co2_per_kwh),
-        memory_gib=Band.of(memory / 2**30),
-        loss=None if losses is None else Band.of(losses),
-        training={"hours": Band.of(trained), "energy_kwh": Band.of(trained * kilowatts)},
-        seconds={name: Band.of(draws) for name, draws in parts.items()},
+        hours=hours.band(),
+        money=None if money is None else money.band(),
+        energy_kwh=kwh.band(),
+        kg_co2=kwh.times(Spread(kg_co2_per_kwh)).band(),
+        memory_gib=here.memory.times(Spread(2**-30)).band(),
+        loss=None if loss is None else loss.band(),
+        training={"hours": trained.band(), "energy_kwh": trained.times(kilowatts).band()},
+        seconds={name: part.times(speed).band() for name, part in seconds.items()},
         probabilities={
-            name: None if draws is None or limit is None else float((draws > limit).mean())
-            for name, draws, limit in (
+            name: quantity.chance_above(limit) if quantity and limit else None
+            for name, quantity, limit in (
                 ("over_max_hours", hours, limits.max_hours),
                 ("over_max_money", money, limits.max_money),
-                ("over_memory", memory, limits.memory_bytes),
-                ("misses_target_loss", losses, limits.target_loss),
+                ("over_memory", here.memory, limits.memory_bytes),
+                ("misses_target_loss", loss, limits.target_loss),
             )
         },
         how=how,

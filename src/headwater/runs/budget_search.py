@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from headwater.forecast.budget import (
 from headwater.forecast.candidate import RECOMPUTED, Candidate, sizes, wanted_rows
 from headwater.forecast.device import read_devices
 from headwater.forecast.gpu import HOURS_BACKTEST, POWER_DEVIATION, Devices
-from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
+from headwater.forecast.processor import Step, constants
+from headwater.forecast.processor_memory import checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, Spread
 from headwater.forecast.search import BudgetPlan, search
 from headwater.host.facts import cpu_flags
@@ -39,7 +40,6 @@ from headwater.runs.plan_machine import (
     MOST_OF_MEMORY,
     around_steps,
     gpu_to_use,
-    modelled_step,
     processor_dtype,
     processor_peaks,
     rule_microbatch,
@@ -47,7 +47,7 @@ from headwater.runs.plan_machine import (
 )
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
 from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
-from headwater.runs.times import StepShape, earlier_runs, speed_here
+from headwater.runs.times import earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
 from headwater.scaling.repetition import OWN, USUAL
@@ -113,8 +113,9 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     machine = _machine(options, config, text)
     query = _query(options, config, budget, _rates(options, machine), text)
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
-    made = (machine.candidate(model, seconds, MAX_EPOCHS * query.unique) for model in models)
-    candidates = [each for each in made if each is not None]
+    ways = (machine.ways(model, seconds, MAX_EPOCHS * query.unique) for model in models)
+    found = [next((way for way in of_model if way.fits), None) for of_model in ways]
+    candidates = [each for each in found if each is not None]
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
@@ -251,8 +252,8 @@ class Processor:
         self.start_seconds = around["start"]
         self.evaluation_tokens = around["validations"] + around[PROBES_PART] + around["after"]
 
-    def candidate(self, model: ModelSettings, seconds: float, most_tokens: float) -> Candidate | None:
-        """Return the size as it trains best in that time on at most that many tokens; None where it doesn't fit."""
+    def ways(self, model: ModelSettings, seconds: float, most_tokens: float) -> Iterator[Candidate]:
+        """Yield how the size may be trained in that time on at most that many tokens, the fastest first."""
         num_tokens = min(most_tokens, seconds / self._seconds_per_token(model, TRIAL_ROWS, 0.0))
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
@@ -262,33 +263,25 @@ class Processor:
         prepare = self.text.bytes_per_token / known["preparation_bytes_per_second"]
         saves = NUM_SAVES * checkpoint_bytes(model, self.config.optim) / known["checkpoint_bytes_per_second"]
         for recompute in RECOMPUTED:
-            portion = Portion(micro, math.ceil(recompute * model.num_layers), self.config.train.exact)
-            memory = Spread(run_memory(model, portion, self.dtype, held), deviation)  # type: ignore[arg-type]
-            if memory.band().p90 > self.limit:
-                continue
+            recomputed = math.ceil(recompute * model.num_layers)
+            peak = run_memory(model, micro, self.dtype, held, recomputed, exact=self.config.train.exact)
             per_token = self._seconds_per_token(model, rows, recompute)
-            return Candidate(
+            yield Candidate(
                 model=model,
                 where=f"one device, {self.dtype}",
                 seconds_per_token=per_token,
                 batch_rows=rows,
                 microbatch_rows=micro // model.seq_len,
                 recompute=recompute,
-                memory=memory,
+                memory=Spread(peak, deviation),
                 memory_limit=self.limit,
                 hours_deviation=self.usual.log_deviation,
                 around_seconds=self.start_seconds + self.evaluation_tokens * per_token + saves,
                 prepare_seconds=0.0 if self.text.is_built else prepare,
             )
-        return None
 
     def _seconds_per_token(self, model: ModelSettings, batch_rows: int, recompute: float) -> float:
-        batch = batch_rows * model.seq_len
-        optim = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch)}
-        train = {"batch_tokens": batch, "microbatch_tokens": batch, "recompute_fraction": recompute}
-        shape = StepShape(
-            model=model,
-            optim=self.config.optim.model_copy(update=optim),
-            train=self.config.train.model_copy(update=train),
-        )
-        return self.usual.median * modelled_step(shape, self.peaks) / batch
+        batch, config = batch_rows * model.seq_len, self.config
+        blocks, is_muon = block_rows_for(model.d_model, model.d_ff, batch), config.optim.name == "muon"
+        step = Step(model, batch, blocks, is_muon, config.train.half_length_fraction, recompute)
+        return self.usual.median * step.seconds(self.peaks) / batch

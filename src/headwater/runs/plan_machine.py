@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from headwater.config import RawSettings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, sizes_of, step_seconds
-from headwater.forecast.processor_memory import Portion, checkpoint_bytes, run_memory
+from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
+from headwater.forecast.processor_memory import checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, TRAINING_PARTS, Machinery, Spread, StepTime
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
@@ -110,8 +110,8 @@ def _processor_memory(config: RunConfig, dtype: str, peaks: Sequence[float]) -> 
         return Spread(fmean(peaks), SAME_MEMORY), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
     text = min(token_bytes(config), MOST_OF_MEMORY * memory_bytes())
     tokens = microbatch_tokens(config)
-    portion = Portion(tokens, num_recomputed(config.train, config.model.num_layers), config.train.exact)
-    peak = run_memory(config.model, portion, dtype, text)  # type: ignore[arg-type]
+    recomputed = num_recomputed(config.train, config.model.num_layers)
+    peak = run_memory(config.model, tokens, dtype, text, recomputed, exact=config.train.exact)
     spread = Spread(peak, constants()["log_deviation"]["memory"])
     return spread, f"libraries, text, 16 bytes a parameter, activations of {tokens} tokens in {dtype}"
 
@@ -191,8 +191,8 @@ def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
 def modelled_step(shape: StepShape, peaks: Peaks) -> float:
     """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
     train, optim = shape.train, shape.optim
-    sizes = sizes_of(shape.model, optim.name == "muon", optim.block_rows, train.half_length_fraction)
-    return step_seconds(sizes, train.batch_tokens, peaks, train.recompute_fraction)
+    parts = train.half_length_fraction, train.recompute_fraction
+    return Step(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)
 
 
 def relative_step(config: RunConfig, dtype: str) -> float:
