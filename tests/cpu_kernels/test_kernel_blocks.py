@@ -7,8 +7,7 @@ import torch
 
 from headwater.cpu_kernels.library import load_kernels
 from headwater.cpu_kernels.updates import KernelUpdates
-from headwater.optim.muon import muon_update_
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.updates import Muon, PlainUpdates
 
 # (rows, columns, size of a block): wide and tall, in tiles of 32 and not, one block and several, deeper than a piece
 SHAPES = [(128, 768, 128), (768, 128, 64), (64, 1100, 32), (1100, 64, 32), (100, 500, 50), (501, 99, 33), (12, 61, 12)]
@@ -20,7 +19,7 @@ def random_stack(rows: int, columns: int, num: int = 3) -> torch.Tensor:
 
 def kernel_updates(num_threads: int = 2) -> KernelUpdates:
     updates = KernelUpdates(load_kernels(), num_threads)
-    if updates.blocks is None:
+    if not updates.multiplies_half:
         pytest.skip("this processor has no products of bf16")
     return updates
 
@@ -35,7 +34,7 @@ def blocks_of(x_NRC: torch.Tensor, size: int) -> torch.Tensor:
 def test_a_gram_matrix_is_exactly_symmetric_and_its_sums_are_not_rounded_to_bf16(shape):
     *sides, size = shape
     x_NRC = random_stack(*sides)
-    grams = kernel_updates().blocks.grams(x_NRC, size)
+    grams = kernel_updates().block_grams(x_NRC, size)
     blocks = blocks_of(x_NRC, size)
     true = blocks @ blocks.mT
     assert torch.equal(grams, grams.mT), f"differs by {(grams - grams.mT).abs().max()}"
@@ -52,7 +51,7 @@ def test_a_block_goes_down_by_its_factor_times_itself(shape):
     directions = (factors.double() @ blocks).reshape(3, min(rows, columns), max(rows, columns))
     directions = directions.mT if rows > columns else directions
     parameters = [torch.full((rows, columns), float(number)) for number in range(3)]
-    kernel_updates().blocks.descend_(parameters, x_NRC, factors, keep=0.9, rate=0.3)
+    kernel_updates().descend_blocks_(parameters, x_NRC, factors, keep=0.9, rate=0.3)
     for number, (parameter, direction) in enumerate(zip(parameters, directions, strict=True)):
         true = 0.9 * number - 0.3 * direction
         assert float((parameter - true).norm() / true.norm()) < 1e-6
@@ -66,8 +65,7 @@ def test_an_update_with_the_kernels_is_the_one_without_them(shape):
         parameters = list(random_stack(rows, columns).float())
         gradients = list(0.01 * random_stack(rows, columns).float().flip(0))
         momenta = [torch.zeros(rows, columns) for _ in parameters]
-        rates = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "block_rows": block_rows}
-        muon_update_(parameters, gradients, momenta, updates, compute_dtype=torch.bfloat16, **rates)
+        updates.muon_(parameters, gradients, momenta, Muon(0.1, 0.9, 0.5, block_rows, torch.bfloat16))
         return torch.stack(parameters)
 
     before, with_kernels, without = (
@@ -80,6 +78,6 @@ def test_an_update_with_the_kernels_is_the_one_without_them(shape):
 
 def test_the_number_of_threads_changes_nothing():
     x_NRC = random_stack(384, 2000)
-    alone = kernel_updates(1).blocks.grams(x_NRC, 128)
+    alone = kernel_updates(1).block_grams(x_NRC, 128)
     for num_threads in (2, 3, 7):
-        assert torch.equal(kernel_updates(num_threads).blocks.grams(x_NRC, 128), alone), f"{num_threads} threads"
+        assert torch.equal(kernel_updates(num_threads).block_grams(x_NRC, 128), alone), f"{num_threads} threads"

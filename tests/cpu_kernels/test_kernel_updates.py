@@ -19,7 +19,7 @@ from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.updates import AdamW, PlainUpdates
 
 SHAPES = [(7,), (5, 3), (1, 1), (71, 67)]  # the last is more than one piece of 2048 numbers
 
@@ -48,8 +48,8 @@ def test_ten_updates_of_adamw_are_torchs_and_the_plain_ones(updates, betas, erro
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
         numbers = {"lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": 1e-8, "weight_decay": weight_decay}
-        updates.adamw_(ours, gradients, *state, step, **numbers)
-        PlainUpdates().adamw_(plain, gradients, *plain_state, step, **numbers)
+        updates.adamw_(ours, gradients, *state, AdamW(step, **numbers))
+        PlainUpdates().adamw_(plain, gradients, *plain_state, AdamW(step, **numbers))
         for own, plain_one, its in zip(ours, plain, theirs):
             torch.testing.assert_close(own, its.detach(), rtol=error, atol=1e-2 * error)
             torch.testing.assert_close(own, plain_one, rtol=error, atol=1e-2 * error)
@@ -89,7 +89,7 @@ def test_updates_give_the_same_bits_for_any_number_of_threads(library):
         updates, parameters, state = KernelUpdates(library, num_threads), tensors(0), [tensors(1), tensors(2)]
         state[1] = [tensor.abs() for tensor in state[1]]
         numbers = {"lr": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 1e-10, "weight_decay": 0.1}
-        updates.adamw_(parameters, tensors(3), *state, 5, **numbers)
+        updates.adamw_(parameters, tensors(3), *state, AdamW(5, **numbers))
         ahead = updates.nesterov_(tensors(4)[-1:], state[0][-1:], 0.95, torch.bfloat16)
         updates.descend_(parameters[-1:], ahead, keep=0.9, rate=0.1)
         found.append([*parameters, *state[0], *state[1], ahead])
@@ -232,7 +232,7 @@ def test_an_update_between_forward_and_backward_is_refused(updates, library, nam
         if name == "adamw_":
             numbers = {"lr": 0.1, "beta1": 0.8, "beta2": 0.95, "eps": 1e-10, "weight_decay": 0.1}
             zeros = [[torch.zeros_like(weights[0])] for _ in range(3)]
-            updates.adamw_(weights, *zeros, 1, **numbers)
+            updates.adamw_(weights, *zeros, AdamW(1, **numbers))
         else:
             updates.descend_(weights, torch.ones(1, *weights[0].shape), keep=1.0, rate=0.1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

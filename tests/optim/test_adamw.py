@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.updates import AdamW, PlainUpdates
 
 SHAPES = [(7,), (5, 3), (1, 1)]
 
@@ -30,12 +30,7 @@ def test_ten_updates_are_those_of_torch(weight_decay, betas):
             gradients,
             means,
             squares,
-            step,
-            lr=lr,
-            beta1=betas[0],
-            beta2=betas[1],
-            eps=1e-8,
-            weight_decay=weight_decay,
+            AdamW(step, lr, *betas, 1e-8, weight_decay),
         )
         for our_tensor, their_tensor in zip(ours, theirs):
             torch.testing.assert_close(our_tensor, their_tensor.detach(), rtol=1e-6, atol=1e-7)
@@ -45,7 +40,5 @@ def test_the_first_update_moves_by_the_learning_rate_whatever_the_gradients_size
     for size in (1e-4, 1.0, 1e4):
         parameter, gradient = torch.zeros(3), size * torch.tensor([1.0, -1.0, 1.0])
         means, squares = torch.zeros(3), torch.zeros(3)
-        PlainUpdates().adamw_(
-            [parameter], [gradient], [means], [squares], 1, lr=0.5, beta1=0.8, beta2=0.95, eps=1e-10, weight_decay=0.0
-        )
+        PlainUpdates().adamw_([parameter], [gradient], [means], [squares], AdamW(1, 0.5, 0.8, 0.95, 1e-10, 0.0))
         torch.testing.assert_close(parameter, torch.tensor([-0.5, 0.5, -0.5]))

@@ -13,7 +13,7 @@ from torch import nn
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.updates import AdamW, PlainUpdates
 from headwater.train.machine import Machine
 
 SHAPES = [(7,), (5, 3), (1, 1), (33, 65)]
@@ -45,7 +45,7 @@ def test_ten_updates_are_adamws():
     lrs = [0.03 * step / 10 for step in range(1, 11)]
     for step in range(10):
         numbers = ADAMW | {"lr": lrs[step]}
-        FusedUpdates().adamw_(parameters, gradients[step], means, squares, step + 1, **numbers)
+        FusedUpdates().adamw_(parameters, gradients[step], means, squares, AdamW(step + 1, **numbers))
     for ours, true in zip(parameters, adamw_in_double(gradients, lrs)):
         torch.testing.assert_close(ours.double(), true, rtol=1e-5, atol=1e-6)
 

@@ -6,13 +6,14 @@ Muon (Jordan 2024, kellerjordan.github.io/posts/muon) with the polynomial coeffi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from headwater.optim.blocks import gram_is_cheaper, rows_of_block
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.blocks import gram_is_cheaper
+
+SymmetricProduct = Callable[..., Tensor]  # as `symmetric_product` below
 
 # the best odd polynomials of degree 5, each on the interval that the one before leaves of [0.003, 1], all but the last
 # with a safety factor of 1.02 (arXiv:2505.16932, by linear programming on a grid)
@@ -24,39 +25,45 @@ POLAR_EXPRESS = (
 )
 
 
-def orthogonalise(matrices_NRC: Tensor, compute_dtype: torch.dtype, updates: PlainUpdates | None = None) -> Tensor:
+def symmetric_product(x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0) -> Tensor:
+    """Return alpha × X X^T + beta × `plus`, which is symmetric or absent, in the dtype of X."""
+    if plus_NRR is None:
+        product_NRR = x_NRC @ x_NRC.mT
+        return product_NRR if alpha == 1 else alpha * product_NRR
+    return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
+
+
+def orthogonalise(x_NRC: Tensor, product: SymmetricProduct = symmetric_product) -> Tensor:
     """Return the nearest semi-orthogonal matrix to each of a stack: U V^T of its singular value decomposition.
 
     Approximate: singular values end between 0.76 and 1.24. Small ones (under 0.003 of the norm) stay smaller: a fifth
     iteration would lift those of a thousandth, for a quarter more time and no better model
     (docs/log.md, 2026-11-25, Linear maps in int8).
     """
-    updates = PlainUpdates() if updates is None else updates
-    x = matrices_NRC.to(compute_dtype)
-    is_tall = x.shape[-2] > x.shape[-1]
+    is_tall = x_NRC.shape[-2] > x_NRC.shape[-1]
     if is_tall:
-        x = x.mT.contiguous()  # once, where each product would make a copy of its own
+        x_NRC = x_NRC.mT.contiguous()  # once, where each product would make a copy of its own
     # products in fp32, which a GPU's units for bf16 don't make
-    by_gram = gram_is_cheaper(*x.shape[-2:]) and x.device.type == "cpu"
-    x = _by_gram(x) if by_gram else _by_products(x, updates)
-    return (x.mT if is_tall else x).to(matrices_NRC.dtype)
+    by_gram = gram_is_cheaper(*x_NRC.shape[-2:]) and x_NRC.device.type == "cpu"
+    x_NRC = _by_gram(x_NRC) if by_gram else _by_products(x_NRC, product)
+    return x_NRC.mT if is_tall else x_NRC
 
 
-def _by_products(x_NRC: Tensor, updates: PlainUpdates) -> Tensor:
+def _by_products(x_NRC: Tensor, product: SymmetricProduct) -> Tensor:
     x = x_NRC / (x_NRC.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
-        gram = updates.symmetric_product(x)
-        x = updates.multiply_add(updates.symmetric_product(gram, c, gram, b), x, a)  # gram gram^T is its square
+        gram = product(x)
+        x = torch.baddbmm(x, product(gram, c, gram, b), x, beta=a)  # gram gram^T is its square
     return x
 
 
 def _by_gram(x_NRC: Tensor) -> Tensor:
     """Return the same as `_by_products`, of wide matrices."""
     x32_NRC = x_NRC.to(torch.promote_types(x_NRC.dtype, torch.float32))
-    return _factors(x32_NRC @ x32_NRC.mT).to(x_NRC.dtype) @ x_NRC
+    return factors(x32_NRC @ x32_NRC.mT).to(x_NRC.dtype) @ x_NRC
 
 
-def _factors(grams_NRR: Tensor) -> Tensor:
+def factors(grams_NRR: Tensor) -> Tensor:
     """Return what each X is multiplied by, from X X^T: every iteration multiplies X by a polynomial of that.
 
     These commute. They are multiplied with one another first, R × R, and X only once. In bf16 that would be too
@@ -80,50 +87,16 @@ def _polynomial(gram_NRR: Tensor, coefficients: tuple[float, float, float]) -> T
     return polynomial
 
 
-def orthogonalise_blocks(
-    matrices_NRC: Tensor, block_rows: int | None, compute_dtype: torch.dtype, updates: PlainUpdates | None = None
-) -> Tensor:
-    """Return each matrix of a stack with blocks of its shorter side orthogonalised, each by itself; None: the whole.
+def orthogonalise_blocks(x_NRC: Tensor, size: int, product: SymmetricProduct = symmetric_product) -> Tensor:
+    """Return each matrix of a stack with blocks of `size` of its shorter side orthogonalised, each by itself.
 
     A block of r of m rows costs r/m of its part of the whole. The shorter side is cut: of query, key and value mostly
     their outputs, so that a block holds heads or parts of heads.
     """
-    rows, columns = matrices_NRC.shape[1:]
-    size = rows_of_block(min(rows, columns), block_rows)
+    rows, columns = x_NRC.shape[1:]
     if size == min(rows, columns):
-        return orthogonalise(matrices_NRC, compute_dtype, updates)
+        return orthogonalise(x_NRC, product)
     is_tall = rows > columns
-    x = matrices_NRC.mT.contiguous() if is_tall else matrices_NRC
-    done = orthogonalise(x.reshape(-1, size, x.shape[-1]), compute_dtype, updates).reshape(x.shape)
+    x = x_NRC.mT.contiguous() if is_tall else x_NRC
+    done = orthogonalise(x.reshape(-1, size, x.shape[-1]), product).reshape(x.shape)
     return done.mT if is_tall else done
-
-
-def muon_update_(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    momenta: Sequence[Tensor],
-    updates: PlainUpdates,
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-    block_rows: int | None,
-    compute_dtype: torch.dtype,
-) -> None:
-    """Update matrices of one shape in place.
-
-    The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape; a matrix in blocks
-    has the same: its entries are as large.
-    """
-    rows, columns = parameters[0].shape
-    shorter, longer = sorted((rows, columns))
-    size = rows_of_block(shorter, block_rows)
-    keep, rate = 1 - lr * weight_decay, lr * max(1.0, rows / columns) ** 0.5
-    ahead = updates.nesterov_(gradients, momenta, momentum, compute_dtype)
-    blocks = updates.blocks if compute_dtype == torch.bfloat16 and gram_is_cheaper(size, longer) else None
-    if blocks is not None and size <= blocks.largest:
-        factors = _factors(blocks.grams(ahead, size)).to(compute_dtype)
-        blocks.descend_(parameters, ahead, factors, keep=keep, rate=rate)
-    else:
-        directions = orthogonalise_blocks(ahead, block_rows, compute_dtype, updates)
-        updates.descend_(parameters, directions, keep=keep, rate=rate)

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from headwater.errors import CheckpointError
 from headwater.optim.groups import Group, group_parameters
-from headwater.optim.muon import muon_update_
 from headwater.optim.owners import Alone, Exchange, Part, owners_of, parts_of
 from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
+from headwater.optim.updates import AdamW, Muon, PlainUpdates
 
 
 class Optimizer:
@@ -93,31 +92,22 @@ class Optimizer:
 
     def _muon(self, group: Group, names: list[str], lr: float) -> None:
         parameters: list[Tensor] = [group.parameters[name] for name in names]
-        muon_update_(
+        self._updates.muon_(
             parameters,
             [_gradient(parameter) for parameter in parameters],
             [self._state[f"{name}.momentum"] for name in names],
-            self._updates,
-            lr=lr,
-            momentum=self.settings.momentum,
-            weight_decay=group.weight_decay,
-            block_rows=self.settings.block_rows,
-            compute_dtype=self._compute_dtype,
+            Muon(lr, self.settings.momentum, group.weight_decay, self.settings.block_rows, self._compute_dtype),
         )
 
     def _adamw(self, group: Group, names: list[str], lr: float) -> None:
+        optim = self.settings
         parameters: list[Tensor] = [group.parameters[name] for name in names]
         self._updates.adamw_(
             parameters,
             [_gradient(parameter) for parameter in parameters],
             [self._state[f"{name}.mean"] for name in names],
             [self._state[f"{name}.square"] for name in names],
-            self.num_updates,
-            lr=lr,
-            beta1=self.settings.beta1,
-            beta2=self.settings.beta2,
-            eps=self.settings.eps,
-            weight_decay=group.weight_decay,
+            AdamW(self.num_updates, lr, optim.beta1, optim.beta2, optim.eps, group.weight_decay),
         )
 
 

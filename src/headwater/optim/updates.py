@@ -1,17 +1,27 @@
-"""The passes over memory that an update is made of, in plain PyTorch; a machine may compute some of them otherwise."""
+"""The two update rules, over lists of tensors, in plain PyTorch; a machine may compute some of their passes otherwise.
+
+N matrices of one shape · R rows · C columns
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from headwater.optim import muon
+from headwater.optim.blocks import rows_of_block
 
-class AdamW(TypedDict):
-    """The numbers of one update by AdamW."""
+Tensors = Sequence[Tensor]
 
+
+@dataclass(frozen=True)
+class AdamW:
+    """The numbers of an update by AdamW (arXiv:1711.05101); `step` counts it, from 1."""
+
+    step: int
     lr: float
     beta1: float
     beta2: float
@@ -19,38 +29,45 @@ class AdamW(TypedDict):
     weight_decay: float
 
 
+@dataclass(frozen=True)
+class Muon:
+    """The numbers of an update by Muon (see `optim.muon`); `block_rows` None: whole matrices are made orthogonal."""
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    block_rows: int | None
+    compute_dtype: torch.dtype
+
+
 class PlainUpdates:
-    """PyTorch's own operations over lists of tensors: what a subclass must equal.
+    """PyTorch's own operations: what a subclass, which overrides the passes that it computes faster, must equal."""
 
-    `blocks` is what some machines do with blocks of bf16 matrices as they lie (`cpu_kernels.updates.KernelBlocks`).
-    """
-
-    blocks: Any = None
-
-    def adamw_(
-        self,
-        parameters: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        means: Sequence[Tensor],
-        squares: Sequence[Tensor],
-        step: int,
-        **numbers: Unpack[AdamW],
-    ) -> None:
-        """Update parameters, means and squares in place (arXiv:1711.05101); `step` counts this update, from 1."""
-        lr, beta1, beta2 = numbers["lr"], numbers["beta1"], numbers["beta2"]
+    def adamw_(self, parameters: Tensors, gradients: Tensors, means: Tensors, squares: Tensors, by: AdamW) -> None:
+        """Update parameters, means and squares in place."""
         weights, slopes = list(parameters), list(gradients)
-        torch._foreach_lerp_(list(means), slopes, 1 - beta1)
-        torch._foreach_mul_(list(squares), beta2)
-        torch._foreach_addcmul_(list(squares), slopes, slopes, 1 - beta2)
+        torch._foreach_lerp_(list(means), slopes, 1 - by.beta1)
+        torch._foreach_mul_(list(squares), by.beta2)
+        torch._foreach_addcmul_(list(squares), slopes, slopes, 1 - by.beta2)
         roots = torch._foreach_sqrt(list(squares))
-        torch._foreach_div_(roots, (1 - beta2**step) ** 0.5)
-        torch._foreach_add_(roots, numbers["eps"])
-        torch._foreach_mul_(weights, 1 - lr * numbers["weight_decay"])
-        torch._foreach_addcdiv_(weights, list(means), roots, -lr / (1 - beta1**step))
+        torch._foreach_div_(roots, (1 - by.beta2**by.step) ** 0.5)
+        torch._foreach_add_(roots, by.eps)
+        torch._foreach_mul_(weights, 1 - by.lr * by.weight_decay)
+        torch._foreach_addcdiv_(weights, list(means), roots, -by.lr / (1 - by.beta1**by.step))
 
-    def nesterov_(
-        self, gradients: Sequence[Tensor], momenta: Sequence[Tensor], momentum: float, dtype: torch.dtype
-    ) -> Tensor:
+    def muon_(self, parameters: Tensors, gradients: Tensors, momenta: Tensors, by: Muon) -> None:
+        """Update matrices of one shape and their momenta in place.
+
+        The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape; a matrix in
+        blocks has the same: its entries are as large.
+        """
+        rows, columns = parameters[0].shape
+        size = rows_of_block(min(rows, columns), by.block_rows)
+        ahead_NRC = self.nesterov_(gradients, momenta, by.momentum, by.compute_dtype)
+        keep, rate = 1 - by.lr * by.weight_decay, by.lr * max(1.0, rows / columns) ** 0.5
+        self.descend_orthogonally_(parameters, ahead_NRC, size, keep=keep, rate=rate)
+
+    def nesterov_(self, gradients: Tensors, momenta: Tensors, momentum: float, dtype: torch.dtype) -> Tensor:
         """Update n momenta of matrices of one shape; return Nesterov's gradients, (n, R, C) in `dtype`."""
         means, slopes = list(momenta), list(gradients)
         torch._foreach_lerp_(means, slopes, 1 - momentum)
@@ -60,16 +77,14 @@ class PlainUpdates:
         self, x_NRC: Tensor, alpha: float = 1.0, plus_NRR: Tensor | None = None, beta: float = 1.0
     ) -> Tensor:
         """Return alpha × X X^T + beta × `plus`, which is symmetric or absent, in the dtype of X."""
-        if plus_NRR is None:
-            product_NRR = x_NRC @ x_NRC.mT
-            return product_NRR if alpha == 1 else alpha * product_NRR
-        return torch.baddbmm(plus_NRR, x_NRC, x_NRC.mT, beta=beta, alpha=alpha)
+        return muon.symmetric_product(x_NRC, alpha, plus_NRR, beta)
 
-    def multiply_add(self, p_NRR: Tensor, x_NRC: Tensor, beta: float) -> Tensor:
-        """Return P X + beta × X, in the dtype of X."""
-        return torch.baddbmm(x_NRC, p_NRR, x_NRC, beta=beta)
+    def descend_orthogonally_(self, parameters: Tensors, x_NRC: Tensor, size: int, *, keep: float, rate: float) -> None:
+        """parameter = parameter × keep - rate × X in place, with blocks of `size` of X's shorter side orthogonal."""
+        directions = muon.orthogonalise_blocks(x_NRC, size, self.symmetric_product)
+        self.descend_(parameters, directions, keep=keep, rate=rate)
 
-    def descend_(self, parameters: Sequence[Tensor], directions: Tensor, *, keep: float, rate: float) -> None:
+    def descend_(self, parameters: Tensors, directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""
         torch._foreach_mul_(list(parameters), keep)
         torch._foreach_add_(list(parameters), [one.to(parameters[0].dtype) for one in directions], alpha=-rate)
