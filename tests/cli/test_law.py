@@ -61,7 +61,8 @@ def test_an_interval_is_of_the_exponent_it_is_printed_with(tmp_path):
     said = call(*arguments, cwd=tmp_path).out
     for name, found in value["exponent_intervals"].items():
         assert found["p10"] < found["likeliest"] < found["p90"] < value[name]
-        assert f"curve {value[name]:.4f}" in said
+        assert f"{name:<6} {found['likeliest']:.4f}"[:10] in said
+    assert f"baseline: loss = {value['E']:.4f}" in said and f"params^{value['alpha']:.4f}" in said
 
 
 def test_without_targets_there_are_no_forecasts_and_dropping_counts(table):

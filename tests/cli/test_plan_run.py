@@ -115,9 +115,12 @@ def test_options_of_the_other_question_are_refused(run_file, tmp_path):
     assert "--measure is for the plan of one run" in call("plan", "--budget", "2h", "--measure", cwd=tmp_path).err
 
 
+RUNS = ("--runs", "runs.csv", "--loss-unit", "nats_per_token")
+
+
 def test_loss_follows_the_law_of_a_table(run_file, tmp_path):
     table(tmp_path / "runs.csv")
-    value = call("plan", "mine.toml", "--runs", "runs.csv", "--target-loss", "100", "--json", cwd=tmp_path).json
+    value = call("plan", "mine.toml", *RUNS, "--target-loss", "100", "--json", cwd=tmp_path).json
     params, tokens = value["counts"]["params"], value["counts"]["tokens"]
     if value["loss"] is None:
         pytest.fail(value["loss_refused"])
@@ -139,7 +142,7 @@ def test_a_person_gets_a_card(run_file, tmp_path):
         (["--max-money", "-3"], "--max-money -3"),
         (["--target-loss", "nan"], "--target-loss nan"),
         (["--max-hours", "soon"], "should be a valid number"),
-        (["--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
+        (["--runs", "nowhere.csv", "--loss-unit", "bits_per_byte"], "nowhere.csv doesn't exist"),
         (["model.layers=3"], "layers"),
     ],
 )

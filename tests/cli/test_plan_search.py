@@ -82,20 +82,24 @@ def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
     assert call("plan", "--budget", f"${float(most) * 0.999:.0f}", "--hardware", "8xH100", cwd=tmp_path).status == 0
 
 
+NATS = ("--loss-unit", "nats_per_token")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--budget", "10k"], "single quotes"),
         (["--budget", "2h", "--hardware", "8xH1000"], "did you mean H100-SXM"),
         (["--budget", "1s", "--hardware", "8xH100"], "raise the budget"),
-        (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv"], "nowhere.csv doesn't exist"),
+        (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv", *NATS], "nowhere.csv doesn't exist"),
         (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware, or a budget of at most $"),
         (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
         (
             ["--budget", "96000h", "--hardware", "8xH100"],
             "more than 10 years: take more hardware, or a budget of at most 87,660h",
         ),
-        (["--budget", "2h", "--loss-unit", "bananas"], "--loss-unit 'bananas' is none of bits_per_byte"),
+        (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
+        (["--budget", "2h", "--runs", "runs.csv"], "no column says its unit: give --loss-unit"),
         (["nowhere", "--budget", "2h"], "is no recipe, run file or run folder"),
     ],
 )

@@ -11,7 +11,6 @@ from headwater.runs.ladder_record import (
     DoneRung,
     LadderOptions,
     Rung,
-    RungRecord,
     ladder_dir,
     make_of,
     model_of,
@@ -36,7 +35,7 @@ def leave_ladder(config: RunConfig) -> Path:
             loss = law(size_of(model_of(rung, config.model)), tokens)
             done.append(DoneRung(rung, {"all": loss, "mine": loss}, 0.01, 1.0))
             (folder / rung.name).mkdir(parents=True)
-            (folder / rung.name / "rung.json").write_text(json.dumps(asdict(RungRecord(make, done[-1]))))
+            (folder / rung.name / "rung.json").write_text(json.dumps(asdict(done[-1])))
     (folder / "ladder.json").write_text(json.dumps(asdict(Design(make, LadderOptions(), [each.rung for each in done]))))
     write_table(folder / "runs.csv", done, 1, 1.0)
     return folder / "runs.csv"

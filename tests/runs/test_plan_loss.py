@@ -87,7 +87,7 @@ def test_a_ladder_of_another_schedule_or_rate_is_anothers(ladder, changes):
 def test_a_ladder_with_a_rung_whose_loss_cant_be_says_nothing(ladder, loss):
     path = next(ladder.parent.glob("*/rung.json"))
     record = json.loads(path.read_text())
-    record["done"]["loss"] = loss
+    record["loss"] = loss
     path.write_text(json.dumps(record))
     assert read_ladder(of()) == []
 

@@ -103,7 +103,7 @@ def _print_preview(preview: LadderPreview) -> None:
     rungs, run_seconds = preview.ladder.rungs, preview.ladder.target.seconds
     print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
     for rung in rungs:
-        print(f"{_sizes(rung)} {duration(rung.seconds):>9}{'  trained' if rung.name in preview.trained else ''}")
+        print(f"{_sizes(rung)} {duration(rung.seconds):>9}{'  trained' if rung in preview.trained else ''}")
     total = sum(rung.seconds for rung in rungs)
     print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
     for note in preview.notes:

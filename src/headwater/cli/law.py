@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from headwater.cli.terminal import print_json, safe, say_beside
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.numbers import apart, count
 
 if TYPE_CHECKING:
     from headwater.scaling import ScalingLaw
-    from headwater.scaling.checks import Exponent
 
 
 def fit_table(
@@ -33,7 +32,6 @@ def fit_table(
         raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
     targets = [_target(text) for text in at]
     from headwater.scaling import ScalingLaw, read_runs
-    from headwater.scaling.checks import exponents_of
     from headwater.scaling.table import num_distinct
 
     started_at = time.perf_counter()
@@ -43,11 +41,10 @@ def fit_table(
     # under load two threads wait for each other, spinning: a fit of 0.2 s took 10
     with threadpool_limits(limits=1, user_api="blas"):
         law = ScalingLaw(runs.without_highest(drop_highest) if drop_highest else runs)
-        both = exponents_of(law)
-        result = _law_fields(law, both, time.perf_counter() - started_at)
+        result = _law_fields(law, time.perf_counter() - started_at)
         if targets:
             result["forecasts"] = [_forecast_fields(law, *target) for target in targets]
-        result["optimum"] = _optimum_fields(law, both, budget)
+        result["optimum"] = _optimum_fields(law, budget)
     if page is not None:
         from headwater.report.law import write_law_page
 
@@ -56,7 +53,7 @@ def fit_table(
     print_json(result) if as_json else _print(result)
 
 
-def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float) -> dict[str, Any]:
+def _law_fields(law: ScalingLaw, seconds: float) -> dict[str, Any]:
     """Return the curve, what the rows say of its exponents when runs of like size count as related, and warnings."""
     from headwater.intervals import LEVEL
     from headwater.scaling.checks import table_warnings
@@ -64,7 +61,7 @@ def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float
 
     intervals = {
         name: {"p10": found.p10, "p90": found.p90, "identified": found.is_identified, "likeliest": found.likeliest}
-        for name, found in zip(("alpha", "beta"), both, strict=True)
+        for name, found in zip(("alpha", "beta"), law.exponents, strict=True)
     }
     return {
         **{name: getattr(law.curve, name) for name in ("A", "B", "E", "alpha", "beta")},
@@ -79,7 +76,7 @@ def _law_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], seconds: float
         "exponent_intervals": intervals,
         "interval_levels": {"p10_p90": LEVEL},
         "backtest": {"num_cuts": len(law.past), "widening": law.widening},
-        "warnings": [asdict(warning) for warning in table_warnings(law, both)],
+        "warnings": [asdict(warning) for warning in table_warnings(law.posterior, law.curve, law.exponents)],
     }
 
 
@@ -87,32 +84,29 @@ def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: floa
     """Return P10, P50 and P90 of a run's loss, and the curve's; None where the rows can't carry them."""
     import numpy as np
 
-    from headwater.scaling.reach import forecast_refusal, forecast_warnings
     from headwater.scaling.repetition import penalty
-    from headwater.scaling.table import MAX_EPOCHS
 
     unique = tokens / max(1.0, epochs)
     fields: dict[str, Any] = {"params": params, "tokens": tokens}
     rise = law.likeliest_strength * float(penalty(np.array(params), np.array(tokens), unique))  # as in the curve
     if epochs > 1:
         fields |= {"epochs": epochs, "repetition_costs": rise}
-    too_often = f"{epochs:g} epochs are more than the {MAX_EPOCHS:g} that were measured" if epochs > MAX_EPOCHS else ""
-    if refused := too_often or forecast_refusal(law.runs, params, tokens):
-        return {**fields, **dict.fromkeys(("p10", "p50", "p90")), "refused": refused}
-    p10, p50, p90 = law.predict(params, tokens, unique_tokens=unique).band
-    warnings = [asdict(warning) for warning in forecast_warnings(law.runs, params, tokens)]
+    try:
+        p10, p50, p90 = law.predict(params, tokens, unique_tokens=unique).band
+    except DataError as refused:
+        return {**fields, **dict.fromkeys(("p10", "p50", "p90")), "refused": str(refused)}
+    warnings = [asdict(warning) for warning in law.warnings(params, tokens)]
     curve = float(law.curve.loss(np.array(params), np.array(tokens))) * (1 + rise)
     return {**fields, "p10": p10, "p50": p50, "p90": p90, "curve": curve, "warnings": warnings}
 
 
-def _optimum_fields(law: ScalingLaw, both: tuple[Exponent, Exponent], flops: float | None) -> dict[str, Any]:
+def _optimum_fields(law: ScalingLaw, flops: float | None) -> dict[str, Any]:
     """Return the compute-optimal size at a budget (by default that of the largest run), or `refused` and why."""
-    from headwater.scaling.checks import optimum_refusal
-
     budget = float(law.runs.flops.max()) if flops is None else flops
-    found = law.optimum(budget)
-    refused = optimum_refusal(law.runs, both, found)
-    return {"flops": budget, "refused": refused} if refused or found is None else asdict(found)
+    try:
+        return asdict(law.optimum(budget))
+    except DataError as refused:
+        return {"flops": budget, "refused": str(refused)}
 
 
 def _target(text: str) -> list[float]:
@@ -138,15 +132,15 @@ def _print(result: dict[str, Any]) -> None:
         print(safe(f"{result['num_points']} runs, no forecast: {absent[0]}"))
         return
     print(
-        f"loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
+        f"plain Huber fit, the baseline: loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
         f"+ {result['B']:.5g} / tokens^{result['beta']:.4f}"
     )
     cuts = result["backtest"]["num_cuts"]
     print(f"{result['num_points']} runs, {cuts} cuts back-tested, {result['seconds']:.2f} s\n")
-    print("exponents with related runs (P10 to P90), and of the curve, a plain Huber fit:")
+    print("exponents where runs of like size count as related (P10 to P90):")
     for name, found in result["exponent_intervals"].items():
         low, likeliest, high = apart(found["p10"], found["likeliest"], found["p90"])
-        print(f"{name:<6} {likeliest} ({low} to {high}); curve {result[name]:.4f}")
+        print(f"{name:<6} {likeliest} ({low} to {high})")
     _print_optimum(result["optimum"])
     repetition = result["repetition"]
     if repetition["most_readings"] > 1:

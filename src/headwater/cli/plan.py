@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,7 +33,9 @@ TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there i
 ServeTokens = Annotated[str, of_budget(metavar="COUNT", help="Tokens to serve (default: as many as are trained on).")]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
-UnitOfLoss = Annotated[str, of_both(metavar="UNIT", help="Unit of the loss in --runs (or nats_per_token).")]
+UnitOfLoss = Annotated[
+    Literal["bits_per_byte", "nats_per_token"] | None, of_both(metavar="UNIT", help="Unit of the loss in --runs.")
+]
 
 DEFAULT = "run"
 NOTES = {"six_n": " (N: all active parameters, embeddings too)"}
@@ -99,7 +101,7 @@ def plan(
     serve_tokens: ServeTokens = "",
     costs: CostsFile = None,
     runs: FinishedRuns = None,
-    loss_unit: UnitOfLoss = "bits_per_byte",
+    loss_unit: UnitOfLoss = None,
     as_json: AsJson = False,
 ) -> None:
     """Forecast what a run costs, or find the best run for a budget.
@@ -110,6 +112,9 @@ def plan(
     from headwater.runs.costs import read_costs
 
     read = read_costs(costs)
+    if runs is not None and loss_unit is None:
+        raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
+    unit = loss_unit or "bits_per_byte"
     if budget:
         require_none(
             "is for the plan of one run, without --budget",
@@ -121,10 +126,8 @@ def plan(
         )
         from headwater.cli.plan_search import search
         from headwater.runs.budget_search import SearchOptions
-        from headwater.runs.plan import loss_unit_of
 
         run, *overrides = words if words and "=" not in words[0] else [None, *words]
-        unit = loss_unit_of(loss_unit)
         return search(
             SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, unit, read),  # type: ignore[arg-type]
             as_json,
@@ -136,9 +139,9 @@ def plan(
     if not words:
         raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
     from headwater.cli.plan_run import run as plan_one
-    from headwater.runs.plan import PlanOptions, loss_unit_of
+    from headwater.runs.plan import PlanOptions
 
-    options = PlanOptions(runs, loss_unit_of(loss_unit), max_hours, max_money, target_loss, read)
+    options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
     plan_one(words[0], words[1:], options, measure, page, as_json)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from headwater.errors import DataError
 from headwater.files import write_text
 from headwater.numbers import count, decimal, significant
 from headwater.report.chart import chart_card, layout, line, log_y, plot
 from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.page import whole_page
-from headwater.scaling import ScalingLaw
+from headwater.scaling import Optimum, ScalingLaw
 
 NUM_POINTS, MAX_DECADES_DRAWN = 40, 1.5
 
@@ -48,7 +49,7 @@ def _frontier_card(law: ScalingLaw, fields: dict[str, Any]) -> Html:
     runs, title = law.runs, "Least loss by compute"
     low, high = math.log10(runs.flops.min()), math.log10(runs.flops.max())
     budgets = np.logspace(low, high + min(high - low, MAX_DECADES_DRAWN), NUM_POINTS).tolist()
-    best = [found for found in map(law.optimum, budgets) if found is not None]
+    best = [found for budget in budgets if (found := _best_size(law, budget)) is not None]
     if len(best) < 2:
         why = "runs of several sizes at several lengths show which size is best, and these don't."
         return chart_card(title, None, tag("p", f"Nothing to draw: {why}", class_="missing"))
@@ -70,6 +71,16 @@ def _frontier_card(law: ScalingLaw, fields: dict[str, Any]) -> Html:
     middle = losses.median
     summary = f"Least loss by compute, from {decimal(middle[0])} to {decimal(middle[-1])}, with P10 to P90."
     return chart_card(title, note, plot(summary, traces, drawn, "tall"))
+
+
+def _best_size(law: ScalingLaw, flops: float) -> Optimum | None:
+    """Return the best size where the rows carry it and its loss."""
+    try:
+        found = law.optimum(flops)
+        law.predict(found.params, found.tokens)
+    except DataError:
+        return None
+    return found
 
 
 def _at_largest(found: dict[str, Any]) -> str:

@@ -8,12 +8,12 @@ It resumes from its own checkpoint, and a rung that is done isn't trained again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from headwater.checkpoint.lock import owned
+from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, remove_folder, remove_leftovers, write_json
 from headwater.model.settings import ModelSettings
 from headwater.records import read_records
@@ -24,7 +24,6 @@ from headwater.runs.ladder_record import (
     DoneRung,
     LadderOptions,
     Rung,
-    RungRecord,
     done_rung,
     ladder_dir,
     make_of,
@@ -33,13 +32,13 @@ from headwater.runs.ladder_record import (
     table_of,
     write_table,
 )
-from headwater.runs.paths import Folders, Say, read_kept
+from headwater.runs.paths import Folders, Say
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import is_prepared, is_trained, prepare_data, tidy, write_config
 from headwater.runs.text_size import epochs_of
 from headwater.runs.times import mean_step
-from headwater.scaling.backtest import LEAST_FITTED
+from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
@@ -54,19 +53,18 @@ NOT_PREPARED = (
 
 @dataclass(frozen=True)
 class LadderPreview:
-    """The ladder that would be trained, the names of the rungs that are done, and what was taken for granted."""
+    """The ladder that would be trained, which of its rungs are done, and what was taken for granted."""
 
     ladder: Ladder
-    trained: set[str]
+    trained: list[Rung]
     is_text_prepared: bool
     notes: list[str]
 
     def fields(self) -> dict[str, Any]:
         """Return what `headwater ladder RUN --dry-run --json` prints."""
+        rungs = [vars(rung) | {"name": rung.name, "is_trained": rung in self.trained} for rung in self.ladder.rungs]
         return {
-            "rungs": [
-                {**vars(rung), "name": rung.name, "is_trained": rung.name in self.trained} for rung in self.ladder.rungs
-            ],
+            "rungs": rungs,
             "run_seconds": self.ladder.target.seconds,
             "is_text_prepared": self.is_text_prepared,
             "notes": self.notes,
@@ -77,8 +75,8 @@ def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> La
     """Return what would be trained; writes nothing. Raises ConfigError for a time that no ladder fits in."""
     ladder = design_ladder(run, overrides, options)
     is_text_ready = is_prepared(ladder.config)
-    # rungs of text that has changed since are trained again
-    trained = {rung.name for rung in ladder.rungs if is_text_ready and done_rung(ladder.config, rung)}
+    counts = is_text_ready and read_design(ladder.config)  # others are trained again
+    trained = [rung for rung in ladder.rungs if counts and done_rung(ladder.config, rung)]
     notes = [*([] if is_text_ready else [NOT_PREPARED]), *filter(None, [load_note()])]
     return LadderPreview(ladder, trained, is_text_ready, notes)
 
@@ -89,9 +87,13 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
         ladder = design_ladder(run, overrides, options)
-        if (kept := read_design(config)) is None or kept.rungs != ladder.rungs:
-            design = Design(make_of(config), options, ladder.rungs)
-            write_json(ladder_dir(config.run_dir) / "ladder.json", asdict(design), owner.require)
+        folder, kept = ladder_dir(config.run_dir), read_design(config)
+        if kept is None and folder.exists():
+            say(f"{folder} is of other settings or another text, and is made new")
+            remove_folder(folder)
+        if kept is None or kept.rungs != ladder.rungs:
+            make_folder(folder)
+            write_json(folder / "ladder.json", asdict(Design(make_of(config), options, ladder.rungs)), owner.require)
     if busy := load_note():
         say(busy)
     return ladder
@@ -115,18 +117,12 @@ def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung]
 
 
 def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> DoneRung | None:
-    """Train a rung and return what it measured, which is kept in its folder; None when a signal stopped it.
-
-    A folder of other settings or another text is made new.
-    """
+    """Train a rung and return what it measured, which is kept in its folder; None when a signal stopped it."""
     from headwater.runs.training import train_stage
 
     config, reasons = rung_config(ladder, rung)
-    folder, path, record = config.run_dir, rung_file(ladder.config, rung), RungRecord(make_of(ladder.config))
-    if (kept := read_kept(path, RungRecord)) is None or kept.make != record.make:
-        remove_folder(folder)
-        make_folder(folder)
-        write_json(path, asdict(record))
+    folder = config.run_dir
+    make_folder(folder)
     with owned(folder) as owner:
         tidy(Folders(folder))
         link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)
@@ -137,7 +133,7 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
     last = {record["event"]: record for record in records}
     loss, seconds = last["validation"]["bits_per_byte"], last["finish"]["seconds"]
     done = DoneRung(rung, loss, mean_step(records, config.train), seconds)
-    write_json(path, asdict(replace(record, done=done)))
+    write_json(rung_file(ladder.config, rung), asdict(done))
     return done
 
 
@@ -151,7 +147,6 @@ class RungBacktest:
     p90: float
     fact: float
     relative_error: float
-    compute_ratio: float
 
 
 @dataclass(frozen=True)
@@ -209,11 +204,10 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
 def backtest(done: Sequence[DoneRung], model: ModelSettings, epochs: float = 1.0) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
     found = []
-    for number in range(LEAST_FITTED, len(done)):
-        rung, fact, rows = done[number].rung, done[number].loss["all"], table_of(done[: number + 1], model)
-        law = ScalingLaw(with_epochs(rows.where(np.arange(number + 1) < number), epochs), OWN)
-        unique, size = rung.tokens / epochs, float(rows.params[-1])
-        band = law.predict(size, rung.tokens, unique_tokens=unique, total_params=rung.params).band
-        ratio = rung.flops / max(other.rung.flops for other in done[:number])
-        found.append(RungBacktest(rung.name, *band, fact, fact / band[1] - 1, ratio))
+    for cut in past_cuts(with_epochs(table_of(done, model), epochs)):
+        rung, fact, row = done[len(cut.fitted)].rung, float(cut.beyond.loss[0]), cut.beyond
+        unique, law = rung.tokens / epochs, ScalingLaw(cut.fitted, OWN)
+        with suppress(DataError):  # too far from the smaller ones
+            band = law.predict(row.params, row.tokens, unique_tokens=unique, total_params=rung.params).band
+            found.append(RungBacktest(rung.name, *band, fact, fact / band[1] - 1))
     return found

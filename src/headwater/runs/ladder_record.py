@@ -1,8 +1,8 @@
 """What the ladder of a run left in its folder, and what it says of the run. No torch.
 
 RUN/ladder has the rungs that were chosen in `ladder.json`, a folder for each, with `rung.json` when that is done, and
-when all are, `runs.csv` (a table for `headwater ladder --table`). They count as long as settings and text are those
-they were made with. What their steps took is in the `times.json` of their folders, as that of any run.
+when all are, `runs.csv` (a table for `headwater ladder --table`). All of it counts as long as settings and text are
+those of `ladder.json`. What steps took is in the `times.json` of their folders, as that of any run.
 """
 
 from __future__ import annotations
@@ -104,14 +104,6 @@ class Design:
     format_version: Literal[2] = 2
 
 
-@dataclass(frozen=True)
-class RungRecord:
-    """`rung.json`: of which run's make a rung is, and what it measured when it is done."""
-
-    make: str
-    done: DoneRung | None = None
-
-
 def ladder_dir(run_dir: Path) -> Path:
     return run_dir / "ladder"
 
@@ -133,11 +125,9 @@ def rung_file(config: RunConfig, rung: Rung) -> Path:
 
 
 def done_rung(config: RunConfig, rung: Rung) -> DoneRung | None:
-    """Return what a rung of this run measured; None where it isn't done, or settings or text have changed since."""
-    found = read_kept(rung_file(config, rung), RungRecord)
-    if found is None or found.make != make_of(config) or found.done is None or "all" not in found.done.loss:
-        return None
-    return replace(found.done, rung=rung)
+    """Return what a rung of this run's ladder measured; None where it isn't done."""
+    found = read_kept(rung_file(config, rung), DoneRung)
+    return replace(found, rung=rung) if found is not None and "all" in found.loss else None
 
 
 def read_ladder(config: RunConfig) -> list[DoneRung]:

@@ -46,23 +46,22 @@ class _Enough(Exception):
 
 
 class _Stopwatch:
-    """Seconds of whole steps, end to end, after the warm-up."""
+    """Seconds of the steps after the warm-up, of very slow ones from the first; how busy the machine is meanwhile."""
 
     def __init__(self) -> None:
-        self._ends, self.steps, self.meter = [time.perf_counter()], list[float](), LoadMeter()
+        self._started_at, self._num_seen, self.steps, self.meter = time.perf_counter(), 0, list[float](), LoadMeter()
 
     def __call__(self, record: dict[str, Any]) -> None:
         if record["event"] != "step":
             return
-        self._ends.append(time.perf_counter())
-        if len(self._ends) == WARMUP_STEPS + 1:
+        self._num_seen, taken = self._num_seen + 1, time.perf_counter() - self._started_at
+        if self._num_seen > WARMUP_STEPS or taken > DEADLINE_SECONDS / 2:
+            self.steps.append(record["seconds"])
+        elif self._num_seen == WARMUP_STEPS:
             self.meter = LoadMeter()
-        taken, last = self._ends[-1] - self._ends[0], self._ends[-1] - self._ends[-2]
-        if len(self._ends) > WARMUP_STEPS + 1 or taken > DEADLINE_SECONDS / 2:
-            self.steps.append(last)
-        enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
-        late = self.steps and taken + last > DEADLINE_SECONDS
-        if enough or late or len(self.steps) >= MAX_STEPS:
+        is_enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
+        is_late = self.steps and taken + record["seconds"] > DEADLINE_SECONDS
+        if is_enough or is_late or len(self.steps) >= MAX_STEPS:
             raise _Enough
 
 
@@ -88,8 +87,7 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
         step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
         num_steps=len(stopwatch.steps),
         dtype=dtype,
-        busy=busy
-        and f"{busy} while the step was measured: it is that of a loaded machine; stop them and measure again",
+        busy=busy and f"{busy} while the step was measured: stop them and measure again",
     )
 
 

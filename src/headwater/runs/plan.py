@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from headwater.errors import ConfigError, DataError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
@@ -37,7 +37,6 @@ from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition
 from headwater.runs.times import Measurement
 
-LossUnit = Literal["bits_per_byte", "nats_per_token"]
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
     "no loss without runs to forecast from: {}, or give --runs CSV, at least six finished runs on this text with the "
@@ -54,7 +53,7 @@ class PlanOptions:
     """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table."""
 
     runs: Path | None = None
-    loss_unit: LossUnit = "bits_per_byte"
+    loss_unit: str = "bits_per_byte"
     max_hours: float | None = None
     max_money: float | None = None
     target_loss: float | None = None
@@ -79,7 +78,7 @@ class RunPlan:
     forecast: Forecast
     step_seconds: float
     limits: Limits
-    loss_unit: LossUnit
+    loss_unit: str
     loss_refused: str | None
     notes: list[str]
 
@@ -87,14 +86,6 @@ class RunPlan:
         """Return what `headwater plan RUN --json` prints and forecast.json keeps."""
         found = {name: value for name, value in asdict(self).items() if name != "forecast" and value is not None}
         return asdict(self.forecast) | found
-
-
-def loss_unit_of(name: str) -> LossUnit:
-    """Return the unit of a loss by its name; raise ConfigError for another."""
-    for known in get_args(LossUnit):
-        if name == known:
-            return known
-    raise ConfigError(f"--loss-unit {name!a} is none of {', '.join(get_args(LossUnit))}")
 
 
 def plan_run(

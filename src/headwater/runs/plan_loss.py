@@ -6,17 +6,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.forecast.result import LossOutlook, Spread
 from headwater.model.count import count_parameters
 from headwater.runs.ladder_record import ladder_table, read_ladder, size_of, table_of
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import MUCH_MORE, epochs_of
+from headwater.runs.text_size import epochs_of
 from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import OWN
-from headwater.scaling.table import MAX_EPOCHS, Runs, most_epochs_of, read_runs, with_epochs
+from headwater.scaling.table import Runs, read_runs, with_epochs
 
 CONSTANT_RATE_COST, SCHEDULE_DEVIATION = 0.025, 0.008
 """Of loss: a rate that never decays beside one that does, and how unsure another schedule makes it: mean and spread of
@@ -42,26 +41,18 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
 
 def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: bool) -> LossOutlook:
     """Return what a table says of a run of `params`; its own rungs read their text as often as it does."""
-    try:
-        epochs = epochs_of(config)
-    except ConfigError as error:
-        return LossOutlook(None, str(error))
-    if not is_own and epochs.most > max(MAX_EPOCHS, MUCH_MORE * most_epochs_of(runs)):
-        return LossOutlook(
-            None,
-            f"the run reads its text {epochs.most:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} "
-            "epochs. Use more text or fewer tokens, or measure it: headwater ladder RUN",
-        )
-    law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if is_own else ScalingLaw(runs)
     total = float(count_parameters(config.model).total)
     tokens = float(config.train.num_steps * config.train.batch_tokens)
-    if refused := forecast_refusal(law.runs, params, tokens):
-        return LossOutlook(None, refused)
-    found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
+    try:
+        epochs = epochs_of(config)
+        law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if is_own else ScalingLaw(runs)
+        found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
+    except (ConfigError, DataError) as refused:
+        return LossOutlook(None, str(refused))
     often = ", which read their text as often" if is_own else ""
     read = f"{epochs.most:.2g} epochs of a source at most" if epochs.by_source else "text of unknown size"
     how = f"{name}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
-    warnings = tuple(f"the loss: {warning.says}" for warning in forecast_warnings(law.runs, params, tokens))
+    warnings = tuple(f"the loss: {warning.says}" for warning in law.warnings(params, tokens))
     return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
 
 

@@ -6,7 +6,8 @@ numpy and scipy alone. `ScalingLaw` is the estimator, `read_runs` its table; `pu
 
 from __future__ import annotations
 
-from headwater.scaling.estimator import Optimum, Prediction, ScalingLaw
+from headwater.scaling.checks import Optimum
+from headwater.scaling.estimator import Prediction, ScalingLaw
 from headwater.scaling.table import Runs, read_runs
 
 __all__ = ["Optimum", "Prediction", "Runs", "ScalingLaw", "read_runs"]

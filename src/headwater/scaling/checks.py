@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.errors import DataError
 from headwater.intervals import Z_P90
 from headwater.scaling.backtest import MIN_SIZES, decades_beyond, span
-from headwater.scaling.estimator import Optimum, ScalingLaw
-from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, solve_grid
-from headwater.scaling.posterior import NOISE
+from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, Law, solve_grid
+from headwater.scaling.posterior import NOISE, Posterior
 from headwater.scaling.reach import Caution, no_law
 from headwater.scaling.table import FloatArray, Runs, num_distinct
 
@@ -34,11 +34,11 @@ class Exponent:
         return self.is_bounded and self.p90 / self.p10 <= _MOST_UNCERTAIN
 
 
-def exponents_of(law: ScalingLaw) -> tuple[Exponent, Exponent]:
+def exponents_of(posterior: Posterior) -> tuple[Exponent, Exponent]:
     """Return what the rows alone say of alpha and beta, counting runs of like size as related; no prior is in it."""
-    space = np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 97)
-    squares = solve_grid(law.runs, space, space, law.posterior.whitening).squares
-    heights = -0.5 * len(law.runs) * np.log(squares + len(law.runs) * (1e-6 / NOISE) ** 2)  # a table's last digit
+    runs, space = posterior.runs, np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 97)
+    squares = solve_grid(runs, space, space, posterior.whitening).squares
+    heights = -0.5 * len(runs) * np.log(squares + len(runs) * (1e-6 / NOISE) ** 2)  # a table's last digit
     return _exponent(space, heights.max(axis=1)), _exponent(space, heights.max(axis=0))
 
 
@@ -57,9 +57,9 @@ def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
     return Exponent(float(space[top]), float(np.exp(low)), float(np.exp(high)), bool(len(below) and len(above)))
 
 
-def table_warnings(law: ScalingLaw, both: tuple[Exponent, Exponent]) -> list[Caution]:
+def table_warnings(posterior: Posterior, curve: Law, both: tuple[Exponent, Exponent]) -> list[Caution]:
     """Return what a reader of the fit must know: what these rows don't show, and what was done about it."""
-    runs = law.runs
+    runs = posterior.runs
     if absent := no_law(runs):  # from which all else would follow
         return [Caution("no_law", f"these rows carry no law, and the fit says nothing of other runs: {absent}")]
     found, ratio = _few_sizes(runs), runs.tokens / runs.params
@@ -79,14 +79,14 @@ def table_warnings(law: ScalingLaw, both: tuple[Exponent, Exponent]) -> list[Cau
                 "forecasts average over what is left open"
             )
             found.append(Caution(f"unidentified_{name}", says))
-    terms = {"a floor (E)": law.curve.E, "a term of params (A)": law.curve.A, "a term of tokens (B)": law.curve.B}
+    terms = {"a floor (E)": curve.E, "a term of params (A)": curve.A, "a term of tokens (B)": curve.B}
     if missing := [name for name, value in terms.items() if value < _LEAST_TERM * float(runs.loss.min())]:
         says = (
             f"the best fit has no place for {' and '.join(missing)}: the rows don't show it, and a forecast from them "
             "can't know what other runs owe to it"
         )
         found.append(Caution("missing_term", says))
-    if num_odd := law.posterior.num_outliers:
+    if num_odd := posterior.num_outliers:
         says = (
             f"{num_odd} of {len(runs)} runs {'lies' if num_odd == 1 else 'lie'} far off the rest, with less than half "
             "a weight in forecasts; none is excluded"
@@ -107,25 +107,38 @@ def _few_sizes(runs: Runs) -> list[Caution]:
     ]
 
 
-def optimum_refusal(runs: Runs, both: tuple[Exponent, Exponent], found: Optimum | None) -> str | None:
-    """Return why these rows can't carry a compute-optimal size, or None when they can."""
+@dataclass(frozen=True)
+class Optimum:
+    """The size and tokens of the least loss at a budget; the size from P10 to P90, by what the rows leave open."""
+
+    flops: float
+    params: float
+    tokens: float
+    loss: float
+    params_p10: float
+    params_p90: float
+
+
+def require_optimum(runs: Runs, both: tuple[Exponent, Exponent], found: Optimum | None) -> Optimum:
+    """Return the best size that was found; raise DataError where these rows can't carry one."""
     if absent := no_law(runs):
-        return absent
+        raise DataError(absent)
     if few := _few_sizes(runs):
-        return few[0].says
+        raise DataError(few[0].says)
     if found is None:
-        return "the rows show no optimum: one of the terms of the law vanishes"
+        raise DataError("the rows show no optimum: one of the terms of the law vanishes")
     for name, exponent in zip(("alpha", "beta"), both, strict=True):
         if not exponent.is_bounded:
-            return f"the rows don't tell {name} (its profile likelihood is open), and the optimum hangs on it"
+            raise DataError(f"the rows don't tell {name} (its profile likelihood is open), and the optimum hangs on it")
     rows, ratio = runs.tokens / runs.params, found.tokens / found.params
     if not rows.min() <= ratio <= rows.max():
-        return (
+        raise DataError(
             f"the optimum would have {ratio:.3g} tokens per parameter, outside the rows ({rows.min():.3g} to "
             f"{rows.max():.3g}): no run shows that side; add runs with {'fewer' if ratio < rows.min() else 'more'}"
         )
     if decades_beyond(runs, np.array(found.flops)) > span(runs):
-        return f"{found.flops:.3g} FLOPs lie further beyond the largest run than the rows reach"
-    if found.params_p90 / found.params_p10 > _WIDEST_OPTIMUM:
-        return f"the optimum could be anywhere from {found.params_p10:.3g} to {found.params_p90:.3g} parameters"
-    return None
+        raise DataError(f"{found.flops:.3g} FLOPs lie further beyond the largest run than the rows reach")
+    low, high = found.params_p10, found.params_p90
+    if high / low > _WIDEST_OPTIMUM:
+        raise DataError(f"the optimum could be anywhere from {low:.3g} to {high:.3g} parameters")
+    return found

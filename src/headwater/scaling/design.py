@@ -3,15 +3,15 @@
 A forecast weighs rows by the law's own uncertainty, a smooth departure from the law and the noise of a run
 (posterior.py). Before a run is made its loss is unknown, but how much it would narrow the forecast isn't: near one law
 the variance of a linear model depends on sizes alone. So the runs are chosen that leave the least variance of the log
-loss at the target within the seconds at hand: greedily, then by exchanges, as in the design of experiments (Fedorov
-1972). On published runs such a choice is 1.0 % off in the median, a random one of the same cost 1.3 (docs/log.md,
-2026-11-28).
+loss at the target within the seconds at hand, one after another. Exchanges afterwards (Fedorov 1972) were no nearer
+beyond their noise; on published runs a random choice of the same cost is 1.3 % off in the median where this is 1.2, and
+its root mean square is half as large again (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -26,7 +26,6 @@ LEAST_RATIO, MOST_RATIO = 4.0, 40.0
 # of the loss at the target, what parameters and tokens still leave in published laws at usual sizes: about a quarter
 # each; known to a factor of two
 TERM_SHARE, TERM_LOG_DEVIATION = 0.25, 0.7
-TOO_FAR = 1e6  # above every variance
 
 
 class Sized(Protocol):
@@ -63,9 +62,8 @@ def design(candidates: Sequence[R], target: R, budget_seconds: float) -> list[R]
         return None
     choice = _Choice(affordable, target, budget_seconds)
     own = [place for place in choice.fitting([], MIN_RUNS - 1) if affordable[place].shape == target.shape]
-    found = [choice.improved(choice.filled(start), len(start)) for start in ([[place] for place in own] or [[]])]
-    best = min(found, key=choice.worth)
-    if choice.worth(best) > TOO_FAR:
+    best = min(map(choice.filled, [[place] for place in own] or [[]]), key=choice.variance)
+    if choice.variance(best) == math.inf:
         return None
     return sorted((affordable[place] for place in best), key=lambda rung: rung.flops)
 
@@ -89,29 +87,24 @@ class _Choice:
         self._logs = np.log10(FLOPS_PER_PARAM_TOKEN * self._params * self._tokens)
 
     def variance(self, chosen: Sequence[int]) -> float:
-        """Return the variance of the target's log loss that these rungs leave; infinite for too few sizes."""
+        """Return the variance of the target's log loss that these rungs leave.
+
+        Infinite for too few sizes, and for a whole ladder too far below the target to carry a loss.
+        """
         places = np.array(chosen)
         if min(num_distinct(self._params[places]), num_distinct(self._tokens[places])) < min(MIN_SIZES, len(places)):
+            return math.inf
+        if len(chosen) == MIN_RUNS and self._logs[-1] > reach_of(self._logs[places]):
             return math.inf
         among = self._covariance[np.ix_(places, places)] + np.diag(self._noise[places])
         shared = self._covariance[places, -1]
         return float(self._covariance[-1, -1] - shared @ np.linalg.solve(among, shared))
 
-    def worth(self, chosen: Sequence[int]) -> float:
-        """Return the variance that is left; of a whole ladder too far below the target to carry a loss, more than any.
-
-        That is the larger the further it is, so that exchanges lead out of it.
-        """
-        if len(chosen) < MIN_RUNS:
-            return self.variance(chosen) if chosen else math.inf
-        beyond = float(self._logs[-1]) - reach_of(self._logs[list(chosen)])
-        return max(self.variance(chosen), TOO_FAR + beyond if beyond > 0 else 0.0)
-
     def filled(self, chosen: list[int]) -> list[int]:
         """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
         while len(chosen) < MIN_RUNS:
             options = self.fitting(chosen, MIN_RUNS - len(chosen) - 1)
-            chosen = [*chosen, min(options, key=lambda place: self.worth([*chosen, place]))]
+            chosen = [*chosen, min(options, key=lambda place: self.variance([*chosen, place]))]
         return chosen
 
     def fitting(self, chosen: list[int], num_others: int) -> list[int]:
@@ -126,22 +119,6 @@ class _Choice:
             for rank, place in enumerate(options)
             if (beyond if rank < num_others else cheapest + self._seconds[place]) <= left
         ]
-
-    def improved(self, chosen: list[int], num_kept: int) -> list[int]:
-        """Swap rungs after the first `num_kept` for others as long as that narrows the forecast within the budget."""
-        best = self.worth(chosen)
-        while True:
-            found = min(self._swapped(chosen, num_kept), key=self.worth, default=chosen)
-            if self.worth(found) >= best * (1 - 1e-6):
-                return chosen
-            chosen, best = found, self.worth(found)
-
-    def _swapped(self, chosen: list[int], num_kept: int) -> Iterator[list[int]]:
-        for position in range(num_kept, len(chosen)):
-            for place in set(range(len(self._seconds))) - set(chosen):
-                changed = [*chosen[:position], place, *chosen[position + 1 :]]
-                if self._seconds[changed].sum() <= self._budget * (1 + 1e-9):
-                    yield changed
 
 
 def _law_near(params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:

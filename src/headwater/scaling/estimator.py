@@ -5,6 +5,8 @@
     law.warnings(7e9, 1.4e11)
     law.optimum(flops=1e21)
 
+What the rows can't carry is refused by a DataError, by one rule for every caller (reach.py, checks.py).
+
 The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
 what the rows leave open, the noise of one run, what no fit knows of its own form (it grows with the decades beyond the
 largest run), and a jackknife: P10 to P90 hold the median without any one of the largest rows. The first three are
@@ -29,9 +31,10 @@ from numpy.typing import ArrayLike
 from headwater.errors import DataError
 from headwater.intervals import LEVEL, Z_P90, deviations_of
 from headwater.scaling.backtest import decades_beyond, past_cuts
+from headwater.scaling.checks import Exponent, Optimum, exponents_of, require_optimum
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
-from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings, warned
+from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import USUAL, Strength, penalty
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
 
@@ -81,18 +84,6 @@ class Prediction:
         return middle / factor, middle, middle * factor
 
 
-@dataclass(frozen=True)
-class Optimum:
-    """The size and tokens of the least loss at a budget; the size from P10 to P90, by what the rows leave open."""
-
-    flops: float
-    params: float
-    tokens: float
-    loss: float
-    params_p10: float
-    params_p90: float
-
-
 class ScalingLaw:
     """The fit of one table; make one with `fit`, or of a table that was read.
 
@@ -119,9 +110,10 @@ class ScalingLaw:
         self.widening = self.widening_by(self.discrepancy)
 
     def __repr__(self) -> str:
-        """Return the runs, their compute and the likeliest law (forecasts average over all, `curve` is a plain fit)."""
+        """Return the runs, their compute and the likeliest of the laws that forecasts average over."""
         law, flops = max(self.posterior.laws(), key=lambda each: each[1])[0], self.runs.flops
-        return f"<ScalingLaw of {len(self.runs)} runs, {flops.min():.2g} to {flops.max():.2g} FLOPs: loss ≈ {law}>"
+        reach = f"{flops.min():.2g} to {flops.max():.2g} FLOPs"
+        return f"<ScalingLaw of {len(self.runs)} runs, {reach}; likeliest law: loss ≈ {law}>"
 
     @classmethod
     def fit(
@@ -182,12 +174,20 @@ class ScalingLaw:
         """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 
         Targets that `warnings` warns of get an interval WARNED_WIDENING times as wide. `total_params` count embeddings,
-        too, where the table's `params` leave them out. Raises DataError for a level outside (0, 1), and for sizes that
-        aren't finite and above zero.
+        too, where the table's `params` leave them out. Raises DataError for a level outside (0, 1), for sizes that
+        aren't finite and above zero, and where the rows can't carry a forecast of one of the targets.
         """
         if not 0 < level < 1:
             raise DataError(f"level is {level}, and the share that an interval holds lies between 0 and 1: 0.8, say")
         N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
+        if refused := forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
+            raise DataError(refused)
+        return self.estimate(N, D, unique, total, level)
+
+    def estimate(
+        self, N: FloatArray, D: FloatArray, unique: FloatArray, total: FloatArray, level: float = LEVEL
+    ) -> Prediction:
+        """Return losses as `predict` does, of targets that may be too far from the rows as well."""
         known = {each: each.predict(N, D) for each in dict.fromkeys(self._posteriors)}
         medians, variances = (np.array([known[each][part] for each in self._posteriors]) for part in (0, 1))
         logs = np.log(medians) + np.log1p(self._strengths[:, None] * penalty(total, D, unique))
@@ -196,7 +196,8 @@ class ScalingLaw:
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
         own = self.widening * self.discrepancy.deviation(self._weights @ variances, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        factor = np.where(warned(self.runs, N, D), WARNED_WIDENING, 1.0)
+        warned = [bool(forecast_warnings(self.runs, *target)) for target in zip(N.tolist(), D.tolist(), strict=True)]
+        factor = np.where(warned, WARNED_WIDENING, 1.0)
         return Prediction(np.exp(mean), factor * np.sqrt(own**2 + by_strength + by_row**2), level)
 
     def warnings(self, params: float, tokens: float) -> list[Caution]:
@@ -209,17 +210,25 @@ class ScalingLaw:
             return [Caution("refused", refused)]
         return forecast_warnings(self.runs, params, tokens)
 
-    def optimum(self, flops: float) -> Optimum | None:
-        """Return the best size at 6 N D = `flops` over the laws that the rows leave open; None without an optimum.
+    @cached_property
+    def exponents(self) -> tuple[Exponent, Exponent]:
+        """What the rows alone say of alpha and beta, without a prior."""
+        return exponents_of(self.posterior)
 
-        Raises DataError for a budget that isn't finite and above zero.
+    def optimum(self, flops: float) -> Optimum:
+        """Return the best size at 6 N D = `flops` over the laws that the rows leave open.
+
+        Raises DataError where the rows show none, and for a budget that isn't finite and above zero.
         """
         if not 0 < flops < math.inf:
             raise DataError(f"a budget of {flops} FLOPs buys no run; give a finite number above zero, like 1e21")
-        found = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
-        if sum(weight for _, weight in found) < 0.5:
-            return None
-        sizes, weights = np.array(sorted(found)).T
+        laws = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
+        found = self._middle(flops, laws) if sum(weight for _, weight in laws) >= 0.5 else None
+        return require_optimum(self.runs, self.exponents, found)
+
+    def _middle(self, flops: float, laws: list[tuple[float, float]]) -> Optimum:
+        """Return the median of optimal sizes and their weights."""
+        sizes, weights = np.array(sorted(laws)).T
         reached = (np.cumsum(weights) - weights / 2) / weights.sum()
         p10, middle, p90 = np.exp(np.interp((0.1, 0.5, 0.9), reached, np.log(sizes))).tolist()
         tokens = flops / (FLOPS_PER_PARAM_TOKEN * middle)

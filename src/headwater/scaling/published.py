@@ -26,7 +26,6 @@ from scipy.special import ndtr
 from headwater.intervals import LEVEL, Z_P90
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
-from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import PUBLISHED, Strength
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray
 
@@ -199,10 +198,10 @@ class OwnRuns:
 
     def refusal(self, params: float, tokens: float) -> str | None:
         """Return why a budget can't choose this run: too far from the rows, or of a shape that none of them is like."""
-        others = (each.says for each in forecast_warnings(self.law.runs, params, tokens) if each.code == "other_shape")
-        return forecast_refusal(self.law.runs, params, tokens) or next(others, None)
+        doubts = self.law.warnings(params, tokens)
+        return next((each.says for each in doubts if each.code in ("refused", "other_shape")), None)
 
     def how(self, params: float, tokens: float) -> str:
         how = f"law of {len(self.law.table)} runs in {self.path}"
-        doubts = (f"not sure: {warning.says}" for warning in forecast_warnings(self.law.runs, params, tokens))
+        doubts = (f"not sure: {warning.says}" for warning in self.law.warnings(params, tokens))
         return "; ".join([how, *([self.factor_how] if self.factor_how else []), *doubts])

@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from headwater.scaling.posterior import NOISE
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray, Runs, num_distinct
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray, Runs, most_epochs_of, num_distinct
 
 _FURTHEST_SPANS, _ALWAYS_DECADES = 2.0, 1.0  # a target further out than both, in spans of the rows, is refused
 _ALWAYS_BELOW = 0.5  # decades below the rows to which any table speaks, and none further
 _HULL_ROOM = 2.0  # how far outside the rows a size may lie before it is called outside
+_MORE_EPOCHS = 1.5  # than a table's own runs have: as many are not refused
 _LARGER = math.log(1.05)  # params × tokens by which a run counts as larger
 _MOST_RISING = 1 / 3  # of the pairs whose losses differ by more than noise
 _MOST_ROWS = 500  # of which pairs are compared
@@ -77,17 +78,6 @@ def _outside(runs: Runs, params: FloatArray, tokens: FloatArray) -> tuple[FloatA
     return np.stack([above[0], above[1], below[1], above[2], below[2]]).clip(0), span, limit
 
 
-def warned(runs: Runs, params: FloatArray, tokens: FloatArray) -> NDArray[np.bool_]:
-    """Return of which targets (t,) `forecast_warnings` warns."""
-    decades, span, _ = _outside(runs, params, tokens)
-    return np.asarray((decades > span).any(axis=0) | _is_other_shape(runs, tokens / params))
-
-
-def _is_other_shape(runs: Runs, ratio: FloatArray) -> NDArray[np.bool_]:
-    rows = runs.tokens / runs.params
-    return (ratio < rows.min() / _HULL_ROOM) | (ratio > rows.max() * _HULL_ROOM)
-
-
 def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]:
     """Return what makes a forecast of this run less sure than others; `predict` gives it a wider interval."""
     found = []
@@ -97,25 +87,32 @@ def forecast_warnings(runs: Runs, params: float, tokens: float) -> list[Caution]
         why = f"further than the rows themselves reach ({span[side, 0]:.1f} decades)"
         found.append(Caution("far", f"the target lies {decades[side, 0]:.1f} decades {_SIDES[side][0]}, {why}"))
     ratio, rows = tokens / params, runs.tokens / runs.params
-    if _is_other_shape(runs, np.array(ratio)):
+    if not rows.min() / _HULL_ROOM <= ratio <= rows.max() * _HULL_ROOM:
         says = f"the target has {ratio:.3g} tokens per parameter, the rows {rows.min():.3g} to {rows.max():.3g}"
         found.append(Caution("other_shape", says))
     return found
 
 
-def forecast_refusal(runs: Runs, params: float, tokens: float) -> str | None:
-    """Return why these rows can't carry any number for this run, or None when they can."""
+def forecast_refusal(runs: Runs, params: ArrayLike, tokens: ArrayLike, epochs: ArrayLike = 1.0) -> str | None:
+    """Return why these rows can't carry a number for one of these targets (t,), or None when they can for all."""
     if absent := no_law(runs):
         return absent
-    for name, values, wanted in (("params", runs.params, params), ("tokens", runs.tokens, tokens)):
-        if num_distinct(values) == 1 and not values.min() / _HULL_ROOM <= wanted <= values.max() * _HULL_ROOM:
+    targets = params, tokens = np.atleast_1d(params), np.atleast_1d(tokens)
+    for name, values, wanted in zip(("params", "tokens"), (runs.params, runs.tokens), targets, strict=True):
+        is_near = (values.min() / _HULL_ROOM <= wanted) & (wanted <= values.max() * _HULL_ROOM)
+        if num_distinct(values) == 1 and not is_near.all():
             return f"all rows have the same {name} ({values[0]:.3g}): they don't show how loss changes with {name}"
-    decades, span, limit = _outside(runs, np.array([params]), np.array([tokens]))
-    if (decades <= limit).all():
-        return None
-    side = int((decades / limit).argmax())
-    where, more = _SIDES[side]
-    return f"the target lies {decades[side, 0]:.1f} decades {where} and the rows span {span[side, 0]:.1f}: add {more}"
+    decades, span, limit = _outside(runs, params, tokens)
+    if not (decades <= limit).all():
+        side, target = np.unravel_index((decades / limit).argmax(), decades.shape)
+        (where, more), far = _SIDES[side], decades[side, target]
+        return f"the target lies {far:.1f} decades {where} and the rows span {span[side, 0]:.1f}: add {more}"
+    if (most := float(np.max(epochs))) > max(MAX_EPOCHS, _MORE_EPOCHS * most_epochs_of(runs)):
+        return (
+            f"the run reads its text {most:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} epochs. "
+            "Use more text or fewer tokens, or measure it: headwater ladder RUN"
+        )
+    return None
 
 
 def reach_of(log_flops: FloatArray) -> float:
