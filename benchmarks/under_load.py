@@ -84,12 +84,12 @@ class Training(Process):
 def train_for_ever(times: Path, shape: Shape) -> None:
     """Train on random tokens and write when each step ended."""
     end_with_parent()
-    from contenders.headwater import NoEvaluator, make_plan, open_rows
+    from contenders.headwater import make_plan, open_rows
     from headwater.device.settings import MachineSettings
     from headwater.host.signals import StopRequest
     from headwater.train import machine
-    from headwater.train.assemble import assemble
     from headwater.train.loop import train
+    from headwater.train.start import assemble
 
     if os.environ.get("SPIN"):
         machine.sleep_under_load = contextlib.nullcontext  # type: ignore[misc,assignment]
@@ -103,7 +103,7 @@ def train_for_ever(times: Path, shape: Shape) -> None:
             if record["event"] == "step":
                 print(time.monotonic(), file=file)
 
-        train(run, NoEvaluator(), display, StopRequest())
+        train(run, None, display, StopRequest())
 
 
 def main() -> None:

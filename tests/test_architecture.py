@@ -28,6 +28,7 @@ LAYERS = [
     ["tokens", "ranks", "device", "host"],
     ["corpus", "tokenizer", "scaling"],
     ["sources"],
+    ["interventions"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
     ["errors", "durations", "printable", "numbers", "intervals"],
@@ -55,6 +56,7 @@ TORCH_FREE = {
     "scaling",
     "forecast",
     "report",
+    "interventions",
     "records",
     "config",
     "files",
@@ -83,8 +85,6 @@ TORCH_FREE_MODULES = {
     "headwater.runs.plan",
     "headwater.runs.text",
     "headwater.train.settings",
-    "headwater.train.guard",
-    "headwater.train.interventions",
 }
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.batches.source import BatchSource
-    from headwater.train.identity import TrainPlan
+    from headwater.train.settings import TrainPlan
     from job import Job
     from watch import Watch
 
@@ -20,8 +19,8 @@ NUM_STEPS = 100_000  # never reached: no save, validation or probe falls into a 
 def train(job: Job, watch: Watch) -> None:
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
-    from headwater.train.assemble import assemble
     from headwater.train.loop import train as train_loop
+    from headwater.train.start import assemble
 
     plan = make_plan(job)
     job.scratch_dir.mkdir(parents=True, exist_ok=True)
@@ -34,19 +33,9 @@ def train(job: Job, watch: Watch) -> None:
             watch.step(record["loss"], mfu=record["mfu"], data_wait_fraction=record["data_wait_fraction"])
 
     try:
-        train_loop(run, NoEvaluator(), display, StopRequest())
+        train_loop(run, None, display, StopRequest())
     finally:
         run.records.close()
-
-
-class NoEvaluator:
-    """Measures nothing: neither a validation nor a probe is due before the last step."""
-
-    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
-        return {}
-
-    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from ()
 
 
 def make_plan(job: Job) -> TrainPlan:
@@ -57,8 +46,7 @@ def make_plan(job: Job) -> TrainPlan:
     from headwater.model.settings import ModelSettings
     from headwater.optim.rules import apply_rules_
     from headwater.optim.settings import OptimSettings, ScheduleSettings
-    from headwater.train.identity import TrainPlan
-    from headwater.train.settings import TrainSettings
+    from headwater.train.settings import TrainPlan, TrainSettings
 
     shape = job.shape
     model = {"vocab_size": shape.vocab_size, "num_layers": shape.num_layers, "d_model": shape.d_model}

@@ -90,14 +90,14 @@ def measure(order: Order) -> dict[str, Any]:
     `held_bytes` is what the process holds before there is a model: interpreter, libraries, kernels and their buffers.
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
-    from contenders.headwater import NoEvaluator, make_plan, open_rows
+    from contenders.headwater import make_plan, open_rows
     from headwater.device.settings import MachineSettings
     from headwater.forecast.processor_memory import state_bytes
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
-    from headwater.train.assemble import assemble
     from headwater.train.loop import train
     from headwater.train.machine_facts import compiler_works
+    from headwater.train.start import assemble
 
     job = Job("headwater", "auto", order.shape, tokens_dir(Path(order.work_dir), order.shape), Path(order.work_dir))
     plan = replace(make_plan(job), machine=MachineSettings(dtype=order.dtype))
@@ -112,7 +112,7 @@ def measure(order: Order) -> dict[str, Any]:
     run.optimizer.step = stopwatch.timed_update(run.optimizer.step)  # type: ignore[method-assign]
     forget_peak()
     try:
-        train(run, NoEvaluator(), stopwatch.step, StopRequest())
+        train(run, None, stopwatch.step, StopRequest())
     except Enough:
         pass
     finally:

@@ -24,9 +24,9 @@ from headwater.files import write_text
 from headwater.model.count import count_parameters
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.tokenizer.special import BEGIN_ID
-from headwater.train.assemble import assemble
 from headwater.train.loop import train
 from headwater.train.machine_facts import compiler_works
+from headwater.train.start import assemble
 from quality.job import Job, Shape
 from quality.meter import Meter
 from quality.texts import Texts
@@ -101,16 +101,6 @@ def matrix_parameters(shape: Shape, settings: tuple[str, ...]) -> int:
     return model.num_layers * (heads + mlp)
 
 
-class NoEvaluator:
-    """Measures nothing: the held-out text is judged after the run, as every contender's is."""
-
-    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
-        return {}
-
-    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        return iter(())
-
-
 class StopByClock:
     """Stands for machine.signals.StopRequest: asks to stop when the time is up."""
 
@@ -153,7 +143,8 @@ class Headwater:
                 meter.step_done(record["loss"])
 
         try:
-            train(self._run, NoEvaluator(), display, StopByClock(meter))  # type: ignore[arg-type]
+            # the held-out text is judged after the run, as every contender's is
+            train(self._run, None, display, StopByClock(meter))  # type: ignore[arg-type]
         finally:
             self._run.records.close()
             self._folder.cleanup()

@@ -131,18 +131,18 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.ranks.rendezvous import join_ranks
     from headwater.runs.run_config import config_of_run, train_plan
     from headwater.runs.text import open_batches
-    from headwater.train.assemble import assemble
+    from headwater.train.start import assemble
 
     config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
     run = assemble(run_dir, train_plan(config), open_batches(config), lambda line: None, ranks=ranks)
     run.records.close()
     saver = Saver(out_dir, ranks)
-    saver.begin(run.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), {})
+    saver.begin(run.start.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), {})
     saver.finish()
     ranks.wait()
     saver.close()
     if ranks.is_first:
-        print(checked_manifest(checkpoint_dir(out_dir, run.step))["state_digest"])
+        print(checked_manifest(checkpoint_dir(out_dir, run.start.step))["state_digest"])
     ranks.leave()
 
 

@@ -30,7 +30,8 @@ from headwater.optim.optimizer import Optimizer
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.train.machine import Machine
 from headwater.train.machine_facts import inspect_machine
-from headwater.train.step import Prepared, train_step
+from headwater.train.state import Prepared
+from headwater.train.step import train_step
 
 STEPS = 6  # of a variant in a round
 

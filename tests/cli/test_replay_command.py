@@ -12,7 +12,7 @@ from small_run import call, finish, overrides, start, write_run_file, write_text
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.records import read_all
-from headwater.train import tried_step
+from headwater.train import step as step_module
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ def test_a_replay_of_nothing_is_refused_and_makes_no_folder(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_went_back_names_the_documents_it_excluded_and_is_replayed(tmp_path, monkeypatch):
     """The rows of the 13th step are harmful: their update is 10,000 times too long."""
-    honest, bad_row = tried_step.train_step, 12 * 512 // 64
+    honest, bad_row = step_module.train_step, 12 * 512 // 64
 
     def train_step(prepared, optimizer, microbatches, machine, lr_factor, *rest):
         factor = 1e4 if microbatches[0].first_row == bad_row else 1
         return honest(prepared, optimizer, microbatches, machine, factor * lr_factor, *rest)
 
-    monkeypatch.setattr(tried_step, "train_step", train_step)
+    monkeypatch.setattr(step_module, "train_step", train_step)
     write_texts(tmp_path / "texts")
     guard = {"train__guard_window": 8, "train__guard_sigmas": 12, "train__max_bad_steps": 3}
     write_run_file(tmp_path / "mine.toml", **guard)

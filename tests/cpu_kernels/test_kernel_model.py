@@ -22,7 +22,7 @@ from headwater.host.waiting import idle_team
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.records import read_records
-from headwater.train.identity import TrainPlan
+from headwater.train.settings import TrainPlan
 
 FAMILIES = ["qwen3", "llama", "gpt2"]
 VOCAB_SIZE, SEQ_LEN = 61, 45

@@ -19,8 +19,9 @@ from headwater.runs.finish import open_evaluator
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import prepare_data
 from headwater.runs.text import open_batches
-from headwater.train.assemble import Run, assemble
 from headwater.train.loop import train
+from headwater.train.start import assemble
+from headwater.train.state import Run, RunState
 
 
 @pytest.fixture(autouse=True)
@@ -46,19 +47,18 @@ class Workshop:
     def begin(self, run_dir: Path, say: Callable[[str], None] = silent) -> Run:
         return assemble(run_dir, train_plan(self.config), open_batches(self.config), say)
 
-    def train(self, run_dir: Path, display: Display = silent, stop: StopRequest | None = None) -> Run:
-        """Train on from what `run_dir` holds; the records begin as those of a real run do."""
+    def train(self, run_dir: Path, display: Display = silent, stop: StopRequest | None = None) -> RunState:
+        """Train on from what `run_dir` holds; the records begin as those of a real run do. Return the state reached."""
         with quick():
             run = self.begin(run_dir)
             try:
-                rows = {"rows_consumed": run.rows_consumed}
-                if run.step:
-                    display(run.records.append("resume", run.step, **rows, **{"from": f"step-{run.step:09d}"}))
-                display(run.records.append("start", run.step, **rows))
-                train(run, open_evaluator(self.config), display, stop or StopRequest())
+                step, rows = run.start.step, {"rows_consumed": run.start.rows_consumed}
+                if step:
+                    display(run.records.append("resume", step, **rows, **{"from": f"step-{step:09d}"}))
+                display(run.records.append("start", step, **rows))
+                return train(run, open_evaluator(self.config), display, stop or StopRequest())
             finally:
                 run.records.close()
-        return run
 
 
 @pytest.fixture(scope="session")

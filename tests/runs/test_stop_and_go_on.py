@@ -108,8 +108,7 @@ def test_a_kill_around_a_save_changes_nothing(workshop, whole, tmp_path, monkeyp
 
 def test_a_run_that_reached_its_end_resumes_to_measure_it_again_and_ends(workshop, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
-    run = workshop.train(tmp_path / "copy")
-    assert run.step == 10
+    assert workshop.train(tmp_path / "copy").step == 10
     require_same(tmp_path / "copy", whole)
 
 
@@ -121,8 +120,7 @@ def test_a_signal_saves_at_the_end_of_its_step(workshop, whole, tmp_path, stop_a
         if record["step"] == stop_at and record["event"] in ("start", "step"):
             stop.signal_name = "SIGTERM"
 
-    run = workshop.train(tmp_path, display, stop)
-    assert run.step == stop_at
+    assert workshop.train(tmp_path, display, stop).step == stop_at
     assert (tmp_path / f"checkpoints/step-{stop_at:09d}").is_dir()
     stops = read_records(tmp_path / "records.jsonl", "stopped")
     assert [record["signal"] for record in stops] == (["SIGTERM"] if stop_at < 10 else [])

@@ -8,10 +8,10 @@ from small_run import call, prose, write_run_file, write_texts
 
 from headwater.corpus.load import read_documents
 from headwater.errors import ConfigError, StoreError
+from headwater.interventions import WrittenInterventions
 from headwater.runs.run_config import config_of_run
 from headwater.runs.text import open_batches, where_rows, where_step
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.train.interventions import WrittenInterventions
 
 ROWS_PER_STEP = 512 // 64
 

@@ -15,12 +15,12 @@ from tiny_run import ROWS_PER_STEP, CountingEvaluator, begin, plan, without_cloc
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.host.signals import StopRequest
+from headwater.interventions import read_interventions
 from headwater.records import Record, read_records
-from headwater.train import tried_step as step_module
-from headwater.train.assemble import Run
-from headwater.train.identity import TrainPlan
-from headwater.train.interventions import read_interventions
+from headwater.train import step as step_module
 from headwater.train.loop import train
+from headwater.train.settings import TrainPlan
+from headwater.train.state import RunState
 
 NUM_STEPS = 14
 FIELDS = ("step", "skipped", "rollback", "validation", "probes", "samples")
@@ -44,14 +44,13 @@ def plant(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
     monkeypatch.setattr(step_module, "train_step", train_step)
 
 
-def go_on(run_dir: Path, the_plan: TrainPlan, display: Any = None, stop: StopRequest | None = None) -> Run:
-    """Train on from what the folder holds, to the end or until a signal."""
+def go_on(run_dir: Path, the_plan: TrainPlan, display: Any = None, stop: StopRequest | None = None) -> RunState:
+    """Train on from what the folder holds, to the end or until a signal; return the state reached."""
     run = begin(run_dir, the_plan)
     try:
-        train(run, CountingEvaluator(), display or (lambda record: None), stop or StopRequest())
+        return train(run, CountingEvaluator(), display or (lambda record: None), stop or StopRequest())
     finally:
         run.records.close()
-    return run
 
 
 def what_counts(run_dir: Path) -> list[Record]:

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import plan
 
-from headwater.train.guard import Guard, loss_limit, norm_limit
+from headwater.interventions import Interventions
+from headwater.train.incidents import loss_limit, norm_limit, outlier
 from headwater.train.settings import TrainSettings
+from headwater.train.state import Recent
 
 REAL = json.loads((Path(__file__).parent / "real_steps.json").read_text())
 ROWS = 4
@@ -22,11 +24,23 @@ def settings(**changed) -> TrainSettings:
     return plan(**changed).train
 
 
+class Guard:
+    """A window of the last steps and the settings by which the next one is judged."""
+
+    def __init__(self, **changed) -> None:
+        self.settings, self.recent = settings(**changed), Recent(0)
+
+    def note(self, loss: float, grad_norm: float) -> None:
+        self.recent = self.recent.followed_by(loss, grad_norm, self.settings.guard_window)
+
+    def judge(self, loss: float, grad_norm: float) -> str | None:
+        return outlier(self.recent, self.settings, loss, grad_norm)
+
+
 def guard_after(losses, norms=None, **changed) -> Guard:
-    guard = Guard(settings(**changed), ROWS)
-    guard.enter(0)
+    guard = Guard(**changed)
     for number, loss in enumerate(losses):
-        guard.note_taken(number * ROWS, loss, 1.0 if norms is None else norms[number])
+        guard.note(loss, 1.0 if norms is None else norms[number])
     return guard
 
 
@@ -41,7 +55,7 @@ def test_no_step_of_a_real_run_is_refused(name):
     for number, (loss, norm) in enumerate(REAL[name]):
         if reason := guard.judge(loss, norm):
             refused.append((number, reason))
-        guard.note_taken(number * ROWS, loss, norm)
+        guard.note(loss, norm)
     assert not refused
 
 
@@ -62,7 +76,7 @@ def test_a_spike_planted_into_a_real_run_is_refused(name, at):
 def test_a_run_begins_with_nothing_to_compare_with():
     guard = guard_after([5.0] * 63)
     assert not is_outlier(guard, 500.0)
-    guard.note_taken(0, 5.0, 1.0)
+    guard.note(5.0, 1.0)
     assert is_outlier(guard, 500.0)
 
 
@@ -98,18 +112,8 @@ def test_a_spike_that_was_taken_does_not_let_the_next_one_pass():
 
 def test_other_text_makes_it_forget_what_it_compares_with():
     guard = guard_after([5.0] * 128)
-    guard.enter(1)
+    guard.recent = guard.recent.on(1)
     assert not is_outlier(guard, 50.0)
-
-
-@given(st.lists(st.floats(0.01, 20), min_size=1, max_size=200), st.floats(0.01, 1000), st.floats(1e-6, 1e6))
-def test_a_guard_restored_from_json_judges_alike(losses, loss, norm):
-    guard = guard_after(losses, guard_window=16)
-    guard.note_skipped(999)
-    state = guard.state()
-    restored = Guard(settings(guard_window=16), ROWS, json.loads(json.dumps(state)))
-    assert restored.state() == state
-    assert restored.judge(loss, norm) == guard.judge(loss, norm)
 
 
 @given(st.lists(st.floats(0.01, 20), min_size=1, max_size=30), st.floats(0.1, 10))
@@ -118,24 +122,25 @@ def test_the_limit_of_norms_scales_with_them(values, factor):
     assert norm_limit(scaled, 6) == pytest.approx(factor * norm_limit(values, 6), rel=1e-9)
 
 
-def test_it_goes_back_for_so_many_bad_steps_in_a_row_or_of_late():
-    guard = guard_after([5.0], max_bad_steps=3, guard_window=8)
-    for row in (10 * ROWS, 14 * ROWS):
-        guard.note_skipped(row)
-    assert not guard.must_go_back
-    assert guard.trouble_row == 10 * ROWS
-    guard.note_skipped(17 * ROWS)
-    assert guard.must_go_back
-    guard.note_rollback()
-    assert (guard.must_go_back, guard.trouble_row) == (False, None)
+def log_of(*skipped_steps: int) -> Interventions:
+    log = Interventions([], {})
+    for step in skipped_steps:
+        log.append("skip", first_row=step * ROWS)
+    return log
 
 
-def test_a_bad_step_of_long_ago_is_no_trouble():
-    guard = guard_after([5.0], max_bad_steps=2, guard_window=8)
-    guard.note_skipped(10 * ROWS)
-    guard.note_taken(17 * ROWS, 5.0, 1.0)
-    assert guard.trouble_row == 10 * ROWS
-    guard.note_taken(18 * ROWS, 5.0, 1.0)
-    assert guard.trouble_row is None
-    guard.note_skipped(19 * ROWS)
-    assert not guard.must_go_back
+def test_skipped_steps_count_for_so_many_rows():
+    log = log_of(10, 14, 17)
+    late = [log.skipped_of_late(steps * ROWS, 8 * ROWS) for steps in (10, 11, 15, 18, 19, 22, 23, 26)]
+    assert [[row // ROWS for row in rows] for rows in late] == [
+        [], [10], [10, 14], [10, 14, 17], [14, 17], [14, 17], [17], []
+    ]  # fmt: skip
+
+
+def test_what_was_skipped_before_a_rollback_counts_no_more():
+    log = log_of(10, 11)
+    log.append("rollback", next_row=12 * ROWS)
+    assert log.skipped_of_late(12 * ROWS, 8 * ROWS) == []
+    assert log.skipped_of_late(11 * ROWS, 8 * ROWS) == [10 * ROWS], "a run that is resumed from before it"
+    log.append("skip", first_row=13 * ROWS)
+    assert log.skipped_of_late(14 * ROWS, 8 * ROWS) == [13 * ROWS]

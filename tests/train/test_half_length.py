@@ -15,8 +15,7 @@ from headwater.model.count import flops_per_token
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
-from headwater.train.identity import require_same
-from headwater.train.settings import is_half_length
+from headwater.train.settings import is_half_length, require_same
 
 
 def losses(folder) -> list[float]:

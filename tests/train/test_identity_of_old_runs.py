@@ -8,7 +8,7 @@ import pytest
 
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import CheckpointError
-from headwater.train.identity import require_same
+from headwater.train.settings import require_same
 
 HERE = Path("checkpoint")
 

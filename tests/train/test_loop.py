@@ -32,10 +32,11 @@ from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.host.signals import StopRequest
 from headwater.records import read_records
-from headwater.train.assemble import Run, _warn_of_other_machine
 from headwater.train.loop import train
 from headwater.train.machine import Machine
 from headwater.train.settings import TrainSettings, probe_steps
+from headwater.train.start import _warn_of_other_machine
+from headwater.train.state import Run
 
 MEASUREMENTS = ("step", "validation", "probes", "samples")
 
@@ -98,6 +99,17 @@ def test_a_run_stopped_and_resumed_ends_the_same(tmp_path, whole, stop_after):
     assert list_checkpoints(tmp_path)[0][0] == stop_after
     train_here(tmp_path, plan())
     assert_same_end(tmp_path, whole)
+
+
+def test_a_resume_begins_in_the_state_that_was_saved(tmp_path):
+    run, stop = begin(tmp_path, plan()), StopRequest()
+    end = train(run, None, lambda record: record["step"] == 7 and setattr(stop, "signal_name", "SIGTERM"), stop)
+    run.records.close()
+    resumed = begin(tmp_path, plan())
+    resumed.records.close()
+    assert resumed.start == end
+    assert (end.step, end.rows_consumed, end.tokens_seen) == (7, 7 * ROWS_PER_STEP, 7 * ROWS_PER_STEP * SEQ_LEN)
+    assert len(end.recent.losses) == len(end.recent.grad_norms) == 7
 
 
 def test_a_run_stopped_at_every_step_ends_the_same(tmp_path, whole):
@@ -189,8 +201,7 @@ def test_measuring_does_not_change_training(tmp_path, whole):
 
 def test_a_finished_run_trains_no_further(tmp_path, whole):
     train_here(tmp_path, plan())
-    run = train_here(tmp_path, plan())
-    assert run.step == 12
+    assert train_here(tmp_path, plan()).start.step == 12
     assert_same_end(tmp_path, whole)
 
 
@@ -232,7 +243,7 @@ def test_what_decides_no_weight_may_change(tmp_path, choices):
     train_here(tmp_path, plan(), stop_after=1)
     run = begin(tmp_path, plan(**choices))
     run.records.close()
-    assert run.step == 1
+    assert run.start.step == 1
 
 
 @pytest.mark.parametrize("name", ["batch_tokens", "microbatch_tokens"])

@@ -9,7 +9,7 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
 from headwater.errors import CheckpointError, TrainingError
 from headwater.records import read_records
-from headwater.train import assemble as module
+from headwater.train import start as module
 from headwater.train.machine import Machine
 from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, ruled_tokens
 

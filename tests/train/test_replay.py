@@ -17,10 +17,10 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, write_json
 from headwater.host.signals import StopRequest
+from headwater.interventions import FILE
+from headwater.runs.replay_training import Replay, replay_training
 from headwater.seals import seal
-from headwater.train.guard import Guard
-from headwater.train.interventions import FILE
-from headwater.train.replay import Replay, replay
+from headwater.train.incidents import Live
 
 HARMED = 9
 
@@ -42,7 +42,7 @@ def copy(spiked, tmp_path) -> Path:
 
 
 def replayed(run_dir: Path, the_plan=None) -> Replay:
-    return replay(run_dir, the_plan or spiked_plan(), MadeUpRows(), lambda record: None, lambda line: None)
+    return replay_training(run_dir, the_plan or spiked_plan(), MadeUpRows(), lambda record: None, lambda line: None)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_that_went_back_is_replayed_from_its_log_without_deciding_anything(copy, monkeypatch):
     """The harm isn't planted: nothing is bad any more, and the rows are skipped all the same."""
-    monkeypatch.setattr(Guard, "judge", None)
+    monkeypatch.setattr(Live, "decide", None)
     before = contents(copy)
     found = replayed(copy)
     assert (found.difference, found.num_steps) == (None, NUM_STEPS)
@@ -100,7 +100,7 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
 
 def test_a_checkpoint_that_the_run_went_back_from_is_not_what_is_replayed(tmp_path, monkeypatch):
     """The process died between writing down that it goes back and removing what it goes back from."""
-    monkeypatch.setattr("headwater.train.recover.remove_abandoned", None)
+    monkeypatch.setattr("headwater.train.incidents.remove_abandoned", None)
     plant(monkeypatch, HARMED)
     stop = StopRequest()
     go_on(tmp_path, spiked_plan(), lambda r: r["step"] == 10 and setattr(stop, "signal_name", "SIGTERM"), stop)

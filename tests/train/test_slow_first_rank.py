@@ -25,7 +25,7 @@ from headwater.train import machine_facts
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.host.signals import StopRequest
-from headwater.train.assemble import assemble
+from headwater.train.start import assemble
 from headwater.train.loop import train
 from tiny_run import CountingEvaluator, MadeUpRows, plan
 
@@ -49,9 +49,9 @@ save.retain_newest = lambda *arguments: (wait("retain"), retain_newest(*argument
 ranks = join_ranks(place_of(os.environ))
 settings = plan(num_steps=4, save_every=2, validate_every=3, num_probes=0)
 run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
-is_done = train(run, Slow() if ranks.is_first else None, lambda record: None, StopRequest())
+end = train(run, Slow() if ranks.is_first else CountingEvaluator(), lambda record: None, StopRequest())
 run.records.close()
-print(json.dumps([is_done, run.step, slow["validate"] <= 0, slow["retain"] <= 0]))
+print(json.dumps([end.step, slow["validate"] <= 0, slow["retain"] <= 0]))
 sys.stdout.flush()
 ranks.wait()
 os._exit(0)
@@ -63,6 +63,6 @@ def test_an_evaluation_and_a_save_longer_than_a_steps_time_out_end_no_rank(tmp_p
     said = [finish(process) for process in start_each([[sys.executable, "-c", PROGRAM]] * 2, tmp_path)]
     assert all(one.status == 0 for one in said), "\n".join(map(str, said))
     first, second = (json.loads(one.out) for one in said)
-    assert first == [True, 4, True, True], "its evaluation and its retention were the slow ones"
-    assert second == [True, 4, False, False]
+    assert first == [4, True, True], "its evaluation and its retention were the slow ones"
+    assert second == [4, False, False]
     assert [step for step, _ in list_checkpoints(tmp_path / "run")] == [4, 2]

@@ -16,10 +16,11 @@ from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.train import step as step_module
+from headwater.train import gradients as gradients_module
 from headwater.train.machine import Machine
 from headwater.train.machine_facts import inspect_machine
-from headwater.train.step import Prepared, StepResult, train_step
+from headwater.train.state import Prepared
+from headwater.train.step import StepResult, train_step
 
 
 class Trainer:
@@ -153,19 +154,19 @@ def test_the_count_of_waits_sees_one():
 
 def spoil_gradient(monkeypatch, name: str, value: float) -> None:
     """Let every backward pass leave `value` in one number of a parameter's gradient."""
-    honest = step_module.accumulate
+    honest = gradients_module.accumulate
 
     def accumulate(prepared, *rest, **named):
         loss = honest(prepared, *rest, **named)
         dict(prepared.model.named_parameters())[name].grad.view(-1)[-1] = value
         return loss
 
-    monkeypatch.setattr(step_module, "accumulate", accumulate)
+    monkeypatch.setattr(gradients_module, "accumulate", accumulate)
 
 
 def infinite_loss(monkeypatch) -> None:
-    honest = step_module.accumulate
-    monkeypatch.setattr(step_module, "accumulate", lambda *rest, **named: honest(*rest, **named) + math.inf)
+    honest = gradients_module.accumulate
+    monkeypatch.setattr(gradients_module, "accumulate", lambda *rest, **named: honest(*rest, **named) + math.inf)
 
 
 def untaken(trainer: Trainer, microbatches: list[Batch]) -> StepResult:

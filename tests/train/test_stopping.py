@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 from tiny_run import CountingEvaluator, begin, plan, without_clock
 
+from headwater.checkpoint import save
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import is_whole
 from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.loop import train
-from headwater.train.requests import predicted_save_seconds, take_requests
+from headwater.train.pauses import predicted_save_seconds, take_requests
 
 
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
+    """Train as far as `stop` lets it; return whether that is the last step."""
     run = begin(run_dir, plan())
     try:
-        return train(run, CountingEvaluator(), display, stop)
+        return train(run, CountingEvaluator(), display, stop).step == run.plan.train.num_steps
     finally:
         run.records.close()
 
@@ -55,7 +56,7 @@ def test_a_run_killed_after_sigusr1_resumes_from_that_save(tmp_path):
         train_with(tmp_path, stop, lambda r: send_after(5, signal.SIGUSR1)(r) or (r["step"] == 6 and 1 / 0))
     run = begin(tmp_path, plan())
     run.records.close()
-    assert run.step == 5
+    assert run.start.step == 5
 
 
 class Clock:
@@ -71,15 +72,15 @@ def slow_saves(monkeypatch) -> Clock:
     """Let every save take 4 s of a clock that stands still otherwise."""
     clock = Clock()
 
-    begin = Saver.begin
+    copied = save.pieces_to_write
 
-    def save(*args):
+    def slowly_copied(*args):
         clock.now += 4.0
-        return begin(*args)
+        return copied(*args)
 
-    monkeypatch.setattr(Saver, "begin", save)
+    monkeypatch.setattr(save, "pieces_to_write", slowly_copied)
     monkeypatch.setattr(time, "perf_counter", clock)
-    monkeypatch.setattr("headwater.train.tried_step.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
+    monkeypatch.setattr("headwater.train.step.time", type("T", (), {"perf_counter": iter(range(10**6)).__next__}))
     return clock
 
 

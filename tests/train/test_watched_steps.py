@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tiny_run import CountingEvaluator, begin, plan
 from headwater.checkpoint.save import Saver
 from headwater.host.signals import StopRequest
 from headwater.host.watchdog import Watchdog
-from headwater.train import loop
+from headwater.train import step as step_module
+from headwater.train.loop import train
 from headwater.train.settings import TrainSettings
 
 
@@ -52,7 +54,7 @@ def events(monkeypatch) -> list[str]:
 
         return noted
 
-    for owner, name, word in ((Saver, "begin", "save"), (loop, "try_step", "try")):
+    for owner, name, word in ((Saver, "begin", "save"), (step_module, "train_step", "step")):
         monkeypatch.setattr(owner, name, noting(word, getattr(owner, name)))
     return found
 
@@ -63,11 +65,10 @@ def trained(run_dir: Path, events: list[str], display=lambda record: None, **set
             events.append("validate")
             return super().validate(model, forward)
 
-    run = begin(run_dir, plan(**settings))
-    run.watchdog = Journal(events)
+    run = replace(begin(run_dir, plan(**settings)), watchdog=Journal(events))
     try:
         with StopRequest() as stop:
-            loop.train(run, Evaluator(), display, stop)
+            train(run, Evaluator(), display, stop)
     finally:
         run.records.close()
 
@@ -85,7 +86,7 @@ def watched(events: list[str], what: str) -> set[bool]:
 def test_steps_are_watched_and_saves_and_evaluations_are_not(tmp_path, events):
     trained(tmp_path, events)
     assert [event for event in events if event.startswith("begin")] == [f"begin {step}" for step in range(1, 13)]
-    assert watched(events, "try") == {True}
+    assert watched(events, "step") == {True}
     assert watched(events, "save") == watched(events, "validate") == {False}
     assert "forget" not in events
 

@@ -18,10 +18,10 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import Record
 from headwater.train import machine_facts
-from headwater.train.assemble import Run, assemble
-from headwater.train.identity import TrainPlan
 from headwater.train.loop import train
-from headwater.train.settings import TrainSettings
+from headwater.train.settings import TrainPlan, TrainSettings
+from headwater.train.start import assemble
+from headwater.train.state import Run
 
 VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 
@@ -132,10 +132,10 @@ def weight_sum(model: Any) -> float:
 def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None) -> Run:
     """Assemble a run and write its first records, as the train stage does."""
     run = assemble(run_dir, the_plan, batches or MadeUpRows(), say=lambda line: None)
-    rows = {"rows_consumed": run.rows_consumed}
-    if run.step:
-        run.records.append("resume", run.step, **rows)
-    run.records.append("start", run.step, **rows)
+    rows = {"rows_consumed": run.start.rows_consumed}
+    if run.start.step:
+        run.records.append("resume", run.start.step, **rows)
+    run.records.append("start", run.start.step, **rows)
     return run
 
 
@@ -148,8 +148,8 @@ def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None
             stop.signal_name = "SIGTERM"
 
     try:
-        finished = train(run, evaluator or CountingEvaluator(), display, stop)
-        assert finished == (stop_after is None or stop_after >= the_plan.train.num_steps)
+        end = train(run, evaluator or CountingEvaluator(), display, stop)
+        assert end.step == (the_plan.train.num_steps if stop_after is None else stop_after)
     finally:
         run.records.close()
     return run

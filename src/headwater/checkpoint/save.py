@@ -70,11 +70,16 @@ POLL_SECONDS, LOOK_SECONDS = 0.02, 2.0
 
 @dataclass(frozen=True)
 class Saved:
-    """A committed checkpoint: its size on disk, and how long writing took, beside training."""
+    """A committed checkpoint: its size on disk, and how long writing took, beside training.
+
+    And how long training waited for it, and the signal that requested it, if one did.
+    """
 
     step: int
     bytes: int
     seconds: float
+    waited_seconds: float = 0.0
+    signal: str | None = None
 
 
 class Saver:
@@ -101,6 +106,10 @@ class Saver:
         self._given_up = threading.Event()
         self._thread: ThreadPoolExecutor | None = None
         self._running: Future[Saved | None] | None = None
+        self._step: int | None = None  # of the last save
+        self._signal: str | None = None
+        self.waited_seconds = 0.0
+        """How long the caller of `begin` waited for the last save."""
 
     def begin(
         self,
@@ -109,14 +118,18 @@ class Saver:
         optim: Mapping[str, Tensor],
         state: dict[str, Any],
         pinned: Callable[[], Collection[int]] = tuple,
+        signal: str | None = None,
     ) -> Saved | None:
         """Copy a state and let it be written; wait for the save before it and return that one, if there was one.
 
-        `state` is what is no tensor; readers need its `rows_consumed` and `identity`. A checkpoint of this step that is
-        there already is left alone. `pinned`, called when this one is on disk, names the steps of older ones that stay
-        besides the newest. What the save raises, `poll` and `finish` raise: StorageError, with nothing changed, when
-        the disk refuses; LockedError when the run was taken over.
+        Nothing is done for the step that was saved last. `state` is what is no tensor; readers need its `rows_consumed`
+        and `identity`. A checkpoint of this step that is there already is left alone. `pinned`, called when this one is
+        on disk, names the steps of older ones that stay besides the newest. What the save raises, `poll` and `finish`
+        raise: StorageError, with nothing changed, when the disk refuses; LockedError when the run was taken over.
         """
+        if step == self._step:
+            return None
+        started_at = time.perf_counter()
         before = self.finish()
         target = checkpoint_dir(self._run_dir, step)
         named = {f"{MODEL}.{name}": tensor for name, tensor in model.items()}
@@ -130,6 +143,7 @@ class Saver:
             pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
             work = _Work(step, target, Path(folder), need_bytes, self._given_up)
             self._running = self._thread.submit(self._write, work, pieces, state, pinned)
+        self._step, self._signal, self.waited_seconds = step, signal, time.perf_counter() - started_at
         return before
 
     def _is_saved(self, target: Path) -> bool:
@@ -152,7 +166,12 @@ class Saver:
     def finish(self) -> Saved | None:
         """Wait for the save under way and return it; None when there is none."""
         running, self._running = self._running, None
-        return None if running is None else running.result()
+        saved = None if running is None else running.result()
+        return None if saved is None else replace(saved, waited_seconds=self.waited_seconds, signal=self._signal)
+
+    def forget(self) -> None:
+        """Let the step that was saved last be saved again: the run went back to an earlier one."""
+        self._step = None
 
     def retain(self, pinned: Callable[[], Collection[int]] = tuple) -> None:
         """Remove old checkpoints as after a save: a process that died before it did so left them."""

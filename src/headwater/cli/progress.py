@@ -9,11 +9,11 @@ from typing import Any, TextIO
 from headwater.cli.terminal import MAX_WIDTH, safe, width
 from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
+from headwater.interventions import name_documents
 from headwater.numbers import count
 from headwater.ranks.place import named
 from headwater.report.measures import audit_line
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
-from headwater.train.interventions import name_documents
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80

@@ -10,6 +10,7 @@ from headwater.cli.progress import TrainingDisplay, against_forecast, interventi
 from headwater.cli.terminal import card, say, say_aside
 from headwater.device.settings import FORMATS
 from headwater.durations import duration
+from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
 from headwater.numbers import count, size
 from headwater.optim.rules import Reason
@@ -18,7 +19,6 @@ from headwater.report.measures import baselines
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
-from headwater.train.interventions import read_interventions
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:

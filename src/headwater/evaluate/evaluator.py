@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from headwater.evaluate.generate import generate, next_tokens
 from headwater.evaluate.scorer import BATCH_TOKENS, ModelScorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
+from headwater.ranks.exchange import Ranks
 from headwater.tokenizer.tokenizer import Tokenizer
 
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
@@ -29,7 +30,7 @@ class RunEvaluator:
     """Measure one run's model.
 
     `held_out` has the packed validation rows by source; `synthetic` names the sources that a program composed (the
-    almanac), without which there is nothing that the probes ask for.
+    almanac), without which there is nothing that the probes ask for. All `ranks` call every method together.
     """
 
     tokenizer: Tokenizer
@@ -38,6 +39,7 @@ class RunEvaluator:
     num_rows: int
     prompts: Sequence[str]
     synthetic: frozenset[str]
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def has_almanac(self) -> bool:
@@ -56,7 +58,7 @@ class RunEvaluator:
             rows_per_batch = max(1, BATCH_TOKENS // model.settings.seq_len)
             rows = None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
             batches = sequential_batches(source, rows_per_batch, rows)
-            surprises[name] = measure_surprise(model, batches, self.token_bytes, forward)
+            surprises[name] = measure_surprise(model, batches, self.token_bytes, forward, self.ranks)
         return surprises
 
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
+from headwater.interventions import read_interventions
 from headwater.numbers import number
 from headwater.records import Record, read_attempts, read_records
-from headwater.train.interventions import read_interventions
 
 ALMANAC = "almanac"
 Object = dict[str, Any]

@@ -24,6 +24,7 @@ from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.transformer import Transformer
+from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.report.measures import baselines, number_formats
 from headwater.report.run_data import read_run
@@ -70,7 +71,9 @@ def final_weights(run_dir: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def open_evaluator(config: RunConfig, held_out: dict[str, PackedSource] | None = None) -> RunEvaluator:
+def open_evaluator(
+    config: RunConfig, held_out: dict[str, PackedSource] | None = None, ranks: Ranks | None = None
+) -> RunEvaluator:
     """Return what measures a model of this run on the validation split: `held_out`, where that is open already."""
     tokenizer = Tokenizer.load(Folders(config.run_dir).tokenizer)
     return RunEvaluator(
@@ -80,6 +83,7 @@ def open_evaluator(config: RunConfig, held_out: dict[str, PackedSource] | None =
         num_rows=config.train.validation_sequences,
         prompts=config.train.prompts,
         synthetic=_synthetic_sources(config),
+        ranks=ranks or Ranks(),
     )
 
 

@@ -10,7 +10,6 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,8 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.times import Measurement
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
-from headwater.train.assemble import assemble
 from headwater.train.loop import train
+from headwater.train.start import assemble
 
 WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
 MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
@@ -81,7 +80,7 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
     with tempfile.TemporaryDirectory(prefix="headwater-measure-") as folder:
         run = assemble(Path(folder), plan, _rows(timed, Path(folder)), say)
         with contextlib.closing(run.records), contextlib.suppress(_Enough):
-            train(run, _NoEvaluator(), stopwatch, StopRequest())
+            train(run, None, stopwatch, StopRequest())
     dtype, busy = run.machine.facts.dtype, stopwatch.meter.note()
     return Measurement(
         step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
@@ -89,14 +88,6 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
         dtype=dtype,
         busy=busy and f"{busy} while the step was measured: stop them and measure again",
     )
-
-
-class _NoEvaluator:
-    def validate(self, model: Any, forward: Any) -> dict[str, Any]:
-        return {}
-
-    def probe(self, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from ()
 
 
 def _rows(config: RunConfig, folder: Path) -> BatchSource:

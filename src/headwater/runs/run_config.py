@@ -24,8 +24,7 @@ from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.identity import TrainPlan
-from headwater.train.settings import PORTIONS, TrainSettings, is_count, whole_rows_problem
+from headwater.train.settings import PORTIONS, TrainPlan, TrainSettings, is_count, whole_rows_problem
 from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})

@@ -23,7 +23,7 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
 
 if TYPE_CHECKING:
-    from headwater.train.replay import Replay
+    from headwater.runs.replay_training import Replay
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
@@ -120,12 +120,12 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
 
 def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
+    from headwater.runs.replay_training import replay_training
     from headwater.runs.text import open_batches
-    from headwater.train.replay import replay as train_again
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
-        return train_again(config.run_dir, train_plan(config), open_batches(config), display, say)
+        return replay_training(config.run_dir, train_plan(config), open_batches(config), display, say)
 
 
 def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool) -> bool:

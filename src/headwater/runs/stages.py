@@ -28,7 +28,7 @@ from headwater.seals import is_unmade
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
-from headwater.train.identity import require_same
+from headwater.train.settings import require_same
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:

@@ -22,13 +22,13 @@ from headwater.corpus.load import find_documents, read_corpus_manifest
 from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.export.data_card import FORMAT, FORMAT_VERSION
 from headwater.files import read_manifest_or_none
+from headwater.interventions import Interventions, read_interventions
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.seals import is_unmade
 from headwater.sources.settings import SourceSettings
 from headwater.sources.spdx import UNKNOWN
 from headwater.tokens.build import tokens_key
-from headwater.train.interventions import Interventions, read_interventions
 
 _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 # settings of the corpus that don't decide what a model has seen, or have a place of their own in the card

@@ -24,11 +24,12 @@ from headwater.runs.plan import PlanOptions, forecast_of_run
 from headwater.runs.plan_machine import training_rest
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
-from headwater.runs.text import RunText, open_batches, open_text
+from headwater.runs.text import RunText, open_batches, open_held_out, open_text
 from headwater.runs.times import keep_times, speed_here
-from headwater.train.assemble import Run, assemble
 from headwater.train.loop import Display, train
-from headwater.train.requests import stop_requested
+from headwater.train.pauses import stop_requested
+from headwater.train.start import assemble
+from headwater.train.state import Run, RunState
 
 
 def train_stage(
@@ -62,14 +63,15 @@ def train_stage(
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.machine.facts.dtype, None
             if options is not None:
-                forecast = forecast_of_run(config, options, run.step, say, time.time, dtype, require_owner)
+                forecast = forecast_of_run(config, options, run.start.step, say, time.time, dtype, require_owner)
             _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
-            if not train(run, open_evaluator(config, text.held_out), display, stop):
+            end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
+            if end.step < config.train.num_steps:
                 return False
             busy = meter.note() if run.machine.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
-            display(run.records.append("finish", run.step, **_finish_fields(run), **beside))
+            display(run.records.append("finish", end.step, **_finish_fields(run, end), **beside))
             if busy is None and run.machine.facts.device == "cpu" and run.machine.world_size == 1:
                 _keep_times(run, config, say, require_owner)
             elif busy:
@@ -101,11 +103,12 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
-    """Train as another rank than the first, which evaluates, keeps the records and prints."""
-    batches = open_batches(config)
+    """Train as another rank than the first, which keeps the records and prints."""
+    batches, held_out = open_batches(config), open_held_out(config)
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks)
-        if not train(run, None, ignore, stop) or stop_requested(run, stop):
+        end = train(run, open_evaluator(config, held_out, ranks), ignore, stop)
+        if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
     stop.pass_on()
     return True
@@ -114,7 +117,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
 def _require_space(run: Run) -> None:
     train = run.plan.train
     state = [*run.prepared.model.state_dict().values(), *run.optimizer.state_tensors().values()]
-    num_saves = math.ceil(train.num_steps / train.save_every) - run.step // train.save_every
+    num_saves = math.ceil(train.num_steps / train.save_every) - run.start.step // train.save_every
     require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
 
 
@@ -143,7 +146,8 @@ def _record_beginning(
     run: Run, config: RunConfig, display: Display, peak: dict[str, Any], forecast: dict[str, Any] | None
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
-    train, facts, rows = config.train, run.machine.facts, {"rows_consumed": run.rows_consumed}
+    train, facts, step = config.train, run.machine.facts, run.start.step
+    rows = {"rows_consumed": run.start.rows_consumed}
     parameters, num_tokens = count_parameters(config.model), train.num_steps * train.batch_tokens
     counts, epochs = run.batches.plan.counts(config.num_rows), run.batches.plan.epochs(config.num_rows)
     sources = {
@@ -166,22 +170,22 @@ def _record_beginning(
         },
         "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction) | {"sources": sources},
     }
-    if run.step:
-        display(run.records.append("resume", run.step, **rows, **{"from": checkpoint_dir(run.run_dir, run.step).name}))
-    record = run.records.append("start", run.step, **rows, **fields)
+    if step:
+        display(run.records.append("resume", step, **rows, **{"from": checkpoint_dir(run.run_dir, step).name}))
+    record = run.records.append("start", step, **rows, **fields)
     display(record | {"forecast": forecast, "seconds": run.seconds()})
 
 
-def _finish_fields(run: Run) -> dict[str, Any]:
+def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:
     """Return what the run took, in all its processes; the energy of earlier ones is estimated by this one's power."""
     path, seconds = run.run_dir / "records.jsonl", run.seconds()
-    seconds_here = seconds - run.seconds_before
+    seconds_here = seconds - run.start.seconds
     watt_hours, how = run.energy.watt_hours(seconds_here)
-    if run.seconds_before:
-        share = run.seconds_before / seconds
+    if run.start.seconds:
+        share = run.start.seconds / seconds
         how += f"; {share:.0%} of the time was in earlier processes, estimated by the power of the last"
     return {
-        "tokens_seen": run.tokens_seen,
+        "tokens_seen": end.tokens_seen,
         "seconds": round(seconds, 1),
         "energy_wh": round(watt_hours * seconds / seconds_here, 2),
         "energy_how": how,

@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from headwater.batches.assemble import Batch
 from headwater.config import RawSettings
 from headwater.errors import TrainingError
 from headwater.optim.rules import RULES
+from headwater.train.gradients import sum_gradients
 from headwater.train.machine import Machine
-from headwater.train.step import Prepared, sum_gradients
+from headwater.train.state import Microbatch, Prepared
 
 MIN_SPEEDUP = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
 SEARCH_SECONDS = 60.0  # after which no further size is begun
 REPEATS = 2
 
 StepSeconds = dict[int, float | None]  # rows of a microbatch: seconds of a step, None where the memory can't hold it
-
-
-@dataclass(frozen=True)
-class Microbatch:
-    """Tokens of one forward pass on one rank, and why this number."""
-
-    tokens: int
-    why: str
 
 
 def measured_microbatch(

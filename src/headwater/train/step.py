@@ -1,18 +1,24 @@
-"""One update of the weights."""
+"""One update of the weights, from the rows of a step to the record of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
 
 from headwater.batches.assemble import Batch
-from headwater.model.transformer import Transformer
+from headwater.batches.prefetch import Prefetcher
+from headwater.batches.source import rank_rows
+from headwater.model.count import flops_per_token
 from headwater.optim.optimizer import Optimizer
-from headwater.train.guard import not_finite
+from headwater.optim.schedule import lr_factor
+from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
 from headwater.train.machine import Machine
+from headwater.train.settings import is_audit, is_gradient_check, is_half_length
+from headwater.train.state import Prepared, Run, RunState
 
 Judge = Callable[[float, float], str | None]
 "Return why a step of this loss and gradient norm is skipped, or None."
@@ -30,36 +36,11 @@ class StepResult:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A model, and the same with the same parameters as this machine trains it (compiled on a GPU)."""
-
-    model: Transformer
-    fast: Transformer
-
-
-def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int) -> Tensor:
-    """Add a microbatch's share of the step's gradient; return its summed loss, a tensor on the device."""
-    arrays = machine.place(batch.tokens_BT), machine.place(batch.documents_BT), machine.place(batch.targets_BT)
-    with machine.microbatch(prepared.model):
-        loss_sum = prepared.fast(*arrays)
-        machine.backward(loss_sum / num_targets)
-    return loss_sum.detach()
-
-
-def sum_own_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
-    """Leave this rank's share of a step's gradient with the machine; return its summed loss, fp64 on the device."""
-    loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
-    for batch in microbatches:
-        loss_total += accumulate(prepared, machine, batch, num_targets)
-    return loss_total
-
-
-def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
-    """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
-    loss_total = sum_own_gradients(prepared, machine, microbatches, num_targets)
-    machine.exchange_gradients_(prepared.model)
-    return loss_total
+def not_finite(loss: float, grad_norm: float) -> str | None:
+    """Return why a step without a finite loss and gradient is skipped, or None."""
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        return None
+    return f"loss {loss:.4g} or gradient norm {grad_norm:.4g} is not finite"
 
 
 def train_step(
@@ -70,7 +51,7 @@ def train_step(
     lr_factor: float,
     max_grad_norm: float | None,
     judge: Judge = not_finite,
-    compute: Callable[[Prepared, Machine, list[Batch], int], Tensor] = sum_gradients,
+    compute: Compute = sum_gradients,
 ) -> StepResult:
     """Update the weights once.
 
@@ -93,3 +74,121 @@ def train_step(
         optimizer.step(lr_factor)
     optimizer.zero_grad()
     return StepResult(loss, grad_norm, num_targets, reason)
+
+
+# ---- a step of a run
+
+
+class StepRows:
+    """This rank's microbatches of a run's steps, those of the next steps made ahead of time."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._next_row = run, -1
+        self._prefetcher: Prefetcher[list[Batch]] | None = None
+
+    def at(self, first_row: int) -> tuple[list[Batch], float]:
+        """Return the microbatches of the step that begins with this row, and the seconds of waiting for them."""
+        if self._prefetcher is None or first_row != self._next_row:
+            self.close()
+            self._prefetcher = Prefetcher(self._from(first_row))
+        self._next_row = first_row + self._run.plan.rows_per_step
+        waited_before = self._prefetcher.wait_seconds
+        return next(self._prefetcher), self._prefetcher.wait_seconds - waited_before
+
+    def _from(self, first_row: int) -> Iterator[list[Batch]]:
+        run, num_rows = self._run, self._run.plan.rows_per_step
+        size = run.microbatch.tokens // run.plan.model.seq_len
+        for step_row in count(first_row, num_rows):
+            first, share = rank_rows(step_row, num_rows, run.machine.rank, run.machine.world_size)
+            yield [run.batches.rows(first + offset, size) for offset in range(0, share, size)]
+
+    def close(self) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+
+    def __enter__(self) -> StepRows:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """The result of a step's rows, the factor of the learning rates, and seconds: in all, and of waiting for data."""
+
+    result: StepResult
+    lr_factor: float
+    seconds: float
+    waited_seconds: float
+    gradient_error: float | None = None  # of rounding to int8, where it was compared
+
+
+def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge) -> TimedStep:
+    """Update the weights by the next rows, unless `judge` has a reason to skip them.
+
+    From its begin until the next one's, a hang of any rank ends all that wait for it.
+    """
+    train, step = run.plan.train, state.step
+    half_length = is_half_length(step, train)
+    if step and half_length != is_half_length(step - 1, train):
+        run.watchdog.forget()  # rows of another length may have to be compiled
+    run.watchdog.begin(step + 1)
+    started_at = time.perf_counter()
+    batches, waited = rows.at(state.rows_consumed)
+    factor = lr_factor(step, train.num_steps, run.plan.schedule)
+    check = GradientCheck(_audit(run, state) if is_audit(step, train) else sum_gradients)
+    result = train_step(
+        run.prepared,
+        run.optimizer,
+        [batch.cut(2 if half_length else 1) for batch in batches],
+        run.machine,
+        factor,
+        run.plan.optim.max_grad_norm,
+        judge,
+        check if is_gradient_check(step, train) else sum_gradients,
+    )
+    run.watchdog.end()
+    return TimedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
+
+
+def _audit(run: Run, state: RunState) -> Audit:
+    def record(found: Difference) -> None:
+        rows = state.rows_consumed + run.plan.rows_per_step
+        fields = {"differing": found.names, "ranks": found.ranks, "world_size": found.world_size}
+        run.record("audit", state.step, rows_consumed=rows, **fields)
+
+    return Audit(record)
+
+
+def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
+    """Record a completed update; return the state it led to."""
+    plan, result = run.plan, timed.result
+    after = replace(
+        state,
+        step=state.step + 1,
+        rows_consumed=state.rows_consumed + plan.rows_per_step,
+        tokens_seen=state.tokens_seen + plan.train.batch_tokens,
+        seconds=run.seconds(),
+        recent=state.recent.followed_by(result.loss, result.grad_norm, plan.train.guard_window),
+    )
+    fields: dict[str, Any] = {"audited": True} if is_audit(state.step, plan.train) else {}
+    if timed.gradient_error is not None:
+        fields["gradient_error"] = round(timed.gradient_error, 5)
+    tokens_per_second = plan.train.batch_tokens / timed.seconds
+    halved = float(is_half_length(state.step, plan.train))
+    mfu = run.machine.utilisation(tokens_per_second * flops_per_token(plan.model, halved))
+    run.record(
+        "step",
+        after.step,
+        tokens_seen=after.tokens_seen,
+        loss=result.loss,
+        lr=plan.optim.matrix_lr * timed.lr_factor,
+        grad_norm=result.grad_norm,
+        tokens_per_second=round(tokens_per_second, 1),
+        mfu=None if mfu is None else round(mfu, 4),
+        seconds=round(timed.seconds, 4),
+        data_wait_fraction=round(timed.waited_seconds / timed.seconds, 5),
+        **fields,
+    )
+    return after

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,70 +24,18 @@ from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter
 from headwater.host.watchdog import Watchdog
+from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.train.guard import Guard
-from headwater.train.identity import TrainPlan, require_same
-from headwater.train.interventions import Interventions, WrittenInterventions, remove_abandoned
 from headwater.train.machine import Machine
 from headwater.train.machine_facts import inspect_machine
-from headwater.train.microbatch import Microbatch, measured_microbatch, ruled_tokens
-from headwater.train.settings import PORTIONS, num_recomputed, whole_rows_problem
-from headwater.train.step import Prepared
-
-
-@dataclass
-class Run:
-    """All objects of one process that trains, and the few numbers that change from step to step."""
-
-    run_dir: Path
-    plan: TrainPlan
-    machine: Machine
-    prepared: Prepared
-    microbatch: Microbatch
-    optimizer: Optimizer
-    batches: BatchSource
-    records: RunRecords | UnwrittenRecords
-    saver: Saver
-    watchdog: Watchdog
-    interventions: Interventions
-    guard: Guard
-    energy: EnergyMeter
-    memory: PeakMeter
-    step: int  # completed updates
-    rows_consumed: int  # the next step's first row: it never falls, though a run may go back to an earlier step
-    seconds_before: float  # of the processes before, up to the checkpoint this one began from
-    started_at: float  # by time.perf_counter
-    saving: dict[str, Any] = field(default_factory=dict)  # what the record of the save under way will say
-
-    def seconds(self) -> float:
-        """Return the time spent on the run so far, by all its processes; what a crash lost isn't counted."""
-        return self.seconds_before + time.perf_counter() - self.started_at
-
-    def peak_memory_bytes(self) -> int | None:
-        """Return the most this process held since the run was built; None on a GPU, and where it had held more."""
-        return self.memory.peak() if self.machine.facts.device == "cpu" else None
-
-    def identity(self) -> dict[str, Any]:
-        """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
-        return self.plan.identity() | {"batches": self.batches.digest}
-
-    @property
-    def tokens_seen(self) -> int:
-        """Tokens of the completed updates, padding included, as `train.batch_tokens` and plans count them."""
-        return self.step * self.plan.train.batch_tokens
-
-    @property
-    def rows_per_step(self) -> int:
-        return rows_of_step(self.plan)
-
-
-def rows_of_step(plan: TrainPlan) -> int:
-    return plan.train.batch_tokens // plan.model.seq_len
+from headwater.train.microbatch import measured_microbatch, ruled_tokens
+from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
+from headwater.train.state import Microbatch, Prepared, Run, RunState, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -161,12 +108,12 @@ def build(
     model.to(machine.device)
     prepared = Prepared(model, machine.prepare_(model))
     optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
-    state: dict[str, Any] = {"seconds": 0.0, "rows_consumed": 0}
+    start = RunState()
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
-        state = found.state
-        optimizer.num_updates = state["num_updates"]
+        start = state_of_checkpoint(found.state, plan.train.batch_tokens)
+        optimizer.num_updates = start.step
     microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
@@ -184,12 +131,9 @@ def build(
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, before_commit, whole),
         watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size),
         interventions=interventions,
-        guard=Guard(plan.train, rows_of_step(plan), state.get("guard")),
         energy=EnergyMeter(facts.num_threads, facts.device),
         memory=memory,
-        step=0 if found is None else found.step,
-        rows_consumed=state["rows_consumed"],
-        seconds_before=state["seconds"],
+        start=start,
         started_at=started_at,
     )
 

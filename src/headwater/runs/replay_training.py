@@ -10,22 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from headwater.batches.prefetch import Prefetcher
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import Checkpoint, read_checkpoint
+from headwater.checkpoint.save import Saver
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import remove_folder
+from headwater.host.signals import StopRequest
+from headwater.interventions import Interventions, read_interventions
 from headwater.records import Record, read_records
-from headwater.train.assemble import Run, build
-from headwater.train.guard import not_finite
-from headwater.train.identity import TrainPlan, require_same
-from headwater.train.interventions import Interventions, read_interventions, rows_consumed
-from headwater.train.tried_step import TriedStep, microbatches, record_step, skip_rows_, try_step
+from headwater.train.incidents import Differs, Logged
+from headwater.train.loop import Display, run_steps
+from headwater.train.settings import TrainPlan, require_same
+from headwater.train.start import build
+from headwater.train.state import RunState, at_work, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
 
@@ -39,8 +42,15 @@ class Replay:
     digest: str
 
 
-def replay(
-    run_dir: Path, plan: TrainPlan, batches: BatchSource, display: Callable[[Record], None], say: Callable[[str], None]
+class NoSaver(Saver):
+    """A replay ends with a comparison; a checkpoint of it would be another copy."""
+
+    def begin(self, *arguments: Any, **named: Any) -> None:
+        return None
+
+
+def replay_training(
+    run_dir: Path, plan: TrainPlan, batches: BatchSource, display: Display, say: Callable[[str], None]
 ) -> Replay:
     """Train up to the run's newest checkpoint in RUN/replay-…, which is kept where there is a difference.
 
@@ -60,64 +70,58 @@ def replay(
         )
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None}))
     folder = run_dir / f"replay-{os.getpid()}"
-    run = build(folder, plan, batches, interventions, say, None, saved.state)
+    comparison = Comparison(run_dir, display)
+    built = build(folder, plan, batches, interventions, say, None, saved.state)
+    run = replace(built, saver=NoSaver(folder), display=comparison)
     try:
         run.records.append("start", 0, rows_consumed=0)
-        with run.machine.at_work():
-            difference = _first_difference(run, run_dir, saved, display)
+        with at_work(run):
+            end = run_steps(run, RunState(), Logged(run), saved.step, None, StopRequest())
+        difference = _difference_of_rows(end, saved)
+    except Differs as error:
+        difference = str(error)
     finally:
         run.records.close()
     ours = digest_of(run.prepared.model.state_dict() | run.optimizer.state_tensors())
     if difference is None and ours != digest_of(saved.model | saved.optim):
-        difference = f"weights or optimizer state at step {run.step} differ from those of {saved.path}"
+        difference = f"weights or optimizer state at step {saved.step} differ from those of {saved.path}"
     if difference is None:
         remove_folder(folder)
-    return Replay(run.step, difference, ours)
+    return Replay(comparison.step, difference, ours)
 
 
 def _newest(run_dir: Path, interventions: Interventions) -> Checkpoint:
     for step, path in list_checkpoints(run_dir):
-        rows = rows_consumed(path)
+        rows = rows_of_checkpoint(path)
         if rows is None or not interventions.is_abandoned(step, rows):  # a damaged one is an error, not passed over
             return read_checkpoint(path)
     raise CheckpointError(f"{run_dir} has no checkpoint: there is nothing to replay; `headwater train` makes one")
 
 
-def _first_difference(run: Run, run_dir: Path, saved: Checkpoint, display: Callable[[Record], None]) -> str | None:
-    """Train to the step of a checkpoint; return how the first step differs that isn't as recorded."""
-    expected = {record["step"]: record for record in read_records(run_dir / "records.jsonl", "step")}
-    while run.step < saved.step:
-        skip_rows_(run, display)
-        with Prefetcher(microbatches(run)) as batches:
-            while run.step < saved.step and run.interventions.pending_rollback(run.step, run.rows_consumed) is None:
-                tried = try_step(run, batches, not_finite, display)
-                difference = _follow(run, tried, expected, display)
-                if difference is not None:
-                    return difference
+def _difference_of_rows(end: RunState, saved: Checkpoint) -> str | None:
     rows = saved.state["rows_consumed"]
-    return None if run.rows_consumed <= rows else f"the run had gone through {rows} rows, this one {run.rows_consumed}"
+    return None if end.rows_consumed <= rows else f"the run had gone through {rows} rows, this one {end.rows_consumed}"
 
 
-def _follow(
-    run: Run, tried: TriedStep, expected: Mapping[int, Record], display: Callable[[Record], None]
-) -> str | None:
-    """Count a step as the run did; return how it differs from what is recorded."""
-    result = tried.result
-    if result.reason is not None:
-        rows = f"rows {run.rows_consumed} to {run.rows_consumed + run.rows_per_step - 1}"
-        if run.interventions.skip_at(run.rows_consumed) is None:
-            return f"after step {run.step}, {rows}: {result.reason}, and the run didn't skip the step"
-        run.rows_consumed += run.rows_per_step
-        return None
-    record_step(run, tried, display)
-    found = {"loss": result.loss, "grad_norm": result.grad_norm}
-    record = expected.get(run.step)
-    if record is None:
-        return f"step {run.step} is not in the run's records"
-    for name in COMPARED:
-        if found[name].hex() != float(record[name]).hex():
-            return f"step {run.step}: {name} was {float(record[name]).hex()}, is {found[name].hex()}"
-    return None
+class Comparison:
+    """Shows the replay's records, and raises Differs for a step that isn't as it is recorded."""
+
+    def __init__(self, run_dir: Path, display: Display) -> None:
+        self._expected = {record["step"]: record for record in read_records(run_dir / "records.jsonl", "step")}
+        self._display = display
+        self.step = 0  # up to which they are alike
+
+    def __call__(self, record: Record) -> None:
+        self._display(record)
+        if record["event"] != "step":
+            return
+        step, expected = record["step"], self._expected.get(record["step"])
+        self.step = step
+        if expected is None:
+            raise Differs(f"step {step} is not in the run's records")
+        for name in COMPARED:
+            if record[name].hex() != float(expected[name]).hex():
+                raise Differs(f"step {step}: {name} was {float(expected[name]).hex()}, is {record[name].hex()}")
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -1,10 +1,9 @@
-"""Compute a step's gradient twice: for the same bits, or to see how far rounding to int8 takes it.
+"""A step's gradient: computed once; or twice, for the same bits; or beside one that isn't rounded to int8.
 
-A machine that computes wrong now and then says nothing: an audit compares all bits.
-
-The same weights and rows give the same bits here, so that a single bit of difference is a fault of the
-machine: Llama 3's training met six of them in 54 days on 16,384 GPUs (arXiv:2407.21783). After the exchange every rank
-has the wrong sum; what each computed before it says whose fault it was.
+A machine that computes wrong now and then says nothing: an audit compares all bits. The same weights and rows give the
+same bits here, so that a single bit of difference is a fault of the machine: Llama 3's training met six of them in 54
+days on 16,384 GPUs (arXiv:2407.21783). After the exchange every rank has the wrong sum; what each computed before it
+says whose fault it was.
 """
 
 from __future__ import annotations
@@ -20,11 +19,40 @@ from headwater.checkpoint.tensor_digest import tensor_digest
 from headwater.errors import TrainingError
 from headwater.ranks.place import named
 from headwater.train.machine import Machine
-from headwater.train.step import Prepared, sum_gradients, sum_own_gradients
+from headwater.train.state import Prepared
 
-Found = dict[str, Tensor]
-Compute = Callable[[Prepared, Machine, list[Batch], int], Tensor]  # as step.sum_gradients
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
+
+
+def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int) -> Tensor:
+    """Add a microbatch's share of the step's gradient; return its summed loss, a tensor on the device."""
+    arrays = machine.place(batch.tokens_BT), machine.place(batch.documents_BT), machine.place(batch.targets_BT)
+    with machine.microbatch(prepared.model):
+        loss_sum = prepared.fast(*arrays)
+        machine.backward(loss_sum / num_targets)
+    return loss_sum.detach()
+
+
+def sum_own_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    """Leave this rank's share of a step's gradient with the machine; return its summed loss, fp64 on the device."""
+    loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
+    for batch in microbatches:
+        loss_total += accumulate(prepared, machine, batch, num_targets)
+    return loss_total
+
+
+def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
+    loss_total = sum_own_gradients(prepared, machine, microbatches, num_targets)
+    machine.exchange_gradients_(prepared.model)
+    return loss_total
+
+
+Compute = Callable[[Prepared, Machine, list[Batch], int], Tensor]
+"Compute a step's gradient, as `sum_gradients` does."
+
+
+# ---- twice
 
 
 @dataclass(frozen=True)
@@ -38,10 +66,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass found: digests of this rank's own gradients, and the sums of all ranks' with this one's loss."""
+    """What one pass came to: digests of this rank's own gradients, and the sums of all ranks' with this one's loss."""
 
     own: dict[str, str]
-    sums: Found
+    sums: dict[str, Tensor]
 
 
 class Audit:
@@ -126,7 +154,7 @@ def _require_agreement(machine: Machine, seen: Difference, before: list[Pass], t
     )
 
 
-def different(one: Found, other: Found) -> list[str]:
+def different(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     """Return the names under which two passes found different bits; numbers that are none are compared by theirs."""
     assert one.keys() == other.keys()
     return [name for name in one if not torch.equal(_bits(one[name]), _bits(other[name]))]

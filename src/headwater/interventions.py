@@ -3,7 +3,7 @@
 What is written there is not decided again: a resume and a replay follow it, so that a run comes to the same bits
 whatever stopped it, and also where a fault of the machine made a step bad that would be good the second time. So each
 line has a digest, and a damaged one is an error; only an unfinished last line, which had no effect yet, is ignored.
-Entries are found by global row number, which never falls; steps are done again after a rollback. No torch.
+Entries are found by global row number, which never falls; steps are done again after a rollback.
 
 skip      a step's rows [first_row, last_row] left no trace in the weights
 rollback  from `from_step` the run went back to its state at `to_step` and continued with row `next_row`: the rows
@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import read_state
-from headwater.errors import CheckpointError, TrainingError
-from headwater.files import digest_json, move_folder, remove_folder
+from headwater.errors import TrainingError
+from headwater.files import digest_json, move_folder
 from headwater.json_lines import JsonLines
 from headwater.records import Record, no_owner, strict
 
@@ -70,6 +68,15 @@ class Interventions:
         rows = {to_step: entry["next_row"] for to_step, entry in self.rollbacks_by_step().items() if to_step < step}
         since = max(rows, default=0)
         return int(rows.get(since, 0)) + (step - 1 - since) * rows_per_step
+
+    def skipped_of_late(self, rows_consumed: int, num_rows: int) -> list[int]:
+        """Return the first rows of the steps that were skipped among the last `num_rows` rows before `rows_consumed`.
+
+        What was before a rollback counts no more.
+        """
+        since = max((entry["next_row"] for entry in self.rollbacks if entry["next_row"] <= rows_consumed), default=0)
+        rows = range(max(since, rows_consumed - num_rows), rows_consumed)
+        return [entry["first_row"] for entry in self.entries if entry["kind"] == "skip" and entry["first_row"] in rows]
 
     def pending_rollback(self, step: int, rows_consumed: int) -> Record | None:
         """Return the rollback to `step` whose rows a run in this state has yet to skip, or None."""
@@ -158,39 +165,3 @@ def name_documents(documents: dict[str, Any], num_named: int = 3) -> str:
     named = [f"{source}: {document}" for source, document in documents["listed"][:num_named]]
     more = ", …" if documents["count"] > len(named) else ""
     return f"{documents['count']} document{'' if documents['count'] == 1 else 's'} ({', '.join(named)}{more})"
-
-
-# ---- which checkpoints are part of the run as it is now
-
-
-def rows_consumed(path: Path) -> int | None:
-    """Return how many rows a checkpoint's run had gone through; None where its state is damaged."""
-    try:
-        return int(read_state(path)["rows_consumed"])
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return None
-
-
-def remove_abandoned(run_dir: Path, interventions: Interventions) -> None:
-    """Remove the checkpoints that the run went back from; the steps are done again, and saved under the same names."""
-    if not interventions.rollbacks:
-        return
-    for step, path in list_checkpoints(run_dir):
-        rows = rows_consumed(path)
-        if rows is not None and interventions.is_abandoned(step, rows):
-            remove_folder(path)
-
-
-def rollback_targets(
-    run_dir: Path, before_row: int | None, save_every: int, tried: Collection[int] = ()
-) -> Iterator[tuple[int, Path]]:
-    """Yield (step, checkpoint) of what a run can go back to, newest first, that has seen no row from `before_row` on.
-
-    Only multiples of `save_every` count: a signal saves at other steps, too, and a run that was stopped must go back to
-    where one that never was would. Going back to a step that was `tried` would bring the same weights again.
-    """
-    for step, path in list_checkpoints(run_dir):
-        if step % save_every == 0 and step not in tried:
-            rows = rows_consumed(path) if before_row is not None else 0
-            if before_row is None or (rows is not None and rows <= before_row):
-                yield step, path

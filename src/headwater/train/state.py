@@ -1,0 +1,254 @@
+"""Where a run is: its counts, which each step replaces by others; its objects; and its checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from headwater.batches.source import BatchSource
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import Saved, Saver
+from headwater.checkpoint.verify import read_state
+from headwater.errors import CheckpointError
+from headwater.files import remove_folder
+from headwater.host.energy import EnergyMeter
+from headwater.host.memory import PeakMeter
+from headwater.host.watchdog import Watchdog
+from headwater.interventions import Interventions
+from headwater.model.transformer import Transformer
+from headwater.optim.optimizer import Optimizer
+from headwater.records import Record, RunRecords, UnwrittenRecords
+from headwater.train.machine import Machine
+from headwater.train.settings import TrainPlan
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Losses and gradient norms of the last updates, all finite, by which the next one is judged."""
+
+    stage: int | None = None  # of the mixture: harder text is no outlier
+    losses: tuple[float, ...] = ()
+    grad_norms: tuple[float, ...] = ()
+
+    def on(self, stage: int) -> Recent:
+        """Return these, or none where text of another stage begins."""
+        return self if stage == self.stage else Recent(stage)
+
+    def followed_by(self, loss: float, grad_norm: float, window: int) -> Recent:
+        """Return the last `window` of these and one more."""
+        return Recent(self.stage, (*self.losses, loss)[-window:], (*self.grad_norms, grad_norm)[-window:])
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run has come, in all its processes: with weights and optimizer state, all that decides what follows."""
+
+    step: int = 0  # completed updates
+    rows_consumed: int = 0  # the next step's first row: it never falls, though a run may go back to an earlier step
+    tokens_seen: int = 0  # of the completed updates, padding included, as `train.batch_tokens` and plans count them
+    seconds: float = 0.0  # what a crash lost isn't counted
+    recent: Recent = Recent()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model, and the same with the same parameters as this machine trains it (compiled on a GPU)."""
+
+    model: Transformer
+    fast: Transformer
+
+
+@dataclass(frozen=True)
+class Microbatch:
+    """Tokens of one forward pass on one rank, and why this number."""
+
+    tokens: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """All objects of one process that trains, and the state from which it began."""
+
+    run_dir: Path
+    plan: TrainPlan
+    machine: Machine
+    prepared: Prepared
+    microbatch: Microbatch
+    optimizer: Optimizer
+    batches: BatchSource
+    records: RunRecords | UnwrittenRecords
+    saver: Saver
+    watchdog: Watchdog
+    interventions: Interventions
+    energy: EnergyMeter
+    memory: PeakMeter
+    start: RunState
+    started_at: float  # by time.perf_counter
+    display: Callable[[Record], None] = field(default=lambda record: None)
+
+    def record(self, event: str, step: int, **fields: Any) -> None:
+        """Append to the run's records, and show it."""
+        self.display(self.records.append(event, step, **fields))
+
+    def seconds(self) -> float:
+        """Return the time spent on the run so far, by all its processes."""
+        return self.start.seconds + time.perf_counter() - self.started_at
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return the most this process held since the run was built; None on a GPU, and where it had held more."""
+        return self.memory.peak() if self.machine.facts.device == "cpu" else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
+        return self.plan.identity() | {"batches": self.batches.digest}
+
+
+def state_of_checkpoint(contents: Mapping[str, Any], batch_tokens: int) -> RunState:
+    """Return the state that a checkpoint's state.json tells, of this headwater or an earlier one."""
+    guard = contents.get("guard") or {}
+    losses, norms = (tuple(guard.get(name, ())) for name in ("losses", "grad_norms"))
+    return RunState(
+        step=contents["step"],
+        rows_consumed=contents["rows_consumed"],
+        tokens_seen=contents.get("tokens_seen", contents["step"] * batch_tokens),
+        seconds=contents["seconds"],
+        recent=Recent(guard.get("stage"), losses, norms),
+    )
+
+
+def _contents(run: Run, state: RunState) -> dict[str, Any]:
+    """Return what state.json says of a checkpoint."""
+    recent = state.recent
+    return {
+        "step": state.step,
+        "rows_consumed": state.rows_consumed,
+        "tokens_seen": state.tokens_seen,
+        "guard": {"stage": recent.stage, "losses": list(recent.losses), "grad_norms": list(recent.grad_norms)},
+        "seconds": state.seconds,
+        "machine": run.machine.facts.decisive(),
+        "world_size": run.machine.world_size,
+        "microbatch_tokens": run.microbatch.tokens,
+        "identity": run.identity(),
+    }
+
+
+@contextmanager
+def at_work(run: Run) -> Iterator[None]:
+    """Compute as the machine does best, inside; at the end let the save under way come to its own."""
+    try:
+        with run.machine.at_work():
+            yield
+    except BaseException:
+        run.saver.give_up()
+        raise
+    finally:
+        run.watchdog.close()
+        run.saver.close()
+
+
+def rest(run: Run) -> None:
+    """Watch nothing until the next step, once all ranks have ended this one.
+
+    One rank may then work for long alone: the others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out
+    is a day; a step's is half an hour.
+    """
+    run.machine.any_rank([False])
+    run.watchdog.rest()
+
+
+def save(run: Run, state: RunState, signal: str | None = None) -> None:
+    """Begin to save this step, when the save before it is on disk; the copy of the state is waited for, the disk isn't.
+
+    The record of it will name the `signal`. A step that is being saved, or is saved, isn't saved again.
+    """
+    rest(run)
+    model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
+    kept = keep_for_rollback(run, state)
+    record_saved(run, run.saver.begin(state.step, model, optim, _contents(run, state), kept, signal))
+
+
+def finish_save(run: Run) -> None:
+    """Wait until what is being saved is on disk, on all ranks."""
+    run.watchdog.rest()
+    record_saved(run, run.saver.finish())
+    run.machine.ranks.wait()
+
+
+def record_saved(run: Run, saved: Saved | None) -> None:
+    """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
+    if saved is None:
+        return
+    fields: dict[str, Any] = {"bytes": saved.bytes, "peak_memory_bytes": run.peak_memory_bytes()}
+    fields |= {} if saved.signal is None else {"signal": saved.signal}
+    # a process that is killed has said by then what it held
+    times = {"seconds": round(saved.waited_seconds, 4), "background_seconds": round(saved.seconds, 4)}
+    run.record("checkpoint", saved.step, **fields, **times)
+
+
+def prune_checkpoints(run: Run, state: RunState) -> None:
+    """Remove old checkpoints as after a save: a process that died before it did so left them."""
+    run.saver.retain(keep_for_rollback(run, state))
+    run.machine.ranks.wait()
+
+
+# ---- which checkpoints are part of the run as it is now
+
+
+def rows_of_checkpoint(path: Path) -> int | None:
+    """Return how many rows a checkpoint's run had gone through; None where its state is damaged."""
+    try:
+        return int(read_state(path)["rows_consumed"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return None
+
+
+def remove_abandoned(run_dir: Path, interventions: Interventions) -> None:
+    """Remove the checkpoints that the run went back from; the steps are done again, and saved under the same names."""
+    if not interventions.rollbacks:
+        return
+    for step, path in list_checkpoints(run_dir):
+        rows = rows_of_checkpoint(path)
+        if rows is not None and interventions.is_abandoned(step, rows):
+            remove_folder(path)
+
+
+def rollback_targets(
+    run_dir: Path, before_row: int | None, save_every: int, used: Collection[int] = ()
+) -> Iterator[tuple[int, Path]]:
+    """Yield (step, checkpoint) of what a run can go back to, newest first, that has seen no row from `before_row` on.
+
+    Only multiples of `save_every` count: a signal saves at other steps, too, and a run that was stopped must go back to
+    where one that never was would. Going back to a step that was `used` would bring the same weights again.
+    """
+    for step, path in list_checkpoints(run_dir):
+        if step % save_every == 0 and step not in used:
+            rows = rows_of_checkpoint(path) if before_row is not None else 0
+            if before_row is None or (rows is not None and rows <= before_row):
+                yield step, path
+
+
+def bad_rows(run: Run, state: RunState) -> list[int]:
+    """Return the first row of each of the last steps that was skipped, since the run last went back."""
+    num_steps = max(run.plan.train.guard_window, run.plan.train.max_bad_steps)
+    return run.interventions.skipped_of_late(state.rows_consumed, num_steps * run.plan.rows_per_step)
+
+
+def keep_for_rollback(run: Run, state: RunState) -> Callable[[], Collection[int]]:
+    """Return a function that names, once this step is saved, the older checkpoints that a rollback may need."""
+    settings, is_last = run.plan.train, state.step == run.plan.train.num_steps
+    before_row = next(iter(bad_rows(run, state)), None)
+    used = list(run.interventions.rollbacks_by_step())
+
+    def steps() -> Collection[int]:
+        if is_last:
+            return ()
+        targets = rollback_targets(run.run_dir, before_row, settings.save_every, used)
+        return [step for step, _ in islice(targets, settings.keep_checkpoints)]
+
+    return steps
