@@ -60,7 +60,7 @@ def _by_later(later: np.ndarray, earlier: np.ndarray, num_shared: np.ndarray) ->
 
 @dataclass(frozen=True, slots=True)
 class _Shingles:
-    """A document's shingles, sorted; those of its own text; all in the order of the text."""
+    """A document's shingles, sorted; those of its own text, which may be all, sorted and in their order."""
 
     whole: np.ndarray
     own: np.ndarray
@@ -98,20 +98,20 @@ class _Comparison:
             return True
         if first.own is first.whole and second.own is second.whole:
             return False
-        if similarity(first.whole, second.whole) < least:
+        if self._has_passages(first, second) or self._has_passages(second, first):
             return False
-        return max(self._num_new(first, second), self._num_new(second, first)) < self._min_own
+        return similarity(first.whole, second.whole) >= least
 
-    def _num_new(self, page: _Shingles, other: _Shingles) -> int:
-        """Return how many shingles of a page are in passages that another lacks.
+    def _has_passages(self, page: _Shingles, other: _Shingles) -> bool:
+        """Return whether passages of a page's own text that another lacks are enough for a page.
 
-        One word that differs makes `shingle_words` of them in a row: no more than two such are a passage.
+        One word that differs makes `shingle_words` new shingles in a row: no more than two such are a passage.
         """
         at = np.minimum(np.searchsorted(other.whole, page.in_order), len(other.whole) - 1)
         is_new = other.whole[at] != page.in_order
         starts, ends = np.flatnonzero(np.diff(is_new, prepend=False, append=False)).reshape(-1, 2).T
         lengths = ends - starts
-        return int(lengths[lengths > 2 * self._dedup.shingle_words].sum())
+        return int(lengths[lengths > 2 * self._dedup.shingle_words].sum()) >= self._min_own
 
     def _shingles_of(self, number: int) -> _Shingles:
         if number in self._shingles:
@@ -126,7 +126,10 @@ class _Comparison:
     def _read_shingles(self, number: int) -> _Shingles:
         document = parse_document(self._context.candidate_texts.line(number))
         in_order = ngrams(self._context.hasher.hash(words_of(document.text)), self._dedup.shingle_words)
-        whole, own = np.unique(in_order), None
+        whole = np.unique(in_order)
         if self._has_common_lines.of(np.array([number], dtype=np.uint64))[0]:
-            own = own_words(self._context, document, common_lines_of(self._context, number))
-        return _Shingles(whole, whole if own is None else np.unique(ngrams(own, self._dedup.shingle_words)), in_order)
+            words = own_words(self._context, document, common_lines_of(self._context, number))
+            if words is not None:
+                in_order = ngrams(words, self._dedup.shingle_words)
+                return _Shingles(whole, np.unique(in_order), in_order)
+        return _Shingles(whole, whole, in_order)
