@@ -255,7 +255,8 @@ def _copy(tensor: Tensor) -> Tensor:
 
 def _write_pieces(folder: Path, pieces: list[Piece], ranks: Ranks) -> dict[str, Any]:
     """Write one rank's pieces, a file a kind, and return what the manifest must say of them."""
-    files, placed = {}, []
+    files: dict[str, Any] = {}
+    placed = []
     for kind in KINDS:
         chosen = [piece for piece in pieces if piece.kind == kind]
         name = tensor_file(kind, ranks.rank, ranks.world_size)
