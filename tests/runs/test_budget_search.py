@@ -19,12 +19,12 @@ from headwater.runs.costs import Costs
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.plan_machine import machinery
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import usual_bytes_per_token
+from headwater.runs.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.reach import forecast_warnings
 
 MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
-NO_TEXT = budget_search.Text(math.inf, "none", 3.5)
+NO_TEXT = budget_search.Text(0.0, "none", 3.5)
 
 
 def searched(options):
@@ -263,6 +263,14 @@ def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
     assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
     assert result["text"]["unique_tokens"] == pytest.approx(train_part * size / usual_bytes_per_token(384), rel=1e-3)
     assert result["choices"][0]["epochs"] <= 16
+
+
+@pytest.mark.parametrize("size", ["140k", "1M"])
+def test_the_plan_of_a_choice_does_not_warn_of_its_epochs(run_file, size):
+    choice = searched(SearchOptions("10min", run=run_file, text_bytes=size))["choices"][-1]
+    tokens = choice["settings"]["train.batch_tokens"]
+    useful = useful_epochs(choice["params"], choice["tokens"] / choice["epochs"], tokens)
+    assert choice["epochs"] < MUCH_MORE * useful
 
 
 def test_built_tokens_count_before_files(run_file, tmp_path):

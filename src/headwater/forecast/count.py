@@ -94,16 +94,12 @@ def own_family(family: str, overrides: list[str]) -> ModelSettings:
 
     Raises ConfigError for an unknown setting, a missing one that no rule makes, or a shape that can't be.
     """
-    raw = RawSettings({"model": {}}, {})
+    raw = RawSettings({"model": {"family": family, "seq_len": 1024}}, {})
     for override in overrides:
         apply_override(raw, f"model.{override.removeprefix('model.')}")
     heads, d_model = raw.get("model.num_heads"), raw.get("model.d_model")
-    usual = {"family": family, "seq_len": 1024}
-    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0:
-        usual["head_dim"] = d_model // heads
-    for name, value in usual.items():
-        if not raw.has(f"model.{name}"):
-            raw.set_(f"model.{name}", value, "usual shape")
+    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not raw.has("model.head_dim"):
+        raw.set_("model.head_dim", d_model // heads, "heads that fill the width")
     require_sound(ModelSettings, _model_of(raw), BY_RULE)
     if missing := missing_settings(ModelSettings, _model_of(raw), BY_RULE):
         raise ConfigError(f"family {family} needs {', '.join(missing)}; give each with --set NAME=NUMBER")

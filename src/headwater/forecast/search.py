@@ -64,10 +64,11 @@ class Field:
 
     @cached_property
     def most_steps(self) -> FloatArray:
-        """Whole steps that each may train: by the budget, and the text as often as helps."""
-        most = [self.repetition.most_epochs(params, self.unique) * self.unique for params in self.params]
-        tokens = [each.tokens(self.seconds, self.unique) for each in self.candidates]
-        return np.floor(np.minimum(tokens, most) / [each.batch_tokens for each in self.candidates])
+        """Whole steps that each may train: by the budget, and the text as often as helps, or as makes MIN_STEPS."""
+        batch = np.array([float(each.batch_tokens) for each in self.candidates])
+        useful = [self.repetition.most_epochs(params, self.unique) * self.unique for params in self.params]
+        most = np.minimum(np.maximum(useful, MIN_STEPS * batch), MAX_EPOCHS * self.unique)
+        return np.floor(np.minimum([each.tokens(self.seconds, self.unique) for each in self.candidates], most) / batch)
 
     @cached_property
     def tokens_cg(self) -> FloatArray:

@@ -46,12 +46,11 @@ from headwater.runs.plan_machine import (
     usual_here,
 )
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
+from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, tokens_of, usual_bytes_per_token
 from headwater.runs.times import earlier_runs, speed_here
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
-from headwater.scaling.repetition import OWN, USUAL
-from headwater.scaling.table import MAX_EPOCHS
+from headwater.scaling.repetition import OWN, USUAL, PublishedRepetition
 
 NO_RUN = """
 [corpus.sources.text]
@@ -97,12 +96,11 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Text:
-    """Its different tokens, infinite where nothing says; the bytes of all of them as a store; whether that is built."""
+    """Its different tokens, infinite where nothing says, and whether they are built."""
 
     unique: float
     how: str
     bytes_per_token: float
-    store_bytes: float = 0.0
     is_built: bool = False
 
 
@@ -113,7 +111,10 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     machine = _machine(options, config, text)
     query = _query(options, config, budget, _rates(options, machine), text)
     seconds, models = 3600 * query.final_hours, _models(config, options.run is not None)
-    ways = (machine.ways(model, seconds, MAX_EPOCHS * query.unique) for model in models)
+    runs = options.runs or (ladder_table(config) if options.run else None)
+    repetition = USUAL if runs else PublishedRepetition()
+    epochs = (repetition.most_epochs(count_parameters(model).total, text.unique) for model in models)
+    ways = (machine.ways(model, seconds, most * text.unique) for model, most in zip(models, epochs, strict=True))
     found = [next((way for way in of_model if way.fits), None) for of_model in ways]
     candidates = [each for each in found if each is not None]
     if not candidates:
@@ -122,7 +123,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             f"larger batch, than {query.rates.num_devices} × {query.rates.device} allow; take other or more devices, "
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
-    losses = _losses(options, config, candidates, seconds)
+    losses = _losses(options, config, runs, candidates, seconds)
     return search(query, candidates, losses, options.loss_unit if isinstance(losses, OwnRuns) else NATS, models)
 
 
@@ -143,19 +144,17 @@ def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
 
 
 def _losses(
-    options: SearchOptions, config: RunConfig, candidates: list[Candidate], seconds: float
+    options: SearchOptions, config: RunConfig, runs: Path | None, candidates: list[Candidate], seconds: float
 ) -> PublishedLaws | OwnRuns:
     """Return the law of --runs or of the run's ladder, with the run's own schedule; else the published laws.
 
     Those near the compute that the budget buys count most: that of the size nearest to 20 tokens a parameter.
     """
-    ladder = ladder_table(config) if options.run else None
-    runs = options.runs or ladder
     if runs is None:
         pairs = [(each.params, max(1.0, each.tokens(seconds, math.inf))) for each in candidates]
         params, tokens = min(pairs, key=lambda pair: abs(math.log(pair[1] / (USUAL_RATIO * pair[0]))))
         return published_laws(6 * params * tokens)
-    law = ScalingLaw(read_runs(runs), OWN if runs == ladder else USUAL)
+    law = ScalingLaw(read_runs(runs), USUAL if options.runs else OWN)
     if options.run is None:
         return OwnRuns(law, runs)
     factor, why = schedule_effect(config, runs)
@@ -215,8 +214,7 @@ def _text_of(options: SearchOptions, config: RunConfig) -> Text:
     by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        how = f"--text-bytes {options.text_bytes}{by_rule}"
-        return Text(size / bytes_per_token, how, bytes_per_token, TOKEN_BYTES_OF_A_BYTE * size)
+        return Text(size / bytes_per_token, f"--text-bytes {options.text_bytes}{by_rule}", bytes_per_token)
     if options.run is None:
         return Text(math.inf, "not given", bytes_per_token)
     found, sources, share = tokens_of(config, "train"), config.corpus.sources, config.mixture.share_of_text
@@ -230,7 +228,7 @@ def _text_of(options: SearchOptions, config: RunConfig) -> Text:
     how = f"{num_tokens:,} tokens built" if is_built else f"the sources of {config.name} as they lie here{by_rule}"
     how += f"; nothing counted for {', '.join(missing)}" if missing else ""
     how += "" if share == 1 else f"; {share:.0%} of it are read (mixture.share_of_text)"
-    return Text(share * num_tokens, how, bytes_per_token, token_bytes(config), is_built)
+    return Text(share * num_tokens, how, bytes_per_token, is_built)
 
 
 class Processor:
@@ -258,8 +256,8 @@ class Processor:
         rows = wanted_rows(num_tokens, model.seq_len)
         micro = rule_microbatch(rows * model.seq_len, model.seq_len)
         known, deviation = constants()["around_steps"], constants()["log_deviation"]["memory"]
-        read = TOKEN_BYTES_OF_A_BYTE * self.text.bytes_per_token * num_tokens
-        held = min(self.text.store_bytes, MOST_OF_MEMORY * memory_bytes(), read)
+        read = TOKEN_BYTES_OF_A_BYTE * self.text.bytes_per_token * min(num_tokens, self.text.unique)
+        held = min(read, MOST_OF_MEMORY * memory_bytes())
         prepare = self.text.bytes_per_token / known["preparation_bytes_per_second"]
         saves = NUM_SAVES * checkpoint_bytes(model, self.config.optim) / known["checkpoint_bytes_per_second"]
         for recompute in RECOMPUTED:
