@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from exact import DTYPES, random, relative_error
 from operations import OfInt8, OfKernels, built
 from tiny_run import CountingEvaluator, plan, train_here, without_clock
+from torch import nn
 
 from headwater.cpu_kernels.library import MAX_HEAD_DIM
 from headwater.device.settings import MachineSettings
@@ -21,6 +23,7 @@ from headwater.host.threads import allowed_cpus
 from headwater.host.waiting import idle_team
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
 from headwater.records import read_records
 from headwater.train.settings import TrainPlan
 
@@ -100,6 +103,28 @@ def test_every_module_can_be_called_alone(ops, family, dtype):
         alike(other.attention(x_BTD, first_BT, table_2TP), one.attention(x_BTD, first_BT, table_2TP))
         alike(other(x_BTD, first_BT, table_2TP), one(x_BTD, first_BT, table_2TP))
     alike(ours.final_norm(x_BTD), plain.final_norm(x_BTD))
+
+
+@pytest.mark.parametrize("modules", ["plain", "kernels"])
+def test_parts_of_the_heads_are_smaller_weights_and_nothing_else(ops, modules):
+    """As in tensor parallelism: each part has some of the heads, and their outputs add up."""
+    whole = Transformer(settings("qwen3", True, num_heads=4, num_kv_heads=2))
+    initialise_(whole, 0)
+    attention = whole.blocks[0].attention
+    attention.out.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    parts = []
+    for number in range(2):
+        part = copy.deepcopy(whole)
+        for name in ("query", "key", "value"):
+            weight = getattr(attention, name).weight
+            getattr(part.blocks[0].attention, name).weight = nn.Parameter(weight.chunk(2)[number])
+        part.blocks[0].attention.out.weight = nn.Parameter(attention.out.weight.chunk(2, dim=1)[number].contiguous())
+        parts.append(part)
+    for model in (whole, *parts) if modules == "kernels" else ():
+        ops.convert_(model)
+    inputs = random(2, 7, 48), torch.zeros(2, 7, dtype=torch.int32), whole.rotary_2TP[:, :7]
+    found = sum(part.blocks[0].attention(*inputs) for part in parts)
+    torch.testing.assert_close(found, whole.blocks[0].attention(*inputs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

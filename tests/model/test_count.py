@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.count import count_model, count_parameters, flops_per_token
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -80,6 +80,7 @@ def small_shapes():
             head_dim=head_dim,
             seq_len=16,
             tied_embeddings=tied,
+            attention_bias=family != "gpt2" and kv_heads == 2,
         )
 
 
@@ -111,6 +112,24 @@ def test_flops_of_a_token_are_those_counted_by_hand():
     attention_of_a_row = 2 * (1 + 2 + 3) * 2 * 2 * (2 + 2)
     forward = 2 * weights + attention_of_a_row / 3
     assert flops_per_token(model) == 3 * forward
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 8, 11])
+def test_flops_count_the_tokens_that_a_window_shows(window):
+    shape = {
+        "vocab_size": 10,
+        "num_layers": 1,
+        "d_model": 4,
+        "d_ff": 6,
+        "num_heads": 1,
+        "num_kv_heads": 1,
+        "head_dim": 4,
+    }
+    model = ModelSettings(**shape, seq_len=8, sliding_window=window)
+    seen = {length: sum(min(t + 1, window) for t in range(length)) / length for length in (8, 4)}
+    expected = 6 * count_parameters(model).matmul + 12 * 4 * (0.75 * seen[8] + 0.25 * seen[4])
+    assert flops_per_token(model, half_length_fraction=0.25) == pytest.approx(expected)
+    assert count_model(model).attention == ((8, window),)
 
 
 def test_flops_agree_with_torch_counting_a_training_step():

@@ -38,6 +38,7 @@ class Products:
     def cast(self, weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         """Return weights stacked, in `dtype`, without a gradient."""
         if len(weights) == 1 and weights[0].dtype == dtype:
+            require_plain(weights[0])
             return weights[0].detach()
         return self.copied(stacked, weights, dtype)
 

@@ -25,7 +25,7 @@ from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
 
 Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
-"Attention of q_BTHK, k_BTGK and v_BTGK as `attend` has it; what it asks of the documents is its own affair."
+"Attention of q_BTHK, k_BTGK and v_BTGK, and of what says which tokens each one sees (`attend`: its first visible one)."
 
 
 class Linear(nn.Linear):
@@ -80,7 +80,7 @@ class Attention(nn.Module):
         self.attend: Attend = attend
 
     def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
-        """`visible` is what `attend` asks of the documents, here each token's first visible one."""
+        """`visible` is what `attend` takes; `table_2TP` has a position for each token, or is None (gpt2)."""
         q_BTHK = self.query_norm(self.query(x_BTD).unflatten(-1, (-1, self.head_dim)))
         k_BTGK = self.key_norm(self.key(x_BTD).unflatten(-1, (-1, self.head_dim)))
         v_BTGK = self.value(x_BTD).unflatten(-1, (-1, self.head_dim))
