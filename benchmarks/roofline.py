@@ -39,8 +39,8 @@ RANGES = (
     ("headwater.cpu_kernels.convert", "FusedLoss.forward", "loss"),
     ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
     ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
-    ("headwater.train.machine", "Machine.clip_gradients_", "optimizer"),
-    ("headwater.train.machine", "Machine.place", "data"),
+    ("headwater.parallel.data_parallel", "DataParallel.clip_", "optimizer"),
+    ("headwater.device.device", "Device.place", "data"),
 )
 # (part, what a kernel's or an operator's name in lower case holds), the first that fits
 NAMES = (
@@ -138,7 +138,7 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.train.machine_facts import inspect_machine
+    from headwater.train.machine import inspect_machine
 
     watching = ProfilingWatch()
     absent = put_ranges()

@@ -96,7 +96,7 @@ def measure(order: Order) -> dict[str, Any]:
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train
-    from headwater.train.machine_facts import compiler_works
+    from headwater.train.machine import compiler_works
     from headwater.train.start import assemble
 
     job = Job("headwater", "auto", order.shape, tokens_dir(Path(order.work_dir), order.shape), Path(order.work_dir))
@@ -117,7 +117,7 @@ def measure(order: Order) -> dict[str, Any]:
         pass
     finally:
         run.records.close()
-    facts = run.machine.facts
+    facts = run.facts
     return {
         "shape": asdict(order.shape),
         "tokens": order.shape.batch_tokens,

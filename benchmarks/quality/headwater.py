@@ -25,7 +25,7 @@ from headwater.model.count import count_parameters
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.tokenizer.special import BEGIN_ID
 from headwater.train.loop import train
-from headwater.train.machine_facts import compiler_works
+from headwater.train.machine import compiler_works
 from headwater.train.start import assemble
 from quality.job import Job, Shape
 from quality.meter import Meter
@@ -126,7 +126,7 @@ class Headwater:
         self.compile_seconds = time.perf_counter() - started_at
         self._folder = tempfile.TemporaryDirectory()
         self._run = assemble(Path(self._folder.name), train_plan(config), batches, lambda line: None)
-        counts, machine = count_parameters(config.model), self._run.machine.facts
+        counts, machine = count_parameters(config.model), self._run.facts
         self.facts = {
             "parameters": counts.total,
             "matrix_parameters": matrix_parameters(job.shape, job.settings),

@@ -23,13 +23,15 @@ import torch
 import figures
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.save import Saver
+from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_machine
+from headwater.train.machine import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.train.state import Prepared
 from headwater.train.step import train_step
 
@@ -40,19 +42,19 @@ class Trainer:
     """first-light's model with an optimizer, and its steps timed."""
 
     def __init__(self, config: RunConfig, facts: MachineFacts, *, exact: bool = False) -> None:
-        self.machine = Machine(facts, exact=exact)
-        self.model = Transformer(config.model, self.machine.compute_dtype)
+        self.facts, self.parallel = facts, DataParallel(Ranks(), device_of(facts.device), exact=exact)
+        self.model = Transformer(config.model, facts.compute_dtype)
         initialise_(self.model, config.seed)
         self.optimizer = Optimizer(
-            self.model.named_parameters(), config.optim, self.machine.compute_dtype, self.machine.updates()
+            self.model.named_parameters(), config.optim, facts.compute_dtype, fastest_updates(facts)
         )
-        self.prepared = Prepared(self.model, self.machine.prepare_(self.model))
+        self.prepared = Prepared(self.model, fastest_(self.model, facts))
         self._batches = made_up(config)
         self._max_grad_norm = config.optim.max_grad_norm
         self.step()
 
     def step(self) -> None:
-        train_step(self.prepared, self.optimizer, self._batches, self.machine, 1.0, self._max_grad_norm)
+        train_step(self.prepared, self.optimizer, self._batches, self.parallel, 1.0, self._max_grad_norm)
 
     def seconds_a_step(self, between: Callable[[], None] = lambda: None) -> float:
         started_at = time.perf_counter()
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain, exact = Trainer(config, facts), Trainer(config, facts, exact=True)
     times: dict[str, list[float]] = {name: [] for name in ("plain", "any order", "exact", "save")}
     stalls = []
-    with plain.machine.at_work(), tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+    with set_up(plain.facts), tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         saver = Saver(Path(folder), num_kept=2)
         for step in range(1, chosen.rounds + 1):
             times["plain"].append(plain.seconds_a_step())

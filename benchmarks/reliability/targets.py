@@ -34,7 +34,7 @@ from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
-from headwater.train import machine_facts
+from headwater.train import machine
 
 NAME = "tiny"
 SETTINGS = {
@@ -131,7 +131,7 @@ def prepare_in_parts(place: Place) -> None:
 def nothing_timed() -> Iterator[None]:
     """Drop the measurements of the machine, half a second at the start of a run: they decide no bit."""
     with (
-        mock.patch.object(machine_facts, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+        mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
         mock.patch.object(plan_machine, "float32_rate_per_core", lambda: 1e11),
         mock.patch.object(plan, "load_note", lambda: None),
     ):

@@ -19,15 +19,16 @@ from headwater.cli.progress import TrainingDisplay
 from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.int8 import Int8Products
 from headwater.cpu_kernels.library import load_kernels
-from headwater.device.facts import MachineFacts
+from headwater.device.device import Device
 from headwater.device.settings import MachineSettings
 from headwater.errors import TrainingError
 from headwater.host.signals import StopRequest
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.records import read_records
 from headwater.train import gradients as gradients_module
 from headwater.train.gradients import GradientCheck, different
 from headwater.train.loop import train
-from headwater.train.machine import Machine
 from headwater.train.settings import MAX_GRADIENT_ERROR
 
 EVERY = 3
@@ -64,7 +65,7 @@ def losses(run_dir) -> list[dict]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         train_here(folder := tmp_path_factory.mktemp("honest"), plan())
     return losses(folder)
 
@@ -107,30 +108,28 @@ def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
 AUDIT_OF_TWO = """
 import torch.nn as nn
 from headwater.errors import TrainingError
-from headwater.train.machine import Machine
-from headwater.device.facts import MachineFacts
+from headwater.device.device import Device
+from headwater.parallel.data_parallel import DataParallel
 from headwater.train import gradients as module
-
-FACTS = {facts}
 
 class Prepared:
     model = nn.Linear(3, 2, bias=False)
 
-def sum_own_gradients(prepared, machine, microbatches, num_targets):
-    with machine.microbatch(prepared.model):
-        prepared.model.weight.grad = torch.full((2, 3), 1.0 + machine.rank)
-        wrong = microbatches.pop(0)
-        if wrong[machine.rank]:
-            prepared.model.weight.grad.view(torch.int32)[0, 1] ^= wrong[machine.rank]
+def sum_own_gradients(prepared, parallel, microbatches, num_targets):
+    prepared.model.weight.grad = torch.full((2, 3), 1.0 + ranks.rank)
+    wrong = microbatches.pop(0)
+    if wrong[ranks.rank]:
+        prepared.model.weight.grad.view(torch.int32)[0, 1] ^= wrong[ranks.rank]
+    parallel.take_(prepared.model)
     return torch.zeros((), dtype=torch.float64)
 
 module.sum_own_gradients = sum_own_gradients
 found = []
 for exact in (False, True):
     for passes in {passes}:
-        machine, seen = Machine(FACTS, ranks, exact=exact), []
+        parallel, seen = DataParallel(ranks, Device(), exact=exact), []
         try:
-            module.Audit(seen.append)(Prepared, machine, list(passes), 1)
+            module.Audit(seen.append)(Prepared, parallel, list(passes), 1)
             end = Prepared.model.weight.grad.tolist()
         except TrainingError as error:
             end = str(error)
@@ -147,8 +146,7 @@ PASSES = [
 
 @pytest.mark.slow
 def test_of_two_ranks_the_one_that_computed_wrong_is_named(tmp_path):
-    facts = MachineFacts("cpu", "made up", "float32", False, 1, 1e11, "2", "")
-    program = AUDIT_OF_TWO.format(facts=facts, passes=[passes for passes, _, _ in PASSES])
+    program = AUDIT_OF_TWO.format(passes=[passes for passes, _, _ in PASSES])
     for found in on_ranks(2, program, tmp_path):
         for (seen, end), (_, ranks, message) in zip(found, PASSES * 2, strict=True):
             assert seen == ([[["weight"], ranks]] if ranks else [])
@@ -190,21 +188,21 @@ def checked_gradient(outlier: float) -> tuple[float | None, torch.Tensor, torch.
     model.blocks = nn.ModuleList([first, second])
     model.blocks.products = products
 
-    def compute(prepared: Any, machine: Machine, microbatches: Any, num_targets: int) -> torch.Tensor:
+    def compute(prepared: Any, parallel: DataParallel, microbatches: Any, num_targets: int) -> torch.Tensor:
         loss = (products(products(x, [first]), [second]) * slopes).sum()
         loss.backward()
         return loss.detach()
 
     prepared = SimpleNamespace(model=model)
-    machine = Machine(MachineFacts("cpu", "made up", "int8", True, 1, 1e11, "2", ""))
+    parallel = DataParallel(Ranks(), Device())
     check = GradientCheck(compute)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gradients_module, "sum_gradients", compute)
-        check(prepared, machine, [], 1)
+        check(prepared, parallel, [], 1)
     found = second.weight.grad
     model.zero_grad()
     with products.unrounded():
-        compute(prepared, machine, [], 1)
+        compute(prepared, parallel, [], 1)
     return check.error, found, second.weight.grad
 
 

@@ -14,11 +14,11 @@ import torch
 import headwater
 from headwater.device.compiler import telling_line
 from headwater.device.settings import MachineSettings
-from headwater.train.machine_facts import compiler_works
+from headwater.train.machine import compiler_works
 
 PROGRAM = """
 import torch
-from headwater.train.machine_facts import compiler_works
+from headwater.train.machine import compiler_works
 from headwater.device.settings import MachineSettings
 works, why = compiler_works(MachineSettings(), torch.device("cpu"))
 print(works)

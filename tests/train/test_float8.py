@@ -16,9 +16,8 @@ from headwater.errors import ConfigError
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.train import machine_facts
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_machine
+from headwater.train import machine
+from headwater.train.machine import inspect_machine
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -64,13 +63,12 @@ def test_a_gpu_that_has_all_is_accepted(gpu, capability):
 
 def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measured, monkeypatch):  # noqa: F811
     queried = measured(bfloat16=3.0)
-    monkeypatch.setattr(machine_facts, "require_float8", lambda device, compiled: None)
+    monkeypatch.setattr(machine, "require_float8", lambda device, compiled: None)
     settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
     found = inspect_machine(settings)
     assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
     assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
-    here = Machine(facts(dtype="float8"))
-    assert here.compute_dtype == torch.bfloat16
+    assert found.compute_dtype == torch.bfloat16
 
 
 # ---- by torchao's emulation

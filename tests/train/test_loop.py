@@ -32,8 +32,8 @@ from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.host.signals import StopRequest
 from headwater.records import read_records
+from headwater.train import start
 from headwater.train.loop import train
-from headwater.train.machine import Machine
 from headwater.train.settings import TrainSettings, probe_steps
 from headwater.train.start import _warn_of_other_machine
 from headwater.train.state import Run
@@ -50,7 +50,7 @@ def measurements(run_dir: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.train.machine_facts.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         folder = tmp_path_factory.mktemp("whole")
         train_here(folder, plan())
     return folder
@@ -176,7 +176,7 @@ def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
 def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, monkeypatch):
     calls = []
 
-    def prepare_(machine, model):
+    def fastest_(model, facts):
         fast = copy.copy(model)
         fast.hidden = lambda *inputs: calls.append(torch.is_grad_enabled()) or model.hidden(*inputs)
         return fast
@@ -187,7 +187,7 @@ def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, mon
             found = measure_surprise(model, [batch], np.ones(VOCAB_SIZE, np.int64), forward)
             return super().validate(model, forward) | {"nats": found.nats}
 
-    monkeypatch.setattr(Machine, "prepare_", prepare_)
+    monkeypatch.setattr(start, "fastest_", fastest_)
     train_here(tmp_path, plan(num_steps=2, validate_every=2, num_probes=0), evaluator=Measuring())
     assert calls == [True] * 4 + [False], "two microbatches a step, then one batch without gradients"
 

@@ -13,10 +13,8 @@ from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.host import memory
 from headwater.model.transformer import Transformer
-from headwater.train import machine as machine_module
-from headwater.train import machine_facts as module
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_machine, int8_problem
+from headwater.train import machine as module
+from headwater.train.machine import fastest_, inspect_machine, int8_problem, set_up
 
 ONE_THREAD = {"num_threads": 1}
 
@@ -78,7 +76,7 @@ def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(me
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"))
     assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
     assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
-    assert Machine(found).compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
+    assert found.compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
 
 
 def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
@@ -182,11 +180,9 @@ def state_of_process() -> tuple[int, bool, bool]:
     return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), fill
 
 
-def test_a_machine_sets_the_process_up_only_while_it_works():
+def test_the_process_is_set_up_inside_alone():
     before = state_of_process()
-    machine = Machine(facts(num_threads=3))
-    assert state_of_process() == before
-    with pytest.raises(KeyError), machine.at_work():
+    with pytest.raises(KeyError), set_up(facts(num_threads=3)):
         assert state_of_process() == (3, True, False)
         raise KeyError
     assert state_of_process() == before
@@ -214,13 +210,6 @@ def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monk
     assert ("no kernel for heads of width 258" in found.note) is not is_known
 
 
-@pytest.mark.parametrize(("available", "resident", "room"), [(3, 2, True), (2, 3, False)])
-def test_there_is_room_to_double_where_the_process_fits_into_what_is_left(monkeypatch, available, resident, room):
-    monkeypatch.setattr(machine_module, "available_bytes", lambda: available)
-    monkeypatch.setattr(machine_module, "resident_bytes", lambda: resident)
-    assert Machine(facts()).has_room_to_double() is room
-
-
 def test_memory_is_measured():
     before = memory.resident_bytes()
     ballast = torch.ones(1 << 24)  # 64 MiB
@@ -231,13 +220,8 @@ def test_memory_is_measured():
 def test_without_compilation_a_model_stays_as_it_is():
     model = Transformer(plan().model)
     modules = dict(model.named_modules())
-    assert Machine(facts()).prepare_(model) is model
+    assert fastest_(model, facts()) is model
     assert dict(model.named_modules()) == modules
-
-
-def test_one_rank_is_the_sum_of_all_ranks():
-    machine = Machine(facts())
-    assert (machine.rank, machine.world_size, machine.sum_ranks(3)) == (0, 1, 3)
 
 
 def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():

@@ -7,10 +7,11 @@ from tiny_run import MadeUpRows, begin, plan, train_here
 
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
+from headwater.device.device import Device
 from headwater.errors import CheckpointError, TrainingError
 from headwater.records import read_records
+from headwater.train import microbatch as microbatch_module
 from headwater.train import start as module
-from headwater.train.machine import Machine
 from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, ruled_tokens
 
 ALWAYS = lambda: True  # noqa: E731
@@ -130,7 +131,7 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
             calls.append((first_row, num_rows))
             return super().rows(first_row, num_rows)
 
-    monkeypatch.setattr(Machine, "seconds_of", lambda self, work: work() or 1.0)
+    monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
     run = module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
     run.records.close()
     assert set(calls) == {(0, 4), (0, 2)}
@@ -158,3 +159,20 @@ def test_what_is_no_microbatch_is_refused_in_one_sentence(value):
     with pytest.raises(ValueError, match="1 validation error") as error:
         plan(microbatch_tokens=value)
     assert "a microbatch is a number of tokens, 1 or more, or auto" in str(error.value)
+
+
+@pytest.mark.parametrize(("available", "resident", "sizes"), [(3, 2, {4, 2}), (2, 3, {2})])
+def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch, tmp_path, available, resident, sizes):
+    calls = []
+    monkeypatch.setattr(microbatch_module, "available_bytes", lambda: available)
+    monkeypatch.setattr(microbatch_module, "resident_bytes", lambda: resident)
+    monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
+    monkeypatch.setattr(microbatch_module, "ruled_tokens", lambda batch_tokens, seq_len: 2 * seq_len)
+
+    class Rows(MadeUpRows):
+        def rows(self, first_row, num_rows):
+            calls.append(num_rows)
+            return super().rows(first_row, num_rows)
+
+    module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
+    assert set(calls) - {1} == sizes

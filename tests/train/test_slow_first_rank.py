@@ -21,7 +21,7 @@ sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
 import torch
 from headwater.checkpoint import save
 from headwater.ranks import exchange as module
-from headwater.train import machine_facts
+from headwater.train import machine
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.host.signals import StopRequest
@@ -31,7 +31,7 @@ from tiny_run import CountingEvaluator, MadeUpRows, plan
 
 torch.set_num_threads(1)
 module.STEP_TIMEOUT = timedelta(seconds={STEP_SECONDS})
-machine_facts.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
 slow = {{"validate": 1, "retain": 1}}
 
 def wait(what):

@@ -13,29 +13,30 @@ from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
 from headwater.batches.assemble import NO_TARGET, Batch
+from headwater.device.device import Device
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.train import gradients as gradients_module
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_machine
 from headwater.train.state import Prepared
 from headwater.train.step import StepResult, train_step
 
 
 class Trainer:
-    """A model, its optimizer and its machine, ready to take steps."""
+    """A model and its optimizer, ready to take steps."""
 
     def __init__(self, **choices) -> None:
         the_plan = plan(**choices)
-        self.machine = Machine(inspect_machine(the_plan.machine))
+        self.parallel = DataParallel(Ranks(), Device())
         self.model = Transformer(the_plan.model)
         initialise_(self.model, the_plan.seed)
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
 
     def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
         prepared = Prepared(self.model, self.model)
-        return train_step(prepared, self.optimizer, microbatches, self.machine, lr_factor, max_grad_norm)
+        return train_step(prepared, self.optimizer, microbatches, self.parallel, lr_factor, max_grad_norm)
 
     def everything(self) -> dict[str, torch.Tensor]:
         return {
@@ -127,8 +128,8 @@ def test_clipping_lowers_the_update_and_not_the_norm_that_is_returned():
 @pytest.mark.parametrize("max_grad_norm", [None, 1e-3])
 def test_the_host_waits_once_a_step_when_all_microbatches_are_queued(monkeypatch, max_grad_norm):
     trainer, reads = Trainer(), []
-    trainer.machine.on.reads_are_free = False  # as on a GPU
-    read = trainer.machine.read
+    trainer.parallel.device.reads_are_free = False  # as on a GPU
+    read = trainer.parallel.device.read
 
     def counting_read(*values):
         assert trainer.optimizer.num_updates == 0, "a step that isn't finite must be known before the update"
@@ -136,7 +137,7 @@ def test_the_host_waits_once_a_step_when_all_microbatches_are_queued(monkeypatch
         reads.append(values)
         return read(*values)
 
-    monkeypatch.setattr(trainer.machine, "read", counting_read)
+    monkeypatch.setattr(trainer.parallel.device, "read", counting_read)
     with HostWaits() as waits:
         assert trainer.step(split(0, 1), max_grad_norm=max_grad_norm).reason is None
     assert len(reads) == 1
@@ -221,6 +222,6 @@ def test_a_step_that_is_judged_bad_leaves_no_trace():
     trainer.step(split(0, 2))
     before = trainer.everything()
     prepared = Prepared(trainer.model, trainer.model)
-    result = train_step(prepared, trainer.optimizer, split(4, 2), trainer.machine, 1.0, 1.0, lambda *found: "too good")
+    result = train_step(prepared, trainer.optimizer, split(4, 2), trainer.parallel, 1.0, 1.0, lambda *found: "too good")
     assert (result.reason, trainer.optimizer.num_updates) == ("too good", 1)
     assert all(torch.equal(value, before[name]) for name, value in trainer.everything().items())

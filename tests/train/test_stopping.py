@@ -14,9 +14,10 @@ from headwater.checkpoint import save
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole
 from headwater.host.signals import StopRequest
+from headwater.parallel.data_parallel import DataParallel
 from headwater.records import read_records
 from headwater.train.loop import train
-from headwater.train.pauses import predicted_save_seconds, take_requests
+from headwater.train.pauses import Inbox, Requests, predicted_save_seconds
 
 
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
@@ -141,7 +142,35 @@ def test_what_is_requested_of_one_rank_all_ranks_do(tmp_path, monkeypatch):
     run = begin(tmp_path, plan())
     run.records.close()
     others = iter([[False] * 3, [False, True, False]])
-    monkeypatch.setattr(type(run.machine), "any_rank", lambda machine, flags: [*map(any, zip(flags, next(others)))])
-    stop = StopRequest()
-    assert not take_requests(run, stop).stop
-    assert take_requests(run, stop).stop, "another rank was"
+    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: [*map(any, zip(flags, next(others)))])
+    inbox = Inbox(run, StopRequest())
+    assert not inbox.take().stop
+    assert inbox.take().stop, "another rank was"
+
+
+def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_waited_for(tmp_path, monkeypatch):
+    run = begin(tmp_path, plan())
+    run.records.close()
+    exchanges = []
+    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: exchanges.append(flags) or list(flags))
+    run.ranks.world_size = 2
+    inbox, stop = Inbox(run, StopRequest()), True
+    assert not inbox.take().stop
+    assert len(exchanges) == 1, "before the first step there is no step to go along with"
+    for flags in ([False] * 3, [False, stop, False]):
+        inbox.note(flags)
+        inbox.stop.signal_name = "SIGTERM"  # of this rank, since the step: the others don't know it yet
+        assert inbox.take().stop is flags[1]
+    assert len(exchanges) == 1
+    assert inbox.own() == [False, True, False]
+
+
+def test_of_one_rank_what_came_since_the_step_counts_as_well(tmp_path):
+    run = begin(tmp_path, plan())
+    run.records.close()
+    inbox = Inbox(run, StopRequest())
+    inbox.stop.save_requested = True
+    inbox.note(inbox.own())
+    inbox.stop.signal_name = "SIGTERM"
+    assert inbox.take() == Requests(save=True, stop=True, has_no_time=False)
+    assert inbox.take() == Requests(save=False, stop=True, has_no_time=False)

@@ -17,7 +17,7 @@ from headwater.host.signals import StopRequest
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import Record
-from headwater.train import machine_facts
+from headwater.train import machine
 from headwater.train.loop import train
 from headwater.train.settings import TrainPlan, TrainSettings
 from headwater.train.start import assemble
@@ -29,8 +29,8 @@ VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 @pytest.fixture(autouse=True)
 def quick_machine(monkeypatch):
     """Don't measure the peak; what a test computes outside of a run takes one thread, too."""
-    monkeypatch.setattr(machine_facts, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-    with machine_facts.threads(1):
+    monkeypatch.setattr(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+    with machine.threads(1):
         yield
 
 

@@ -22,7 +22,7 @@ def measure_machine() -> dict[str, Any]:
     from headwater.device.peak import matmul_peaks, memory_bandwidth
     from headwater.device.settings import MachineSettings
     from headwater.host.memory import memory_bytes
-    from headwater.train.machine_facts import inspect_machine, threads
+    from headwater.train.machine import inspect_machine, threads
 
     facts = inspect_machine(MachineSettings())
     device = torch.device(facts.device)

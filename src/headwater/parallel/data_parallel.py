@@ -38,6 +38,13 @@ class DataParallel:
             return num_targets
         return self.ranks.sum_(torch.full((), num_targets, dtype=torch.int64, device=self.device.torch_device))
 
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Return which of the flags any rank has set; the host waits for it."""
+        if self.ranks.world_size == 1:
+            return list(flags)
+        raised = torch.tensor(flags, dtype=torch.int64, device=self.device.torch_device)
+        return [count > 0 for count in self.ranks.sum_(raised).tolist()]
+
     def take_(self, model: nn.Module) -> None:
         """Take a microbatch's gradient, which lies at the parameters, to those of this rank before it."""
         if self._exact:

@@ -34,8 +34,7 @@ from headwater.runs.stages import final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_for_evaluation
+from headwater.train.machine import fastest_, inspect_for_evaluation, set_up
 
 EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"
@@ -51,12 +50,12 @@ def load_model(run_dir: Path) -> tuple[Transformer, Tokenizer]:
 @contextmanager
 def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forward]]:
     """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
-    machine = Machine(inspect_for_evaluation(config.machine, config.model.head_dim))
-    model = Transformer(config.model, machine.compute_dtype)
+    facts = inspect_for_evaluation(config.machine, config.model.head_dim)
+    model = Transformer(config.model, facts.compute_dtype)
     model.load_state_dict(final_weights(config.run_dir))
-    model.eval().to(machine.device)
-    fast = machine.prepare_(model)
-    with machine.at_work():
+    model.eval().to(facts.device)
+    fast = fastest_(model, facts)
+    with set_up(facts):
         yield model, fast.hidden
 
 

@@ -81,7 +81,7 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
         run = assemble(Path(folder), plan, _rows(timed, Path(folder)), say)
         with contextlib.closing(run.records), contextlib.suppress(_Enough):
             train(run, None, stopwatch, StopRequest())
-    dtype, busy = run.machine.facts.dtype, stopwatch.meter.note()
+    dtype, busy = run.facts.dtype, stopwatch.meter.note()
     return Measurement(
         step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
         num_steps=len(stopwatch.steps),

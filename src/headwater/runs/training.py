@@ -56,12 +56,12 @@ def train_stage(
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=require_owner, ranks=ranks)
         try:
-            if run.machine.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
+            if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
             _require_space(run)
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
-            dtype, forecast = run.machine.facts.dtype, None
+            dtype, forecast = run.facts.dtype, None
             if options is not None:
                 forecast = forecast_of_run(config, options, run.start.step, say, time.time, dtype, require_owner)
             _record_beginning(run, config, display, peak, forecast)
@@ -69,10 +69,10 @@ def train_stage(
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
             if end.step < config.train.num_steps:
                 return False
-            busy = meter.note() if run.machine.world_size == 1 else None
+            busy = meter.note() if run.ranks.world_size == 1 else None
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", end.step, **_finish_fields(run, end), **beside))
-            if busy is None and run.machine.facts.device == "cpu" and run.machine.world_size == 1:
+            if busy is None and run.facts.device == "cpu" and run.ranks.world_size == 1:
                 _keep_times(run, config, say, require_owner)
             elif busy:
                 say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
@@ -91,7 +91,7 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
     Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
     """
-    facts, records = run.machine.facts, read_records(run.run_dir / "records.jsonl")
+    facts, records = run.facts, read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
         speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
@@ -127,8 +127,8 @@ def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
     `meter` began before the peak was measured. One that was measured under load is too low, and its utilisation too
     high: with no other there is none.
     """
-    facts = run.machine.facts
-    busy = meter.note() if run.machine.world_size == 1 else None
+    facts = run.facts
+    busy = meter.note() if run.ranks.world_size == 1 else None
     fields = {
         "peak_flops_per_second": facts.peak_flops_per_second,
         "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
@@ -138,7 +138,7 @@ def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
     earlier = [record.get("device", {}) for record in read_all(run.run_dir / "records.jsonl")]
     alike = [device for device in [*earlier, same | fields] if same.items() <= device.items()]
     peaks = [device["peak_flops_per_second"] for device in alike if "peak_under_load" not in device]
-    run.machine.use_peak(max(peaks, default=None))
+    run.peak.flops_per_second = max(peaks, default=None)
     return fields
 
 
@@ -146,7 +146,7 @@ def _record_beginning(
     run: Run, config: RunConfig, display: Display, peak: dict[str, Any], forecast: dict[str, Any] | None
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
-    train, facts, step = config.train, run.machine.facts, run.start.step
+    train, facts, step = config.train, run.facts, run.start.step
     rows = {"rows_consumed": run.start.rows_consumed}
     parameters, num_tokens = count_parameters(config.model), train.num_steps * train.batch_tokens
     counts, epochs = run.batches.plan.counts(config.num_rows), run.batches.plan.epochs(config.num_rows)
@@ -189,12 +189,12 @@ def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "energy_wh": round(watt_hours * seconds / seconds_here, 2),
         "energy_how": how,
-        **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes()),
+        **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes(), run.facts.device),
         **audit_fields(read_records(path)),
     }
 
 
-def memory_fields(records: Sequence[Record], attempt: int, peak: int | None) -> dict[str, Any]:
+def memory_fields(records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu") -> dict[str, Any]:
     """Return the most memory that a process of the run held, and how it is known; `attempt`, the last, held `peak`.
 
     Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
@@ -205,8 +205,9 @@ def memory_fields(records: Sequence[Record], attempt: int, peak: int | None) -> 
     known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
     if len(known) < len(peaks.keys() | {attempt}):
         return {"peak_memory_bytes": None, "peak_memory_how": "not known of every process that trained"}
+    where = "" if device == "cpu" else ", of its GPU's memory"
     how = "peak of the process" if len(known) == 1 else f"largest peak of the {len(known)} processes that trained"
-    return {"peak_memory_bytes": max(known), "peak_memory_how": how}
+    return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
 
 
 def audit_fields(records: Sequence[Record]) -> dict[str, Any]:

@@ -16,39 +16,45 @@ from torch import Tensor
 
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.tensor_digest import tensor_digest
+from headwater.cpu_kernels.convert import unrounded
 from headwater.errors import TrainingError
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.ranks.place import named
-from headwater.train.machine import Machine
 from headwater.train.state import Prepared
 
+Count = int | Tensor
+"Of targets: a number, or of several ranks a tensor on the device."
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
 
 
-def accumulate(prepared: Prepared, machine: Machine, batch: Batch, num_targets: int) -> Tensor:
+def accumulate(prepared: Prepared, parallel: DataParallel, batch: Batch, num_targets: Count) -> Tensor:
     """Add a microbatch's share of the step's gradient; return its summed loss, a tensor on the device."""
-    arrays = machine.place(batch.tokens_BT), machine.place(batch.documents_BT), machine.place(batch.targets_BT)
-    with machine.microbatch(prepared.model):
-        loss_sum = prepared.fast(*arrays)
-        machine.backward(loss_sum / num_targets)
+    tensors = map(parallel.device.place, (batch.tokens_BT, batch.documents_BT, batch.targets_BT))
+    loss_sum = prepared.fast(*tensors)
+    (loss_sum / num_targets).backward()
+    parallel.take_(prepared.model)
     return loss_sum.detach()
 
 
-def sum_own_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
-    """Leave this rank's share of a step's gradient with the machine; return its summed loss, fp64 on the device."""
-    loss_total = torch.zeros((), dtype=torch.float64, device=machine.device)
+def sum_own_gradients(
+    prepared: Prepared, parallel: DataParallel, microbatches: list[Batch], num_targets: Count
+) -> Tensor:
+    """Leave this rank's share of a step's gradient, not yet exchanged; return its summed loss, fp64 on the device."""
+    loss_total = torch.zeros((), dtype=torch.float64, device=parallel.device.torch_device)
     for batch in microbatches:
-        loss_total += accumulate(prepared, machine, batch, num_targets)
+        loss_total += accumulate(prepared, parallel, batch, num_targets)
     return loss_total
 
 
-def sum_gradients(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+def sum_gradients(prepared: Prepared, parallel: DataParallel, microbatches: list[Batch], num_targets: Count) -> Tensor:
     """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
-    loss_total = sum_own_gradients(prepared, machine, microbatches, num_targets)
-    machine.exchange_gradients_(prepared.model)
+    loss_total = sum_own_gradients(prepared, parallel, microbatches, num_targets)
+    parallel.exchange_(prepared.model)
     return loss_total
 
 
-Compute = Callable[[Prepared, Machine, list[Batch], int], Tensor]
+Compute = Callable[[Prepared, DataParallel, list[Batch], Count], Tensor]
 "Compute a step's gradient, as `sum_gradients` does."
 
 
@@ -79,24 +85,26 @@ class Audit:
         """`record` is told where two passes differed, before they are computed again."""
         self._record = record
 
-    def __call__(self, prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
+    def __call__(
+        self, prepared: Prepared, parallel: DataParallel, microbatches: list[Batch], num_targets: Count
+    ) -> Tensor:
         """Leave gradients that two passes agree on, and return their loss; raise TrainingError when three disagree."""
 
         def compute() -> Pass:
-            return one_pass(prepared, machine, microbatches, num_targets)
+            return one_pass(prepared, parallel, microbatches, num_targets)
 
         first, second = compute(), compute()
         own = [name for name in first.own if first.own[name] != second.own[name]]
         summed = different(first.sums, second.sums)
-        if not machine.sum_ranks(len(own) + len(summed)):
-            return second.sums["loss"]
-        by_rank = machine.ranks.gather([own, summed])
+        by_rank = parallel.ranks.gather([own, summed])
         names = {name: None for found in by_rank for part in found for name in part}
+        if not names:
+            return second.sums["loss"]
         ranks = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
-        seen = Difference(list(names), ranks, machine.world_size)
+        seen = Difference(list(names), ranks, parallel.ranks.world_size)
         self._record(seen)
         third = compute()
-        _require_agreement(machine, seen, [first, second], third)
+        _require_agreement(parallel.ranks, seen, [first, second], third)
         return third.sums["loss"]
 
 
@@ -110,39 +118,41 @@ class GradientCheck:
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
 
-    def __call__(self, prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Tensor:
-        unrounded = machine.unrounded(prepared.model)
-        if unrounded is None:
-            return self._compute(prepared, machine, microbatches, num_targets)
-        with unrounded:
-            sum_gradients(prepared, machine, microbatches, num_targets)
+    def __call__(
+        self, prepared: Prepared, parallel: DataParallel, microbatches: list[Batch], num_targets: Count
+    ) -> Tensor:
+        without_rounding = unrounded(prepared.model)
+        if without_rounding is None:
+            return self._compute(prepared, parallel, microbatches, num_targets)
+        with without_rounding:
+            sum_gradients(prepared, parallel, microbatches, num_targets)
         matrices = [p for p in prepared.model.blocks.parameters() if p.ndim == 2 and p.grad is not None]
         expected: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
         prepared.model.zero_grad(set_to_none=True)
-        loss = self._compute(prepared, machine, microbatches, num_targets)
+        loss = self._compute(prepared, parallel, microbatches, num_targets)
         found: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
         differences = torch._foreach_sub(found, expected)
         distances, norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (differences, expected))
-        (self.error,) = machine.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
+        (self.error,) = parallel.device.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
         return loss
 
 
-def one_pass(prepared: Prepared, machine: Machine, microbatches: list[Batch], num_targets: int) -> Pass:
+def one_pass(prepared: Prepared, parallel: DataParallel, microbatches: list[Batch], num_targets: Count) -> Pass:
     """Compute a step's gradients from nothing, and leave them at the parameters."""
     for parameter in prepared.model.parameters():
         parameter.grad = None
-    loss = sum_own_gradients(prepared, machine, microbatches, num_targets)
-    own = {name: tensor_digest(gradient) for name, gradient in machine.own_gradients(prepared.model).items()}
-    machine.exchange_gradients_(prepared.model)
+    loss = sum_own_gradients(prepared, parallel, microbatches, num_targets)
+    own = {name: tensor_digest(gradient) for name, gradient in parallel.own_gradients(prepared.model).items()}
+    parallel.exchange_(prepared.model)
     sums = {n: p.grad for n, p in prepared.model.named_parameters() if p.grad is not None}
     return Pass(own | {"loss": tensor_digest(loss)}, sums | {"loss": loss})
 
 
-def _require_agreement(machine: Machine, seen: Difference, before: list[Pass], third: Pass) -> None:
+def _require_agreement(ranks: Ranks, seen: Difference, before: list[Pass], third: Pass) -> None:
     """Raise TrainingError unless each rank found once more what it had found in one of the passes before."""
     same_own = any(third.own == one.own for one in before)
     same_sums = any(not different(third.sums, one.sums) for one in before)
-    found = machine.ranks.gather([same_own, same_sums])
+    found = ranks.gather([same_own, same_sums])
     wrong = [rank for rank, (is_same, _) in enumerate(found) if not is_same]
     # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
     if not wrong and (seen.ranks or all(is_same for _, is_same in found)):

@@ -162,7 +162,7 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
     number = len(run.interventions.rollbacks) + 1
     if number > run.plan.train.max_rollbacks:
         raise TrainingError(f"{trouble}. The run went back {number - 1} times (train.max_rollbacks). {ADVICE}")
-    ranks = run.machine.ranks
+    ranks = run.ranks
     checkpoint = from_first_rank(ranks, _target(run, bad[0], trouble) if ranks.is_first else None)
     target = replace(_state_of(run, checkpoint), seconds=run.seconds())
     # the harm was done by an update, at the latest by the one before the first step that was skipped

@@ -9,7 +9,7 @@ from functools import partial
 from headwater.host.signals import StopRequest
 from headwater.records import Record
 from headwater.train.incidents import Live, Logged
-from headwater.train.pauses import Evaluator, evaluate, handle_requests
+from headwater.train.pauses import Evaluator, Inbox, evaluate, handle_requests
 from headwater.train.settings import is_save, is_validation
 from headwater.train.state import Run, RunState, at_work, finish_save, prune_checkpoints, save
 from headwater.train.step import StepRows, record_step, take_step
@@ -41,11 +41,12 @@ def run_steps(
     `decisions` say which steps are skipped and when the run goes back: live, or as a run's log has it. A save comes
     before the evaluation of the same step, and is written while that and the next steps run.
     """
-    settings = run.plan.train
+    settings, inbox = run.plan.train, Inbox(run, stop)
     with StepRows(run) as rows:
-        while state.step < last_step and handle_requests(run, state, stop):
+        while state.step < last_step and handle_requests(run, state, inbox):
             state = decisions.begin(state)
-            timed = take_step(run, state, rows, partial(decisions.judge, state))
+            timed = take_step(run, state, rows, partial(decisions.judge, state), inbox.own)
+            inbox.note(timed.result.flags)
             if timed.result.reason is not None:
                 state = decisions.skip(state, timed)
                 continue

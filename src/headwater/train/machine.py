@@ -1,143 +1,195 @@
-"""The machine behind a handful of verbs, so that the loop names no device, dtype or rank."""
+"""How a run computes here: decided at its start, set up for the process, put into its model and optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from headwater.cpu_kernels.convert import convert_, unrounded
-from headwater.cpu_kernels.library import load_kernels
+from headwater.cpu_kernels.convert import convert_
+from headwater.cpu_kernels.int8 import multiplies_int8_exactly
+from headwater.cpu_kernels.library import kernels_work, load_kernels
 from headwater.cpu_kernels.updates import KernelUpdates
+from headwater.device.compiler import torch_compiles
 from headwater.device.device import device_of
-from headwater.device.facts import MachineFacts
-from headwater.device.float8 import convert_linears_
-from headwater.device.peak import Peak
-from headwater.host.memory import available_bytes, keep_freed_memory, resident_bytes
+from headwater.device.facts import ACTIVATIONS, DTYPES, MachineFacts
+from headwater.device.float8 import convert_linears_, require_float8
+from headwater.device.peak import matmul_peaks
+from headwater.device.settings import MachineSettings
+from headwater.errors import ConfigError
+from headwater.host.load import LoadMeter
+from headwater.host.memory import keep_freed_memory
+from headwater.host.threads import usable_cores
 from headwater.host.waiting import sleep_under_load
-from headwater.model.compiled import compiled
+from headwater.model.compiled import compiled as compile_blocks
 from headwater.model.transformer import Transformer
 from headwater.optim.fused import FusedUpdates
-from headwater.parallel.data_parallel import DataParallel
-from headwater.ranks.exchange import Ranks
-from headwater.train.machine_facts import threads
+from headwater.optim.updates import PlainUpdates
+from headwater.ranks.place import Place
+
+HEAD_DIM = 64  # of no model in particular
+MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
 
-class Machine:
-    """One process on one device, perhaps one of several; with `exact` gradients are summed as integers."""
+def inspect_machine(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None = None,
+    place: Place | None = None,
+    *,
+    head_dim: int = HEAD_DIM,
+    exact: bool = False,
+) -> MachineFacts:
+    """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
-    def __init__(self, facts: MachineFacts, ranks: Ranks | None = None, *, exact: bool = False) -> None:
-        self.facts = facts
-        self.on = device_of(facts.device)
-        self.device = self.on.torch_device
-        self.compute_dtype, self.evaluation_dtype = facts.compute_dtype, facts.evaluation_dtype
-        self.peak = Peak(facts.peak_flops_per_second)
-        self.ranks = ranks or Ranks()
-        self.rank, self.world_size = self.ranks.rank, self.ranks.world_size
-        self.parallel = DataParallel(self.ranks, self.on, exact=exact)
+    `kept` holds the decisions of the run that is resumed. The ranks on one machine divide its cores; with `exact` each
+    takes one thread, however many they are.
+    """
+    device = torch.device(_choose_device(settings.device))
+    place = place or Place()
+    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    # another rank than the first takes as many as that one
+    num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
+    kept = kept or {}
+    wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
+    compiled, note = compiler_works(settings, device, head_dim)
+    if settings.compile == "on" and not compiled:
+        raise ConfigError(f"machine.compile is on and {note}")
+    compiled = compiled and kept.get("compiled", True)
+    if wanted == "float8":
+        require_float8(device, compiled)
+    if wanted == "int8" and (problem := int8_problem(device, compiled)):
+        if settings.dtype == "int8":
+            raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
+        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
+    with threads(num_threads):
+        meter = LoadMeter()
+        dtype, peak = _choose_dtype(wanted, device, compiled)
+        load = meter.note(num_threads)
+    return MachineFacts(
+        device=device.type,
+        device_name=device_of(device.type).name,
+        dtype=dtype,
+        compiled=compiled,
+        num_threads=num_threads,
+        peak_flops_per_second=peak,
+        torch_version=torch.__version__,
+        note=note,
+        peak_under_load=load is not None,
+    )
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Set the process up as this machine computes, inside: threads and how they wait, determinism, memory kept.
 
-        Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
-        """
-        before = torch.are_deterministic_algorithms_enabled()
-        fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-        keep_freed_memory()
-        try:
-            with threads(self.facts.num_threads), sleep_under_load(self.facts.num_threads):
-                torch.use_deterministic_algorithms(True)
-                # no value is read before it is written here, and filling every new tensor with NaN costs time
-                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-                yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-            torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) -> MachineFacts:
+    """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
 
-    def prepare_(self, model: Transformer) -> Transformer:
-        """Put what computes fastest here into a model; return the model to train with, which has the same parameters.
+    A model of a GPU may be measured on a machine that has none.
+    """
+    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    compiled, note = compiler_works(settings, device, head_dim)
+    return MachineFacts(
+        device=device.type,
+        device_name=device_of(device.type).name,
+        dtype="float32",
+        compiled=compiled,
+        num_threads=settings.num_threads or usable_cores(),
+        peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
+        torch_version=torch.__version__,
+        note=note,
+    )
 
-        That is the model itself, or on a GPU a compiled one.
-        """
-        if self._has_kernels:
-            convert_(model, self.facts.num_threads, self.facts.dtype)
-            return model
-        if self.facts.dtype == "float8":
-            convert_linears_(model.blocks)
-        return compiled(model) if self.facts.compiled else model
 
-    def unrounded(self, model: Transformer) -> AbstractContextManager[None] | None:
-        """Return a context in which a model's products aren't rounded to int8; None where they never are."""
-        return unrounded(model)
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = HEAD_DIM) -> tuple[bool, str]:
+    """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
 
-    def updates(self) -> KernelUpdates | FusedUpdates | None:
-        """Return an optimizer's passes as this machine computes them fastest, or None where PyTorch's own are used."""
-        if self.device.type == "cuda":
-            return FusedUpdates()
-        if not self._has_kernels:
-            return None
-        return KernelUpdates(load_kernels(), self.facts.num_threads)
+    A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
+    """
+    if machine.compile == "off":
+        return False, "compilation is switched off (machine.compile)"
+    return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
-    @property
-    def _has_kernels(self) -> bool:
-        return self.facts.compiled and self.device.type == "cpu"
 
-    def place(self, array: np.ndarray) -> Tensor:
-        return self.on.place(array)
+def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
+    """Return the dtype to use, the fastest for `auto`, and the peak that utilisation is measured against."""
+    dtypes = {name: dtype for name, dtype in DTYPES.items() if wanted in ("auto", name)}
+    if wanted == "float8":  # torchao scales and casts: no plain product to measure
+        dtypes = {wanted: torch.bfloat16}
+    if wanted == "int8" or (wanted == "auto" and device.type == "cpu" and compiled):
+        dtypes["int8"] = torch.int8
+    rates = matmul_peaks(device, dtypes.values())
+    peaks = {name: rates[dtype] for name, dtype in dtypes.items()}
+    fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
+    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) >= MIN_INT8_GAIN * peaks[fastest]:
+        fastest = "int8" if multiplies_int8_exactly() else fastest
+    return fastest, peaks[fastest]
 
-    def read(self, *values: Tensor) -> list[float]:
-        return self.on.read(*values)
 
-    def seconds_of(self, work: Callable[[], None]) -> float | None:
-        return self.on.seconds_of(work)
-
-    def has_room_to_double(self) -> bool:
-        """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
-        return self.device.type == "cuda" or available_bytes() > resident_bytes()
-
-    def use_peak(self, flops_per_second: float | None) -> None:
-        """Let `utilisation` count from this peak of one rank, in place of the one measured; None: from none."""
-        self.peak = Peak(flops_per_second)
-
-    def utilisation(self, flops_per_second: float) -> float | None:
-        """Return the fraction of the peak of all ranks."""
-        return self.peak.utilisation(flops_per_second / self.world_size)
-
-    def sum_ranks(self, count: int) -> int:
-        """Return the sum of a count over all ranks."""
-        return int(self.ranks.sum_(torch.tensor(count, device=self.device))) if self.world_size > 1 else count
-
-    def any_rank(self, flags: Sequence[bool]) -> list[bool]:
-        """Return which of the flags any rank has set."""
-        if self.world_size == 1:
-            return list(flags)
-        return [bool(count) for count in self.ranks.sum_(torch.tensor(flags, dtype=torch.int64, device=self.device))]
-
-    def of_all_ranks(self, loss: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss summed over all ranks, and the first rank's norm, so that all judge by the same bits."""
-        if self.world_size == 1:
-            return loss, norm
-        both = torch.stack([loss, norm.double() if self.ranks.is_first else torch.zeros_like(loss)])
-        return tuple(self.ranks.sum_(both))  # type: ignore[return-value]
-
-    @contextmanager
-    def microbatch(self, model: nn.Module) -> Iterator[None]:
-        """Run one forward and backward of a step, whose gradient is added to those of this rank before it."""
+@contextmanager
+def threads(num_threads: int) -> Iterator[None]:
+    """Have PyTorch compute in `num_threads` threads, inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
         yield
-        self.parallel.take_(model)
+    finally:
+        torch.set_num_threads(before)
 
-    def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
-        return self.parallel.own_gradients(model)
 
-    def exchange_gradients_(self, model: nn.Module) -> None:
-        self.parallel.exchange_(model)
+def int8_problem(device: torch.device, compiled: bool) -> str | None:
+    """Return why linear maps can't be multiplied in int8 here, or None."""
+    if device.type != "cpu":
+        return "int8 is for processors, and the device is a GPU"
+    if not compiled:
+        return "there are no kernels here (see headwater doctor)"
+    return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
 
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
 
-    def clip_gradients_(self, model: nn.Module, max_norm: float | None) -> Tensor:
-        return self.parallel.clip_(model, max_norm)
+def _choose_device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def set_up(facts: MachineFacts) -> Iterator[None]:
+    """Have this process compute as decided, inside: threads and how they wait, determinism, memory kept.
+
+    Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    keep_freed_memory()
+    try:
+        with threads(facts.num_threads), sleep_under_load(facts.num_threads):
+            torch.use_deterministic_algorithms(True)
+            # no value is read before it is written here, and filling every new tensor with NaN costs time
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
+    """Put what computes fastest here into a model; return the model to train with, which has the same parameters.
+
+    That is the model itself, or on a GPU a compiled one.
+    """
+    if _has_kernels(facts):
+        convert_(model, facts.num_threads, facts.dtype)
+        return model
+    if facts.dtype == "float8":
+        convert_linears_(model.blocks)
+    return compile_blocks(model) if facts.compiled else model
+
+
+def fastest_updates(facts: MachineFacts) -> PlainUpdates:
+    """Return an optimizer's passes as they are fastest here."""
+    if facts.device == "cuda":
+        return FusedUpdates()
+    return KernelUpdates(load_kernels(), facts.num_threads) if _has_kernels(facts) else PlainUpdates()
+
+
+def _has_kernels(facts: MachineFacts) -> bool:
+    return facts.compiled and facts.device == "cpu"

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from headwater.batches.assemble import Batch
 from headwater.config import RawSettings
 from headwater.errors import TrainingError
+from headwater.host.memory import available_bytes, resident_bytes
 from headwater.optim.rules import RULES
+from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import sum_gradients
-from headwater.train.machine import Machine
 from headwater.train.state import Microbatch, Prepared
 
 MIN_SPEEDUP = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
@@ -25,21 +26,25 @@ StepSeconds = dict[int, float | None]  # rows of a microbatch: seconds of a step
 
 
 def measured_microbatch(
-    prepared: Prepared, machine: Machine, rows: Callable[[int, int], Batch], batch_tokens: int, seq_len: int
+    prepared: Prepared, parallel: DataParallel, rows: Callable[[int, int], Batch], batch_tokens: int, seq_len: int
 ) -> Microbatch:
     """Return the microbatch with which a step of `batch_tokens` takes the least time here.
 
     Runs forward and backward passes of the run's first rows, which leave nothing but gradients; the caller clears them.
     Raises TrainingError when not even the smallest microbatch fits.
     """
-    num_rows = batch_tokens // seq_len // machine.world_size
+    num_rows = batch_tokens // seq_len // parallel.ranks.world_size
     deadline = time.perf_counter() + SEARCH_SECONDS
 
     def seconds_of_step(size: int) -> float | None:
-        return step_seconds(prepared, machine, rows(0, size), num_rows // size)
+        return step_seconds(prepared, parallel, rows(0, size), num_rows // size)
 
-    start = ruled_tokens(batch_tokens // machine.world_size, seq_len) // seq_len
-    found = climb(num_rows, start, seconds_of_step, machine.has_room_to_double, lambda: time.perf_counter() < deadline)
+    def may_double() -> bool:
+        """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
+        return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
+
+    start = ruled_tokens(batch_tokens // parallel.ranks.world_size, seq_len) // seq_len
+    found = climb(num_rows, start, seconds_of_step, may_double, lambda: time.perf_counter() < deadline)
     found = confirm(found, start, seconds_of_step)
     size = choose(found, start)
     return Microbatch(size * seq_len, explain_choice(found, size, start, num_rows, seq_len))
@@ -126,7 +131,7 @@ def explain_choice(found: Mapping[int, float | None], size: int, start: int, num
     return f"{reason} (forward and backward of {speeds})"
 
 
-def step_seconds(prepared: Prepared, machine: Machine, batch: Batch, num_microbatches: int) -> float | None:
+def step_seconds(prepared: Prepared, parallel: DataParallel, batch: Batch, num_microbatches: int) -> float | None:
     """Return the seconds of all forward and backward passes of a step, or None where the memory can't hold them.
 
     The first microbatch of a step makes the gradients, each later one adds to them: measured apart.
@@ -137,12 +142,12 @@ def step_seconds(prepared: Prepared, machine: Machine, batch: Batch, num_microba
         adding()
 
     def adding() -> None:
-        sum_gradients(prepared, machine, [batch], max(1, batch.num_targets))
+        sum_gradients(prepared, parallel, [batch], max(1, batch.num_targets))
 
-    if machine.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
+    if parallel.device.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
         return None
-    firsts = [machine.seconds_of(fresh) for _ in range(REPEATS)]
-    laters = [machine.seconds_of(adding) for _ in range(REPEATS)] if num_microbatches > 1 else [0.0]
+    firsts = [parallel.device.seconds_of(fresh) for _ in range(REPEATS)]
+    laters = [parallel.device.seconds_of(adding) for _ in range(REPEATS)] if num_microbatches > 1 else [0.0]
     if None in firsts or None in laters:
         return None
     return min(filter(None, firsts)) + (num_microbatches - 1) * min(filter(None, laters), default=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,10 +28,44 @@ class Requests:
     has_no_time: bool
 
 
-def handle_requests(run: Run, state: RunState, stop: StopRequest) -> bool:
+class Inbox:
+    """What signals request of any rank.
+
+    It goes along with the loss of each step, so that all ranks know it after the same one and wait for nothing else; of
+    a rank alone what came since then counts as well.
+    """
+
+    def __init__(self, run: Run, stop: StopRequest) -> None:
+        self.stop = stop
+        self._run = run
+        self._of_step: Sequence[bool] | None = None  # of all ranks; None: there was no step since the last `take`
+
+    def own(self) -> list[bool]:
+        """Return the flags of `Requests` for this rank; a request to save counts as served from here on."""
+        save = self.stop.save_requested
+        if save:  # not otherwise: a signal may come just now
+            self.stop.save_requested = False
+        left = self.stop.seconds_left
+        has_no_time = left is not None and left < predicted_save_seconds(self._run)
+        return [save, self.stop.signal_name is not None, has_no_time]
+
+    def note(self, flags: Sequence[bool]) -> None:
+        """Keep what all ranks requested during a step."""
+        self._of_step = flags
+
+    def take(self) -> Requests:
+        found = self._of_step
+        if found is None or self._run.ranks.world_size == 1:
+            now = self._run.parallel.any(self.own())
+            found = [one or other for one, other in zip(found or now, now, strict=True)]
+        self._of_step = None
+        return Requests(*found)
+
+
+def handle_requests(run: Run, state: RunState, inbox: Inbox) -> bool:
     """Record a save that has come to its end; save or stop as requested; return False when the run is to stop."""
     record_saved(run, run.saver.poll())
-    requests, name = take_requests(run, stop), stop.signal_name or "another rank"
+    requests, name = inbox.take(), inbox.stop.signal_name or "another rank"
     if requests.has_no_time:
         # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
         seconds = round(predicted_save_seconds(run), 1)
@@ -45,19 +79,9 @@ def handle_requests(run: Run, state: RunState, stop: StopRequest) -> bool:
     return not requests.stop
 
 
-def take_requests(run: Run, stop: StopRequest) -> Requests:
-    """Return what was requested of any rank; a request to save counts as served from here on."""
-    save = stop.save_requested
-    if save:  # not otherwise: a signal may come just now
-        stop.save_requested = False
-    left = stop.seconds_left
-    has_no_time = left is not None and left < predicted_save_seconds(run)
-    return Requests(*run.machine.any_rank([save, stop.signal_name is not None, has_no_time]))
-
-
 def stop_requested(run: Run, stop: StopRequest) -> bool:
     """Return whether any rank was told to stop so far, so that all end alike; all ranks call it together."""
-    return run.machine.any_rank([stop.signal_name is not None])[0]
+    return run.parallel.any([stop.signal_name is not None])[0]
 
 
 def predicted_save_seconds(run: Run) -> float:
@@ -91,11 +115,11 @@ def evaluate(run: Run, state: RunState, evaluator: Evaluator | None) -> None:
         seconds = round(time.perf_counter() - started_at, 3)
         run.record(event, state.step, **fields, tokens_seen=state.tokens_seen, evaluation_seconds=seconds)
         started_at = time.perf_counter()
-    run.machine.ranks.wait()
+    run.ranks.wait()
 
 
 def _measurements(run: Run, state: RunState, evaluator: Evaluator) -> Iterator[tuple[str, dict[str, Any]]]:
     model, forward = run.prepared.model, run.prepared.fast.hidden
-    yield "validation", evaluator.validate(model, forward) | {"dtype": run.machine.evaluation_dtype}
+    yield "validation", evaluator.validate(model, forward) | {"dtype": run.facts.evaluation_dtype}
     if is_probe(state.step, run.plan.train):
         yield from evaluator.probe(model)

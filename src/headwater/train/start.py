@@ -18,7 +18,9 @@ from headwater.checkpoint.load import (
     saved_shapes,
 )
 from headwater.checkpoint.save import Saver
+from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
+from headwater.device.peak import Peak
 from headwater.device.settings import FORMATS
 from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
@@ -28,11 +30,11 @@ from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.train.machine import Machine
-from headwater.train.machine_facts import inspect_machine
+from headwater.train.machine import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.train.microbatch import measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
 from headwater.train.state import Microbatch, Prepared, Run, RunState, remove_abandoned, state_of_checkpoint
@@ -101,20 +103,19 @@ def build(
     _warn_of_other_machine(kept and kept["machine"], facts.decisive(), say)
     if not plan.train.exact:
         _warn_of_other_ranks(kept, ranks.world_size, say)
-    machine = Machine(facts, ranks, exact=plan.train.exact)
-    recomputed = num_recomputed(plan.train, plan.model.num_layers)
-    model = Transformer(plan.model, machine.compute_dtype, recomputed)
-    initialise_(model, plan.seed)
-    model.to(machine.device)
-    prepared = Prepared(model, machine.prepare_(model))
-    optimizer = Optimizer(model.named_parameters(), plan.optim, machine.compute_dtype, machine.updates(), ranks)
+    device = device_of(facts.device)
+    device.forget_peak_memory()
+    parallel = DataParallel(ranks, device, exact=plan.train.exact)
+    prepared = _prepared(plan, facts)
+    model = prepared.model
+    optimizer = Optimizer(model.named_parameters(), plan.optim, facts.compute_dtype, fastest_updates(facts), ranks)
     start = RunState()
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
         optimizer.num_updates = start.step
-    microbatch = _microbatch(plan, kept or {}, prepared, machine, batches, say)
+    microbatch = _microbatch(plan, kept or {}, prepared, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     records = _records(run_dir, ranks, require_owner)
@@ -122,7 +123,10 @@ def build(
     return Run(
         run_dir=run_dir,
         plan=plan,
-        machine=machine,
+        facts=facts,
+        ranks=ranks,
+        parallel=parallel,
+        peak=Peak(facts.peak_flops_per_second),
         prepared=prepared,
         microbatch=microbatch,
         optimizer=optimizer,
@@ -136,6 +140,13 @@ def build(
         start=start,
         started_at=started_at,
     )
+
+
+def _prepared(plan: TrainPlan, facts: MachineFacts) -> Prepared:
+    model = Transformer(plan.model, facts.compute_dtype, num_recomputed(plan.train, plan.model.num_layers))
+    initialise_(model, plan.seed)
+    model.to(facts.device)
+    return Prepared(model, fastest_(model, facts))
 
 
 def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> RunRecords | UnwrittenRecords:
@@ -174,12 +185,13 @@ def _microbatch(
     plan: TrainPlan,
     state: dict[str, Any],
     prepared: Prepared,
-    machine: Machine,
+    facts: MachineFacts,
+    parallel: DataParallel,
     batches: BatchSource,
     say: Callable[[str], None],
 ) -> Microbatch:
     """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one."""
-    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // machine.world_size
+    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // parallel.ranks.world_size
     if tokens != "auto":
         # exact: at whatever number of ranks the same, or none
         if tokens <= share or plan.train.exact:
@@ -187,10 +199,10 @@ def _microbatch(
         return Microbatch(share, "a rank's share of the batch")
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
-    if machine.world_size > 1:
+    if parallel.ranks.world_size > 1:
         return Microbatch(ruled_tokens(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
-    with machine.at_work():
-        found = measured_microbatch(prepared, machine, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
+    with set_up(facts):
+        found = measured_microbatch(prepared, parallel, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
 

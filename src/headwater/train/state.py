@@ -14,6 +14,8 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saved, Saver
 from headwater.checkpoint.verify import read_state
+from headwater.device.facts import MachineFacts
+from headwater.device.peak import Peak
 from headwater.errors import CheckpointError
 from headwater.files import remove_folder
 from headwater.host.energy import EnergyMeter
@@ -22,8 +24,10 @@ from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.records import Record, RunRecords, UnwrittenRecords
-from headwater.train.machine import Machine
+from headwater.train.machine import set_up
 from headwater.train.settings import TrainPlan
 
 
@@ -77,7 +81,10 @@ class Run:
 
     run_dir: Path
     plan: TrainPlan
-    machine: Machine
+    facts: MachineFacts
+    ranks: Ranks
+    parallel: DataParallel
+    peak: Peak
     prepared: Prepared
     microbatch: Microbatch
     optimizer: Optimizer
@@ -101,8 +108,12 @@ class Run:
         return self.start.seconds + time.perf_counter() - self.started_at
 
     def peak_memory_bytes(self) -> int | None:
-        """Return the most this process held since the run was built; None on a GPU, and where it had held more."""
-        return self.memory.peak() if self.machine.facts.device == "cpu" else None
+        """Return the most this process held since the run was built, of a GPU's memory where it has one.
+
+        None where it had held more before.
+        """
+        of_device = self.parallel.device.peak_memory_bytes()
+        return self.memory.peak() if of_device is None else of_device
 
     def identity(self) -> dict[str, Any]:
         """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
@@ -131,8 +142,8 @@ def _contents(run: Run, state: RunState) -> dict[str, Any]:
         "tokens_seen": state.tokens_seen,
         "guard": {"stage": recent.stage, "losses": list(recent.losses), "grad_norms": list(recent.grad_norms)},
         "seconds": state.seconds,
-        "machine": run.machine.facts.decisive(),
-        "world_size": run.machine.world_size,
+        "machine": run.facts.decisive(),
+        "world_size": run.ranks.world_size,
         "microbatch_tokens": run.microbatch.tokens,
         "identity": run.identity(),
     }
@@ -142,7 +153,7 @@ def _contents(run: Run, state: RunState) -> dict[str, Any]:
 def at_work(run: Run) -> Iterator[None]:
     """Compute as the machine does best, inside; at the end let the save under way come to its own."""
     try:
-        with run.machine.at_work():
+        with set_up(run.facts):
             yield
     except BaseException:
         run.saver.give_up()
@@ -158,7 +169,7 @@ def rest(run: Run) -> None:
     One rank may then work for long alone: the others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out
     is a day; a step's is half an hour.
     """
-    run.machine.any_rank([False])
+    run.parallel.any([False])
     run.watchdog.rest()
 
 
@@ -177,7 +188,7 @@ def finish_save(run: Run) -> None:
     """Wait until what is being saved is on disk, on all ranks."""
     run.watchdog.rest()
     record_saved(run, run.saver.finish())
-    run.machine.ranks.wait()
+    run.ranks.wait()
 
 
 def record_saved(run: Run, saved: Saved | None) -> None:
@@ -194,7 +205,7 @@ def record_saved(run: Run, saved: Saved | None) -> None:
 def prune_checkpoints(run: Run, state: RunState) -> None:
     """Remove old checkpoints as after a save: a process that died before it did so left them."""
     run.saver.retain(keep_for_rollback(run, state))
-    run.machine.ranks.wait()
+    run.ranks.wait()
 
 
 # ---- which checkpoints are part of the run as it is now

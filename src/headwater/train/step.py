@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -15,8 +15,8 @@ from headwater.batches.source import rank_rows
 from headwater.model.count import flops_per_token
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.schedule import lr_factor
+from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
-from headwater.train.machine import Machine
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Prepared, Run, RunState
 
@@ -28,12 +28,13 @@ NO_TARGET = "its rows hold no token to predict"
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss in nats per target, gradient norm before clipping, targets; why the step was skipped, or None."""
+    """Mean loss in nats per target, gradient norm before clipping, targets; why it was skipped, or None; flags."""
 
     loss: float
     grad_norm: float
     num_targets: int
     reason: str | None = None
+    flags: Sequence[bool] = ()
 
 
 def not_finite(loss: float, grad_norm: float) -> str | None:
@@ -47,11 +48,12 @@ def train_step(
     prepared: Prepared,
     optimizer: Optimizer,
     microbatches: list[Batch],
-    machine: Machine,
+    parallel: DataParallel,
     lr_factor: float,
     max_grad_norm: float | None,
     judge: Judge = not_finite,
     compute: Compute = sum_gradients,
+    flags: Callable[[], Sequence[bool]] = tuple,
 ) -> StepResult:
     """Update the weights once.
 
@@ -59,21 +61,21 @@ def train_step(
     gradient doesn't depend on how the step is split. A step for which `judge` has a reason is skipped:
     weights and optimizer state stay as they are.
 
-    One rank waits for its device once, at `machine.read`, when all microbatches are queued; until then loss and norm
-    are tensors. Of several ranks each waits for the number of targets, too. Waiting before the update costs a GPU the
-    tens of microseconds in which its queue is empty; an update that is queued unseen would have to be undone by copies
-    of all weights and state, and that takes longer.
+    The host waits for the device once, at `parallel.read`, when all microbatches are queued; until then loss and norm
+    are tensors, and of several ranks the number of targets is one, too. `flags` go along: the result's are those that
+    any rank has set. Waiting before the update costs a GPU the tens of microseconds in which its queue is empty; an
+    update that is queued unseen would have to be undone by copies of all weights and state, and that takes longer.
     """
-    num_targets = machine.sum_ranks(sum(batch.num_targets for batch in microbatches))
-    loss_total = compute(prepared, machine, microbatches, num_targets)
-    norm = machine.clip_gradients_(prepared.model, max_grad_norm)
-    loss_total, norm = machine.of_all_ranks(loss_total, norm)
-    loss, grad_norm = machine.read(loss_total / num_targets, norm)
-    reason = NO_TARGET if num_targets == 0 else judge(loss, grad_norm)
+    num_targets = parallel.total(sum(batch.num_targets for batch in microbatches))
+    loss_total = compute(prepared, parallel, microbatches, num_targets)
+    norm = parallel.clip_(prepared.model, max_grad_norm)
+    sums = parallel.read(loss_total, norm, num_targets, flags())
+    loss = sums.loss / sums.num_targets if sums.num_targets else math.nan
+    reason = judge(loss, sums.norm) if sums.num_targets else NO_TARGET
     if reason is None:
         optimizer.step(lr_factor)
     optimizer.zero_grad()
-    return StepResult(loss, grad_norm, num_targets, reason)
+    return StepResult(loss, sums.norm, sums.num_targets, reason, sums.flags)
 
 
 # ---- a step of a run
@@ -99,7 +101,7 @@ class StepRows:
         run, num_rows = self._run, self._run.plan.rows_per_step
         size = run.microbatch.tokens // run.plan.model.seq_len
         for step_row in count(first_row, num_rows):
-            first, share = rank_rows(step_row, num_rows, run.machine.rank, run.machine.world_size)
+            first, share = rank_rows(step_row, num_rows, *run.ranks.part_of_rows)
             yield [run.batches.rows(first + offset, size) for offset in range(0, share, size)]
 
     def close(self) -> None:
@@ -124,8 +126,10 @@ class TimedStep:
     gradient_error: float | None = None  # of rounding to int8, where it was compared
 
 
-def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge) -> TimedStep:
-    """Update the weights by the next rows, unless `judge` has a reason to skip them.
+def take_step(
+    run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Callable[[], Sequence[bool]] = tuple
+) -> TimedStep:
+    """Update the weights by the next rows, unless `judge` has a reason to skip them; tell all ranks this one's `flags`.
 
     From its begin until the next one's, a hang of any rank ends all that wait for it.
     """
@@ -142,11 +146,12 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge) -> TimedS
         run.prepared,
         run.optimizer,
         [batch.cut(2 if half_length else 1) for batch in batches],
-        run.machine,
+        run.parallel,
         factor,
         run.plan.optim.max_grad_norm,
         judge,
         check if is_gradient_check(step, train) else sum_gradients,
+        flags,
     )
     run.watchdog.end()
     return TimedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
@@ -175,9 +180,12 @@ def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
     fields: dict[str, Any] = {"audited": True} if is_audit(state.step, plan.train) else {}
     if timed.gradient_error is not None:
         fields["gradient_error"] = round(timed.gradient_error, 5)
+    held = run.parallel.device.peak_memory_bytes()
+    fields |= {} if held is None else {"peak_memory_bytes": held}
     tokens_per_second = plan.train.batch_tokens / timed.seconds
     halved = float(is_half_length(state.step, plan.train))
-    mfu = run.machine.utilisation(tokens_per_second * flops_per_token(plan.model, halved))
+    flops = tokens_per_second * flops_per_token(plan.model, halved)
+    mfu = run.peak.utilisation(flops / run.ranks.world_size)
     run.record(
         "step",
         after.step,
