@@ -41,6 +41,7 @@ HEAD = """\
 # without one: percentile 2 of the others (and 98 of word_length).
 """
 NUM_STOP_WORDS = (8, 40)
+MIN_TAKEN, MIN_CONFIDENCE = 10, 0.7  # texts that the model takes for another language, and from where it is believed
 GOPHERS = ["the", "be", "to", "of", "and", "that", "have", "with"]
 Text = dict[str, Any]
 
@@ -101,16 +102,18 @@ def find_stop_words(texts: list[Text]) -> list[str]:
     counts = [Counter(word for text in source for word in terms(text)) for source in sources]
     frequency = {word: min(count[word] / count.total() for count in counts) for word in counts[0]}
     ordered = sorted((word for word in frequency if frequency[word]), key=lambda word: (-frequency[word], word))
+    held = [text["text"] if is_unspaced(text["text"]) else set(words_of(text["text"])) for text in texts]
+    bad_text = 1 / len(texts)  # glued or in another language
     for least in (2,) if len(texts) >= 100 else (4, 3):  # a margin where few texts are known
         chosen: list[str] = []
         for word in ordered:
             if not any(word in other or other in word for other in chosen if is_unspaced(word)):
                 chosen.append(word)
-            if len(chosen) >= NUM_STOP_WORDS[0] and lacking(texts, chosen, least) <= 0.003:
+            if len(chosen) >= NUM_STOP_WORDS[0] and lacking(held, chosen, least) <= max(0.003, bad_text):
                 return chosen
             if len(chosen) == NUM_STOP_WORDS[1]:
                 break
-        if chosen and lacking(texts, chosen, least) <= 0.01:
+        if chosen and lacking(held, chosen, least) <= max(0.01, bad_text):
             return chosen
     return []
 
@@ -124,14 +127,9 @@ def terms(text: str) -> Iterable[str]:
     return (word for word in words if all(category(c)[0] in "LM" for c in word))
 
 
-def lacking(texts: list[Text], stop_words: list[str], least: int) -> float:
-    """Return the share of texts that have fewer than `least` of the words."""
-
-    def found(text: str) -> int:
-        there: Any = text if is_unspaced(text) else set(words_of(text))
-        return sum(word in there for word in stop_words)
-
-    return sum(found(text["text"]) < least for text in texts) / len(texts)
+def lacking(held: list[str | set[str]], stop_words: list[str], least: int) -> float:
+    """Return the share of texts, each as its words or as it is, that have fewer than `least` of the stop words."""
+    return sum(sum(word in text for word in stop_words) < least for text in held) / len(held)
 
 
 def make(texts: dict[str, list[Text]], held_out: set[str]) -> None:
@@ -149,10 +147,25 @@ def make(texts: dict[str, list[Text]], held_out: set[str]) -> None:
         low = {key: round(float(np.percentile([row[key] for row in group], 2)), 2) for key in ("characters", "words")}
         lengths = np.percentile([row["word_length"] for row in group], (2, 98))
         show(name, low | {"word_length": [round(float(length), 2) for length in lengths]})
-    known = LanguageModel().languages
+    model = LanguageModel()
+    taken = taken_for_others(texts, rows, model)
     for language, row in rows.items():
-        if "stop_words" in row or language in known:  # else no text would be found to be in it
+        if "stop_words" in row and taken[language] >= MIN_TAKEN:
+            row["relatives"] = True
+        if "stop_words" in row or language in model.languages:  # else no text would be found to be in it
             show(language, row)
+
+
+def taken_for_others(texts: dict[str, list[Text]], rows: dict[str, Any], model: LanguageModel) -> Counter[str]:
+    """Return how many texts in other languages, without two stop words of it, the model takes for each language."""
+    taken: Counter[str] = Counter()
+    for own, given in texts.items():
+        for text in given:
+            named, confidence = ("", 0.0) if is_judged(text) else model.identify(text["text"])
+            if named != own and confidence >= MIN_CONFIDENCE and (stop_words := rows.get(named, {}).get("stop_words")):
+                held: Any = text["text"] if is_unspaced(text["text"]) else set(words_of(text["text"]))
+                taken[named] += sum(word in held for word in stop_words) < 2
+    return taken
 
 
 def show(name: str, row: dict[str, Any]) -> None:

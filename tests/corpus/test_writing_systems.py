@@ -7,8 +7,14 @@ import unicodedata
 
 import pytest
 
-from headwater.corpus.quality.lines import ends_sentence
-from headwater.corpus.scripts import SENTENCE_END, is_unspaced, marks_sentences, num_sentences, words_of
+from headwater.corpus.scripts import (
+    ends_sentence,
+    is_unspaced,
+    marks_sentences,
+    num_sentences,
+    sentence_characters,
+    words_of,
+)
 
 regex = pytest.importorskip("regex")
 CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
@@ -16,7 +22,7 @@ CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= c
 
 def test_sentence_ends_are_unicodes_with_the_ellipsis_and_tibetan_strokes():
     expected = set(regex.findall(r"\p{Sentence_Terminal}", "".join(CHARACTERS))) | set("…།༎༑༔")
-    assert {character for character in CHARACTERS if SENTENCE_END.match(character)} == expected
+    assert {character for character in CHARACTERS if ends_sentence(character)} == expected
 
 
 UNSPACED = [
@@ -95,11 +101,20 @@ def test_no_mark_stands_alone_as_a_unit():
         ("ཀ། ཁ།", 2),
         ("ሀ። ለ።", 2),
         ("Է։ Է։", 2),
+        ("ሀ፡፡ ለ፡፡", 2),  # as many type Ethiopic's full stop
+        ("क ख | ग|", 2),  # and Devanagari's
+        ("د.\u200e \u200eد.\u200f", 2),  # signs of direction stand around them
     ],
 )
 def test_sentences_end_as_their_script_has_it(text, sentences):
     assert num_sentences(text, 10) == sentences
     assert ends_sentence(text)
+
+
+def test_a_paragraph_that_ends_otherwise_counts_to_its_last_sentence():
+    sentence = "The river rose in the night and nobody in the village by the bridge had heard of it. "
+    assert sentence_characters(sentence * 3 + "He wrote to his brother, who lived there;") == 3 * len(sentence) - 1
+    assert sentence_characters("Vol. 3, see also the index") == 0
 
 
 def test_thai_and_lao_do_not_mark_sentences():

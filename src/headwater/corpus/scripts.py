@@ -27,12 +27,12 @@ _STACKED = "\u1039\u17d2\u1a60"  # the letter after one of these stands below th
 _SYLLABLES = "\u0f00-\u0f0a\u0f0c\u0f15-\u0fff"  # what a dot divides: Tibetan, but for its dot and strokes
 
 UNSPACED = _CHARACTERS + _CLUSTERS
-_UNSPACED = re.compile(f"[{UNSPACED}\u0f00-\u0fff]")
+_UNSPACED = re.compile(f"[{UNSPACED}\u0f00-\u0fff]+")
 _NOT_CHARACTERS = re.compile(f"[{_CLUSTERS}\u0f00-\u0fff]")
 _UNIT = re.compile(f"[{_CLUSTERS}](?:[{_MARKS}]|(?<=[{_STACKED}])[{_CLUSTERS}])*|[{_SYLLABLES}]+|[^\\s\u0f00-\u0fff]")
 
 # scripts in which a space stands between sentences and nothing else: Thai, Lao
-_UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]")
+_UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]+")
 # Sentence_Terminal, but for ASCII's and the Arabic question mark; Tibetan's strokes, which are Terminal_Punctuation
 _ENDS = (
     "\u0f0d\u0f0e\u0f11\u0f14\u0589\u061d\u061e\u06d4\u0700-\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965"
@@ -47,10 +47,14 @@ _ENDS = (
     "\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U00016d6e\U00016d6f\U00016e98\U0001bc9f"
     "\U0001da88"
 )
-SENTENCE_END = re.compile(f"[.!?\u2026\u061f{_ENDS}]")
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"  # no width
 # a full stop within a number or an address ends nothing; of other scripts' signs each does
-_FULL_STOP = re.compile("[.!?\u2026\u061f][\"')\\]”’»]*(?=\\s|$)")
-_FOREIGN_STOP = re.compile(f"[{_ENDS}]")
+_FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]”’»{_INVISIBLE}]*(?=\\s|$)")
+# and two of Ethiopic's dots between words for its full stop, an upright stroke for Devanagari's, as many type them
+_FOREIGN_STOP = re.compile(f"[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
+_PARAGRAPH_CHARACTERS = 200
+_AROUND = "\"')]}»”’*_`）」』】》〉" + _INVISIBLE
+_FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|)$")
 
 
 def num_sentences(text: str, enough: int) -> int:
@@ -64,12 +68,33 @@ def num_sentences(text: str, enough: int) -> int:
     return found
 
 
+def ends_sentence(line: str) -> bool:
+    """Return whether a line ends as a sentence does, a closing bracket or quotation mark after it or not."""
+    if line[-1:] in _AROUND:
+        line = line.rstrip(_AROUND)
+    if line.endswith((".", "!", "?")):
+        return True
+    return not line.isascii() and _FOREIGN_END.search(line[-3:]) is not None
+
+
+def sentence_characters(line: str) -> int:
+    """Return how many characters of a line are in sentences: all where it ends as one does.
+
+    Of a paragraph that ends otherwise, as before a quotation, those to its last sentence's end.
+    """
+    if ends_sentence(line):
+        return len(line)
+    if len(line) < _PARAGRAPH_CHARACTERS:
+        return 0
+    return max((match.end() for stop in (_FULL_STOP, _FOREIGN_STOP) for match in stop.finditer(line)), default=0)
+
+
 def is_unspaced(text: str) -> bool:
     """Return whether the text is in a script that doesn't separate words, judged by its first 2000 characters."""
     if text.isascii():
         return False
     head = text[:2000]
-    return len(_UNSPACED.findall(head)) > 0.2 * len(head)
+    return sum(map(len, _UNSPACED.findall(head))) > 0.2 * len(head)
 
 
 def marks_sentences(text: str) -> bool:
@@ -77,7 +102,7 @@ def marks_sentences(text: str) -> bool:
     if text.isascii():
         return True
     head = text[:2000]
-    return len(_UNMARKED_SENTENCES.findall(head)) <= 0.2 * len(head)
+    return sum(map(len, _UNMARKED_SENTENCES.findall(head))) <= 0.2 * len(head)
 
 
 def words_of(text: str) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
 import numpy as np
 import xxhash
 
@@ -21,22 +24,46 @@ class WordHasher:
     def __init__(self) -> None:
         self._hashes = _Hashes()
 
+    @cached_property
+    def _of_characters(self) -> np.ndarray:
+        return np.zeros(0x110000, dtype=np.uint64)  # of its memory a text's scripts take what they need
+
     def hash(self, words: list[str]) -> np.ndarray:
         """Return the uint64 hashes of `words`; the same on every machine."""
+        if words and not words[0].isascii() and len(characters := "".join(words)) == len(words):
+            return self._hash_characters(characters)
         if len(self._hashes) > _MAX_CACHED_WORDS:
             self._hashes.clear()
         return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))
 
+    def _hash_characters(self, characters: str) -> np.ndarray:
+        """Return the same as for words of one character each, several times as fast."""
+        codes = np.frombuffer(characters.encode("utf-32-le"), dtype=np.uint32)
+        hashes = self._of_characters[codes]
+        if hashes.all():
+            return hashes
+        for code in set(codes[hashes == 0].tolist()):
+            self._of_characters[code] = xxhash.xxh3_64_intdigest(chr(code).encode())
+        return self._of_characters[codes]
+
+
+def runs_of(hashes: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (length, one uint64 for every run of that many words) for each of the rising `lengths` the text reaches.
+
+    The longer runs are made from the shorter, so all lengths cost what the longest does.
+    """
+    value, have = hashes.copy(), 1
+    for length in lengths:
+        if length > len(hashes):
+            return
+        for offset in range(have, length):
+            value = value[:-1] * _MULTIPLIER
+            value ^= value >> np.uint64(29)  # without it the runs (a, b) and (b, a) of a linear hash are related
+            value += hashes[offset:]
+        have = length
+        yield length, value
+
 
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
     """Return one uint64 for every run of `n` words, in order; a text of fewer words is one run."""
-    n = min(n, len(hashes))
-    if n == 0:
-        return np.empty(0, dtype=np.uint64)
-    length = len(hashes) - n + 1
-    value = hashes[:length].copy()
-    for offset in range(1, n):
-        value *= _MULTIPLIER
-        value ^= value >> np.uint64(29)  # without it the runs (a, b) and (b, a) of a linear hash are related
-        value += hashes[offset : offset + length]
-    return value
+    return next((value for _, value in runs_of(hashes, [min(n, len(hashes))] if len(hashes) else [])), hashes)

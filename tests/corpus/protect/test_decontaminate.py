@@ -259,12 +259,13 @@ class TestReading:
             {"input": "What?", "target_scores": {"one": 0, "two": 1}},
             {"goal": "What?", "sol1": "one", "sol2": "two", "label": 1},
             {"prompt": "What?", "options": [{"text": "one"}, {"text": "two"}]},
+            {"premise": "What?", "question": "effect", "alternative_1": "one", "alternative_2": "two", "label": 1},
         ],
     )
     def test_a_question_goes_with_its_options_which_never_stand_alone(self, tmp_path, record):
         texts = self.texts(tmp_path, record)
         assert {text.question for text in texts} == {"What?"}
-        assert {"one", "two", "one two", "a one b two", "a one", "answer two"} <= {text.answer for text in texts}
+        assert {"one", "two", "a one b two", "1 one 2 two", "a one", "answer two"} <= {text.answer for text in texts}
 
     def test_a_passage_and_a_long_answer_are_texts_and_short_answers_go_with_the_question(self, tmp_path):
         long = "word " * 30
@@ -279,9 +280,9 @@ class TestReading:
     def test_parquet(self, tmp_path):
         table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
         items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
-        assert [(item.texts[0], item.texts[1]) for item in items] == [
-            (Text("one", "a a"), Text("one", "a")),
-            (Text("two", "a b b c"), Text("two", "b c")),
+        assert [item.texts[:2] for item in items] == [
+            (Text("one", "a a"), Text("one", "1 a")),
+            (Text("two", "a b b c"), Text("two", "1 b 2 c")),
         ]
 
     def test_the_examples_of_a_json_task(self, tmp_path):

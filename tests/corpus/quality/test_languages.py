@@ -99,7 +99,7 @@ def test_limits_follow_the_text_or_what_the_language_step_has_named():
     for language in ("de", "en", "fr", "hi", "ja", "tr", "zh"):
         assert by_text(candidate(DECLARATION[language], language="sw")) == rows[language], language
     assert by_metadata(candidate(DECLARATION["en"], language="de")) == rows["de"]
-    assert by_metadata(candidate(DECLARATION["kl"], language="kl")) == rows["default"]
+    assert by_metadata(candidate(DECLARATION["kl"], language="tlh")) == rows["default"]
     assert by_metadata(candidate(DECLARATION["lo"], language="lo")) == rows["unspaced"]
 
 

@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from headwater.corpus.quality.lines import cut_lines, ends_sentence, line_shapes, meant_lines, wrap_width
-from headwater.corpus.scripts import num_sentences
+from headwater.corpus.quality.lines import cut_lines, line_shapes, meant_lines, wrap_width
+from headwater.corpus.scripts import ends_sentence, num_sentences
 
 
 def test_a_line_broken_by_a_hard_wrap_is_joined_and_others_stay():

@@ -3,10 +3,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-import numpy as np
 import pytest
 
 from headwater.corpus.quality.repetition import (
+    Runs,
     frequent_ngram,
     repeated_line_fraction,
     repeated_ngram_fraction,
@@ -14,16 +14,20 @@ from headwater.corpus.quality.repetition import (
 from headwater.corpus.words import WordHasher
 
 
-def hashes(words):
-    return WordHasher().hash(words)
+def top_of(words, limits, units_per_word=1.0):
+    return frequent_ngram(Runs(WordHasher().hash(words)), len(words), limits, units_per_word)
+
+
+def repeated(words, n):
+    return repeated_ngram_fraction(Runs(WordHasher().hash(words)), len(words), n)
 
 
 def test_fractions_by_hand():
     assert repeated_line_fraction("one\ntwo\none\n\n") == pytest.approx(3 / 9)
-    known = hashes(list("abcabd") * 4)  # "ab" eight times: 16 of 24 words
-    assert frequent_ngram(known, [0.6]) == (2, pytest.approx(16 / 24), 0.6)
-    assert frequent_ngram(known, [0.67]) is None
-    assert repeated_ngram_fraction(hashes(list("abcabc")), 3) == pytest.approx(1 / 4)
+    known = list("abcabd") * 4  # "ab" eight times: 16 of 24 words
+    assert top_of(known, [0.6]) == (2, pytest.approx(16 / 24), 0.6)
+    assert top_of(known, [0.67]) is None
+    assert repeated(list("abcabc"), 3) == pytest.approx(1 / 4)
 
 
 def slow_top(words, n):
@@ -49,24 +53,21 @@ def test_fractions_are_those_of_a_plain_count():
     for words in texts():
         for n in range(5, 11):
             if len(words) > n:
-                assert repeated_ngram_fraction(hashes(words), n) == pytest.approx(slow_repeated(words, n))
+                assert repeated(words, n) == pytest.approx(slow_repeated(words, n))
 
 
 @pytest.mark.parametrize("limit", [0.02, 0.1, 0.2, 0.5])
 def test_shortcuts_change_no_answer(limit):
     for words in texts():
-        known = hashes(words)
         top = any(len(words) >= 10 * n and slow_top(words, n) > limit for n in (2, 3, 4))
-        assert bool(frequent_ngram(known, [limit] * 3)) == top
+        assert bool(top_of(words, [limit] * 3)) == top
 
 
 def test_a_text_without_words_repeats_nothing():
-    nothing = np.empty(0, dtype=np.uint64)
-    assert not frequent_ngram(nothing, [0.1] * 3)
-    assert repeated_ngram_fraction(nothing, 5) == 0
+    assert not top_of([], [0.1] * 3)
 
 
 def test_runs_of_an_unspaced_script_are_as_many_units_as_words_have():
-    known = hashes(list("abcd" * 20 + "efgh" * 2))
-    assert frequent_ngram(known, [0.2], units_per_word=2.0) == (4, pytest.approx(80 / 88), 0.2)
-    assert frequent_ngram(hashes(list("abcdefgh" * 4)), [0.2], units_per_word=2.0) is None  # fewer than 10 × 4 units
+    known = list("abcd" * 20 + "efgh" * 2)
+    assert top_of(known, [0.2], units_per_word=2.0) == (4, pytest.approx(80 / 88), 0.2)
+    assert top_of(list("abcdefgh" * 4), [0.2], units_per_word=2.0) is None  # fewer than 10 × 4 units

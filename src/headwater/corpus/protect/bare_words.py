@@ -31,15 +31,19 @@ def bare_words(text: str) -> list[bytes]:
     """Return the words of a text, in lower case, as UTF-8."""
     if text.isascii():
         return text.encode().translate(_ASCII).split()
-    if _ALONE.search(text):
-        return [word.lower().encode() for word in _WORD.findall(text)]
+    if has_unspaced(text):
+        return [word.encode() for word in _WORD.findall(text.lower())]
     return _FOREIGN_SIGN.sub(" ", text).lower().encode().translate(_ASCII).split()
+
+
+def has_unspaced(text: str) -> bool:
+    """Return whether a text has a character of a script without spaces."""
+    return not text.isascii() and _ALONE.search(text) is not None
 
 
 def unspaced_fraction(text: str) -> float:
     """Return which part of the words of a text are single characters of a script without spaces."""
-    num_alone = 0 if text.isascii() else len(_ALONE.findall(text))
-    return num_alone / len(_WORD.findall(text)) if num_alone else 0.0
+    return len(_ALONE.findall(text)) / len(_WORD.findall(text)) if has_unspaced(text) else 0.0
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:

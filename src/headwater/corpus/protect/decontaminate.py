@@ -16,7 +16,7 @@ import numpy as np
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.bare_words import BareWordHasher, unspaced_fraction, word_spans
+from headwater.corpus.protect.bare_words import BareWordHasher, has_unspaced, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import OverlapIndex, Shared
 from headwater.corpus.step import Candidate, Cut, Verdict
@@ -125,7 +125,7 @@ class Decontaminator:
     def _find(self, text: str) -> list[Shared]:
         hashes = self._hasher.hash(text)
         found = self._words.find(hashes)
-        return found + self._characters.find(hashes) if unspaced_fraction(text) else found
+        return found + self._characters.find(hashes) if has_unspaced(text) else found
 
     def __call__(self, candidate: Candidate) -> Verdict:
         document, text = candidate.document, candidate.document.text

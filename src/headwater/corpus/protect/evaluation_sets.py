@@ -28,7 +28,7 @@ _LONG_CHARACTERS = 100  # of a passage: no title or name is as long
 
 _OPTIONS = re.compile(
     r"choices|options|endings|candidates|alternatives|distractors|incorrect_answers|multiple_choice_targets|target_scores|"
-    r"mc[12]_targets|[a-j]|(?:option|op|sol|ending|choice|answer|distractor)_?[\da-j]"
+    r"mc[12]_targets|[a-j]|(?:option|op|sol|ending|choice|alternative|answer|distractor)_?[\da-j]"
 )
 _ANSWERS = re.compile(
     r"(?:best|correct|final|gold)?_?(?:answers?|targets?|labels?|solutions?|outputs?|completion|response|option)"
@@ -40,6 +40,7 @@ _QUESTION = re.compile(
 _ABOUT = re.compile(
     r"(?:.*_)?(?:u?id|url)|subject|category|topic|task|type|dataset|lang(?:uage)?|level|difficulty|source|split|name"
 )
+_SORTS = {"cause", "effect", "원인", "결과", "原因", "結果", "结果"}  # of a question, in its place: COPA's
 _OPTION_LETTERS = "abcdefghij"
 _MAX_ANSWERS = 20
 # what stands between a question and its answer, where it stands alone
@@ -174,6 +175,8 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
             answers += _option_texts(value)
         elif not _ABOUT.fullmatch(name):
             for each in _strings(value, None):
+                if each.lower() in _SORTS:
+                    continue
                 if len(each) < _LONG_CHARACTERS or _QUESTION.fullmatch(name):
                     question.append(each)
                 else:  # a passage, an explanation: by itself
@@ -187,8 +190,9 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
     if not together.strip():
         return
     if options:
-        lettered = (f"{letter} {option}" for letter, option in zip(_OPTION_LETTERS, options, strict=False))
-        yield from (Text(together, " ".join(lettered)), Text(together, " ".join(options)))
+        for signs in (_OPTION_LETTERS, map(str, range(1, len(options) + 1))):
+            yield Text(together, " ".join(f"{sign} {option}" for sign, option in zip(signs, options, strict=False)))
+        yield Text(together, " ".join(options))
     for answer in dict.fromkeys([*answers, *options][:_MAX_ANSWERS]):
         yield from (Text(together, before + answer) for before in _BEFORE_ANSWER[: None if is_short else 1])
     if not options and not answers:

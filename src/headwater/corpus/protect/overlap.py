@@ -11,26 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+from headwater.corpus.words import runs_of
+
 _MAX_NAMED = 64  # items of one run, the first: a set's template is in all of them, and a text may hold it often
 _BITS_PER_RUN = 4  # 2 to the power of it: then one run in 16 passes the bits for nothing, at 2 bytes a run of memory
-
-
-def runs_of(hashes: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (length, hash of every run of that many words) for each of the rising `lengths` that the text reaches.
-
-    The longer runs are made from the shorter, so all lengths cost what the longest does.
-    """
-    value, have = hashes.copy(), 1
-    for length in lengths:
-        if length > len(hashes):
-            return
-        for offset in range(have, length):
-            value = value[:-1] * _MULTIPLIER
-            value ^= value >> np.uint64(29)  # without it the runs (a, b) and (b, a) of a linear hash are related
-            value += hashes[offset:]
-        have = length
-        yield length, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +47,8 @@ class _Table:
     def find(self, runs: np.ndarray) -> Iterator[tuple[int, int]]:
         """Yield (place in `runs`, item) for every run that is in the table."""
         place = runs >> self._shift
-        bit = self._bits[place >> np.uint64(3)] >> (place & np.uint64(7)).astype(np.uint8)
-        likely = np.flatnonzero(bit & np.uint8(1))
+        bit = self._bits[place >> np.uint64(3)] & (np.uint8(1) << (place & np.uint64(7)).astype(np.uint8))
+        likely = np.flatnonzero(bit)
         first = np.searchsorted(self._hashes, runs[likely], side="left")
         last = np.searchsorted(self._hashes, runs[likely], side="right")
         for at in np.flatnonzero(first < last).tolist():
@@ -73,24 +57,35 @@ class _Table:
 
 
 class OverlapIndex:
-    """Finds the runs of words that a text shares with the items."""
+    """Finds the runs of words that a text shares with the items.
+
+    Nearly all texts share none. They are told by what their runs begin with: as many words as the shortest run has.
+    """
 
     def __init__(self, texts: Iterable[tuple[int, np.ndarray]], ngram_words: int) -> None:
         """Index (item, word hashes of one of its texts); a text of fewer than `ngram_words` words is one run."""
+        found = [(item, hashes, min(ngram_words, len(hashes))) for item, hashes in texts if len(hashes)]
+        self._shortest = min((length for _, _, length in found), default=0)
         runs: dict[int, list[np.ndarray]] = {}
         items: dict[int, list[np.ndarray]] = {}
-        for item, hashes in texts:
-            for length, found in runs_of(hashes, [min(ngram_words, len(hashes))] if len(hashes) else []):
-                unique = np.unique(found)
-                runs.setdefault(length, []).append(unique)
-                items.setdefault(length, []).append(np.full(len(unique), item, dtype=np.int64))
+        beginnings = [np.empty(0, dtype=np.uint64)]
+        for item, hashes, length in found:
+            made = dict(runs_of(hashes, sorted({self._shortest, length})))
+            beginnings.append(made[self._shortest][: len(made[length])])
+            unique = np.unique(made[length])
+            runs.setdefault(length, []).append(unique)
+            items.setdefault(length, []).append(np.full(len(unique), item, dtype=np.int64))
+        unique = np.unique(np.concatenate(beginnings))
+        self._beginnings = _Table(unique, np.zeros(len(unique), dtype=np.int64))
         self._tables = {
             length: _Table(np.concatenate(runs[length]), np.concatenate(items[length])) for length in sorted(runs)
         }
 
     def find(self, hashes: np.ndarray) -> list[Shared]:
         """Return what a text, given by the hashes of its words, shares with the items: of one run the first 64."""
-        found = []
+        found: list[Shared] = []
+        if not any(any(self._beginnings.find(runs)) for _, runs in runs_of(hashes, [self._shortest])):
+            return found
         for length, runs in runs_of(hashes, self._tables):
             found += [Shared(at, at + length, item) for at, item in self._tables[length].find(runs)]
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 
@@ -34,6 +34,8 @@ class Limits:
     sentences: bool = True
     """Whether nearly all texts have the signs for their ends (corpus.scripts): Armenian's is often typed as a colon."""
     stop_words: frozenset[str] = frozenset()
+    is_named_for_relatives: bool = False
+    """Whether the model (quality.language) takes texts in languages that it doesn't know for this one."""
 
     def num_stop_words(self, candidate: Candidate) -> int:
         """Return how many different stop words of the language a text has."""
@@ -57,6 +59,7 @@ def read_limits() -> dict[str, Limits]:
             longest_word=longest,
             sentences=row.get("sentences", True),
             stop_words=frozenset(row.get("stop_words", ())),
+            is_named_for_relatives=row.get("relatives", False),
         )
     return limits
 
@@ -80,7 +83,8 @@ class LimitsByText:
 
     A text is in the language of whose stop words half come first; that may be a near relative, whose limits are alike.
     Of a text without, the model (quality.language) is asked, where it is installed; if it isn't sure, the limits for
-    languages without a row hold.
+    languages without a row hold. It takes Tigrinya, which it doesn't know, for Amharic: where it alone names such a
+    language, no stop words are asked.
     """
 
     def __init__(self) -> None:
@@ -101,7 +105,8 @@ class LimitsByText:
             return self._rows[known]
         language, confidence = self._model.identify(candidate.document.text) if self._model else ("", 0.0)
         if confidence >= _MIN_CONFIDENCE and language in self._rows:
-            return self._rows[language]
+            named = self._rows[language]
+            return replace(named, stop_words=frozenset()) if named.is_named_for_relatives else named
         return self._rows["unspaced" if candidate.is_unspaced else "default"]
 
     def _by_words(self, words: list[str]) -> str | None:
@@ -118,6 +123,9 @@ class LimitsByText:
         return None
 
     def _by_units(self, text: str) -> str | None:
+        characters = set(text)  # to look for no word of another script in all of the text
         rows = ((name, self._rows[name].stop_words) for name in self._unspaced)
-        share, name = max((sum(word in text for word in words) / len(words), name) for name, words in rows)
+        share, name = max(
+            (sum(word[0] in characters and word in text for word in words) / len(words), name) for name, words in rows
+        )
         return name if share >= _CLEAR_SHARE else None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headwater.corpus.scripts import SENTENCE_END
+from headwater.corpus.scripts import sentence_characters
 
 BULLETS = ("-", "*", "•", "‣", "▪", "●", "○", "◦", "–", "·")
-_CLOSING = "\"')]}»”’*_`）」』】》〉"
-_FULL_STOPS = ".!?"
 _WRAPPED_CHARACTERS = 40  # a shorter line was not broken to fit a width
 _MAX_WIDTH = 120
 _LEAST_BREAKS = 5
@@ -75,16 +73,8 @@ def line_shapes(text: str, short_line_characters: int) -> LineShapes:
         ellipses=sum(line.endswith(("...", "…")) for line in lines),
         characters=sum(map(len, lines)),
         short_characters=sum(len(line) for line in lines if len(line) <= short_line_characters),
-        sentence_characters=sum(len(line) for line in lines if ends_sentence(line)),
+        sentence_characters=sum(map(sentence_characters, lines)),
     )
-
-
-def ends_sentence(line: str) -> bool:
-    """Return whether a line ends as a sentence does, a closing bracket or quotation mark after it or not."""
-    if line[-1] in _CLOSING:
-        line = line.rstrip(_CLOSING)
-    last = line[-1:]
-    return last in _FULL_STOPS or SENTENCE_END.match(last) is not None if last else False
 
 
 def cut_lines(text: str, phrases: list[str], max_characters: int = 200) -> tuple[str, str]:
