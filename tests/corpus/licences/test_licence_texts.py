@@ -99,7 +99,7 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         ("This project is licensed under the terms of the MIT license. See LICENSE.", "MIT"),
         ("Distributed under the OSI-approved BSD 3-Clause License.", "BSD-3-Clause"),
         (f"{TEXTS['MIT']}\n\n{TEXTS['Zlib']}", "MIT AND Zlib"),
-        (f"You may use this under either of two licences.\n{TEXTS['MIT']}\n{TEXTS['Apache-2.0']}", "Apache-2.0 OR MIT"),
+        (f"You may use this under either of two licences.\n{TEXTS['MIT']}\n{TEXTS['Apache-2.0']}", "MIT OR Apache-2.0"),
         ("\n\n".join([TEXTS["MIT"]] * 5), "MIT"),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),

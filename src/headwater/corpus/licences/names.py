@@ -125,6 +125,8 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     """Return the licence whose name begins at a word, and the place behind that name, the longest there is."""
     window = words[at : at + 20]
     joined = " ".join(window)
+    if not window or window[0] not in _first_words() and not _any_name().match(joined):
+        return None
     ends: list[tuple[int, str]] = []
     for identifier, pattern in _spoken_names().items():
         if match := pattern.match(joined):
@@ -137,9 +139,10 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
         if commons := pattern.match(joined):
             found = commons_identifier(commons["terms"], commons["version"], commons["minor"])
             ends.append((commons.end(), found))
-    for count in range(min(_MAX_NAME_WORDS, len(window)), 0, -1):
-        if listed := _listed_names().get(tuple(window[:count])):
-            ends.append((len(" ".join(window[:count])), listed))
+    plain, places = _plain(window)
+    for count in range(min(_MAX_NAME_WORDS, len(plain)), 0, -1):
+        if listed := _listed_names().get(tuple(plain[:count])):
+            ends.append((len(" ".join(window[: places[count - 1] + 1])), listed))
             break
     if not ends:
         return None
@@ -175,11 +178,40 @@ def _listed_names() -> dict[tuple[str, ...], str]:
     found: dict[tuple[str, ...], str] = {}
     for each in standards():
         for name in filter(None, (each.identifier, each.name)):
-            words = license_words(name)
+            words = _plain(license_words(name))[0]
             for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
                 if form and len(form) <= _MAX_NAME_WORDS:
                     found.setdefault(tuple(form), each.identifier)
     return found
+
+
+@cache
+def _first_words() -> frozenset[str]:
+    return frozenset(name[0] for name in _listed_names())
+
+
+@cache
+def _any_name() -> re.Pattern[str]:
+    """Return what matches wherever one of the patterns for a name does."""
+    patterns = [*_spoken_names().values(), _GNU, _GNU_ADDRESS, _COMMONS, _COMMONS_ADDRESS]
+    return re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", pattern.pattern) for pattern in patterns))
+
+
+def _plain(words: list[str]) -> tuple[list[str], list[int]]:
+    """Return the words of a name as it is looked up, without "version" and its letters in brackets, and their places."""
+    plain: list[str] = []
+    places: list[int] = []
+    for place, word in enumerate(words):
+        is_letters = word in _letters() and words[place - 1] == "license" if place else False
+        if word not in ("version", "v") and not is_letters:
+            plain.append(re.sub(r"^v(?=\d)", "", word))
+            places.append(place)
+    return plain, places
+
+
+@cache
+def _letters() -> frozenset[str]:
+    return frozenset(each.identifier.split("-")[0].lower() for each in standards() if "-" in each.identifier)
 
 
 def _all_names(text: str) -> str | None:

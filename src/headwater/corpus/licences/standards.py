@@ -11,8 +11,14 @@ from importlib.resources import files
 from typing import Any
 
 FILE = "standard_texts.xz"  # made by benchmarks/corpus/standard_licences.py
-_WORD = re.compile(r"[^\W_]+\+?")
-_APART = re.compile(r"\b(sub|non)[-\s]+(?=licen[cs]|infring)")
+_WORD = r"[^\W_]+\+?"
+_ADDRESS = r"(?:https?://|www\.)[^\s>)]+|[^\s<(]+@[^\s>)]+"
+_END = r"[.;:!?](?=\s|$)|\n[^\w\n]*\n"  # of a sentence or a clause
+_TOKEN = re.compile(rf"({_ADDRESS})|({_WORD})|{_END}")
+# what is spelt apart, at the end of a line, too
+_APART = re.compile(
+    r"(?<=[^\W\d_])-[ \t]*\n[^\w\n]*(?=[^\W\d_])|(?:(?<=\bsub)|(?<=\bnon))[-\s]+(?=licen[cs]|infring)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +30,34 @@ class Standard:
     words: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text in lower case, spelt as most of the list is; "GPLv3+" keeps its sign.
+
+    `clause` numbers the clause that each is of, `is_name` holds where one has a capital, or is of an address.
+    """
+
+    words: list[str]
+    clause: list[int]
+    is_name: list[bool]
+
+
 def license_words(text: str) -> list[str]:
-    """Return the words of a text in lower case, spelt as most of the list is; "GPLv3+" keeps its sign."""
-    return _WORD.findall(_APART.sub(r"\1", text.lower()).replace("licence", "license"))
+    return words_of(text).words
+
+
+def words_of(text: str) -> Words:
+    words: list[str] = []
+    clause: list[int] = []
+    is_name: list[bool] = []
+    number = 0
+    for address, word in _TOKEN.findall(_APART.sub("", text)):
+        number += not (address or word)
+        for each in re.findall(_WORD, address) if address else [word] if word else []:
+            words.append(each.lower().replace("licence", "license"))
+            clause.append(number)
+            is_name.append(bool(address) or not each[0].islower())
+    return Words(words, clause, is_name)
 
 
 @cache

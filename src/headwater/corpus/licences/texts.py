@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 
 import numpy as np
 
-from headwater.corpus.licences.matching import RUN, hashed_runs, runs_of, standard_texts, without_harmless
+from headwater.corpus.licences.matching import RUN, hashed_runs, runs_of, standard_texts, stretches
 from headwater.corpus.licences.names import GNU_FAMILY, LATER, gnu_identifier, name_at
-from headwater.corpus.licences.standards import alternatives, finder, license_words, phrases
+from headwater.corpus.licences.standards import alternatives, finder, phrases, words_of
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
@@ -31,7 +32,8 @@ _SPEAKS = re.compile(
 _RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
 
 # beside a licence, of words that say something
-_MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 12  # in a row; more with each "copyright"
+_MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 15  # names in a row; more in a clause with "copyright"
+_COMMON_TEXTS = 8  # a word of as many standard texts is no name
 _VERSION = r"(?:version|v) ?(?P<version>\d)(?!\d)(?: (?P<minor>\d)(?!\d))?(?: dated \w+ \d{4})?(?: of the license)?"
 _PUBLISHED = r"(?: [al]?gpl| gfdl)?(?: (?:\w+ )?(?:as )?published by the free software foundation(?: inc)?)?"
 _GNU_NOTICES = [
@@ -45,17 +47,20 @@ _GNU_UNVERSIONED = re.compile(rf"(?:terms of|under) the (?:gnu )?{GNU_FAMILY}")
 # where the name of a licence may follow, perhaps behind some of the words below
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
 _UNDER = re.compile(
-    r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|license|common|either|https?|www)(?= )"
+    r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|via|license|common|either|https?|www)(?= )"
+    r"|\b(?:is|are)(?= (?:\w+ ){1,3}licensed\b)"
 )
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
     r"(?!(?:\w+ )?(?:licensed|see|apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse"
     r"|artistic|perl|this|that|these|same|following|above|which|such|its|their|respective|applicable|original|open|other"
-    r"|any|each|modified|software|different|two|multiple|either|first|second|file|copy|s)\b)"
+    r"|any|each|more|modified|software|different|two|multiple|either|first|second|file|copy|s)\b)"
     r"[a-z]+(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)[a-z]+){0,3}? license(?!\S)"
 )
 _NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
+_NEXT_OF_DUAL = re.compile(_NEXT.pattern.replace("or|and or", "or|and|and or"))
+_BARE_GNU = re.compile(r"(?:gnu )?(?:(?P<l>l)gpl|gpl|(?P<lesser>lesser )?general public license)(?: gpl)?(?: license)?(?!\S)")
 _SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
 _PLACED = "(?:in|(?:placed|put|released|dedicated|donated|given|contributed) (?:in(?:to)?|to|under))"
 _IN_PUBLIC_DOMAIN = re.compile(
@@ -129,35 +134,42 @@ def _restrictions() -> re.Pattern[str]:
     )
 
 
-def _says_more(run: str) -> bool:
-    """Return whether words beside a licence are more than its title, an introduction and who holds the rights."""
-    words, empty = run.split(), phrases()["empty"]
-    num_other = sum(word not in empty and not word.isdigit() for word in words)
-    return num_other > _MAX_OTHER_WORDS + _MAX_HOLDER_WORDS * words.count("copyright")
+def _bare_gnu(words: list[str], at: int) -> tuple[str, int] | None:
+    """Return the GNU licence named without a version, one of several to choose from."""
+    match = _BARE_GNU.match(" ".join(words[at : at + 6]))
+    if match is None:
+        return None
+    is_lesser = match["l"] or match["lesser"]
+    return "LGPL-2.0-or-later" if is_lesser else "GPL-1.0-or-later", at + len(match.group().split())
 
 
 class _Stated:
-    """What a text states: `found` are the licences, `covered` the words that a standard text or notice accounts for."""
+    """What a text states: `found` are the licences, with the word at which each begins; `covered` the words that a
+    standard text or notice accounts for, or that take nothing back.
+    """
 
     def __init__(self, text: str) -> None:
-        self.words = license_words(text)
-        self.found: list[str] = []
+        self.text = words_of(text)
+        self.words = self.text.words
+        self.found: list[tuple[int, str]] = []
         self.covered = np.zeros(len(self.words), dtype=bool)
         self.is_narrowed = False
         self._take_texts_()
         self._take_notices_()
+        self._cover_(finder("either_way", start=r"(?<!\S)", end=r"(?!\S)"))
 
     def expression(self, reach: int | None = None) -> str:
         """Return the expression of what is found; "unknown" where other words up to `reach` beside it may narrow it."""
-        near = without_harmless(self.rest(reach))
-        is_gnu = all("GPL" in each or "GFDL" in each for each in self.found)
-        if reach is None and not is_gnu and any(map(_says_more, near.split("\n"))):
+        found = [name for _, name in sorted(self.found)]
+        near = self.rest(reach)
+        is_gnu = all("GPL" in each or "GFDL" in each for each in found)
+        if reach is None and not is_gnu and any(self._says_more(*each) for each in stretches(~self.covered)):
             return UNKNOWN
-        names_gnu = _GNU_NAMED.search(near) and not any("GPL" in each for each in self.found)
+        names_gnu = _GNU_NAMED.search(near) and not any("GPL" in each for each in found)
         if self.is_narrowed or names_gnu or _restrictions().search(near):
             return UNKNOWN
-        sign = " OR " if finder("choice").search(" ".join(self.words)) else " AND "
-        return canonical(sign.join(f"({each})" for each in dict.fromkeys(self.found))) or UNKNOWN
+        sign = " OR " if self._is_choice() else " AND "
+        return canonical(sign.join(f"({each})" for each in dict.fromkeys(found))) or UNKNOWN
 
     def rest(self, reach: int | None = None) -> str:
         """Return the words that nothing accounts for, a line each run of them."""
@@ -165,6 +177,44 @@ class _Stated:
         if reach is not None:
             left &= np.convolve(self.covered, np.ones(2 * reach + 1))[reach : reach + len(left)] > 0.5
         return "\n".join(runs_of(self.words, left))
+
+    def _is_choice(self) -> bool:
+        """Return whether the text lets one choose, of what it names behind that."""
+        joined = " ".join(self.words)
+        if finder("choice").search(joined):
+            return True
+        sign = finder("choice_of_following").search(joined)
+        return sign is not None and min(self.found)[0] >= joined.count(" ", 0, sign.start()) - _MAX_OTHER_WORDS
+
+    def _says_more(self, start: int, end: int) -> bool:
+        """Return whether words beside a licence are more than its title and who made what."""
+        num_other, is_holders = 0, "copyright" in self.words[start:end]
+        for _, clause in groupby(range(start, end), lambda at: self.text.clause[at]):
+            places = list(clause)
+            joined = " ".join(self.words[at] for at in places)
+            other = [at for at in places if self.words[at] not in phrases()["empty"] and not self.words[at].isdigit()]
+            are_names = all(self.text.is_name[at] for at in other)
+            if finder("attributes").search(joined):
+                other = [at for at in other if self.words[at] not in phrases()["of_origin"]]
+                other = [at for at in other if not self.text.is_name[at]]
+                is_said = len(other) < (_MAX_HOLDER_WORDS if "copyright" in joined else 1)
+            else:  # a title, or more holders
+                is_said = (is_holders or start == 0) and are_names and not finder("narrows_within").search(joined)
+            if not is_said:
+                num_other += sum(self._weight(at) for at in other)
+        return num_other > _MAX_OTHER_WORDS
+
+    def _weight(self, at: int) -> int:
+        """Return 1 for a word that can be a name, as few words of licences are."""
+        usage = standard_texts().num_texts[self.words[at]]
+        return 1 if usage < (_COMMON_TEXTS if self.text.is_name[at] else 1) else _MAX_OTHER_WORDS + 1
+
+    def _cover_(self, pattern: re.Pattern[str]) -> None:
+        words = ["\0" if done else word for word, done in zip(self.words, self.covered)]
+        starts = np.cumsum([0, *(len(word) + 1 for word in words)])
+        for match in pattern.finditer(" ".join(words)):
+            start, end = np.searchsorted(starts, match.span()).tolist()
+            self.covered[start:end] = True
 
     def _take_texts_(self) -> None:
         texts = standard_texts()
@@ -174,10 +224,13 @@ class _Stated:
             best = texts.best(self.words, runs, free)
             if best is None:
                 return
-            self.found.append(best.identifier)
+            self.found.append((best.start, best.identifier))
             self.is_narrowed |= best.is_narrowed
-            free[max(best.start - RUN + 1, 0) : best.end] = False
-            self.covered[best.start : best.end] = True
+            taken = np.zeros(len(self.words) + RUN, dtype=bool)
+            taken[best.start : best.start + len(best.covered)] = best.covered
+            for at in range(RUN):
+                free &= ~taken[at : at + len(free)]
+            self.covered |= taken[: len(self.words)]
         self.is_narrowed = True
 
     def _take_notices_(self) -> None:
@@ -198,11 +251,13 @@ class _Stated:
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
             found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
         names = [name for name, _, _ in found]
-        self.found += [each for each in names if "-only" not in each or each.replace("-only", "-or-later") not in names]
+        later = {name.replace("-or-later", "-only") for name in names if "-or-later" in name}
+        self.found += [(start, name) for name, start, _ in found if name not in later]
         for _, start, end in found:
             self.covered[start:end] = True
         # a notice stands in the text of its licence, too; and what all of GNU's end with in that of the latest
-        families = [*self.found, "GPL-3.0-only"] if any("GPL" in each for each in self.found) else self.found
+        families = [name for _, name in self.found]
+        families += ["GPL-3.0-only"] if any("GPL" in each for each in families) else []
         if families:
             self.covered |= standard_texts().covered_by(families, self.words)
 
@@ -216,13 +271,15 @@ class _Stated:
             is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 5])) is not None
             self.is_narrowed |= is_other
             return
+        is_dual = "dual" in words[max(start - 8, 0) : start] or "dually" in words[max(start - 3, 0) : start]
         choice: list[str] = []
         start = at
         while named is not None and len(choice) < _MAX_CHOICES:
             choice.append(named[0])
             end = named[1]
-            following = _NEXT.match(" ".join(words[end : end + 8]) + " ")
-            named = name_at(words, end + len(following.group().split())) if following else None
+            following = (_NEXT_OF_DUAL if is_dual else _NEXT).match(" ".join(words[end : end + 8]) + " ")
+            at = end + len(following.group().split()) if following else end
+            named = (name_at(words, at) or _bare_gnu(words, at)) if following else None
         self.is_narrowed |= named is not None
         # a text that begins with "W3C" isn't under its licence; of the public domain much is said
         if (sign or end > start + 1) and PUBLIC_DOMAIN not in choice:
