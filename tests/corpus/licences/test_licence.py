@@ -208,3 +208,22 @@ def test_counts_merge_and_the_number_of_values_is_bounded():
     languages = merged.as_dict()["language"]["s"]
     assert len(languages) <= 501
     assert sum(count["documents"] for count in languages.values()) == 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        ("Copyright 2024 A. Writer. All rights reserved.\n\nA story.", "unknown"),
+        ("A story.\n\nThis text may be used for non-commercial purposes only.", "unknown"),
+        ("Copyright 1911, by A. Writer. All rights reserved.\n\nA story.", "CC0-1.0"),
+        ("She asked whether all rights reserved to the crown had been sold.", "CC0-1.0"),
+    ],
+)
+def test_a_notice_that_restricts_prose_counts_before_what_is_declared(text, licence):
+    assert found(text=text, kind="text", licence="CC0-1.0") == licence
+
+
+def test_a_licence_file_that_is_not_understood_is_named():
+    verdict = judge(meta={"licence": "unknown", "licence_named": "LICENSE"}, allow=["permissive"])
+    assert verdict.reason == "licence_not_allowed"
+    assert verdict.because == "licence not understood: LICENSE"

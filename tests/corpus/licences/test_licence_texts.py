@@ -78,6 +78,9 @@ NARROWED = {
     "another licence behind": f"{TEXTS['MIT']}\nThe images are licensed under the Acme Source License.",
     "another text behind": f"{TEXTS['MIT']}\nThe licensee agrees to pay for each copy.",
     "exceptions": "Licensed under the MIT License, except for the fonts.",
+    "within a region": TEXTS["MIT"].replace("hereby granted", "hereby granted within the European Union"),
+    "to members": TEXTS["BSD-2-Clause"].replace("redistribution and use", "redistribution and use by our members"),
+    "against payment": TEXTS["MIT"].replace("the following conditions", "payment and the following conditions"),
     "the GPL beside": f"{TEXTS['MIT']}\nThe server is under the GPL.",
 }
 
@@ -87,6 +90,22 @@ def test_what_is_narrowed_down_is_not_permissive(name):
     text = NARROWED[name]
     for found in (licence_of_text(text), licence_of_head(text)):
         assert found is None or not is_allowed(found, PERMISSIVE), found
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Schools get it for nothing, others at list price.",
+        "Copyright 2024 Example. This is unpublished work.",
+        "Based on code by A. Writer, whose part stays closed.",
+        "Hospitals need a separate agreement.",
+        "Trial key, 30 days",
+    ],
+)
+def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
+    for identifier in ("MIT", "ISC", "Zlib", "BSD-3-Clause", "Apache-2.0"):
+        for text in (f"{sentence}\n\n{TEXTS[identifier]}", f"{TEXTS[identifier]}\n\n{sentence}"):
+            assert licence_of_text(text) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +120,12 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         (f"{TEXTS['MIT']}\n\n{TEXTS['Zlib']}", "MIT AND Zlib"),
         (f"You may use this under either of two licences.\n{TEXTS['MIT']}\n{TEXTS['Apache-2.0']}", "MIT OR Apache-2.0"),
         ("\n\n".join([TEXTS["MIT"]] * 5), "MIT"),
+        (
+            TEXTS["BSD-3-Clause"].replace("neither the name of the copyright holder", "neither the name of Acme"),
+            "BSD-3-Clause",
+        ),
+        (TEXTS["MIT"].replace("software", "soft-\n * ware", 3), "MIT"),
+        ("Dual-licensed under the MIT License and the GNU GPL version 2.", "MIT OR GPL-2.0-only"),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),
     ],

@@ -39,6 +39,7 @@ def licence_of(tmp_path):
         ({"top/a/LICENSE": "", "top/LICENSE": MIT}, "MIT"),
         ({"top/a/LICENSE.images": "Ask me.", "top/LICENSE": MIT}, "MIT"),
         ({"top/LICENSE-MIT": MIT, "top/LICENSE-APACHE": APACHE}, "Apache-2.0 OR MIT"),
+        ({"top/LICENSE-MIT": MIT, "top/LICENSE-OURS": "Ask us."}, "unknown"),
         ({"top/LICENSE": MIT, "top/LICENSE.third-party": APACHE}, "MIT"),
         ({"top/COPYING": GPL_3, "top/COPYING.LESSER": LGPL_3}, "LGPL-3.0-only"),
         ({"top/license.py": MIT}, None),

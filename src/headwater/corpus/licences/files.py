@@ -58,8 +58,8 @@ def stated(name: str, data: bytes) -> str | None:
 def of_licence_files(said: dict[str, str]) -> str | None:
     """Return what the licence files of one folder say, by their names.
 
-    LICENSE or COPYING counts before LICENSE-MIT and the like, of which one may choose, except that COPYING.LESSER
-    beside the GPL narrows it down.
+    LICENSE or COPYING counts before LICENSE-MIT and the like, of which one may choose where all are understood, except
+    that COPYING.LESSER beside the GPL narrows it down.
     """
     plain, others = list[str](), list[str]()
     for name in sorted(said):
@@ -69,11 +69,13 @@ def of_licence_files(said: dict[str, str]) -> str | None:
         return REFUSED
     if UNKNOWN in plain:
         return UNKNOWN
-    known_others = [each for each in others if each != UNKNOWN]
-    lesser = [licence for licence in known_others if licence.startswith("LGPL")]
+    lesser = [licence for licence in others if licence.startswith("LGPL")]
     if plain and not (lesser and plain[0].startswith("GPL")):
         return all_of(plain)
-    return any_of(lesser or known_others) or None
+    if lesser:
+        return any_of(lesser)
+    known = [licence for licence in others if licence != UNKNOWN]
+    return UNKNOWN if known != others and known else any_of(known) or None
 
 
 def of_debian_copyright(text: str) -> str:

@@ -17,7 +17,11 @@ _MIN_SIMILARITY, _MIN_SHARED, _MAX_CANDIDATES = 0.85, 0.5, 20
 _MIN_WORDS = 20  # of a standard text; shorter ones are phrases of any text
 _LONG_WORDS = 400
 _GNU = ("GPL", "LGPL", "AGPL", "GFDL")
-_NAMED, _FIRST, _MAX_BETWEEN = 4, 6, 3  # words before a name that tell it for one; the first of a text, others among them
+_NAMED, _FIRST, _MAX_BETWEEN = (
+    4,
+    6,
+    3,
+)  # words before a name that tell it for one; the first of a text, others among them
 _MIN_SENTENCE, _MAX_EDIT = 8, 24  # words: of a notice that a text accounts for; between its own, no clause of another
 _NARROWED_WORDS = 10  # by which another wording has to agree less well to be taken for the one that a text varies
 
@@ -125,11 +129,18 @@ class StandardTexts:
             return None
         is_gnu = self._texts[number].identifier.startswith(_GNU)
         lost = [(begin, stop) for begin, stop in stretches(~kept) if begin < last and stop > first]
-        is_narrowed = any(edit.narrows(text, is_gnu) for edit in edits) or any(_takes(text, *each, edits) for each in lost)
+        is_narrowed = any(edit.narrows(text, is_gnu) for edit in edits) or any(
+            _takes(text, *each, edits) for each in lost
+        )
         accounted = np.ones(high - low, dtype=bool)
         for begin, stop in gaps:
             accounted[begin - low : stop - low] = stop - begin <= _MAX_EDIT
-        gain = num_same - sum(min(high - low, _MAX_EDIT) for low, high in gaps) - 2 * num_lost - _NARROWED_WORDS * is_narrowed
+        gain = (
+            num_same
+            - sum(min(high - low, _MAX_EDIT) for low, high in gaps)
+            - 2 * num_lost
+            - _NARROWED_WORDS * is_narrowed
+        )
         return Match(self._texts[number].identifier, low, accounted, is_narrowed, gain)
 
     def covered_by(self, names: list[str], words: list[str]) -> np.ndarray:
@@ -200,7 +211,7 @@ def stretches(marked: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _one_copy(covered: np.ndarray, standard: np.ndarray, runs: np.ndarray) -> tuple[int, int]:
-    """Return from where to where the words lie of which most are of a standard text, in its order: not another copy's."""
+    """Return from where to where the words lie of which most are of a standard text, in order, not a second copy."""
     start, end = _densest(covered)
     middle = (start + end) / 2
     for low, high in [(start + low, start + high) for low, high in stretches(~covered[start:end])]:

@@ -125,7 +125,7 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     """Return the licence whose name begins at a word, and the place behind that name, the longest there is."""
     window = words[at : at + 20]
     joined = " ".join(window)
-    if not window or window[0] not in _first_words() and not _any_name().match(joined):
+    if not window or (window[0] not in _first_words() and not _any_name().match(joined)):
         return None
     ends: list[tuple[int, str]] = []
     for identifier, pattern in _spoken_names().items():
@@ -198,7 +198,7 @@ def _any_name() -> re.Pattern[str]:
 
 
 def _plain(words: list[str]) -> tuple[list[str], list[int]]:
-    """Return the words of a name as it is looked up, without "version" and its letters in brackets, and their places."""
+    """Return the words of a name as it is looked up, without "version" and its letters, and their places."""
     plain: list[str] = []
     places: list[int] = []
     for place, word in enumerate(words):

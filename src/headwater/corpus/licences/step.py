@@ -4,7 +4,7 @@ What stands nearest to a text counts: a tag at its head; what its page, book, pa
 says of its source; and else it is unknown. A notice at the head of code applies beside that of its tree, and in its
 place where there is none.
 So it is, too, where the nearest names a licence that isn't understood ("All rights reserved"): what is said farther
-off is of those that name none. The name stays beside the document, as `licence_named`, but for that of licence files.
+off is of those that name none. The name stays beside the document, as `licence_named`, for a licence file the file's.
 Only the first section of a long file has its head: the others go by what comes next.
 """
 
@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from headwater.corpus.document import Document
 from headwater.corpus.licences.names import all_of, spdx_of
-from headwater.corpus.licences.texts import licence_of_head, licence_tag, reserves_all_rights
+from headwater.corpus.licences.texts import licence_of_head, licence_tag, reserves_all_rights, restricts_use
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.sources.settings import CorpusSettings, SourceSettings
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed
@@ -88,10 +88,10 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
     said = document.meta.get("licence", "").strip()
     beside = spdx_of(said) or UNKNOWN if said else None
     if UNKNOWN in (head, beside):  # by a licence file, by a name too long to be one, or by a head that takes back
-        is_named = beside == UNKNOWN and said != UNKNOWN
-        return UNKNOWN, said[:_MAX_NAMED_CHARACTERS] if is_named else ""
+        named = "" if beside != UNKNOWN else document.meta.get("licence_named", "") if said == UNKNOWN else said
+        return UNKNOWN, named[:_MAX_NAMED_CHARACTERS]
     found = [each for each in (beside, head) if each is not None]
-    if not found and is_code and reserves_all_rights(document.text):
+    if not found and (reserves_all_rights(document.text) if is_code else restricts_use(document.text)):
         return UNKNOWN, "All rights reserved"
     return (all_of(found), "") if found else (declared, "")
 

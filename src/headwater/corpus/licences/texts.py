@@ -8,7 +8,6 @@ only"): then it is "unknown". In doubt so it is, too, where words that grant som
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 
@@ -31,6 +30,15 @@ _SPEAKS = re.compile(
 )
 _RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
 
+_FREE_BEFORE = 1930
+_RESTRICTIVE = re.compile(
+    r"(?:©|\(c\)|\bcopyright\b)[^\n]{0,200}\n?[^\n]{0,80}\ball rights reserved\b|^\W{0,9}all rights reserved\b"
+    r"|\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
+    r"\b(?:use|purposes|only|licen[sc]e)\b"
+    r"|\b(?:copying|reproduction|redistribution)\b[^.\n]{0,60}\b(?:prohibited|forbidden|not permitted)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
 # beside a licence, of words that say something
 _MAX_OTHER_WORDS, _MAX_HOLDER_WORDS = 2, 15  # names in a row; more in a clause with "copyright"
 _COMMON_TEXTS = 8  # a word of as many standard texts is no name
@@ -42,7 +50,7 @@ _GNU_NOTICES = [
     # where Debian keeps the texts that many packages are under
     re.compile(r"common licenses (?P<family>lgpl|gpl|gfdl) (?P<version>\d)(?: (?P<minor>\d)(?!\d))?"),
 ]
-_GNU_NAMED = re.compile(r"\b[al]?gpl\w*|general public license")
+_GNU_NAMED = re.compile(r"\b[al]?gpl\w*|(?:general|gnu) public license")
 _GNU_UNVERSIONED = re.compile(rf"(?:terms of|under) the (?:gnu )?{GNU_FAMILY}")
 # where the name of a licence may follow, perhaps behind some of the words below
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
@@ -60,7 +68,9 @@ _OTHER = re.compile(
 )
 _NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
 _NEXT_OF_DUAL = re.compile(_NEXT.pattern.replace("or|and or", "or|and|and or"))
-_BARE_GNU = re.compile(r"(?:gnu )?(?:(?P<l>l)gpl|gpl|(?P<lesser>lesser )?general public license)(?: gpl)?(?: license)?(?!\S)")
+_BARE_GNU = re.compile(
+    r"(?:gnu )?(?:(?P<l>l)gpl|gpl|(?P<lesser>lesser )?general public license)(?: gpl)?(?: license)?(?!\S)"
+)
 _SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
 _PLACED = "(?:in|(?:placed|put|released|dedicated|donated|given|contributed) (?:in(?:to)?|to|under))"
 _IN_PUBLIC_DOMAIN = re.compile(
@@ -107,6 +117,18 @@ def licence_of_head(text: str) -> str | None:
 def reserves_all_rights(text: str) -> bool:
     """Return whether the head of a source file says so: beside a licence that is usual, without one it refuses all."""
     return _RESERVED.search(text, 0, _HEAD_CHARACTERS) is not None
+
+
+def restricts_use(text: str) -> bool:
+    """Return whether a notice at the head of prose reserves all rights, or allows non-commercial use alone.
+
+    What was printed before 1930, when every book did so, is no notice of today.
+    """
+    for notice in _RESTRICTIVE.finditer(text, 0, _HEAD_CHARACTERS):
+        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice.group())]
+        if not years or max(years) >= _FREE_BEFORE:
+            return True
+    return False
 
 
 def licence_of_text(text: str) -> str | None:
@@ -245,14 +267,18 @@ class _Stated:
                 found.append((gnu_identifier(match["family"], match["version"], match["minor"], later), *match.span()))
         found += [(PUBLIC_DOMAIN, *match.span()) for match in _IN_PUBLIC_DOMAIN.finditer(joined)]
         found = [(name, *np.searchsorted(starts, (start, end)).tolist()) for name, start, end in found]
+        reached = 0
         for match in _UNDER.finditer(joined):
-            found += self._named_from_(words, int(np.searchsorted(starts, match.end())), match.group())
+            at = int(np.searchsorted(starts, match.end()))
+            if at >= reached:
+                named, reached = self._named_from_(words, at, match.group())
+                found = [each for each in found if not (named and named[0][1] <= each[1] < named[0][2])] + named
         if not found and not self.found and (unversioned := _GNU_UNVERSIONED.search(joined)):
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
             found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
         names = [name for name, _, _ in found]
-        later = {name.replace("-or-later", "-only") for name in names if "-or-later" in name}
-        self.found += [(start, name) for name, start, _ in found if name not in later]
+        later_too = {name.replace("-or-later_too", "-only") for name in names if "-or-later_too" in name}
+        self.found += [(start, name) for name, start, _ in found if name not in later_too]
         for _, start, end in found:
             self.covered[start:end] = True
         # a notice stands in the text of its licence, too; and what all of GNU's end with in that of the latest
@@ -261,8 +287,10 @@ class _Stated:
         if families:
             self.covered |= standard_texts().covered_by(families, self.words)
 
-    def _named_from_(self, words: list[str], at: int, sign: str) -> Iterator[tuple[str, int, int]]:
-        """Yield what is named behind "under" and the like, with its words: one name, or several to choose from."""
+    def _named_from_(self, words: list[str], at: int, sign: str) -> tuple[list[tuple[str, int, int]], int]:
+        """Return what is named behind "under" and the like, with its words: one name, or several to choose from; and
+        the word up to which names were looked for.
+        """
         start, named = at, name_at(words, at)
         while named is None and at < min(start + 10, len(words)) and words[at] in phrases()["on_the_way"]:
             at += 1
@@ -270,7 +298,7 @@ class _Stated:
         if named is None:
             is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 5])) is not None
             self.is_narrowed |= is_other
-            return
+            return [], at
         is_dual = "dual" in words[max(start - 8, 0) : start] or "dually" in words[max(start - 3, 0) : start]
         choice: list[str] = []
         start = at
@@ -282,5 +310,5 @@ class _Stated:
             named = (name_at(words, at) or _bare_gnu(words, at)) if following else None
         self.is_narrowed |= named is not None
         # a text that begins with "W3C" isn't under its licence; of the public domain much is said
-        if (sign or end > start + 1) and PUBLIC_DOMAIN not in choice:
-            yield " OR ".join(dict.fromkeys(choice)), start, end
+        is_named = (sign or end > start + 1) and PUBLIC_DOMAIN not in choice
+        return [(" OR ".join(dict.fromkeys(choice)), start, end)] if is_named else [], end

@@ -44,6 +44,11 @@ class _FolderLicences:
         found = _joined(self._own(), self._of_distribution(child))
         return UNKNOWN if found in (REFUSED, POINTS) else found
 
+    def not_understood(self) -> str:
+        """Return the name of a licence file that isn't understood, "" where all are."""
+        inner = (f"{name}/{file}" for name, each in self.distributions.items() if (file := each.not_understood()))
+        return next((name for name, said in sorted(self.said.items()) if said in (UNKNOWN, REFUSED)), next(inner, ""))
+
     def _own(self) -> str | None:
         manifests = {name for name in self.said if PurePath(name).name in MANIFESTS}
         found = of_licence_files({name: said for name, said in self.said.items() if name not in manifests})
@@ -72,14 +77,17 @@ class TreeLicences:
 
     def marked(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
         """Yield the pieces of a file, documents that name no licence of their own with that of the tree."""
-        licence = self.licence_of(path, origin)
-        return (with_licence(piece, licence) for piece in pieces)
+        found = self._nearest(path, origin)
+        return (with_licence(piece, *found) for piece in pieces)
 
     def licence_of(self, path: Path, origin: str) -> str | None:
         """Return the SPDX expression for a file, by the settings' name for it; None where no licence file speaks of it.
 
         "unknown" where the nearest that does isn't understood.
         """
+        return self._nearest(path, origin)[0]
+
+    def _nearest(self, path: Path, origin: str) -> tuple[str | None, str]:
         return _nearest(path, list(path.parents)[: self._paths.levels_below(origin)], self._licences_in)
 
     def _licences_in(self, folder: Path) -> _FolderLicences:
@@ -111,26 +119,34 @@ class ArchiveLicences:
 
         Where not all licence files could be read, what is under none of those that were is "unknown".
         """
+        return self.found_for(name)[0]
+
+    def found_for(self, name: str) -> tuple[str | None, str]:
+        """Return `licence_of` a file, and the name of the licence file that isn't understood, "" without one."""
         path = PurePosixPath(name)
-        return _nearest(path, path.parents, self._folders.get) or (None if self.is_whole else UNKNOWN)
+        licence, file = _nearest(path, path.parents, self._folders.get)
+        return licence or (None if self.is_whole else UNKNOWN), file
 
 
-def with_licence(piece: Document | Drop, licence: str | None) -> Document | Drop:
-    """Return the piece, a document that names no licence of its own with this one."""
+def with_licence(piece: Document | Drop, licence: str | None, file: str = "") -> Document | Drop:
+    """Return the piece, a document that names no licence of its own with this one, and the file not understood."""
     if licence is None or isinstance(piece, Drop) or "licence" in piece.meta:
         return piece
-    return replace(piece, meta={**piece.meta, "licence": licence})
+    named = {"licence_named": file} if licence == UNKNOWN and file else {}
+    return replace(piece, meta={**piece.meta, "licence": licence, **named})
 
 
 def _nearest(
     path: AnyPath, folders: Iterable[AnyPath], licences_in: Callable[[AnyPath], _FolderLicences | None]
-) -> str | None:
-    """Return the licence that the first of `folders`, the nearest first, states for a file."""
+) -> tuple[str | None, str]:
+    """Return the licence that the first of `folders`, the nearest first, states for a file, and the file that isn't
+    understood, "" without one.
+    """
     for folder in folders:
         licences = licences_in(folder)
         if licences and (found := licences.licence_for(path.relative_to(folder).parts[0])) is not None:
-            return found
-    return None
+            return found, licences.not_understood() if found == UNKNOWN else ""
+    return None, ""
 
 
 def _joined(first: str | None, second: str | None) -> str | None:

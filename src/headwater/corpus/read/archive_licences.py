@@ -31,7 +31,7 @@ def marked_archive(
     """
     licences = _archive_licences(file, limits, sandbox)
     for piece in pieces:
-        yield piece if isinstance(piece, Drop) else with_licence(piece, licences.licence_of(_name_in(file, piece)))
+        yield piece if isinstance(piece, Drop) else with_licence(piece, *licences.found_for(_name_in(file, piece)))
 
 
 def _archive_licences(file: InputFile, limits: ReadLimits, sandbox: Sandbox) -> ArchiveLicences:
