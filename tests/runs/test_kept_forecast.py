@@ -13,7 +13,7 @@ from small_run import call, write_run_file, write_texts
 from headwater.records import read_records
 from headwater.runs import plan
 from headwater.runs.ladder_record import size_of
-from headwater.runs.plan import PlanOptions, forecast_of_run
+from headwater.runs.plan import forecast_of_run
 from headwater.runs.run_config import load_run
 
 
@@ -25,18 +25,11 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def begin(step: int = 0, given: PlanOptions | None = None, *overrides: str) -> tuple[dict | None, list[str]]:
+def begin(step: int = 0, *overrides: str) -> tuple[dict | None, list[str]]:
     """Return the forecast of a run that begins at `step`, and what was said."""
     said: list[str] = []
     config, _ = load_run("mine.toml", list(overrides))
-    return forecast_of_run(config, given or PlanOptions(), step, said.append, lambda: 1_790_000_000.0), said
-
-
-def write_table(path: Path, unit: float = 1.0) -> Path:
-    rows = [(p, t, unit * (1.5 + 40 * p**-0.35 + 30 * t**-0.3)) for p in (1e4, 3e4, 1e5) for t in (3e4, 1e5, 3e5)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("params,tokens,loss,seed\n" + "".join(f"{p},{t},{loss},1\n" for p, t, loss in rows))
-    return path
+    return forecast_of_run(config, step, said.append, lambda: 1_790_000_000.0), said
 
 
 def write_ladder() -> Path:
@@ -67,13 +60,13 @@ def test_a_resume_keeps_it_to_the_byte(folder):
 def test_settings_that_decide_nothing_may_change(folder):
     begin()
     before = KEPT.read_bytes()
-    begin(8, None, "train.log_every=3", f"runs_dir={folder}/runs")
+    begin(8, "train.log_every=3", f"runs_dir={folder}/runs")
     assert KEPT.read_bytes() == before
 
 
 def test_a_resume_with_other_settings_keeps_no_stale_one(folder):
     begin()
-    found, said = begin(8, None, "train.validate_every=2")
+    found, said = begin(8, "train.validate_every=2")
     assert found is None
     assert not KEPT.exists()
     assert "other settings" in said[0]
@@ -86,27 +79,10 @@ def test_a_resume_of_a_run_without_one_makes_none(folder):
 
 def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
     write_ladder()
-    found, _ = begin(0, PlanOptions(loss_unit="nats_per_token"))
+    found, _ = begin()
     size = size_of(load_run("mine.toml", [])[0].model)
     assert found["loss"]["p50"] == pytest.approx(law(size, 12288), rel=0.05)
     assert found["loss_unit"] == "bits_per_byte"
-
-
-def test_a_named_table_comes_before_the_ladders(folder):
-    write_ladder()
-    found, _ = begin(0, PlanOptions(write_table(Path("mine.csv"), unit=3.0), "nats_per_token"))
-    assert found["loss"]["p50"] > 6
-    assert found["loss_unit"] == "nats_per_token"
-
-
-@pytest.mark.parametrize("text", ["", "params,tokens\n1,2\n", "params,tokens,loss\n1e6,-1,nan\n"])
-def test_a_bad_table_costs_the_loss_alone(folder, text):
-    Path("mine.csv").write_text(text)
-    found, said = begin(0, PlanOptions(Path("mine.csv")))
-    assert found["loss"] is None
-    assert found["training"]["hours"]["p50"] > 0
-    assert "no forecast of the loss" in said[0]
-    assert "mine.csv" in found["loss_refused"]
 
 
 def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import partial
 
 import pytest
 from small_run import quick, write_run_file, write_texts
@@ -13,13 +12,13 @@ from small_run import quick, write_run_file, write_texts
 from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
-from headwater.runs import plan_machine, times, training
+from headwater.runs import plan_machine, training
 from headwater.runs.budget_search import Processor, Text
 from headwater.runs.ladder_record import ladder_dir
-from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, machinery, training_rest
+from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, keep_times, machinery, training_rest
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
-from headwater.runs.times import MIN_STEPS, Measurement, keep_times, mean_step, speed_here
+from headwater.runs.times import MIN_STEPS, Measurement, mean_step, speed_here
 from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
 
@@ -38,8 +37,8 @@ def config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def keeps_all(monkeypatch):
-    monkeypatch.setattr(times, "MIN_STEPS", 3)
-    monkeypatch.setattr(times, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(plan_machine, "MIN_STEPS", 3)
+    monkeypatch.setattr(plan_machine, "MIN_SECONDS", 0.0)
 
 
 def trained(config, display=lambda record: None, say=print):
@@ -60,7 +59,7 @@ def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: i
     seconds = num_steps * step_seconds + rest * training_rest(config, step_seconds)
     finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak, "seconds": seconds}
     speed = speed or speed_here("float32", 1, is_compiled=False)
-    keep_times(config, [*steps, finish], speed, partial(training_rest, config), no_owner)
+    keep_times(config, [*steps, finish], speed, no_owner)
 
 
 def measured(step_seconds: float, busy: str | None = None) -> Measurement:

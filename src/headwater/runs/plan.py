@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import ConfigError, DataError, LockedError
+from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.count import count_flops
 from headwater.forecast.result import (
@@ -93,18 +93,17 @@ def plan_run(
     options: PlanOptions,
     measured: Measurement | None = None,
     dtype: str | None = None,
-    loss: LossOutlook | None = None,
 ) -> RunPlan:
-    """Return the plan of a run. Raises ConfigError or DataError for what can't be answered.
+    """Return the plan of a run; `dtype` is what it computes in, where that is known.
 
-    `dtype` is what the run computes in, and `loss` the forecast of its loss, where they are known.
+    Raises ConfigError or DataError for what can't be answered.
     """
     options.check()
     try:
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = machinery(config, measured, dtype), loss or _loss(config, options.runs)
+    here, loss = machinery(config, measured, dtype), _loss(config, options.runs)
     limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
     load = (measured.busy if measured else None) or (load_note() if here.is_processor else None)
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
@@ -188,7 +187,6 @@ def _counts(config: RunConfig, epochs: Epochs) -> dict[str, Any]:
 
 def forecast_of_run(
     config: RunConfig,
-    options: PlanOptions,
     step: int,
     say: Say,
     clock: Callable[[], float],
@@ -210,12 +208,7 @@ def forecast_of_run(
         remove_file(path)  # also of an attempt that died before its first save
         if step:
             return None
-        try:
-            loss = _loss(config, options.runs)
-        except (ConfigError, DataError) as error:  # a bad table costs the loss alone
-            say(f"no forecast of the loss: {error}")
-            loss = LossOutlook(None, str(error))
-        plan = plan_run(config, options, dtype=dtype, loss=loss)
+        plan = plan_run(config, PlanOptions(), dtype=dtype)
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 from headwater.errors import ConfigError, DataError
@@ -12,10 +11,9 @@ from headwater.model.count import count_parameters
 from headwater.runs.ladder_record import ladder_table, read_ladder, size_of, table_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import epochs_of
-from headwater.scaling.backtest import LEAST_FITTED
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
-from headwater.scaling.table import Runs, read_runs, with_epochs
+from headwater.scaling.table import read_runs, with_epochs
 
 CONSTANT_RATE_COST, SCHEDULE_DEVIATION = 0.025, 0.008
 """Of loss: a rate that never decays beside one that does, and how unsure another schedule makes it: mean and spread of
@@ -26,34 +24,25 @@ DECAYS_BELOW = 0.5
 
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
-    is_own = runs_csv == ladder_table(config)
-    rungs = read_ladder(config) if is_own else []
-    is_of_rungs = len(rungs) >= LEAST_FITTED  # whose sizes leave embeddings out; a table counts them
-    runs = table_of(rungs, config.model) if is_of_rungs else read_runs(runs_csv)
-    params = size_of(config.model) if is_of_rungs else count_parameters(config.model).total
-    found = _by_law(config, runs, params, f"law of {len(runs)} runs in {runs_csv}", is_own=is_own)
-    factor, why = schedule_effect(config, runs_csv)
-    if found.spread is None or not why:
-        return found
-    deviation = math.hypot(found.spread.log_deviation, factor.log_deviation)
-    return replace(found, spread=Spread(found.spread.median * factor.median, deviation), how=f"{found.how}; {why}")
-
-
-def _by_law(config: RunConfig, runs: Runs, params: float, name: str, *, is_own: bool) -> LossOutlook:
-    """Return what a table says of a run of `params`; its own rungs read their text as often as it does."""
+    own = read_ladder(config) if runs_csv == ladder_table(config) else []
+    runs = table_of(own, config.model) if own else read_runs(runs_csv)
     total = float(count_parameters(config.model).total)
+    params = size_of(config.model) if own else total  # sizes of rungs leave embeddings out; a table counts them
     tokens = float(config.train.num_steps * config.train.batch_tokens)
     try:
         epochs = epochs_of(config)
-        law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if is_own else ScalingLaw(runs)
+        law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if own else ScalingLaw(runs)
         found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
     except (ConfigError, DataError) as refused:
         return LossOutlook(None, str(refused))
-    often = ", which read their text as often" if is_own else ""
+    factor, why = schedule_effect(config, runs_csv)
+    deviation = math.hypot(float(found.log_deviation[0]), factor.log_deviation)
+    often = ", which read their text as often" if own else ""
     read = f"{epochs.most:.2g} epochs of a source at most" if epochs.by_source else "text of unknown size"
-    how = f"{name}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
+    how = f"law of {len(runs)} runs in {runs_csv}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
     warnings = tuple(f"the loss: {warning.says}" for warning in law.warnings(params, tokens))
-    return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
+    spread = Spread(float(found.median[0]) * factor.median, deviation)
+    return LossOutlook(spread, f"{how}; {why}" if why else how, warnings)
 
 
 def schedule_effect(config: RunConfig, runs_csv: Path) -> tuple[Spread, str]:

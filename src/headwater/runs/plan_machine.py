@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.config import RawSettings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
+from headwater.files import write_json
 from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import checkpoint_bytes, run_memory
 from headwater.forecast.result import NO_PRICE, PROBES_PART, TRAINING_PARTS, Machinery, Spread, StepTime
@@ -26,14 +27,25 @@ from headwater.host.threads import usable_cores
 from headwater.numbers import plural
 from headwater.optim.rules import RULES
 from headwater.runs.ladder_record import ladder_dir
-from headwater.runs.paths import Folders
+from headwater.runs.paths import Folders, Require
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import source_bytes, token_bytes, tokens_of
-from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
+from headwater.runs.times import (
+    MIN_SECONDS,
+    MIN_STEPS,
+    TIMES_FILE,
+    MeasuredSteps,
+    Measurement,
+    StepShape,
+    earlier_runs,
+    mean_step,
+    speed_here,
+)
 from headwater.train.settings import num_recomputed, probe_steps, validation_steps
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Device
+    from headwater.records import Record
 
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
@@ -43,7 +55,7 @@ NOMINAL_RATE = 1e11  # FLOP/s
 SAME_MEMORY = 0.02
 "Of the peaks of runs of one shape: three of first-light were within 0.2 % (2026-11-28); text may differ."
 MOST_OF_MEMORY = 0.5
-"Mapped pages of a text larger than memory come and go."
+"Mapped pages of a text larger than memory come and go. Of a smaller one all are mapped, however little is read."
 UNKNOWN_HELD_OUT = 50_000
 "Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
 
@@ -164,10 +176,8 @@ def processor_step(
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
     """Return a step over the modelled one by the newest measurements, of whatever shape; 1 without any."""
-    ratios, spread = (
-        [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST],
-        constants()["log_deviation"],
-    )
+    ratios = [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST]
+    spread = constants()["log_deviation"]
     mean = _mean(ratios) if ratios else Spread(1.0, spread["step"])
     return replace(mean, log_deviation=math.hypot(mean.log_deviation, spread["step_shape"]))
 
@@ -244,3 +254,24 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
 def training_rest(config: RunConfig, step_seconds: float) -> float:
     """Return the seconds of training besides its steps, as they are usually counted."""
     return sum(part.median for name, part in around_steps(config, step_seconds).items() if name in TRAINING_PARTS)
+
+
+def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any], require_owner: Require) -> None:
+    """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
+
+    `speed` is `speed_here` of what it computed in.
+    """
+    seconds = [record["seconds"] for record in records if record["event"] == "step"]
+    if len(seconds) < max(MIN_STEPS, config.train.num_steps) or sum(seconds) < MIN_SECONDS:
+        return
+    step, finish = mean_step(records, config.train), records[-1]
+    rest = finish["seconds"] - len(seconds) * step
+    found = MeasuredSteps(
+        of=StepShape.of(config),
+        step_seconds=step,
+        speed=speed,
+        rest_over_usual=rest / training_rest(config, step) if rest > 0 else None,
+        ended_at=finish["time"],
+        peak_memory_bytes=finish.get("peak_memory_bytes"),
+    )
+    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"), require_owner)

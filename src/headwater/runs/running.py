@@ -18,7 +18,6 @@ from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
 from headwater.runs.enough_memory import require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
-from headwater.runs.plan import PlanOptions
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
 
@@ -149,7 +148,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
 
             if owner is None:
                 return follow_training(config, ranks, call.stop_within)
-            return train_stage(config, display, say, PlanOptions(), text, owner.require, ranks, call.stop_within)
+            return train_stage(config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True)
     finally:
         ranks.leave()
     if owner is not None:

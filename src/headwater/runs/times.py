@@ -5,7 +5,7 @@ times.json is of a processor alone, by one process, on an idle machine: such ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headwater.files import digest_json, write_json
+from headwater.files import digest_json
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.paths import Require, read_kept
+from headwater.runs.paths import read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.train.settings import TrainSettings, is_half_length
 
@@ -94,34 +94,6 @@ def mean_step(records: Sequence[Record], train: TrainSettings) -> float:
             found += len(seconds) * fmean(each for each in seconds if each <= most)
             num_steps += len(seconds)
     return found / num_steps
-
-
-def keep_times(
-    config: RunConfig,
-    records: Sequence[Record],
-    speed: dict[str, Any],
-    usual_rest: Callable[[float], float],
-    require_owner: Require,
-) -> None:
-    """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
-
-    `speed` is `speed_here` of what it computed in; `usual_rest` returns the seconds that a plan counts for training
-    besides its steps, given a step's.
-    """
-    seconds = [record["seconds"] for record in records if record["event"] == "step"]
-    if len(seconds) < max(MIN_STEPS, config.train.num_steps) or sum(seconds) < MIN_SECONDS:
-        return
-    step, finish = mean_step(records, config.train), records[-1]
-    rest = finish["seconds"] - len(seconds) * step
-    found = MeasuredSteps(
-        of=StepShape.of(config),
-        step_seconds=step,
-        speed=speed,
-        rest_over_usual=rest / usual_rest(step) if rest > 0 else None,
-        ended_at=finish["time"],
-        peak_memory_bytes=finish.get("peak_memory_bytes"),
-    )
-    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"), require_owner)
 
 
 def speed_here(dtype: str, num_threads: int, is_compiled: bool) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from headwater.checkpoint.layout import checkpoint_dir
@@ -20,12 +19,12 @@ from headwater.ranks.exchange import Ranks
 from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
-from headwater.runs.plan import PlanOptions, forecast_of_run
-from headwater.runs.plan_machine import training_rest
+from headwater.runs.plan import forecast_of_run
+from headwater.runs.plan_machine import keep_times
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
 from headwater.runs.text import RunText, open_batches, open_held_out, open_text
-from headwater.runs.times import keep_times, speed_here
+from headwater.runs.times import speed_here
 from headwater.train.loop import Display, train
 from headwater.train.pauses import stop_requested
 from headwater.train.start import assemble
@@ -36,19 +35,19 @@ def train_stage(
     config: RunConfig,
     display: Display,
     say: Say,
-    options: PlanOptions | None = None,
     text: RunText | None = None,
     require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
+    is_planned: bool = False,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    options        what the run's forecast is made with, before its first step; None: none is made
     text           the run's text, where it is open already
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
+    is_planned     whether a forecast of the run is made before its first step
     """
     text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
@@ -62,8 +61,8 @@ def train_stage(
             peak = _measured_peak(run, meter)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
-            if options is not None:
-                forecast = forecast_of_run(config, options, run.start.step, say, time.time, dtype, require_owner)
+            if is_planned:
+                forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner)
             _record_beginning(run, config, display, peak, forecast)
             meter = LoadMeter()
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
@@ -95,7 +94,7 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
         speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
-        keep_times(config, here, speed, partial(training_rest, config), require_owner)
+        keep_times(config, here, speed, require_owner)
     except LockedError:
         raise
     except Exception as error:  # of whatever kind: evaluation, export and report are still to come
