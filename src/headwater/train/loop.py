@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from headwater.device.profile import StepProfile
 from headwater.host.signals import StopRequest
 from headwater.records import Record
 from headwater.train.incidents import Live, Logged
@@ -42,11 +43,12 @@ def run_steps(
     before the evaluation of the same step, and is written while that and the next steps run.
     """
     settings, inbox = run.plan.train, Inbox(run, stop)
-    with StepRows(run) as rows:
+    profile = StepProfile(settings.profile_steps, run.profile_path)
+    with profile, StepRows(run) as rows:
         while state.step < last_step and handle_requests(run, state, inbox):
+            profile.begin(state.step + 1)
             state = decisions.begin(state)
-            timed = take_step(run, state, rows, partial(decisions.judge, state), inbox.own)
-            inbox.note(timed.result.flags)
+            timed = take_step(run, state, rows, partial(decisions.judge, state), inbox)
             if timed.result.reason is not None:
                 state = decisions.skip(state, timed)
                 continue

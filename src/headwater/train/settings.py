@@ -59,6 +59,8 @@ class TrainSettings(Settings):
     audit_every: int | None = Field(default=None, ge=1)
     """Steps between audits: a gradient is computed twice and must have the same bits; unset: never. How far int8
     takes a gradient is measured five times a run anyway."""
+    profile_steps: list[int] | None = Field(default=None, min_length=2, max_length=2)
+    "First and last step of which RUN/profile/ gets a trace that ui.perfetto.dev shows; unset: none."
     hang_seconds: float | Literal["auto"] | None = "auto"
     "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; off: never."
 
@@ -82,6 +84,13 @@ class TrainSettings(Settings):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value not in ("auto", None) and not (is_number and 0 < value < math.inf):
             raise ValueError("a step hangs after a number of seconds above 0, auto, or None for never")
+        return value
+
+    @field_validator("profile_steps")
+    @classmethod
+    def _check_profile_steps(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and not 1 <= value[0] <= value[1]:
+            raise ValueError("the steps to profile are [first, last], the first 1 or more and the last not before it")
         return value
 
     @model_validator(mode="after")

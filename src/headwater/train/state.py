@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from headwater.device.peak import Peak
 from headwater.errors import CheckpointError
 from headwater.files import remove_folder
 from headwater.host.energy import EnergyMeter
+from headwater.host.garbage import collected_on_request
 from headwater.host.memory import PeakMeter
 from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions
@@ -115,6 +117,10 @@ class Run:
         of_device = self.parallel.device.peak_memory_bytes()
         return self.memory.peak() if of_device is None else of_device
 
+    @property
+    def profile_path(self) -> Path:
+        return self.run_dir / "profile" / f"rank-{self.ranks.rank}.json"
+
     def identity(self) -> dict[str, Any]:
         """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
         return self.plan.identity() | {"batches": self.batches.digest}
@@ -153,7 +159,7 @@ def _contents(run: Run, state: RunState) -> dict[str, Any]:
 def at_work(run: Run) -> Iterator[None]:
     """Compute as the machine does best, inside; at the end let the save under way come to its own."""
     try:
-        with set_up(run.facts):
+        with set_up(run.facts), collected_on_request():
             yield
     except BaseException:
         run.saver.give_up()
@@ -164,13 +170,14 @@ def at_work(run: Run) -> Iterator[None]:
 
 
 def rest(run: Run) -> None:
-    """Watch nothing until the next step, once all ranks have ended this one.
+    """Watch nothing until the next step, once all ranks have ended this one, and collect what is garbage.
 
     One rank may then work for long alone: the others wait for it in `Ranks.wait` or `Ranks.from_first`, whose time-out
     is a day; a step's is half an hour.
     """
     run.parallel.any([False])
     run.watchdog.rest()
+    gc.collect()
 
 
 def save(run: Run, state: RunState, signal: str | None = None) -> None:

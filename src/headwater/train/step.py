@@ -17,6 +17,7 @@ from headwater.optim.optimizer import Optimizer
 from headwater.optim.schedule import lr_factor
 from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
+from headwater.train.pauses import Inbox
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Prepared, Run, RunState
 
@@ -126,10 +127,8 @@ class TimedStep:
     gradient_error: float | None = None  # of rounding to int8, where it was compared
 
 
-def take_step(
-    run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Callable[[], Sequence[bool]] = tuple
-) -> TimedStep:
-    """Update the weights by the next rows, unless `judge` has a reason to skip them; tell all ranks this one's `flags`.
+def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, inbox: Inbox) -> TimedStep:
+    """Update the weights by the next rows, unless `judge` has a reason to skip them; all ranks then know the requests.
 
     From its begin until the next one's, a hang of any rank ends all that wait for it.
     """
@@ -151,8 +150,9 @@ def take_step(
         run.plan.optim.max_grad_norm,
         judge,
         check if is_gradient_check(step, train) else sum_gradients,
-        flags,
+        inbox.own,
     )
+    inbox.note(result.flags)
     run.watchdog.end()
     return TimedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
 

@@ -1,0 +1,68 @@
+"""A few steps of a run as a trace that Perfetto shows, and when garbage is collected."""
+
+from __future__ import annotations
+
+import gc
+import json
+
+import pytest
+from pydantic import ValidationError
+from tiny_run import begin, plan, train_here
+
+from headwater.host.signals import StopRequest
+from headwater.records import read_records
+from headwater.train.loop import train
+from headwater.train.settings import TrainSettings
+
+SIZES = {"num_steps": 9, "batch_tokens": 8, "microbatch_tokens": 8, "save_every": 1, "validate_every": 1}
+
+
+def losses(run_dir) -> list[float]:
+    return [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
+
+
+@pytest.mark.parametrize(("steps", "named"), [([3, 4], [3, 4]), ([11, 30], [11, 12])])
+def test_the_steps_are_traced_with_the_operations_inside_and_no_bit_changes(tmp_path, steps, named):
+    train_here(tmp_path / "profiled", plan(profile_steps=steps))
+    train_here(tmp_path / "plain", plan())
+    assert losses(tmp_path / "profiled") == losses(tmp_path / "plain")
+    trace = json.loads((tmp_path / "profiled/profile/rank-0.json").read_text())
+    complete = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert all({"name", "ts", "dur", "pid", "tid"} <= event.keys() for event in complete)
+    spans = {event["name"]: event for event in complete if event["name"].startswith("step ")}
+    assert sorted(spans) == sorted(f"step {step}" for step in named)
+    for span in spans.values():
+        products = [event for event in complete if event["name"] == "aten::mm"]
+        assert any(span["ts"] <= event["ts"] <= span["ts"] + span["dur"] for event in products)
+    assert not (tmp_path / "plain/profile").exists()
+
+
+@pytest.mark.parametrize("value", [[0, 3], [5, 4], [1], [1, 2, 3], "all"])
+def test_what_is_no_range_of_steps_is_refused(value):
+    with pytest.raises(ValidationError):
+        TrainSettings(**SIZES, profile_steps=value)
+
+
+def test_garbage_is_collected_at_saves_and_evaluations_and_in_no_step(tmp_path):
+    collections = []
+
+    def note(phase, info):
+        if phase == "start":
+            collections.append(info["generation"])
+
+    def display(record):
+        if record["event"] == "step":
+            seen[record["step"]] = len(collections)
+
+    seen: dict[int, int] = {}
+    run = begin(tmp_path, plan(save_every=4, validate_every=100, num_probes=0))
+    before = gc.isenabled(), gc.get_freeze_count()
+    gc.callbacks.append(note)
+    try:
+        train(run, None, display, StopRequest())
+    finally:
+        gc.callbacks.remove(note)
+        run.records.close()
+    steps = range(1, 12)
+    assert [step for step in steps if seen[step + 1] > seen[step]] == [4, 8]
+    assert (gc.isenabled(), gc.get_freeze_count()) == before
