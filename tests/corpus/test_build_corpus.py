@@ -295,6 +295,19 @@ class TestErrors:
             documents(tmp_path / "corpus", source="yours")
 
 
+def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_path, make_prose):
+    for number in range(40):
+        folder = tmp_path / ("few" if number % 2 else "most")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.txt").write_text(make_prose(400 if number < 2 or number % 2 else 20, number))
+    sources = {name: {"paths": [str(tmp_path / name)]} for name in ("few", "most")}
+    table = {"sources": sources, "rules": {"text": {"min_characters": 1000}}, "engine": {"workers": 1}}
+    said = []
+    build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", said.append)
+    losses = [line for line in said if "decides" in line]
+    assert len(losses) == 1 and losses[0].startswith("most: 9") and "too_short: corpus.rules.text decides" in losses[0]
+
+
 def test_measuring_paths_counts_files_and_their_text(tmp_path):
     (tmp_path / "a.txt").write_text("Grüße")
     (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')

@@ -49,6 +49,16 @@ from headwater.sources.settings import CorpusSettings, SourceSettings
 
 CODE_VERSION = 14  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
+MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
+_SETTINGS = {
+    "licence_not_allowed": "corpus.licences.allow",
+    "other_language": "corpus.languages",
+    "unsure_language": "corpus.min_language_confidence",
+    "low_quality": "corpus.quality.min_score",
+    "exact_duplicate": "corpus.dedup.exact",
+    "near_duplicate": "corpus.dedup.near",
+}
+
 Say = Callable[[str], None]
 
 
@@ -137,6 +147,8 @@ def build_corpus(
         raise
     for name in settings.sources:
         say(_summary(name, balance))
+        for loss in _great_losses(name, settings, balance):
+            say(loss)
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         manifest |= _move_shards(work, folder)
         write_json(folder / "manifest.json", manifest)
@@ -261,6 +273,16 @@ def _amount(reason: str, count: Count) -> str:
     if count.documents:
         return f"{reason} {count.documents:,}"
     return f"{reason} {count.bytes:,} bytes" if count.bytes else reason
+
+
+def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iterator[str]:
+    """Yield which rules alone dropped nearly all documents of a source: such a setting may be a mistake."""
+    source, rules = balance.sources[name], f"corpus.rules.{settings.sources[name].kind}"
+    for reason, count in source.dropped.items():
+        setting = _SETTINGS.get(reason, rules if stage_of(reason) == "quality" else "")
+        if setting and count.documents > MAX_EXPECTED_LOSS * source.read.documents:
+            share = f"{name}: {count.documents / source.read.documents:.0%} of its documents were dropped as {reason}"
+            yield f"{share}: {setting} decides that; `headwater corpus show --dropped` shows some"
 
 
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:

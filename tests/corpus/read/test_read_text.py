@@ -49,6 +49,7 @@ def test_what_is_no_text_is_one_drop_with_the_bytes_of_the_file(read, content, r
     documents, drops = read("a.txt", content)
     assert not documents
     assert [(drop.reason, drop.num_bytes, drop.num_documents) for drop in drops] == [(reason, len(content), 1)]
+    assert reason != "binary" or drops[0].because == "it holds a zero byte"
 
 
 def test_an_unknown_name_with_binary_content_is_an_unknown_format(read):

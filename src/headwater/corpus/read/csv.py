@@ -10,7 +10,7 @@ from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
+from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.record import record_meta, text_column, without_text
 from headwater.corpus.read.text import encoding_of
 
@@ -28,7 +28,7 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     head = file.head(_HEAD_BYTES)
     encoding = encoding_of(head)
     if encoding.startswith("utf-8") and b"\0" in head:
-        raise Unusable("binary")
+        raise Unusable("binary", ZERO_BYTE)
     line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)
     csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
@@ -74,5 +74,5 @@ def _text_lines(stream: IO[bytes], encoding: str, max_line_bytes: int) -> Iterat
     lines = reader or io.TextIOWrapper(stream, encoding, newline="")
     while line := lines.readline(max_line_bytes + 1):
         if "\0" in line:
-            raise Unusable("binary")
+            raise Unusable("binary", ZERO_BYTE)
         yield line

@@ -43,8 +43,8 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 yield _piece(file, record, f"#{number}", limits.text_column)
         else:
             yield record_document(file, value, "", len(data), limits.text_column)
-    except (ValueError, RecursionError):
-        raise Unusable("malformed_json") from None
+    except (ValueError, RecursionError) as error:
+        raise Unusable("malformed_json", str(error)) from None
 
 
 def _parsed(data: bytes) -> Any:
@@ -52,8 +52,8 @@ def _parsed(data: bytes) -> Any:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
-    except (ValueError, RecursionError):
-        raise Unusable("malformed_json") from None
+    except (ValueError, RecursionError) as error:
+        raise Unusable("malformed_json", str(error)) from None
 
 
 def _has_text(value: Any) -> bool:

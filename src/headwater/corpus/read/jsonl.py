@@ -49,5 +49,5 @@ def _parse(file: InputFile, line: bytes, part: str, text_column: str | None, sta
         return record_document(file, json.loads(line.decode()), part, len(line), text_column)
     except UnicodeDecodeError as error:
         return file.drop_for(not_utf8(error, start), len(line), part)
-    except (ValueError, RecursionError):
-        return file.drop("malformed_json", len(line), part, line.decode()[:200])
+    except (ValueError, RecursionError) as error:
+        return file.drop("malformed_json", len(line), part, line.decode()[:200], str(error))

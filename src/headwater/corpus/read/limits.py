@@ -13,6 +13,7 @@ from headwater.corpus.read.sections import sections
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
 MAX_DROPS_LISTED = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
+ZERO_BYTE = "it holds a zero byte"
 MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
 
 

@@ -10,7 +10,7 @@ from headwater.corpus.licences.names import all_of
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
+from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable, not_utf8
 from headwater.corpus.read.text import encoding_of, read_text
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
@@ -56,7 +56,7 @@ def decoded(data: bytes) -> str:
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
     if "\0" in text:
-        raise Unusable("binary")
+        raise Unusable("binary", ZERO_BYTE)
     return text
 
 

@@ -27,8 +27,8 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         notebook = json.loads(read_whole(file, limits.max_file_bytes).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise not_utf8(error) from None
-    except (ValueError, RecursionError):
-        raise Unusable("malformed_json") from None
+    except (ValueError, RecursionError) as error:
+        raise Unusable("malformed_json", str(error)) from None
     cells = _cells(notebook)
     language = _language(notebook, cells)
     texts = [text for cell in cells if (text := _text(cell, language))]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
-from headwater.corpus.read.limits import Unusable, not_utf8
+from headwater.corpus.read.limits import ZERO_BYTE, Unusable, not_utf8
 from headwater.corpus.read.scripts import code_language
 from headwater.corpus.read.sections import sections
 
@@ -67,10 +67,9 @@ def _check_encoding(file: InputFile) -> str:
         try:
             while block:
                 num_bytes += len(block)
-                if encoding.startswith("utf-8") and b"\0" in block:
-                    raise Unusable("binary")
-                if "\0" in decoder.decode(block):  # in UTF-16 a zero byte is half of most letters
-                    raise Unusable("binary")
+                # in UTF-16 a zero byte is half of most letters
+                if (encoding.startswith("utf-8") and b"\0" in block) or "\0" in decoder.decode(block):
+                    raise Unusable("binary", ZERO_BYTE)
                 block = stream.read(BLOCK_BYTES)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:  # its bytes may begin with the end of the block before
