@@ -1,0 +1,49 @@
+"""Before anything is prepared, a model is refused that the memory of what it would run on can't hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headwater.device.device import Gpu
+from headwater.errors import ConfigError
+from headwater.runs import enough_memory as module
+from headwater.runs import load_run
+from headwater.runs.enough_memory import require_memory_here
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Set a machine's memory, and that of its GPU where it has one."""
+
+    def set_memory(host_bytes: int, gpu_bytes: int | None) -> None:
+        monkeypatch.setattr(module, "memory_bytes", lambda: host_bytes)
+        monkeypatch.setattr(module, "gpu_name", lambda: None if gpu_bytes is None else "a GPU")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu_bytes is not None)
+        monkeypatch.setattr(Gpu, "memory_bytes", lambda gpu: gpu_bytes)
+
+    return set_memory
+
+
+LARGE, SMALL = 1 << 50, 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("device", "host_bytes", "gpu_bytes", "too_small"),
+    [
+        ("auto", LARGE, None, None),
+        ("auto", SMALL, None, "this machine has"),
+        ("auto", LARGE, LARGE, None),
+        ("auto", LARGE, SMALL, "this GPU has"),
+        ("cuda", SMALL, LARGE, "the copy of weights and optimizer state that a save makes"),
+        ("cpu", LARGE, SMALL, None),
+    ],
+)
+def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_bytes, gpu_bytes, too_small):
+    config, _ = load_run("first-light", [f"machine.device={device}"])
+    machine(host_bytes, gpu_bytes)
+    if too_small is None:
+        require_memory_here(config)
+    else:
+        with pytest.raises(ConfigError, match=too_small):
+            require_memory_here(config)
