@@ -149,7 +149,7 @@ class Blocks(nn.ModuleList):
 
 
 def recomputed(blocks: Iterable[Callable[..., Any]], count: int) -> list[Callable[..., Any]]:
-    """Return blocks of which the first `count` keep their inputs alone: what the later ones kept is free by then."""
+    """Return the blocks, of which the first `count` are computed again: what the later ones kept is free by then."""
     # nothing in a block is random, so that no generator's state need be kept
     again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
     return [partial(again, block) if index < count else block for index, block in enumerate(blocks)]
@@ -191,7 +191,8 @@ class Transformer(nn.Module):
         if self.settings.family == "gpt2":
             x_BTD = x_BTD + self.positions(torch.arange(num_tokens, device=tokens_BT.device))
         table_2TP = None if self.rotary_2TP is None else self.rotary_2TP[:, :num_tokens]
-        return self.final_norm(self.blocks(x_BTD.to(self.compute_dtype), documents_BT, table_2TP))
+        x_BTD = self.blocks(x_BTD.to(self.compute_dtype), documents_BT, table_2TP)
+        return self.final_norm(x_BTD)
 
     def token_losses(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
         """Return each token's loss in nats, in fp32 and without a gradient; 0 where there is no target."""
