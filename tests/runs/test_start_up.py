@@ -126,5 +126,5 @@ def test_utilisation_is_of_the_largest_peak_that_was_measured_without_load(prepa
     assert [device.get("peak_under_load") for device in starts] == ["under load", None, "under load", None]
     flops = next(record["flops_per_token"] for record in records if record["event"] == "start")
     for record in (record for record in records if record["event"] == "step"):
-        share = record["tokens_per_second"] * flops / 4e12  # within a tenth: a step of half-length sequences has fewer
-        assert record["mfu"] == (None if record["attempt"] == 1 else pytest.approx(share, rel=0.1, abs=5.1e-5)), record
+        share = record["tokens_per_second"] * flops / 4e12  # within a fifth: a step of half-length sequences has fewer
+        assert record["mfu"] == (None if record["attempt"] == 1 else pytest.approx(share, rel=0.2, abs=5.1e-5)), record
