@@ -138,7 +138,7 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.train.machine import inspect_machine
+    from headwater.compute import inspect_machine
 
     watching = ProfilingWatch()
     absent = put_ranges()

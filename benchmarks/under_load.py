@@ -85,9 +85,9 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     """Train on random tokens and write when each step ended."""
     end_with_parent()
     from contenders.headwater import make_plan, open_rows
+    from headwater import compute as machine
     from headwater.device.settings import MachineSettings
     from headwater.host.signals import StopRequest
-    from headwater.train import machine
     from headwater.train.loop import train
     from headwater.train.start import assemble
 

@@ -156,7 +156,7 @@ def quick() -> Iterator[None]:
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with (
-            mock.patch("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
+            mock.patch("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
             mock.patch("os.fsync", lambda handle: None),
         ):
             yield

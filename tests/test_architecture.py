@@ -22,7 +22,7 @@ LAYERS = [
     ["runs"],
     ["serve", "report", "launch"],
     ["train", "evaluate", "forecast", "export", "downstream"],
-    ["checkpoint", "parallel"],
+    ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],
     ["model", "optim"],
     ["tokens", "ranks", "device", "host"],

@@ -91,12 +91,12 @@ def measure(order: Order) -> dict[str, Any]:
     The peak is that of the steps alone, where the system lets a process forget an earlier one.
     """
     from contenders.headwater import make_plan, open_rows
+    from headwater.compute import compiler_works
     from headwater.device.settings import MachineSettings
     from headwater.forecast.processor_memory import state_bytes
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train
-    from headwater.train.machine import compiler_works
     from headwater.train.start import assemble
 
     job = Job("headwater", "auto", order.shape, tokens_dir(Path(order.work_dir), order.shape), Path(order.work_dir))

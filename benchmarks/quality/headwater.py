@@ -19,13 +19,13 @@ from torch import Tensor
 
 from headwater.batches.mixture import make_plan
 from headwater.batches.source import BatchSource
+from headwater.compute import compiler_works
 from headwater.errors import ConfigError
 from headwater.files import write_text
 from headwater.model.count import count_parameters
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.tokenizer.special import BEGIN_ID
 from headwater.train.loop import train
-from headwater.train.machine import compiler_works
 from headwater.train.start import assemble
 from quality.job import Job, Shape
 from quality.meter import Meter

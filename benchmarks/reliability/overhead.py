@@ -23,6 +23,7 @@ import torch
 import figures
 from headwater.batches.assemble import Batch
 from headwater.checkpoint.save import Saver
+from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
 from headwater.model.init import initialise_
@@ -31,7 +32,6 @@ from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.train.machine import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.train.state import Prepared
 from headwater.train.step import train_step
 

@@ -21,6 +21,7 @@ from unittest import mock
 import torch
 
 import whole
+from headwater import compute as machine
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_newest
 from headwater.checkpoint.save import Saved, Saver, retain_newest
@@ -34,7 +35,6 @@ from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
-from headwater.train import machine
 
 NAME = "tiny"
 SETTINGS = {

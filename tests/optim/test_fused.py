@@ -10,12 +10,12 @@ import torch
 from host_waits import HostWaits
 from torch import nn
 
+from headwater.compute import fastest_updates
 from headwater.device.facts import MachineFacts
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import AdamW, PlainUpdates
-from headwater.train.machine import fastest_updates
 
 SHAPES = [(7,), (5, 3), (1, 1), (33, 65)]
 ADAMW = {"lr": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 1e-10, "weight_decay": 0.1}

@@ -19,7 +19,7 @@ from headwater.records import read_records
 from headwater.runs.training import train_stage
 from headwater.tokens import read
 
-PEAKS = "headwater.train.machine.matmul_peaks"
+PEAKS = "headwater.compute.matmul_peaks"
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import headwater
+from headwater.compute import compiler_works
 from headwater.device.compiler import telling_line
 from headwater.device.settings import MachineSettings
-from headwater.train.machine import compiler_works
 
 PROGRAM = """
 import torch
-from headwater.train.machine import compiler_works
+from headwater.compute import compiler_works
 from headwater.device.settings import MachineSettings
 works, why = compiler_works(MachineSettings(), torch.device("cpu"))
 print(works)

@@ -9,6 +9,8 @@ import pytest
 import torch
 from test_machine import facts, measured  # noqa: F401 - a fixture
 
+from headwater import compute as machine
+from headwater.compute import inspect_machine
 from headwater.device import float8
 from headwater.device.float8 import convert_linears_, require_float8
 from headwater.device.settings import MachineSettings
@@ -16,8 +18,6 @@ from headwater.errors import ConfigError
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.train import machine
-from headwater.train.machine import inspect_machine
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 

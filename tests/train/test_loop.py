@@ -50,7 +50,7 @@ def measurements(run_dir: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         folder = tmp_path_factory.mktemp("whole")
         train_here(folder, plan())
     return folder

@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_run import plan
 
+from headwater import compute as module
+from headwater.compute import fastest_, inspect_machine, int8_problem, set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.host import memory
 from headwater.model.transformer import Transformer
-from headwater.train import machine as module
-from headwater.train.machine import fastest_, inspect_machine, int8_problem, set_up
 
 ONE_THREAD = {"num_threads": 1}
 

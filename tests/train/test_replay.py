@@ -29,7 +29,7 @@ HARMED = 9
 def spiked(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("spiked")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         plant(patch, HARMED)
         go_on(folder, spiked_plan())
     return folder

@@ -35,7 +35,7 @@ def whole(tmp_path_factory) -> Path:
     """A run that went back once and was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.train.machine.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         plant(patch, HARMED)
         go_on(folder, spiked_plan())
     return folder

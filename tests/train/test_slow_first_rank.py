@@ -21,7 +21,7 @@ sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
 import torch
 from headwater.checkpoint import save
 from headwater.ranks import exchange as module
-from headwater.train import machine
+from headwater import compute as machine
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.host.signals import StopRequest

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headwater import compute as machine
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.settings import MixtureSettings
 from headwater.device.settings import MachineSettings
@@ -17,7 +18,6 @@ from headwater.host.signals import StopRequest
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import Record
-from headwater.train import machine
 from headwater.train.loop import train
 from headwater.train.settings import TrainPlan, TrainSettings
 from headwater.train.start import assemble

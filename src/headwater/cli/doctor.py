@@ -18,11 +18,11 @@ def measure_machine() -> dict[str, Any]:
     """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
     import torch
 
+    from headwater.compute import inspect_machine, threads
     from headwater.device.facts import DTYPES
     from headwater.device.peak import matmul_peaks, memory_bandwidth
     from headwater.device.settings import MachineSettings
     from headwater.host.memory import memory_bytes
-    from headwater.train.machine import inspect_machine, threads
 
     facts = inspect_machine(MachineSettings())
     device = torch.device(facts.device)

@@ -15,6 +15,7 @@ from torch import Tensor
 from headwater.batches.pack import PackedSource
 from headwater.checkpoint.load import read_model_weights
 from headwater.checkpoint.verify import model_digest
+from headwater.compute import fastest_, inspect_for_evaluation, set_up
 from headwater.device.settings import FORMATS
 from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
@@ -34,7 +35,6 @@ from headwater.runs.stages import final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
-from headwater.train.machine import fastest_, inspect_for_evaluation, set_up
 
 EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
 EVALUATION = "evaluation.json"

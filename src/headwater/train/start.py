@@ -18,6 +18,7 @@ from headwater.checkpoint.load import (
     saved_shapes,
 )
 from headwater.checkpoint.save import Saver
+from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
 from headwater.device.peak import Peak
@@ -34,7 +35,6 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.train.machine import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.train.microbatch import measured_microbatch, ruled_tokens
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
 from headwater.train.state import Microbatch, Prepared, Run, RunState, remove_abandoned, state_of_checkpoint

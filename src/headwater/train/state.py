@@ -15,6 +15,7 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saved, Saver
 from headwater.checkpoint.verify import read_state
+from headwater.compute import set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.peak import Peak
 from headwater.errors import CheckpointError
@@ -29,7 +30,6 @@ from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.records import Record, RunRecords, UnwrittenRecords
-from headwater.train.machine import set_up
 from headwater.train.settings import TrainPlan
 
 
