@@ -51,8 +51,10 @@ def test_a_run_learns_as_on_a_processor(tmp_path, dtype, compile):
 
 @pytest.mark.parametrize("compile", ["on", "off"])
 def test_a_run_repeats_to_the_bit(tmp_path, compile):
-    found = [without_clock(records_of(tmp_path / name, "cuda", dtype="bfloat16", compile=compile)) for name in "ab"]
-    assert found[0] == found[1]
+    runs = [without_clock(records_of(tmp_path / name, "cuda", dtype="bfloat16", compile=compile)) for name in "ab"]
+    # when a save is recorded is a matter of the disk
+    first, second = ([record for record in run if record["event"] == "step"] for run in runs)
+    assert first == second
 
 
 def test_the_host_waits_once_a_step(tmp_path):
