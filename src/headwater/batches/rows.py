@@ -2,12 +2,12 @@
 
 RUN/data/rows/
     SPLIT/SOURCE/row_ptr.npy, chunk_start.npy, chunk_len.npy    the arrays of a RowIndex
-    manifest.json    written last; the digest of each file, and what the system said of it and of each file of the token
-                     stores when they were verified: number, size, times of the last changes
+    manifest.json    written last; the inode, size and times of the last changes of each file here and of each file of
+                     the token stores, as they were when the stores were verified
 
-As long as the system says the same of all these files, none is read again. A file that was touched, copied or put back
-is another one: then the stage is made again, which verifies the stores. A bit that a disk changes by itself goes
-unnoticed until then, but that no id outside the vocabulary is trained on.
+As long as these are the same for all files, none is read again. A file that was touched, copied or put back has others:
+then the stage is made again, which verifies the stores. A bit that a disk changes by itself isn't noticed until then,
+unless it makes an id that the vocabulary hasn't.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.lib.format import open_memmap, write_array
 
 from headwater.batches.pack import PACKING, PackedSource, RowIndex, pack_source
 from headwater.errors import StoreError
-from headwater.files import DigestedFile, new_folder, no_check, read_manifest_or_none, stage_key, write_json
+from headwater.files import create, new_folder, no_check, read_manifest_or_none, stage_key, write_json
 from headwater.seals import read_sealed_manifest, seal
 from headwater.tokens.read import open_stores, open_stores_without_verifying
 
@@ -41,22 +41,18 @@ def build_rows(
     """Verify every store of a tokens folder and write the rows of all; raise StoreError for a damaged one."""
     files = dict(_facts_of_files(tokens_dir))
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
-        digests = {}
         for split in SPLITS:
             for name, store in open_stores(tokens_dir, split).items():
                 index = pack_source(store, seq_len).index
                 for array in ARRAYS:
-                    path = f"{split}/{name}/{array}.npy"
-                    with DigestedFile(folder / path) as file:
+                    with create(folder / split / name / f"{array}.npy") as file:
                         write_array(file, getattr(index, array), allow_pickle=False)
-                    digests[path] = file.facts()
         if dict(_facts_of_files(tokens_dir)) != files:
             raise StoreError(f"{tokens_dir} was changed while it was verified; give the same command again")
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "key": key,
-            "files": digests,
             "verified": {"tokens": files, "rows": dict(_facts_of_files(folder))},
         }
         write_json(folder / "manifest.json", seal(manifest))

@@ -1,4 +1,4 @@
-"""Read a token store through memory maps, checked as a whole when it is opened."""
+"""Read a token store through memory maps; one that wasn't verified before is read through when it is opened."""
 
 from __future__ import annotations
 
