@@ -3,9 +3,9 @@
 B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width
 P channel pairs of a head (K/2) · V vocabulary
 
-Every weight is stored in fp32 (the master) and cast to the dtype of the activations where it is used, so that the
-dtype of the first activation, `compute_dtype`, is the precision of the whole model. What computes a model faster puts
-modules of its own, with the same parameters under the same names, in the place of those here (docs/decisions/0043).
+Every weight is stored in fp32 (the master); a linear map casts it to the dtype of its input, so that `compute_dtype`,
+to which the embedded tokens are cast, is the precision of the whole model. A faster implementation replaces modules
+here by its own, with the same parameters under the same names (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
 
 Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
-"Attention of q_BTHK, k_BTGK and v_BTGK, and of what says which tokens each one sees (`attend`: its first visible one)."
+"Attention of q_BTHK, k_BTGK and v_BTGK; the last argument says what each token sees: for `attend`, from which one on."
 
 
 class Linear(nn.Linear):
@@ -132,7 +132,7 @@ class Block(nn.Module):
 class Blocks(nn.ModuleList):
     """One block after the other.
 
-    `num_recomputed` blocks keep only their inputs in training and are computed again in the backward pass
+    `num_recomputed` blocks keep only their inputs for the backward pass, which computes them again
     (arXiv:1604.06174): the same loss and gradients, for less memory and at most a third more time.
     """
 
@@ -149,16 +149,19 @@ class Blocks(nn.ModuleList):
 
 
 def recomputed(blocks: Iterable[Callable[..., Any]], count: int) -> list[Callable[..., Any]]:
-    """Return the blocks, of which the first `count` are computed again: what the later ones kept is free by then."""
-    # nothing in a block is random, so that no generator's state need be kept
-    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-    return [partial(again, block) if index < count else block for index, block in enumerate(blocks)]
+    """Return the blocks, the first `count` of which are recomputed in the backward pass.
+
+    The first ones, since the backward pass comes to them last, when the memory of the later ones is free again.
+    """
+    # nothing in a block is random: no generator's state has to be kept
+    recompute = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    return [partial(recompute, block) if index < count else block for index, block in enumerate(blocks)]
 
 
 class Transformer(nn.Module):
-    """Token ids to the loss of predicting each next one; weights start uninitialised (see init).
+    """Token ids to the loss of predicting each next one; `model.init.initialise_` gives the weights their values.
 
-    `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device computes it.
+    `compute_dtype` is the dtype of the activations: torch.float32, or torch.bfloat16 where the device supports it.
     """
 
     rotary_2TP: Tensor | None
@@ -181,7 +184,11 @@ class Transformer(nn.Module):
         self.register_buffer("rotary_2TP", table_2TP, persistent=False)
 
     def forward(self, tokens_BT: Tensor, documents_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Return the summed loss of next tokens in nats, in fp32; a target of -1 does not count."""
+        """Return the summed loss of next tokens in nats, a scalar in fp32.
+
+        `documents_BT` numbers the documents of each row: a token sees its own alone. `targets_BT` holds the token after
+        each one, or -1 where none counts: padding.
+        """
         return self.loss(self.hidden(tokens_BT, documents_BT), self.head_weight(), targets_BT)
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
@@ -207,6 +214,6 @@ class Transformer(nn.Module):
         return self.embed.weight if self.settings.tied_embeddings else self.head.weight
 
     def fill_buffers_(self) -> None:
-        """Compute what is no parameter and in no checkpoint: after `to_empty` of a model made on the meta device."""
+        """Fill the buffers, which no checkpoint holds: of a model built on the meta device, after `to_empty`."""
         if self.rotary_2TP is not None:
             self.rotary_2TP.copy_(rotary_table(self.settings, self.settings.seq_len))
