@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import RECOMPUTES, count_flops, keys_seen, own_family
+from headwater.forecast.count import RECOMPUTES, count_flops, own_family
 from headwater.model import count as own
 from headwater.model.settings import ModelSettings
 
@@ -39,9 +39,9 @@ def test_a_window_hides_what_is_further_away():
 
 
 @pytest.mark.parametrize(("seq_len", "window"), [(1, None), (7, None), (7, 3), (7, 7), (7, 100)])
-def test_keys_seen_is_the_mean_over_positions(seq_len, window):
+def test_what_a_token_attends_to_is_the_mean_over_positions(seq_len, window):
     expected = sum(min(position + 1, window or seq_len) for position in range(seq_len)) / seq_len
-    assert keys_seen(seq_len, window) == pytest.approx(expected)
+    assert own.mean_attended(seq_len, window) == pytest.approx(expected)
 
 
 def test_full_recomputation_adds_the_blocks_forward_pass():

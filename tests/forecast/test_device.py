@@ -7,11 +7,12 @@ import re
 import pytest
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.device import COLUMNS, find_device, read_devices
+from headwater.forecast.device import COLUMNS, device_of_driver, find_device, read_devices
 from headwater.tables import table
 
 DEVICES = read_devices()
 HARDWARE = ",".join(COLUMNS)
+PRICES = "usd_per_hour,usd_low,usd_high"
 
 
 def test_power_is_the_limit():
@@ -57,10 +58,35 @@ def test_devices_go_by_the_names_of_the_tables():
 
 
 @pytest.mark.parametrize(
+    ("driver", "name", "memory"),
+    [
+        ("NVIDIA A100-SXM4-40GB", "A100-SXM-40", 42.4e9),
+        ("NVIDIA A100-SXM4-80GB", "A100-SXM-80", 85e9),
+        ("NVIDIA A100-SXM-64GB", "A100-SXM-80", 64 * 2**30),
+        ("NVIDIA H100 80GB HBM3", "H100-SXM", 85e9),
+        ("NVIDIA H100 PCIe", "H100-PCIe", 85e9),
+        ("NVIDIA GH200 480GB", "GH200", 96e9),
+    ],
+)
+def test_a_device_has_the_memory_of_its_drivers_name(driver, name, memory):
+    found = device_of_driver(driver, DEVICES)
+    assert (found.name, found.memory_bytes) == (name, memory)
+
+
+@pytest.mark.parametrize(
     ("rows", "says"),
     [
         ([HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
         ([f"{HARDWARE},usd_per_hour", "X1,new,1000,80,700,900,50,8,abc"], "line 2, X1: usd_per_hour='abc' is not a"),
+        ([HARDWARE, "X1,new,1000,80,700,900,50,2.5"], "line 2, X1: node_size=2.5 must be a whole number"),
+        (
+            [f"{HARDWARE},{PRICES}", "X1,new,1000,80,700,900,50,8,2,3,1"],
+            "line 2, X1: the range of prices is from 3 to 1",
+        ),
+        (
+            [f"{HARDWARE},{PRICES}", "X1,new,1000,80,700,900,50,8,2,3,"],
+            "line 2, X1: the range of prices is from 3 to 2",
+        ),
     ],
 )
 def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, rows, says):

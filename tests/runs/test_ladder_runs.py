@@ -8,16 +8,19 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
+from headwater.batches.rows import are_current, rows_key
 from headwater.errors import ConfigError
 from headwater.host.load import LoadMeter
 from headwater.runs import plan_machine
 from headwater.runs.ladder import climb, prepare_ladder
 from headwater.runs.ladder_design import choose_rungs
 from headwater.runs.ladder_record import LadderOptions, Rung, done_rung, read_ladder
+from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.table import read_runs
@@ -135,8 +138,36 @@ def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, cha
         write_texts(tmp_path / "here/texts", NUM_FILES + 10)
     settings = ["optim.matrix_lr=0.001"] if changed == "settings" else []
     with contextlib.chdir(tmp_path / "here"), quick():
-        other = prepare_ladder("mine.toml", settings, LadderOptions(2.0), lambda line: None)
+        before, said = sorted(path.name for path in Path("runs/mine/ladder").iterdir()), []
+        other = prepare_ladder("mine.toml", settings, LadderOptions(2.0), said.append)
         assert [done_rung(other.config, rung) for rung in other.rungs] == [None] * 6
+        assert sorted(path.name for path in Path("runs/mine/ladder-1").iterdir()) == before
+        assert any("it is kept as ladder-1" in line for line in said)
+
+
+def test_an_unreadable_ladder_is_put_aside_and_rungs_count_once_it_is_back(ladder, tmp_path):
+    here = tmp_path / "here"
+    shutil.copytree(ladder[0], here, symlinks=True)
+    with contextlib.chdir(here), quick():
+        design = Path("runs/mine/ladder/ladder.json")
+        whole = design.read_bytes()
+        for number in (1, 2):
+            design.write_text("{")
+            prepare_ladder("mine.toml", [], LadderOptions(2.0), lambda line: None)
+            assert Path(f"runs/mine/ladder-{number}/ladder.json").read_text() == "{"
+        shutil.rmtree("runs/mine/ladder")
+        Path("runs/mine/ladder-1").rename("runs/mine/ladder")
+        design.write_bytes(whole)
+        assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
+
+
+def test_the_text_is_packed_once_for_all_rungs(ladder):
+    folder, _ = ladder
+    config = load_run(str(folder / "mine.toml"), [])[0]
+    packed = rows_key(stage_digest(folder / "runs/mine/data/tokens"), config.model.seq_len)
+    for rung in (folder / "runs/mine/ladder").glob("*/"):
+        data = Folders(rung)
+        assert are_current(data.rows, data.tokens, packed), rung.name
 
 
 def test_its_steps_are_not_those_of_another_machine(ladder, monkeypatch):

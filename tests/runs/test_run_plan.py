@@ -135,6 +135,13 @@ def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     assert microbatch_tokens(config) <= config.train.batch_tokens
 
 
+def test_a_gpu_outside_the_table_is_named_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(plan_machine, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
+    config, _ = load_run("gpt2-124m", [])
+    with pytest.raises(ConfigError, match=r"GPU, NVIDIA GeForce RTX 4090: it isn't in .* machine\.device=cpu"):
+        machinery(config)
+
+
 def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
     monkeypatch.setattr(plan_machine, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
     assert "in int8" in machinery(choosing).how["memory"]

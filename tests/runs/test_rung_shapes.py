@@ -94,6 +94,8 @@ def test_the_forecaster_narrows_as_the_design_says():
         {"num_heads": 12, "num_kv_heads": 4, "head_dim": 32},
         {"num_heads": 1, "num_kv_heads": 1, "head_dim": 384},
         {"num_heads": 8, "num_kv_heads": 1, "head_dim": 48},
+        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 20},
+        {"num_heads": 8, "num_kv_heads": 1, "head_dim": 6},
         {"family": "gpt2", "num_layers": 1},
     ],
 )

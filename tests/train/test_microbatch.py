@@ -12,7 +12,7 @@ from headwater.errors import CheckpointError, TrainingError
 from headwater.records import read_records
 from headwater.train import microbatch as microbatch_module
 from headwater.train import start as module
-from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, ruled_tokens
+from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, rule_microbatch
 
 ALWAYS = lambda: True  # noqa: E731
 
@@ -82,8 +82,8 @@ def test_the_sentence_names_every_size_and_its_speed():
 
 
 def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
-    assert ruled_tokens(64 * 512, 512) == 8192
-    assert ruled_tokens(4096, 256) == 4096
+    assert rule_microbatch(64 * 512, 512) == 8192
+    assert rule_microbatch(4096, 256) == 4096
 
 
 # ---- in a run
@@ -167,7 +167,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
     monkeypatch.setattr(microbatch_module, "available_bytes", lambda: available)
     monkeypatch.setattr(microbatch_module, "resident_bytes", lambda: resident)
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    monkeypatch.setattr(microbatch_module, "ruled_tokens", lambda batch_tokens, seq_len: 2 * seq_len)
+    monkeypatch.setattr(microbatch_module, "rule_microbatch", lambda batch_tokens, seq_len: 2 * seq_len)
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):

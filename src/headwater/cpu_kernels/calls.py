@@ -13,7 +13,7 @@ from headwater.cpu_kernels.signatures import POINTERS, SIGNATURES
 
 
 class Kernels:
-    """The compiled functions, called with tensors and numbers."""
+    """The functions of one compiled library, and the number of threads that each call is given."""
 
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._library = library

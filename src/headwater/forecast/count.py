@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from headwater.config import RawSettings, apply_override
 from headwater.errors import ConfigError
-from headwater.model.count import ModelCount
+from headwater.model.count import ModelCount, mean_attended
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import RULES, apply_rules_
 from headwater.validation import missing_settings, require_sound, validate
@@ -38,12 +38,6 @@ class FlopsPerToken:
     hardware: float
 
 
-def keys_seen(seq_len: int, window: int | None) -> float:
-    """Return how many keys a query sees on average under a causal mask: (seq_len + 1) / 2 without a window."""
-    width = min(seq_len, window or seq_len)
-    return (width * (width + 1) / 2 + (seq_len - width) * width) / seq_len
-
-
 def attention_flops(model: ModelCount) -> tuple[float, float]:
     """Return forward FLOPs of scores and sums of values for one token: with a causal mask, and without one.
 
@@ -51,7 +45,7 @@ def attention_flops(model: ModelCount) -> tuple[float, float]:
     """
     causal = full = 0.0
     for (width, window), num in Counter(model.attention).items():
-        causal += num * 2 * width * keys_seen(model.seq_len, window)
+        causal += num * 2 * width * mean_attended(model.seq_len, window)
         full += num * 2 * width * min(model.seq_len, window or model.seq_len)
     return causal, full
 

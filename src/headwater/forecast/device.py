@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 from headwater.forecast.result import Spread
 from headwater.intervals import Z_P90
 from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = ("name", "architecture", "bf16_TFLOPs", "memory_GB", "watts", "link_GBps", "network_GBps", "node_size")
 WITHOUT_BF16 = frozenset({"volta", "turing"})  # by NVIDIA's white papers of these; a user's table may have Turing
+SAME_MEMORY = 0.05  # CUDA reports up to 2 % less than the name says
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,19 @@ def read_devices(path: Path | None = None) -> dict[str, Device]:
             watts=cells["watts"],
             links=cells["link_GBps"] * 1e9,
             network=cells["network_GBps"] * 1e9,
-            node_size=int(cells["node_size"]),
+            node_size=_whole("node_size", cells["node_size"], where),
             usd_per_hour=price,
             price_how=price_how,
         )
         names = [device.name, *(row.get("aliases") or "").split(";")]
         devices |= {_key(name): device for name in names if name.strip()}
     return devices
+
+
+def _whole(column: str, value: float, where: str) -> int:
+    if value != int(value):
+        raise DataError(f"{where}: {column}={value:g} must be a whole number")
+    return int(value)
 
 
 def _price(row: CsvRow, where: str) -> tuple[Spread | None, str]:
@@ -78,6 +86,11 @@ def _price(row: CsvRow, where: str) -> tuple[Spread | None, str]:
             f"no price of {row['name']} is in the hardware table: give price_per_hour in a costs file (--costs)"
         )
     low, high = low or usd, high or usd
+    if low > high:
+        raise DataError(
+            f"{where}: the range of prices is from {low:g} to {high:g}; give usd_low no higher than usd_high "
+            f"(usd_per_hour={usd:g} stands for a blank one)"
+        )
     seen = "" if low == high else f"; {low:g} to {high:g} seen"
     how = f"on-demand price of {row.get('price_source') or 'unknown date and source'}{seen}"
     return Spread(usd, math.log(high / low) / (2 * Z_P90)), how
@@ -92,6 +105,25 @@ def find_device(name: str, devices: dict[str, D]) -> D:
         hint = f"; did you mean {devices[near[0]].name}?" if near else "."
         raise ConfigError(f"no device {name!r} in the hardware table{hint} It has {', '.join(names)}")
     return device
+
+
+def device_of_driver(name: str, devices: dict[str, D]) -> D | None:
+    """Return the device that a driver calls so, such as NVIDIA A100-SXM4-40GB; None where it isn't in the table.
+
+    Memory in the name decides between devices of one kind. Less than the table's is true of this device; more is its
+    host's (GH200 480GB).
+    """
+    known = [alias for alias in devices if alias in _key(name)]
+    if not known:
+        return None
+    alias = max(known, key=len)
+    device, gib = devices[alias], re.search(r"(\d+) ?GB", name)
+    if gib is None:
+        return device
+    memory = int(gib[1]) * 2.0**30
+    kind = [device, *(each for key, each in devices.items() if key.startswith(alias))]
+    device = next((each for each in kind if abs(each.memory_bytes / memory - 1) < SAME_MEMORY), device)
+    return replace(device, memory_bytes=min(device.memory_bytes, memory))
 
 
 def _key(name: str) -> str:

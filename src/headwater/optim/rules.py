@@ -181,6 +181,12 @@ def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
     return rows * seq_len, why
 
 
+def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
+    """Return the tokens of the microbatch that the rule gives a run whose file says nothing."""
+    given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
+    return int(_microbatch_tokens(RawSettings(given, {}))[0])
+
+
 def is_on(value: Any) -> bool:
     """Return whether a value of a settings file will be taken for true."""
     try:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
-from headwater.files import link_folder, make_folder, remove_folder, remove_leftovers, write_json
+from headwater.files import link_folder, make_folder, move_folder, remove_leftovers, write_json
 from headwater.model.settings import ModelSettings
 from headwater.records import read_records
 from headwater.runs.ladder_design import Ladder, design_ladder, rung_config
@@ -35,7 +37,7 @@ from headwater.runs.ladder_record import (
 from headwater.runs.paths import Folders, Say
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_prepared, is_trained, prepare_data, tidy, write_config
+from headwater.runs.stages import is_prepared, is_trained, prepare_data, prepare_rows, tidy, write_config
 from headwater.runs.text_size import epochs_of
 from headwater.runs.times import mean_step
 from headwater.scaling.backtest import past_cuts
@@ -86,17 +88,27 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
     config, _ = load_run(run, overrides)
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
+        prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
         ladder = design_ladder(run, overrides, options)
         folder, kept = ladder_dir(config.run_dir), read_design(config)
         if kept is None and folder.exists():
-            say(f"{folder} is of other settings or another text, and is made new")
-            remove_folder(folder)
+            _put_aside(folder, say)
         if kept is None or kept.rungs != ladder.rungs:
             make_folder(folder)
             write_json(folder / "ladder.json", asdict(Design(make_of(config), options, ladder.rungs)), owner.require)
     if busy := load_note():
         say(busy)
     return ladder
+
+
+def _put_aside(folder: Path, say: Say) -> None:
+    """Rename the folder of a ladder that isn't this run's: its rungs took hours, and its settings may come back."""
+    aside = next(path for n in count(1) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+    say(
+        f"{folder} is unreadable, or of other settings or another text: it is kept as {aside.name} beside the new one; "
+        "remove it, or rename it back to resume it"
+    )
+    move_folder(folder, aside)
 
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:

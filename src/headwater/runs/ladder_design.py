@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import ConfigError
+from headwater.forecast.search import MIN_STEPS
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
@@ -20,7 +21,6 @@ from headwater.scaling.table import MIN_RUNS
 
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-MIN_RUNG_STEPS = 60  # fewer updates are mostly warm-up and decay
 # so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
 # and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
 ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
@@ -43,10 +43,12 @@ def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
 
 
 def _scaled_width(model: ModelSettings, scale: float) -> dict[str, int]:
+    if scale == 1.0:
+        return {}
     group = model.num_heads // model.num_kv_heads
     num_heads, head_dim = max(1, round(model.num_kv_heads * scale)) * group, model.head_dim
     if model.num_kv_heads == 1:
-        head_dim = max(8, round(head_dim * scale / 8) * 8)
+        head_dim = min(head_dim, max(8, round(head_dim * scale / 8) * 8))
     ratio = num_heads * head_dim / (model.num_heads * model.head_dim)
     return {
         "d_model": max(2, round(model.d_model * ratio)),
@@ -94,8 +96,8 @@ def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> 
     if len(allowed := usable(candidates, target)) < MIN_RUNS:
         raise ConfigError(
             f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
-            f"1/{LEAST_RATIO:g} of its compute and {MIN_RUNG_STEPS} steps or more, and {len(allowed) or 'none'} is "
-            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUNG_STEPS} or more"
+            f"1/{LEAST_RATIO:g} of its compute and {MIN_STEPS} steps or more, and {len(allowed) or 'none'} is "
+            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_STEPS} or more"
         )
     most = max(sum(rung.seconds for rung in allowed), 2 * budgets[-1])
     tried = np.geomspace(budgets[-1], most, NUM_BUDGETS)[1:].tolist()
@@ -117,7 +119,7 @@ def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
     """Return the run, and every rung that could be made: smaller models, and shares of the run's length."""
     train, step_seconds = config.train, machinery(config).step.seconds.median
     rest = sum(part.median for part in around_steps(config, step_seconds).values())
-    least = max(MIN_RUNG_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
+    least = max(MIN_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
     lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
     candidates = []
     for model in scaled_shapes(config.model):

@@ -2,7 +2,8 @@
 
 RUN/ladder has the rungs that were chosen in `ladder.json`, a folder for each, with `rung.json` when that is done, and
 when all are, `runs.csv` (a table for `headwater ladder --table`). All of it counts as long as settings and text are
-those of `ladder.json`. What steps took is in the `times.json` of their folders, as that of any run.
+those of `ladder.json`; else the next ladder puts it aside as RUN/ladder-1, ladder-2 and so on. What steps took is in
+the `times.json` of their folders, as that of any run.
 """
 
 from __future__ import annotations

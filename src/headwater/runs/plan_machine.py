@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from headwater.config import RawSettings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.files import write_json
@@ -25,7 +24,7 @@ from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, g
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
 from headwater.numbers import plural
-from headwater.optim.rules import RULES
+from headwater.optim.rules import rule_microbatch
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.paths import Folders, Require
 from headwater.runs.run_config import RunConfig
@@ -83,12 +82,17 @@ def gpu_to_use(wanted: str) -> Device | None:
         return None
     if name is None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
-    from headwater.forecast.device import find_device, read_devices
+    from headwater.forecast.device import device_of_driver, read_devices
 
-    key = "".join(letter for letter in name.lower() if letter.isalnum())
     devices = read_devices()
-    known = [alias for alias in devices if alias in key]
-    return devices[max(known, key=len)] if known else find_device(name, devices)
+    device = device_of_driver(name, devices)
+    if device is None:
+        raise ConfigError(
+            f"no plan for this machine's GPU, {name}: it isn't in the hardware table, which has "
+            f"{', '.join(sorted({each.name for each in devices.values()}))}; train without a plan, set "
+            "machine.device=cpu to plan for the processor, or name a device with --budget and --hardware"
+        )
+    return device
 
 
 def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None) -> Machinery:
@@ -132,12 +136,6 @@ def microbatch_tokens(config: RunConfig) -> int:
     """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
     tokens = config.train.microbatch_tokens
     return rule_microbatch(config.train.batch_tokens, config.model.seq_len) if tokens == "auto" else tokens
-
-
-def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
-    """Return the tokens of the microbatch that the rule sets."""
-    given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
-    return int(RULES["train.microbatch_tokens"](RawSettings(given, {}))[0])
 
 
 def processor_step(

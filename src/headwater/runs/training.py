@@ -59,6 +59,7 @@ def train_stage(
                 return True
             _require_space(run)
             peak = _measured_peak(run, meter)
+            run.peak.flops_per_second = _largest_peak(run, peak)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
             if is_planned:
@@ -121,24 +122,27 @@ def _require_space(run: Run) -> None:
 
 
 def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
-    """Return the fields of the peak that this process measured; let utilisation count from the run's largest.
-
-    `meter` began before the peak was measured. One that was measured under load is too low, and its utilisation too
-    high: with no other there is none.
-    """
+    """Return the fields of the peak that this process measured; `meter` began before."""
     facts = run.facts
     busy = meter.note() if run.ranks.world_size == 1 else None
-    fields = {
+    return {
         "peak_flops_per_second": facts.peak_flops_per_second,
         "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
         **({} if busy is None else {"peak_under_load": busy}),
     }
+
+
+def _largest_peak(run: Run, measured: dict[str, Any]) -> float | None:
+    """Return the largest peak of this run's processes on such a device, this one's among them; utilisation is of it.
+
+    A peak that was measured under load is too low, and its utilisation too high: with no other there is none.
+    """
+    facts = run.facts
     same = {"name": facts.device_name, "cores": facts.num_threads, "dtype": facts.dtype}
     earlier = [record.get("device", {}) for record in read_all(run.run_dir / "records.jsonl")]
-    alike = [device for device in [*earlier, same | fields] if same.items() <= device.items()]
+    alike = [device for device in [*earlier, same | measured] if same.items() <= device.items()]
     peaks = [device["peak_flops_per_second"] for device in alike if "peak_under_load" not in device]
-    run.peak.flops_per_second = max(peaks, default=None)
-    return fields
+    return max(peaks, default=None)
 
 
 def _record_beginning(

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from headwater.batches.assemble import Batch
-from headwater.config import RawSettings
 from headwater.errors import TrainingError
 from headwater.host.memory import available_bytes, resident_bytes
-from headwater.optim.rules import RULES
+from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import sum_gradients
 from headwater.train.state import Microbatch, Prepared
@@ -43,17 +42,11 @@ def measured_microbatch(
         """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
         return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
 
-    start = ruled_tokens(batch_tokens // parallel.ranks.world_size, seq_len) // seq_len
+    start = rule_microbatch(batch_tokens // parallel.ranks.world_size, seq_len) // seq_len
     found = climb(num_rows, start, seconds_of_step, may_double, lambda: time.perf_counter() < deadline)
     found = confirm(found, start, seconds_of_step)
     size = choose(found, start)
     return Microbatch(size * seq_len, explain_choice(found, size, start, num_rows, seq_len))
-
-
-def ruled_tokens(batch_tokens: int, seq_len: int) -> int:
-    """Return the microbatch that the rule gives a run whose file says nothing."""
-    settings = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
-    return int(RULES["train.microbatch_tokens"](RawSettings(settings, {}))[0])
 
 
 def climb(

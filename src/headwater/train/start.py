@@ -31,11 +31,12 @@ from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
+from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.train.microbatch import measured_microbatch, ruled_tokens
+from headwater.train.microbatch import measured_microbatch
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
 from headwater.train.state import Microbatch, Prepared, Run, RunState, remove_abandoned, state_of_checkpoint
 
@@ -200,7 +201,7 @@ def _microbatch(
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
     if parallel.ranks.world_size > 1:
-        return Microbatch(ruled_tokens(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
+        return Microbatch(rule_microbatch(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
     with set_up(facts):
         found = measured_microbatch(prepared, parallel, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
