@@ -28,6 +28,7 @@ from headwater.seals import is_unmade
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
+from headwater.tokens.format import REBUILD
 from headwater.train.settings import require_same
 
 
@@ -102,7 +103,7 @@ def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner)
     except StoreError as error:
         if is_unmade(folders.tokens):
             raise
-        say(f"encoding the corpus again: {error}")
+        say(f"encoding the corpus again: {str(error).removesuffix(f'; {REBUILD}')}")
         rebuild_tokens(config, say, require_owner)
         pack()
 

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.corpus.licences.names import all_of, any_of, names_holder_alone, spdx_of
+from headwater.corpus.licences.texts import licence_of_head
+from headwater.sources.spdx import UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -167,3 +169,9 @@ def test_who_holds_the_rights_is_no_licence(text, is_holder):
 @given(st.text(st.sampled_from("()MITANDORWH -+.1\n"), max_size=60))
 def test_nothing_that_is_written_breaks_the_reader(text):
     spdx_of(text)
+
+
+def test_a_host_that_is_called_as_a_licence_names_none():
+    head = "# This module reads files that are not distributed with it; see http://curl.haxx.se/rfc/cookie_spec.html"
+    assert licence_of_head(head) in (None, UNKNOWN)
+    assert licence_of_head("# Licensed under the terms of https://opensource.org/licenses/MIT") == "MIT"

@@ -58,6 +58,7 @@ _UNDER = re.compile(
     r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|via|license|common|either|https?|www)(?= )"
     r"|\b(?:is|are)(?= (?:\w+ ){1,3}licensed\b)"
 )
+_ADDRESS = ("http", "https", "www")
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
@@ -292,6 +293,8 @@ class _Stated:
         the word up to which names were looked for.
         """
         start, named = at, name_at(words, at)
+        if named is not None and named[1] == at + 1 and sign in _ADDRESS:
+            named = None  # the first word of a host: curl.haxx.se
         while named is None and at < min(start + 10, len(words)) and words[at] in phrases()["on_the_way"]:
             at += 1
             named = name_at(words, at)
