@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headwater.corpus.licences.standards import standards
-from headwater.corpus.licences.texts import licence_of_head, licence_of_text, licence_tag
+from headwater.corpus.licences.texts import licence_of_head, licence_of_text, licence_tag, restricts_use
 from headwater.sources.spdx import allowed_patterns, is_allowed
 
 COMMON = Path("/usr/share/common-licenses")
@@ -126,6 +126,12 @@ def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
         ),
         (TEXTS["MIT"].replace("software", "soft-\n * ware", 3), "MIT"),
         ("Dual-licensed under the MIT License and the GNU GPL version 2.", "MIT OR GPL-2.0-only"),
+        (
+            "GNU General Public License version 2. You may use the GNU General Public License version 2 or later.",
+            "GPL-2.0-or-later",
+        ),
+        ("Licensed under the GNU General Public License version 2 or MIT or " * 1000, "GPL-2.0-only OR MIT"),
+        ("licensed under mit or apache 2.0 or " * 3000, "MIT OR Apache-2.0"),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),
     ],
@@ -190,3 +196,23 @@ def test_the_texts_that_debian_ships_are_distinguished(name, identifier):
     if not path.exists():
         pytest.skip(f"no {path}")
     assert licence_of_text(path.read_text(errors="replace")) == identifier
+
+
+@pytest.mark.parametrize(
+    ("head", "restricts"),
+    [
+        ("Copyright 2001 A. Writer. All rights reserved.", True),
+        ("Copyright 1920 A. Writer. All rights reserved.", False),
+        ("Copyright, 1920\nAll rights reserved.", False),
+        ("© A. Writer\nAll rights reserved.", True),
+        ("© 1920 A. Writer. All rights reserved. New edition © 2001, all rights reserved.", True),
+        ("All rights reserved.", True),
+        ("They said that all rights reserved to the crown were lost.", False),
+        (f"Copyright 2001\n{'x' * 90} all rights reserved", False),
+        (f"© 2001 {'x' * 300} all rights reserved", False),
+        ("©" * 6000, False),
+        ("©" * 5900 + " all rights reserved", True),
+    ],
+)
+def test_prose_that_reserves_all_rights_beside_a_sign_of_copyright_is_restricted(head, restricts):
+    assert restricts_use(head) is restricts

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.corpus.document import Document
+from headwater.corpus.personal import replace
 from headwater.corpus.personal.replace import Redactor, contexts, placeholder, redact
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -113,6 +114,23 @@ def test_the_planted_cards_have_check_digits_made_another_way():
 )
 def test_numbers_side_by_side_are_all_found(text, redacted):
     assert redact(text, ["phone"])[0] == redacted
+
+
+@pytest.mark.parametrize("unit", ["+4930901820", "(030)901820", "030/901820\n", "+4930901820\n(030)901820"])
+def test_numbers_chained_to_one_another_are_found_by_one_search(unit, monkeypatch):
+    searches, search = [], replace._spans
+    monkeypatch.setattr(replace, "_spans", lambda text, kinds: searches.append(text) or search(text, kinds))
+    text, replaced = redact(unit * 50, KINDS)
+    assert text.strip("\n<>PHONE") == "" and len(replaced["phone"]) == text.count("<PHONE>")
+    assert len(searches) == 2  # the second finds nothing
+
+
+def test_a_text_made_to_be_searched_without_end_is_searched_a_few_times(monkeypatch):
+    searches, search = [], replace._spans
+    monkeypatch.setattr(replace, "_spans", lambda text, kinds: searches.append(text) or search(text, kinds))
+    once, _ = redact("用户@例子.公司.a@b.com." * 200, KINDS)
+    assert len(searches) < 40
+    assert redact(once, KINDS) == (once, {})
 
 
 @given(

@@ -8,6 +8,7 @@ only"): then it is "unknown". In doubt so it is, too, where words that grant som
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 
@@ -31,12 +32,15 @@ _SPEAKS = re.compile(
 _RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
 
 _FREE_BEFORE = 1930
+_COPYRIGHT = re.compile(r"©|\(c\)|\bcopyright\b", re.IGNORECASE)
+# characters from a sign to "all rights reserved": in one line; to the end of the line above, and from there
+_LONGEST_SIGN, _REACH_IN_LINE, _REACH_ABOVE, _REACH_BELOW = len("copyright"), 280, 200, 80
+_BEGINS_LINE = re.compile(r"^\W{0,9}\Z", re.MULTILINE)
 _RESTRICTIVE = re.compile(
-    r"(?:©|\(c\)|\bcopyright\b)[^\n]{0,200}\n?[^\n]{0,80}\ball rights reserved\b|^\W{0,9}all rights reserved\b"
-    r"|\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
+    r"\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
     r"\b(?:use|purposes|only|licen[sc]e)\b"
     r"|\b(?:copying|reproduction|redistribution)\b[^.\n]{0,60}\b(?:prohibited|forbidden|not permitted)\b",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
 
 # beside a licence, of words that say something
@@ -125,11 +129,43 @@ def restricts_use(text: str) -> bool:
 
     What was printed before 1930, when every book did so, is no notice of today.
     """
-    for notice in _RESTRICTIVE.finditer(text, 0, _HEAD_CHARACTERS):
-        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice.group())]
+    head = text[:_HEAD_CHARACTERS]
+    for notice in (*_notices_of_copyright(head), *(match.group() for match in _RESTRICTIVE.finditer(head))):
+        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice)]
         if not years or max(years) >= _FREE_BEFORE:
             return True
     return False
+
+
+def _notices_of_copyright(head: str) -> Iterator[str]:
+    """Yield what reserves all rights: from a sign of copyright, in the line or the one above, to the last such words.
+
+    It is found from its end: a search forwards from every sign takes seconds where there are thousands. Without a
+    sign it counts where it begins a line.
+    """
+    start = end = 0  # of the notice that may go on
+    for reserved in _RESERVED.finditer(head):
+        at = reserved.start()
+        sign = _copyright_before(head, at, start)
+        if sign is not None and start < sign < end:
+            sign = _copyright_before(head, at, end)
+        if sign is None and not _BEGINS_LINE.search(head, max(at - 9, end), at):
+            continue
+        if end and sign != start:
+            yield head[start:end]
+        start, end = at if sign is None else sign, reserved.end()
+    if end:
+        yield head[start:end]
+
+
+def _copyright_before(head: str, at: int, start: int) -> int | None:
+    """Return where the first sign of copyright stands that "all rights reserved" at this place goes with."""
+    line = head.rfind("\n", 0, at) + 1
+    first_end = max(line, at - _REACH_IN_LINE)
+    if line > 0 and at - line <= _REACH_BELOW:
+        first_end = max(head.rfind("\n", 0, line - 1) + 1, line - 1 - _REACH_ABOVE)
+    signs = _COPYRIGHT.finditer(head, max(first_end - _LONGEST_SIGN, start), at)
+    return next((sign.start() for sign in signs if sign.end() >= first_end), None)
 
 
 def licence_of_text(text: str) -> str | None:
@@ -268,17 +304,21 @@ class _Stated:
                 found.append((gnu_identifier(match["family"], match["version"], match["minor"], later), *match.span()))
         found += [(PUBLIC_DOMAIN, *match.span()) for match in _IN_PUBLIC_DOMAIN.finditer(joined)]
         found = [(name, *np.searchsorted(starts, (start, end)).tolist()) for name, start, end in found]
-        reached = 0
+        named_licences: list[tuple[str, int, int]] = []
+        reached, is_named = 0, np.zeros(len(words) + 1, dtype=bool)
         for match in _UNDER.finditer(joined):
             at = int(np.searchsorted(starts, match.end()))
             if at >= reached:
                 named, reached = self._named_from_(words, at, match.group())
-                found = [each for each in found if not (named and named[0][1] <= each[1] < named[0][2])] + named
+                named_licences += named
+                for _, start, end in named:
+                    is_named[start:end] = True
+        found = [each for each in found if not is_named[each[1]]] + named_licences
         if not found and not self.found and (unversioned := _GNU_UNVERSIONED.search(joined)):
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
             found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
         names = [name for name, _, _ in found]
-        later_too = {name.replace("-or-later_too", "-only") for name in names if "-or-later_too" in name}
+        later_too = {name.replace("-or-later", "-only") for name in names if "-or-later" in name}
         self.found += [(start, name) for name, start, _ in found if name not in later_too]
         for _, start, end in found:
             self.covered[start:end] = True

@@ -18,6 +18,8 @@ _MIN_UNLABELLED_DIGITS = 9
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
+_CHAINED = re.compile(r"[+\uff0b][^+\uff0b]{7,30}")  # immediately behind another number
+_MANY_DIGITS = re.compile(rf"(?:\D*\d){{{_MIN_DIGITS}}}")
 _NEXT = re.compile(r"[ ./-]{1,3}[0(\uff08]")
 # what belongs to something else: to a word, a decimal, a price
 _JOINED = re.compile(r"(?:[A-Za-z0-9+/._~=#%-]|[$€£¥₹] ?)$")
@@ -37,36 +39,65 @@ _NUMBER_WORDS = "no nr num n nº n° № number nummer numer número numéro num
 
 def find_phones(scanned: Scanned) -> Iterator[Span]:
     """Yield where telephone numbers stand, but for those that films are given (555-0100 to 555-0199)."""
-    text, last = scanned.text, -_BESIDE_CHARACTERS
+    text, last, found_to = scanned.text, -_BESIDE_CHARACTERS, 0
     for start, end in scanned.digit_runs(_MIN_DIGITS):
         is_list = 0 <= start - last < _BESIDE_CHARACTERS and "\n" not in text[last:start]
-        for at, to in _numbers(text, start, end, is_list):
+        for at, to in _numbers(text, start, end, found_to, is_list):
             last = to
             if not _FILM.search(text[at:to]):
+                found_to = to
                 yield at, to
 
 
-def _numbers(text: str, start: int, end: int, is_list: bool) -> Iterator[Span]:
-    """Yield the numbers in a run of digits: those with a country's code, and before each others, one behind another."""
+def _numbers(text: str, start: int, end: int, found_to: int, is_list: bool) -> Iterator[Span]:
+    """Yield the numbers in a run of digits: those with a country's code, and before each others, one behind another.
+
+    What stands immediately behind a number isn't joined to it: the number gives way to a placeholder.
+    """
     for number in (*_international(text, start, end), (end, end)):
         begin = _BEGIN.search(text, start, number[0])
-        while begin is not None and (found := _national(text, begin.start(), number[0], is_list)) is not None:
+        while begin is not None and (found := _national(text, begin.start(), number[0], found_to, is_list)) is not None:
             yield found
-            begin, is_list = _BEGIN.search(text, found[1], number[0]), False
+            found_to = found[1]
+            for chained in _chained(text, found_to, number[0]):
+                yield chained
+                found_to = chained[1]
+            begin, is_list = _BEGIN.search(text, found_to, number[0]), False
         if number[0] < end:
             yield number
-        start, is_list = number[1], False
+        start, found_to, is_list = number[1], number[1], False
 
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
-    for match in _INTERNATIONAL.finditer(text, start, end):
-        ends = _ends(text, match.start(), match.end())
-        yield from [(match.start(), to) for to in ends if _is_of_a_country(text[match.start() : to])][:1]
+    match = _INTERNATIONAL.search(text, start, end)
+    while match is not None:
+        at = match.end()
+        if (to := _end_of_international(text, match)) is not None:
+            yield match.start(), to
+            for chained in _chained(text, to, end):
+                yield chained
+                at = max(at, chained[1])
+        match = _INTERNATIONAL.search(text, at, end)
 
 
-def _national(text: str, start: int, end: int, is_list: bool) -> Span | None:
-    """Return the number that a run of digits begins with; one in a list follows another."""
-    if _JOINED.search(text[max(start - 2, 0) : start]) or _DATE.match(text, start, end):
+def _chained(text: str, at: int, end: int) -> Iterator[Span]:
+    """Yield the numbers with a country's code that follow immediately where a number ends, one behind another."""
+    while (match := _CHAINED.match(text, at, end)) and (to := _end_of_international(text, match)) is not None:
+        yield at, to
+        at = to
+
+
+def _end_of_international(text: str, match: re.Match[str]) -> int | None:
+    ends = _ends(text, match.start(), match.end())
+    return next((to for to in ends if _is_of_a_country(text[match.start() : to])), None)
+
+
+def _national(text: str, start: int, end: int, found_to: int, is_list: bool) -> Span | None:
+    """Return the number that a run of digits begins with; one in a list follows another.
+
+    Up to `found_to` numbers were found.
+    """
+    if _JOINED.search(text[max(start - 2, found_to) : start]) or _DATE.match(text, start, end):
         return None
     is_beside, is_near = (True, True) if is_list else _labelled(text[max(start - _BEFORE_CHARACTERS, 0) : start])
     for to in _ends(text, start, end):
@@ -99,7 +130,7 @@ def _ends(text: str, start: int, end: int) -> list[int]:
 
 def _begins_number(text: str, start: int, end: int) -> bool:
     """Return whether what follows a number in its run is another that begins with a zero or in brackets."""
-    return bool(_NEXT.match(text, start, end)) and sum(map(str.isdigit, text[start:end])) >= _MIN_DIGITS
+    return bool(_NEXT.match(text, start, end) and _MANY_DIGITS.match(text, start, end))
 
 
 @lru_cache(maxsize=4096)
