@@ -24,7 +24,7 @@ from headwater.host.load import LoadMeter
 from headwater.host.memory import keep_freed_memory
 from headwater.host.threads import usable_cores
 from headwater.host.waiting import sleep_under_load
-from headwater.model.compiled import compiled as compile_blocks
+from headwater.model.compiled import compile_blocks_
 from headwater.model.transformer import Transformer
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.updates import PlainUpdates
@@ -181,7 +181,7 @@ def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
         return model
     if facts.dtype == "float8":
         convert_linears_(model.blocks)
-    return compile_blocks(model) if facts.compiled else model
+    return compile_blocks_(model) if facts.compiled else model
 
 
 def fastest_updates(facts: MachineFacts) -> PlainUpdates:

@@ -95,7 +95,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         ),
         (["run", "mine.toml", "schedule.warmup_steps=25"], ["warmup_steps=25 is longer than the run", "num_steps=24"]),
         (["run", "mine.toml", "optim.matrix_lr=inf"], ["optim.matrix_lr = inf", "finite number"]),
-        (["run", "mine.toml", "model.rope_theta=-1"], ["model.rope_theta = -1", "greater than 0"]),
+        (["run", "mine.toml", "model.rope_theta=-1"], ["model.rope_theta = -1", "greater than 1"]),
         (["run", "mine.toml", "seed=-1"], ["seed = -1"]),
         (["run", "mine.toml", "machine.device=gpu"], ["machine.device", "'auto', 'cpu' or 'cuda'"]),
     ],

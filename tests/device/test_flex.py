@@ -15,7 +15,7 @@ from headwater.batches.assemble import Batch
 from headwater.device.flex import BLOCK, FlexAttention, block_mask
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.model.attention import attend, first_visible
-from headwater.model.compiled import compiled
+from headwater.model.compiled import compile_blocks_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Blocks, Transformer
 
@@ -123,7 +123,7 @@ def held_out(num_rows: int, num_tokens: int) -> Batch:
 def test_an_evaluation_through_the_mask_is_that_of_plain_attention():
     """As a GPU runs a validation, but for the compilation."""
     model, batches = small_model(BLOCK + 30), [held_out(3, BLOCK + 30), held_out(1, BLOCK + 30)]
-    fast = compiled(model, "eager")
+    fast = compile_blocks_(model, "eager")
     found, plain = (measure_surprise(model, batches, np.ones(37, int), one) for one in (fast.hidden, None))
     assert found.nats == pytest.approx(plain.nats, rel=1e-5)
     assert found.num_targets == plain.num_targets == 4 * (BLOCK + 30)
@@ -131,10 +131,19 @@ def test_an_evaluation_through_the_mask_is_that_of_plain_attention():
 
 def test_a_compiled_model_has_the_same_parameters_and_leaves_the_plain_one_uncompiled():
     model = small_model(BLOCK)
-    fast = compiled(model, "eager")
+    fast = compile_blocks_(model, "eager")
     assert {name: id(p) for name, p in fast.named_parameters()} == {name: id(p) for name, p in model.named_parameters()}
     assert type(model.blocks) is Blocks
     assert type(fast.blocks) is not Blocks
+
+
+def test_a_model_compiled_twice_has_its_attention_wrapped_once():
+    model = small_model(BLOCK)
+    compile_blocks_(model, "eager")
+    before = [block.attention.attend for block in model.blocks]
+    compile_blocks_(model, "eager")
+    assert [block.attention.attend for block in model.blocks] == before
+    assert all(isinstance(one, FlexAttention) for one in before)
 
 
 @pytest.mark.slow
@@ -146,7 +155,7 @@ def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_t
     """
     torch._dynamo.reset()
     model, batch = small_model(2 * BLOCK, num_recomputed), held_out(2, 2 * BLOCK)
-    fast, generator = compiled(model, "aot_eager"), torch.Generator().manual_seed(3)
+    fast, generator = compile_blocks_(model, "aot_eager"), torch.Generator().manual_seed(3)
     for seed in range(3):
         documents_BT = documents(2 * BLOCK, 0.02, seed)
         tokens_BT = torch.randint(0, 37, documents_BT.shape, generator=generator)

@@ -295,10 +295,3 @@ def test_a_data_card_lies_beside_the_model_and_the_model_card_names_it(tokenizer
     assert "(DATA_CARD.md)" in (tmp_path / "with" / "README.md").read_text()
     assert {"DATA_CARD.md", "data_card.json"} <= set(files.read_json(tmp_path / "with" / "manifest.json")["files"])
     assert "DATA_CARD" not in (tmp_path / "without" / "README.md").read_text()
-
-
-def test_positions_that_4_57_would_compute_otherwise_are_refused(tokenizer_dir, tmp_path):
-    short = {"rope_type": "yarn", "factor": 1.5, **ORIGINAL}
-    model = random_model(model_settings(family="llama", rope_scaling=short, **ROTARY))
-    with pytest.raises(ExportError, match=r"= 1\.5 × 32 tokens, which must be a whole number and at least seq_len=64"):
-        export(model, tokenizer_dir, tmp_path / "export")

@@ -53,7 +53,7 @@ def test_yarn_multiplies_queries_and_keys_by_its_factor():
 
 def test_a_factor_of_one_changes_no_frequency():
     for kind in KINDS.values():
-        changed = frequencies(settings({**kind, "factor": 1.0}))
+        changed = frequencies(settings({**kind, "factor": 1.0, "original_max_position_embeddings": 2048}))
         torch.testing.assert_close(changed, frequencies(settings(None)), rtol=1e-15, atol=0)
 
 
@@ -64,6 +64,18 @@ def test_a_factor_of_one_changes_no_frequency():
 def test_limits_that_cross_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         RopeScaling(rope_type="yarn", **LENGTHS, **changes)
+
+
+@pytest.mark.parametrize("factor", [7.5, 8.001])
+def test_positions_that_4_57_would_compute_otherwise_are_refused_before_training(factor):
+    words = rf"= {factor:g} × 256 tokens, which must be a whole number and at least seq_len=2048"
+    with pytest.raises(ValueError, match=words):
+        settings({**KINDS["yarn"], "factor": factor})
+
+
+def test_a_base_of_one_which_turns_all_pairs_alike_is_refused():
+    with pytest.raises(ValueError, match="rope_theta"):
+        settings(KINDS["yarn"], theta=1.0)
 
 
 def test_family_gpt2_has_none_of_it():

@@ -60,8 +60,19 @@ def test_a_resume_keeps_it_to_the_byte(folder):
 def test_settings_that_decide_nothing_may_change(folder):
     begin()
     before = KEPT.read_bytes()
-    begin(8, "train.log_every=3", f"runs_dir={folder}/runs")
+    begin(8, "train.log_every=3", "train.profile_steps=[9, 10]", f"runs_dir={folder}/runs")
     assert KEPT.read_bytes() == before
+
+
+def test_the_key_of_a_run_from_before_a_setting_came_is_the_same_and_another_value_changes_it(folder, monkeypatch):
+    parts = []
+    monkeypatch.setattr(plan, "digest_json", parts.append)
+    for override in ("train.log_every=3", "model.sliding_window=8", "model.attention_bias=true"):
+        plan.forecast_key(load_run("mine.toml", [override])[0])
+    later = {"rope_scaling", "attention_bias", "sliding_window"}
+    found = [later & part["settings"]["model"].keys() for part in parts]
+    assert found == [set(), {"sliding_window"}, {"attention_bias"}]
+    assert len(parts[0]["settings"]["model"]) == 12, "all others"
 
 
 def test_a_resume_with_other_settings_keeps_no_stale_one(folder):

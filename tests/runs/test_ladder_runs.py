@@ -35,7 +35,7 @@ def ladder(tmp_path_factory):
     """A folder with a run whose ladder is done, and what the command said."""
     folder = tmp_path_factory.mktemp("ladder")
     write_texts(folder / "texts", NUM_FILES)
-    write_run_file(folder / "mine.toml", **LENGTH)
+    write_run_file(folder / "mine.toml", **LENGTH, train__profile_steps=[2, 3])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_machine, "MIN_SECONDS", 0.0)  # the steps of rungs so short are kept, too
         patch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)  # and those under load
@@ -55,6 +55,7 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
         assert config["train"]["num_steps"] == rung["num_steps"]
         assert config["train"]["batch_tokens"] == 512
         assert config["model"]["d_model"] == rung["d_model"]
+        assert config["train"]["profile_steps"] is None
 
 
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):

@@ -12,7 +12,7 @@ from small_run import quick, write_run_file, write_texts
 from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
-from headwater.runs import plan_machine, training
+from headwater.runs import measure, plan_machine, training
 from headwater.runs.budget_search import Processor, Text
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, keep_times, machinery, training_rest
@@ -168,6 +168,14 @@ def test_a_measured_step_counts_as_one_more_run(config):
     found = machinery(config, measured(8.0)).step
     assert found.how.startswith("mean of 2 earlier runs and 40 steps measured now of this shape here")
     assert found.seconds.median == pytest.approx(2.0)
+
+
+def test_a_measurement_is_not_profiled(config, monkeypatch):
+    monkeypatch.setattr("headwater.device.profile.profile", None)
+    monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.0)
+    with quick():
+        found = measure.measure_step(named(config, "mine", profile_steps=[1, 2]), 0.01, print)
+    assert found.num_steps >= MIN_STEPS
 
 
 def test_a_step_measured_under_load_counts_only_where_there_is_no_run(config):

@@ -7,12 +7,16 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from tiny_run import begin, plan, train_here
+from tiny_run import CountingEvaluator, MadeUpRows, begin, plan, train_here
 
+from headwater.device import profile
+from headwater.device.profile import StepProfile
+from headwater.errors import StorageError
 from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings
+from headwater.train.start import assemble
 
 SIZES = {"num_steps": 9, "batch_tokens": 8, "microbatch_tokens": 8, "save_every": 1, "validate_every": 1}
 
@@ -35,6 +39,54 @@ def test_the_steps_are_traced_with_the_operations_inside_and_no_bit_changes(tmp_
         products = [event for event in complete if event["name"] == "aten::mm"]
         assert any(span["ts"] <= event["ts"] <= span["ts"] + span["dur"] for event in products)
     assert not (tmp_path / "plain/profile").exists()
+
+
+def test_a_run_that_resumes_between_the_steps_is_traced_from_there(tmp_path):
+    for stop_after in (4, None):
+        train_here(tmp_path, plan(profile_steps=[3, 6]), stop_after)
+    trace = json.loads((tmp_path / "profile/rank-0.json").read_text())
+    names = {event["name"] for event in trace["traceEvents"] if event["ph"] == "X"}
+    assert sorted(name for name in names if name.startswith("step ")) == ["step 5", "step 6"]
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    def fail(path, contents):
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(profile, "write_bytes", fail)
+
+
+class FailingEvaluator(CountingEvaluator):
+    def validate(self, model, forward):
+        raise ZeroDivisionError("of the evaluation")
+
+
+@pytest.mark.parametrize("steps", [[2, 4], [11, 30]])
+def test_a_trace_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path, full_disk, steps):
+    said: list[str] = []
+    run = assemble(tmp_path, plan(profile_steps=steps), MadeUpRows(), said.append)
+    assert train(run, CountingEvaluator(), lambda record: None, StopRequest()).step == 12
+    run.records.close()
+    assert [line for line in said if "no trace" in line and "no space left" in line] == said[-1:]
+
+
+def test_a_trace_that_cannot_be_written_hides_no_error_of_the_run(tmp_path, full_disk):
+    run = begin(tmp_path, plan(profile_steps=[2, 9]))
+    with pytest.raises(ZeroDivisionError, match="of the evaluation"):
+        train(run, FailingEvaluator(), lambda record: None, StopRequest())
+    run.records.close()
+
+
+def test_nothing_is_watched_while_a_trace_is_written(tmp_path, monkeypatch):
+    calls: list[str] = []
+    monkeypatch.setattr(profile, "write_bytes", lambda path, contents: calls.append("written"))
+    with StepProfile([1, 1], tmp_path / "trace.json", calls.append, lambda: calls.append("rest")) as one:
+        one.begin(1)
+        one.begin(2)
+        assert calls == ["rest", "written"]
+        one.begin(3)
+    assert calls == ["rest", "written"]
 
 
 @pytest.mark.parametrize("value", [[0, 3], [5, 4], [1], [1, 2, 3], "all"])

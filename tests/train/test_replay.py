@@ -20,7 +20,7 @@ from headwater.host.signals import StopRequest
 from headwater.interventions import FILE
 from headwater.runs.replay_training import Replay, replay_training
 from headwater.seals import seal
-from headwater.train.incidents import Live
+from headwater.train.incidents import LiveDecisions
 
 HARMED = 9
 
@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_run_that_went_back_is_replayed_from_its_log_without_deciding_anything(copy, monkeypatch):
     """The harm isn't planted: nothing is bad any more, and the rows are skipped all the same."""
-    monkeypatch.setattr(Live, "decide", None)
+    monkeypatch.setattr(LiveDecisions, "decide", None)
     before = contents(copy)
     found = replayed(copy)
     assert (found.difference, found.num_steps) == (None, NUM_STEPS)
@@ -64,6 +64,13 @@ def test_a_run_stopped_twice_is_replayed_as_one(tmp_path):
     assert replayed(tmp_path, plan()) == Replay(7, None, replayed(tmp_path, plan()).digest)
     train_here(tmp_path, plan())
     assert (replayed(tmp_path, plan()).difference, replayed(tmp_path, plan()).num_steps) == (None, 12)
+
+
+def test_a_replay_is_not_profiled(tmp_path, monkeypatch):
+    settings = plan(profile_steps=[2, 3])
+    train_here(tmp_path, settings)
+    monkeypatch.setattr("headwater.device.profile.profile", None)
+    assert replayed(tmp_path, settings).difference is None
 
 
 def test_without_its_log_a_run_is_another(copy):

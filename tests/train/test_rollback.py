@@ -120,7 +120,7 @@ def test_a_run_with_nothing_left_to_go_back_to_says_so(tmp_path, monkeypatch):
 def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_path, monkeypatch):
     refused = {row * ROWS_PER_STEP for row in (5, 8, 11)}
     monkeypatch.setattr(
-        "headwater.train.incidents.Live.decide",
+        "headwater.train.incidents.LiveDecisions.decide",
         lambda self, state, loss, norm: "planted" if state.rows_consumed in refused else None,
     )
     run = begin(tmp_path, spiked_plan(guard_window=20))
@@ -327,7 +327,7 @@ def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path,
     """What the machine computed wrong once made a step bad; after a kill it is right, and the run must be the same."""
     bad = {6 * ROWS_PER_STEP}
     monkeypatch.setattr(
-        "headwater.train.incidents.Live.decide",
+        "headwater.train.incidents.LiveDecisions.decide",
         lambda self, state, *found: "a fault" if state.rows_consumed in bad else None,
     )
 

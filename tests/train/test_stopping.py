@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from many_ranks import on_ranks
 from tiny_run import CountingEvaluator, begin, plan, without_clock
 
 from headwater.checkpoint import save
@@ -163,6 +164,60 @@ def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_wa
         assert inbox.take().stop is flags[1]
     assert len(exchanges) == 1
     assert inbox.own() == [False, True, False]
+
+
+def test_of_several_ranks_what_came_during_a_pause_is_exchanged_after_it(tmp_path, monkeypatch):
+    run = begin(tmp_path, plan())
+    run.records.close()
+    exchanges = []
+    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: exchanges.append(flags) or list(flags))
+    run.ranks.world_size = 2
+    inbox = Inbox(run, StopRequest())
+    inbox.note([True, False, False])
+    inbox.note_pause()
+    inbox.stop.signal_name = "SIGTERM"
+    assert inbox.take() == Requests(save=True, stop=True, has_no_time=False), "of the step and of the pause"
+    inbox.note([False] * 3)
+    assert not inbox.take().stop
+    assert len(exchanges) == 1
+
+
+RANKS = f"""
+import signal
+from pathlib import Path
+sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
+from headwater import compute as machine
+from headwater.checkpoint import save
+from headwater.host.signals import StopRequest
+from headwater.train.loop import train
+from headwater.train.start import assemble
+from tiny_run import CountingEvaluator, MadeUpRows, plan
+machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
+
+def signal_of(what):
+    if what == PAUSE and not ranks.is_first:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+class Signalled(CountingEvaluator):
+    def validate(self, model, forward):
+        signal_of("evaluation")
+        return super().validate(model, forward)
+
+copied = save.pieces_to_write
+save.pieces_to_write = lambda *args: (signal_of("save"), copied(*args))[1]
+settings = plan(num_steps=6, save_every=2, validate_every=3, num_probes=0)
+run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
+with StopRequest() as stop:
+    end = train(run, Signalled(), lambda record: None, stop)
+run.records.close()
+print(json.dumps(end.step))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pause", "step"), [("save", 2), ("evaluation", 3)])
+def test_a_signal_to_one_of_two_ranks_during_a_pause_stops_both_before_the_next_step(tmp_path, pause, step):
+    assert on_ranks(2, f"PAUSE = {pause!r}\n{RANKS}", tmp_path) == [step, step]
 
 
 def test_of_one_rank_what_came_since_the_step_counts_as_well(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,16 @@ from headwater.files import write_bytes
 
 
 class StepProfile:
-    """Profiles the steps from the first to the last of `steps`, and writes one file; None profiles nothing."""
+    """Profiles the steps from the first to the last of `steps`, and writes one file; None profiles nothing.
 
-    def __init__(self, steps: list[int] | None, path: Path) -> None:
-        self._steps, self._path = steps, path
+    A run that resumes between them is profiled from there. A trace that can't be written is a line to `say` and no
+    error: a run is worth more. `rest` is called before it is written, which may take longer than a step.
+    """
+
+    def __init__(
+        self, steps: list[int] | None, path: Path, say: Callable[[str], None], rest: Callable[[], None]
+    ) -> None:
+        self._steps, self._path, self._say, self._rest = steps, path, say, rest
         self._profile: Any = None
         self._label: Any = None
 
@@ -28,7 +35,7 @@ class StepProfile:
         self._end_step()
         if step > last:
             self.close()
-        elif step == first and self._profile is None:
+        elif step >= first and self._profile is None:
             activities = [ProfilerActivity.CPU]
             activities += [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
             self._profile = profile(activities=activities, record_shapes=True)
@@ -45,13 +52,18 @@ class StepProfile:
     def close(self) -> None:
         """Write what was profiled so far, if anything was; nothing is profiled afterwards."""
         self._end_step()
-        if self._profile is not None:
-            self._profile.stop()
+        ended, self._steps, self._profile = self._profile, None, None  # a profile that is exported twice crashes torch
+        if ended is None:
+            return
+        self._rest()
+        try:
+            ended.stop()
             with tempfile.TemporaryDirectory() as folder:
                 trace = Path(folder) / "trace.json"
-                self._profile.export_chrome_trace(str(trace))
+                ended.export_chrome_trace(str(trace))
                 write_bytes(self._path, trace.read_bytes())
-        self._steps = self._profile = None
+        except Exception as error:  # of whatever kind, of torch or of the disk
+            self._say(f"no trace of the profiled steps, {self._path} can't be written: {error}")
 
     def __enter__(self) -> StepProfile:
         return self

@@ -145,19 +145,12 @@ def _rotary_config(model: ModelSettings) -> dict[str, Any]:
 def _max_positions(model: ModelSettings) -> int:
     """Return the length that the model is meant for; with yarn 4.57 takes its ratio to the original one for the factor.
 
-    Raises ExportError where the two can't agree.
+    The settings see to it that this is a whole number.
     """
     scaling = model.rope_scaling
     if scaling is None or scaling.rope_type != "yarn":
         return model.seq_len
-    reached = round(scaling.factor * scaling.original_max_position_embeddings)
-    if reached != scaling.factor * scaling.original_max_position_embeddings or reached < model.seq_len:
-        raise ExportError(
-            f"rope_scaling reaches factor × original_max_position_embeddings = {scaling.factor:g} × "
-            f"{scaling.original_max_position_embeddings} tokens, which must be a whole number and at least "
-            f"seq_len={model.seq_len}: transformers 4.57 would compute other positions"
-        )
-    return reached
+    return round(scaling.factor * scaling.original_max_position_embeddings)
 
 
 def _gpt2_config(model: ModelSettings) -> dict[str, Any]:

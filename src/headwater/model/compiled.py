@@ -13,14 +13,14 @@ from headwater.model.loss import NextTokenLoss, chunk_loss
 from headwater.model.transformer import Attention, Blocks, Transformer, recomputed
 
 
-def compiled(model: Transformer, backend: str = "inductor") -> Transformer:
+def compile_blocks_(model: Transformer, backend: str = "inductor") -> Transformer:
     """Return a second root over a model's modules and parameters, for rows of few different shapes.
 
-    Each shape is compiled once for all blocks, which are alike. The model itself still runs uncompiled, for shapes that
-    come once, as in the evaluation of prompts.
+    Each shape is compiled once for all blocks, which are alike. The model itself gets FlexAttention, too, and
+    still runs uncompiled, for shapes that come once, as in the evaluation of prompts.
     """
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention) and not isinstance(module.attend, FlexAttention):
             module.attend = FlexAttention(module.attend)
     fast = copy.copy(model)
     fast._modules = dict(model._modules)

@@ -73,7 +73,7 @@ class ModelSettings(Settings):
     "Width of one head."
     seq_len: int = Field(ge=1)
     "Number of input tokens of a row in training."
-    rope_theta: float = Field(default=10000.0, gt=0)
+    rope_theta: float = Field(default=10000.0, gt=1)
     "Base of the rotary positions (qwen3, llama)."
     rope_scaling: RopeScaling | None = None
     "Rotary positions stretched beyond the length of a base (qwen3, llama); off: the plain ones."
@@ -107,4 +107,16 @@ class ModelSettings(Settings):
         found = [name for name, is_set in rotary_only.items() if is_set]
         if self.family == "gpt2" and found:
             raise ValueError(f"family gpt2 has no {', '.join(found)}; leave out, or choose family qwen3 or llama")
+        if self.rope_scaling is not None and self.rope_scaling.rope_type == "yarn":
+            self._check_yarn(self.rope_scaling)
         return self
+
+    def _check_yarn(self, scaling: RopeScaling) -> None:
+        """Refuse lengths that can't be exported: transformers 4.57 takes the ratio of the two for the factor."""
+        reached = scaling.factor * scaling.original_max_position_embeddings
+        if reached != round(reached) or reached < self.seq_len:
+            raise ValueError(
+                f"rope_scaling reaches factor × original_max_position_embeddings = {scaling.factor:g} × "
+                f"{scaling.original_max_position_embeddings} tokens, which must be a whole number and at least "
+                f"seq_len={self.seq_len}: transformers 4.57 would compute other positions"
+            )

@@ -75,7 +75,8 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
     changes: dict[str, Any] = {"batch_tokens": batch if is_whole else micro, "half_length_fraction": 0.0}
     timed = config.model_copy(update={"train": config.train.model_copy(update=changes)})
     changes |= {"num_steps": NEVER, "save_every": NEVER, "validate_every": NEVER, "num_probes": 0}
-    changes |= {"microbatch_tokens": micro, "guard_sigmas": None, "audit_every": None, "hang_seconds": None}
+    changes |= {"microbatch_tokens": micro, "guard_sigmas": None, "hang_seconds": None}
+    changes |= {"audit_every": None, "profile_steps": None}
     plan = replace(train_plan(config), mixture=MixtureSettings(), train=config.train.model_copy(update=changes))
     with tempfile.TemporaryDirectory(prefix="headwater-measure-") as folder:
         run = assemble(Path(folder), plan, _rows(timed, Path(folder)), say)

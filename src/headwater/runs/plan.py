@@ -45,7 +45,9 @@ NO_RUNS = (
 LADDER = "train small ones with headwater ladder RUN"
 TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
 FORECAST_VERSION = 1
-_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts"}
+_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps"}
+_ADDED_TO_MODEL = {"rope_scaling": None, "attention_bias": False, "sliding_window": None}
+"Settings that came later: their defaults are left out of a forecast's key, which stays that of an older run."
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def forecast_key(config: RunConfig) -> str:
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
     settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
+    added = {name for name, default in _ADDED_TO_MODEL.items() if settings["model"][name] == default}
+    settings["model"] = {name: value for name, value in settings["model"].items() if name not in added}
     return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
 
 

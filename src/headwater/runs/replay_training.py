@@ -24,7 +24,7 @@ from headwater.files import remove_folder
 from headwater.host.signals import StopRequest
 from headwater.interventions import Interventions, read_interventions
 from headwater.records import Record, read_records
-from headwater.train.incidents import Differs, Logged
+from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan, require_same
 from headwater.train.start import build
@@ -68,7 +68,7 @@ def replay_training(
             f"{run_dir} was trained on {saved.state['world_size']} ranks without train.exact: the order of their sums "
             "can't be repeated by one"
         )
-    plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None}))
+    plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None, "profile_steps": None}))
     folder = run_dir / f"replay-{os.getpid()}"
     comparison = Comparison(run_dir, display)
     built = build(folder, plan, batches, interventions, say, None, saved.state)
@@ -76,9 +76,9 @@ def replay_training(
     try:
         run.records.append("start", 0, rows_consumed=0)
         with at_work(run):
-            end = run_steps(run, RunState(), Logged(run), saved.step, None, StopRequest())
+            end = run_steps(run, RunState(), LoggedDecisions(run), saved.step, None, StopRequest())
         difference = _difference_of_rows(end, saved)
-    except Differs as error:
+    except ReplayDifference as error:
         difference = str(error)
     finally:
         run.records.close()
@@ -104,7 +104,7 @@ def _difference_of_rows(end: RunState, saved: Checkpoint) -> str | None:
 
 
 class Comparison:
-    """Shows the replay's records, and raises Differs for a step that isn't as it is recorded."""
+    """Shows the replay's records, and raises ReplayDifference for a step that isn't as it is recorded."""
 
     def __init__(self, run_dir: Path, display: Display) -> None:
         self._expected = {record["step"]: record for record in read_records(run_dir / "records.jsonl", "step")}
@@ -118,10 +118,12 @@ class Comparison:
         step, expected = record["step"], self._expected.get(record["step"])
         self.step = step
         if expected is None:
-            raise Differs(f"step {step} is not in the run's records")
+            raise ReplayDifference(f"step {step} is not in the run's records")
         for name in COMPARED:
             if record[name].hex() != float(expected[name]).hex():
-                raise Differs(f"step {step}: {name} was {float(expected[name]).hex()}, is {record[name].hex()}")
+                raise ReplayDifference(
+                    f"step {step}: {name} was {float(expected[name]).hex()}, is {record[name].hex()}"
+                )
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

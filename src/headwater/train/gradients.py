@@ -79,7 +79,7 @@ class Pass:
 
 
 class Audit:
-    """Stands for `step.sum_gradients` in an audited step."""
+    """Stands for `sum_gradients` in an audited step."""
 
     def __init__(self, record: Callable[[Difference], None]) -> None:
         """`record` is told where two passes differed, before they are computed again."""
@@ -109,7 +109,7 @@ class Audit:
 
 
 class GradientCheck:
-    """Stands for `step.sum_gradients` in a step whose gradient is compared with that of bfloat16, unless it is that."""
+    """Stands for `sum_gradients` in a step whose gradient is compared with that of bfloat16, unless it is that."""
 
     error: float | None = None
     """Distance of the two over the norm of bfloat16's, of the block matrix where it is largest: Muon's updates of all

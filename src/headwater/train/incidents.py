@@ -79,11 +79,11 @@ def outlier(recent: Recent, settings: TrainSettings, loss: float, grad_norm: flo
     return None
 
 
-class Differs(Exception):
+class ReplayDifference(Exception):
     """What is computed again isn't as it is recorded."""
 
 
-class Logged:
+class LoggedDecisions:
     """Decisions as interventions.jsonl has them; a step that isn't in it is expected to be finite."""
 
     def __init__(self, run: Run) -> None:
@@ -109,12 +109,17 @@ class Logged:
         return not_finite(loss, grad_norm)
 
     def skip(self, state: RunState, timed: TimedStep) -> RunState:
-        """Record that a step's rows gave no update, and return the state after them; raise Differs if that is new."""
+        """Record that a step's rows gave no update, and return the state after them.
+
+        Raises ReplayDifference if that is new.
+        """
         run, result, num_rows = self._run, timed.result, self._run.plan.rows_per_step
         entry = run.interventions.skip_at(state.rows_consumed)
         if entry is None:
             rows = f"rows {state.rows_consumed} to {state.rows_consumed + num_rows - 1}"
-            raise Differs(f"after step {state.step}, {rows}: {result.reason}, and the run didn't skip the step")
+            raise ReplayDifference(
+                f"after step {state.step}, {rows}: {result.reason}, and the run didn't skip the step"
+            )
         after = replace(state, rows_consumed=state.rows_consumed + num_rows, seconds=run.seconds())
         fields = {name: entry[name] for name in ("reason", "first_row", "last_row", "documents")}
         measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": round(timed.seconds, 4)}
@@ -122,7 +127,7 @@ class Logged:
         return after
 
 
-class Live(Logged):
+class LiveDecisions(LoggedDecisions):
     """Decisions by the steps before, written to interventions.jsonl; what stands there already isn't decided again."""
 
     def decide(self, state: RunState, loss: float, grad_norm: float) -> str | None:
@@ -154,8 +159,9 @@ class Live(Logged):
 def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> RunState:
     """Decide where to go back to, write it down, and put weights and optimizer state back; return the state there.
 
-    The rows that the run has seen since are yet to be skipped: `Logged.begin` does so. `bad` are the first rows of the
-    steps that were skipped. Raises TrainingError when the run went back too often or has nothing to go back to.
+    The rows that the run has seen since are yet to be skipped: `LoggedDecisions.begin` does so. `bad` are the first
+    rows of the steps that were skipped. Raises TrainingError when the run went back too often or has nothing to go
+    back to.
     """
     finish_save(run)
     trouble = f"{len(bad)} of the last steps were skipped, up to step {state.step}; the last: {last_reason}"

@@ -9,7 +9,7 @@ from functools import partial
 from headwater.device.profile import StepProfile
 from headwater.host.signals import StopRequest
 from headwater.records import Record
-from headwater.train.incidents import Live, Logged
+from headwater.train.incidents import LiveDecisions, LoggedDecisions
 from headwater.train.pauses import Evaluator, Inbox, evaluate, handle_requests
 from headwater.train.settings import is_save, is_validation
 from headwater.train.state import Run, RunState, at_work, finish_save, prune_checkpoints, save
@@ -29,13 +29,18 @@ def train(run: Run, evaluator: Evaluator | None, display: Display, stop: StopReq
             prune_checkpoints(run, state)
             if is_validation(state.step, run.plan.train):
                 evaluate(run, state, evaluator)
-        state = run_steps(run, state, Live(run), run.plan.train.num_steps, evaluator, stop)
+        state = run_steps(run, state, LiveDecisions(run), run.plan.train.num_steps, evaluator, stop)
         finish_save(run)
     return state
 
 
 def run_steps(
-    run: Run, state: RunState, decisions: Logged, last_step: int, evaluator: Evaluator | None, stop: StopRequest
+    run: Run,
+    state: RunState,
+    decisions: LoggedDecisions,
+    last_step: int,
+    evaluator: Evaluator | None,
+    stop: StopRequest,
 ) -> RunState:
     """Take steps up to `last_step`, or until a request to stop; return the state reached.
 
@@ -43,7 +48,7 @@ def run_steps(
     before the evaluation of the same step, and is written while that and the next steps run.
     """
     settings, inbox = run.plan.train, Inbox(run, stop)
-    profile = StepProfile(settings.profile_steps, run.profile_path)
+    profile = StepProfile(settings.profile_steps, run.profile_path, run.say, run.watchdog.rest)
     with profile, StepRows(run) as rows:
         while state.step < last_step and handle_requests(run, state, inbox):
             profile.begin(state.step + 1)
@@ -55,6 +60,8 @@ def run_steps(
             state = record_step(run, state, timed)
             if is_save(state.step, settings):
                 save(run, state)
+                inbox.note_pause()
             if is_validation(state.step, settings):
                 evaluate(run, state, evaluator)
+                inbox.note_pause()
     return state

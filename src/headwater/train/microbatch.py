@@ -39,7 +39,7 @@ def measured_microbatch(
         return step_seconds(prepared, parallel, rows(0, size), num_rows // size)
 
     def may_double() -> bool:
-        """Return whether the memory would hold this process twice; a GPU is asked by trying, which harms nothing."""
+        """Return whether the memory would hold this process twice; on a GPU it is tried out, which harms nothing."""
         return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
 
     start = rule_microbatch(batch_tokens // parallel.ranks.world_size, seq_len) // seq_len

@@ -32,13 +32,14 @@ class Inbox:
     """What signals request of any rank.
 
     It goes along with the loss of each step, so that all ranks know it after the same one and wait for nothing else; of
-    a rank alone what came since then counts as well.
+    a rank alone what came since then counts as well, and of several what came during a save or an evaluation.
     """
 
     def __init__(self, run: Run, stop: StopRequest) -> None:
         self.stop = stop
         self._run = run
         self._of_step: Sequence[bool] | None = None  # of all ranks; None: there was no step since the last `take`
+        self._has_paused = False  # since the step
 
     def own(self) -> list[bool]:
         """Return the flags of `Requests` for this rank; a request to save counts as served from here on."""
@@ -51,14 +52,19 @@ class Inbox:
 
     def note(self, flags: Sequence[bool]) -> None:
         """Keep what all ranks requested during a step."""
-        self._of_step = flags
+        self._of_step, self._has_paused = flags, False
+
+    def note_pause(self) -> None:
+        """Let the next `take` exchange what came since the step; all ranks call it together, after a long pause."""
+        self._has_paused = True
 
     def take(self) -> Requests:
+        """Return what was requested since the last call; all ranks call it together."""
         found = self._of_step
-        if found is None or self._run.ranks.world_size == 1:
+        if found is None or self._has_paused or self._run.ranks.world_size == 1:
             now = self._run.parallel.any(self.own())
             found = [one or other for one, other in zip(found or now, now, strict=True)]
-        self._of_step = None
+        self._of_step, self._has_paused = None, False
         return Requests(*found)
 
 
@@ -80,7 +86,7 @@ def handle_requests(run: Run, state: RunState, inbox: Inbox) -> bool:
 
 
 def stop_requested(run: Run, stop: StopRequest) -> bool:
-    """Return whether any rank was told to stop so far, so that all end alike; all ranks call it together."""
+    """Return whether any rank got a signal to stop so far, so that all end alike; all ranks call it together."""
     return run.parallel.any([stop.signal_name is not None])[0]
 
 
@@ -101,7 +107,7 @@ class Evaluator(Protocol):
         ...
 
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the event and the fields of each further record; each is measured when it is asked for, and timed."""
+        """Yield the event and the fields of each further record; each is measured, and timed, one at a time."""
         ...
 
 

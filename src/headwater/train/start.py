@@ -140,6 +140,7 @@ def build(
         memory=memory,
         start=start,
         started_at=started_at,
+        say=say,
     )
 
 

@@ -99,6 +99,7 @@ class Run:
     memory: PeakMeter
     start: RunState
     started_at: float  # by time.perf_counter
+    say: Callable[[str], None] = field(default=lambda line: None)
     display: Callable[[Record], None] = field(default=lambda record: None)
 
     def record(self, event: str, step: int, **fields: Any) -> None:
