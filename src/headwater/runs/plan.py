@@ -47,7 +47,7 @@ TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its tim
 FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps"}
 _ADDED_TO_MODEL = {"rope_scaling": None, "attention_bias": False, "sliding_window": None}
-"Settings that came later: their defaults are left out of a forecast's key, which stays that of an older run."
+"Settings that came later: a forecast's key names none at its default, and stays that of an older run."
 
 
 @dataclass(frozen=True)
