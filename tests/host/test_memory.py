@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from mmap import mmap
 from pathlib import Path
 
 import pytest
 
 import headwater
-from headwater.host.memory import keep_freed_memory, memory_bytes
+from headwater.host.memory import available_bytes, keep_freed_memory, memory_bytes, resident_bytes
 
 PROGRAM = """
 import resource, sys
@@ -74,3 +75,11 @@ def test_it_can_be_called_twice_and_returns():
 
 def test_a_machine_has_some_memory():
     assert 2**27 < memory_bytes() < 2**50
+
+
+def test_memory_is_measured():
+    before = resident_bytes()
+    with mmap(-1, 64 << 20) as pages:  # the system's own: a tensor may be given memory that this process kept
+        pages.write(b"x" * len(pages))
+        assert resident_bytes() - before > 48 << 20
+    assert 0 < available_bytes() < memory_bytes()

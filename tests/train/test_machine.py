@@ -13,7 +13,6 @@ from headwater.compute import fastest_, inspect_machine, int8_problem, set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.host import memory
 from headwater.model.transformer import Transformer
 
 ONE_THREAD = {"num_threads": 1}
@@ -208,13 +207,6 @@ def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monk
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), head_dim=head_dim)
     assert (found.compiled, found.dtype) == (True, "int8")
     assert ("no kernel for heads of width 258" in found.note) is not is_known
-
-
-def test_memory_is_measured():
-    before = memory.resident_bytes()
-    ballast = torch.ones(1 << 24)  # 64 MiB
-    assert memory.resident_bytes() - before > 48 << 20, ballast.shape
-    assert 0 < memory.available_bytes() < memory.memory_bytes()
 
 
 def test_without_compilation_a_model_stays_as_it_is():
