@@ -30,7 +30,7 @@ from headwater.optim.fused import FusedUpdates
 from headwater.optim.updates import PlainUpdates
 from headwater.ranks.place import Place
 
-HEAD_DIM = 64  # of no model in particular
+HEAD_DIM = 64  # where no model is given
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
 
 
