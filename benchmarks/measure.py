@@ -119,7 +119,9 @@ def summarise(finding: Finding) -> dict[str, Any]:
     first, last = finding.losses[0], statistics.fmean(last_losses)
     all_losses = finding.losses + [loss for steps in finding.rounds for loss in steps.losses]
     measures = [measures for steps in finding.rounds for measures in steps.measures]
-    names = sorted({name for taken in measures for name in taken})
+    values: dict[str, list[float]] = {}  # without those that a busy machine left open: None
+    for name, value in (item for taken in measures for item in taken.items() if item[1] is not None):
+        values.setdefault(name, []).append(value)
     return {
         "status": "ok",
         "mode": finding.job.mode,
@@ -134,7 +136,7 @@ def summarise(finding: Finding) -> dict[str, Any]:
         "last_loss": round(last, 4),
         "learns": last < first and all(map(math.isfinite, all_losses)),
         "rounds_ms_per_step": [round(1000 * value, 3) for value in finding.round_seconds],
-    } | {name: round(statistics.median(taken[name] for taken in measures), 5) for name in names}
+    } | {name: round(statistics.median(taken), 5) for name, taken in sorted(values.items())}
 
 
 def compare(findings: list[Finding]) -> dict[str, dict[str, float]]:
