@@ -80,6 +80,8 @@ TORCH_FREE_MODULES = {
     "headwater.optim.settings",
     "headwater.optim.schedule",
     "headwater.optim.rules",
+    "headwater.parallel.settings",
+    "headwater.ranks.mesh",
     "headwater.device.settings",
     "headwater.host.facts",
     "headwater.runs.plan",

@@ -29,10 +29,11 @@ BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its star
 class Ranks:
     """This process alone: every exchange gives back what it is given."""
 
-    def __init__(self, place: Place | None = None) -> None:
+    def __init__(self, place: Place | None = None, mesh: Mesh | None = None) -> None:
+        """Stand at `place` of a mesh; None: all ranks are along `replicate`."""
         self.place = place or Place()
         self.rank, self.world_size = self.place.rank, self.place.world_size
-        self.mesh = Mesh(replicate=self.world_size)
+        self.mesh = mesh or Mesh(replicate=self.world_size)
 
     @property
     def is_first(self) -> bool:
@@ -71,9 +72,9 @@ class Ranks:
 class ManyRanks(Ranks):
     """One of several processes of the default process group."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, mesh: Mesh | None = None) -> None:
         """The default group has ALONE_TIMEOUT, another one STEP_TIMEOUT."""
-        super().__init__(place)
+        super().__init__(place, mesh)
         self._group = dist.new_group(timeout=STEP_TIMEOUT)
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 

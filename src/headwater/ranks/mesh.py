@@ -1,6 +1,6 @@
 """Named axes of a run's ranks: what each rank has of the rows, the weights and the layers is a matter of where it is.
 
-Today all ranks are along `replicate`; the other axes have one.
+Today ranks are along `replicate` and `shard`; the other axes have one.
 """
 
 from __future__ import annotations

@@ -13,16 +13,17 @@ from torch.distributed.rendezvous import rendezvous
 
 from headwater.errors import TrainingError
 from headwater.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
+from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
 POLL_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 
 
-def join_ranks(place: Place) -> Ranks:
+def join_ranks(place: Place, mesh: Mesh | None = None) -> Ranks:
     """Return this process among those that a launcher started, on GPUs where each has one; wait until all have come.
 
-    Raises TrainingError when the others can't be reached.
+    `mesh` says how they lie; None: all along `replicate`. Raises TrainingError when the others can't be reached.
     """
     if place.world_size == 1:
         return Ranks(place)
@@ -34,7 +35,7 @@ def join_ranks(place: Place) -> Ranks:
         fresh = dist.PrefixStore(name_of_this_start(store, rank, world_size), store)
         backend = "nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=ALONE_TIMEOUT)
-        return ManyRanks(place)
+        return ManyRanks(place, mesh)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "

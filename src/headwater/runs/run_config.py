@@ -22,6 +22,7 @@ from headwater.files import read_json
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.parallel.settings import ParallelSettings
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import PORTIONS, TrainPlan, TrainSettings, is_count, whole_rows_problem
@@ -38,7 +39,7 @@ def is_run_name(name: str) -> bool:
 
 
 class RunConfig(Settings):
-    """A run: its sources, tokenizer, mixture, model, update rule, length and machine."""
+    """A run: its sources, tokenizer, mixture, model, update rule, length, ranks and machine."""
 
     name: str
     "Name of the run and of its folder: letters, digits, dot, dash, underscore."
@@ -53,6 +54,7 @@ class RunConfig(Settings):
     optim: OptimSettings
     schedule: ScheduleSettings
     train: TrainSettings
+    parallel: ParallelSettings = ParallelSettings()
     machine: MachineSettings = MachineSettings()
 
     @field_validator("name")

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
+from headwater.errors import ConfigError
 from headwater.numbers import count
 from headwater.optim.rules import Reason
+from headwater.parallel.settings import mesh_of
+from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
@@ -89,8 +92,9 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at = call or Call(), time.perf_counter()
+    mesh = _mesh(config, call.place)
     if call.place.rank:
-        is_done = _train(config, ignore, say, call, None, False)
+        is_done = _train(config, ignore, say, call, mesh, None, False)
         return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
     with call.own(config.run_dir) as owner:
         if owner.note:
@@ -98,7 +102,7 @@ def run(
         require_memory_here(config, call.place.world_size)
         is_fresh = bool(prepare_data(config, say, owner.require))
         write_config(config, reasons, owner.require)
-        is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh)
+        is_done = _train(config, display or _lines_of_steps(config, say), say, call, mesh, owner, is_fresh)
         if is_done and call.last == "report":
             from headwater.runs.finish import finish_run
 
@@ -127,7 +131,19 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
         return replay_training(config.run_dir, train_plan(config), open_batches(config), display, say)
 
 
-def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool) -> bool:
+def _mesh(config: RunConfig, place: Place) -> Mesh:
+    """Return how the ranks are laid out; what is trained, one process may finish in any layout."""
+    try:
+        return mesh_of(config.parallel, place.world_size)
+    except ConfigError:
+        if place.world_size > 1 or not is_trained(config):
+            raise
+        return Mesh()
+
+
+def _train(
+    config: RunConfig, display: Display, say: Say, call: Call, mesh: Mesh, owner: Owner | None, is_fresh: bool
+) -> bool:
     """Train with the other ranks, where there is something to train; return False when a signal stopped it.
 
     The first rank, which owns the run's folder, joins when it has prepared the data. Where a stage was made again,
@@ -141,7 +157,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
 
         prepare_rows(config, say, owner.require)
         text = open_text(config)
-    ranks = join_ranks(call.place)
+    ranks = join_ranks(call.place, mesh)
     try:
         if ranks.from_first(text is not None):
             from headwater.runs.training import follow_training, train_stage

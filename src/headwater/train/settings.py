@@ -195,7 +195,7 @@ WHEN_ABSENT: dict[str, Any] = {
 
 FIXED = """\
 A run keeps its seed, mixture, model, optimizer, schedule, batch and number of steps; it can't be trained further yet.
-train.save_every, train.validate_every, train.num_probes and machine.* may change.
+train.save_every, train.validate_every, train.num_probes, parallel.* and machine.* may change.
 To resume this run, put the old values back; or start a new run under another name (name=…)"""
 
 
