@@ -151,7 +151,7 @@ class Headwater:
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         documents_BT = (tokens_BT == BEGIN_ID).cumsum(dim=1)
-        model = self._run.prepared.model
+        model = self._run.model
         with torch.no_grad():
             return model.logits(model.hidden(tokens_BT, documents_BT))
 

@@ -32,7 +32,6 @@ from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.train.state import Prepared
 from headwater.train.step import train_step
 
 STEPS = 6  # of a variant in a round
@@ -48,13 +47,13 @@ class Trainer:
         self.optimizer = Optimizer(
             self.model.named_parameters(), config.optim, facts.compute_dtype, fastest_updates(facts)
         )
-        self.prepared = Prepared(self.model, fastest_(self.model, facts))
+        self.fast_model = fastest_(self.model, facts)
         self._batches = made_up(config)
         self._max_grad_norm = config.optim.max_grad_norm
         self.step()
 
     def step(self) -> None:
-        train_step(self.prepared, self.optimizer, self._batches, self.parallel, 1.0, self._max_grad_norm)
+        train_step(self.fast_model, self.optimizer, self._batches, self.parallel, 1.0, self._max_grad_norm)
 
     def seconds_a_step(self, between: Callable[[], None] = lambda: None) -> float:
         started_at = time.perf_counter()

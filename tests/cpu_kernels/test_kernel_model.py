@@ -236,10 +236,10 @@ def load():
 def test_a_run_under_load_has_the_bits_of_a_quiet_one(tmp_path, request):
     kernels = MachineSettings(device="cpu", dtype="int8", compile="on", num_threads=2)
     the_plan = replace(plan(), machine=kernels)
-    quiet = train_here(tmp_path / "quiet", the_plan).prepared.model.state_dict()
+    quiet = train_here(tmp_path / "quiet", the_plan).model.state_dict()
     request.getfixturevalue("load")
     with idle_team():
-        under_load = train_here(tmp_path / "under load", the_plan).prepared.model.state_dict()
+        under_load = train_here(tmp_path / "under load", the_plan).model.state_dict()
     for name, value in quiet.items():
         assert torch.equal(value, under_load[name]), name
 
@@ -261,8 +261,8 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path, sto
     whole = train_here(tmp_path / "whole", the_plan, evaluator=JudgingEvaluator())
     train_here(tmp_path / "parts", the_plan, stop_after=stop_after, evaluator=JudgingEvaluator())
     resumed = train_here(tmp_path / "parts", the_plan, evaluator=JudgingEvaluator())
-    after = resumed.prepared.model.state_dict()
-    for name, value in whole.prepared.model.state_dict().items():
+    after = resumed.model.state_dict()
+    for name, value in whole.model.state_dict().items():
         assert torch.equal(value, after[name]), name
     of_steps = [
         without_clock(list(read_records(tmp_path / name / "records.jsonl", "step"))) for name in ("whole", "parts")

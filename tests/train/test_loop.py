@@ -109,7 +109,7 @@ def test_a_resume_begins_in_the_state_that_was_saved(tmp_path):
     resumed.records.close()
     assert resumed.start == end
     assert (end.step, end.rows_consumed, end.tokens_seen) == (7, 7 * ROWS_PER_STEP, 7 * ROWS_PER_STEP * SEQ_LEN)
-    assert len(end.recent.losses) == len(end.recent.grad_norms) == 7
+    assert len(end.history.losses) == len(end.history.grad_norms) == 7
 
 
 def test_a_run_stopped_at_every_step_ends_the_same(tmp_path, whole):
@@ -209,7 +209,7 @@ def test_records_show_the_weights_they_were_measured_on(whole):
     last = read_records(whole / "records.jsonl", "validation")[-1]
     run = begin(whole, plan())
     run.records.close()
-    assert last["weights"] == weight_sum(run.prepared.model)
+    assert last["weights"] == weight_sum(run.model)
 
 
 # ---- what a run refuses
@@ -260,7 +260,7 @@ def test_microbatches_that_do_not_fill_the_batch_are_refused():
 
 def diverging(run: Run) -> None:
     with torch.no_grad():
-        run.prepared.model.embed.weight.fill_(float("nan"))
+        run.model.embed.weight.fill_(float("nan"))
 
 
 def test_too_many_bad_steps_stop_a_run_that_may_not_go_back_with_advice(tmp_path):

@@ -8,11 +8,11 @@ from tiny_run import MadeUpRows, begin, plan, train_here
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
 from headwater.device.device import Device
+from headwater.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
 from headwater.errors import CheckpointError, TrainingError
+from headwater.optim.rules import rule_microbatch
 from headwater.records import read_records
-from headwater.train import microbatch as microbatch_module
 from headwater.train import start as module
-from headwater.train.microbatch import Microbatch, choose, climb, confirm, explain_choice, rule_microbatch
 
 ALWAYS = lambda: True  # noqa: E731
 
@@ -138,7 +138,7 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
     assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
     assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
     assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why
-    assert not [p for p in run.prepared.model.parameters() if p.grad is not None]
+    assert not [p for p in run.model.parameters() if p.grad is not None]
 
 
 def test_a_number_that_is_set_is_not_measured(tmp_path, monkeypatch):
@@ -164,10 +164,10 @@ def test_what_is_no_microbatch_is_refused_in_one_sentence(value):
 @pytest.mark.parametrize(("available", "resident", "sizes"), [(3, 2, {4, 2}), (2, 3, {2})])
 def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch, tmp_path, available, resident, sizes):
     calls = []
-    monkeypatch.setattr(microbatch_module, "available_bytes", lambda: available)
-    monkeypatch.setattr(microbatch_module, "resident_bytes", lambda: resident)
+    monkeypatch.setattr(module, "available_bytes", lambda: available)
+    monkeypatch.setattr(module, "resident_bytes", lambda: resident)
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    monkeypatch.setattr(microbatch_module, "rule_microbatch", lambda batch_tokens, seq_len: 2 * seq_len)
+    monkeypatch.setattr(module, "rule_microbatch", lambda batch_tokens, seq_len: 2 * seq_len)
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from contextlib import closing
 
 import pytest
 from pydantic import ValidationError
@@ -81,7 +82,7 @@ def test_a_trace_that_cannot_be_written_hides_no_error_of_the_run(tmp_path, full
 def test_nothing_is_watched_while_a_trace_is_written(tmp_path, monkeypatch):
     calls: list[str] = []
     monkeypatch.setattr(profile, "write_bytes", lambda path, contents: calls.append("written"))
-    with StepProfile([1, 1], tmp_path / "trace.json", calls.append, lambda: calls.append("rest")) as one:
+    with closing(StepProfile([1, 1], tmp_path / "trace.json", calls.append, lambda: calls.append("rest"))) as one:
         one.begin(1)
         one.begin(2)
         assert calls == ["rest", "written"]

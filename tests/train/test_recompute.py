@@ -118,7 +118,7 @@ def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_s
     train_here(whole, plan())
     train_here(parts, plan(recompute_fraction=1.0), stop_after=5)
     run = train_here(parts, plan(recompute_fraction=0.5))
-    assert run.prepared.model.blocks.num_recomputed == 1
+    assert run.model.blocks.num_recomputed == 1
     ours, theirs = (
         [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)
     )

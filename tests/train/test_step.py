@@ -20,7 +20,6 @@ from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.train import gradients as gradients_module
-from headwater.train.state import Prepared
 from headwater.train.step import StepResult, train_step
 
 
@@ -35,8 +34,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
 
     def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
-        prepared = Prepared(self.model, self.model)
-        return train_step(prepared, self.optimizer, microbatches, self.parallel, lr_factor, max_grad_norm)
+        return train_step(self.model, self.optimizer, microbatches, self.parallel, lr_factor, max_grad_norm)
 
     def everything(self) -> dict[str, torch.Tensor]:
         return {
@@ -155,19 +153,16 @@ def test_the_count_of_waits_sees_one():
 
 def spoil_gradient(monkeypatch, name: str, value: float) -> None:
     """Let every backward pass leave `value` in one number of a parameter's gradient."""
-    honest = gradients_module.accumulate
 
-    def accumulate(prepared, *rest, **named):
-        loss = honest(prepared, *rest, **named)
-        dict(prepared.model.named_parameters())[name].grad.view(-1)[-1] = value
-        return loss
+    def take_(self, model):
+        dict(model.named_parameters())[name].grad.view(-1)[-1] = value
 
-    monkeypatch.setattr(gradients_module, "accumulate", accumulate)
+    monkeypatch.setattr(DataParallel, "take_", take_)
 
 
 def infinite_loss(monkeypatch) -> None:
-    honest = gradients_module.accumulate
-    monkeypatch.setattr(gradients_module, "accumulate", lambda *rest, **named: honest(*rest, **named) + math.inf)
+    honest = gradients_module.sum_own_gradients
+    monkeypatch.setattr(gradients_module, "sum_own_gradients", lambda *given: honest(*given) + math.inf)
 
 
 def untaken(trainer: Trainer, microbatches: list[Batch]) -> StepResult:
@@ -221,7 +216,8 @@ def test_a_step_that_is_judged_bad_leaves_no_trace():
     trainer = Trainer()
     trainer.step(split(0, 2))
     before = trainer.everything()
-    prepared = Prepared(trainer.model, trainer.model)
-    result = train_step(prepared, trainer.optimizer, split(4, 2), trainer.parallel, 1.0, 1.0, lambda *found: "too good")
+    result = train_step(
+        trainer.model, trainer.optimizer, split(4, 2), trainer.parallel, 1.0, 1.0, lambda *found: "too good"
+    )
     assert (result.reason, trainer.optimizer.num_updates) == ("too good", 1)
     assert all(torch.equal(value, before[name]) for name, value in trainer.everything().items())

@@ -64,9 +64,3 @@ class StepProfile:
                 write_bytes(self._path, trace.read_bytes())
         except Exception as error:  # of whatever kind, of torch or of the disk
             self._say(f"no trace of the profiled steps, {self._path} can't be written: {error}")
-
-    def __enter__(self) -> StepProfile:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()

@@ -82,7 +82,7 @@ def replay_training(
         difference = str(error)
     finally:
         run.records.close()
-    ours = digest_of(run.prepared.model.state_dict() | run.optimizer.state_tensors())
+    ours = digest_of(run.model.state_dict() | run.optimizer.state_tensors())
     if difference is None and ours != digest_of(saved.model | saved.optim):
         difference = f"weights or optimizer state at step {saved.step} differ from those of {saved.path}"
     if difference is None:

@@ -116,7 +116,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
 
 def _require_space(run: Run) -> None:
     train = run.plan.train
-    state = [*run.prepared.model.state_dict().values(), *run.optimizer.state_tensors().values()]
+    state = [*run.model.state_dict().values(), *run.optimizer.state_tensors().values()]
     num_saves = math.ceil(train.num_steps / train.save_every) - run.start.step // train.save_every
     require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
 

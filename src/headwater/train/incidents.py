@@ -20,10 +20,9 @@ from headwater.checkpoint.verify import read_state, require_whole
 from headwater.errors import CheckpointError, TrainingError
 from headwater.interventions import documents_in
 from headwater.model.init import initialise_
-from headwater.model.transformer import Transformer
 from headwater.train.settings import TrainSettings
 from headwater.train.state import (
-    Recent,
+    History,
     Run,
     RunState,
     bad_rows,
@@ -60,15 +59,15 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return middle, median(abs(value - middle) for value in values)
 
 
-def outlier(recent: Recent, settings: TrainSettings, loss: float, grad_norm: float) -> str | None:
+def outlier(history: History, settings: TrainSettings, loss: float, grad_norm: float) -> str | None:
     """Return why a step of this loss and gradient is skipped: it isn't finite, or far above the last ones; or None."""
-    sigmas, num_known = settings.guard_sigmas, len(recent.losses)
+    sigmas, num_known = settings.guard_sigmas, len(history.losses)
     bad = not_finite(loss, grad_norm)
     if bad is not None or sigmas is None or num_known < MIN_FILLED * settings.guard_window:
         return bad
     compared = [
-        ("loss", loss, loss_limit(recent.losses, sigmas), recent.losses),
-        ("gradient norm", grad_norm, norm_limit(recent.grad_norms, sigmas), recent.grad_norms),
+        ("loss", loss, loss_limit(history.losses, sigmas), history.losses),
+        ("gradient norm", grad_norm, norm_limit(history.grad_norms, sigmas), history.grad_norms),
     ]
     for name, value, limit, before in compared:
         if value > limit:
@@ -97,7 +96,7 @@ class LoggedDecisions:
             names = ("number", "reason", "from_step", "first_row", "last_row", "suspect_row", "documents")
             fields = {name: rollback[name] for name in names}
             run.record("rollback", state.step, rows_consumed=state.rows_consumed, **fields)
-        return replace(state, recent=state.recent.on(run.batches.stage_of(state.rows_consumed)))
+        return replace(state, history=state.history.on(run.batches.stage_of(state.rows_consumed)))
 
     def judge(self, state: RunState, loss: float, grad_norm: float) -> str | None:
         """Return why the next step, of this loss and gradient norm, is skipped; or None."""
@@ -131,7 +130,7 @@ class LiveDecisions(LoggedDecisions):
     """Decisions by the steps before, written to interventions.jsonl; what stands there already isn't decided again."""
 
     def decide(self, state: RunState, loss: float, grad_norm: float) -> str | None:
-        return outlier(state.recent, self._run.plan.train, loss, grad_norm)
+        return outlier(state.history, self._run.plan.train, loss, grad_norm)
 
     def skip(self, state: RunState, timed: TimedStep) -> RunState:
         """Write that a step's rows gave no update, and return the state after them, or the one the run goes back to.
@@ -170,7 +169,8 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
         raise TrainingError(f"{trouble}. The run went back {number - 1} times (train.max_rollbacks). {ADVICE}")
     ranks = run.ranks
     checkpoint = from_first_rank(ranks, _target(run, bad[0], trouble) if ranks.is_first else None)
-    target = replace(_state_of(run, checkpoint), seconds=run.seconds())
+    began = RunState() if checkpoint is None else state_of_checkpoint(checkpoint.state, run.plan.train.batch_tokens)
+    target = replace(began, seconds=run.seconds())
     # the harm was done by an update, at the latest by the one before the first step that was skipped
     suspect_row = max(target.rows_consumed, bad[0] - run.plan.rows_per_step)
     run.interventions.append(
@@ -192,12 +192,6 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
     return target
 
 
-def _state_of(run: Run, checkpoint: GoodCheckpoint | None) -> RunState:
-    if checkpoint is None:
-        return RunState()
-    return state_of_checkpoint(checkpoint.state, run.plan.train.batch_tokens)
-
-
 def _target(run: Run, trouble_row: int, trouble: str) -> GoodCheckpoint | None:
     """Return the newest checkpoint from before the trouble that is whole; None is the run's beginning."""
     settings, used = run.plan.train, run.interventions.rollbacks_by_step()
@@ -215,13 +209,10 @@ def _target(run: Run, trouble_row: int, trouble: str) -> GoodCheckpoint | None:
 
 def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
     """Put weights and optimizer state back; the steps to come are saved again."""
-    model = run.prepared.model
     run.saver.forget()
     if checkpoint is None:
-        fresh = Transformer(run.plan.model)
-        initialise_(fresh, run.plan.seed)
-        model.load_state_dict(fresh.state_dict())
+        initialise_(run.model, run.plan.seed)
         run.optimizer.forget()
         return
-    load_state_(checkpoint.path, model.state_dict(), run.optimizer.state_tensors())
+    load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors())
     run.optimizer.num_updates = checkpoint.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -49,7 +50,7 @@ def run_steps(
     """
     settings, inbox = run.plan.train, Inbox(run, stop)
     profile = StepProfile(settings.profile_steps, run.profile_path, run.say, run.watchdog.rest)
-    with profile, StepRows(run) as rows:
+    with closing(profile), closing(StepRows(run)) as rows:
         while state.step < last_step and handle_requests(run, state, inbox):
             profile.begin(state.step + 1)
             state = decisions.begin(state)

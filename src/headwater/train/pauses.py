@@ -125,7 +125,7 @@ def evaluate(run: Run, state: RunState, evaluator: Evaluator | None) -> None:
 
 
 def _measurements(run: Run, state: RunState, evaluator: Evaluator) -> Iterator[tuple[str, dict[str, Any]]]:
-    model, forward = run.prepared.model, run.prepared.fast.hidden
+    model, forward = run.model, run.fast_model.hidden
     yield "validation", evaluator.validate(model, forward) | {"dtype": run.facts.evaluation_dtype}
     if is_probe(state.step, run.plan.train):
         yield from evaluator.probe(model)

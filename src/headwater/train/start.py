@@ -21,11 +21,12 @@ from headwater.checkpoint.save import Saver
 from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
+from headwater.device.microbatch import Microbatch, measured_microbatch
 from headwater.device.peak import Peak
 from headwater.device.settings import FORMATS
 from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
-from headwater.host.memory import PeakMeter
+from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.init import initialise_
@@ -36,9 +37,9 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
-from headwater.train.microbatch import measured_microbatch
+from headwater.train.gradients import sum_gradients
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
-from headwater.train.state import Microbatch, Prepared, Run, RunState, remove_abandoned, state_of_checkpoint
+from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -107,8 +108,10 @@ def build(
     device = device_of(facts.device)
     device.forget_peak_memory()
     parallel = DataParallel(ranks, device, exact=plan.train.exact)
-    prepared = _prepared(plan, facts)
-    model = prepared.model
+    model = Transformer(plan.model, facts.compute_dtype, num_recomputed(plan.train, plan.model.num_layers))
+    initialise_(model, plan.seed)
+    model.to(facts.device)
+    fast_model = fastest_(model, facts)
     optimizer = Optimizer(model.named_parameters(), plan.optim, facts.compute_dtype, fastest_updates(facts), ranks)
     start = RunState()
     if found is not None:
@@ -116,7 +119,7 @@ def build(
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
         optimizer.num_updates = start.step
-    microbatch = _microbatch(plan, kept or {}, prepared, facts, parallel, batches, say)
+    microbatch = _microbatch(plan, kept or {}, fast_model, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     records = _records(run_dir, ranks, require_owner)
@@ -128,7 +131,8 @@ def build(
         ranks=ranks,
         parallel=parallel,
         peak=Peak(facts.peak_flops_per_second),
-        prepared=prepared,
+        model=model,
+        fast_model=fast_model,
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
@@ -142,13 +146,6 @@ def build(
         started_at=started_at,
         say=say,
     )
-
-
-def _prepared(plan: TrainPlan, facts: MachineFacts) -> Prepared:
-    model = Transformer(plan.model, facts.compute_dtype, num_recomputed(plan.train, plan.model.num_layers))
-    initialise_(model, plan.seed)
-    model.to(facts.device)
-    return Prepared(model, fastest_(model, facts))
 
 
 def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> RunRecords | UnwrittenRecords:
@@ -186,13 +183,16 @@ def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) ->
 def _microbatch(
     plan: TrainPlan,
     state: dict[str, Any],
-    prepared: Prepared,
+    model: Transformer,
     facts: MachineFacts,
     parallel: DataParallel,
     batches: BatchSource,
     say: Callable[[str], None],
 ) -> Microbatch:
-    """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one."""
+    """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one.
+
+    To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients.
+    """
     tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // parallel.ranks.world_size
     if tokens != "auto":
         # exact: at whatever number of ranks the same, or none
@@ -201,10 +201,28 @@ def _microbatch(
         return Microbatch(share, "a rank's share of the batch")
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
+    rule = rule_microbatch(share, plan.model.seq_len)
     if parallel.ranks.world_size > 1:
-        return Microbatch(rule_microbatch(share, plan.model.seq_len), "by rule; it is measured by one rank alone")
+        return Microbatch(rule, "by rule; it is measured by one rank alone")
+
+    def passes(num_rows: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        batch = batches.rows(0, num_rows)
+
+        def later() -> None:
+            sum_gradients(model, parallel, [batch], max(1, batch.num_targets))
+
+        def first() -> None:
+            model.zero_grad(set_to_none=True)
+            later()
+
+        return first, later
+
+    def may_double() -> bool:
+        # on a GPU it is tried out, which harms nothing
+        return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
+
     with set_up(facts):
-        found = measured_microbatch(prepared, parallel, batches.rows, plan.train.batch_tokens, plan.model.seq_len)
+        found = measured_microbatch(parallel.device, passes, may_double, share, rule, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
 

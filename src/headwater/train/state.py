@@ -17,6 +17,7 @@ from headwater.checkpoint.save import Saved, Saver
 from headwater.checkpoint.verify import read_state
 from headwater.compute import set_up
 from headwater.device.facts import MachineFacts
+from headwater.device.microbatch import Microbatch
 from headwater.device.peak import Peak
 from headwater.errors import CheckpointError
 from headwater.files import remove_folder
@@ -34,20 +35,20 @@ from headwater.train.settings import TrainPlan
 
 
 @dataclass(frozen=True)
-class Recent:
+class History:
     """Losses and gradient norms of the last updates, all finite, by which the next one is judged."""
 
     stage: int | None = None  # of the mixture: harder text is no outlier
     losses: tuple[float, ...] = ()
     grad_norms: tuple[float, ...] = ()
 
-    def on(self, stage: int) -> Recent:
+    def on(self, stage: int) -> History:
         """Return these, or none where text of another stage begins."""
-        return self if stage == self.stage else Recent(stage)
+        return self if stage == self.stage else History(stage)
 
-    def followed_by(self, loss: float, grad_norm: float, window: int) -> Recent:
+    def followed_by(self, loss: float, grad_norm: float, window: int) -> History:
         """Return the last `window` of these and one more."""
-        return Recent(self.stage, (*self.losses, loss)[-window:], (*self.grad_norms, grad_norm)[-window:])
+        return History(self.stage, (*self.losses, loss)[-window:], (*self.grad_norms, grad_norm)[-window:])
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,7 @@ class RunState:
     rows_consumed: int = 0  # the next step's first row: it never falls, though a run may go back to an earlier step
     tokens_seen: int = 0  # of the completed updates, padding included, as `train.batch_tokens` and plans count them
     seconds: float = 0.0  # what a crash lost isn't counted
-    recent: Recent = Recent()
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model, and the same with the same parameters as this machine trains it (compiled on a GPU)."""
-
-    model: Transformer
-    fast: Transformer
-
-
-@dataclass(frozen=True)
-class Microbatch:
-    """Tokens of one forward pass on one rank, and why this number."""
-
-    tokens: int
-    why: str
+    history: History = History()
 
 
 @dataclass(frozen=True)
@@ -87,7 +72,8 @@ class Run:
     ranks: Ranks
     parallel: DataParallel
     peak: Peak
-    prepared: Prepared
+    model: Transformer
+    fast_model: Transformer  # the same modules and parameters as this machine trains them: compiled on a GPU
     microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource
@@ -136,18 +122,18 @@ def state_of_checkpoint(contents: Mapping[str, Any], batch_tokens: int) -> RunSt
         rows_consumed=contents["rows_consumed"],
         tokens_seen=contents.get("tokens_seen", contents["step"] * batch_tokens),
         seconds=contents["seconds"],
-        recent=Recent(guard.get("stage"), losses, norms),
+        history=History(guard.get("stage"), losses, norms),
     )
 
 
 def _contents(run: Run, state: RunState) -> dict[str, Any]:
     """Return what state.json says of a checkpoint."""
-    recent = state.recent
+    history = state.history
     return {
         "step": state.step,
         "rows_consumed": state.rows_consumed,
         "tokens_seen": state.tokens_seen,
-        "guard": {"stage": recent.stage, "losses": list(recent.losses), "grad_norms": list(recent.grad_norms)},
+        "guard": {"stage": history.stage, "losses": list(history.losses), "grad_norms": list(history.grad_norms)},
         "seconds": state.seconds,
         "machine": run.facts.decisive(),
         "world_size": run.ranks.world_size,
@@ -187,7 +173,7 @@ def save(run: Run, state: RunState, signal: str | None = None) -> None:
     The record of it will name the `signal`. A step that is being saved, or is saved, isn't saved again.
     """
     rest(run)
-    model, optim = run.prepared.model.state_dict(), run.optimizer.state_tensors()
+    model, optim = run.model.state_dict(), run.optimizer.state_tensors()
     kept = keep_for_rollback(run, state)
     record_saved(run, run.saver.begin(state.step, model, optim, _contents(run, state), kept, signal))
 

@@ -13,13 +13,14 @@ from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
 from headwater.batches.source import rank_rows
 from headwater.model.count import flops_per_token
+from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.schedule import lr_factor
 from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
 from headwater.train.pauses import Inbox
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
-from headwater.train.state import Prepared, Run, RunState
+from headwater.train.state import Run, RunState
 
 Judge = Callable[[float, float], str | None]
 "Return why a step of this loss and gradient norm is skipped, or None."
@@ -46,7 +47,7 @@ def not_finite(loss: float, grad_norm: float) -> str | None:
 
 
 def train_step(
-    prepared: Prepared,
+    model: Transformer,
     optimizer: Optimizer,
     microbatches: list[Batch],
     parallel: DataParallel,
@@ -68,8 +69,8 @@ def train_step(
     update that is queued unseen would have to be undone by copies of all weights and state, and that takes longer.
     """
     num_targets = parallel.total(sum(batch.num_targets for batch in microbatches))
-    loss_total = compute(prepared, parallel, microbatches, num_targets)
-    norm = parallel.clip_(prepared.model, max_grad_norm)
+    loss_total = compute(model, parallel, microbatches, num_targets)
+    norm = parallel.clip_(model, max_grad_norm)
     sums = parallel.read(loss_total, norm, num_targets, flags())
     loss = sums.loss / sums.num_targets if sums.num_targets else math.nan
     reason = judge(loss, sums.norm) if sums.num_targets else NO_TARGET
@@ -109,12 +110,6 @@ class StepRows:
         if self._prefetcher is not None:
             self._prefetcher.close()
 
-    def __enter__(self) -> StepRows:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
 
 @dataclass(frozen=True)
 class TimedStep:
@@ -142,7 +137,7 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, inbox: In
     factor = lr_factor(step, train.num_steps, run.plan.schedule)
     check = GradientCheck(_audit(run, state) if is_audit(step, train) else sum_gradients)
     result = train_step(
-        run.prepared,
+        run.fast_model,
         run.optimizer,
         [batch.cut(2 if half_length else 1) for batch in batches],
         run.parallel,
@@ -175,7 +170,7 @@ def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
         rows_consumed=state.rows_consumed + plan.rows_per_step,
         tokens_seen=state.tokens_seen + plan.train.batch_tokens,
         seconds=run.seconds(),
-        recent=state.recent.followed_by(result.loss, result.grad_norm, plan.train.guard_window),
+        history=state.history.followed_by(result.loss, result.grad_norm, plan.train.guard_window),
     )
     fields: dict[str, Any] = {"audited": True} if is_audit(state.step, plan.train) else {}
     if timed.gradient_error is not None:

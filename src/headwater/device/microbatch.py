@@ -1,48 +1,54 @@
-"""How many rows one forward pass has: the settings' number, or the fastest of a few, measured.
+"""How many rows one forward pass has, where that is measured: the rule's number, or one of a few that is faster.
 
-The rule's size is measured first, and another is used only where it is faster by MIN_SPEEDUP: two runs of one file
-then mostly have the same bits. The choice is kept in the run's checkpoints, as the machine's facts are.
+The rule's is measured first, and another is used only where it is faster by MIN_SPEEDUP: two runs of one file then
+mostly have the same bits. The choice is kept in the run's checkpoints, as the machine's facts are.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from headwater.batches.assemble import Batch
+from headwater.device.device import Device
 from headwater.errors import TrainingError
-from headwater.host.memory import available_bytes, resident_bytes
-from headwater.optim.rules import rule_microbatch
-from headwater.parallel.data_parallel import DataParallel
-from headwater.train.gradients import sum_gradients
-from headwater.train.state import Microbatch, Prepared
 
 MIN_SPEEDUP = 1.03  # times as fast; the same size measured twice differs by up to 2 % on a machine without other work
 SEARCH_SECONDS = 60.0  # after which no further size is begun
 REPEATS = 2
 
+Work = Callable[[], None]
 StepSeconds = dict[int, float | None]  # rows of a microbatch: seconds of a step, None where the memory can't hold it
 
 
-def measured_microbatch(
-    prepared: Prepared, parallel: DataParallel, rows: Callable[[int, int], Batch], batch_tokens: int, seq_len: int
-) -> Microbatch:
-    """Return the microbatch with which a step of `batch_tokens` takes the least time here.
+@dataclass(frozen=True)
+class Microbatch:
+    """Tokens of one forward pass on one rank, and why this number."""
 
-    Runs forward and backward passes of the run's first rows, which leave nothing but gradients; the caller clears them.
+    tokens: int
+    why: str
+
+
+def measured_microbatch(
+    device: Device,
+    passes: Callable[[int], tuple[Work, Work]],
+    may_double: Callable[[], bool],
+    tokens: int,
+    rule: int,
+    seq_len: int,
+) -> Microbatch:
+    """Return the microbatch with which the `tokens` of a step on one rank take the least time; `rule` is the rule's.
+
+    `passes(n)` returns what computes the gradient of n rows: from nothing, as a step's first microbatch does, and added
+    to one that is there, as the others do. `may_double` says whether the memory may hold twice as much as now.
     Raises TrainingError when not even the smallest microbatch fits.
     """
-    num_rows = batch_tokens // seq_len // parallel.ranks.world_size
+    num_rows, start = tokens // seq_len, rule // seq_len
     deadline = time.perf_counter() + SEARCH_SECONDS
 
     def seconds_of_step(size: int) -> float | None:
-        return step_seconds(prepared, parallel, rows(0, size), num_rows // size)
+        return step_seconds(device, *passes(size), num_rows // size)
 
-    def may_double() -> bool:
-        """Return whether the memory would hold this process twice; on a GPU it is tried out, which harms nothing."""
-        return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
-
-    start = rule_microbatch(batch_tokens // parallel.ranks.world_size, seq_len) // seq_len
     found = climb(num_rows, start, seconds_of_step, may_double, lambda: time.perf_counter() < deadline)
     found = confirm(found, start, seconds_of_step)
     size = choose(found, start)
@@ -124,23 +130,12 @@ def explain_choice(found: Mapping[int, float | None], size: int, start: int, num
     return f"{reason} (forward and backward of {speeds})"
 
 
-def step_seconds(prepared: Prepared, parallel: DataParallel, batch: Batch, num_microbatches: int) -> float | None:
-    """Return the seconds of all forward and backward passes of a step, or None where the memory can't hold them.
-
-    The first microbatch of a step makes the gradients, each later one adds to them: measured apart.
-    """
-
-    def fresh() -> None:
-        prepared.model.zero_grad(set_to_none=True)
-        adding()
-
-    def adding() -> None:
-        sum_gradients(prepared, parallel, [batch], max(1, batch.num_targets))
-
-    if parallel.device.seconds_of(fresh) is None:  # not counted: it compiles, and fills caches
+def step_seconds(device: Device, first: Work, later: Work, num_microbatches: int) -> float | None:
+    """Return the seconds of all forward and backward passes of a step, or None where the memory can't hold them."""
+    if device.seconds_of(first) is None:  # not counted: it compiles, and fills caches
         return None
-    firsts = [parallel.device.seconds_of(fresh) for _ in range(REPEATS)]
-    laters = [parallel.device.seconds_of(adding) for _ in range(REPEATS)] if num_microbatches > 1 else [0.0]
+    firsts = [device.seconds_of(first) for _ in range(REPEATS)]
+    laters = [device.seconds_of(later) for _ in range(REPEATS)] if num_microbatches > 1 else [0.0]
     if None in firsts or None in laters:
         return None
     return min(filter(None, firsts)) + (num_microbatches - 1) * min(filter(None, laters), default=0.0)
