@@ -99,15 +99,11 @@ def build(
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
     started_at, memory, ranks = time.perf_counter(), PeakMeter(), ranks or Ranks()
     _check_portions(plan)
-    facts = _agreed_facts(plan, kept and kept["machine"], ranks)
-    if facts.note:
-        say(facts.note)
-    _warn_of_other_machine(kept and kept["machine"], facts.decisive(), say)
+    facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     if not plan.train.exact:
         _warn_of_other_ranks(kept, ranks.world_size, say)
-    device = device_of(facts.device)
-    device.forget_peak_memory()
-    parallel = DataParallel(ranks, device, exact=plan.train.exact)
+    parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
+    parallel.device.forget_peak_memory()
     model = Transformer(plan.model, facts.compute_dtype, num_recomputed(plan.train, plan.model.num_layers))
     initialise_(model, plan.seed)
     model.to(facts.device)
@@ -160,7 +156,9 @@ def _check_of_commits(records: RunRecords | UnwrittenRecords, require_owner: Cal
     return before_commit
 
 
-def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) -> MachineFacts:
+def _agreed_facts(
+    plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks, say: Callable[[str], None]
+) -> MachineFacts:
     """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
 
     Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
@@ -177,6 +175,9 @@ def _agreed_facts(plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks) ->
                 f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
                 "machine.compile, and use the same software on all"
             )
+    if facts.note:
+        say(facts.note)
+    _warn_of_other_machine(kept, decided, say)
     return facts
 
 
