@@ -1,8 +1,12 @@
-"""Property tests (the same examples each time, no time limit for one: the machine may be busy), and one finished run."""
+"""One thread for all, property tests (the same examples each time, no time limit for one), and one finished run."""
 
 from __future__ import annotations
 
 import os
+
+# before numpy and torch are imported: threads that wait for each other take minutes where the processors are busy
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,12 @@ settings.load_profile("headwater")
 def finished(tmp_path_factory) -> FinishedRun:
     """One small run from raw text to report, made once for all tests by the two commands a user types."""
     return finish_a_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def quick_machine(monkeypatch) -> None:
+    """Take the machine's peak as given: measuring it is a second of matrix products."""
+    monkeypatch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from few_parameters import FewParameters
 from torch import nn
 
 from headwater.errors import CheckpointError
@@ -15,22 +16,9 @@ from headwater.optim.settings import OptimSettings
 pytestmark = pytest.mark.parametrize("rule", ["muon", "adamw"])
 
 
-class Small(nn.Module):
-    """One parameter of each kind, and two matrices of one shape (Muon stacks them)."""
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        random = lambda *shape: nn.Parameter(torch.randn(*shape, generator=generator))  # noqa: E731
-        self.embed, self.head, self.final_norm = nn.Module(), nn.Module(), nn.Module()
-        self.embed.weight, self.head.weight, self.final_norm.weight = random(11, 6), random(11, 6), random(6)
-        self.blocks = nn.ModuleList(nn.Module() for _ in range(3))
-        for block, shape in zip(self.blocks, [(6, 4), (4, 6), (6, 4)]):
-            block.weight = random(*shape)
-
-    def loss(self, target: Small) -> torch.Tensor:
-        """Return a quadratic whose minimum is at `target`."""
-        return sum((mine - its.detach()).square().sum() for mine, its in zip(self.parameters(), target.parameters()))
+def distance(model: nn.Module, target: nn.Module) -> torch.Tensor:
+    """Return a quadratic whose minimum is at `target`."""
+    return sum((one - its.detach()).square().sum() for one, its in zip(model.parameters(), target.parameters()))
 
 
 def optimizer_of(model: nn.Module, rule: str, weight_decay: float = 0.0) -> Optimizer:
@@ -40,11 +28,11 @@ def optimizer_of(model: nn.Module, rule: str, weight_decay: float = 0.0) -> Opti
     return Optimizer(model.named_parameters(), settings)
 
 
-def take_steps(model: Small, optimizer: Optimizer, num_steps: int, first: int = 0) -> None:
-    target = Small(seed=1)
+def take_steps(model: FewParameters, optimizer: Optimizer, num_steps: int, first: int = 0) -> None:
+    target = FewParameters(seed=1)
     for step in range(first, first + num_steps):
         optimizer.zero_grad()
-        (model.loss(target) * (1 + math.sin(step))).backward()
+        (distance(model, target) * (1 + math.sin(step))).backward()
         optimizer.step(lr_factor=1 / (1 + step))
 
 
@@ -57,18 +45,18 @@ def same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
 
 
 def test_it_decreases_a_quadratic(rule):
-    model, target = Small(), Small(seed=1)
+    model, target = FewParameters(), FewParameters(seed=1)
     optimizer = optimizer_of(model, rule)
-    before = model.loss(target).item()
+    before = distance(model, target).item()
     for step in range(200):
         optimizer.zero_grad()
-        model.loss(target).backward()
+        distance(model, target).backward()
         optimizer.step(1 - step / 200)
-    assert model.loss(target).item() < 0.01 * before
+    assert distance(model, target).item() < 0.01 * before
 
 
 def test_it_is_deterministic(rule):
-    models = [Small(), Small()]
+    models = [FewParameters(), FewParameters()]
     for model in models:
         take_steps(model, optimizer_of(model, rule), 5)
     assert same(values(models[0]), values(models[1]))
@@ -84,7 +72,7 @@ def load_(optimizer, tensors, num_updates):
 
 def test_its_state_makes_the_round_trip(rule):
     """Steps, save, load into a new one, steps: bit by bit the same as without the break."""
-    whole, broken, resumed = Small(), Small(), Small(seed=7)
+    whole, broken, resumed = FewParameters(), FewParameters(), FewParameters(seed=7)
     take_steps(whole, optimizer_of(whole, rule), 8)
     first = optimizer_of(broken, rule)
     take_steps(broken, first, 5)
@@ -97,14 +85,14 @@ def test_its_state_makes_the_round_trip(rule):
 
 
 def test_every_state_tensor_is_named_after_its_parameter(rule):
-    model = Small()
+    model = FewParameters()
     names = {name for name, _ in model.named_parameters()}
     slots = {name.rpartition(".")[0] for name in optimizer_of(model, rule).state_tensors()}
     assert slots == names
 
 
 def test_a_state_of_another_shape_of_run_is_refused(rule):
-    optimizer = optimizer_of(Small(), rule)
+    optimizer = optimizer_of(FewParameters(), rule)
     state = dict(optimizer.state_tensors())
     missing = dict(list(state.items())[1:])
     with pytest.raises(CheckpointError, match="doesn't fit this run"):
@@ -119,7 +107,7 @@ def test_a_state_of_another_shape_of_run_is_refused(rule):
 
 
 def test_loading_a_state_does_not_keep_hold_of_it(rule):
-    model = Small()
+    model = FewParameters()
     optimizer = optimizer_of(model, rule)
     saved = {name: torch.ones_like(tensor) for name, tensor in optimizer.state_tensors().items()}
     load_(optimizer, saved, 3)
@@ -128,7 +116,7 @@ def test_loading_a_state_does_not_keep_hold_of_it(rule):
 
 
 def test_zero_gradients_leave_the_weights_where_they_are(rule):
-    model = Small()
+    model = FewParameters()
     before, optimizer = values(model), optimizer_of(model, rule)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -138,36 +126,36 @@ def test_zero_gradients_leave_the_weights_where_they_are(rule):
 
 def test_a_missing_gradient_is_a_zero_gradient(rule):
     """Groups are stacked by shape: one matrix without a gradient must not shift the others'."""
-    models = [Small(), Small()]
+    models = [FewParameters(), FewParameters()]
     for model, is_missing in zip(models, (True, False)):
         optimizer = optimizer_of(model, rule)
         take_steps(model, optimizer, 2)
         optimizer.zero_grad()
-        model.loss(Small(seed=1)).backward()
+        distance(model, FewParameters(seed=1)).backward()
         model.blocks[0].weight.grad = None if is_missing else torch.zeros(6, 4)
         optimizer.step(1.0)
     assert same(values(models[0]), values(models[1]))
 
 
 def test_zero_grad_leaves_no_gradient(rule):
-    model = Small()
+    model = FewParameters()
     optimizer = optimizer_of(model, rule)
-    model.loss(Small(seed=1)).backward()
+    distance(model, FewParameters(seed=1)).backward()
     optimizer.zero_grad()
     assert not [parameter for parameter in model.parameters() if parameter.grad is not None]
 
 
 def test_a_learning_rate_of_zero_changes_the_state_and_not_the_weights(rule):
-    model = Small()
+    model = FewParameters()
     before, optimizer = values(model), optimizer_of(model, rule, weight_decay=0.1)
-    model.loss(Small(seed=1)).backward()
+    distance(model, FewParameters(seed=1)).backward()
     optimizer.step(0.0)
     assert same(values(model), before)
     assert all(tensor.any() for tensor in optimizer.state_tensors().values())
 
 
 def test_weight_decay_shrinks_matrices_and_nothing_else(rule):
-    plain, decayed = Small(), Small()
+    plain, decayed = FewParameters(), FewParameters()
     for model, weight_decay in ((plain, 0.0), (decayed, 0.5)):
         optimizer = optimizer_of(model, rule, weight_decay)
         for parameter in model.parameters():

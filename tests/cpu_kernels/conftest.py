@@ -3,8 +3,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,16 +11,7 @@ from operations import OfKernels
 from headwater.cpu_kernels import library as module
 from headwater.cpu_kernels.library import KernelError, load_kernels
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
-
-from tiny_run import quick_machine  # noqa: F401 - a fixture for tests that ask for it
-
 OTHER_PROCESSORS = {"avx2": "x86-64-v3", "sse2": "x86-64"}
-
-
-@pytest.fixture(autouse=True)
-def quick_machine_only_where_requested():
-    """The fixture of that name is for every test of a folder; here most need no machine."""
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from many_ranks import on_ranks
 
 PROGRAM = f"""
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "train")]}
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import numpy as np
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.model.init import initialise_

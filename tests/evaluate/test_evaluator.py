@@ -19,15 +19,6 @@ from headwater.runs.run_config import config_of_run
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Let no thread wait for another, which takes minutes where other programs hold the processors."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def loaded(finished):
     return SimpleNamespace(config=config_of_run(finished.run_dir), model=load_model(finished.run_dir)[0])

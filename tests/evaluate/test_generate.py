@@ -19,15 +19,6 @@ SEQ_LEN = 16
 TEXT = "The river starts at its headwater, and the sea is where the river ends. "
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    # matrices this small cost more in waking a second thread, above all on a busy machine
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("generate") / "tokenizer"

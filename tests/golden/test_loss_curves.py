@@ -1,7 +1,7 @@
 """Loss curves of a tiny model on made-up text, uncompiled, in fp32: a refactor leaves them as they are.
 
 A change of mathematics changes them; then compare the new curves, say in the commit why they may differ, and write them:
-PYTHONPATH=src:tests/train python tests/golden/test_loss_curves.py
+PYTHONPATH=src:tests OMP_NUM_THREADS=1 python tests/golden/test_loss_curves.py
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def losses(run_dir: Path, name: str) -> list[float]:
     return [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
 
 
+@pytest.mark.usefixtures("quick_machine")
 @pytest.mark.parametrize("name", RUNS)
 def test_twenty_steps_have_the_losses_they_always_had(tmp_path, name):
     expected = json.loads(CURVES.read_text())[name]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_run import plan, train_here, without_clock
 
 from headwater.device.float8 import MIN_CAPABILITY
 from headwater.device.settings import MachineSettings
 from headwater.records import read_records
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
-
-from tiny_run import plan, train_here, without_clock
 
 # torch's own, when it traces
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from few_parameters import FewParameters
 
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.optimizer import Optimizer
@@ -12,24 +12,11 @@ from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
 
 
-class Small(nn.Module):
-    """One parameter of each kind, and matrices of two shapes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.embed, self.head, self.final_norm = nn.Module(), nn.Module(), nn.Module()
-        self.blocks = nn.ModuleList(nn.Module() for _ in range(3))
-        owners = [self.embed, self.head, self.final_norm, *self.blocks]
-        for owner, shape in zip(owners, [(130, 64), (130, 64), (64,), (64, 128), (128, 64), (64, 128)]):
-            owner.weight = nn.Parameter(torch.randn(shape, generator=generator))
-
-
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
 def test_fused_updates_are_the_plain_ones_and_the_host_waits_for_nothing(gpu, forbid_waits, rule):
     rates = {"matrix_lr": 0.02, "embedding_lr": 0.02, "head_lr": 0.02, "vector_lr": 0.02}
     settings = OptimSettings(name=rule, **rates, weight_decay=0.1)
-    models = [Small().to(gpu), Small().to(gpu)]
+    models = [FewParameters(num_rows=130, width=64, d_ff=128).to(gpu) for _ in range(2)]
     for model, updates in zip(models, (FusedUpdates(), PlainUpdates())):
         optimizer = Optimizer(model.named_parameters(), settings, torch.float32, updates)
         for step in range(6):

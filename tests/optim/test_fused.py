@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from few_parameters import FewParameters
 from host_waits import HostWaits
-from torch import nn
 
 from headwater.compute import fastest_updates
 from headwater.device.facts import MachineFacts
@@ -68,25 +68,12 @@ def test_muons_passes_are_the_plain_ones_to_the_bit(dtype):
     assert all(torch.equal(ours, plain) for ours, plain in zip(*results, strict=True))
 
 
-class Small(nn.Module):
-    """One parameter of each kind, and two matrices of one shape."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.embed, self.head, self.final_norm = nn.Module(), nn.Module(), nn.Module()
-        self.blocks = nn.ModuleList(nn.Module() for _ in range(3))
-        owners = [self.embed, self.head, self.final_norm, *self.blocks]
-        for owner, shape in zip(owners, [(11, 6), (11, 6), (6,), (6, 4), (4, 6), (6, 4)]):
-            owner.weight = nn.Parameter(torch.randn(shape, generator=generator))
-
-
 @pytest.mark.parametrize("rule", ["muon", "adamw"])
 def test_an_optimizer_takes_the_same_way_and_the_host_waits_for_nothing(rule):
     settings = OptimSettings(
         name=rule, matrix_lr=0.02, embedding_lr=0.02, head_lr=0.02, vector_lr=0.02, weight_decay=0.1
     )
-    models = [Small(), Small()]
+    models = [FewParameters(), FewParameters()]
     for model, updates in zip(models, (FusedUpdates(), PlainUpdates())):
         optimizer = Optimizer(model.named_parameters(), settings, torch.float32, updates)
         for step in range(6):

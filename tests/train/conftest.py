@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 
-from tiny_run import quick_machine  # noqa: F401 - a fixture for every test here
+@pytest.fixture(autouse=True)
+def always_on_a_quick_machine(quick_machine):
+    """Every test of this folder."""

@@ -17,7 +17,7 @@ PROGRAM = f"""
 import json, os, sys, time
 from datetime import timedelta
 from pathlib import Path
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import torch
 from headwater.checkpoint import save
 from headwater.ranks import exchange as module

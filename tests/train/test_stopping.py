@@ -185,7 +185,7 @@ def test_of_several_ranks_what_came_during_a_pause_is_exchanged_after_it(tmp_pat
 RANKS = f"""
 import signal
 from pathlib import Path
-sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parent)]}
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from headwater import compute as machine
 from headwater.checkpoint import save
 from headwater.host.signals import StopRequest

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from headwater import compute as machine
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.settings import MixtureSettings
 from headwater.device.settings import MachineSettings
@@ -24,14 +22,6 @@ from headwater.train.start import assemble
 from headwater.train.state import Run
 
 VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
-
-
-@pytest.fixture(autouse=True)
-def quick_machine(monkeypatch):
-    """Don't measure the peak; what a test computes outside of a run takes one thread, too."""
-    monkeypatch.setattr(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-    with machine.threads(1):
-        yield
 
 
 def numbers(seed: int, count: int) -> list[int]:

@@ -1,19 +1,27 @@
-"""What a machine decides, keeps and does."""
+"""What is decided of a machine, kept and done, and whether compilation works: found out by compiling."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_run import plan
 
+import headwater
 from headwater import compute as module
-from headwater.compute import fastest_, inspect_machine, int8_problem, set_up
+from headwater.compute import compiler_works, fastest_, inspect_machine, int8_problem, set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.model.transformer import Transformer
+
+pytestmark = pytest.mark.usefixtures("quick_machine")
 
 ONE_THREAD = {"num_threads": 1}
 
@@ -171,6 +179,22 @@ def test_threads_default_to_the_cores_that_this_process_may_use(measured, monkey
     assert inspect_machine(MachineSettings(device="cpu")).num_threads == 3
 
 
+def test_a_processor_is_refused_with_what_to_do(measured):
+    measured()
+    with pytest.raises(ConfigError, match=r"the device is a processor.*; set machine\.dtype to auto or bfloat16"):
+        inspect_machine(MachineSettings(device="cpu", dtype="float8", num_threads=1))
+
+
+def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measured, monkeypatch):
+    queried = measured(bfloat16=3.0)
+    monkeypatch.setattr(module, "require_float8", lambda device, compiled: None)
+    settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
+    found = inspect_machine(settings)
+    assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
+    assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
+    assert found.compute_dtype == torch.bfloat16
+
+
 # ---- verbs
 
 
@@ -219,3 +243,76 @@ def test_without_compilation_a_model_stays_as_it_is():
 def test_a_run_that_began_in_float8_is_not_resumed_in_another_dtype_here():
     with pytest.raises(ConfigError, match="computes no float8"):
         inspect_machine(MachineSettings(device="cpu"), {"dtype": "float8", "compiled": False})
+
+
+# ---- the compiler: in a process of its own, with the compiler of the test's choice
+
+PROGRAM = """
+import torch
+from headwater.compute import compiler_works
+from headwater.device.settings import MachineSettings
+works, why = compiler_works(MachineSettings(), torch.device("cpu"))
+print(works)
+print(why)
+"""
+
+
+def ask(**environment: str) -> tuple[str, str, str]:
+    """Return (whether it works, the sentence, what was shown besides) of a process with that environment.
+
+    Kernels that were compiled before lie in HOME, by compiler and source.
+    """
+    source = str(Path(headwater.__file__).parents[1])
+    inherited = {name: value for name, value in os.environ.items() if name not in ("CXX", "CC")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=inherited | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    works, why = done.stdout.split("\n")[:2]
+    return works, why, done.stderr
+
+
+def test_no_compiler_is_one_sentence_that_names_it_and_no_traceback(tmp_path):
+    works, why, shown = ask(PATH=str(tmp_path), HOME=str(tmp_path))
+    assert works == "False"
+    assert why.startswith("no kernels for this processor (no C++ compiler (g++, c++, clang++) is on the path)")
+    assert why.endswith("; running PyTorch's own operations, more slowly")
+    assert "Traceback" not in shown
+
+
+def test_a_compiler_that_fails_is_one_sentence_and_no_traceback(tmp_path):
+    broken = tmp_path / "g++"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "g++ (broken) 12.2.0" && exit 0\necho "error: no headers" >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    works, why, shown = ask(PATH=str(tmp_path), HOME=str(tmp_path / "home"))
+    assert works == "False"
+    assert f"{broken} failed: error: no headers" in why
+    assert why.endswith("; running PyTorch's own operations, more slowly")
+    assert len(why) < 250
+    assert "Traceback" not in shown
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_a_compiler_that_works_is_used():
+    works, why, _ = ask()
+    assert (works, why) == ("True", "")
+
+
+def test_switched_off_compiles_nothing_and_says_where(monkeypatch):
+    monkeypatch.setattr(torch, "compile", None)
+    works, why = compiler_works(MachineSettings(compile="off"), torch.device("cpu"))
+    assert not works
+    assert "machine.compile" in why
+
+
+def test_heads_too_narrow_for_a_gpus_attention_run_uncompiled_and_say_so():
+    """Compiled, the first step would end with an error of torch's."""
+    works, why = compiler_works(MachineSettings(), torch.device("cuda"), head_dim=8)
+    assert not works
+    assert "heads of width 8, under 16 (model.head_dim); running uncompiled" in why

@@ -7,13 +7,9 @@ import warnings
 
 import pytest
 import torch
-from test_machine import facts, measured  # noqa: F401 - a fixture
 
-from headwater import compute as machine
-from headwater.compute import inspect_machine
 from headwater.device import float8
 from headwater.device.float8 import convert_linears_, require_float8
-from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
@@ -32,12 +28,6 @@ def gpu(monkeypatch):
         monkeypatch.setattr(float8.importlib.util, "find_spec", lambda name: torchao)
 
     return set_gpu
-
-
-def test_a_processor_is_refused_with_what_to_do(measured):  # noqa: F811
-    measured()
-    with pytest.raises(ConfigError, match=r"the device is a processor.*; set machine\.dtype to auto or bfloat16"):
-        inspect_machine(MachineSettings(device="cpu", dtype="float8", num_threads=1))
 
 
 @pytest.mark.parametrize(
@@ -59,16 +49,6 @@ def test_what_is_missing_is_named_with_what_to_do(gpu, capability, torchao, comp
 def test_a_gpu_that_has_all_is_accepted(gpu, capability):
     gpu(capability)
     require_float8(GPU, compiled=True)
-
-
-def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measured, monkeypatch):  # noqa: F811
-    queried = measured(bfloat16=3.0)
-    monkeypatch.setattr(machine, "require_float8", lambda device, compiled: None)
-    settings = MachineSettings(device="cpu", dtype="float8", num_threads=1)
-    found = inspect_machine(settings)
-    assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
-    assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
-    assert found.compute_dtype == torch.bfloat16
 
 
 # ---- by torchao's emulation
