@@ -28,7 +28,7 @@ from headwater.checkpoint.save import Saved, Saver, retain_newest
 from headwater.corpus.tasks import merge
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.optim.rules import Reason
-from headwater.runs import plan, plan_machine
+from headwater.runs import hardware, plan
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call
@@ -132,7 +132,7 @@ def nothing_timed() -> Iterator[None]:
     """Drop the measurements of the machine, half a second at the start of a run: they decide no bit."""
     with (
         mock.patch.object(machine, "matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)),
-        mock.patch.object(plan_machine, "float32_rate_per_core", lambda: 1e11),
+        mock.patch.object(hardware, "float32_rate_per_core", lambda: 1e11),
         mock.patch.object(plan, "load_note", lambda: None),
     ):
         yield

@@ -7,26 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.forecast.result import Limits, Machinery, Spread, StepTime, forecast
+from headwater.forecast.result import Limits, Rates, Spread, forecast
 
-HERE = Machinery(
-    step=StepTime(Spread(1.0, 0.2), "as said"),
-    memory=Spread(2**31, 0.0),
-    watts=Spread(24.0),
-    usd_per_hour=None,
-    how={},
-    memory_limit_bytes=2**40,
-    is_processor=True,
-)
-
-
+HERE = Rates("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
 NO_LIMITS = Limits()
 
 
 def found_of(limits=NO_LIMITS, seconds=None, loss=None, deviation=0.2, **changed):
     """Return the forecast of an hour of steps, of other parts, or on another machine."""
-    here = replace(HERE, step=StepTime(Spread(1.0, deviation), "as said"), **changed)
-    return forecast(seconds or {"steps": Spread(3600.0)}, here, loss, limits, {}, pue=1.5, kg_co2_per_kwh=0.4)
+    rates, memory = replace(HERE, **changed), Spread(2**31, 0.0)
+    return forecast(seconds or {"steps": Spread(3600.0)}, deviation, memory, loss, rates, limits, {})
 
 
 def test_quantiles_are_those_of_the_distribution():

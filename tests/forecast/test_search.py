@@ -34,7 +34,6 @@ def candidate(model, slower=1.0) -> Candidate:
         microbatch_rows=8,
         recompute=0.0,
         memory=Spread(1e9, 0.1),
-        memory_limit=2e9,
         hours_deviation=0.1,
     )
 

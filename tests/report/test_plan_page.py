@@ -12,7 +12,7 @@ from small_run import call, write_run_file, write_texts
 
 from headwater.numbers import significant
 from headwater.report.plan import write_plan_page
-from headwater.runs import plan_machine
+from headwater.runs import hardware
 from headwater.runs.costs import Costs
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
@@ -22,7 +22,7 @@ from headwater.runs.run_config import load_run
 def plan():
     config, _ = load_run("first-light", ["runs_dir=nowhere", "machine.num_threads=2"])
     with pytest.MonkeyPatch.context() as patch:  # what a busy machine measures differs from call to call
-        patch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
+        patch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
         limit = 1.1 * plan_run(config, PlanOptions()).forecast.hours.p50
         return plan_run(config, PlanOptions(max_hours=limit, costs=Costs(price_per_hour=2.0))).fields() | {
             "limit": limit

@@ -16,7 +16,7 @@ from small_run import call, quick, require_clear_error, write_run_file, write_te
 from headwater.batches.rows import are_current, rows_key
 from headwater.errors import ConfigError
 from headwater.host.load import LoadMeter
-from headwater.runs import plan_machine
+from headwater.runs import times
 from headwater.runs.ladder import climb, prepare_ladder
 from headwater.runs.ladder_design import choose_rungs
 from headwater.runs.ladder_record import LadderOptions, Rung, done_rung, read_ladder
@@ -37,7 +37,7 @@ def ladder(tmp_path_factory):
     write_texts(folder / "texts", NUM_FILES)
     write_run_file(folder / "mine.toml", **LENGTH, train__profile_steps=[2, 3])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_machine, "MIN_SECONDS", 0.0)  # the steps of rungs so short are kept, too
+        patch.setattr(times, "MIN_SECONDS", 0.0)  # the steps of rungs so short are kept, too
         patch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)  # and those under load
         said = call(*ARGUMENTS, cwd=folder)
     return folder, said

@@ -13,7 +13,7 @@ import pytest
 from made_ladder import law, leave_ladder
 from small_run import write_run_file, write_texts
 
-from headwater.runs import plan_machine
+from headwater.runs import hardware
 from headwater.runs.budget_search import SearchOptions, search_budget
 from headwater.runs.ladder_record import ladder_table, read_ladder, size_of
 from headwater.runs.plan_loss import CONSTANT_RATE_COST, SCHEDULE_DEVIATION, loss_outlook
@@ -114,7 +114,7 @@ def test_a_forecast_that_is_refused_stays_refused(table):
 
 def test_a_searched_run_gets_its_schedule_too(ladder, monkeypatch):
     # both searches on the same machine: what it measures decides how many tokens a minute takes
-    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     large = write_rows(Path("large.csv"), (1e5, 3e5, 1e6, 3e6), (3e5, 1e6, 3e6, 1e7))
     given = SearchOptions("60s", run="mine.toml", text_bytes="40M", runs=large)
     before = search_budget(given)

@@ -6,17 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from needs import needs_of
 from small_run import write_run_file, write_texts
 
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError
+from headwater.runs import hardware
 from headwater.runs import plan as planning
-from headwater.runs import plan_machine
+from headwater.runs.hardware import hardware_of, microbatch_tokens
 from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.plan_machine import around_steps, machinery, microbatch_tokens
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of, source_bytes, usual_bytes_per_token
-from headwater.runs.times import Measurement
+from headwater.runs.times import Measurement, around_steps
 from headwater.sources.settings import SourceSettings
 from headwater.train.settings import is_validation, validation_steps
 
@@ -126,42 +127,42 @@ def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
 
 
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
-    monkeypatch.setattr(plan_machine, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     config, _ = load_run("gpt2-124m", [])
-    found = machinery(config)
-    assert "H100-SXM" in found.step.how
-    assert found.memory_limit_bytes == 85e9
-    assert found.usd_per_hour.median > 0
+    rates = hardware_of(config).rates
+    assert "H100-SXM" in needs_of(config).step_how
+    assert rates.memory_limit == 85e9
+    assert rates.usd_per_hour.median > 0
     assert microbatch_tokens(config) <= config.train.batch_tokens
 
 
 def test_a_gpu_outside_the_table_is_named_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(plan_machine, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
+    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
     config, _ = load_run("gpt2-124m", [])
     with pytest.raises(ConfigError, match=r"GPU, NVIDIA GeForce RTX 4090: it isn't in .* machine\.device=cpu"):
-        machinery(config)
+        needs_of(config)
 
 
 def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
-    monkeypatch.setattr(plan_machine, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
-    assert "in int8" in machinery(choosing).how["memory"]
-    assert "in bfloat16" in machinery(choosing, dtype="bfloat16").how["memory"]
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
+    assert "in int8" in needs_of(choosing).memory_how
+    assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
 
 
 def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
     """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
-    monkeypatch.setattr(plan_machine, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
-    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
-    found = machinery(choosing)
-    assert "in bfloat16" in found.how["memory"] and "870 GFLOP/s in bfloat16" in found.step.how
-    monkeypatch.setattr(plan_machine, "cpu_flags", lambda: {"avx512_bf16"})
-    assert "220 GFLOP/s in bfloat16" in machinery(choosing).step.how
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    found = needs_of(choosing)
+    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how
 
 
 def test_a_gpu_that_is_not_there_is_said():
     config, _ = load_run("first-light", ["machine.device=cuda"])
     with pytest.raises(ConfigError, match="no GPU is found here"):
-        machinery(config)
+        needs_of(config)
 
 
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):

@@ -7,18 +7,27 @@ import math
 import re
 
 import pytest
+from needs import needs_of
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
-from headwater.runs import measure, plan_machine, training
-from headwater.runs.budget_search import Processor, Text
+from headwater.runs import hardware, measure, times, training
+from headwater.runs.budget_search import Text, Ways
+from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.ladder_record import ladder_dir
-from headwater.runs.plan_machine import RUN_TO_RUN, around_steps, keep_times, machinery, training_rest
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
-from headwater.runs.times import MIN_STEPS, Measurement, mean_step, speed_here
+from headwater.runs.times import (
+    MIN_STEPS,
+    Measurement,
+    around_steps,
+    keep_times,
+    mean_step,
+    speed_here,
+    training_rest,
+)
 from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
 
@@ -29,7 +38,7 @@ DAY = 86400.0
 def config(tmp_path, monkeypatch):
     """A run on one thread of a processor whose rate is known; any number of steps is enough to be kept."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plan_machine, "float32_rate_per_core", lambda: 1e11)
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     write_texts(tmp_path / "texts", 20)
     given = ["machine.num_threads=1", "train.half_length_fraction=0"]
     return load_run(str(write_run_file(tmp_path / "mine.toml")), given)[0]
@@ -37,8 +46,8 @@ def config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def keeps_all(monkeypatch):
-    monkeypatch.setattr(plan_machine, "MIN_STEPS", 3)
-    monkeypatch.setattr(plan_machine, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(times, "MIN_STEPS", 3)
+    monkeypatch.setattr(times, "MIN_SECONDS", 0.0)
 
 
 def trained(config, display=lambda record: None, say=print):
@@ -74,7 +83,7 @@ def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
     assert min(steps) <= value["step_seconds"] <= max(steps)
     assert value["peak_memory_bytes"] == records[-1]["peak_memory_bytes"]
     assert value["rest_over_usual"] > 0
-    assert machinery(config).step.how.startswith("mean of 1 earlier run of this shape here")
+    assert needs_of(config).step_how.startswith("mean of 1 earlier run of this shape here")
 
 
 def test_a_resumed_run_leaves_none_since_no_process_made_all_its_steps(config, keeps_all):
@@ -126,26 +135,26 @@ def test_few_steps_or_seconds_are_the_moments_speed(config):
 
 
 def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
-    usual = machinery(config)
-    want = 1.2 * usual.step.seconds.median
+    usual = needs_of(config)
+    want = 1.2 * usual.step.median
     for day in range(4):
         took(named(config, f"before{day}"), want, day=day + 1, num_steps=9000, peak=1e9)
-    found = machinery(config)
-    assert found.step.seconds.median == pytest.approx(want, rel=0.001)
-    assert found.step.seconds.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
-    assert found.step.how == "mean of 4 earlier runs of this shape here"
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(want, rel=0.001)
+    assert found.step.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
+    assert found.step_how == "mean of 4 earlier runs of this shape here"
     assert found.memory.median == 1e9
-    assert "4 earlier runs" in found.how["memory"]
-    other = machinery(named(config, "other", batch_tokens=2 * config.train.batch_tokens))
-    assert "as measured on other shapes here" in other.step.how
-    deviations = [each.step.seconds.log_deviation for each in (found, other, usual)]
+    assert "4 earlier runs" in found.memory_how
+    other = needs_of(named(config, "other", batch_tokens=2 * config.train.batch_tokens))
+    assert "as measured on other shapes here" in other.step_how
+    deviations = [each.step.log_deviation for each in (found, other, usual)]
     assert deviations == sorted(deviations), "another shape gains less"
 
 
 def test_runs_that_scatter_widen_the_band(config):
     for day, seconds in enumerate((1.0, 1.5)):
         took(named(config, f"before{day}"), seconds, day=day + 1)
-    found = machinery(config).step.seconds
+    found = needs_of(config).step
     assert found.median == pytest.approx(math.sqrt(1.5))
     assert found.log_deviation == pytest.approx(math.log(1.5) / math.sqrt(2) * math.sqrt(1.5))
 
@@ -154,8 +163,7 @@ def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
     usual = around_steps(config, 1.0)
     for day, rest in enumerate((2.0, 4.0)):
         took(named(config, f"before{day}"), 1.0, day=day + 1, rest=rest)
-    step = machinery(config).step
-    found = around_steps(config, 1.0, step.rest)
+    found = around_steps(config, 1.0, needs_of(config).rest)
     for name in ("start", "validations", "looks", "checkpoints"):
         assert found[name].median == pytest.approx(3 * usual[name].median), name
         assert found[name].log_deviation < usual[name].log_deviation
@@ -165,9 +173,9 @@ def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
 def test_a_measured_step_counts_as_one_more_run(config):
     for day in range(2):
         took(named(config, f"before{day}"), 1.0, day=day + 1)
-    found = machinery(config, measured(8.0)).step
-    assert found.how.startswith("mean of 2 earlier runs and 40 steps measured now of this shape here")
-    assert found.seconds.median == pytest.approx(2.0)
+    found = needs_of(config, measured(8.0))
+    assert found.step_how.startswith("mean of 2 earlier runs and 40 steps measured now of this shape here")
+    assert found.step.median == pytest.approx(2.0)
 
 
 def test_a_measurement_is_not_profiled(config, monkeypatch):
@@ -180,32 +188,32 @@ def test_a_measurement_is_not_profiled(config, monkeypatch):
 
 def test_a_step_measured_under_load_counts_only_where_there_is_no_run(config):
     busy = measured(3.0, "under load")
-    assert machinery(config, busy).step.seconds.median == pytest.approx(3.0)
+    assert needs_of(config, busy).step.median == pytest.approx(3.0)
     took(named(config, "before"), 1.0)
-    assert machinery(config, busy).step.seconds.median == pytest.approx(1.0)
+    assert needs_of(config, busy).step.median == pytest.approx(1.0)
 
 
 def test_only_the_newest_runs_count(config):
     for day in range(15):
         took(named(config, f"run{day}"), 6.0 if day < 5 else 2.0, day=day + 1)
-    found = machinery(config).step
-    assert found.seconds.median == pytest.approx(2.0)
-    assert found.how.startswith("mean of 10 earlier runs")
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(2.0)
+    assert found.step_how.startswith("mean of 10 earlier runs")
 
 
 def test_the_ladders_rungs_of_this_shape_count_as_one_more_run(config):
     rungs = config.model_copy(update={"runs_dir": str(ladder_dir(config.run_dir))})
     wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
     took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
-    assert "as measured on other shapes here" in machinery(config).step.how
+    assert "as measured on other shapes here" in needs_of(config).step_how
     for name, seconds in (("short", 0.1), ("long", 0.3)):
         took(named(rungs, name), seconds)
-    found = machinery(config)
-    assert found.step.seconds.median == pytest.approx(0.2)
-    assert found.step.how.startswith("mean of the ladder's runs of this shape here")
-    assert "earlier run" not in found.how["memory"], "a rung holds less text"
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(0.2)
+    assert found.step_how.startswith("mean of the ladder's runs of this shape here")
+    assert "earlier run" not in found.memory_how, "a rung holds less text"
     took(named(config, "before"), 0.8)
-    assert machinery(config).step.seconds.median == pytest.approx(0.4)
+    assert needs_of(config).step.median == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,7 @@ def test_the_ladders_rungs_of_this_shape_count_as_one_more_run(config):
 )
 def test_runs_that_computed_otherwise_say_nothing(config, changed):
     took(named(config, "before"), 9.0, speed=speed_here("float32", 1, is_compiled=False) | changed)
-    assert "earlier" not in machinery(config).step.how
+    assert "earlier" not in needs_of(config).step_how
 
 
 @pytest.mark.parametrize(
@@ -237,33 +245,30 @@ def test_runs_that_computed_otherwise_say_nothing(config, changed):
     ids=lambda changed: changed[:30],
 )
 def test_numbers_that_cant_be_say_nothing(config, changed):
-    before = machinery(config).step.seconds
+    before = needs_of(config).step
     took(named(config, "odd"), 9.0)
     path = config.run_dir.parent / "odd/times.json"
     name = changed.split(":")[0]
     path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
-    assert machinery(config).step.seconds == before
+    assert needs_of(config).step == before
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])
 def test_files_of_others_say_nothing(config, text):
     (config.run_dir.parent / "odd").mkdir(parents=True)
     (config.run_dir.parent / "odd/times.json").write_text(text)
-    assert "earlier" not in machinery(config).step.how
+    assert "earlier" not in needs_of(config).step_how
 
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
-    def processor():
-        return Processor(config, Text(math.inf, "none", 3.5), math.inf)
+    def found():
+        return next(Ways(hardware_of(config), config, Text(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
 
-    before, modelled = processor(), machinery(config).step.seconds.median
-    took(named(config, "before"), 1.3 * modelled, num_steps=9000)
-    assert before.usual.median == 1.0
-    after = processor()
-    assert after.usual.median == pytest.approx(1.3, rel=0.03)
-    assert after.usual.log_deviation < 0.8 * before.usual.log_deviation
-    found = next(after.ways(config.model, 60.0, 1e6))
-    assert found.hours_deviation == after.usual.log_deviation
+    before = found()
+    took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
+    after = found()
+    assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
+    assert after.hours_deviation < 0.8 * before.hours_deviation
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25

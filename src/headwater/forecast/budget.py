@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
-from headwater.forecast.result import Spread
+from headwater.forecast.result import Rates
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
@@ -88,26 +88,6 @@ def _above_zero(option: str, text: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ConfigError(f"{option} {text}: give an amount above zero")
     return value
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What an hour costs on `num_devices` of a device: dollars for each (None where no price is known), and watts."""
-
-    device: str
-    num_devices: int
-    node_size: int
-    hours_how: str
-    hours_backtest: dict[str, float] | None
-    usd_per_hour: Spread | None
-    price_how: str
-    watts: Spread
-    pue: float = 1.0
-    kg_co2_per_kwh: float = 0.0
-    energy_how: str = ""
-
-    def usd(self, hours: float) -> float | None:
-        return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from headwater.optim.rules import AT_RUN_TOKENS, BATCH_EXPONENT, BATCH_TOKENS, a
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
 SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
-RECOMPUTED = (0.0, 0.5, 1.0)
-"Parts of the blocks, the fastest first."
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Candidate:
     microbatch_rows: int
     recompute: float
     memory: Spread
-    memory_limit: float
     hours_deviation: float
     around_seconds: float = 0.0
     prepare_seconds: float = 0.0
@@ -50,11 +47,6 @@ class Candidate:
     @property
     def batch_tokens(self) -> int:
         return self.batch_rows * self.model.seq_len
-
-    @property
-    def fits(self) -> bool:
-        """Whether nine of ten such runs stay below the limit."""
-        return self.memory.band().p90 <= self.memory_limit
 
     @property
     def layout(self) -> str:

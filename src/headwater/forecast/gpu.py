@@ -7,15 +7,10 @@ came no nearer to hours of published runs (docs/decisions/0038). headwater itsel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
 
-from headwater.errors import ConfigError
-from headwater.forecast.candidate import RECOMPUTED, Candidate, wanted_rows
 from headwater.forecast.device import Device
 from headwater.forecast.processor_memory import state_bytes
-from headwater.forecast.result import Spread
+from headwater.forecast.result import Rates, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
@@ -23,6 +18,11 @@ from headwater.optim.settings import OptimSettings
 USUAL_UTILISATION = 0.4
 HOURS_BACKTEST = {"runs": 25, "median": 0.192, "p90": 0.38}
 "How far hours of whole published runs lie from the rule (benchmarks/cost_backtest.py)."
+HOURS_HOW = (
+    f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
+    f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
+    "P90. headwater itself was never timed on such devices, and float8 is planned at the speed of bf16"
+)
 HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION = 0.2686, 0.0356, 0.0898
 "Of the logarithm: P10 to P90 hold 80 % of the published ones, the model of a cluster's memory being theirs."
 WIRE_UTILISATION = 0.8
@@ -38,8 +38,6 @@ MAX_MICROBATCH_TOKENS = 65_536
 MAX_BATCH_FACTOR = 2.0
 """A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law
 (arXiv:2503.04715), 17 cells of about 110 runs."""
-LAUNCH_SECONDS = 120.0
-"From the launch to the first step; assumed: processes start, kernels are compiled, text is opened."
 
 
 def seconds_per_token(
@@ -92,51 +90,29 @@ def layer_bytes_per_token(d_model: int, query_width: int, kv_width: int, d_ff: i
     return 2 * (4 * d_model + 2 * query_width + 2 * kv_width + num_mlp_matrices * d_ff)
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Devices to plan for; `max_memory` is what one may use.
+def batches(num_devices: int, wanted: int, seq_len: int) -> list[tuple[int, int]]:
+    """Return rows of a microbatch and of a batch, a multiple of devices × microbatch, the best first.
 
-    Raises ConfigError where the device has no bf16.
+    With the batch nearest to that of the rule, then the largest microbatch.
     """
+    micros = [2**power for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length())]
+    units = [num_devices * micro for micro in micros]
+    found = [(micro, unit * max(1, round(wanted / unit))) for micro, unit in zip(micros, units, strict=True)]
+    near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
+    return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))
 
-    num_devices: int
-    device: Device
-    optim: OptimSettings
-    max_memory: float = math.inf
 
-    def __post_init__(self) -> None:
-        if not self.device.has_bf16:
-            raise ConfigError(
-                f"{self.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
-                "name another device"
-            )
-
-    def ways(self, model: ModelSettings, seconds: float, most_tokens: float) -> Iterator[Candidate]:
-        """Yield how the size may be trained in that time on at most that many tokens, the best first.
-
-        With the least recomputation, then the batch nearest to the rule's, then the largest microbatch.
-        """
-        params, num = count_parameters(model).total, self.num_devices
-        wanted = wanted_rows(min(most_tokens, seconds / seconds_per_token(params, self.device, num)), model.seq_len)
-        for recompute, (micro, rows) in product(RECOMPUTED, self._batches(wanted, model.seq_len)):
-            peak = gpu_memory(model, self.optim, micro * model.seq_len, num, recompute)
-            yield Candidate(
-                model=model,
-                where="one device, bf16" if num == 1 else f"{num} ranks, optimizer's state divided, bf16",
-                seconds_per_token=seconds_per_token(params, self.device, num, rows * model.seq_len, recompute),
-                batch_rows=rows,
-                microbatch_rows=micro,
-                recompute=recompute,
-                memory=Spread(peak, MEMORY_DEVIATION),
-                memory_limit=min(self.max_memory, self.device.memory_bytes),
-                hours_deviation=HOURS_DEVIATION,
-                around_seconds=LAUNCH_SECONDS,
-            )
-
-    def _batches(self, wanted: int, seq_len: int) -> list[tuple[int, int]]:
-        """Return rows of a microbatch and of the batch, a multiple of ranks × microbatch, the best first."""
-        micros = [2**power for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length())]
-        units = [self.num_devices * micro for micro in micros]
-        found = [(micro, unit * max(1, round(wanted / unit))) for micro, unit in zip(micros, units, strict=True)]
-        near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
-        return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))
+def rates_of(device: Device, num_devices: int) -> Rates:
+    """Return what these devices cost, draw and hold."""
+    return Rates(
+        device=device.name,
+        hours_how=HOURS_HOW,
+        watts=Spread(device.watts, POWER_DEVIATION),
+        power_how=f"{device.name} at its limit of {device.watts:g} W",
+        price_how=device.price_how,
+        memory_limit=device.memory_bytes,
+        usd_per_hour=device.usd_per_hour,
+        num_devices=num_devices,
+        node_size=device.node_size,
+        hours_backtest=HOURS_BACKTEST,
+    )

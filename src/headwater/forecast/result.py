@@ -15,8 +15,8 @@ from headwater.intervals import Z_P90
 
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
-PROBES_PART = "looks"
-"The key of probes in the seconds of `plan RUN --json` and forecast.json, kept from older versions."
+PREPARATION, PROBES_PART = "preparation", "looks"
+"Keys in the seconds of `plan RUN --json` and forecast.json; that of probes is kept from older versions."
 PART_WORDS = {PROBES_PART: "probes", "after": "evaluation and report"}
 NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 TRAINING_PARTS = ("start", "steps", "validations", PROBES_PART, "checkpoints")
@@ -42,6 +42,9 @@ class Spread:
         deviation = math.hypot(self.log_deviation, other.log_deviation)
         return Spread(self.median * other.median * factor, deviation)
 
+    def scaled(self, factor: float) -> Spread:
+        return Spread(self.median * factor, self.log_deviation)
+
     def chance_above(self, limit: float) -> float:
         if self.log_deviation == 0:
             return float(self.median > limit)
@@ -53,29 +56,34 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class StepTime:
-    """The mean step of a run, where it is from, and what earlier runs of the shape took besides.
+class Rates:
+    """What `num_devices` of a device cost an hour and draw, each, and may hold; no price where none is known.
 
-    `rest` is that of their training without steps over what is usually counted, `peaks` their memory.
+    `hours_how` says how times on them are forecast, `hours_backtest` how far off published runs were.
     """
 
-    seconds: Spread
-    how: str
-    rest: float | None = None
-    peaks: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """What the machine says of a run, `how` by quantity. `memory_limit_bytes` is a GPU's, else the machine's own."""
-
-    step: StepTime
-    memory: Spread
+    device: str
+    hours_how: str
     watts: Spread
-    usd_per_hour: Spread | None
-    how: dict[str, str]
-    memory_limit_bytes: float
-    is_processor: bool
+    power_how: str
+    price_how: str
+    memory_limit: float
+    usd_per_hour: Spread | None = None
+    num_devices: int = 1
+    node_size: int = 1
+    hours_backtest: dict[str, float] | None = None
+    pue: float = 1.0
+    kg_co2_per_kwh: float = 0.0
+    energy_how: str = ""
+
+    def usd(self, hours: float) -> float | None:
+        return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median
+
+    def money(self, hours: Spread) -> Spread | None:
+        return None if self.usd_per_hour is None else hours.times(self.usd_per_hour, self.num_devices)
+
+    def kwh(self, hours: Spread) -> Spread:
+        return hours.times(self.watts, self.num_devices / 1000 * self.pue)
 
 
 @dataclass(frozen=True)
@@ -133,40 +141,38 @@ class Forecast:
 
 def forecast(
     seconds: dict[str, Spread],
-    here: Machinery,
+    speed_deviation: float,
+    memory: Spread,
     loss: Spread | None,
+    rates: Rates,
     limits: Limits,
     how: dict[str, str],
-    pue: float,
-    kg_co2_per_kwh: float,
 ) -> Forecast:
     """Return the bands of every quantity.
 
-    `seconds` are medians of the run's parts and what is unsure of each alone: how fast the machine is all share. `how`
-    names the source of time, memory, energy, money and loss, a line each.
+    `seconds` are medians of the run's parts and what is unsure of each alone: how fast the machine is, known to
+    `speed_deviation`, all share. `how` names the source of time, memory, energy, money and loss, a line each.
     """
-    speed = Spread(1.0, here.step.seconds.log_deviation)
+    speed = Spread(1.0, speed_deviation)
     hours = Spread.sum_of(seconds.values()).times(speed, 1 / 3600)
     counted = (part for name, part in seconds.items() if name in TRAINING_PARTS)
     trained = Spread.sum_of(counted).times(speed, 1 / 3600)
-    kilowatts = Spread(here.watts.median / 1000 * pue, here.watts.log_deviation)
-    kwh, price = hours.times(kilowatts), here.usd_per_hour
-    money = None if price is None else hours.times(price)
+    kwh, money = rates.kwh(hours), rates.money(hours)
     return Forecast(
         hours=hours.band(),
         money=None if money is None else money.band(),
         energy_kwh=kwh.band(),
-        kg_co2=kwh.times(Spread(kg_co2_per_kwh)).band(),
-        memory_gib=here.memory.times(Spread(2**-30)).band(),
+        kg_co2=kwh.scaled(rates.kg_co2_per_kwh).band(),
+        memory_gib=memory.scaled(2**-30).band(),
         loss=None if loss is None else loss.band(),
-        training={"hours": trained.band(), "energy_kwh": trained.times(kilowatts).band()},
+        training={"hours": trained.band(), "energy_kwh": rates.kwh(trained).band()},
         seconds={name: part.times(speed).band() for name, part in seconds.items()},
         probabilities={
             name: quantity.chance_above(limit) if quantity and limit else None
             for name, quantity, limit in (
                 ("over_max_hours", hours, limits.max_hours),
                 ("over_max_money", money, limits.max_money),
-                ("over_memory", here.memory, limits.memory_bytes),
+                ("over_memory", memory, limits.memory_bytes),
                 ("misses_target_loss", loss, limits.target_loss),
             )
         },

@@ -261,7 +261,7 @@ def search(
 def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> Choice:
     each, rates, epochs = field.candidates[place], query.rates, field.epochs(tokens)
     hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
-    kwh, price = hours.times(rates.watts, rates.num_devices / 1000 * rates.pue), rates.usd_per_hour
+    kwh, money = rates.kwh(hours), rates.money(hours)
     return Choice(
         kind=COMPUTE,
         reason="the least expected loss for the budget"
@@ -276,11 +276,11 @@ def _choice(query: Query, field: Field, place: int, tokens: float, served: float
         num_steps=round(tokens / each.batch_tokens),
         loss=field.loss(place, tokens),
         hours=hours.band(),
-        money=None if price is None else hours.times(price, rates.num_devices).band(),
+        money=None if money is None else money.band(),
         energy_kwh=kwh.band(),
-        kg_co2=kwh.times(Spread(rates.kg_co2_per_kwh)).band(),
-        memory_gib=each.memory.times(Spread(2**-30)).band(),
-        memory_limit_gib=each.memory_limit / 2**30,
+        kg_co2=kwh.scaled(rates.kg_co2_per_kwh).band(),
+        memory_gib=each.memory.scaled(2**-30).band(),
+        memory_limit_gib=rates.memory_limit / 2**30,
         layout=each.layout,
         tokens_per_second=1 / each.seconds_per_token,
         serving_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
 
 from headwater.config import RawSettings, Settings
 from headwater.errors import ConfigError
+from headwater.forecast.result import Rates, Spread
 from headwater.validation import validate
 
 OF_A_BUDGET = ("hardware", "max_memory", "final_share")
@@ -34,12 +36,23 @@ class Costs(Settings):
     final_share: float | None = Field(default=None, gt=0, le=1)
     "Part of the budget for the final run."
 
-    def electricity(self, usual_pue: float) -> tuple[float, float, str]:
-        """Return the PUE, `usual_pue` where the file has none, kg of CO2 a kWh, and both in words."""
+    def applied(self, rates: Rates, usual_pue: float = 1.0) -> Rates:
+        """Return the rates with what the file says in place of what is usual."""
+        price, watts, limit = self.price_per_hour, self.watts, rates.memory_limit
+        if price is not None:
+            how = f"${price} an hour, of the costs file"
+            rates = replace(rates, usd_per_hour=Spread(price), price_how=how)
+        if watts is not None:
+            rates = replace(rates, watts=Spread(watts), power_how=f"{watts:g} W of the costs file")
+        if self.max_memory:
+            from headwater.forecast.budget import parse_amount  # of a search alone
+
+            limit = min(limit, parse_amount("max_memory", self.max_memory, "bytes"))
         pue, carbon = self.pue or usual_pue, self.kg_co2_per_kwh or KG_CO2_PER_KWH
         cooling = f"PUE {pue:g}" if pue > 1 else "nothing for cooling"
         source = "" if self.kg_co2_per_kwh else ", between the averages of the US and the world"
-        return pue, carbon, f"{cooling}, {carbon:g} kg of CO2 a kWh{source}"
+        how = f"{rates.power_how}, {cooling}, {carbon:g} kg of CO2 a kWh{source}"
+        return replace(rates, memory_limit=limit, pue=pue, kg_co2_per_kwh=carbon, energy_how=how)
 
     def require_of_a_run(self) -> None:
         """Raise ConfigError for what only a search over a budget reads."""

@@ -13,9 +13,10 @@ from headwater.forecast.search import MIN_STEPS
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
+from headwater.runs.hardware import hardware_of
 from headwater.runs.ladder_record import SHAPE, LadderOptions, Rung, ladder_dir, read_design
-from headwater.runs.plan_machine import around_steps, machinery, relative_step, training_rest
 from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
 from headwater.scaling.table import MIN_RUNS
 
@@ -27,7 +28,6 @@ ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 NUM_BUDGETS = 16  # tried where a ladder doesn't fit
-COMMON_DTYPE = "bfloat16"  # in which shapes are compared
 
 
 def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
@@ -117,14 +117,15 @@ def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> 
 
 def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
     """Return the run, and every rung that could be made: smaller models, and shares of the run's length."""
-    train, step_seconds = config.train, machinery(config).step.seconds.median
+    train, here = config.train, hardware_of(config)
+    step_seconds, modelled = here.needs(config).step.median, here.modelled(config)
     rest = sum(part.median for part in around_steps(config, step_seconds).values())
     least = max(MIN_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
     lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
     candidates = []
     for model in scaled_shapes(config.model):
         smaller = config.model_copy(update={"model": model})
-        seconds = step_seconds * relative_step(smaller, COMMON_DTYPE) / relative_step(config, COMMON_DTYPE)
+        seconds = step_seconds * here.modelled(smaller) / modelled
         for num_steps in (steps for steps in lengths if steps >= least):
             changes = {"num_steps": num_steps, "num_probes": 0, "validate_every": num_steps}
             changes["validation_sequences"] = ALL_ROWS

@@ -23,8 +23,8 @@ from headwater.batches.source import BatchSource
 from headwater.host.load import LoadMeter
 from headwater.host.signals import StopRequest
 from headwater.runs.enough_memory import require_memory_here
+from headwater.runs.hardware import hardware_of, microbatch_tokens
 from headwater.runs.paths import Say
-from headwater.runs.plan_machine import microbatch_tokens, relative_step
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.times import Measurement
 from headwater.tokens.read import TokenStore
@@ -82,11 +82,11 @@ def measure_step(config: RunConfig, expected_step_seconds: float, say: Say) -> M
         run = assemble(Path(folder), plan, _rows(timed, Path(folder)), say)
         with contextlib.closing(run.records), contextlib.suppress(_Enough):
             train(run, None, stopwatch, StopRequest())
-    dtype, busy = run.facts.dtype, stopwatch.meter.note()
+    here, busy = hardware_of(config, dtype=run.facts.dtype), stopwatch.meter.note()
     return Measurement(
-        step_seconds=statistics.median(stopwatch.steps) * relative_step(config, dtype) / relative_step(timed, dtype),
+        step_seconds=statistics.median(stopwatch.steps) * here.modelled(config) / here.modelled(timed),
         num_steps=len(stopwatch.steps),
-        dtype=dtype,
+        dtype=run.facts.dtype,
         busy=busy and f"{busy} while the step was measured: stop them and measure again",
     )
 

@@ -13,9 +13,10 @@ from headwater.corpus.read.input import NO_PERMISSION
 from headwater.durations import duration
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.runs.plan_machine import around_steps, machinery
+from headwater.runs.hardware import hardware_of
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
+from headwater.runs.times import around_steps
 from headwater.scaling.repetition import says_of
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
@@ -127,7 +128,7 @@ def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
 
 def estimate_time(config: RunConfig) -> tuple[float, float]:
     """Return the seconds of a step and of all else, as planned; raise ConfigError where a GPU is in no table."""
-    step = machinery(config).step.seconds.median
+    step = hardware_of(config).needs(config).step.median
     return step, sum(part.median for part in around_steps(config, step).values())
 
 

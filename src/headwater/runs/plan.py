@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,19 @@ from headwater.forecast.result import (
     Forecast,
     Limits,
     LossOutlook,
-    Machinery,
+    Rates,
     Spread,
     forecast,
 )
 from headwater.host.load import busy_now
 from headwater.model.count import count_model, flops_per_token
 from headwater.runs.costs import Costs
+from headwater.runs.hardware import Needs, Processor, hardware_of
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
-from headwater.runs.plan_machine import around_steps, machinery
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition
-from headwater.runs.times import Measurement
+from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
+from headwater.runs.times import Measurement, around_steps
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
@@ -105,15 +105,16 @@ def plan_run(
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = machinery(config, measured, dtype), _loss(config, options.runs)
-    limits = Limits(options.max_hours, options.max_money, options.target_loss, here.memory_limit_bytes)
-    load = (measured.busy if measured else None) or (load_note() if here.is_processor else None)
+    here, loss = hardware_of(config, measured, dtype), _loss(config, options.runs)
+    needs, rates = here.needs(config, token_bytes(config)), options.costs.applied(here.rates)
+    limits = Limits(options.max_hours, options.max_money, options.target_loss, rates.memory_limit)
+    load = (measured.busy if measured else None) or (load_note() if isinstance(here, Processor) else None)
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
         name=config.name,
         counts=_counts(config, epochs),
-        forecast=_forecast(config, options.costs, here, loss, limits),
-        step_seconds=here.step.seconds.median,
+        forecast=_forecast(config, rates, needs, loss, limits),
+        step_seconds=needs.step.median,
         limits=limits,
         loss_unit=options.loss_unit if options.runs else "bits_per_byte",
         loss_refused=loss.refused,
@@ -131,31 +132,18 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     return loss_outlook(config, runs_csv)
 
 
-def _forecast(config: RunConfig, costs: Costs, here: Machinery, loss: LossOutlook, limits: Limits) -> Forecast:
-    """Return the forecast on this machine, with the power and the price of the costs file where it has them."""
-    step, num_steps, how = here.step, config.train.num_steps, dict(here.how)
-    pue, kg_co2_per_kwh, electricity_how = costs.electricity(usual_pue=1.0)
-    if costs.watts is not None:
-        here, how["power"] = replace(here, watts=Spread(costs.watts)), f"{costs.watts:g} W of the costs file"
-    if costs.price_per_hour is not None:
-        here = replace(here, usd_per_hour=Spread(costs.price_per_hour))
-        how["price"] = f"${costs.price_per_hour} an hour, of the costs file"
-    steps = Spread(step.seconds.median * num_steps)
-    return forecast(
-        {"steps": steps, **around_steps(config, step.seconds.median, step.rest)},
-        here,
-        loss.spread,
-        limits,
-        {
-            "hours": f"{num_steps} steps of {step.seconds.median:.3g} s, {step.how}",
-            "memory_gib": how["memory"],
-            "energy_kwh": f"{how['power']}, {electricity_how}",
-            "money": how["price"],
-            "loss": loss.how,
-        },
-        pue,
-        kg_co2_per_kwh,
-    )
+def _forecast(config: RunConfig, rates: Rates, needs: Needs, loss: LossOutlook, limits: Limits) -> Forecast:
+    """Return the forecast on hardware of these rates."""
+    step, num_steps = needs.step, config.train.num_steps
+    seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
+    how = {
+        "hours": f"{num_steps} steps of {step.median:.3g} s, {needs.step_how}",
+        "memory_gib": needs.memory_how,
+        "energy_kwh": rates.energy_how,
+        "money": rates.price_how,
+        "loss": loss.how,
+    }
+    return forecast(seconds, step.log_deviation, needs.memory, loss.spread, rates, limits, how)
 
 
 def load_note() -> str | None:

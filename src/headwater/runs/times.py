@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headwater.files import digest_json
+from headwater.files import digest_json, write_json
+from headwater.forecast.processor import constants
+from headwater.forecast.processor_memory import checkpoint_bytes
+from headwater.forecast.result import PREPARATION, PROBES_PART, TRAINING_PARTS, Spread
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.paths import read_kept
+from headwater.runs.paths import Folders, Require, read_kept
 from headwater.runs.run_config import RunConfig
-from headwater.train.settings import TrainSettings, is_half_length
+from headwater.runs.text_size import source_bytes, tokens_of
+from headwater.train.settings import TrainSettings, is_half_length, probe_steps, validation_steps
 
 if TYPE_CHECKING:
     from headwater.records import Record
@@ -28,6 +32,8 @@ TIMES_FILE = "times.json"
 MIN_STEPS, MIN_SECONDS = 30, 10.0  # of training: less is the moment's speed
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
+UNKNOWN_HELD_OUT = 50_000
+"Tokens held out of a source whose size isn't known: a few megabytes of text have as many."
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "recompute_fraction", "half_length_fraction", "exact"}
 
 Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
@@ -106,3 +112,59 @@ def earlier_runs(runs_dir: Path, speed: dict[str, Any]) -> list[MeasuredSteps]:
     """Return what the runs of a folder took that computed as `speed` says, newest first; what can't be read isn't."""
     found = [read_kept(path, MeasuredSteps) for path in sorted(runs_dir.glob(f"*/{TIMES_FILE}"))]
     return sorted((run for run in found if run and run.speed == speed), key=lambda run: -run.ended_at)
+
+
+def around_steps(config: RunConfig, step_seconds: float, rest: float | None = None) -> dict[str, Spread]:
+    """Return the seconds of everything but steps, by first-light's on one machine.
+
+    `rest` is what training besides steps took in earlier runs of the shape, over what is counted here.
+    """
+    known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]
+    per_token = step_seconds / train.batch_tokens  # of training, in which all that the model computes is counted
+    sources, held_out = config.corpus.sources, tokens_of(config, "validation")
+    wanted = train.validation_sequences * config.model.seq_len
+    validated = sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in sources)
+    has_almanac = any(source.builtin == "almanac" for source in sources.values())
+    probe = known["tokens_of_probe" if has_almanac else "tokens_of_probe_without_almanac"]
+    save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
+    training = {
+        "start": known["start_seconds"],
+        "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
+        PROBES_PART: len(probe_steps(train)) * probe * per_token,
+        "checkpoints": -(-train.num_steps // train.save_every) * save,
+    }
+    is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
+    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
+    besides = {
+        PREPARATION: text / known["preparation_bytes_per_second"],
+        "after": known["tokens_after"] * per_token,
+    }
+    sure = deviation["around"] if rest is None else deviation["around_measured"]
+    found = {name: Spread(seconds * (rest or 1.0), sure) for name, seconds in training.items()}
+    return found | {name: Spread(seconds, deviation["around"]) for name, seconds in besides.items()}
+
+
+def training_rest(config: RunConfig, step_seconds: float) -> float:
+    """Return the seconds of training besides its steps, as they are usually counted."""
+    return sum(part.median for name, part in around_steps(config, step_seconds).items() if name in TRAINING_PARTS)
+
+
+def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any], require_owner: Require) -> None:
+    """Write what the whole run took by its `records`, where one process made all its steps; else nothing.
+
+    `speed` is `speed_here` of what it computed in.
+    """
+    seconds = [record["seconds"] for record in records if record["event"] == "step"]
+    if len(seconds) < max(MIN_STEPS, config.train.num_steps) or sum(seconds) < MIN_SECONDS:
+        return
+    step, finish = mean_step(records, config.train), records[-1]
+    rest = finish["seconds"] - len(seconds) * step
+    found = MeasuredSteps(
+        of=StepShape.of(config),
+        step_seconds=step,
+        speed=speed,
+        rest_over_usual=rest / training_rest(config, step) if rest > 0 else None,
+        ended_at=finish["time"],
+        peak_memory_bytes=finish.get("peak_memory_bytes"),
+    )
+    write_json(config.run_dir / TIMES_FILE, found.model_dump(mode="json"), require_owner)

@@ -20,11 +20,10 @@ from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import forecast_of_run
-from headwater.runs.plan_machine import keep_times
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
 from headwater.runs.text import RunText, open_batches, open_held_out, open_text
-from headwater.runs.times import speed_here
+from headwater.runs.times import keep_times, speed_here
 from headwater.train.loop import Display, train
 from headwater.train.pauses import stop_requested
 from headwater.train.start import assemble

@@ -1,0 +1,280 @@
+"""What hardware computes, holds and costs: one description for the plan of a run and for a search over a budget.
+
+On a processor a step's time is the mean of what was measured of this shape here: earlier runs in the folder, the
+ladder's rungs, a measurement just made, each once. Without any it is that of `forecast.processor`, times what steps of
+other shapes took over theirs. GPUs, here or of a table, go by the rules of `forecast.gpu`. No torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from headwater.device.settings import MachineSettings
+from headwater.errors import ConfigError
+from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
+from headwater.forecast.processor_memory import run_memory
+from headwater.forecast.result import NO_PRICE, Rates, Spread
+from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
+from headwater.host.memory import memory_bytes
+from headwater.host.threads import usable_cores
+from headwater.model.count import count_parameters
+from headwater.numbers import plural
+from headwater.optim.rules import rule_microbatch
+from headwater.runs.ladder_record import ladder_dir
+from headwater.runs.run_config import RunConfig
+from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
+from headwater.train.settings import num_recomputed
+
+if TYPE_CHECKING:
+    from headwater.forecast.device import Device
+
+RUN_TO_RUN = 0.065
+"Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
+GPU_MEASURED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
+NUM_NEWEST = 10  # measurements that count: machine and code may change
+MAX_RATIO = 1000.0  # a measured step further from the model's isn't of this machine
+SAME_MEMORY = 0.02
+"Of the peaks of runs of one shape: three of first-light were within 0.2 % (2026-11-28); text may differ."
+MOST_OF_MEMORY = 0.5
+"Mapped pages of a text larger than memory come and go."
+PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this processor"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run needs, each with its source.
+
+    `rest` is what training without its steps took in earlier runs of this shape, over what is usually counted.
+    """
+
+    step: Spread
+    step_how: str
+    memory: Spread
+    memory_how: str
+    rest: float | None = None
+
+
+@dataclass(frozen=True)
+class Processor:
+    """The processor here, and what was measured on it: `runs` in their folder, `rungs` of the run's ladder, and now."""
+
+    dtype: str
+    cores: int
+    peaks: Peaks
+    runs: tuple[MeasuredSteps, ...]
+    rungs: tuple[MeasuredSteps, ...]
+    rates: Rates
+    measured: Measurement | None = None
+
+    def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
+        """Return what a run with a token store of so many bytes needs.
+
+        A measurement under load counts only where nothing else of this shape does.
+        """
+        key = StepShape.of(config).key
+        own, alike = ([run for run in found if run.of.key == key] for found in (self.runs, self.rungs))
+        own, now = own[:NUM_NEWEST], self.measured
+        steps, sources = [run.step_seconds for run in own], [plural(len(own), "earlier run")] if own else []
+        if alike:
+            steps.append(fmean(rung.step_seconds for rung in alike))
+            sources.append("the ladder's runs")
+        if now is not None and not (now.busy and steps):
+            steps.append(now.step_seconds)
+            sources.append(f"{now.num_steps} steps measured now")
+        if steps:
+            step, how = _mean(steps), f"mean of {' and '.join(sources)} of this shape here"
+        else:
+            usual, measured = usual_here([*self.runs, *self.rungs], self.peaks), self.runs or self.rungs
+            step, how = usual.times(Spread(self.modelled(config))), f"modelled at {self.peaks.how}; --measure times it"
+            how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if measured else how
+        memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
+        rests = [run.rest_over_usual for run in own if run.rest_over_usual]
+        return Needs(step, how, memory, memory_how, fmean(rests) if rests else None)
+
+    def modelled(self, config: RunConfig) -> float:
+        """Return the seconds of a step by its FLOPs and the measured part of the peak."""
+        return modelled_step(StepShape.of(config), self.peaks)
+
+    def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
+        """Return rows of a microbatch and of a batch that a search tries."""
+        return [(rule_microbatch(wanted_rows * seq_len, seq_len) // seq_len, wanted_rows)]
+
+    @property
+    def layout(self) -> str:
+        return f"one device, {self.dtype}"
+
+    def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
+        """Return the mean peak of earlier runs of this shape, else the peak by formula.
+
+        A store's pages are all mapped once a hundredth of its rows is read, however little that is.
+        """
+        if peaks:
+            return Spread(
+                fmean(peaks), SAME_MEMORY
+            ), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
+        text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config)
+        recomputed = num_recomputed(config.train, config.model.num_layers)
+        peak = run_memory(config.model, tokens, self.dtype, text, recomputed, exact=config.train.exact)
+        how = f"libraries, text, 16 bytes a parameter, activations of {tokens} tokens in {self.dtype}"
+        return Spread(peak, constants()["log_deviation"]["memory"]), how
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """One GPU or several that each hold the model, by the rules of `forecast.gpu`."""
+
+    num_devices: int
+    device: Device
+    rates: Rates
+    measured: Measurement | None = None
+
+    def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
+        """Return what a run needs of each device; the step as measured, where it was. Text is in the host's memory."""
+        from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION, gpu_memory
+
+        tokens, recompute = microbatch_tokens(config), config.train.recompute_fraction
+        step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
+        if self.measured is not None:
+            step = Spread(self.measured.step_seconds, GPU_MEASURED)
+            how = f"{self.measured.num_steps} steps measured now"
+        peak = gpu_memory(config.model, config.optim, tokens, self.num_devices, recompute)
+        memory_how = f"state, activations and the driver's context on one {self.device.name}"
+        return Needs(step, how, Spread(peak, MEMORY_DEVIATION), memory_how)
+
+    def modelled(self, config: RunConfig) -> float:
+        """Return the seconds of a step by the rule."""
+        from headwater.forecast.gpu import seconds_per_token
+
+        train, params = config.train, count_parameters(config.model).total
+        layout = self.device, self.num_devices, train.batch_tokens, train.recompute_fraction
+        return train.batch_tokens * seconds_per_token(params, *layout)
+
+    def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
+        """Return rows of a microbatch and of a batch that a search tries, the best first."""
+        from headwater.forecast.gpu import batches
+
+        return batches(self.num_devices, wanted_rows, seq_len)
+
+    @property
+    def layout(self) -> str:
+        if self.num_devices == 1:
+            return "one device, bf16"
+        return f"{self.num_devices} ranks, optimizer's state divided, bf16"
+
+
+Hardware = Processor | Gpus
+
+
+def hardware_of(config: RunConfig, measured: Measurement | None = None, dtype: str | None = None) -> Hardware:
+    """Return the device that the run would take here; `dtype` is what it computes in, where that is known."""
+    device = gpu_to_use(config.machine.device)
+    return _processor(config, measured, dtype) if device is None else gpus(1, device, measured)
+
+
+def gpus(num_devices: int, device: Device, measured: Measurement | None = None) -> Gpus:
+    from headwater.forecast.gpu import rates_of
+
+    return Gpus(num_devices, device, rates_of(device, num_devices), measured)
+
+
+def gpu_to_use(wanted: str) -> Device | None:
+    """Return the data sheet of the GPU that a run with `machine.device` = `wanted` takes here; None for a processor.
+
+    Raises ConfigError where a GPU is wanted and there is none, or it isn't in the table.
+    """
+    name = gpu_name()
+    if wanted == "cpu" or (wanted == "auto" and name is None):
+        return None
+    if name is None:
+        raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
+    from headwater.forecast.device import device_of_driver, read_devices  # devices and prices: no processor needs them
+
+    devices = read_devices()
+    device = device_of_driver(name, devices)
+    if device is None:
+        raise ConfigError(
+            f"no plan for this machine's GPU, {name}: it isn't in the hardware table, which has "
+            f"{', '.join(sorted({each.name for each in devices.values()}))}; train without a plan, set "
+            "machine.device=cpu to plan for the processor, or name a device with --budget and --hardware"
+        )
+    return device
+
+
+def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None) -> Processor:
+    cores, flags, watts = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["watts_per_core"]
+    dtype = dtype or (measured.dtype if measured else processor_dtype(config.machine, flags))
+    peaks = processor_peaks(dtype, cores, flags)
+    speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
+    runs, rungs = (
+        tuple(run for run in earlier_runs(folder, speed) if _ratio(run, peaks))
+        for folder in (Path(config.runs_dir), ladder_dir(config.run_dir))
+    )
+    rates = Rates(
+        device=f"this processor ({cores} cores, {dtype})",
+        hours_how=PROCESSOR_HOURS,
+        watts=Spread(watts * cores, constants()["log_deviation"]["watts"]),
+        power_how=f"{cores} cores × {watts:g} W",
+        price_how=NO_PRICE,
+        memory_limit=float(memory_bytes()),
+    )
+    return Processor(dtype, cores, peaks, runs, rungs, rates, measured)
+
+
+def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
+    if machine.dtype == "float8":
+        raise ConfigError("machine.dtype is float8, which is for GPUs, and the run is planned for a processor here")
+    if machine.dtype != "auto":
+        return machine.dtype
+    fast = fast_dtype(flags)
+    return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
+
+
+def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
+    """Return the rate of this processor: float32 as measured now, times what such processors gain over it."""
+    float32 = cores * float32_rate_per_core()
+    kind = USUAL if dtype == "float32" else kind_of(flags)
+    rate = float32 * (1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype])
+    how = f"{rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
+    return Peaks(rate, dtype, how, kind)
+
+
+def microbatch_tokens(config: RunConfig) -> int:
+    """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
+    tokens = config.train.microbatch_tokens
+    return rule_microbatch(config.train.batch_tokens, config.model.seq_len) if tokens == "auto" else tokens
+
+
+def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
+    """Return a step over the modelled one by the newest measurements, of whatever shape; 1 without any."""
+    ratios = [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST]
+    spread = constants()["log_deviation"]
+    mean = _mean(ratios) if ratios else Spread(1.0, spread["step"])
+    return replace(mean, log_deviation=math.hypot(mean.log_deviation, spread["step_shape"]))
+
+
+def _mean(values: Sequence[float]) -> Spread:
+    """Return the mean, and how far the next run's may be from it, by the scatter of at least that from run to run."""
+    logs = [math.log(value) for value in values]
+    scatter = stdev(logs) if len(logs) > 1 else 0.0
+    return Spread(math.exp(fmean(logs)), max(RUN_TO_RUN, scatter) * math.sqrt(1 + 1 / len(logs)))
+
+
+def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
+    """Return a step over the modelled one; None for what no such processor takes, or a shape that no model has."""
+    try:
+        ratio = run.step_seconds / modelled_step(run.of, peaks)
+    except (ArithmeticError, ValueError):
+        return None
+    return ratio if 1 / MAX_RATIO < ratio < MAX_RATIO else None
+
+
+def modelled_step(shape: StepShape, peaks: Peaks) -> float:
+    """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
+    train, optim = shape.train, shape.optim
+    parts = train.half_length_fraction, train.recompute_fraction
+    return Step(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)
