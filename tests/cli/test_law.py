@@ -123,7 +123,7 @@ def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, r
         (["runs.csv", "--at", "1e9,nan"], 2, "above zero"),
         (["runs.csv", "--at", "1e9,1e11,4,5"], 2, "and epochs if they aren't 1"),
         (["runs.csv", "--drop-highest", "40"], 2, "can't drop the 40 highest"),
-        (["runs.csv", "--budget", "-1"], 2, "no amount of compute"),
+        (["runs.csv", "--budget", "-1"], 2, "give FLOPs above zero"),
     ],
 )
 def test_bad_input_has_a_clear_error(table, arguments, status, says):

@@ -64,7 +64,7 @@ def test_hardware_is_read(text, num, name):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("8xH1000", "did you mean H100-SXM"), ("0xH100", "from 1 to"), ("", "is empty"), ("8x", "no device")],
+    [("8xH1000", "did you mean H100-SXM"), ("0xH100", "give 1 to"), ("", "is empty"), ("8x", "no device")],
 )
 def test_no_hardware_is_explained(text, says):
     with pytest.raises(ConfigError, match=says):

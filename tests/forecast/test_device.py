@@ -73,6 +73,11 @@ def test_a_device_has_the_memory_of_its_drivers_name(driver, name, memory):
     assert (found.name, found.memory_bytes) == (name, memory)
 
 
+@pytest.mark.parametrize("driver", ["NVIDIA RTX A1000", "NVIDIA RTX 2000 Ada Generation", "NVIDIA L40", ""])
+def test_a_device_whose_name_holds_anothers_is_not_that(driver):
+    assert device_of_driver(driver, DEVICES) is None
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from statistics import median
 
 import pytest
 from needs import needs_of
@@ -181,9 +182,25 @@ def test_a_measured_step_counts_as_one_more_run(config):
 def test_a_measurement_is_not_profiled(config, monkeypatch):
     monkeypatch.setattr("headwater.device.profile.profile", None)
     monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "WARMUP_SECONDS", 0.0)
     with quick():
         found = measure.measure_step(named(config, "mine", profile_steps=[1, 2]), 0.01, print)
     assert found.num_steps == measure.MIN_STEPS
+
+
+def test_a_measurement_is_of_so_many_seconds_after_the_warm_up(monkeypatch):
+    """Steps of a tenth of a second: six slow ones warm up, ten feel another program."""
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    stopwatch = measure._Stopwatch()
+    with pytest.raises(measure._Enough):
+        for number in range(1000):
+            seconds = 0.5 if number < 6 or 50 <= number < 60 else 0.1
+            now[0] += seconds
+            stopwatch({"event": "step", "seconds": seconds})
+    assert 150 < len(stopwatch.steps) <= 200
+    assert sum(stopwatch.steps) == pytest.approx(measure.MEASURED_SECONDS, abs=0.5)
+    assert median(stopwatch.steps) == 0.1
 
 
 def test_a_step_measured_under_load_counts_only_where_there_is_no_run(config):

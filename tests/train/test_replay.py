@@ -18,9 +18,9 @@ from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, write_json
 from headwater.host.signals import StopRequest
 from headwater.interventions import FILE
-from headwater.runs.replay_training import Replay, replay_training
 from headwater.seals import seal
 from headwater.train.incidents import LiveDecisions
+from headwater.train.replay import Replay, replay_training
 
 HARMED = 9
 

@@ -29,7 +29,7 @@ def fit_table(
 ) -> None:
     """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval."""
     if budget is not None and not 0 < budget < math.inf:
-        raise ConfigError(f"--budget {budget:g} is no amount of compute; give FLOPs above zero, like 1e21")
+        raise ConfigError(f"--budget {budget:g}: give FLOPs above zero, like 1e21")
     targets = [_target(text) for text in at]
     from headwater.scaling import ScalingLaw, read_runs
     from headwater.scaling.table import num_distinct

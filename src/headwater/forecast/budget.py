@@ -51,7 +51,7 @@ def parse_budget(text: str) -> Budget:
     if money:
         hint = f"; say whether {written} are dollars (${written}) or hours ({written}h)"
     if plain.startswith("-"):
-        hint = "; an amount must be above zero"
+        hint = "; give an amount above zero"
     if re.match(r"[.\d,]*k$", plain) or plain == "":
         hint += "; in a shell, put it in single quotes: '$10k'"
     raise ConfigError(f"--budget {text!r} is neither money like '$10k' nor time like 2h, 90min or 3d{hint}")
@@ -65,7 +65,7 @@ def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
         raise ConfigError("--hardware is empty; name devices like 8xH100")
     num_devices = int(_number(number))
     if not 1 <= num_devices <= MAX_DEVICES:
-        raise ConfigError(f"--hardware {text!r}: {num_devices:,} devices; take from 1 to {MAX_DEVICES:,}")
+        raise ConfigError(f"--hardware {text!r}: {num_devices:,} devices; give 1 to {MAX_DEVICES:,}")
     return num_devices, find_device(name, devices)
 
 

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,7 +114,9 @@ def device_of_driver(name: str, devices: dict[str, D]) -> D | None:
     Memory in the name decides between devices of one kind. Less than the table's is true of this device; more is its
     host's (GH200 480GB).
     """
-    known = [alias for alias in devices if alias in _key(name)]
+    words = [_key(word) for word in re.split(r"[^A-Za-z0-9]+", name)]
+    phrases = {"".join(words[first:last]) for first, last in combinations(range(len(words) + 1), 2)}
+    known = phrases & devices.keys()  # whole words: an RTX A1000 is no A100
     if not known:
         return None
     alias = max(known, key=len)

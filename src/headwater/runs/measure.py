@@ -32,8 +32,8 @@ from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.loop import train
 from headwater.train.start import assemble
 
-WARMUP_STEPS, MIN_STEPS, MAX_STEPS = 2, 3, 40
-MEASURED_SECONDS, DEADLINE_SECONDS = 12.0, 40.0
+WARMUP_STEPS, WARMUP_SECONDS = 3, 2.0  # both: kernels are compiled, memory is touched, clocks rise
+MIN_STEPS, MEASURED_SECONDS, DEADLINE_SECONDS = 5, 20.0, 45.0
 LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
 NEVER = 10_000_000  # steps: no save, validation or probe falls into the measurement
 FIRST_ID = 32  # after the special tokens
@@ -45,7 +45,10 @@ class _Enough(Exception):
 
 
 class _Stopwatch:
-    """Seconds of the steps after the warm-up, of very slow ones from the first; how busy the machine is meanwhile."""
+    """Seconds of the steps after the warm-up, and how busy the machine is meanwhile; of very slow ones from the first.
+
+    By time and not by number: so many seconds of short steps outlast what a moment of other work takes.
+    """
 
     def __init__(self) -> None:
         self._started_at, self._num_seen, self.steps, self.meter = time.perf_counter(), 0, list[float](), LoadMeter()
@@ -54,13 +57,13 @@ class _Stopwatch:
         if record["event"] != "step":
             return
         self._num_seen, taken = self._num_seen + 1, time.perf_counter() - self._started_at
-        if self._num_seen > WARMUP_STEPS or taken > DEADLINE_SECONDS / 2:
+        is_warm = self._num_seen > WARMUP_STEPS and taken - record["seconds"] > WARMUP_SECONDS
+        if is_warm or taken > DEADLINE_SECONDS / 2:
             self.steps.append(record["seconds"])
-        elif self._num_seen == WARMUP_STEPS:
+        else:
             self.meter = LoadMeter()
         is_enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
-        is_late = self.steps and taken + record["seconds"] > DEADLINE_SECONDS
-        if is_enough or is_late or len(self.steps) >= MAX_STEPS:
+        if is_enough or (self.steps and taken + record["seconds"] > DEADLINE_SECONDS):
             raise _Enough
 
 

@@ -72,7 +72,7 @@ def _check(path: Path, name: str, texts: list[str], minutes: float) -> None:
     if find_recipe(name) is not None:
         raise ConfigError(f"{name} is a recipe's name, and `headwater run {name}` would take that; choose another name")
     if not 0 < minutes < math.inf:
-        raise ConfigError(f"--minutes {minutes:g}: training needs a time above 0")
+        raise ConfigError(f"--minutes {minutes:g}: give a number above zero")
     if path.exists():
         raise ConfigError(f"{path} exists already; choose another name or remove it")
     for text in texts:

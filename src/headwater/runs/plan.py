@@ -67,7 +67,7 @@ class PlanOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} {value:g}: give a number above zero, or leave it out for no limit")
+                raise ConfigError(f"{option} {value:g}: give a number above zero")
         self.costs.require_of_a_run()
 
 

@@ -25,7 +25,7 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
 
 if TYPE_CHECKING:
-    from headwater.runs.replay_training import Replay
+    from headwater.train.replay import Replay
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
@@ -123,8 +123,8 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
 
 def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
-    from headwater.runs.replay_training import replay_training
     from headwater.runs.text import open_batches
+    from headwater.train.replay import replay_training
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):

@@ -178,7 +178,7 @@ class ScalingLaw:
         aren't finite and above zero, and where the rows can't carry a forecast of one of the targets.
         """
         if not 0 < level < 1:
-            raise DataError(f"level is {level}, and the share that an interval holds lies between 0 and 1: 0.8, say")
+            raise DataError(f"level {level:g}: give the share that an interval holds, between 0 and 1, like 0.8")
         N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
         if refused := forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
             raise DataError(refused)
@@ -221,7 +221,7 @@ class ScalingLaw:
         Raises DataError where the rows show none, and for a budget that isn't finite and above zero.
         """
         if not 0 < flops < math.inf:
-            raise DataError(f"a budget of {flops} FLOPs buys no run; give a finite number above zero, like 1e21")
+            raise DataError(f"flops {flops:g}: give a finite number above zero, like 1e21")
         laws = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
         found = self._middle(flops, laws) if sum(weight for _, weight in laws) >= 0.5 else None
         return require_optimum(self.runs, self.exponents, found)
