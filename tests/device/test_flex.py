@@ -14,6 +14,7 @@ from torch.nn.attention import flex_attention
 from headwater.batches.assemble import Batch
 from headwater.device.flex import BLOCK, FlexAttention, block_mask
 from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.evaluate.scorer import Scorer
 from headwater.model.attention import attend, first_visible
 from headwater.model.compiled import compile_blocks_
 from headwater.model.settings import ModelSettings
@@ -124,7 +125,9 @@ def test_an_evaluation_through_the_mask_is_that_of_plain_attention():
     """As a GPU runs a validation, but for the compilation."""
     model, batches = small_model(BLOCK + 30), [held_out(3, BLOCK + 30), held_out(1, BLOCK + 30)]
     fast = compile_blocks_(model, "eager")
-    found, plain = (measure_surprise(model, batches, np.ones(37, int), one) for one in (fast.hidden, None))
+    found, plain = (
+        measure_surprise(Scorer(model, forward=one), batches, np.ones(37, int)) for one in (fast.hidden, None)
+    )
     assert found.nats == pytest.approx(plain.nats, rel=1e-5)
     assert found.num_targets == plain.num_targets == 4 * (BLOCK + 30)
 
@@ -166,6 +169,6 @@ def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_t
             torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-3 * float(its.abs().max()))
         # for the other number of rows, without gradients
         with torch._dynamo.config.patch(error_on_recompile=seed > 0):
-            found = measure_surprise(model, [batch], np.ones(37, int), fast.hidden)
-        assert found.nats == pytest.approx(measure_surprise(model, [batch], np.ones(37, int)).nats, rel=1e-5)
+            found = measure_surprise(Scorer(model, forward=fast.hidden), [batch], np.ones(37, int))
+        assert found.nats == pytest.approx(measure_surprise(Scorer(model), [batch], np.ones(37, int)).nats, rel=1e-5)
     torch._dynamo.reset()

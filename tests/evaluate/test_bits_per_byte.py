@@ -12,6 +12,7 @@ import torch
 from headwater.batches.assemble import Batch
 from headwater.errors import EvaluationError
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
+from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
@@ -70,7 +71,7 @@ def by_hand(model, batches: list[Batch]) -> tuple[float, int, int]:
 
 def test_surprise_is_that_of_a_count_by_hand(model):
     batches = [batch(seed=0), batch(seed=1, num_rows=2)]
-    found = measure_surprise(model, batches, TOKEN_BYTES)
+    found = measure_surprise(Scorer(model), batches, TOKEN_BYTES)
     nats, num_bytes, num_targets = by_hand(model, batches)
     assert found.nats == pytest.approx(nats, rel=1e-5)
     assert (found.num_bytes, found.num_targets) == (num_bytes, num_targets)
@@ -82,7 +83,7 @@ def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
     only_special = batch()
     targets_BT = np.where(only_special.targets_BT >= 0, only_special.targets_BT % 2, -1)
     found = measure_surprise(
-        model, [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES
+        Scorer(model), [Batch(only_special.tokens_BT, targets_BT, only_special.documents_BT, 24, 0)], TOKEN_BYTES
     )
     assert found == Surprise(0.0, 0, 0)
     with pytest.raises(EvaluationError, match="no byte of held-out text was scored"):
@@ -90,13 +91,13 @@ def test_special_tokens_count_neither_as_loss_nor_as_bytes(model):
 
 
 def test_the_order_and_the_grouping_of_rows_do_not_matter(model):
-    whole = measure_surprise(model, [batch(num_rows=4)], TOKEN_BYTES)
+    whole = measure_surprise(Scorer(model), [batch(num_rows=4)], TOKEN_BYTES)
     one = batch(num_rows=4)
     rows = [
         Batch(one.tokens_BT[i : i + 1], one.targets_BT[i : i + 1], one.documents_BT[i : i + 1], 6, i)
         for i in (3, 1, 0, 2)
     ]
-    split = measure_surprise(model, rows, TOKEN_BYTES)
+    split = measure_surprise(Scorer(model), rows, TOKEN_BYTES)
     assert split.nats == pytest.approx(whole.nats, rel=1e-5)
     assert (split.num_bytes, split.num_targets) == (whole.num_bytes, whole.num_targets)
 
@@ -106,7 +107,7 @@ def test_a_uniform_model_has_the_bits_of_a_uniform_code(model):
     with torch.no_grad():
         for parameter in uniform.parameters():
             parameter.zero_()
-    found = measure_surprise(uniform.eval(), [batch()], TOKEN_BYTES)
+    found = measure_surprise(Scorer(uniform.eval()), [batch()], TOKEN_BYTES)
     assert found.nats == pytest.approx(found.num_targets * math.log(VOCAB_SIZE), rel=1e-5)
 
 

@@ -1,7 +1,8 @@
-"""Ranks divide the held-out batches, and each gets the sum that one rank alone has, to the last bit."""
+"""Ranks divide what is evaluated, and each gets what one rank alone has, to the last bit, by as many forward passes."""
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,26 @@ from many_ranks import on_ranks
 
 PROGRAM = f"""
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from types import SimpleNamespace
 import numpy as np
+import torch
+from headwater.corpus.almanac.probes import Choice
+from headwater.evaluate import scorer as module
 from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.evaluate.choices import score_choices
+from headwater.evaluate.generate import generate
+from headwater.evaluate.scorer import Scorer
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
+from headwater.ranks.exchange import Ranks
 from tiny_run import VOCAB_SIZE, MadeUpRows, plan
 
+module.BATCH_TOKENS = 32  # several batches
 model = Transformer(plan().model)
 initialise_(model, 5)
+with torch.no_grad():
+    for parameter in model.parameters():
+        parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
 token_bytes = np.arange(VOCAB_SIZE) % 4  # some tokens are no bytes
 computed = []
 
@@ -24,23 +37,40 @@ def forward(*inputs):
     computed.append(1)
     return model.hidden(*inputs)
 
-def measure(*ranks):
-    computed.clear()
-    batches = (MadeUpRows().rows(3 * number, 3) for number in range(7))
-    found = measure_surprise(model, batches, token_bytes, forward, *ranks)
-    return [found.nats.hex(), found.num_bytes, found.num_targets], len(computed)
+tokenizer = SimpleNamespace(begin_id=0, end_id=1, encode=lambda text: [ord(each) % VOCAB_SIZE for each in text],
+    encode_many=lambda texts: [tokenizer.encode(text) for text in texts], token_bytes=lambda token: b"%d " % token)
+choices = [Choice("which" * (n % 3), ("abc", "bd", "c" * n), n % 3, "x") for n in range(1, 20)]
 
-print(json.dumps([measure(), measure(ranks), measure_surprise(model, [], token_bytes, None, ranks).num_bytes]))
+def surprise(scorer):
+    found = measure_surprise(scorer, (MadeUpRows().rows(3 * number, 3) for number in range(7)), token_bytes)
+    return [found.nats.hex(), found.num_bytes, found.num_targets]
+
+MEASURES = [
+    surprise,
+    lambda scorer: score_choices(scorer, tokenizer, choices),
+    lambda scorer: generate(scorer, tokenizer, "some text", 9),
+    lambda scorer: measure_surprise(scorer, [], token_bytes).num_bytes,
+]
+
+def measure(of_ranks):
+    found = []
+    for each in MEASURES:
+        computed.clear()
+        found.append([each(Scorer(model, of_ranks, forward)), len(computed)])
+    return found
+
+print(json.dumps([measure(Ranks()), measure(ranks)]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_the_sum_over_ranks_is_that_of_one_rank_to_the_last_bit(tmp_path, world_size):
+def test_each_rank_gets_what_one_rank_has_to_the_last_bit_by_as_many_passes_as_the_others(tmp_path, world_size):
     found = on_ranks(world_size, PROGRAM, tmp_path)
-    alone = found[0][0][0]
-    assert all(one == [[alone, 7], [alone, number], 0] for one, number in zip(found, shares(world_size), strict=True))
-
-
-def shares(world_size: int) -> list[int]:
-    return [len(range(rank, 7, world_size)) for rank in range(world_size)]
+    alone = found[0][0]
+    assert [each[0] for each in found] == [alone] * world_size
+    for of_rank in (each[1] for each in found):
+        assert [value for value, _ in of_rank] == [value for value, _ in alone]
+        assert [passes for _, passes in of_rank] == [passes for _, passes in found[0][1]]
+    assert found[0][1][0][1] == ceil(7 / world_size)
+    assert found[0][1][1][1] < alone[1][1], "choices are divided"

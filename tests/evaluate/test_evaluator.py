@@ -13,6 +13,7 @@ from headwater.corpus.almanac.probes import probes
 from headwater.cpu_kernels.convert import FusedBlocks
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
+from headwater.evaluate.scorer import Scorer
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 from headwater.runs.run_config import config_of_run
 
@@ -57,8 +58,8 @@ def test_a_validation_is_the_same_each_time_and_leaves_the_model_as_it_is(evalua
 
 
 def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
-    everything = evaluator.surprise_by_source(loaded.model, None)
-    sample = evaluator.surprise_by_source(loaded.model, 10_000)
+    everything = evaluator.surprise_by_source(Scorer(loaded.model), None)
+    sample = evaluator.surprise_by_source(Scorer(loaded.model), 10_000)
     assert sample["mine"].num_bytes == everything["mine"].num_bytes
     assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
 

@@ -8,6 +8,7 @@ import torch
 
 from headwater.errors import EvaluationError
 from headwater.evaluate.generate import generate, next_tokens, stream, surprise, token_text
+from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
@@ -68,26 +69,26 @@ def direct_log_probabilities(model: Transformer, ids: list[int]) -> torch.Tensor
 
 
 def test_next_tokens_are_the_likeliest_of_the_distribution_after_begin_and_prompt(model, tokenizer):
-    found = next_tokens(model, tokenizer, "The river", top=tokenizer.vocab_size)
+    found = next_tokens(Scorer(model), tokenizer, "The river", top=tokenizer.vocab_size)
     expected = direct_log_probabilities(model, [tokenizer.begin_id, *tokenizer.encode("The river")])[-1].exp()
     assert [entry.probability for entry in found] == pytest.approx(sorted(expected.tolist(), reverse=True), rel=1e-4)
     assert found[0].token == token_text(tokenizer, int(expected.argmax()))
     assert sum(entry.probability for entry in found) == pytest.approx(1, abs=1e-5)
-    assert next_tokens(model, tokenizer, "The river", top=3) == found[:3]
+    assert next_tokens(Scorer(model), tokenizer, "The river", top=3) == found[:3]
 
 
 def test_an_empty_prompt_is_the_begin_token_alone(model, tokenizer):
     expected = direct_log_probabilities(model, [tokenizer.begin_id])[-1].exp()
-    assert next_tokens(model, tokenizer, "", top=1)[0].probability == pytest.approx(expected.max().item())
-    assert isinstance(generate(model, tokenizer, "", 5), str)
+    assert next_tokens(Scorer(model), tokenizer, "", top=1)[0].probability == pytest.approx(expected.max().item())
+    assert isinstance(generate(Scorer(model), tokenizer, "", 5), str)
 
 
 def test_of_a_long_prompt_the_last_tokens_count(model, tokenizer):
     prompt = TEXT * 4
     last = tokenizer.encode(prompt)[-SEQ_LEN:]
     expected = direct_log_probabilities(model, last)[-1].exp()
-    assert next_tokens(model, tokenizer, prompt, top=1)[0].probability == pytest.approx(expected.max().item())
-    assert len(tokenizer.encode(generate(model, tokenizer, prompt, 40))) > SEQ_LEN
+    assert next_tokens(Scorer(model), tokenizer, prompt, top=1)[0].probability == pytest.approx(expected.max().item())
+    assert len(tokenizer.encode(generate(Scorer(model), tokenizer, prompt, 40))) > SEQ_LEN
 
 
 def test_temperature_zero_takes_the_likeliest_token_each_time(model, tokenizer):
@@ -95,12 +96,12 @@ def test_temperature_zero_takes_the_likeliest_token_each_time(model, tokenizer):
     for _ in range(8):
         ids.append(int(direct_log_probabilities(model, ids)[-1].argmax()))
     expected = tokenizer.decode(ids[1 + len(tokenizer.encode("The")) :])
-    assert generate(model, tokenizer, "The", 8, temperature=0.0) == expected
+    assert generate(Scorer(model), tokenizer, "The", 8, temperature=0.0) == expected
 
 
 def test_same_seed_gives_the_same_text_and_a_longer_one_starts_with_it(model, tokenizer):
     def say(num_tokens, seed):
-        return generate(model, tokenizer, "The river", num_tokens, 1.0, 1.0, seed).replace("\ufffd", "")
+        return generate(Scorer(model), tokenizer, "The river", num_tokens, 1.0, 1.0, seed).replace("\ufffd", "")
 
     assert say(12, 7) == say(12, 7)
     assert say(24, 7).startswith(say(12, 7))
@@ -109,20 +110,20 @@ def test_same_seed_gives_the_same_text_and_a_longer_one_starts_with_it(model, to
 
 def test_generation_stops_at_the_end_token_and_does_not_show_it(tokenizer):
     ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
-    assert generate(ends, tokenizer, "The", 10) == ""
+    assert generate(Scorer(ends), tokenizer, "The", 10) == ""
     letter = tokenizer.encode("a")[0]
     maybe = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 0.5, letter: 0.5})
-    lengths = [len(generate(maybe, tokenizer, "", 100, seed=seed)) for seed in range(20)]
+    lengths = [len(generate(Scorer(maybe), tokenizer, "", 100, seed=seed)) for seed in range(20)]
     assert len(set(lengths)) > 2 and max(lengths) < 100, lengths
 
 
 def test_a_stream_is_the_text_piece_by_piece_with_the_reason_to_end(model, tokenizer):
-    pieces = list(stream(model, tokenizer, "The river", 12, seed=7))
-    assert "".join(piece.text for piece in pieces) == generate(model, tokenizer, "The river", 12, seed=7)
+    pieces = list(stream(Scorer(model), tokenizer, "The river", 12, seed=7))
+    assert "".join(piece.text for piece in pieces) == generate(Scorer(model), tokenizer, "The river", 12, seed=7)
     assert [piece.num_tokens for piece in pieces] == [*range(1, 13), 12]
     assert [piece.end for piece in pieces] == [None] * 12 + ["max_tokens"]
     ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
-    assert list(stream(ends, tokenizer, "The", 10)) == [("", 0, "end token")]
+    assert list(stream(Scorer(ends), tokenizer, "The", 10)) == [("", 0, "end token")]
 
 
 def test_a_stream_never_cuts_a_character(tokenizer):
@@ -134,7 +135,7 @@ def test_a_stream_never_cuts_a_character(tokenizer):
 
     script = [*tokenizer.encode("a🙂ß"), tokenizer.encode("🙂")[0], tokenizer.end_id]
     assert len(script) > 5, "the emoji is several tokens"
-    pieces = list(stream(Scripted(tokenizer.vocab_size, {}), tokenizer, "", 20))
+    pieces = list(stream(Scorer(Scripted(tokenizer.vocab_size, {})), tokenizer, "", 20))
     assert "".join(piece.text for piece in pieces) == "a🙂ß\ufffd"
     assert {piece.text for piece in pieces} == {"", "a", "🙂", "ß", "\ufffd"}
     assert pieces[-1].end == "end token"
@@ -144,7 +145,7 @@ def test_draws_follow_the_temperature(tokenizer):
     first, second = tokenizer.encode("ab")[0], tokenizer.encode("z")[0]
     model = FixedModel(tokenizer.vocab_size, {first: 0.8, second: 0.2})
     for temperature, expected in ((1.0, 0.8), (0.5, 0.64 / 0.68), (2.0, 2 / 3)):
-        text = generate(model, tokenizer, "", 2000, temperature=temperature)
+        text = generate(Scorer(model), tokenizer, "", 2000, temperature=temperature)
         share = Counter(text)[tokenizer.decode([first])] / len(text)
         assert share == pytest.approx(expected, abs=0.04), f"temperature {temperature}"
 
@@ -152,11 +153,11 @@ def test_draws_follow_the_temperature(tokenizer):
 def test_top_p_leaves_out_the_unlikely_tail_and_keeps_the_rest_in_proportion(tokenizer):
     a, b, c = (tokenizer.encode(letter)[0] for letter in "abc")
     model = FixedModel(tokenizer.vocab_size, {a: 0.6, b: 0.3, c: 0.1})
-    assert set(generate(model, tokenizer, "", 300, top_p=0.6)) == {"a"}, "the first token alone reaches 0.6"
-    shares = Counter(generate(model, tokenizer, "", 2000, top_p=0.7))
+    assert set(generate(Scorer(model), tokenizer, "", 300, top_p=0.6)) == {"a"}, "the first token alone reaches 0.6"
+    shares = Counter(generate(Scorer(model), tokenizer, "", 2000, top_p=0.7))
     assert set(shares) == {"a", "b"}
     assert shares["a"] / 2000 == pytest.approx(2 / 3, abs=0.04)
-    assert set(generate(model, tokenizer, "", 1000, top_p=1.0)) == {"a", "b", "c"}
+    assert set(generate(Scorer(model), tokenizer, "", 1000, top_p=1.0)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(
@@ -164,19 +165,19 @@ def test_top_p_leaves_out_the_unlikely_tail_and_keeps_the_rest_in_proportion(tok
 )
 def test_meaningless_sampling_settings_are_refused(model, tokenizer, temperature, top_p):
     with pytest.raises(EvaluationError, match="can't be sampled with"):
-        generate(model, tokenizer, "The", 1, temperature, top_p)
+        generate(Scorer(model), tokenizer, "The", 1, temperature, top_p)
 
 
 def test_a_tiny_temperature_is_the_likeliest_token(model, tokenizer):
-    tiny = generate(model, tokenizer, "The", 8, temperature=1e-300)
-    assert tiny == generate(model, tokenizer, "The", 8, temperature=0.0)
+    tiny = generate(Scorer(model), tokenizer, "The", 8, temperature=1e-300)
+    assert tiny == generate(Scorer(model), tokenizer, "The", 8, temperature=0.0)
 
 
 def test_surprise_equals_the_log_probabilities_token_by_token(model, tokenizer):
     text = "The river ends."
     ids = tokenizer.encode(text)
     assert len(ids) <= SEQ_LEN, "one window"
-    found = surprise(model, tokenizer, text)
+    found = surprise(Scorer(model), tokenizer, text)
     log_probabilities = direct_log_probabilities(model, [tokenizer.begin_id, *ids])
     expected = [-log_probabilities[at, token].item() for at, token in enumerate(ids)]
     assert [entry.nats for entry in found.tokens] == pytest.approx(expected, rel=1e-5)
@@ -187,7 +188,7 @@ def test_surprise_equals_the_log_probabilities_token_by_token(model, tokenizer):
 def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_context(model, tokenizer):
     text = TEXT * 3 + "naïve 🙂"
     ids = [tokenizer.begin_id, *tokenizer.encode(text)]
-    found = surprise(model, tokenizer, text)
+    found = surprise(Scorer(model), tokenizer, text)
     assert len(found.tokens) == len(ids) - 1 > 3 * SEQ_LEN
     stop, expected = SEQ_LEN, []
     for target in range(1, len(ids)):
@@ -202,7 +203,7 @@ def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_c
 
 def test_surprise_at_an_empty_text_is_an_error(model, tokenizer):
     with pytest.raises(EvaluationError, match="empty"):
-        surprise(model, tokenizer, "")
+        surprise(Scorer(model), tokenizer, "")
 
 
 def test_token_text_names_special_tokens_and_marks_broken_characters(tokenizer):

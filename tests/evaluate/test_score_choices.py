@@ -46,8 +46,8 @@ class HandMade:
     def _score(self, prompt: list[int], rest: list[int]) -> float:
         return sum(self.log_p(prompt + rest[:at])[token] for at, token in enumerate(rest))
 
-    def next_log_probabilities(self, prompts) -> np.ndarray:
-        return np.array([self.log_p(list(prompt)) for prompt in prompts])
+    def next_log_probabilities(self, prompts, tokens) -> list[np.ndarray]:
+        return [self.log_p(list(prompt))[each] for prompt, each in zip(prompts, tokens, strict=True)]
 
 
 def brute_force(scorer: HandMade, choices: list[Choice]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headwater.evaluate import scorer as scorer_module
-from headwater.evaluate.scorer import ModelScorer
+from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
@@ -58,11 +58,11 @@ def one_at_a_time(model, prompt: list[int], rest: list[int]) -> float:
 
 def test_a_continuation_has_the_sum_of_its_tokens_log_probabilities(model, pairs):
     expected = [one_at_a_time(model, *pair) for pair in pairs]
-    np.testing.assert_allclose(ModelScorer(model).loglikelihood(pairs), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(Scorer(model).loglikelihood(pairs), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_padding_and_other_rows_do_not_change_a_row(model, pairs):
-    scorer = ModelScorer(model)
+    scorer = Scorer(model)
     together = scorer.loglikelihood(pairs)
     alone = np.concatenate([scorer.loglikelihood([pair]) for pair in pairs])
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
@@ -70,14 +70,14 @@ def test_padding_and_other_rows_do_not_change_a_row(model, pairs):
 
 
 def test_rows_of_several_batches_come_back_in_order(model, pairs, monkeypatch):
-    whole = ModelScorer(model).loglikelihood(pairs)
+    whole = Scorer(model).loglikelihood(pairs)
     monkeypatch.setattr(scorer_module, "BATCH_TOKENS", 20)
-    np.testing.assert_allclose(ModelScorer(model).loglikelihood(pairs), whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(Scorer(model).loglikelihood(pairs), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_next_log_probabilities_are_those_after_the_last_token(model, pairs):
     prompts = [prompt for prompt, _ in pairs]
-    found = ModelScorer(model).next_log_probabilities(prompts)
+    found = Scorer(model).next_log_probabilities(prompts, [range(VOCAB_SIZE)] * len(prompts))
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, rtol=1e-5)
     for row, prompt in zip(found, prompts, strict=True):
         for token in (0, VOCAB_SIZE - 1):
@@ -85,29 +85,28 @@ def test_next_log_probabilities_are_those_after_the_last_token(model, pairs):
 
 
 def test_a_continuation_is_never_likelier_than_its_first_token(model, pairs):
-    scorer = ModelScorer(model)
-    first = scorer.next_log_probabilities([prompt for prompt, _ in pairs])
+    scorer = Scorer(model)
+    first = scorer.next_log_probabilities([prompt for prompt, _ in pairs], [rest[:1] for _, rest in pairs])
     whole = scorer.loglikelihood(pairs)
-    for row, score, (_, rest) in zip(first, whole, pairs, strict=True):
-        assert score <= row[rest[0]] + 1e-4
+    assert all(score <= log_p[0] + 1e-4 for log_p, score in zip(first, whole, strict=True))
 
 
 def test_a_row_that_is_too_long_loses_its_beginning_only(model):
     chance = random.Random(2)
     prompt, rest = tokens(chance, 30, 30), tokens(chance, 5, 5)
     kept = prompt[len(prompt) - (SEQ_LEN + 1 - len(rest)) :]
-    found = ModelScorer(model).loglikelihood([(prompt, rest)])
+    found = Scorer(model).loglikelihood([(prompt, rest)])
     assert found[0] == pytest.approx(one_at_a_time(model, kept, rest), abs=1e-4)
-    following = ModelScorer(model).next_log_probabilities([prompt])
-    assert following[0, 3] == pytest.approx(one_at_a_time(model, prompt[-SEQ_LEN:], [3]), abs=1e-4)
+    ((following,),) = Scorer(model).next_log_probabilities([prompt], [[3]])
+    assert following == pytest.approx(one_at_a_time(model, prompt[-SEQ_LEN:], [3]), abs=1e-4)
 
 
 def test_nothing_to_score_gives_no_scores(model):
-    assert len(ModelScorer(model).loglikelihood([])) == 0
+    assert len(Scorer(model).loglikelihood([])) == 0
 
 
 def test_scoring_leaves_no_gradients_and_draws_no_random_numbers(model, pairs):
     before = torch.get_rng_state()
-    ModelScorer(model).loglikelihood(pairs)
+    Scorer(model).loglikelihood(pairs)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -30,6 +30,7 @@ from headwater.checkpoint.load import read_checkpoint
 from headwater.device.facts import MachineFacts
 from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.evaluate.scorer import Scorer
 from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train import start
@@ -184,7 +185,7 @@ def test_a_validation_is_given_the_forward_pass_that_training_runs(tmp_path, mon
     class Measuring(CountingEvaluator):
         def validate(self, model, forward):
             batch = MadeUpRows().rows(0, 2)
-            found = measure_surprise(model, [batch], np.ones(VOCAB_SIZE, np.int64), forward)
+            found = measure_surprise(Scorer(model, forward=forward), [batch], np.ones(VOCAB_SIZE, np.int64))
             return super().validate(model, forward) | {"nats": found.nats}
 
     monkeypatch.setattr(start, "fastest_", fastest_)

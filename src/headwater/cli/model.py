@@ -12,7 +12,7 @@ from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
 
 if TYPE_CHECKING:
-    from headwater.model.transformer import Transformer
+    from headwater.evaluate.scorer import Scorer
     from headwater.tokenizer.tokenizer import Tokenizer
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
@@ -27,14 +27,16 @@ def add_to(app: App) -> None:
 
 
 @contextmanager
-def _loaded(run: str) -> Iterator[tuple[Transformer, Tokenizer]]:
+def _loaded(run: str) -> Iterator[tuple[Scorer, Tokenizer]]:
     import torch
 
+    from headwater.evaluate.scorer import Scorer
     from headwater.host.waiting import sleep_under_load
     from headwater.runs.finish import load_model
 
     with sleep_under_load(torch.get_num_threads()):
-        yield load_model(folder_of(run))
+        model, tokenizer = load_model(folder_of(run))
+        yield Scorer(model), tokenizer
 
 
 def next_token(
@@ -46,8 +48,8 @@ def next_token(
     """Print the likeliest next tokens of a text."""
     from headwater.evaluate.generate import next_tokens
 
-    with _loaded(run) as (model, tokenizer):
-        following = next_tokens(model, tokenizer, prompt, top)
+    with _loaded(run) as (scorer, tokenizer):
+        following = next_tokens(scorer, tokenizer, prompt, top)
     if as_json:
         print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
         return
@@ -70,8 +72,8 @@ def generate(
     """
     from headwater.evaluate.generate import stream
 
-    with _loaded(run) as (model, tokenizer):
-        pieces = stream(model, tokenizer, prompt, max_tokens, temperature, top_p, seed)
+    with _loaded(run) as (scorer, tokenizer):
+        pieces = stream(scorer, tokenizer, prompt, max_tokens, temperature, top_p, seed)
         if as_json:
             whole = list(pieces)
             text, last = "".join(piece.text for piece in whole), whole[-1]
@@ -93,8 +95,8 @@ def surprise(
     """Print how surprised the model is by each token of a text."""
     from headwater.evaluate import generate as generation
 
-    with _loaded(run) as (model, tokenizer):
-        found = generation.surprise(model, tokenizer, text)
+    with _loaded(run) as (scorer, tokenizer):
+        found = generation.surprise(scorer, tokenizer, text)
     bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:
         tokens = [{"token": token, "bits": value} for token, value in bits]

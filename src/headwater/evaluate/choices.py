@@ -9,13 +9,13 @@ import numpy as np
 
 from headwater.corpus.almanac.probes import Choice
 from headwater.errors import EvaluationError
-from headwater.evaluate.scorer import ModelScorer
+from headwater.evaluate.scorer import Scorer
 from headwater.tokenizer.tokenizer import Tokenizer
 
 SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch
 
 
-def score_choices(scorer: ModelScorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
+def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return the fraction of choices whose right option is likelier than every other, with chance beside it.
 
     `mean_probability` is p(right option | prompt) among all continuations, not among the options; `median_rank`
@@ -29,12 +29,13 @@ def score_choices(scorer: ModelScorer, tokenizer: Tokenizer, choices: Sequence[C
     right = scorer.loglikelihood(
         [(prompt, options[choice.options[choice.answer]]) for prompt, choice in zip(prompts, choices)]
     )
-    next_log_p = scorer.next_log_probabilities(prompts)
+    firsts = [[options[option][0] for option in choice.options] for choice in choices]
+    next_log_p = scorer.next_log_probabilities(prompts, firsts)
     rivals = [
         (index, option)
         for index, choice in enumerate(choices)
         for number, option in enumerate(choice.options)
-        if number != choice.answer and next_log_p[index, options[option][0]] >= right[index] - SLACK_NATS
+        if number != choice.answer and next_log_p[index][number] >= right[index] - SLACK_NATS
     ]
     scores = scorer.loglikelihood([(prompts[index], options[option]) for index, option in rivals])
     ranks = np.ones(len(choices), dtype=int)

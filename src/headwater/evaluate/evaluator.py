@@ -11,10 +11,10 @@ import numpy as np
 from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
 from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
-from headwater.evaluate.bits_per_byte import Forward, Surprise, measure_surprise
+from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import generate, next_tokens
-from headwater.evaluate.scorer import BATCH_TOKENS, ModelScorer
+from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
 from headwater.ranks.exchange import Ranks
@@ -47,41 +47,40 @@ class RunEvaluator:
 
     def validate(self, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
         """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source."""
-        return surprise_fields(self.surprise_by_source(model, self.num_rows, forward), self.synthetic)
+        scorer = Scorer(model, self.ranks, forward)
+        return surprise_fields(self.surprise_by_source(scorer, self.num_rows), self.synthetic)
 
-    def surprise_by_source(
-        self, model: Transformer, max_rows: int | None, forward: Forward | None = None
-    ) -> dict[str, Surprise]:
+    def surprise_by_source(self, scorer: Scorer, max_rows: int | None) -> dict[str, Surprise]:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
         surprises = {}
         for name, source in self.held_out.items():
-            rows_per_batch = max(1, BATCH_TOKENS // model.settings.seq_len)
+            rows_per_batch = max(1, BATCH_TOKENS // scorer.max_tokens)
             rows = None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
             batches = sequential_batches(source, rows_per_batch, rows)
-            surprises[name] = measure_surprise(model, batches, self.token_bytes, forward, self.ranks)
+            surprises[name] = measure_surprise(scorer, batches, self.token_bytes)
         return surprises
 
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (event, fields) of the probes, where there is an almanac, and of the samples."""
+        scorer = Scorer(model, self.ranks)
         if self.has_almanac:
             items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in probes().items()}
-            yield "probes", {"probes": self.score(model, items)}
-        yield "samples", self._samples(model)
+            yield "probes", {"probes": self.score(scorer, items)}
+        yield "samples", self._samples(scorer)
 
-    def score(self, model: Transformer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
-        scorer = ModelScorer(model)
+    def score(self, scorer: Scorer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
         return {name: score_choices(scorer, self.tokenizer, choices) for name, choices in items.items()}
 
-    def _samples(self, model: Transformer) -> dict[str, Any]:
+    def _samples(self, scorer: Scorer) -> dict[str, Any]:
         samples = [
-            {"prompt": prompt, "text": _shown(generate(model, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
+            {"prompt": prompt, "text": _shown(generate(scorer, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
             for prompt in self.prompts
         ]
-        following = [{"prompt": prompt, "next": self._next(model, prompt)} for prompt in self.prompts[:1]]
+        following = [{"prompt": prompt, "next": self._next(scorer, prompt)} for prompt in self.prompts[:1]]
         return {"samples": samples, "next": following}
 
-    def _next(self, model: Transformer, prompt: str) -> list[dict[str, Any]]:
-        found = next_tokens(model, self.tokenizer, prompt, NUM_NEXT_TOKENS)
+    def _next(self, scorer: Scorer, prompt: str) -> list[dict[str, Any]]:
+        found = next_tokens(scorer, self.tokenizer, prompt, NUM_NEXT_TOKENS)
         return [{"token": _shown(token), "probability": round(probability, 5)} for token, probability in found]
 
 
@@ -104,8 +103,9 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
 
 def full_evaluation(evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
     """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them."""
-    result = surprise_fields(evaluator.surprise_by_source(model, None, forward), evaluator.synthetic)
-    details = evaluator.score(model, probes()) if evaluator.has_almanac else {}
+    scorers = Scorer(model, evaluator.ranks, forward), Scorer(model, evaluator.ranks)
+    result = surprise_fields(evaluator.surprise_by_source(scorers[0], None), evaluator.synthetic)
+    details = evaluator.score(scorers[1], probes()) if evaluator.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details
     return result

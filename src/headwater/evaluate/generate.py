@@ -1,6 +1,6 @@
 """What a model writes: the next token of a prompt, text continued from it, its surprise at a text.
 
-T time · V vocabulary
+V vocabulary
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.scorer import padded_rows
+from headwater.evaluate.scorer import Scorer
 from headwater.model.init import derived_seed
-from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
 
 
@@ -47,13 +46,12 @@ class TextSurprise:
     bits_per_byte: float
 
 
-@torch.inference_mode()
-def next_tokens(model: Transformer, tokenizer: Tokenizer, prompt: str, top: int = 10) -> list[NextToken]:
+def next_tokens(scorer: Scorer, tokenizer: Tokenizer, prompt: str, top: int = 10) -> list[NextToken]:
     """Return the `top` likeliest next tokens, likeliest first; of equally likely ones the lower id first.
 
     The prompt is read as the start of a document; of one longer than `seq_len`, the last `seq_len` tokens.
     """
-    probability_V = torch.softmax(_next_logits(model, [tokenizer.begin_id, *tokenizer.encode(prompt)]), dim=-1)
+    probability_V = torch.softmax(scorer.next_logits([tokenizer.begin_id, *tokenizer.encode(prompt)]), dim=-1)
     likeliest = torch.sort(probability_V, descending=True, stable=True).indices[:top].tolist()
     return [NextToken(token_text(tokenizer, token), float(probability_V[token])) for token in likeliest]
 
@@ -63,9 +61,8 @@ def generate(*given: Any, **more: Any) -> str:
     return "".join(piece.text for piece in stream(*given, **more))
 
 
-@torch.inference_mode()
 def stream(
-    model: Transformer,
+    scorer: Scorer,
     tokenizer: Tokenizer,
     prompt: str,
     max_tokens: int,
@@ -89,7 +86,7 @@ def stream(
     ids = [tokenizer.begin_id, *tokenizer.encode(prompt)]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for num_tokens in range(max_tokens):
-        token = _draw(_next_logits(model, ids), temperature, top_p, derived_seed(seed, "generate", len(ids)))
+        token = _draw(scorer.next_logits(ids), temperature, top_p, derived_seed(seed, "generate", len(ids)))
         if token == tokenizer.end_id:
             yield Piece(decoder.decode(b"", final=True), num_tokens, "end token")
             return
@@ -98,8 +95,7 @@ def stream(
     yield Piece(decoder.decode(b"", final=True), max_tokens, "max_tokens")
 
 
-@torch.inference_mode()
-def surprise(model: Transformer, tokenizer: Tokenizer, text: str) -> TextSurprise:
+def surprise(scorer: Scorer, tokenizer: Tokenizer, text: str) -> TextSurprise:
     """Return how surprised the model is at each token of `text`, read as a document from its start.
 
     A text longer than `seq_len` is read in windows that overlap by half, so that every token past the first window
@@ -110,9 +106,9 @@ def surprise(model: Transformer, tokenizer: Tokenizer, text: str) -> TextSurpris
     if len(ids) == 1:
         raise EvaluationError("the text is empty: there is nothing to be surprised at")
     nats: list[float] = []
-    for start, stop in _windows(len(ids) - 1, model.settings.seq_len):
-        losses = _target_nats(model, ids[start : stop + 1])
-        nats += losses[len(nats) - start :]
+    for start, stop in _windows(len(ids) - 1, scorer.max_tokens):
+        losses = scorer.target_losses(ids[start : stop + 1])
+        nats += losses[len(nats) - start :].tolist()
     tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], nats, strict=True)]
     return TextSurprise(tokens, math.fsum(nats) / math.log(2) / len(text.encode()))
 
@@ -121,21 +117,6 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     """Return a token as text: a special one by its name; bytes that are no whole character as U+FFFD."""
     names = {special: name for name, special in tokenizer.special.items()}
     return names.get(token) or tokenizer.token_bytes(token).decode("utf-8", errors="replace")
-
-
-def _next_logits(model: Transformer, ids: list[int]) -> Tensor:
-    """Return the scores (V) of the token after `ids`, in fp32 on the CPU."""
-    seq_len = model.settings.seq_len
-    x_BTD = model.hidden(*padded_rows([ids], seq_len, model.embed.weight.device))
-    return model.logits(x_BTD[0, min(len(ids), seq_len) - 1]).cpu()
-
-
-def _target_nats(model: Transformer, ids: list[int]) -> list[float]:
-    """Return -log p of each of `ids` but the first, given those before it."""
-    row = torch.tensor([ids], device=model.embed.weight.device)
-    tokens_BT, targets_BT = row[:, :-1], row[:, 1:]
-    x_BTD = model.hidden(tokens_BT, torch.zeros_like(tokens_BT))
-    return model.token_losses(x_BTD, targets_BT)[0].tolist()
 
 
 def _windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Log-probabilities of continuations: the one thing that choices and probes need of a model.
+"""What all of evaluation asks of a model: log-probabilities and losses, computed by all ranks together.
 
 Rows of ids become tensors of few different shapes: a processor compiles its matrix products for every number of tokens
 that it meets, and keeps them, about half a megabyte a weight matrix. Prompts at their own lengths once took more memory
@@ -9,7 +9,9 @@ B batch · T time · D model width · V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,11 @@ from torch import Tensor
 
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
+from headwater.ranks.exchange import Ranks
+
+T = TypeVar("T")
+Forward = Callable[[Tensor, Tensor], Tensor]
+"Hidden states of (tokens_BT, documents_BT), as a machine computes them."
 
 BATCH_TOKENS = 4096  # of one forward pass; without a gradient it holds about what a training step of 2048 does
 LEAST_TOKENS = 8  # prompts and choices of the probes have 8 to 16: filled up to 32, probes took 2.5 times as long
@@ -48,53 +55,115 @@ def padded_rows(rows: Sequence[list[int]], max_tokens: int, device: torch.device
     return torch.from_numpy(tokens).to(device), torch.from_numpy(documents).to(device)
 
 
-class ModelScorer:
-    """Score with a model in memory; prompts begin with the begin token, which the caller puts there."""
+class Scorer:
+    """A model that all ranks score with together: each calls every method with the same arguments, and gets the same.
 
-    def __init__(self, model: Transformer) -> None:
-        self._model = model
-        self._device = model.embed.weight.device
-        self._max_tokens = model.settings.seq_len
+    They divide the forward passes among them, and each makes as many as any other, so that a model of which every rank
+    holds a part can be scored with, too. Prompts begin with the begin token, which the caller puts there.
+    """
 
-    @torch.inference_mode()
+    def __init__(self, model: Transformer, ranks: Ranks | None = None, forward: Forward | None = None) -> None:
+        """`forward` is the pass to the hidden states as it is fastest here; None: as the model does it."""
+        self._model, self._hidden = model, forward or model.hidden
+        self._ranks = ranks or Ranks()
+        self.device = model.embed.weight.device
+        self.max_tokens = model.settings.seq_len
+
+    def divided(
+        self, items: Iterable[T], size_of: Callable[[T], int], compute: Callable[[T], np.ndarray]
+    ) -> list[np.ndarray]:
+        """Return what `compute` makes of each item, `size_of(item)` numbers in fp64, in the order of the items.
+
+        A rank computes every so many-th of them; where none is left for it, another's, which then isn't counted. Each
+        item is computed whole by one rank: the numbers have the same bits at any number of ranks.
+        """
+        rank, num_ranks = self._ranks.part_of_rows
+        found: list[np.ndarray] = []
+        remaining = iter(items)
+        while taken := list(islice(remaining, num_ranks)):
+            own = compute(taken[min(rank, len(taken) - 1)])
+            found += [own if number == rank else np.zeros(size_of(item)) for number, item in enumerate(taken)]
+        if not found:
+            return []
+        numbers = torch.from_numpy(np.concatenate(found, dtype=np.float64)).to(self.device)
+        self._ranks.wait()  # for a rank that computes for longer than a step's exchange may take
+        return np.split(self._ranks.sum_(numbers).cpu().numpy(), np.cumsum([len(part) for part in found])[:-1])
+
+    @torch.no_grad()  # not inference mode: what `forward` compiles or keeps is used again in training
+    def token_losses(self, tokens_BT: Tensor, documents_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        """Return -log p of each target in nats, 0 where there is none: one pass of this rank, for `divided`."""
+        return self._model.token_losses(self._hidden(tokens_BT, documents_BT), targets_BT)
+
+    @torch.no_grad()
     def loglikelihood(self, pairs: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
         """Return log p(continuation | prompt), in nats, of each (prompt ids, continuation ids)."""
+        batches = self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs])
+        found = self.divided(batches, len, lambda batch: -self._continuation_losses([pairs[i] for i in batch]))
         scores = np.zeros(len(pairs))
-        for indices in self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs]):
-            rows = [(pairs[i][0] + pairs[i][1], len(pairs[i][1])) for i in indices]
-            scores[indices] = -self._continuation_losses(rows)
+        for batch, part in zip(batches, found, strict=True):
+            scores[batch] = part
         return scores
 
-    @torch.inference_mode()
-    def next_log_probabilities(self, prompts: Sequence[list[int]]) -> np.ndarray:
-        """Return log p(next token | prompt) of every token: (number of prompts, V) in nats."""
-        results = np.zeros((len(prompts), self._model.settings.vocab_size), dtype=np.float32)
-        for indices in self._batches([len(prompt) for prompt in prompts]):
-            tokens_BT, documents_BT = padded_rows([prompts[i] for i in indices], self._max_tokens, self._device)
-            x_BTD = self._model.hidden(tokens_BT, documents_BT)
+    @torch.no_grad()
+    def next_log_probabilities(self, prompts: Sequence[list[int]], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Return, for each prompt, log p in nats of each of its `tokens` as the next one."""
+        batches = self._batches([len(prompt) for prompt in prompts])
+
+        def compute(batch: list[int]) -> np.ndarray:
+            tokens_BT, documents_BT = padded_rows([prompts[i] for i in batch], self.max_tokens, self.device)
             last_B = torch.zeros(len(tokens_BT), dtype=torch.int64)
-            last_B[: len(indices)] = torch.tensor([min(len(prompts[i]), self._max_tokens) - 1 for i in indices])
-            x_BD = x_BTD[torch.arange(len(tokens_BT), device=self._device), last_B.to(self._device)]
-            log_p = torch.log_softmax(self._model.logits(x_BD), dim=-1)
-            results[indices] = log_p[: len(indices)].cpu().numpy()
+            last_B[: len(batch)] = torch.tensor([min(len(prompts[i]), self.max_tokens) - 1 for i in batch])
+            x_BTD = self._hidden(tokens_BT, documents_BT)
+            x_BD = x_BTD[torch.arange(len(tokens_BT), device=self.device), last_B.to(self.device)]
+            log_p_BV = torch.log_softmax(self._model.logits(x_BD), dim=-1).cpu().numpy()
+            return np.concatenate([log_p_BV[row, tokens[i]] for row, i in enumerate(batch)])
+
+        found = self.divided(batches, lambda batch: sum(len(tokens[i]) for i in batch), compute)
+        results = [np.empty(0)] * len(prompts)
+        for batch, part in zip(batches, found, strict=True):
+            ends = np.cumsum([len(tokens[i]) for i in batch])[:-1]
+            for i, log_p in zip(batch, np.split(part, ends), strict=True):
+                results[i] = log_p
         return results
 
-    def _continuation_losses(self, rows: list[tuple[list[int], int]]) -> np.ndarray:
+    @torch.no_grad()
+    def next_logits(self, ids: list[int]) -> Tensor:
+        """Return the scores (V) of the token after `ids`, in fp32 on the CPU: of all ranks the first one's."""
+
+        def compute(ids: list[int]) -> np.ndarray:
+            x_BTD = self._hidden(*padded_rows([ids], self.max_tokens, self.device))
+            return self._model.logits(x_BTD[0, min(len(ids), self.max_tokens) - 1]).cpu().numpy()
+
+        (logits_V,) = self.divided([ids], lambda ids: self._model.settings.vocab_size, compute)
+        return torch.from_numpy(logits_V).float()
+
+    @torch.no_grad()
+    def target_losses(self, ids: list[int]) -> np.ndarray:
+        """Return -log p of each of `ids` but the first, given those before it."""
+
+        def compute(ids: list[int]) -> np.ndarray:
+            row = torch.tensor([ids], device=self.device)
+            tokens_BT, targets_BT = row[:, :-1], row[:, 1:]
+            return self.token_losses(tokens_BT, torch.zeros_like(tokens_BT), targets_BT)[0].cpu().numpy()
+
+        return self.divided([ids], lambda ids: len(ids) - 1, compute)[0]
+
+    def _continuation_losses(self, pairs: list[tuple[list[int], list[int]]]) -> np.ndarray:
         # a row that is too long loses its beginning, never its continuation
-        kept = [(ids[-(self._max_tokens + 1) :], length) for ids, length in rows]
-        tokens_BT, documents_BT = padded_rows([ids[:-1] for ids, _ in kept], self._max_tokens, self._device)
+        kept = [((prompt + rest)[-(self.max_tokens + 1) :], len(rest)) for prompt, rest in pairs]
+        tokens_BT, documents_BT = padded_rows([ids[:-1] for ids, _ in kept], self.max_tokens, self.device)
         targets = np.full(tuple(tokens_BT.shape), NO_TARGET, dtype=np.int64)
         for row, (ids, length) in enumerate(kept):
             length = min(length, len(ids) - 1)
             targets[row, len(ids) - 1 - length : len(ids) - 1] = ids[len(ids) - length :]
-        targets_BT = torch.from_numpy(targets).to(self._device)
-        x_BTD = self._model.hidden(tokens_BT, documents_BT)
+        targets_BT = torch.from_numpy(targets).to(self.device)
+        x_BTD = self._hidden(tokens_BT, documents_BT)
         scored_BT = targets_BT != NO_TARGET
-        losses = torch.zeros(targets_BT.shape, device=self._device)
-        losses[scored_BT] = self._token_losses(x_BTD[scored_BT], targets_BT[scored_BT])
-        return losses[: len(rows)].double().sum(-1).cpu().numpy()
+        losses = torch.zeros(targets_BT.shape, device=self.device)
+        losses[scored_BT] = self._losses_of(x_BTD[scored_BT], targets_BT[scored_BT])
+        return losses[: len(pairs)].double().sum(-1).cpu().numpy()
 
-    def _token_losses(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
+    def _losses_of(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Return the loss of each target, computed with others that are none, for there to be few shapes."""
         missing = rounded(len(targets_N), LEAST_TOKENS) - len(targets_N)
         x_ND = torch.nn.functional.pad(x_ND, (0, 0, 0, missing))
@@ -106,7 +175,7 @@ class ModelScorer:
         order = sorted(range(len(lengths)), key=lambda index: lengths[index])
         batches: list[list[int]] = []
         for index in order:
-            width = padded_width(lengths[index], self._max_tokens)
+            width = padded_width(lengths[index], self.max_tokens)
             if batches and rounded(len(batches[-1]) + 1) * width <= BATCH_TOKENS:
                 batches[-1].append(index)
             else:

@@ -19,8 +19,8 @@ from headwater.compute import fastest_, inspect_for_evaluation, set_up
 from headwater.device.settings import FORMATS
 from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
-from headwater.evaluate.bits_per_byte import Forward
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
+from headwater.evaluate.scorer import Forward
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
