@@ -49,6 +49,8 @@ class RunRecords:
         return record
 
     def sync(self) -> None:
+        """Flush to the disk what was written; raises what `require_owner` raises, as `append` does."""
+        self._require_owner()
         self._lines.sync()
 
     def close(self) -> None:

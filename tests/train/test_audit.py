@@ -132,7 +132,7 @@ for exact in (False, True):
             end = model.weight.grad.tolist()
         except TrainingError as error:
             end = str(error)
-        found.append([[[one.names, one.ranks] for one in seen], end])
+        found.append([[[one.differing, one.ranks] for one in seen], end])
 print(json.dumps(found))
 """
 PASSES = [

@@ -18,7 +18,7 @@ from headwater.host.signals import StopRequest
 from headwater.parallel.data_parallel import DataParallel
 from headwater.records import read_records
 from headwater.train.loop import train
-from headwater.train.pauses import Inbox, Requests, predicted_save_seconds
+from headwater.train.pauses import handle_requests, own_requests, predicted_save_seconds
 
 
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
@@ -139,47 +139,51 @@ def test_the_time_is_counted_from_the_first_sigterm_by_a_clock_that_only_goes_fo
     assert StopRequest()._clock is time.monotonic
 
 
-def test_what_is_requested_of_one_rank_all_ranks_do(tmp_path, monkeypatch):
+@pytest.fixture
+def begun(tmp_path):
+    """A run that has done no step."""
     run = begin(tmp_path, plan())
     run.records.close()
-    others = iter([[False] * 3, [False, True, False]])
-    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: [*map(any, zip(flags, next(others)))])
-    inbox = Inbox(run, StopRequest())
-    assert not inbox.take().stop
-    assert inbox.take().stop, "another rank was"
+    return run
 
 
-def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_waited_for(tmp_path, monkeypatch):
-    run = begin(tmp_path, plan())
-    run.records.close()
-    exchanges = []
-    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: exchanges.append(flags) or list(flags))
-    run.ranks.world_size = 2
-    inbox, stop = Inbox(run, StopRequest()), True
-    assert not inbox.take().stop
+def exchanged(monkeypatch, of_others: list[bool]) -> list[list[bool]]:
+    """Let another rank have these flags; return a list of this rank's, one entry an exchange."""
+    own: list[list[bool]] = []
+    monkeypatch.setattr(
+        DataParallel, "any", lambda parallel, flags: own.append(flags) or [*map(any, zip(flags, of_others))]
+    )
+    return own
+
+
+def test_what_is_requested_of_one_rank_all_ranks_do(begun, monkeypatch):
+    exchanged(monkeypatch, [False] * 3)
+    assert handle_requests(begun, begun.start, StopRequest(), None)
+    monkeypatch.setattr("headwater.train.pauses.save", lambda *given: None)
+    exchanged(monkeypatch, [False, True, False])
+    assert not handle_requests(begun, begun.start, StopRequest(), None), "another rank was"
+
+
+def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_waited_for(begun, monkeypatch):
+    exchanges, stop = exchanged(monkeypatch, [False] * 3), StopRequest()
+    begun.ranks.world_size = 2
+    assert handle_requests(begun, begun.start, stop, None)
     assert len(exchanges) == 1, "before the first step there is no step to go along with"
-    for flags in ([False] * 3, [False, stop, False]):
-        inbox.note(flags)
-        inbox.stop.signal_name = "SIGTERM"  # of this rank, since the step: the others don't know it yet
-        assert inbox.take().stop is flags[1]
+    stop.signal_name = "SIGTERM"  # of this rank, since the step: the others don't know it yet
+    assert handle_requests(begun, begun.start, stop, [False] * 3)
     assert len(exchanges) == 1
-    assert inbox.own() == [False, True, False]
+    assert own_requests(begun, stop) == [False, True, False]
 
 
-def test_of_several_ranks_what_came_during_a_pause_is_exchanged_after_it(tmp_path, monkeypatch):
-    run = begin(tmp_path, plan())
-    run.records.close()
-    exchanges = []
-    monkeypatch.setattr(DataParallel, "any", lambda parallel, flags: exchanges.append(flags) or list(flags))
-    run.ranks.world_size = 2
-    inbox = Inbox(run, StopRequest())
-    inbox.note([True, False, False])
-    inbox.note_pause()
-    inbox.stop.signal_name = "SIGTERM"
-    assert inbox.take() == Requests(save=True, stop=True, has_no_time=False), "of the step and of the pause"
-    inbox.note([False] * 3)
-    assert not inbox.take().stop
-    assert len(exchanges) == 1
+def test_a_request_to_save_is_kept_until_it_is_served(begun, monkeypatch):
+    saved = []
+    monkeypatch.setattr("headwater.train.pauses.save", lambda *given, signal: saved.append(signal))
+    begun.ranks.world_size, stop = 2, StopRequest()
+    stop.save_requested = True
+    assert handle_requests(begun, begun.start, stop, [False] * 3)
+    assert (saved, own_requests(begun, stop)) == ([], [True, False, False])
+    assert handle_requests(begun, begun.start, stop, [True, False, False])
+    assert (saved, own_requests(begun, stop)) == (["SIGUSR1"], [False, False, False])
 
 
 RANKS = f"""
@@ -220,12 +224,7 @@ def test_a_signal_to_one_of_two_ranks_during_a_pause_stops_both_before_the_next_
     assert on_ranks(2, f"PAUSE = {pause!r}\n{RANKS}", tmp_path) == [step, step]
 
 
-def test_of_one_rank_what_came_since_the_step_counts_as_well(tmp_path):
-    run = begin(tmp_path, plan())
-    run.records.close()
-    inbox = Inbox(run, StopRequest())
-    inbox.stop.save_requested = True
-    inbox.note(inbox.own())
-    inbox.stop.signal_name = "SIGTERM"
-    assert inbox.take() == Requests(save=True, stop=True, has_no_time=False)
-    assert inbox.take() == Requests(save=False, stop=True, has_no_time=False)
+def test_of_one_rank_what_came_since_the_step_counts_as_well(begun):
+    stop = StopRequest()
+    stop.signal_name = "SIGTERM"
+    assert not handle_requests(begun, begun.start, stop, [False] * 3)

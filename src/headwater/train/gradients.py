@@ -60,7 +60,7 @@ Compute = Callable[[Transformer, DataParallel, list[Batch], NumTargets], Tensor]
 class Difference:
     """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did."""
 
-    names: list[str]
+    differing: list[str]
     ranks: list[int]
     world_size: int
 
@@ -127,10 +127,11 @@ def _require_agreement(ranks: Ranks, seen: Difference, before: list[Pass], third
     # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
     if not wrong and (seen.ranks or all(is_same for _, is_same in found)):
         return
+    names = ", ".join(seen.differing[:4]) + (", …" if len(seen.differing) > 4 else "")
     raise TrainingError(
         f"{named(wrong, seen.world_size)} computed wrong: three passes over the same rows with the same weights gave "
-        f"three gradients (of {', '.join(seen.names[:4])}{', …' if len(seen.names) > 4 else ''}); nothing was done "
-        "with them. Test its memory and processor, or resume elsewhere: the last checkpoint is from before this step"
+        f"three gradients (of {names}); nothing was done with them. Test its memory and processor, or resume "
+        "elsewhere: the last checkpoint is from before this step"
     )
 
 

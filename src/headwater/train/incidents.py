@@ -167,8 +167,7 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
     number = len(run.interventions.rollbacks) + 1
     if number > run.plan.train.max_rollbacks:
         raise TrainingError(f"{trouble}. The run went back {number - 1} times (train.max_rollbacks). {ADVICE}")
-    ranks = run.ranks
-    checkpoint = from_first_rank(ranks, _target(run, bad[0], trouble) if ranks.is_first else None)
+    checkpoint = from_first_rank(run.ranks, _target(run, bad[0], trouble) if run.ranks.is_first else None)
     began = RunState() if checkpoint is None else state_of_checkpoint(checkpoint.state, run.plan.train.batch_tokens)
     target = replace(began, seconds=run.seconds())
     # the harm was done by an update, at the latest by the one before the first step that was skipped
@@ -186,8 +185,8 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
         documents=documents_in(run.batches, range(suspect_row, state.rows_consumed)),
     )
     _restore_(run, checkpoint)
-    ranks.wait()  # until all have read what may now be removed
-    if ranks.is_first:
+    run.ranks.wait()  # until all have read what may now be removed
+    if run.ranks.is_first:
         remove_abandoned(run.run_dir, run.interventions)
     return target
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from headwater.device.profile import StepProfile
 from headwater.host.signals import StopRequest
 from headwater.records import Record
 from headwater.train.incidents import LiveDecisions, LoggedDecisions
-from headwater.train.pauses import Evaluator, Inbox, evaluate, handle_requests
+from headwater.train.pauses import Evaluator, evaluate, handle_requests, own_requests
 from headwater.train.settings import is_save, is_validation
 from headwater.train.state import Run, RunState, at_work, finish_save, prune_checkpoints, save
 from headwater.train.step import StepRows, record_step, take_step
@@ -48,21 +48,23 @@ def run_steps(
     `decisions` say which steps are skipped and when the run goes back: live, or as a run's log has it. A save comes
     before the evaluation of the same step, and is written while that and the next steps run.
     """
-    settings, inbox = run.plan.train, Inbox(run, stop)
-    profile = StepProfile(settings.profile_steps, run.profile_path, run.say, run.watchdog.rest)
+    settings, trace = run.plan.train, run.run_dir / "profile" / f"rank-{run.ranks.rank}.json"
+    profile = StepProfile(settings.profile_steps, trace, run.say, run.watchdog.rest)
+    requests: Sequence[bool] | None = None  # of all ranks, as far as they went along with the last step
     with closing(profile), closing(StepRows(run)) as rows:
-        while state.step < last_step and handle_requests(run, state, inbox):
+        while state.step < last_step and handle_requests(run, state, stop, requests):
             profile.begin(state.step + 1)
             state = decisions.begin(state)
-            timed = take_step(run, state, rows, partial(decisions.judge, state), inbox)
+            timed = take_step(run, state, rows, partial(decisions.judge, state), partial(own_requests, run, stop))
+            requests = timed.result.flags
             if timed.result.reason is not None:
                 state = decisions.skip(state, timed)
                 continue
             state = record_step(run, state, timed)
             if is_save(state.step, settings):
                 save(run, state)
-                inbox.note_pause()
+                requests = None
             if is_validation(state.step, settings):
                 evaluate(run, state, evaluator)
-                inbox.note_pause()
+                requests = None
     return state

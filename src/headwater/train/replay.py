@@ -28,7 +28,7 @@ from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan, require_same
 from headwater.train.start import build
-from headwater.train.state import RunState, at_work, rows_of_checkpoint
+from headwater.train.state import RunState, at_work, identity_of, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
 
@@ -59,7 +59,7 @@ def replay_training(
     """
     for old in run_dir.glob("replay-*"):
         remove_folder(old)
-    identity = plan.identity() | {"batches": batches.digest}
+    identity = identity_of(plan, batches)
     interventions = Interventions(read_interventions(run_dir), identity)
     saved = _newest(run_dir, interventions)
     require_same(saved.path, saved.state["identity"], identity)

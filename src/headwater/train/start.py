@@ -10,13 +10,7 @@ from typing import Any
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import OPTIM
-from headwater.checkpoint.load import (
-    GoodCheckpoint,
-    from_first_rank,
-    newest_checkpoint,
-    resume_from_,
-    saved_shapes,
-)
+from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, newest_checkpoint, resume_from_, saved_shapes
 from headwater.checkpoint.save import Saver
 from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
 from headwater.device.device import device_of
@@ -39,7 +33,7 @@ from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
-from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
+from headwater.train.state import Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -57,7 +51,7 @@ def assemble(
     `require_owner` raises LockedError once another process has taken the run over.
     """
     ranks = ranks or Ranks()
-    identity = plan.identity() | {"batches": batches.digest}
+    identity = identity_of(plan, batches)
     interventions, found = _history(run_dir, identity, ranks, say, require_owner)
     if found is not None:
         require_same(found.path, found.state["identity"], identity)
@@ -118,8 +112,8 @@ def build(
     microbatch = _microbatch(plan, kept or {}, fast_model, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
-    records = _records(run_dir, ranks, require_owner)
-    before_commit, whole = _check_of_commits(records, require_owner), () if found is None else (found.step,)
+    records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
+    whole = () if found is None else (found.step,)
     return Run(
         run_dir=run_dir,
         plan=plan,
@@ -133,7 +127,8 @@ def build(
         optimizer=optimizer,
         batches=batches,
         records=records,
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, before_commit, whole),
+        # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, whole),
         watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size),
         interventions=interventions,
         energy=EnergyMeter(facts.num_threads, facts.device),
@@ -142,18 +137,6 @@ def build(
         started_at=started_at,
         say=say,
     )
-
-
-def _records(run_dir: Path, ranks: Ranks, require_owner: Callable[[], None]) -> RunRecords | UnwrittenRecords:
-    return RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
-
-
-def _check_of_commits(records: RunRecords | UnwrittenRecords, require_owner: Callable[[], None]) -> Callable[[], None]:
-    def before_commit() -> None:
-        require_owner()
-        records.sync()  # a checkpoint's steps are recorded, whatever stops the machine
-
-    return before_commit
 
 
 def _agreed_facts(

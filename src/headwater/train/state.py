@@ -104,13 +104,10 @@ class Run:
         of_device = self.parallel.device.peak_memory_bytes()
         return self.memory.peak() if of_device is None else of_device
 
-    @property
-    def profile_path(self) -> Path:
-        return self.run_dir / "profile" / f"rank-{self.ranks.rank}.json"
 
-    def identity(self) -> dict[str, Any]:
-        """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
-        return self.plan.identity() | {"batches": self.batches.digest}
+def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
+    """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
+    return plan.identity() | {"batches": batches.digest}
 
 
 def state_of_checkpoint(contents: Mapping[str, Any], batch_tokens: int) -> RunState:
@@ -138,7 +135,7 @@ def _contents(run: Run, state: RunState) -> dict[str, Any]:
         "machine": run.facts.decisive(),
         "world_size": run.ranks.world_size,
         "microbatch_tokens": run.microbatch.tokens,
-        "identity": run.identity(),
+        "identity": identity_of(run.plan, run.batches),
     }
 
 
@@ -246,13 +243,13 @@ def bad_rows(run: Run, state: RunState) -> list[int]:
 
 def keep_for_rollback(run: Run, state: RunState) -> Callable[[], Collection[int]]:
     """Return a function that names, once this step is saved, the older checkpoints that a rollback may need."""
-    settings, is_last = run.plan.train, state.step == run.plan.train.num_steps
+    settings = run.plan.train
+    if state.step == settings.num_steps:
+        return tuple
     before_row = next(iter(bad_rows(run, state)), None)
     used = list(run.interventions.rollbacks_by_step())
 
     def steps() -> Collection[int]:
-        if is_last:
-            return ()
         targets = rollback_targets(run.run_dir, before_row, settings.save_every, used)
         return [step for step, _ in islice(targets, settings.keep_checkpoints)]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
-from typing import Any
 
 from headwater.batches.assemble import Batch
 from headwater.batches.prefetch import Prefetcher
@@ -18,14 +17,14 @@ from headwater.optim.optimizer import Optimizer
 from headwater.optim.schedule import lr_factor
 from headwater.parallel.data_parallel import DataParallel
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
-from headwater.train.pauses import Inbox
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Run, RunState
 
 Judge = Callable[[float, float], str | None]
 "Return why a step of this loss and gradient norm is skipped, or None."
 
-NO_TARGET = "its rows hold no token to predict"
+Flags = Callable[[], Sequence[bool]]
+"Return what this rank has to say to all others at the end of a step."
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def train_step(
     max_grad_norm: float | None,
     judge: Judge = not_finite,
     compute: Compute = sum_gradients,
-    flags: Callable[[], Sequence[bool]] = tuple,
+    flags: Flags = tuple,
 ) -> StepResult:
     """Update the weights once.
 
@@ -73,7 +72,7 @@ def train_step(
     norm = parallel.clip_(model, max_grad_norm)
     sums = parallel.read(loss_total, norm, num_targets, flags())
     loss = sums.loss / sums.num_targets if sums.num_targets else math.nan
-    reason = judge(loss, sums.norm) if sums.num_targets else NO_TARGET
+    reason = judge(loss, sums.norm) if sums.num_targets else "its rows hold no token to predict"
     if reason is None:
         optimizer.step(lr_factor)
     optimizer.zero_grad()
@@ -122,8 +121,8 @@ class TimedStep:
     gradient_error: float | None = None  # of rounding to int8, where it was compared
 
 
-def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, inbox: Inbox) -> TimedStep:
-    """Update the weights by the next rows, unless `judge` has a reason to skip them; all ranks then know the requests.
+def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Flags) -> TimedStep:
+    """Update the weights by the next rows, unless `judge` has a reason to skip them; all ranks then know all `flags`.
 
     From its begin until the next one's, a hang of any rank ends all that wait for it.
     """
@@ -135,7 +134,11 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, inbox: In
     started_at = time.perf_counter()
     batches, waited = rows.at(state.rows_consumed)
     factor = lr_factor(step, train.num_steps, run.plan.schedule)
-    check = GradientCheck(_audit(run, state) if is_audit(step, train) else sum_gradients)
+
+    def record_difference(found: Difference) -> None:
+        run.record("audit", step, rows_consumed=state.rows_consumed + run.plan.rows_per_step, **asdict(found))
+
+    check = GradientCheck(Audit(record_difference) if is_audit(step, train) else sum_gradients)
     result = train_step(
         run.fast_model,
         run.optimizer,
@@ -145,20 +148,10 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, inbox: In
         run.plan.optim.max_grad_norm,
         judge,
         check if is_gradient_check(step, train) else sum_gradients,
-        inbox.own,
+        flags,
     )
-    inbox.note(result.flags)
     run.watchdog.end()
     return TimedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
-
-
-def _audit(run: Run, state: RunState) -> Audit:
-    def record(found: Difference) -> None:
-        rows = state.rows_consumed + run.plan.rows_per_step
-        fields = {"differing": found.names, "ranks": found.ranks, "world_size": found.world_size}
-        run.record("audit", state.step, rows_consumed=rows, **fields)
-
-    return Audit(record)
 
 
 def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
@@ -172,11 +165,11 @@ def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
         seconds=run.seconds(),
         history=state.history.followed_by(result.loss, result.grad_norm, plan.train.guard_window),
     )
-    fields: dict[str, Any] = {"audited": True} if is_audit(state.step, plan.train) else {}
-    if timed.gradient_error is not None:
-        fields["gradient_error"] = round(timed.gradient_error, 5)
-    held = run.parallel.device.peak_memory_bytes()
-    fields |= {} if held is None else {"peak_memory_bytes": held}
+    found = {
+        "audited": is_audit(state.step, plan.train) or None,
+        "gradient_error": None if timed.gradient_error is None else round(timed.gradient_error, 5),
+        "peak_memory_bytes": run.parallel.device.peak_memory_bytes(),
+    }
     tokens_per_second = plan.train.batch_tokens / timed.seconds
     halved = float(is_half_length(state.step, plan.train))
     flops = tokens_per_second * flops_per_token(plan.model, halved)
@@ -192,6 +185,6 @@ def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
         mfu=None if mfu is None else round(mfu, 4),
         seconds=round(timed.seconds, 4),
         data_wait_fraction=round(timed.waited_seconds / timed.seconds, 5),
-        **fields,
+        **{name: value for name, value in found.items() if value is not None},
     )
     return after
