@@ -19,10 +19,9 @@ from typing import Any
 
 import figures
 from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import read_newest
 from headwater.errors import HeadwaterError
 from headwater.tokens.read import open_stores
-from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, save
+from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, read_newest, save
 from trials import required, say, trial
 
 Chance = random.Random

@@ -23,9 +23,10 @@ import torch
 import whole
 from headwater import compute as machine
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import read_newest
+from headwater.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
 from headwater.checkpoint.save import Saved, Saver, retain_newest
 from headwater.corpus.tasks import merge
+from headwater.errors import CheckpointError
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.optim.rules import Reason
 from headwater.runs import hardware, plan
@@ -198,6 +199,16 @@ def save(place: Place, step: int) -> None:
         saver.finish()
     finally:
         saver.close()
+
+
+def read_newest(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint of which every byte is undamaged, as `newest_checkpoint` takes it."""
+    while (found := newest_checkpoint(run_dir, say)) is not None:
+        try:
+            return read_checkpoint(found.path)
+        except CheckpointError as error:
+            put_aside_damaged(found.path, str(error), say)
+    return None
 
 
 def save_second(place: Place) -> None:

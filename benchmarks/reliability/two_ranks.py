@@ -20,12 +20,11 @@ from pathlib import Path
 import torch.distributed as dist
 
 from headwater import disk
-from headwater.checkpoint.load import read_newest
 from headwater.checkpoint.save import Saver
 from headwater.files import remove_leftovers
 from headwater.ranks.exchange import ManyRanks
 from headwater.ranks.place import Place as RankPlace
-from targets import TARGETS, Place, Target, checkpoints_of, is_made_up_state, made_up_state, quiet, save
+from targets import TARGETS, Place, Target, checkpoints_of, is_made_up_state, made_up_state, quiet, read_newest, save
 
 WORLD_SIZE = 2
 FIRST_STEP, LAST_STEP = 2, 3

@@ -10,7 +10,7 @@ import pytest
 from training_state import is_state_of, load, reseal, save, save_checkpoint, training_state
 
 from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import read_checkpoint, read_model_weights, read_newest
+from headwater.checkpoint.load import read_checkpoint, read_model_weights
 from headwater.checkpoint.verify import is_whole, model_digest, read_state
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import read_json, write_json
@@ -230,7 +230,7 @@ def damage(run_dir: Path, step: int) -> None:
 def test_damage_is_named_with_the_file_and_what_was_done(run_dir):
     damage(run_dir, 2)
     said: list[str] = []
-    read_newest(run_dir, said.append)
+    load(run_dir, said.append)
     assert len(said) == 1
     assert str(checkpoint_dir(run_dir, 2) / "model.safetensors") in said[0]
     assert "renamed to damaged-step-000000002" in said[0]

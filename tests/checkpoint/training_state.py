@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.checkpoint.load import Checkpoint, read_newest
+from headwater.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
 from headwater.checkpoint.save import Saver
+from headwater.errors import CheckpointError
 from headwater.files import read_json, write_json
 from headwater.records import no_owner
 from headwater.seals import seal
@@ -49,8 +50,14 @@ def save(run_dir: Path, step: int) -> int:
     return save_checkpoint(run_dir, step, *training_state(step))
 
 
-def load(run_dir: Path) -> Checkpoint | None:
-    return read_newest(run_dir, say=lambda line: None)
+def load(run_dir: Path, say: Callable[[str], None] = lambda line: None) -> Checkpoint | None:
+    """Return the newest checkpoint of which every byte is undamaged, as a run that resumes takes it."""
+    while (found := newest_checkpoint(run_dir, say)) is not None:
+        try:
+            return read_checkpoint(found.path)
+        except CheckpointError as error:
+            put_aside_damaged(found.path, str(error), say)
+    return None
 
 
 def is_state_of(checkpoint: Checkpoint | None, step: int) -> bool:

@@ -143,8 +143,8 @@ def test_the_time_is_counted_from_the_first_sigterm_by_a_clock_that_only_goes_fo
 def begun(tmp_path):
     """A run that has done no step."""
     run = begin(tmp_path, plan())
+    yield run
     run.records.close()
-    return run
 
 
 def exchanged(monkeypatch, of_others: list[bool]) -> list[list[bool]]:

@@ -127,16 +127,6 @@ def newest_checkpoint(run_dir: Path, say: Callable[[str], None]) -> GoodCheckpoi
     return None
 
 
-def read_newest(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest checkpoint of which every byte is undamaged, as `newest_checkpoint` takes it."""
-    while (found := newest_checkpoint(run_dir, say)) is not None:
-        try:
-            return read_checkpoint(found.path)
-        except CheckpointError as error:
-            put_aside_damaged(found.path, str(error), say)
-    return None
-
-
 def resume_from_(
     found: GoodCheckpoint,
     run_dir: Path,

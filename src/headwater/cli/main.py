@@ -75,6 +75,8 @@ def main() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # torch then asks the system for large pages: steps are 3 to 4 % shorter (docs/log.md, 2026-11-25, Large pages)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    # torch's profiler says on standard error when it starts and stops, into the lines of a run's progress
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     # a terminal that isn't UTF-8 shows an escape where it has no character
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

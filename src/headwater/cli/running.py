@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from headwater.checkpoint.layout import checkpoint_dir
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
 from headwater.cli.terminal import card, say, say_aside
@@ -29,8 +30,8 @@ def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunR
         for note in getattr(stop, "__notes__", ()):
             say_aside(note)
         raise
-    if result.status == "finished" and call.last == "report" and not call.place.rank:
-        _closing_card(config, result)
+    if result.status == "finished" and not call.place.rank:
+        _closing_card(config, result) if call.last == "report" else say(closing_line(config, result))
     return result
 
 
@@ -76,6 +77,12 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
         ("folder", str(config.run_dir)),
         ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),
     ]
+
+
+def closing_line(config: RunConfig, result: RunResult) -> str:
+    """Return what a training ends with: how far it came, how long that took, and where the weights are."""
+    done = f"step {result.step} of {config.train.num_steps} done in {duration(result.trained_seconds)} of training"
+    return f"{done}; the checkpoint lies in {checkpoint_dir(config.run_dir, result.step)}"
 
 
 def _closing_card(config: RunConfig, result: RunResult) -> None:

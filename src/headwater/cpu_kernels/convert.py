@@ -54,7 +54,7 @@ def unrounded(model: Transformer) -> AbstractContextManager[None] | None:
     return products.unrounded() if isinstance(products, Int8Products) else None
 
 
-class Unadded(NamedTuple):
+class PendingSum(NamedTuple):
     """A residual stream and what the last layer wrote: the next norm adds it, in the same pass over memory."""
 
     x_BTD: Tensor
@@ -70,7 +70,7 @@ class FusedBlocks(Blocks):
         self.products.weights_changed()
         first_BT = first_visible(documents_BT, self.window).int().contiguous()
         table_2TP = None if table_2TP is None else table_2TP.contiguous()
-        stream = Unadded(x_BTD, None)
+        stream = PendingSum(x_BTD, None)
         for block in recomputed(self, self.num_recomputed):
             stream = block(stream, first_BT, table_2TP)
         return added(stream)
@@ -86,15 +86,15 @@ class FusedBlock(Block):
         self.mlp_norm = fused_norm(plain.mlp_norm, products.kernels)
         self.mlp = fused_mlp(plain.mlp, products)
 
-    def forward(self, x: Tensor | Unadded, first_BT: Tensor, table_2TP: Tensor | None) -> Tensor | Unadded:  # type: ignore[override]
+    def forward(self, x: Tensor | PendingSum, first_BT: Tensor, table_2TP: Tensor | None) -> Tensor | PendingSum:  # type: ignore[override]
         if isinstance(x, Tensor):
-            return added(self(Unadded(x, None), first_BT, table_2TP))
+            return added(self(PendingSum(x, None), first_BT, table_2TP))
         x_BTD, normed_BTD = add_norm(self.attention_norm, *x)
         x_BTD, normed_BTD = add_norm(self.mlp_norm, x_BTD, self.attention(normed_BTD, first_BT, table_2TP))
-        return Unadded(x_BTD, self.mlp(normed_BTD))
+        return PendingSum(x_BTD, self.mlp(normed_BTD))
 
 
-def added(stream: Unadded) -> Tensor:
+def added(stream: PendingSum) -> Tensor:
     return stream.x_BTD if stream.written_BTD is None else stream.x_BTD + stream.written_BTD
 
 
@@ -116,7 +116,7 @@ def add_norm(norm: nn.Module, x_BTD: Tensor, written_BTD: Tensor | None) -> tupl
     """Return x + written (x where nothing was) and its norm."""
     if isinstance(norm, FusedNorm):
         return AddNorm.apply(x_BTD, written_BTD, norm.weight, norm.eps, norm.kernels)
-    x_BTD = added(Unadded(x_BTD, written_BTD))
+    x_BTD = added(PendingSum(x_BTD, written_BTD))
     return x_BTD, norm(x_BTD)
 
 

@@ -22,6 +22,8 @@ NO_MEMORY = 2  # a status of attention.cpp
 
 
 class AddNorm(torch.autograd.Function):
+    """(x, y, weight) of (…, D), (…, D) or None, and (D) to x + y and its RMS norm, both (…, D) in x's dtype."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor | None, weight: Tensor, eps: float, kernels: Kernels) -> Any:
         x, y = x.contiguous(), None if y is None else y.contiguous()
@@ -49,6 +51,12 @@ class AddNorm(torch.autograd.Function):
 
 
 class Project(torch.autograd.Function):
+    """x (…, D) to the outputs of several linear maps side by side, (…, outputs of all).
+
+    `cast` holds their weights, one below the other, in x's dtype: (outputs of all, D). `weights` are the same in fp32;
+    they get the gradients, and are read for nothing else. `bias` (outputs of all) is in x's dtype.
+    """
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, cast: Tensor, bias: Tensor | None, kernels: Kernels, *weights: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
@@ -70,6 +78,12 @@ class Project(torch.autograd.Function):
 
 
 class SplitHeads(torch.autograd.Function):
+    """qkv (B, T, (H + 2G) K) to queries (B, H, T, K), keys and values (B, G, T, K), normed and turned by position.
+
+    `query_weight` and `key_weight` (K) are those of the heads' norms, None for none; `table` (2, T or more, K/2) has
+    cosines and sines, None for no rotation.
+    """
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -120,6 +134,11 @@ class SplitHeads(torch.autograd.Function):
 
 
 class Attend(torch.autograd.Function):
+    """q (B, H, T, K), k and v (B, G, T, K) to causal attention's values (B, T, H K).
+
+    `first` (B, T), int32, is the first token that each one sees. Scores are computed in tiles, forward and backward.
+    """
+
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, first: Tensor, kernels: Kernels) -> Tensor:
         num_rows, num_heads, num_tokens, head_dim = q.shape
@@ -152,6 +171,8 @@ def _require_done(status: int, shape: tuple[int, ...]) -> None:
 
 
 class Swiglu(torch.autograd.Function):
+    """gate and up side by side, (…, 2F), to silu(gate) · up, (…, F)."""
+
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor, kernels: Kernels) -> Tensor:
         gate_up = gate_up.contiguous()
@@ -173,7 +194,10 @@ class Swiglu(torch.autograd.Function):
 
 
 class LossSum(torch.autograd.Function):
-    """The gradients are computed beside the loss, chunk by chunk, and only scaled in the backward pass."""
+    """x (…, D), weight and its cast (V, D), targets (…), -1 for none, to the summed loss in nats, a scalar in fp32.
+
+    The gradients are computed beside the loss, chunk by chunk, and only scaled in the backward pass.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, cast: Tensor, targets: Tensor, kernels: Kernels) -> Tensor:

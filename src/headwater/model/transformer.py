@@ -24,8 +24,9 @@ from headwater.model.loss import NextTokenLoss
 from headwater.model.rotary import rotary_table, rotate
 from headwater.model.settings import ModelSettings
 
-Attend = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
-"Attention of q_BTHK, k_BTGK and v_BTGK; the last argument says what each token sees: for `attend`, from which one on."
+AttentionFunction = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
+"""Attention of q_BTHK, k_BTGK and v_BTGK, to values BTHK. The last argument says what each token sees: of `attend`, the
+first token that it does."""
 
 
 class Linear(nn.Linear):
@@ -77,7 +78,7 @@ class Attention(nn.Module):
         self.query_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
         self.key_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
         self.head_dim = model.head_dim
-        self.attend: Attend = attend
+        self.attend: AttentionFunction = attend
 
     def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
         """`visible` is what `attend` takes; `table_2TP` has a position for each token, or is None (gpt2)."""
