@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.errors import DataError
-from headwater.runs.new import MIN_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
+from headwater.runs.new import MIN_PLANNED_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of, notes_of_repetition
@@ -23,14 +23,14 @@ HERE = STEP, REST = 0.1, 3.0
 def test_sizes_are_ones_that_a_run_can_have(num_tokens, minutes, is_time_known):
     sizes = with_steps(choose_sizes(num_tokens, 4096), num_tokens, minutes, HERE if is_time_known else None)
     assert sizes.batch_tokens % sizes.seq_len == 0
-    assert sizes.num_steps >= MIN_STEPS
+    assert sizes.num_steps >= MIN_PLANNED_STEPS
     assert sizes.d_model % 64 == 0
 
 
 @given(st.integers(30_000, 10**10), st.floats(0.1, 1000))
 def test_no_text_is_seen_more_often_than_makes_sense(num_tokens, minutes):
     sizes = with_steps(choose_sizes(num_tokens, 4096), num_tokens, minutes, HERE)
-    if sizes.num_steps > MIN_STEPS:
+    if sizes.num_steps > MIN_PLANNED_STEPS:
         assert sizes.num_steps * sizes.batch_tokens <= MAX_EPOCHS * num_tokens
 
 
@@ -82,7 +82,7 @@ def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeyp
     write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 10.0, lambda line: None)
     step, rest = estimate_time(load_run("mine.toml", [])[0])
     num_steps = load_run("mine.toml", [])[0].train.num_steps
-    assert num_steps > MIN_STEPS
+    assert num_steps > MIN_PLANNED_STEPS
     assert rest + num_steps * step == pytest.approx(600, rel=0.5)  # measured twice, on a machine that drifts
 
 

@@ -61,6 +61,7 @@ def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: M
         _fill_(path, manifest, tensors)
     except CheckpointError as error:
         damage = str(error)
+    ranks.wait()  # for one that reads for longer than a step's exchange may take
     return next((found for found in ranks.gather(damage) if found is not None), None)
 
 

@@ -23,7 +23,7 @@ from headwater.tokenizer.settings import MIN_VOCAB_SIZE
 from headwater.tokenizer.train import sample_parts, try_vocabulary
 
 TRIAL_STEPS = 1000  # of the run whose time is estimated
-MIN_STEPS = 20
+MIN_PLANNED_STEPS = 20
 SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 OF_PAGES = 'most files are HTML: kind = "web" cuts boilerplate and filters far more (docs/corpus.md)'
@@ -141,9 +141,9 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     useful = useful_epochs(params, num_tokens, sizes.batch_tokens)
     most = useful * num_tokens / sizes.batch_tokens
     affordable = math.inf if here is None else (60 * minutes - here[1]) / here[0]
-    num_steps = max(MIN_STEPS, int(min(affordable, most)))
+    num_steps = max(MIN_PLANNED_STEPS, int(min(affordable, most)))
     takes = "" if here is None else f", about {duration(here[1] + num_steps * here[0])} here"
-    if num_steps == MIN_STEPS:
+    if num_steps == MIN_PLANNED_STEPS:
         limit = f"the fewest that teach anything{takes}, whatever --minutes says"
     elif affordable < most:
         limit = f"what --minutes {minutes:g} allow on this machine, by an estimate"
