@@ -62,6 +62,13 @@ def test_a_start_reads_each_byte_of_the_stores_once(run, monkeypatch):
     assert dict(num_read) == stores(run)
 
 
+def test_training_ends_with_how_far_it_came_and_where_its_checkpoint_lies(run):
+    said = call("train", "mine.toml", cwd=run)
+    line = said.out.splitlines()[-1]
+    assert line.startswith("step 4 of 4 done in "), line
+    assert line.endswith(" of training; the checkpoint lies in runs/mine/checkpoints/step-000000004"), line
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_damaged_tokens_are_encoded_again_with_one_line(run, split, damage):
