@@ -1,7 +1,7 @@
 """The decoder-only transformer as plain modules: the mathematics, nothing about the machine.
 
 B batch · T time · D model width · F MLP width · H query heads · G key and value heads · K head width
-P channel pairs of a head (K/2) · V vocabulary
+P channel pairs of a head (K/2) · 2 cosine and sine · V vocabulary
 
 Every weight is stored in fp32 (the master); a linear map casts it to the dtype of its input, so that `compute_dtype`,
 to which the embedded tokens are cast, is the precision of the whole model. A faster implementation replaces modules
@@ -58,6 +58,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 def norm(model: ModelSettings) -> nn.Module:
+    """Return a norm over the model's width, of its family's kind."""
     if model.family == "gpt2":
         return LayerNorm(model.d_model, eps=model.norm_eps)
     return RMSNorm(model.d_model, model.norm_eps)
@@ -81,7 +82,10 @@ class Attention(nn.Module):
         self.attend: AttentionFunction = attend
 
     def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
-        """`visible` is what `attend` takes; `table_2TP` has a position for each token, or is None (gpt2)."""
+        """Return what the tokens read from those they see, (B, T, D).
+
+        `visible` is what `attend` takes; `table_2TP` turns each token's channels by its position; None (gpt2): nothing.
+        """
         q_BTHK = self.query_norm(self.query(x_BTD).unflatten(-1, (-1, self.head_dim)))
         k_BTGK = self.key_norm(self.key(x_BTD).unflatten(-1, (-1, self.head_dim)))
         v_BTGK = self.value(x_BTD).unflatten(-1, (-1, self.head_dim))
