@@ -21,7 +21,7 @@ import figures
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.errors import HeadwaterError
 from headwater.tokens.read import open_stores
-from targets import Place, be_ready, is_made_up_state, make_templates, other_corpus, quiet, read_newest, save
+from targets import Place, is_made_up_state, other_corpus, quiet, read_newest, save, templates
 from trials import required, say, trial
 
 Chance = random.Random
@@ -117,10 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="corruptions in all (10000)")
     parser.add_argument("--seed", type=int, default=1, help="decides them (1)")
     chosen = parser.parse_args(arguments)
-    be_ready()
     started_at = time.perf_counter()
-    with figures.work_folder(chosen.work) as work_dir:
-        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
+    with templates(chosen.work) as work_dir:
         results = []
         for what, victim in (("checkpoint", damaged_checkpoint), ("token store", damaged_store)):
             count = chosen.count // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from targets import Target, be_ready, fresh_place, make_template, make_templates, recover, wrong_after_fault
+from targets import Target, fresh_place, make_template, recover, wrong_after_fault
 from trials import Outcome, required, sample, say, spread, trial
 from two_ranks import EVERY_TARGET
 
@@ -55,8 +56,6 @@ def options(description: str | None, what: str) -> argparse.ArgumentParser:
 
 def try_targets(chosen: argparse.Namespace, work_dir: Path, plans_of: Plans, judge: Judge) -> list[dict[str, Any]]:
     """Return, for each chosen target, how many plans there are and were tried, what counts of them, and failures."""
-    be_ready()
-    required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
     targets = [target for target in EVERY_TARGET if chosen.target is None or target.name in chosen.target]
     return [_try_target(target, work_dir, chosen, plans_of, judge) for target in targets]
 
@@ -84,6 +83,7 @@ def _try_target(
     return result
 
 
+@functools.cache
 def reference(target: Target, work_dir: Path) -> Reference:
     """Make a target's template, and do its work once without a fault."""
     required(trial(lambda: make_template(target, work_dir), timeout_seconds=600), f"what comes before {target.name}")

@@ -24,7 +24,7 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import retain_newest
 from headwater.checkpoint.verify import is_whole
 from headwater.files import remove_leftovers
-from targets import NAME, Place, save
+from targets import NAME, Place, save, templates
 from trials import required, trial
 
 NUM_KEPT, MIN_WHOLE = 3, 2
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = enumerated.options(__doc__, "crash points")
     parser.add_argument("--saves", type=int, default=1000, metavar="N", help="saves in a row that are killed (1000)")
     chosen = parser.parse_args(arguments)
-    with figures.work_folder(chosen.work) as work_dir:
+    with templates(chosen.work) as work_dir:
         results = enumerated.try_targets(chosen, work_dir, crash_points, judge)
         saves = many_saves(work_dir, chosen.saves)
     found = {"what": "crash points", **figures.facts(), "sample": chosen.sample, "targets": results, "saves": saves}

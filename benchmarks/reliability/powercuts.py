@@ -22,7 +22,7 @@ from typing import Any
 import figures
 from enumerated import Reference, reference
 from headwater import disk
-from targets import TARGETS, Place, Target, be_ready, fresh_place, make_templates, recover, wrong_after_fault
+from targets import TARGETS, Place, Target, fresh_place, recover, templates, wrong_after_fault
 from trials import FaultPlan, required, sample, say, spread, trial
 from unflushed import ForgetfulDisk
 
@@ -33,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides what is lost (1)")
     parser.add_argument("--target", type=lambda text: text.split(";"), metavar="NAME;…", help="these targets alone")
     chosen = parser.parse_args(arguments)
-    be_ready()
-    with figures.work_folder(chosen.work) as work_dir:
-        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
+    with templates(chosen.work) as work_dir:
         targets = [target for target in TARGETS if chosen.target is None or target.name in chosen.target]
         each = -(-chosen.cuts // len(targets))
         results = [cut_often(target, work_dir, each, chosen.seed, chosen.jobs) for target in targets]

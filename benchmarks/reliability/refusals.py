@@ -19,7 +19,7 @@ from typing import Any
 import enumerated
 import figures
 from enumerated import Aftermath
-from targets import NAME
+from targets import NAME, templates
 from trials import Outcome
 
 ERRORS = {"ENOSPC": "no space", "EDQUOT": "quota", "EIO": "I/O error", "EROFS": "read-only"}
@@ -29,7 +29,7 @@ HELPFUL = re.compile(rf"can't write \S*/{NAME}\b.*: .*\d+ MB free.*; ", re.DOTAL
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = enumerated.options(__doc__, "refusals").parse_args(arguments)
-    with figures.work_folder(chosen.work) as work_dir:
+    with templates(chosen.work) as work_dir:
         results = enumerated.try_targets(chosen, work_dir, refusals, judge)
     found = {"what": "refusals", **figures.facts(), "sample": chosen.sample, "targets": results}
     figures.publish(found, section(found), chosen.json, chosen.markdown)

@@ -20,6 +20,7 @@ from unittest import mock
 
 import torch
 
+import figures
 import whole
 from headwater import compute as machine
 from headwater.checkpoint.layout import list_checkpoints
@@ -36,6 +37,7 @@ from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
+from trials import required, trial
 
 NAME = "tiny"
 SETTINGS = {
@@ -338,6 +340,15 @@ TARGETS = [
     ),
     Target("training", "prepared", lambda place: None, train_in_order, whole.trained, ("data/tokens",)),
 ]
+
+
+@contextmanager
+def templates(chosen: Path | None) -> Iterator[Path]:
+    """Get this process ready for trials, and yield a work folder in which the templates lie."""
+    be_ready()
+    with figures.work_folder(chosen) as work_dir:
+        required(trial(lambda: make_templates(work_dir), timeout_seconds=600), "a whole tiny run")
+        yield work_dir
 
 
 def make_templates(work_dir: Path) -> None:

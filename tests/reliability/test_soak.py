@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import environment, write_run_file, write_texts
 
 from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import is_whole
@@ -203,26 +201,3 @@ def test_the_account_adds_up():
     assert got["mtbf"] == 30.0
     assert got["restart_median"] == 9.0
     assert 0 < got["bound"] < 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_short_soak_of_a_tiny_run_needs_nobody_and_changes_no_bit(tmp_path):
-    write_texts(tmp_path / "texts")
-    write_run_file(tmp_path / "mine.toml")
-    program = Path(__file__).parents[2] / "benchmarks" / "reliability" / "soak.py"
-    length = ["--steps", "200", "--seconds", "8", "--mean-seconds", "5", "--seed", "3"]
-    settings = ["machine.dtype=float32", "train.microbatch_tokens=256", "train.hang_seconds=4"]
-    done = subprocess.run(
-        [sys.executable, program, "--run", "mine.toml", *length, "--json", "soak.json", *settings],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads((tmp_path / "soak.json").read_text())
-    assert found["interventions"] == 0
-    assert found["faults"]
-    assert all(run["is_equal"] for run in found["runs"])
-    assert str(tmp_path) not in done.stdout, "the page names no file of the machine it was made on"
