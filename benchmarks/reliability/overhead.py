@@ -53,7 +53,7 @@ class Trainer:
         self.step()
 
     def step(self) -> None:
-        train_step(self.fast_model, self.optimizer, self._batches, self.parallel, 1.0, self._max_grad_norm)
+        train_step(self.fast_model, self.optimizer, self._batches, self.parallel, 1.0, 0, self._max_grad_norm)
 
     def seconds_a_step(self, between: Callable[[], None] = lambda: None) -> float:
         started_at = time.perf_counter()

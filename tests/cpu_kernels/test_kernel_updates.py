@@ -118,11 +118,11 @@ def test_a_model_computes_with_the_weights_it_has_after_each_update(library, rul
     optim = OptimSettings(name=rule, matrix_lr=0.02, embedding_lr=0.05, head_lr=0.05, vector_lr=0.05, weight_decay=0.1)
     optimizer = Optimizer(model.named_parameters(), optim, dtype, KernelUpdates(library, 1))
     losses = []
-    for _ in range(3):
+    for step in range(3):
         loss = loss_of(model)
         losses.append(float(loss.detach()))
         loss.backward()
-        optimizer.step(1.0)
+        optimizer.step(1.0, step)
         optimizer.zero_grad()
         fresh = built(SHAPE, dtype, OfKernels(library, 1))
         fresh.load_state_dict(model.state_dict())

@@ -22,7 +22,7 @@ def test_fused_updates_are_the_plain_ones_and_the_host_waits_for_nothing(gpu, fo
         for step in range(6):
             sum((parameter * parameter).sum() for parameter in model.parameters()).backward()
             forbid_waits()
-            optimizer.step(1 / (1 + step))
+            optimizer.step(1 / (1 + step), step)
             torch.cuda.set_sync_debug_mode("default")
             optimizer.zero_grad()
     for ours, plain in zip(*(model.parameters() for model in models)):

@@ -80,7 +80,7 @@ def test_an_optimizer_takes_the_same_way_and_the_host_waits_for_nothing(rule):
             sum((parameter * parameter).sum() for parameter in model.parameters()).backward()
             model.blocks[0].weight.grad = model.blocks[0].weight.grad.T.contiguous().T  # a gradient laid out otherwise
             with HostWaits() as waits:
-                optimizer.step(1 / (1 + step))
+                optimizer.step(1 / (1 + step), step)
             optimizer.zero_grad()
             assert waits.count == 0
     for ours, plain in zip(*(model.parameters() for model in models)):

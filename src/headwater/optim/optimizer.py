@@ -29,7 +29,6 @@ class Optimizer:
         self._updates = PlainUpdates() if updates is None else updates
         self._ranks = Alone() if ranks is None else ranks
         self.groups = group_parameters(named_parameters, optim)
-        self.num_updates = 0
         self._compute_dtype = compute_dtype
         self._parts = parts_of(self.groups)
         self._owners = owners_of(self._parts, self._ranks.world_size)
@@ -44,9 +43,11 @@ class Optimizer:
         return [part for part, owner in zip(self._parts, self._owners, strict=True) if owner == rank]
 
     @torch.no_grad()
-    def step(self, lr_factor: float) -> None:
-        """Update every parameter, one without a gradient as if that were 0, at its group's rate times `lr_factor`."""
-        self.num_updates += 1
+    def step(self, lr_factor: float, step: int) -> None:
+        """Update every parameter, one without a gradient as if that were 0, at its group's rate times `lr_factor`.
+
+        `step` is the number of updates before this one, by which AdamW corrects its means.
+        """
         owned = self._parts_of(self._ranks.rank)
         for group in self.groups:
             parts = [part.names for part in owned if part.group is group]
@@ -54,7 +55,7 @@ class Optimizer:
                 for names in parts:
                     self._muon(group, names, group.lr * lr_factor)
             elif parts:
-                self._adamw(group, [name for names in parts for name in names], group.lr * lr_factor)
+                self._adamw(group, [name for names in parts for name in names], group.lr * lr_factor, step + 1)
         self._ranks.share_(
             [
                 [part.group.parameters[name] for part in self._parts_of(rank) for name in part.names]
@@ -86,7 +87,6 @@ class Optimizer:
 
     def forget(self) -> None:
         """Return to the state before the first update."""
-        self.num_updates = 0
         for tensor in self._state.values():
             tensor.zero_()
 
@@ -99,7 +99,7 @@ class Optimizer:
             Muon(lr, self.settings.momentum, group.weight_decay, self.settings.block_rows, self._compute_dtype),
         )
 
-    def _adamw(self, group: Group, names: list[str], lr: float) -> None:
+    def _adamw(self, group: Group, names: list[str], lr: float, step: int) -> None:
         optim = self.settings
         parameters: list[Tensor] = [group.parameters[name] for name in names]
         self._updates.adamw_(
@@ -107,7 +107,7 @@ class Optimizer:
             [_gradient(parameter) for parameter in parameters],
             [self._state[f"{name}.mean"] for name in names],
             [self._state[f"{name}.square"] for name in names],
-            AdamW(self.num_updates, lr, optim.beta1, optim.beta2, optim.eps, group.weight_decay),
+            AdamW(step, lr, optim.beta1, optim.beta2, optim.eps, group.weight_decay),
         )
 
 

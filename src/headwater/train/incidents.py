@@ -214,4 +214,3 @@ def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
         run.optimizer.forget()
         return
     load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors())
-    run.optimizer.num_updates = checkpoint.step

@@ -108,7 +108,6 @@ def build(
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
-        optimizer.num_updates = start.step
     microbatch = _microbatch(plan, kept or {}, fast_model, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()

@@ -51,12 +51,13 @@ def train_step(
     microbatches: list[Batch],
     parallel: DataParallel,
     lr_factor: float,
+    step: int,
     max_grad_norm: float | None,
     judge: Judge = not_finite,
     compute: Compute = sum_gradients,
     flags: Flags = tuple,
 ) -> StepResult:
-    """Update the weights once.
+    """Update the weights once, after `step` updates.
 
     The loss is the sum over all target tokens divided by their number in the whole step on all ranks, so the
     gradient doesn't depend on how the step is split. A step for which `judge` has a reason is skipped:
@@ -74,7 +75,7 @@ def train_step(
     loss = sums.loss / sums.num_targets if sums.num_targets else math.nan
     reason = judge(loss, sums.norm) if sums.num_targets else "its rows hold no token to predict"
     if reason is None:
-        optimizer.step(lr_factor)
+        optimizer.step(lr_factor, step)
     optimizer.zero_grad()
     return StepResult(loss, sums.norm, sums.num_targets, reason, sums.flags)
 
@@ -145,6 +146,7 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Fl
         [batch.cut(2 if half_length else 1) for batch in batches],
         run.parallel,
         factor,
+        step,
         run.plan.optim.max_grad_norm,
         judge,
         check if is_gradient_check(step, train) else sum_gradients,
