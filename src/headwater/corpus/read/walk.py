@@ -126,16 +126,19 @@ def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _files_under(top: Path, names: dict[str, str]) -> Iterator[ListedFile]:
-    for listing in _walk(top, names) if top.is_dir() else [_Listing(top.parent, files=[top.name])]:
+    listings = _walk(top, names) if top.is_dir() else [_listing_of(top, os.path.realpath(top))]
+    for listing in listings:
         for path in (listing.folder / name for name in listing.files):
-            is_new, again = _note(path, names)
+            # most are no links: to follow a path from its root takes as many questions as it has folders
+            real = os.path.realpath(path) if path.is_symlink() else os.path.join(listing.real, path.name)
+            is_new, again = _note(path, real, names)
             yield from [ListedFile(path, printable(path))] if is_new else again
         yield from listing.skipped
 
 
-def _note(path: Path, names: dict[str, str]) -> tuple[bool, list[ListedFile]]:
+def _note(path: Path, real: str, names: dict[str, str]) -> tuple[bool, list[ListedFile]]:
     """Return whether a path is met first, and else what to say of it: nothing where it comes again under one name."""
-    real, name = os.path.realpath(path), printable(path)
+    name = printable(path)
     if real not in names:
         names[real] = name
         return True, []
@@ -144,12 +147,18 @@ def _note(path: Path, names: dict[str, str]) -> tuple[bool, list[ListedFile]]:
 
 
 class _Listing(NamedTuple):
-    """A folder with the names in it that are read, sorted, and those that aren't."""
+    """A folder, without links also, with the names in it that are read, sorted, and those that aren't."""
 
     folder: Path
+    real: str
     folders: list[str] = []
     files: list[str] = []
     skipped: list[ListedFile] = []
+
+
+def _listing_of(path: Path, real: str) -> _Listing:
+    """Return the listing of one path that is no folder, or none that can be listed."""
+    return _Listing(path.parent, os.path.dirname(real), files=[path.name])
 
 
 def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
@@ -158,28 +167,28 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
     A folder that can't be listed is among the files: its reader says why. Not os.walk, which in Python 3.11 calls
     itself for every level of a tree that may have two thousand.
     """
-    waiting, links = [top], deque[Path]()
+    waiting, links = [(top, os.path.realpath(top))], deque[Path]()
     while waiting or links:
-        folder = waiting.pop() if waiting else links.popleft()
-        is_new, again = _note(folder, names)
+        folder, real = waiting.pop() if waiting else (links[0], os.path.realpath(links.popleft()))
+        is_new, again = _note(folder, real, names)
         if not is_new:
-            yield _Listing(folder, skipped=again)
+            yield _Listing(folder, real, skipped=again)
             continue
         try:
             with os.scandir(folder) as found:
                 entries = sorted((entry for entry in found), key=lambda entry: entry.name)
         except OSError:
-            names.pop(os.path.realpath(folder))
-            yield _Listing(folder.parent, files=[folder.name])
+            names.pop(real)
+            yield _listing_of(folder, real)
             continue
         found_names = {entry.name for entry in entries}
         if _is_own(folder, found_names):
-            yield _Listing(folder, skipped=[ListedFile(folder, printable(folder), "own_output")])
+            yield _Listing(folder, real, skipped=[ListedFile(folder, printable(folder), "own_output")])
             continue
-        listing = _Listing(folder, [], [], [])
+        listing = _Listing(folder, real, [], [], [])
         own = _OWNER_FILES if found_names >= _OWNER_FILES else set()
         is_data_set = "dataset_dict.json" in found_names or len(found_names & _CARDS) == 2
-        inner: list[Path] = []
+        inner: list[tuple[Path, str]] = []
         for entry in entries:
             is_card = is_data_set and entry.name in _CARDS
             reason = "data_set_card" if is_card else skip_reason(entry.name) or _loop(entry)
@@ -188,7 +197,10 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))
             elif _is_folder(entry):
                 listing.folders.append(entry.name)
-                (links if entry.is_symlink() else inner).append(folder / entry.name)
+                if entry.is_symlink():
+                    links.append(folder / entry.name)
+                else:
+                    inner.append((folder / entry.name, os.path.join(real, entry.name)))
             else:
                 listing.files.append(entry.name)
         yield listing
