@@ -19,7 +19,7 @@ def test_a_program_gets_json(tmp_path):
 def test_a_person_gets_cards(tmp_path):
     said = call(*TEN_THOUSAND, cwd=tmp_path)
     assert said.status == 0, said
-    for words in ("compute-optimal", "inference-aware", "$6,667", "published laws"):
+    for words in ("compute-optimal", "inference-aware", "$6,667", "published law"):
         assert words in said.out
 
 

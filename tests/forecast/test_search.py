@@ -14,12 +14,12 @@ from headwater.forecast.result import Spread
 from headwater.forecast.search import MIN_STEPS, SERVED_COST, SLACK, Field
 from headwater.model.count import count_parameters
 from headwater.runs.text_size import useful_epochs
-from headwater.scaling.published import PublishedLaws, published_laws
+from headwater.scaling.published import LAW, PublishedLaw
 from headwater.scaling.repetition import OWN, PublishedRepetition, repeated_loss
 
 RATE = 4e15
 "FLOP/s of the machine."
-LAWS = published_laws()
+LAWS = PublishedLaw()
 
 
 def multiplied(model) -> int:
@@ -56,23 +56,21 @@ def cost_at(field: Field, found: tuple[int, float], served: float) -> float:
     return float(each.seconds(found[1], field.unique)) + served * SERVED_COST * each.seconds_per_token
 
 
-def test_chinchillas_law_alone_chooses_chinchilla():
-    # arXiv:2203.15556 trained 70 billion parameters on 1.4 trillion tokens, 5.88e23 FLOPs; 2404.10102 finds its law so
-    refitted = PublishedLaws(tuple(law for law in LAWS.laws if law.name == "Chinchilla, refitted"))
+def test_the_published_law_chooses_chinchilla():
+    # arXiv:2203.15556 trained 70 billion parameters on 1.4 trillion tokens, 5.88e23 FLOPs
     larger = tuple(candidate(model_of(layers, "qwen3", 65_536, 2048)) for layers in (104, 112, 120, 128, 144))
-    field = budget(5.88e23, laws=refitted, candidates=CANDIDATES + larger)
+    field = budget(5.88e23, candidates=CANDIDATES + larger)
     place, tokens = field.least
     assert multiplied(field.candidates[place].model) == pytest.approx(70e9, rel=0.15)
     assert tokens == pytest.approx(1.4e12, rel=0.2)
 
 
-def test_compute_optimal_is_the_closed_form_of_each_law():
-    for law in LAWS.choosing:
-        place, _ = budget(1e22, laws=PublishedLaws((law,))).least
-        a, b, alpha, beta = law.law.A, law.law.B, law.law.alpha, law.law.beta
-        best = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (1e22 / 6) ** (beta / (alpha + beta))
-        # sizes of the dial lie up to a third apart
-        assert multiplied(CANDIDATES[place].model) == pytest.approx(best, rel=0.2), law.name
+@pytest.mark.parametrize("flops", [1e20, 1e22])
+def test_compute_optimal_is_the_closed_form_of_the_law(flops):
+    place, _ = budget(flops).least
+    best = (LAW.A / LAW.B) ** (1 / (2 * LAW.alpha)) * (flops / 6) ** 0.5
+    # sizes of the dial lie up to a third apart
+    assert multiplied(CANDIDATES[place].model) == pytest.approx(best, rel=0.2)
 
 
 @pytest.mark.parametrize("unique", [math.inf, 1e12, 1e10, 1e9])

@@ -73,10 +73,6 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     unlimited = query.unique == float("inf")
     text = "taken as unlimited: no --text-bytes" if unlimited else f"{count(query.unique)} tokens: {query.text_how}"
     lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
-    if sizes := [each.params for each in plan.by_law]:
-        least, most = count(min(sizes)), count(max(sizes))
-        span = f"from {least} to {most} parameters" if most != least else "this same size"
-        lines.append(("", f"each law of fresh text alone would choose {span}"))
     for each in plan.by_repetition:
         lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
     lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))

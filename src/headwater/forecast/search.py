@@ -23,7 +23,7 @@ from headwater.forecast.result import Band, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.numbers import count
-from headwater.scaling.published import OwnRuns, PublishedLaws
+from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PublishedRepetition, Strength, says_of
 from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
@@ -48,7 +48,7 @@ class Field:
     candidates: tuple[Candidate, ...]
     seconds: float
     unique: float
-    losses: PublishedLaws | OwnRuns
+    losses: PublishedLaw | OwnRuns
     repetition: PublishedRepetition | Strength
 
     @cached_property
@@ -146,7 +146,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The size and tokens that one law alone would choose."""
+    """The size and tokens that one law of repeated text would choose."""
 
     law: str
     params: int
@@ -186,14 +186,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """The choices, compute-optimal first and the recommended last; what each law alone would choose."""
+    """The choices, compute-optimal first and the recommended last; what each law of repeated text would choose."""
 
     query: Query
     choices: tuple[Choice, ...]
     served: float
     loss_unit: str
     losses_how: str
-    by_law: tuple[Optimum, ...]
     by_repetition: tuple[Optimum, ...]
     notes: tuple[str, ...]
     num_sizes: int
@@ -212,7 +211,6 @@ class BudgetPlan:
                 for each in self.choices
             ],
             "loss": {"unit": self.loss_unit, "how": self.losses_how},
-            "by_law": [asdict(each) for each in self.by_law],
             "by_law_of_repetition": [asdict(each) for each in self.by_repetition],
             "searched": {"sizes": self.num_sizes, "sizes_that_fit": self.num_fitting},
             "notes": list(self.notes),
@@ -222,7 +220,7 @@ class BudgetPlan:
 def search(
     query: Query,
     candidates: Sequence[Candidate],
-    losses: PublishedLaws | OwnRuns,
+    losses: PublishedLaw | OwnRuns,
     loss_unit: str,
     models: Sequence[ModelSettings],
 ) -> BudgetPlan:
@@ -250,7 +248,6 @@ def search(
         served=served,
         loss_unit=loss_unit,
         losses_how=losses.how(float(field.sizes[place]), tokens),
-        by_law=tuple(replace(field, losses=alone).optimum(name) for name, alone in losses.members),
         by_repetition=tuple(by_repetition),
         notes=tuple(_notes(field, choices, by_repetition, is_last=candidates[-1].model == models[-1])),
         num_sizes=len(models),

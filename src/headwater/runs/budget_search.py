@@ -36,7 +36,7 @@ from headwater.runs.run_config import RunConfig, config_of_text, load_run
 from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.published import NATS, OwnRuns, PublishedLaws, published_laws
+from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.scaling.repetition import OWN, USUAL, PublishedRepetition
 
 NO_RUN = """
@@ -52,8 +52,6 @@ num_steps = 1000
 """
 ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
 "Where nothing says: nanochat's, and those of first-light's size."
-USUAL_RATIO = 20
-"Tokens a parameter, as Chinchilla has it (arXiv:2203.15556)."
 TRIAL_ROWS = 1024
 "Of a batch, before the tokens of a run are known: so many that what comes once a step costs little."
 RECOMPUTED = (0.0, 0.5, 1.0)
@@ -105,8 +103,8 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             f"larger batch, than {query.rates.num_devices} × {query.rates.device} allow; take other or more devices, "
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
-    losses = _losses(options, config, runs, candidates, ways.seconds)
-    return search(query, candidates, losses, options.loss_unit if isinstance(losses, OwnRuns) else NATS, models)
+    losses = _losses(options, config, runs)
+    return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
 
 
 def _config(options: SearchOptions) -> RunConfig:
@@ -125,17 +123,10 @@ def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
     return sorted(found, key=lambda each: count_parameters(each).total)
 
 
-def _losses(
-    options: SearchOptions, config: RunConfig, runs: Path | None, candidates: list[Candidate], seconds: float
-) -> PublishedLaws | OwnRuns:
-    """Return the law of --runs or of the run's ladder, with the run's own schedule; else the published laws.
-
-    Those near the compute that the budget buys count most: that of the size nearest to 20 tokens a parameter.
-    """
+def _losses(options: SearchOptions, config: RunConfig, runs: Path | None) -> PublishedLaw | OwnRuns:
+    """Return the law of --runs or of the run's ladder, with the run's own schedule; else the published law."""
     if runs is None:
-        pairs = [(each.params, max(1.0, each.tokens(seconds, math.inf))) for each in candidates]
-        params, tokens = min(pairs, key=lambda pair: abs(math.log(pair[1] / (USUAL_RATIO * pair[0]))))
-        return published_laws(6 * params * tokens)
+        return PublishedLaw()
     law = ScalingLaw(read_runs(runs), USUAL if options.runs else OWN)
     if options.run is None:
         return OwnRuns(law, runs)

@@ -1,6 +1,6 @@
 """How loss falls with parameters and tokens: a law fitted to a table of runs, forecasts with intervals, best sizes.
 
-numpy and scipy alone. `ScalingLaw` is the estimator, `read_runs` its table; `published_laws` speak where there is none,
+numpy and scipy alone. `ScalingLaw` is the estimator, `read_runs` its table; `PublishedLaw` speaks where there is none,
 `repetition` says what epochs cost, `design` which small runs to train.
 """
 
