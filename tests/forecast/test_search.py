@@ -15,7 +15,7 @@ from headwater.forecast.search import MIN_STEPS, SERVED_COST, SLACK, Field
 from headwater.model.count import count_parameters
 from headwater.runs.text_size import useful_epochs
 from headwater.scaling.published import LAW, PublishedLaw
-from headwater.scaling.repetition import OWN, PublishedRepetition, repeated_loss
+from headwater.scaling.repetition import OWN, most_epochs, repeated_loss, worth_params
 
 RATE = 4e15
 "FLOP/s of the machine."
@@ -43,7 +43,7 @@ CANDIDATES = tuple(candidate(model) for model in sizes("qwen3", 65_536, 2048))
 
 
 def budget(flops: float, unique=math.inf, laws=LAWS, candidates=CANDIDATES) -> Field:
-    return Field(candidates, flops / RATE, unique, laws, PublishedRepetition())
+    return Field(candidates, flops / RATE, unique, laws)
 
 
 def loss_at(field: Field, found: tuple[int, float]) -> float:
@@ -97,7 +97,7 @@ def test_inference_aware_is_the_cheapest_of_all_sizes_and_tokens(served):
     for each in CANDIDATES:
         most = field.seconds / each.seconds_per_token
         tokens = np.linspace(most / 5000, most, 5000)
-        logs = LAWS.log_loss(np.full_like(tokens, multiplied(each.model)), tokens)
+        logs = LAWS.log_loss(np.full_like(tokens, multiplied(each.model)), tokens, tokens)
         reached = tokens[logs <= limit]
         if len(reached):
             cheapest = min(cheapest, float((reached[0] + served * SERVED_COST) * each.seconds_per_token))
@@ -158,8 +158,8 @@ def test_the_loss_is_continuous_at_one_epoch():
 
 def test_parameters_beyond_the_text_are_worth_less_and_without_a_limit_all():
     text, none = budget(1e22, SHORT), budget(1e22)
-    assert none.repetition.worth(none.sizes, math.inf) == pytest.approx(none.sizes)
-    assert max(text.repetition.worth(text.sizes, SHORT)) < SHORT < 0.01 * max(text.sizes)
+    assert worth_params(none.sizes, math.inf) == pytest.approx(none.sizes)
+    assert max(worth_params(text.sizes, SHORT)) < SHORT < 0.01 * max(text.sizes)
 
 
 def test_a_short_text_gets_a_model_of_its_size_whatever_the_money():
@@ -180,7 +180,7 @@ def test_no_text_is_read_more_often_than_plans_say_helps(unique):
 
 def test_the_most_epochs_fall_without_a_jump_where_the_published_law_was_not_measured():
     ratios = np.geomspace(0.5, 3, 200)
-    most = [PublishedRepetition().most_epochs(1e9 * ratio, 1e9) for ratio in ratios]
+    most = [most_epochs(1e9 * ratio, 1e9) for ratio in ratios]
     assert most == sorted(most, reverse=True)
     assert (most[0], most[-1]) == (16, OWN.best_epochs(3e9, 1e9))
     assert max(before / after for before, after in itertools.pairwise(most)) < 1.05

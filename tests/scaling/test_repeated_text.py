@@ -170,7 +170,7 @@ def test_the_strength_counts_once_in_what_own_runs_say():
     tokens, epochs = 2e9, 4.0
     runs = with_epochs(isoflop_runs(noise=0.003), epochs)
     own = OwnRuns(ScalingLaw(runs), Path("runs.csv"))
-    assert own.quantiles(2e8, tokens, unique_tokens=tokens / epochs) == pytest.approx(
+    assert own.quantiles(2e8, 2e8, tokens, tokens / epochs) == pytest.approx(
         own.law.predict(2e8, tokens, unique_tokens=tokens / epochs).band
     )
 

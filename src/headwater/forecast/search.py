@@ -24,7 +24,7 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.numbers import count
 from headwater.scaling.published import OwnRuns, PublishedLaw
-from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PublishedRepetition, Strength, says_of
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
 from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 SLACK = 0.01
@@ -49,7 +49,6 @@ class Field:
     seconds: float
     unique: float
     losses: PublishedLaw | OwnRuns
-    repetition: PublishedRepetition | Strength
 
     @cached_property
     def params(self) -> FloatArray:
@@ -66,7 +65,7 @@ class Field:
     def most_steps(self) -> FloatArray:
         """Whole steps that each may train: by the budget, and the text as often as helps, or as makes MIN_STEPS."""
         batch = np.array([float(each.batch_tokens) for each in self.candidates])
-        useful = [self.repetition.most_epochs(params, self.unique) * self.unique for params in self.params]
+        useful = [self.losses.most_epochs(params, self.unique) * self.unique for params in self.params]
         most = np.minimum(np.maximum(useful, MIN_STEPS * batch), MAX_EPOCHS * self.unique)
         return np.floor(np.minimum([each.tokens(self.seconds, self.unique) for each in self.candidates], most) / batch)
 
@@ -78,9 +77,7 @@ class Field:
 
     @cached_property
     def _any_log_loss_cg(self) -> FloatArray:
-        worth = self.repetition.worth(self.sizes, self.unique)[:, None]
-        fresh = self.losses.log_loss(np.broadcast_to(worth, self.tokens_cg.shape), self.tokens_cg)
-        return fresh + self.repetition.log_cost(self.params[:, None], self.tokens_cg, self.unique)
+        return self.losses.log_loss(self.sizes[:, None], self.params[:, None], self.tokens_cg, self.unique)
 
     @cached_property
     def refused(self) -> list[str | None]:
@@ -126,21 +123,11 @@ class Field:
 
     def repetition_costs(self, place: int, tokens: float) -> float:
         """Return what reading text again adds to the log loss."""
-        return float(self.repetition.log_cost(self.params[place], np.array(tokens), self.unique))
+        return self.losses.repetition_cost(self.sizes[place], self.params[place], tokens, self.unique)
 
     def loss(self, place: int, tokens: float) -> Band | None:
-        """Return the forecast of the loss, None where no law reaches.
-
-        The rise by repeated text is taken to be uncertain by half: by about so much the penalty that was fitted on the
-        runs of the published law differs from it.
-        """
-        size = self.sizes[place]
-        if isinstance(self.losses, OwnRuns):
-            return Band(*self.losses.quantiles(size, tokens, unique_tokens=self.unique))
-        sizes = np.array([size, self.repetition.worth(size, self.unique)])
-        whole, worth = self.losses.log_loss(sizes, np.full(2, tokens))
-        rise = self.repetition_costs(place, tokens) + float(worth - whole)
-        found = self.losses.quantiles(size, tokens, rise, 0.5 * rise)
+        """Return the forecast of the loss, None where no law reaches."""
+        found = self.losses.quantiles(self.sizes[place], self.params[place], tokens, self.unique)
         return found and Band(*found)
 
 
@@ -225,9 +212,7 @@ def search(
     models: Sequence[ModelSettings],
 ) -> BudgetPlan:
     """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
-    is_own = isinstance(losses, OwnRuns)
-    repetition = losses.strength if is_own else PublishedRepetition()
-    field = Field(tuple(candidates), query.final_hours * 3600, query.unique, losses, repetition)
+    field = Field(tuple(candidates), query.final_hours * 3600, query.unique, losses)
     if all(field.refused):
         raise ConfigError(_nothing_trains(query, field))
     place, tokens = field.least
@@ -239,8 +224,8 @@ def search(
     if saved > MIN_SAVING:
         choices.append(replace(cheap, kind=INFERENCE, reason=_why_cheaper(cheap, first, saved, served)))
     by_repetition = []
-    if not is_own and first.epochs > 1:
-        other = replace(field, repetition=losses.strength)
+    if isinstance(losses, PublishedLaw) and first.epochs > 1:
+        other = replace(field, losses=replace(losses, penalty=PUBLISHED))
         by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
     return BudgetPlan(
         query=query,
@@ -302,7 +287,7 @@ def _notes(field: Field, choices: Sequence[Choice], by_repetition: Sequence[Opti
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
         found.append(f"{larger} might be better")
     if by_repetition:
-        useful = field.repetition.most_epochs(choices[0].params, field.unique)
+        useful = field.losses.most_epochs(choices[0].params, field.unique)
         found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
         if len({each.params for each in by_repetition}) > 1:
             found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")

@@ -37,7 +37,7 @@ from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
-from headwater.scaling.repetition import OWN, USUAL, PublishedRepetition
+from headwater.scaling.repetition import OWN, USUAL
 
 NO_RUN = """
 [corpus.sources.text]
@@ -90,10 +90,10 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     text, here = _text_of(options, config), _hardware(options, config)
     query, models = _query(options, config, here, text), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
-    repetition = USUAL if runs else PublishedRepetition()
+    losses = _losses(options, config, runs)
     ways, candidates = Ways(here, config, text, 3600 * query.final_hours), list[Candidate]()
     for model in models:
-        most_tokens = repetition.most_epochs(count_parameters(model).total, text.unique) * text.unique
+        most_tokens = losses.most_epochs(count_parameters(model).total, text.unique) * text.unique
         # nine of ten such runs stay below the limit
         fitting = (each for each in ways.of(model, most_tokens) if each.memory.band().p90 <= query.rates.memory_limit)
         candidates += islice(fitting, 1)
@@ -103,7 +103,6 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             f"larger batch, than {query.rates.num_devices} × {query.rates.device} allow; take other or more devices, "
             "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
-    losses = _losses(options, config, runs)
     return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
 
 

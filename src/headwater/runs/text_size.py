@@ -143,9 +143,9 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
     But a run of fewer than 200 steps has hardly begun to learn (docs/log.md, 2026-11-26, texts of 0.14 and 1.2 MB).
     """
-    from headwater.scaling.repetition import PublishedRepetition  # where text is read more than once
+    from headwater.scaling.repetition import most_epochs  # where text is read more than once
 
-    most = PublishedRepetition().most_epochs(params, unique)
+    most = most_epochs(params, unique)
     return max(most, min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from headwater.intervals import Z_P90
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
-from headwater.scaling.repetition import EXPONENT, NAME, PUBLISHED, A, B, E, Strength
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray
+from headwater.scaling.repetition import EXPONENT, NAME, A, B, E, Strength, log_cost, most_epochs, repeated_loss
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray
 
 NATS = "nats per token"
 LAW = Law(E, A, B, EXPONENT, EXPONENT)
@@ -33,29 +33,48 @@ below it to 24 % above."""
 
 @dataclass(frozen=True)
 class PublishedLaw:
-    """The law of arXiv:2305.16264 on fresh text."""
+    """The law of arXiv:2305.16264; text that is read again costs what it says, or by another `penalty`.
 
-    unit: ClassVar[str] = NATS
+    `sizes` leave the input's embedding out, which isn't multiplied; `params` count all, which memorise.
+    """
+
+    penalty: Strength | None = None
     counts_embedding: ClassVar[bool] = False
-    "Whether a size counts the input's embedding, which isn't multiplied."
-    strength: ClassVar[Strength] = PUBLISHED
 
-    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
+    def log_loss(
+        self, sizes: FloatArray, params: FloatArray, tokens: FloatArray, unique: float = math.inf
+    ) -> FloatArray:
         """Return log losses: good for telling sizes apart to within a few percent of the loss."""
-        return np.asarray(np.log(LAW.loss(params, tokens)))
+        if self.penalty is None:
+            return np.asarray(np.log(repeated_loss(sizes, tokens, unique)))
+        return np.asarray(np.log(LAW.loss(sizes, tokens)) + self.penalty.log_cost(params, tokens, unique))
+
+    def repetition_cost(self, size: float, params: float, tokens: float, unique: float) -> float:
+        """Return what reading text again adds to the log loss."""
+        N, D = np.array(size), np.array(tokens)
+        if self.penalty is None:
+            return float(log_cost(N, D, unique))
+        return float(self.penalty.log_cost(np.array(params), D, unique))
+
+    def most_epochs(self, params: float, unique: float) -> float:
+        """Return the most epochs that a search tries."""
+        return most_epochs(params, unique) if self.penalty is None else MAX_EPOCHS
 
     def quantiles(
-        self, params: float, tokens: float, log_factor: float = 0.0, deviation: float = 0.0
+        self, size: float, params: float, tokens: float, unique: float = math.inf
     ) -> tuple[float, float, float] | None:
-        """Return P10, P50 and P90 in nats per token, shifted by `log_factor`; None where `how` says.
+        """Return P10, P50 and P90 in nats per token; None where `how` says.
 
-        `deviation` is that of the factor.
+        The rise by repeated text and by more parameters than it carries is taken to be uncertain by half: by about so
+        much the penalty that was fitted on the runs of this law differs from it.
         """
-        if not LEAST_FLOPS <= FLOPS_PER_PARAM_TOKEN * params * tokens <= MOST_FLOPS:
+        if not LEAST_FLOPS <= FLOPS_PER_PARAM_TOKEN * size * tokens <= MOST_FLOPS:
             return None
-        median = float(LAW.loss(np.array(params), np.array(tokens))) * math.exp(log_factor)
-        factor = math.exp(Z_P90 * math.hypot(OTHER_TEXT, deviation))
-        return median / factor, median, median * factor
+        N, D = np.array(size), np.array(tokens)
+        log_loss = float(self.log_loss(N, np.array(params), D, unique))
+        rise = log_loss - math.log(float(LAW.loss(N, D)))
+        factor = math.exp(Z_P90 * math.hypot(OTHER_TEXT, 0.5 * rise))
+        return math.exp(log_loss) / factor, math.exp(log_loss), math.exp(log_loss) * factor
 
     def refusal(self, params: float, tokens: float) -> str | None:
         return None
@@ -95,17 +114,29 @@ class OwnRuns:
         """That of the losses below: what was divided out of them is multiplied back on."""
         return replace(self.law.strength, median=self.law.likeliest_strength)
 
-    def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
-        shape = np.broadcast_shapes(params.shape, tokens.shape)
-        flat = [np.broadcast_to(values, shape).ravel() for values in (params, tokens)]
-        return self.law.log_loss(*flat).reshape(shape) + self.log_factor
+    def log_loss(
+        self, sizes: FloatArray, params: FloatArray, tokens: FloatArray, unique: float = math.inf
+    ) -> FloatArray:
+        shape = np.broadcast_shapes(sizes.shape, tokens.shape)
+        flat = [np.broadcast_to(values, shape).ravel() for values in (sizes, tokens)]
+        fresh = self.law.log_loss(*flat).reshape(shape) + self.log_factor
+        return np.asarray(fresh + self.strength.log_cost(params, tokens, unique))
 
-    def quantiles(self, params: float, tokens: float, unique_tokens: float = math.inf) -> tuple[float, float, float]:
-        """Return P10, P50 and P90; the law adds what reading `unique_tokens` again costs.
+    def repetition_cost(self, size: float, params: float, tokens: float, unique: float) -> float:
+        return float(self.strength.log_cost(np.array(params), np.array(tokens), unique))
+
+    def most_epochs(self, params: float, unique: float) -> float:
+        """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""
+        return MAX_EPOCHS
+
+    def quantiles(
+        self, size: float, params: float, tokens: float, unique: float = math.inf
+    ) -> tuple[float, float, float]:
+        """Return P10, P50 and P90; the law adds what reading `unique` tokens again costs.
 
         Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
         """
-        found = self.law.predict(params, tokens, unique_tokens=unique_tokens)
+        found = self.law.predict(size, tokens, unique_tokens=unique)
         median = float(found.median[0]) * math.exp(self.log_factor)
         factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.factor_deviation))
         return median / factor, median, median * factor

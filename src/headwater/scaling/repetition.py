@@ -31,14 +31,6 @@ class Strength:
         """Return by how much the log of the loss rises, of runs that read `tokens` of a text of `unique` ones."""
         return np.asarray(np.log1p(self.median * penalty(params, tokens, unique)))
 
-    def worth(self, params: FloatArray, unique: float) -> FloatArray:
-        """Return how many parameters each model is worth: all, for the penalty counts them."""
-        return params
-
-    def most_epochs(self, params: float, unique: float) -> float:
-        """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""
-        return MAX_EPOCHS
-
     def best_epochs(self, params: float, unique: float) -> float:
         """Return the best epochs of a text of `unique` tokens, from 2 to 8: where more bring what they cost."""
         epochs = np.linspace(MIN_EPOCHS, MAX_EPOCHS_TRIED, NUM_EPOCHS_TRIED)
@@ -77,10 +69,13 @@ OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)
 
 
 def repeated_loss(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-    """Return nats per token by arXiv:2305.16264 of runs that read `tokens` of a text of `unique` ones."""
+    """Return nats per token by arXiv:2305.16264 of runs that read `tokens` of a text of `unique` ones.
+
+    Parameters beyond what the whole text carries are worth less in the first epoch, too.
+    """
     fresh = np.minimum(tokens, unique)
     worth_tokens = _worth(fresh, tokens / fresh - 1, HALF_LIFE_TOKENS)
-    return np.asarray(E + A / worth_params(params, fresh) ** EXPONENT + B / worth_tokens**EXPONENT)
+    return np.asarray(E + A / worth_params(params, unique) ** EXPONENT + B / worth_tokens**EXPONENT)
 
 
 def worth_params(params: FloatArray, unique: FloatArray | float) -> FloatArray:
@@ -89,33 +84,24 @@ def worth_params(params: FloatArray, unique: FloatArray | float) -> FloatArray:
     return _worth(fitting, params / fitting - 1, HALF_LIFE_PARAMS)
 
 
-class PublishedRepetition:
-    """arXiv:2305.16264: what parameters beyond those that a text carries are worth, and tokens read again cost.
+def log_cost(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
+    """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
+    worth = worth_params(params, unique)
+    once = E + A / worth**EXPONENT + B / tokens**EXPONENT
+    return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
 
-    Whoever forecasts loss takes it of the parameters' worth, below one epoch too, and adds the cost.
+
+def most_epochs(params: float, unique: float) -> float:
+    """Return the most epochs of a text that help: 16 where that law was measured.
+
+    Of models with twice as many parameters a token or more, what headwater's own runs show, 2 to 8; in between from
+    one to the other.
     """
-
-    def worth(self, params: FloatArray, unique: float) -> FloatArray:
-        """Return how many parameters each model is worth."""
-        return worth_params(params, unique)
-
-    def log_cost(self, params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-        """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
-        worth = worth_params(params, np.minimum(tokens, unique))
-        once = E + A / worth**EXPONENT + B / tokens**EXPONENT
-        return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
-
-    def most_epochs(self, params: float, unique: float) -> float:
-        """Return the most epochs of a text that help: 16 where that law was measured.
-
-        Of models with twice as many parameters a token or more, what headwater's own runs show, 2 to 8; in between
-        from one to the other.
-        """
-        beyond = math.log2(max(1.0, params / (MEASURED_RATIO * unique)))
-        if beyond == 0:
-            return MAX_EPOCHS
-        share = min(1.0, beyond)
-        return float(MAX_EPOCHS ** (1 - share) * OWN.best_epochs(params, unique) ** share)
+    beyond = math.log2(max(1.0, params / (MEASURED_RATIO * unique)))
+    if beyond == 0:
+        return MAX_EPOCHS
+    share = min(1.0, beyond)
+    return float(MAX_EPOCHS ** (1 - share) * OWN.best_epochs(params, unique) ** share)
 
 
 def says_of(most_epochs: float) -> str:
