@@ -60,7 +60,8 @@ def options_in(rng: random.Random, document: str, language: str) -> list[str]:
         if len(words) >= least:
             count = rng.randint(least, min(most, len(words)))
             at = rng.randint(0, len(words) - count)
-            found.append((" " if language == "en" else "").join(words[at : at + count]).strip())
+            option = (" " if language == "en" else "").join(words[at : at + count]).strip()
+            found += [option] if 2 * sum(map(str.isalnum, option)) > len(option) else []  # no rule of a table
     return rng.sample(found, 4) if len(found) >= 4 else []
 
 

@@ -52,6 +52,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066
 _FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]”’»{_INVISIBLE}]*(?=\\s|$)")
 # and two of Ethiopic's dots between words for its full stop, an upright stroke for Devanagari's, as many type them
 _FOREIGN_STOP = re.compile(f"[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
+_TO_LAST_STOP = re.compile(f"(?s:.*)(?:{_FULL_STOP.pattern}|{_FOREIGN_STOP.pattern})")
 _PARAGRAPH_CHARACTERS = 200
 _AROUND = "\"')]}»”’*_`）」』】》〉" + _INVISIBLE
 _FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|)$")
@@ -86,7 +87,7 @@ def sentence_characters(line: str) -> int:
         return len(line)
     if len(line) < _PARAGRAPH_CHARACTERS:
         return 0
-    return max((match.end() for stop in (_FULL_STOP, _FOREIGN_STOP) for match in stop.finditer(line)), default=0)
+    return match.end() if (match := _TO_LAST_STOP.match(line)) else 0
 
 
 def is_unspaced(text: str) -> bool:

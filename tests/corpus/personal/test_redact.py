@@ -270,3 +270,11 @@ def test_a_text_without_any_goes_on_as_it_is():
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValidationError):
         RedactSettings(kinds=["name"])
+
+
+@pytest.mark.parametrize("between", ["-", "", ".", "_", "[", "(", ":1", "+49 30 901820", ", "])
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_of_addresses_in_a_row_none_stays_and_a_second_pass_changes_nothing(between, count):
+    text, _ = redact(between.join(["max.m@firma.de"] * count), KINDS)
+    assert "max" not in text and "firma" not in text and "9018" not in text
+    assert redact(text, KINDS) == (text, {})

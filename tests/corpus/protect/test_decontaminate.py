@@ -148,7 +148,7 @@ def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_are(m
         make(short)
     with pytest.raises(DataError, match=r"the longest has 1 words.*min_words=2; take the set out"):
         make([{"text": "one"}], min_words=2)
-    with pytest.raises(DataError, match=r"the longest has 15 characters.*min_characters=16; lower it to 15 or take"):
+    with pytest.raises(DataError, match=r"the longest has 9 characters.*min_characters=16; lower it to 9 or take"):
         make([{"question": "中国的首都在哪?", "answer": "北京"}])
 
 
@@ -208,6 +208,19 @@ def test_a_text_that_names_an_option_or_the_words_all_questions_have_is_innocent
     assert (verdict.reason, verdict.cuts) == (None, ())
 
 
+def test_a_question_that_several_items_ask_counts_with_more_of_an_answer_than_a_word_or_two(make):
+    asked = "Which of the following sentences is true?"
+    step = make([{"question": asked, "choices": [f"{n} is odd", f"{n} is a prime number"]} for n in ("five", "ten")])
+    assert step(candidate(f"{asked} Ten is odd")).reason is None
+    assert step(candidate(f"{asked} Ten is odd. Ten is a prime number.")).because == "item set.jsonl#2"
+
+
+@pytest.mark.parametrize("text", ["The Code, we read, was new. " + "More was written later. " * 12, ""])
+def test_a_question_whose_answers_stand_far_from_it_is_innocent(make, text):
+    asked = "Which text did the Assembly adopt in August 1789?"
+    assert make([FRENCH])(candidate(f"{text} {asked} Nobody knows.")).reason is None
+
+
 @pytest.mark.parametrize(
     ("leak", "item"),
     [
@@ -221,6 +234,12 @@ def test_a_text_that_names_an_option_or_the_words_all_questions_have_is_innocent
             "Which text did the Assembly adopt in August 1789?\n(a) The Declaration of the Rights of Man and of the Citizen\n(b) The Code",
             2,
         ),
+        (
+            "| Question | A | B |\n|---|---|---|\n| Which text did the Assembly adopt in August 1789? | A treaty | The Code |",
+            2,
+        ),
+        ('{{"question": "Which text did the Assembly adopt in August 1789?", "choices": ["A treaty", "The Code"]}}', 2),
+        ("Correct answer: The Code\nQuestion: which text did the Assembly adopt in August 1789", 2),
     ],
 )
 def test_a_question_with_its_options_or_its_answer_is_found(make, leak, item):
@@ -260,18 +279,26 @@ class TestReading:
             {"goal": "What?", "sol1": "one", "sol2": "two", "label": 1},
             {"prompt": "What?", "options": [{"text": "one"}, {"text": "two"}]},
             {"premise": "What?", "question": "effect", "alternative_1": "one", "alternative_2": "two", "label": 1},
+            {"id": 3, "question": {"stem": "What?", "choices": [{"text": "one", "label": "A"}, {"text": "two"}]}},
+            {"question": "What?", "answer": {"choices": ["one", "two"], "correct": 0}},
+            {"question": "What?", "answer": {"value": "one", "aliases": ["two"], "type": "Entity"}},
+            {"Question": "What?", "Option 1": "one", "Option 2": "two", "Answer Key": "B"},
+            {"prompt": "What?\nA. one\nB. two", "completion": " B"},
         ],
     )
     def test_a_question_goes_with_its_options_which_never_stand_alone(self, tmp_path, record):
-        texts = self.texts(tmp_path, record)
-        assert {text.question for text in texts} == {"What?"}
-        assert {"one", "two", "a one b two", "1 one 2 two", "a one", "answer two"} <= {text.answer for text in texts}
+        ((question, answers),) = self.texts(tmp_path, record)
+        assert (question.strip(), sorted(answers)) == ("What?", ["one", "two"])
 
     def test_a_passage_and_a_long_answer_are_texts_and_short_answers_go_with_the_question(self, tmp_path):
         long = "word " * 30
         record = {"passage": long, "question": "What?", "answers": [long.upper(), "it"]}
-        texts = self.texts(tmp_path, record)
-        assert {Text(long), Text(long.upper()), Text("What?", "it")} <= set(texts) and Text("it") not in texts
+        assert self.texts(tmp_path, record) == (Text(long), Text(long.upper()), Text("What?", (long.upper(), "it")))
+
+    def test_a_gap_divides_a_question_and_its_longer_part_is_looked_for(self, tmp_path):
+        record = {"sentence": "The soup filled the _ to the brim.", "option1": "bowl", "option2": "pot", "answer": "1"}
+        assert self.texts(tmp_path, record) == (Text("The soup filled the ", ("bowl", "pot")),)
+        assert self.texts(tmp_path, {"q": "call my_name now", "answer": "it"}) == (Text("call my_name now", ("it",)),)
 
     def test_of_named_fields_what_stands_beneath_them_is_one_text(self, tmp_path):
         record = {"q": "What?", "choices": {"text": ["a", "b"], "why": "so"}}
@@ -280,10 +307,7 @@ class TestReading:
     def test_parquet(self, tmp_path):
         table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
         items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
-        assert [item.texts[:2] for item in items] == [
-            (Text("one", "a a"), Text("one", "1 a")),
-            (Text("two", "a b b c"), Text("two", "1 b 2 c")),
-        ]
+        assert [item.texts for item in items] == [(Text("one", ("a",)),), (Text("two", ("b", "c")),)]
 
     def test_the_examples_of_a_json_task(self, tmp_path):
         task = {"name": "t", "keywords": ["k"], "examples": [{"input": "one"}, {"input": "two"}]}

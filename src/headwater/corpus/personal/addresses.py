@@ -14,10 +14,10 @@ from headwater.corpus.personal.find import Scanned, Span, listed
 from headwater.corpus.personal.secrets import server_passwords
 
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
-# method (x@y.to(z)) and the line of a file (name@host.py:12) are none
+# method (x@y.to(z)) and the line of a file (name@host.py:12) are none; another address in brackets may follow
 _DOMAIN = re.compile(
     r"@((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
-    r"(?![A-Za-z0-9_(\[-]|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
+    r"(?![A-Za-z0-9_-]|[(\[](?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
 )
 # letters of the scripts that have spaces, or of the others alone: backwards from the sign
 _SIGNS, _SPACED = "_%+~-", r"A-Za-z0-9\u00b5-\u0dff\u10a0-\u10ff\u1100-\u167f\u1e00-\u1fff"
@@ -46,6 +46,7 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
         return
     hides_passwords = "password" in scanned.kinds
     servers = {end for (_, end), is_secret in server_passwords(text) if hides_passwords or not is_secret}
+    found_to = 0
     for match in _DOMAIN.finditer(text):
         at = match.start()
         local = _LOCAL_BACKWARDS.match(text[max(at - 64, 0) : at][::-1])
@@ -56,7 +57,14 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
         start = at - len(name)
         is_file = top in _FILE_ENDS and (_SIZE.match(match.group(1)) or text[max(start - 1, 0) : start] in _FILE_BEFORE)
         if name and name.lower() not in _NO_PERSON and not is_file:
-            yield start, match.end() - (0 if match.group(2).isascii() else len(match.group(2)) - len(top))
+            # what ends in a sign before it is its address no less: a@b.com-a@b.com
+            while text[start - 1 : start] == "@" and start > found_to:
+                before = _LOCAL_BACKWARDS.match(text[max(start - 65, found_to, 0) : start - 1][::-1])
+                if before is None:
+                    break
+                start -= len(before.group()) + 1
+            found_to = match.end() - (0 if match.group(2).isascii() else len(match.group(2)) - len(top))
+            yield start, found_to
 
 
 def _top_of(letters: str) -> str:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
 from headwater.corpus.protect.bare_words import BareWordHasher, has_unspaced, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
-from headwater.corpus.protect.overlap import OverlapIndex, Shared
+from headwater.corpus.protect.overlap import Shared
+from headwater.corpus.protect.questions import Questions
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.errors import DataError
 from headwater.sources.settings import LEAST_MIN_WORDS, DecontaminateSettings
@@ -82,10 +81,18 @@ class Decontaminator:
         self._items = [(name, number, item) for name in self._sets for number, item in enumerate(self._sets[name])]
         self._too_short: Counter[str] = Counter()
         self._longest: dict[str, tuple[int, str]] = {}  # and what it is counted in
-        texts = list(self._texts())
-        # in a script without spaces a word is a character, and a run has more of them
-        self._words = OverlapIndex((each[:2] for each in texts if not each[2]), settings.ngram_words)
-        self._characters = OverlapIndex((each[:2] for each in texts if each[2]), settings.ngram_characters)
+        self._spaced = Questions(self._hasher, settings.ngram_words, settings.min_words, False)
+        self._unspaced = Questions(self._hasher, settings.ngram_characters, settings.min_characters, True)
+        for place, (name, _, item) in enumerate(self._items):
+            is_long = False
+            for text in item.texts:
+                questions = self._unspaced if unspaced_fraction(text.question) > 0.5 else self._spaced
+                size = questions.add_(place, text)
+                self._longest[name] = max(self._longest.get(name, (0, "words")), (size, questions.unit))
+                is_long |= size >= questions.least
+            self._too_short[name] += not is_long
+        for questions in (self._spaced, self._unspaced):
+            questions.end_()
         for name in self._sets:
             self._require_one(name)
 
@@ -101,31 +108,9 @@ class Decontaminator:
             "set out"
         )
 
-    def _texts(self) -> Iterator[tuple[int, np.ndarray, bool]]:
-        """Yield (item, word hashes, whether its script is without spaces) of every text that is looked for."""
-        settings = self._settings
-        for place, (name, _, item) in enumerate(self._items):
-            is_found = False
-            for question, answer in item.texts:
-                words, answer_words = self._hasher.hash(question), self._hasher.hash(answer)
-                num_words, is_unspaced = len(words) + len(answer_words), unspaced_fraction(question) > 0.5
-                if is_unspaced:
-                    ngram, least = settings.ngram_characters, settings.min_characters
-                    size, unit = sum(map(str.isalnum, question + answer)), "characters"
-                else:
-                    ngram, least, size, unit = settings.ngram_words, settings.min_words, num_words, "words"
-                self._longest[name] = max(self._longest.get(name, (0, "words")), (size, unit))
-                if size >= least:
-                    is_found = True
-                    if num_words >= ngram:  # no run has more of the answer than the question leaves it
-                        answer_words = answer_words[: ngram - min(len(words), (ngram + 1) // 2)]
-                    yield place, np.concatenate([words, answer_words]), is_unspaced
-            self._too_short[name] += not is_found
-
     def _find(self, text: str) -> list[Shared]:
         hashes = self._hasher.hash(text)
-        found = self._words.find(hashes)
-        return found + self._characters.find(hashes) if has_unspaced(text) else found
+        return self._spaced.find(hashes) + (self._unspaced.find(hashes) if has_unspaced(text) else [])
 
     def __call__(self, candidate: Candidate) -> Verdict:
         document, text = candidate.document, candidate.document.text

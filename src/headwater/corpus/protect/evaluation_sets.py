@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,17 +41,16 @@ _ABOUT = re.compile(
     r"(?:.*_)?(?:u?id|url)|subject|category|topic|task|type|dataset|lang(?:uage)?|level|difficulty|source|split|name"
 )
 _SORTS = {"cause", "effect", "원인", "결과", "原因", "結果", "结果"}  # of a question, in its place: COPA's
-_OPTION_LETTERS = "abcdefghij"
 _MAX_ANSWERS = 20
-# what stands between a question and its answer, where it stands alone
-_BEFORE_ANSWER = ("", "a ", "answer ", "答案", "答え", "正解")
+_GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
+_LISTED = re.compile(r"\n\s*[(（]?[A-Ja-j1-9][.):：、．）]")  # options written below their question
 
 
 class Text(NamedTuple):
-    """A text to look for: a run of its words counts that has as much of the question in it as it can, or half."""
+    """A text to look for. One with answers, a question and its options among them, counts only with some beside it."""
 
     question: str
-    answer: str = ""
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,39 +163,51 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
         found = " ".join(_strings(record, wanted))
         yield from (Text(found),) if found.strip() else ()
         return
-    options: list[str] = []
-    answers: list[str] = []
-    question: list[str] = []
-    for name, value in record.items():
-        name = name.lower()
-        if _OPTIONS.fullmatch(name):
-            options += _option_texts(value)
-        elif _ANSWERS.fullmatch(name):
-            answers += _option_texts(value)
-        elif not _ABOUT.fullmatch(name):
-            for each in _strings(value, None):
-                if each.lower() in _SORTS:
-                    continue
-                if len(each) < _LONG_CHARACTERS or _QUESTION.fullmatch(name):
-                    question.append(each)
-                else:  # a passage, an explanation: by itself
-                    yield Text(each)
-    if options:
-        answers = [each for each in answers if len(each) > 1 and not each.isdigit()]
+    parts = _Parts()
+    parts.take_(record)
+    answers = parts.answers
+    if parts.options:
+        answers = [each for each in answers if len(each.strip()) > 1 and not each.isdigit()]
     else:
-        yield from (Text(each) for each in answers if len(each) >= _LONG_CHARACTERS)
-    together = " ".join(question)
-    is_short = len(together) < _LONG_CHARACTERS
-    if not together.strip():
-        return
-    if options:
-        for signs in (_OPTION_LETTERS, map(str, range(1, len(options) + 1))):
-            yield Text(together, " ".join(f"{sign} {option}" for sign, option in zip(signs, options, strict=False)))
-        yield Text(together, " ".join(options))
-    for answer in dict.fromkeys([*answers, *options][:_MAX_ANSWERS]):
-        yield from (Text(together, before + answer) for before in _BEFORE_ANSWER[: None if is_short else 1])
-    if not options and not answers:
-        yield Text(together)
+        parts.passages += [each for each in answers if len(each) >= _LONG_CHARACTERS]
+    yield from map(Text, parts.passages)
+    question = max(_GAP.split(" ".join(parts.question)), key=len)
+    if question.strip():
+        yield Text(question, tuple(dict.fromkeys([*answers, *parts.options][:_MAX_ANSWERS])))
+
+
+@dataclass
+class _Parts:
+    """The strings of a record by what they are, as the names of their fields say."""
+
+    question: list[str] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    passages: list[str] = field(default_factory=list)
+
+    def take_(self, fields: dict[str, Any], is_answer: bool = False, depth: int = 0) -> None:
+        """Add the strings of a record, or of an object in it; in one that is an answer are options and answers."""
+        for name, value in fields.items():
+            name = name.lower().replace(" ", "_")
+            if _OPTIONS.fullmatch(name):
+                self.options += _option_texts(value)
+            elif _ABOUT.fullmatch(name):
+                continue
+            elif isinstance(value, dict) and depth < _MAX_DEPTH:
+                self.take_(value, is_answer or _ANSWERS.fullmatch(name) is not None, depth + 1)
+            elif is_answer or _ANSWERS.fullmatch(name):
+                self.answers += _option_texts(value)
+            else:
+                for each in _strings(value, None):
+                    self._take_question_(name, each)
+
+    def _take_question_(self, name: str, text: str) -> None:
+        if len(text) >= _LONG_CHARACTERS and not _QUESTION.fullmatch(name):  # a passage, an explanation: by itself
+            self.passages.append(text)
+        elif text.lower() not in _SORTS:
+            question, *listed = _LISTED.split(text)
+            self.question.append(question if len(listed) > 1 else text)
+            self.options += [each.strip() for each in listed if len(listed) > 1]
 
 
 def _option_texts(value: Any) -> list[str]:
