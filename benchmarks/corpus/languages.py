@@ -26,6 +26,7 @@ import xxhash
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel
+from headwater.corpus.quality.limits import stop_word_share
 from headwater.corpus.quality.lines import line_shapes
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.step import Candidate
@@ -81,6 +82,9 @@ def limits_of(texts: list[Text], originals: dict[tuple[str, str], str], english:
         row["sentences"] = False
     if stop_words := find_stop_words(texts):
         row["stop_words"] = stop_words
+        if not any(marks_sentences(text["text"]) for text in texts):
+            shares = [stop_word_share(text["text"], stop_words) for text in texts]
+            row["stop_word_share"] = round(0.9 * min(shares), 3)
     return row
 
 

@@ -48,11 +48,11 @@ _ENDS = (
     "\U0001da88"
 )
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"  # no width
-# a full stop within a number or an address ends nothing; of other scripts' signs each does
+# a full stop within a number or an address ends nothing; of other scripts' signs each does, and so do two of
+# Ethiopic's dots between words, and an upright stroke for Devanagari's, as many type them
 _FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]”’»{_INVISIBLE}]*(?=\\s|$)")
-# and two of Ethiopic's dots between words for its full stop, an upright stroke for Devanagari's, as many type them
-_FOREIGN_STOP = re.compile(f"[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
-_TO_LAST_STOP = re.compile(f"(?s:.*)(?:{_FULL_STOP.pattern}|{_FOREIGN_STOP.pattern})")
+_STOP = re.compile(f"{_FULL_STOP.pattern}|[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
+_TO_LAST_FULL_STOP, _TO_LAST_STOP = (re.compile(f"(?s:.*)(?:{stop.pattern})") for stop in (_FULL_STOP, _STOP))
 _PARAGRAPH_CHARACTERS = 200
 _AROUND = "\"')]}»”’*_`）」』】》〉" + _INVISIBLE
 _FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|)$")
@@ -63,10 +63,8 @@ def num_sentences(text: str, enough: int) -> int:
 
     Those beyond `enough` are not counted.
     """
-    found = sum(1 for _ in islice(_FULL_STOP.finditer(text), enough))
-    if found < enough and not text.isascii():
-        found += sum(1 for _ in islice(_FOREIGN_STOP.finditer(text), enough - found))
-    return found
+    stops = (_FULL_STOP if text.isascii() else _STOP).finditer(text)
+    return sum(1 for _ in islice(stops, enough))
 
 
 def ends_sentence(line: str) -> bool:
@@ -87,7 +85,8 @@ def sentence_characters(line: str) -> int:
         return len(line)
     if len(line) < _PARAGRAPH_CHARACTERS:
         return 0
-    return match.end() if (match := _TO_LAST_STOP.match(line)) else 0
+    match = (_TO_LAST_FULL_STOP if line.isascii() else _TO_LAST_STOP).match(line)
+    return match.end() if match else 0
 
 
 def is_unspaced(text: str) -> bool:

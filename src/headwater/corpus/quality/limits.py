@@ -8,7 +8,7 @@ thresholds; a row a language, and two for languages without one.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -34,6 +34,8 @@ class Limits:
     sentences: bool = True
     """Whether nearly all texts have the signs for their ends (corpus.scripts): Armenian's is often typed as a colon."""
     stop_words: frozenset[str] = frozenset()
+    min_stop_word_share: float = 0.0
+    """Of a text's characters, in a script that has no signs for the ends of sentences (Thai): a list has words alone."""
     is_named_for_relatives: bool = False
     """Whether the model (quality.language) takes texts in languages that it doesn't know for this one."""
 
@@ -43,6 +45,11 @@ class Limits:
         if candidate.is_unspaced:
             return sum(word in text for word in self.stop_words)
         return len(self.stop_words.intersection(candidate.words))
+
+
+def stop_word_share(text: str, stop_words: Iterable[str]) -> float:
+    """Return the share of the characters of a text, in an unspaced script, that stand in stop words."""
+    return sum(len(word) * text.count(word) for word in stop_words) / max(len(text), 1)
 
 
 def read_limits() -> dict[str, Limits]:
@@ -59,6 +66,7 @@ def read_limits() -> dict[str, Limits]:
             longest_word=longest,
             sentences=row.get("sentences", True),
             stop_words=frozenset(row.get("stop_words", ())),
+            min_stop_word_share=row.get("stop_word_share", 0.0),
             is_named_for_relatives=row.get("relatives", False),
         )
     return limits

@@ -51,15 +51,21 @@ def frequent_ngram(runs: Runs, num_words: int, limits: Sequence[float], units_pe
     In an unspaced script they are runs of as many units as that many words have. An n-gram is asked about in a text of
     at least 10 n words: in a shorter one two occurrences are a large share.
     """
-    for num_words_of_run, limit in enumerate(limits, start=2):
-        n = round(num_words_of_run * units_per_word)
-        if num_words < 10 * n:
-            break
-        ordered = runs.sorted(n)
-        most = max(int(limit * num_words / n), 1)  # occurrences of one run: one more are too many
-        if np.any(ordered[most:] == ordered[:-most]):
+    lengths = [(round(num * units_per_word), limit) for num, limit in enumerate(limits, start=2)]
+    # occurrences of one run: one more are too many
+    asked = [(n, limit, max(int(limit * num_words / n), 1)) for n, limit in lengths if num_words >= 10 * n]
+    # a longer run is not more frequent than what it begins with: nearly all texts are done with the shortest
+    if not asked or not _has_more_than(min(most for *_, most in asked), runs.sorted(asked[0][0])):
+        return None
+    for n, limit, most in asked:
+        if _has_more_than(most, ordered := runs.sorted(n)):
             return Covered(n, _most(ordered) * n / num_words, limit)
     return None
+
+
+def _has_more_than(most: int, ordered: np.ndarray) -> bool:
+    """Return whether a value of an ordered array occurs more than `most` times."""
+    return bool(np.any(ordered[most:] == ordered[:-most]))
 
 
 def _most(ordered: np.ndarray) -> int:
