@@ -21,12 +21,12 @@ from headwater.corpus.unwrap import unwrapper
 from headwater.sources.settings import CorpusSettings
 
 
-def quality_steps(settings: CorpusSettings) -> list[Step]:
+def quality_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Step]:
     """Return the steps that `settings` ask for; what they need (a language model, a classifier) is loaded here."""
     steps: list[Step] = []
     if settings.languages is not None:
         steps.append(language_step(settings.languages, settings.min_language_confidence, LanguageModel()))
-    steps.append(rules_step(settings.rules, limits_finder(settings)))
+    steps.append(rules_step(settings.rules, find_limits))
     quality = settings.quality
     if quality.classifier is not None:
         score = Classifier.load(Path(quality.classifier)).score
@@ -49,14 +49,14 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     return inputs
 
 
-def make_steps(settings: CorpusSettings) -> list[Step]:
+def make_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Step]:
     """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first."""
     return [
         cleaned,
         unwrapper(settings.unwrap),
         probes_withheld(held_out_patterns(settings)),
         *protecting_steps(settings),
-        *quality_steps(settings),
+        *quality_steps(settings, find_limits),
     ]
 
 

@@ -5,7 +5,7 @@ import pytest
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.pipeline import quality_steps
+from headwater.corpus.pipeline import limits_finder, quality_steps
 from headwater.corpus.quality import language as language_module
 from headwater.corpus.quality.language import (
     NUM_SAMPLES,
@@ -145,7 +145,7 @@ def settings(**more):
 
 def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_without_them(monkeypatch):
     off, on = settings(), settings(languages=["en"])
-    assert len(quality_steps(on)) == len(quality_steps(off)) + 1
+    assert len(quality_steps(on, limits_finder(on))) == len(quality_steps(off, limits_finder(off))) + 1
     assert corpus_inputs(on)["(language model)"] == corpus_inputs(off)["(language model)"]
     assert corpus_key(on, corpus_inputs(on)) != corpus_key(off, corpus_inputs(off))
     monkeypatch.setattr("headwater.corpus.pipeline.model_is_installed", lambda: False)

@@ -116,3 +116,16 @@ def test_rows_say_how_a_language_differs_from_english():
         ("shortest_word", default.shortest_word),
     ):
         assert sum(getattr(row, value) < least for row in spaced) <= 0.05 * len(spaced), value
+
+
+THAI_GOODS = (
+    "กรุงเทพ เชียงใหม่ ภูเก็ต พัทยา หัวหิน สมุย กระบี่ วีซ่า ล่องเรือ ดำน้ำ สปา ร้านอาหาร บุฟเฟต์ ทุเรียน มะม่วง คาเฟ่ โรงพยาบาล คลินิก เลเซอร์ "
+    "ฟิตเนส โยคะ มหาวิทยาลัย ขนย้าย"
+)
+
+
+@pytest.mark.parametrize("separator", [" ", ", ", " | "])
+def test_a_list_of_thai_keywords_is_no_prose_though_they_hold_stop_words(separator):
+    keywords = random.Random(separator).choices(THAI_GOODS.split(), k=200)
+    goods = separator.join([*keywords, "และการเดินทางที่ดีของคุณ"])
+    assert reason(goods) == "few_stop_words"

@@ -53,7 +53,8 @@ def _key(line: str, site: str) -> int:
 
 def common_share(text: str, site: str, is_common: Callable[[int], bool]) -> float:
     """Return the share of a page's characters that is in lines whose key `is_common`."""
-    return sum(len(line) for line in text.split("\n") if is_common(_key(line.strip(), site))) / max(len(text), 1)
+    lines = ((len(line), line.strip()) for line in text.split("\n"))
+    return sum(length for length, line in lines if line and is_common(_key(line, site))) / max(len(text), 1)
 
 
 def without_boilerplate(

@@ -40,7 +40,7 @@ class WorkerContext:
 
     @cached_property
     def steps(self) -> list[Step]:
-        return make_steps(self.settings)
+        return make_steps(self.settings, self.find_limits)
 
     @cached_property
     def repeat_rules(self) -> list[RepeatRule]:
