@@ -70,7 +70,7 @@ def test_one_process_serves_many_files(box, files):
     seen = set()
     for _ in range(3):
         outcomes(box.read(files["a.html"], "html", LIMITS))
-        seen.add(box._worker._process.pid)
+        seen.add(box._worker._child.pid)
     assert len(seen) == 1
 
 
@@ -81,8 +81,8 @@ def rows(tmp_path, count: int = 3000) -> InputFile:
 
 
 def kill(box: Sandbox) -> None:
-    os.kill(box._worker._process.pid, signal.SIGKILL)
-    box._worker._process.wait()
+    os.kill(box._worker._child.pid, signal.SIGKILL)
+    box._worker._child._process.wait()
 
 
 def test_a_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
@@ -174,7 +174,7 @@ def test_a_page_that_takes_too_long_is_dropped_by_the_processors_clock(files, tm
 def test_a_process_that_waits_for_ever_is_ended(files):
     with Sandbox(SandboxLimits(wall_seconds=1)) as box:
         outcomes(box.read(files["b.html"], "html", LIMITS))
-        os.kill(box._worker._process.pid, signal.SIGSTOP)
+        os.kill(box._worker._child.pid, signal.SIGSTOP)
         assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
 
 
@@ -188,7 +188,7 @@ def test_a_file_that_takes_too_much_memory_is_dropped(files, tmp_path):
 
 
 def proc(box: Sandbox, name: str) -> str:
-    return Path(f"/proc/{box._worker._process.pid}/{name}").read_text()
+    return Path(f"/proc/{box._worker._child.pid}/{name}").read_text()
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no /proc")
@@ -205,7 +205,7 @@ def test_the_process_is_limited_and_knows_nothing_of_its_parents_environment(box
 def test_closing_leaves_no_process(files):
     with Sandbox() as box:
         outcomes(box.read(files["a.html"], "html", LIMITS))
-        pid = box._worker._process.pid
+        pid = box._worker._child.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

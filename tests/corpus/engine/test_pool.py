@@ -92,7 +92,7 @@ def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expe
         give(self, task, now)
         if task not in killed and chance.random() < 0.4:
             killed.append(task)
-            threading.Timer(chance.random() * 0.7, lambda: self._process.kill()).start()
+            threading.Timer(chance.random() * 0.7, self._child._process.kill).start()
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_kill)
     said = []

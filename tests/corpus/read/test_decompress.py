@@ -67,12 +67,12 @@ def test_the_blocks_of_bzip2_before_the_damage_are_kept(read):
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
-def test_a_flipped_bit_costs_half_a_kilobyte_before_it(read, name):
+def test_a_flipped_bit_costs_two_kilobytes_before_it(read, name):
     rows = ROWS[:1000] if "json" in name else [b"text\n", *(b"row %d says %d\n" % (n, n * n) for n in range(1000))]
     content = bytearray(gzip.compress(b"".join(rows)))
     content[-8] ^= 1  # the checksum: what can be told to be wrong no sooner
     documents, drops = read(name, bytes(content))
-    lost = len(rows) * 512 // len(content) + 1
+    lost = 2048 // len(rows[-1]) + 4
     assert 1000 - lost <= len(documents) < 1000
     assert [drop.reason for drop in drops] == ["damaged_gzip"]
 
@@ -112,11 +112,11 @@ def cut(content):
 @pytest.mark.parametrize(
     ("compression", "damaged", "by_bytes", "num_lost"),
     [
-        ("gzip", flipped(gzip.compress(b"".join(ROWS))), gzip_by_bytes, 512 * 12),
+        ("gzip", flipped(gzip.compress(b"".join(ROWS))), gzip_by_bytes, 2048),
         ("gzip", cut(gzip.compress(b"".join(ROWS))), gzip_by_bytes, 0),
-        ("xz", flipped(lzma.compress(b"".join(ROWS))), xz_by_bytes, 2048 * 12),
+        ("xz", flipped(lzma.compress(b"".join(ROWS))), xz_by_bytes, 2048),
         ("xz", cut(lzma.compress(b"".join(ROWS))), xz_by_bytes, 0),
-        ("zstd", cut(zstd(b"".join(ROWS))), zstd_by_bytes, 512),
+        ("zstd", cut(zstd(b"".join(ROWS))), zstd_by_bytes, 2048),
     ],
 )
 @pytest.mark.parametrize("at_once", [5000, 300_000])

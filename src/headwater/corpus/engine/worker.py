@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import resource
 import sys
 import tempfile
 import threading
@@ -17,11 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from headwater.corpus.read.frames import pack, unpack
+from headwater.corpus.read.frames import OUT_OF_MEMORY, limit_memory_, pack, receive
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
 
-OUT_OF_MEMORY = 112  # exit status: memory may be in any state then, so a new process is started
 HEARTBEAT_SECONDS = 1.0
 
 
@@ -29,7 +27,7 @@ def main() -> None:
     """Do tasks until there are no more."""
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
-    place = unpack(_read_exactly)
+    place = receive()
     inbox: queue.SimpleQueue[Task] = queue.SimpleQueue()
     outbox = _Outbox(messages)
     threading.Thread(target=_receive, args=(inbox,), daemon=True).start()
@@ -40,7 +38,7 @@ def main() -> None:
     from headwater.corpus.tasks.worker_context import WorkerContext
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve a gigabyte immediately
-    _limit_memory(place["memory_bytes"])
+    limit_memory_(place["memory_bytes"])
     tempfile.tempdir = place["temporary"]
     context = WorkerContext(Path(place["folder"]))
     context.on_read = outbox.note_read
@@ -89,24 +87,9 @@ def _receive(inbox: queue.SimpleQueue[Task]) -> None:
     """Hand on tasks; end the process when there will be no more, whatever it does."""
     with suppress(EOFError):
         while True:
-            message = unpack(_read_exactly)
+            message = receive()
             inbox.put(Task(message["stage"], message["number"]))
     os._exit(0)
-
-
-def _read_exactly(count: int) -> bytes:
-    data = sys.stdin.buffer.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
-
-
-def _limit_memory(memory_bytes: int) -> None:
-    """Let this process take `memory_bytes` more than it has; what it starts sets limits of its own."""
-    with suppress(OSError, ValueError):  # where there is no /proc the system has no such limit, either
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory_bytes, hard))
 
 
 if __name__ == "__main__":

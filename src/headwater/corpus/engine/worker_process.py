@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from headwater import errors
-from headwater.corpus.engine.worker import OUT_OF_MEMORY
-from headwater.corpus.read.frames import HEADER_BYTES, MAX_BYTES, BadFrame, pack, unpack
+from headwater.corpus.read.child import Child
+from headwater.corpus.read.frames import OUT_OF_MEMORY, BadFrame
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
 from headwater.files import make_folder
@@ -20,8 +17,6 @@ from headwater.sources.settings import EngineSettings
 
 _MODULE = "headwater.corpus.engine.worker"
 _TEMPORARY = "temporary"  # in the work folder: what a lost worker leaves there goes, at the latest with the build
-_BLOCK_BYTES = 1 << 16
-_ERROR_BYTES = 4000
 
 
 class WorkerProcess:
@@ -31,28 +26,14 @@ class WorkerProcess:
         self.task: Task | None = None
         self.given_at = self.heard_at = now
         self._memory_bytes = memory_bytes
-        self._buffer = bytearray()
         self._outcomes: list[tuple[Task, str | None]] = []
         self._is_gone = False
         self._num_bytes_read = self._num_bytes_reported = 0
         make_folder(folder / _TEMPORARY)
         self._temporary = tempfile.TemporaryDirectory(dir=folder / _TEMPORARY, ignore_cleanup_errors=True)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is for this process, which ends the worker itself
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._to, self.handle = self._process.stdin, self._process.stdout.fileno()
+        self._child = Child(_MODULE)
+        self.handle, self.pid = self._child.handle, self._child.pid
         self._send({"folder": str(folder), "memory_bytes": memory_bytes, "temporary": self._temporary.name})
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def give(self, task: Task, now: float) -> None:
         self.task, self.given_at = task, now
@@ -60,7 +41,7 @@ class WorkerProcess:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._to.write(pack(message))
+            self._child.send(message)
         except BrokenPipeError:
             self._is_gone = True
 
@@ -69,25 +50,13 @@ class WorkerProcess:
 
         Raises the error that a task raised when the user can act on it.
         """
-        data = os.read(self.handle, _BLOCK_BYTES)
         self.heard_at = now
-        self._is_gone |= not data
-        self._buffer += data
+        self._is_gone |= not self._child.read()
         try:
-            while (message := self._next_message()) is not None:
+            while (message := self._child.next_message()) is not None:
                 self._take_up(message)
         except BadFrame:
             self._is_gone = True
-
-    def _next_message(self) -> dict[str, Any] | None:
-        size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
-        if size > MAX_BYTES:
-            raise BadFrame
-        if len(self._buffer) < HEADER_BYTES + size or not self._buffer:
-            return None
-        frame = iter((bytes(self._buffer[:HEADER_BYTES]), bytes(self._buffer[HEADER_BYTES : HEADER_BYTES + size])))
-        del self._buffer[: HEADER_BYTES + size]
-        return unpack(lambda count: next(frame))
 
     def _take_up(self, message: dict[str, Any]) -> None:
         self._num_bytes_read = message.get("read", self._num_bytes_read)
@@ -120,26 +89,15 @@ class WorkerProcess:
         return None
 
     def _why_gone(self) -> str:
-        try:
-            status = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+        status = self._child.exit_status()
+        if status is None:
             return "its process closed its pipe"
         if status == OUT_OF_MEMORY:
             return f"it took more than {self._memory_bytes / 1e6:,.0f} MB of memory"
         if status < 0:
             return f"its process was ended by {signal.strsignal(-status) or f'signal {-status}'}"
-        return f"its process ended with status {status}: {self._last_error()}"
-
-    def _last_error(self) -> str:
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return f"its process ended with status {status}: {self._child.last_error() or 'it said nothing'}"
 
     def end(self) -> None:
-        self._process.kill()  # also one that is stopped
-        self._process.wait()
-        self._to.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._errors.close()
+        self._child.close()
         self._temporary.cleanup()

@@ -35,7 +35,7 @@ class Limits:
     """Whether nearly all texts have the signs for their ends (corpus.scripts): Armenian's is often typed as a colon."""
     stop_words: frozenset[str] = frozenset()
     min_stop_word_share: float = 0.0
-    """Of a text's characters, in a script that has no signs for the ends of sentences (Thai): a list has words alone."""
+    """Of a text's characters, in a script without signs for the ends of sentences (Thai): a list has words alone."""
     is_named_for_relatives: bool = False
     """Whether the model (quality.language) takes texts in languages that it doesn't know for this one."""
 

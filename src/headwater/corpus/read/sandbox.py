@@ -9,23 +9,19 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import IO, Any
+from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.frames import BadFrame, pack, unpack
+from headwater.corpus.read.child import Child
+from headwater.corpus.read.frames import OUT_OF_MEMORY, BadFrame
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.sandbox_worker import OUT_OF_MEMORY
 from headwater.errors import DataError
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
-_BLOCK_BYTES = 1 << 20
-_ERROR_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,36 +144,22 @@ class _Ended(Exception):
 
 
 class _Worker:
-    """One process and the two ends of its pipes that are ours."""
+    """One process, and the time that it has for an answer."""
 
     def __init__(self, limits: SandboxLimits) -> None:
         self.has_served = False
         self._wall_seconds = limits.wall_seconds
-        self._buffer, self._taken = bytearray(), 0
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-B", "-m", _MODULE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=_environment(),
-                cwd="/",
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is for headwater, which ends the worker itself
-            )
+            self._child = Child(_MODULE, _environment(), "/")
         except OSError as error:
-            self._errors.close()
             raise _not_started(error.strerror or str(error)) from None
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._to, self._from = self._process.stdin, self._process.stdout.fileno()
         self._poll = select.poll()
-        self._poll.register(self._from, select.POLLIN)
+        self._poll.register(self._child.handle, select.POLLIN)
         try:
             self._send({"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds})
             self._receive()
         except _Ended:
-            said = self._last_error()
+            said = self._child.last_error()
             self.close()
             raise _not_started(said or "it ends without a word") from None
 
@@ -192,49 +174,27 @@ class _Worker:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._to.write(pack(message))
+            self._child.send(message)
         except BrokenPipeError:
             raise _Ended(self._why()) from None
 
     def _receive(self) -> dict[str, Any]:
         try:
-            return unpack(self._read_exactly)
+            while (message := self._child.next_message()) is None:
+                if not self._poll.poll(1000 * self._wall_seconds):
+                    raise _Ended(TOO_SLOW)
+                if not self._child.read():
+                    raise _Ended(self._why())
+            return message
         except BadFrame:
             raise _Ended(DIED) from None
 
-    def _read_exactly(self, count: int) -> bytes:
-        while len(self._buffer) - self._taken < count:
-            if not self._poll.poll(1000 * self._wall_seconds):
-                raise _Ended(TOO_SLOW)
-            data = os.read(self._from, _BLOCK_BYTES)
-            if not data:
-                raise _Ended(self._why())
-            del self._buffer[: self._taken]
-            self._taken = 0
-            self._buffer += data
-        start, self._taken = self._taken, self._taken + count
-        return bytes(self._buffer[start : self._taken])
-
     def _why(self) -> str:
         """Return why the process, whose pipe is closed, is no more."""
-        try:
-            status = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return DIED
-        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(status, DIED)
-
-    def _last_error(self) -> str:
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _ERROR_BYTES))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return {-signal.SIGXCPU: TOO_SLOW, OUT_OF_MEMORY: TOO_LARGE}.get(self._child.exit_status() or 0, DIED)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._to.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._errors.close()
+        self._child.close()
 
 
 def _not_started(why: str) -> DataError:

@@ -20,23 +20,22 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.formats import compression_of
-from headwater.corpus.read.frames import pack, unpack
+from headwater.corpus.read.frames import OUT_OF_MEMORY, limit_, limit_memory_, pack, receive
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
 
-OUT_OF_MEMORY = 112  # exit status: memory may be in any state then, so a new process is started
 MAX_OPEN_FILES = 64
 
 
 def main() -> None:
     """Answer requests until there are no more, which is an EOFError."""
-    settings = unpack(_read_exactly)
+    settings = receive()
     _confine_(settings["memory_bytes"])
     clock = _CpuClock(settings["cpu_seconds"])
     _write({"ready": True})
     while True:
-        request = unpack(_read_exactly)
+        request = receive()
         _load_(request, settings["memory_bytes"])
         clock.restart_()
         try:
@@ -113,13 +112,10 @@ def _answer(piece: Document | Drop) -> dict[str, Any]:
 
 
 def _confine_(memory_bytes: int) -> None:
-    for which, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
-    ):
-        _limit_(which, value)
-    _limit_memory_(memory_bytes)
+    limit_(resource.RLIMIT_CORE, 0)
+    limit_(resource.RLIMIT_FSIZE, 0)
+    limit_(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
+    limit_memory_(memory_bytes)
 
 
 def _load_(request: dict[str, Any], memory_bytes: int) -> None:
@@ -129,16 +125,10 @@ def _load_(request: dict[str, Any], memory_bytes: int) -> None:
         modules.append("pyarrow")
     new = [module for module in modules if module not in sys.modules]
     if new:
-        _limit_(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+        limit_(resource.RLIMIT_AS, resource.RLIM_INFINITY)
         for module in new:
             importlib.import_module(module)
-        _limit_memory_(memory_bytes)
-
-
-def _limit_memory_(memory_bytes: int) -> None:
-    with suppress(OSError):  # where there is no /proc the system has no such limit, either
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        _limit_(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
+        limit_memory_(memory_bytes)
 
 
 def _require_memory(reason: str, memory_bytes: int) -> None:
@@ -158,15 +148,6 @@ def _was_short_of_memory(memory_bytes: int) -> bool:
     return limit != resource.RLIM_INFINITY and peak_bytes > limit - memory_bytes / 2
 
 
-def _limit_(which: int, soft: int) -> None:
-    """Set a limit as far as this process may; one that is lower already stays."""
-    hard = resource.getrlimit(which)[1]
-    if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
-        soft = hard
-    with suppress(OSError, ValueError):
-        resource.setrlimit(which, (soft, hard))
-
-
 class _CpuClock:
     """Gives every piece of a file the same CPU seconds; the kernel ends this process when they are used up."""
 
@@ -176,18 +157,11 @@ class _CpuClock:
 
     def restart_(self) -> None:
         self._set_at = time.process_time()
-        _limit_(resource.RLIMIT_CPU, int(self._set_at) + 1 + self._seconds)
+        limit_(resource.RLIMIT_CPU, int(self._set_at) + 1 + self._seconds)
 
     def refresh_(self) -> None:
         if time.process_time() - self._set_at > 1:
             self.restart_()
-
-
-def _read_exactly(count: int) -> bytes:
-    data = sys.stdin.buffer.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
 
 
 def _write(answer: dict[str, Any]) -> None:
