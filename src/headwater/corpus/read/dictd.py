@@ -11,8 +11,8 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
+from headwater.corpus.read.sections import articles
 
-ARTICLE_CHARACTERS = 8000
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _BLOCK_BYTES = 1 << 20
@@ -22,32 +22,26 @@ _MAX_DIGITS = 10  # of a place in a file: 60 bits
 def read_dictd(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     """Yield the entries in the order of the dictionary, about 8,000 characters of them a document.
 
-    An entry is a line or two: alone it would be a document too short to learn from. The dictionary's notes on itself
-    (headwords that begin with 00) are skipped. Raises Unusable: damaged_dictionary, file_too_large, expands_too_far.
+    The dictionary's notes on itself (headwords that begin with 00) are skipped. Raises Unusable: damaged_dictionary,
+    file_too_large, expands_too_far.
     """
     index = file.path.with_name(file.path.name.removesuffix(".dz").removesuffix(".dict") + ".index")
     if not index.is_file():
         raise Unusable("damaged_dictionary")
     places = _places(read_whole(replace(file, path=index), limits.max_file_bytes).decode("utf-8", "replace"))
-    data, expansion = _unzipped(file, limits.max_file_bytes), Expansion()
-    entries: list[str] = []
-    number = size = 0
+    data = _unzipped(file, limits.max_file_bytes)
+    for number, marked in enumerate(articles(("", entry) for entry in _entries(data, places))):
+        entries = list(map(plain_entry, marked))
+        first, last = (entry.split("\n")[0].strip() for entry in (entries[0], entries[-1]))
+        yield file.document("\n\n".join(entries), f"#{number}", title=f"{first} to {last}")
+
+
+def _entries(data: bytes, places: list[tuple[int, int]]) -> Iterator[str]:
+    expansion = Expansion()
     for start, length in places:
         entry = data[start : start + length]
         expansion.add_(len(entry), len(data))  # entries may lie over one another
-        text = entry.decode("utf-8", "replace").strip("\n")
-        entries.append(plain_entry(text))
-        size += len(text)
-        if size >= ARTICLE_CHARACTERS:
-            yield _article(file, number, entries)
-            entries, size, number = [], 0, number + 1
-    if entries:
-        yield _article(file, number, entries)
-
-
-def _article(file: InputFile, number: int, entries: list[str]) -> Document:
-    first, last = (entry.split("\n")[0].strip() for entry in (entries[0], entries[-1]))
-    return file.document("\n\n".join(entries), f"#{number}", title=f"{first} to {last}")
+        yield entry.decode("utf-8", "replace").strip("\n")
 
 
 def plain_entry(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -67,23 +68,31 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
     more than 1,000 drops for one reason the rest is one drop, with their number, at the end. Doing it twice changes
     nothing.
     """
-    num_listed: dict[str, int] = {}
-    rest: dict[str, _Rest] = {}
+    num_listed: Counter[str] = Counter()
+    rest: dict[str, Drop] = {}
+    damage: Exception | None = None
     try:
         for piece in pieces:
             if isinstance(piece, Document):
                 yield from _cut(_in_unicode(piece), max_characters)
-            elif num_listed.setdefault(piece.reason, 0) < MAX_DROPS_LISTED:
+            elif num_listed[piece.reason] < MAX_DROPS_LISTED:
                 num_listed[piece.reason] += 1
                 yield piece
             else:
-                if piece.reason not in rest:
-                    rest[piece.reason] = _Rest(piece)
-                rest[piece.reason].add_(piece)
-    except (Unusable, OSError):
-        yield from (each.as_drop() for each in rest.values())
-        raise
-    yield from (each.as_drop() for each in rest.values())
+                rest[piece.reason] = _with_one_more(rest.get(piece.reason), piece)
+    except (Unusable, OSError) as error:
+        damage = error
+    yield from rest.values()
+    if damage is not None:
+        raise damage
+
+
+def _with_one_more(rest: Drop | None, drop: Drop) -> Drop:
+    """Return the drop that stands for those of one reason that are not listed, with one more."""
+    if rest is None:
+        return replace(drop, id=f"{drop.origin}#more/{drop.reason}", excerpt="")
+    num_documents, num_bytes = rest.num_documents + drop.num_documents, rest.num_bytes + drop.num_bytes
+    return replace(rest, num_documents=num_documents, num_bytes=num_bytes)
 
 
 def _in_unicode(document: Document) -> Document:
@@ -103,20 +112,3 @@ def _cut(document: Document, max_characters: int) -> Iterator[Document]:
     meta = {"group": document.id, **document.meta}
     for number, text in enumerate(sections([document.text], max_characters)):
         yield replace(document, id=f"{document.id}/{number}", text=text, meta=meta)
-
-
-class _Rest:
-    """The drops of one reason that are not listed one by one."""
-
-    def __init__(self, first: Drop) -> None:
-        self._first = first
-        self._num_documents = self._num_bytes = 0
-
-    def add_(self, drop: Drop) -> None:
-        self._num_documents += drop.num_documents
-        self._num_bytes += drop.num_bytes
-
-    def as_drop(self) -> Drop:
-        name = f"{self._first.origin}#more/{self._first.reason}"
-        count, size = self._num_documents, self._num_bytes
-        return replace(self._first, id=name, excerpt="", num_documents=count, num_bytes=size)

@@ -9,8 +9,8 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.sections import articles
 
-ARTICLE_CHARACTERS = 8000
 _PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
 
 
@@ -19,26 +19,11 @@ def read_wordnet(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable: damaged_wordnet, file_too_large.
     """
-    lines: list[str] = []
-    number = size = 0
-    subject = ""
-    for line in io.StringIO(read_whole(file, limits.max_file_bytes).decode("utf-8", "replace"), newline=None):
-        if line.startswith("  "):  # the licence, before the first synset
-            continue
-        found, text = _synset(line)
-        if lines and (size >= ARTICLE_CHARACTERS or found != subject):
-            yield _article(file, number, lines)
-            lines, size, number = [], 0, number + 1
-        subject = found
-        lines.append(text)
-        size += len(text)
-    if lines:
-        yield _article(file, number, lines)
-
-
-def _article(file: InputFile, number: int, lines: list[str]) -> Document:
-    first, last = (line.split(" (")[0] for line in (lines[0], lines[-1]))
-    return file.document("\n".join(lines), f"#{number}", title=f"{first} to {last}")
+    data = io.StringIO(read_whole(file, limits.max_file_bytes).decode("utf-8", "replace"), newline=None)
+    synsets = (_synset(line) for line in data if not line.startswith("  "))  # that is the licence, before the first
+    for number, lines in enumerate(articles(synsets)):
+        first, last = (line.split(" (")[0] for line in (lines[0], lines[-1]))
+        yield file.document("\n".join(lines), f"#{number}", title=f"{first} to {last}")
 
 
 def _synset(line: str) -> tuple[str, str]:
