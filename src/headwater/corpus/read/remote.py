@@ -147,8 +147,7 @@ def _retried(action: Callable[[], T], address: str, setting: str) -> T:
         except Exception as error:
             cause = _cause(error, address)
             if not _may_pass(cause):
-                with _explained(address, setting):
-                    raise
+                raise _explained(error, address, setting) from None
             if seconds is None:
                 tries = f"{len(WAIT_SECONDS) + 1} tries in {sum(WAIT_SECONDS)} s"
                 raise DataError(f"{setting}: {address} can't be read, {tries}: {_first_line(cause)}") from None
@@ -181,29 +180,26 @@ def _refuse_secrets(address: str, setting: str) -> None:
         )
 
 
-@contextmanager
-def _explained(address: str, setting: str) -> Iterator[None]:
-    """Raise DataError with what to do in place of what a store's library raises."""
+def _explained(error: Exception, address: str, setting: str) -> DataError:
+    """Return what to do, in place of what a store's library raised."""
     scheme = urlsplit(address).scheme.lower()
-    where = f"{setting}: {address}"
-    try:
-        yield
-    except DataError:
-        raise
-    except ImportError:
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, ImportError):
         extra = _NEEDS.get(scheme)
         how = f"`pip install headwater[{extra}]`" if extra else f"the package that fsspec names for {scheme}://"
-        raise DataError(f"{where} can't be read without another package; install {how}") from None
-    except FileNotFoundError:
-        raise DataError(f"{where}: no such file, folder or bucket, or no answer; correct it") from None
-    except PermissionError:
-        raise DataError(f"{where}: access is refused; check the credentials in the environment") from None
-    except ValueError as error:
-        known = "Protocol not known" in str(error)
-        what = f"{scheme}:// is no kind of address that fsspec knows" if known else _first_line(error)
-        raise DataError(f"{where}: {what}; correct it") from None
-    except Exception as error:
-        raise DataError(f"{where} can't be reached: {_first_line(error)}") from None
+        what = f" can't be read without another package; install {how}"
+    elif isinstance(error, FileNotFoundError):
+        what = ": no such file, folder or bucket, or no answer; correct it"
+    elif isinstance(error, PermissionError):
+        what = ": access is refused; check the credentials in the environment"
+    elif isinstance(error, ValueError):
+        is_unknown = "Protocol not known" in str(error)
+        said = f"{scheme}:// is no kind of address that fsspec knows" if is_unknown else _first_line(error)
+        what = f": {said}; correct it"
+    else:
+        what = f" can't be reached: {_first_line(error)}"
+    return DataError(f"{setting}: {address}{what}")
 
 
 def _first_line(error: BaseException) -> str:
