@@ -76,8 +76,9 @@ def broken_rule(candidate: Candidate, rules: RuleSettings, find_limits: FindLimi
 
 def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits) -> Broken | None:
     text = candidate.document.text
+    num_visible, num_others = _visible_bytes(text)
     broken = (
-        below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
+        below("low_alpha_fraction", 1 - num_others / max(num_visible, 1), rules.min_alpha_fraction, "share of letters")
         or above(
             "wrongly_decoded",
             text.count("\ufffd") / len(text),
@@ -98,22 +99,25 @@ def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits
     limits = find_limits(candidate)
     return (
         below("too_short", len(text), round(rules.min_characters * limits.characters), "characters")
-        or _word_rule(candidate, rules, limits)
+        or _word_rule(candidate, rules, limits, num_others)
         or _line_rule(candidate, rules, limits)
     )
 
 
-def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:
+def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits, num_others: int) -> Broken | None:
+    """Return which rule about words a text breaks; `num_others` of its bytes are neither letters nor space."""
     text, words = candidate.document.text, candidate.words
     num_words = max(len(words), 1)
     min_words = None if rules.min_words is None else round(rules.min_words * limits.words)
     broken = below("few_words", len(words), min_words, "words")
     if broken is None and not candidate.is_unspaced:
         broken = _word_length_rule(words, rules, limits)
-        # what costs a pass over the text is counted only where a rule asks for it
-        if broken is None and rules.min_alpha_word_fraction:
+        # what costs a pass over the text is counted only where a rule asks for it, and words without a letter can't be
+        # told to be few by their signs
+        least = rules.min_alpha_word_fraction
+        if broken is None and least and num_others > (1 - least) * num_words:
             share = num_words_with_letters(text) / num_words
-            broken = below("low_alpha_fraction", share, rules.min_alpha_word_fraction, "share of words with a letter")
+            broken = below("low_alpha_fraction", share, least, "share of words with a letter")
     if broken is not None:
         return broken
     symbols = max(text.count("#"), text.count("...") + text.count("…"))
@@ -241,8 +245,14 @@ def _code_rule(document: Document, rules: CodeRules) -> Broken | None:
 
 def alpha_fraction(text: str) -> float:
     """Return the share of letters among the bytes that are not white space."""
+    num_visible, num_others = _visible_bytes(text)
+    return 1 - num_others / max(num_visible, 1)
+
+
+def _visible_bytes(text: str) -> tuple[int, int]:
+    """Return how many bytes are not white space, and how many of these are no letters."""
     visible = text.encode().translate(None, _SPACES)
-    return 1 - len(visible.translate(None, _LETTERS)) / max(len(visible), 1)
+    return len(visible), len(visible.translate(None, _LETTERS))
 
 
 def num_words_with_letters(text: str) -> int:

@@ -48,16 +48,16 @@ class Runs:
 def frequent_ngram(runs: Runs, num_words: int, limits: Sequence[float], units_per_word: float = 1.0) -> Covered | None:
     """Return the first of the most frequent 2-, 3-, ... -grams that covers more of the words than its limit.
 
-    In an unspaced script they are runs of as many units as that many words have. An n-gram is asked about in a text of
+    In an unspaced script they are runs of as many units as that many words have. An n-gram is judged about in a text of
     at least 10 n words: in a shorter one two occurrences are a large share.
     """
     lengths = [(round(num * units_per_word), limit) for num, limit in enumerate(limits, start=2)]
     # occurrences of one run: one more are too many
-    asked = [(n, limit, max(int(limit * num_words / n), 1)) for n, limit in lengths if num_words >= 10 * n]
+    judged = [(n, limit, max(int(limit * num_words / n), 1)) for n, limit in lengths if num_words >= 10 * n]
     # a longer run is not more frequent than what it begins with: nearly all texts are done with the shortest
-    if not asked or not _has_more_than(min(most for *_, most in asked), runs.sorted(asked[0][0])):
+    if not judged or not _has_more_than(min(most for *_, most in judged), runs.sorted(judged[0][0])):
         return None
-    for n, limit, most in asked:
+    for n, limit, most in judged:
         if _has_more_than(most, ordered := runs.sorted(n)):
             return Covered(n, _most(ordered) * n / num_words, limit)
     return None
