@@ -48,7 +48,7 @@ class Runs:
 def frequent_ngram(runs: Runs, num_words: int, limits: Sequence[float], units_per_word: float = 1.0) -> Covered | None:
     """Return the first of the most frequent 2-, 3-, ... -grams that covers more of the words than its limit.
 
-    In an unspaced script they are runs of as many units as that many words have. An n-gram is judged about in a text of
+    In an unspaced script they are runs of as many units as that many words have. An n-gram is asked about in a text of
     at least 10 n words: in a shorter one two occurrences are a large share.
     """
     lengths = [(round(num * units_per_word), limit) for num, limit in enumerate(limits, start=2)]
