@@ -48,9 +48,9 @@ demo: $(VENV)/demo.stamp
 help:
 	@echo "$$HELP"
 
-# two processes, each with whole files: tests of a file share what they prepare
+# two processes, each with whole files: tests of a file share what they prepare; in the order of tests/conftest.py
 test: $(VENV)/test.stamp .venv-hf4/transformers.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check src tests benchmarks

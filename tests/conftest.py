@@ -19,6 +19,12 @@ settings.register_profile("headwater", deadline=None, derandomize=True, database
 settings.load_profile("headwater")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> FinishedRun:
     """One small run from raw text to report, made once for all tests by the two commands a user types."""

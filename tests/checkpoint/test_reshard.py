@@ -70,14 +70,13 @@ results["same"] = same
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_some_ranks_save_others_load(tmp_path):
-    """One rank saves, four load that and save, two load that and save, one loads that."""
-    for saved_by, world_size in ((None, 1), (1, 4), (4, 2), (2, 1)):
+    """One rank saves, three load that and save, two load that and save, and this process reads each."""
+    for saved_by, world_size in ((None, 1), (1, 3), (3, 2)):
         load = "" if saved_by is None else f"saved_by = {saved_by}\n{LOAD}"
         found = on_ranks(world_size, f"{STATE}{load}{SAVE}print(json.dumps(results))\n", tmp_path)
         assert all(all(rank.get("same", [])) for rank in found), (saved_by, world_size, found)
-        if saved_by != 2:
-            assert [rank["saved"] for rank in found] == [True] + [False] * (world_size - 1)
-            require_saved_state(checkpoint_dir(tmp_path / f"by-{world_size}", 4), world_size)
+        assert [rank["saved"] for rank in found] == [True] + [False] * (world_size - 1)
+        require_saved_state(checkpoint_dir(tmp_path / f"by-{world_size}", 4), world_size)
 
 
 def require_saved_state(path, saved_by):

@@ -62,9 +62,9 @@ def test_a_run_file_that_can_not_be_written_is_named(folder, mount_tmpfs):
     require_clear_error(call("new", "x", "--text", str(folder / "texts"), cwd=disk), "can't write x.toml", "read-only")
 
 
-@pytest.mark.parametrize("size_kb", [4, 16, 48, 96, 160, 288, 512, 768])
+@pytest.mark.parametrize("size_kb", [4, 96, 512])
 def test_a_full_disk_is_named_and_the_run_resumes_once_there_is_room(folder, mount_tmpfs, size_kb):
-    """Each size fills up at another place: lock, corpus, tokenizer, tokens, records, checkpoints."""
+    """Each size fills up at another place; benchmarks/reliability/refusals.py refuses every write of a run."""
     disk = mount_tmpfs(f"{size_kb}k")
     arguments = ("run", "mine.toml", f"runs_dir={disk}")
     said = call(*arguments, cwd=folder)

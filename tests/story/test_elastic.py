@@ -1,4 +1,4 @@
-"""With `train.exact` a run has the same bits on 1, 2 and 4 ranks, also where their number changes on the way."""
+"""With `train.exact` a run has the same bits on 1 and 2 ranks, also where their number changes on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from many_ranks import run_ranks, start_ranks
-from small_run import Said, finish, measured, write_run_file, write_texts
+from small_run import Said, call, finish, measured, write_run_file, write_texts
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest, require_whole
@@ -46,7 +46,7 @@ def state_digest(folder: Path, step: int = NUM_STEPS) -> str:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
     folder = prepare(tmp_path_factory.mktemp("alone"))
-    require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
+    require_done([call("train", "mine.toml", cwd=folder)])
     return folder
 
 
@@ -61,14 +61,13 @@ def stopped(folder: Path, world_size: int, step: int) -> None:
     assert {one.status for one in said} == {75}, "\n".join(map(str, said))
 
 
-def test_two_four_and_one_are_the_run_of_one(alone, tmp_path):
-    """`make elastic` does so at size."""
+def test_two_and_then_one_are_the_run_of_one(alone, tmp_path):
+    """`make elastic` does so at size, and on four."""
     folder = prepare(tmp_path)
-    for world_size, step in ((2, 3), (4, 6)):
-        stopped(folder, world_size, step)
-        newest, path = list_checkpoints(run_dir(folder))[0]
-        assert require_whole(path)["world_size"] == world_size
-        assert newest < NUM_STEPS, "it was done before the signal came: nothing is shown"
+    stopped(folder, 2, 3)
+    newest, path = list_checkpoints(run_dir(folder))[0]
+    assert require_whole(path)["world_size"] == 2
+    assert newest < NUM_STEPS, "it was done before the signal came: nothing is shown"
     require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
     assert measured(run_dir(folder)) == measured(run_dir(alone))
     assert state_digest(folder) == state_digest(alone)
@@ -82,16 +81,7 @@ def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(alone, tmp_
     assert [record["loss"] for record in two] == pytest.approx([record["loss"] for record in one], rel=1e-4)
 
 
-def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error(tmp_path):
-    folder = prepare(tmp_path)
-    said = run_ranks(3, "train", "mine.toml", cwd=folder)
-    assert all(one.status in (1, 2) for one in said), "\n".join(map(str, said))
-    assert any("train.batch_tokens=512 must be a multiple" in one.err for one in said)
-    assert not any("Traceback" in one.err for one in said)
-
-
-@pytest.mark.parametrize("signalled", [0, 1])
-def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch, signalled):
+def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monkeypatch):
     folder = prepare(tmp_path, train__num_steps=4)
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print)
@@ -100,8 +90,8 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)
-    processes[signalled].send_signal(signal.SIGTERM)
+    processes[1].send_signal(signal.SIGTERM)
     said = [finish(process) for process in processes]
     assert {one.status for one in said} == {75}, "\n".join(map(str, said))
     assert "after the last step" in said[0].out
-    require_done(run_ranks(2, "train", "mine.toml", cwd=folder))
+    require_done([call("train", "mine.toml", cwd=folder)])

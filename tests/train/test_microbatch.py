@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from tiny_run import MadeUpRows, begin, plan, train_here
 
@@ -9,7 +11,7 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
 from headwater.device.device import Device
 from headwater.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
-from headwater.errors import CheckpointError, TrainingError
+from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.optim.rules import rule_microbatch
 from headwater.records import read_records
 from headwater.train import start as module
@@ -176,3 +178,9 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 
     module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
     assert set(calls) - {1} == sizes
+
+
+def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
+    said = r"train\.batch_tokens=96 must be a multiple of microbatch_tokens × world_size = 48 × 3; try 144"
+    with pytest.raises(ConfigError, match=said):
+        module._check_microbatch(plan(), Microbatch(48, "set"), SimpleNamespace(world_size=3))

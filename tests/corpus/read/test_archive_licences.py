@@ -9,8 +9,6 @@ import tarfile
 import zipfile
 from pathlib import PurePath
 
-import pytest
-
 from headwater.corpus.document import Document
 from headwater.corpus.licences.standards import standards
 from headwater.corpus.read.archive_licences import read_archive_licences
@@ -119,25 +117,30 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("files", "licences"), CASES)
-def test_an_archive_is_under_the_licence_files_of_its_tree_as_a_folder_is(tmp_path, files, licences):
-    for name, text in files.items():
-        path = tmp_path / "folder" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    late_licence_files = dict(sorted(files.items(), key=lambda item: not item[1].startswith("x = ")))
-    archives = {
-        "a.zip": zipped(files),
-        "b.whl": zipped(late_licence_files),
-        "c.tgz": gzip.compress(tarred(late_licence_files)),
-    }
-    archives["d.tar"] = tarred({f"./{name}": text for name, text in files.items()})
-    (tmp_path / "archives").mkdir()
-    for name, content in archives.items():
-        (tmp_path / "archives" / name).write_bytes(content)
-    in_archives = [(PurePath(origin).name, text, licence) for origin, text, licence in licensed(tmp_path / "archives")]
-    assert read_licences(tmp_path / "folder") == licences
-    assert sorted(in_archives) == [(name, *each) for name in archives for each in sorted(licences.items())]
+def test_an_archive_is_under_the_licence_files_of_its_tree_as_a_folder_is(tmp_path):
+    """All cases are read at once: for each call of the reader a process is started."""
+    in_folders, in_archives = tmp_path / "folders", tmp_path / "archives"
+    for number, (files, _) in enumerate(CASES):
+        for name, text in files.items():
+            path = in_folders / str(number) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        late_licence_files = dict(sorted(files.items(), key=lambda item: not item[1].startswith("x = ")))
+        place = in_archives / str(number)
+        place.mkdir(parents=True)
+        (place / "a.zip").write_bytes(zipped(files))
+        (place / "b.whl").write_bytes(zipped(late_licence_files))
+        (place / "c.tgz").write_bytes(gzip.compress(tarred(late_licence_files)))
+        (place / "d.tar").write_bytes(tarred({f"./{name}": text for name, text in files.items()}))
+    expected = [(number, *each) for number, (_, licences) in enumerate(CASES) for each in sorted(licences.items())]
+    assert by_case(in_folders) == expected
+    assert by_case(in_archives) == sorted(expected * 4)
+
+
+def by_case(folder):
+    """Return the number of the case, the text and the licence of all code in a folder, in this order."""
+    found = [(PurePath(origin).relative_to(folder).parts[0], *rest) for origin, *rest in licensed(folder)]
+    return sorted((int(number), text, licence) for number, text, licence in found)
 
 
 def test_an_archive_that_says_nothing_is_under_the_licence_files_of_the_folder_it_lies_in(tmp_path):
