@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_run import Said, final_weights, finish, measured, run, start, write_run_file, write_texts
+from small_run import Said, call, final_weights, finish, measured, run, start, write_run_file, write_texts
 
 from headwater.records import read_all, read_records
 
-# seven processes, one after another: half a minute, and many times that where others use the machine as well
+# one process after another, which takes many times as long where others use the machine as well
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 NUM_STEPS = 40
@@ -31,7 +31,7 @@ def prepare(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     folder = prepare(tmp_path_factory.mktemp("uninterrupted"))
-    said = run("run", "mine.toml", cwd=folder)
+    said = call("run", "mine.toml", cwd=folder)
     assert said.status == 0, said
     return folder / "runs" / "mine"
 
@@ -58,20 +58,14 @@ def steps_done(run_dir: Path) -> int:
     return max((record["step"] for record in read_all(run_dir / "records.jsonl")), default=0)
 
 
-def has_corpus(run_dir: Path) -> bool:
-    return (run_dir / "data/corpus/manifest.json").exists()
-
-
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory) -> tuple[Path, list[Said]]:
-    """A run stopped five times, then run to its end; what each call said."""
+    """A run stopped three times, then run to its end; what each call said."""
     folder = prepare(tmp_path_factory.mktemp("interrupted"))
     said = [
-        stop_when(folder, signal.SIGKILL, has_corpus),
         stop_when(folder, signal.SIGINT, lambda run_dir: steps_done(run_dir) >= 4),
         stop_when(folder, signal.SIGTERM, lambda run_dir: steps_done(run_dir) >= 13),
         stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= 24),
-        stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= NUM_STEPS),
         run("run", "mine.toml", cwd=folder),
     ]
     return folder / "runs" / "mine", said
@@ -79,7 +73,7 @@ def interrupted(tmp_path_factory) -> tuple[Path, list[Said]]:
 
 def test_sigint_and_sigterm_exit_with_75(interrupted):
     _, said = interrupted
-    assert [one.status for one in said] == [-9, SAVED_AND_STOPPED, SAVED_AND_STOPPED, -9, -9, 0], list(map(str, said))
+    assert [one.status for one in said] == [SAVED_AND_STOPPED, SAVED_AND_STOPPED, -9, 0], list(map(str, said))
 
 
 def test_no_call_shows_a_traceback(interrupted):
@@ -87,7 +81,7 @@ def test_no_call_shows_a_traceback(interrupted):
 
 
 def test_a_stopped_run_names_the_command_that_resumes(interrupted):
-    _, (_, stopped, resumed, *_) = interrupted
+    _, (stopped, resumed, *_) = interrupted
     assert "stopped by SIGINT" in stopped.out
     assert "run the same command to resume" in stopped.out
     assert "resuming from step" in resumed.out
@@ -134,20 +128,16 @@ def test_an_interruption_before_training_names_the_command_that_resumes(tmp_path
     assert not list((folder / "runs/mine/data").glob(".tmp-*"))
 
 
-def test_a_second_trainer_is_refused_with_the_pid_of_the_first_until_that_is_dead(tmp_path):
+def test_a_second_trainer_is_refused_with_the_pid_of_the_first(tmp_path):
     folder = prepare(tmp_path)
     train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=1000")
     run_dir = folder / "runs" / "mine"
     with killed_at_the_end(start(*train, cwd=folder)) as first:
         wait_for_steps(first, run_dir, 1)
-        second = run(*train, cwd=folder)
+        second = call(*train, cwd=folder)
     assert second.status == 1, second
     assert f"process {first.pid}" in second.err
     assert "Traceback" not in second.err
-    before = len(read_all(run_dir / "records.jsonl"))
-    # killed, the first can't have given its lock back
-    with killed_at_the_end(start(*train, cwd=folder)) as third:
-        wait_for_steps(third, run_dir, 1, before)
 
 
 def wait_for_steps(process: subprocess.Popen[str], run_dir: Path, num_steps: int, skipped: int = 0) -> None:

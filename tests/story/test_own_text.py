@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from finished_run import FinishedRun
-from small_run import run
+from small_run import call
 
 STAGES = ("data/corpus", "data/tokenizer", "data/tokens", "export/hf")
 REASONS = {"empty": 1, "binary": 1, "not_utf8": 1, "not_parquet": 1, "malformed_json": 1}
@@ -17,7 +17,7 @@ REASONS = {"empty": 1, "binary": 1, "not_utf8": 1, "not_parquet": 1, "malformed_
 def again(finished: FinishedRun):
     """What a second run says, with the state of every file before it and after it."""
     before = files_state(finished.run_dir)
-    said = run(*finished.arguments, cwd=finished.cwd)
+    said = call(*finished.arguments, cwd=finished.cwd)
     return said, before, files_state(finished.run_dir)
 
 
@@ -114,7 +114,7 @@ def test_a_second_run_says_that_nothing_was_to_do(again):
 def test_a_removed_report_is_the_only_thing_made_again(finished, again):
     _, _, before = again
     (finished.run_dir / "report.html").unlink()
-    said = run(*finished.arguments, cwd=finished.cwd)
+    said = call(*finished.arguments, cwd=finished.cwd)
     changed = {name for name, state in files_state(finished.run_dir).items() if before.get(name) != state}
     assert said.status == 0, said
     assert changed <= {"report.html", "stages.json"}

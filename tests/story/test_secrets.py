@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import Said, call, environment, finish, run, start, write_run_file, write_texts
+from small_run import Said, call, environment, write_run_file, write_texts
 
 CANARY = "canary7f3a9c51"
 SECRETS = {
@@ -44,15 +44,15 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_writes_and_says_nothing_of_its_environment(folder):
+def test_a_run_writes_and_says_nothing_of_its_environment(folder, secrets):
     path = folder / "mine.toml"
     path.write_text(f"# password = {CANARY}\n{path.read_text()}")
-    said = run("run", "mine.toml", cwd=folder, **SECRETS)
+    said = call("run", "mine.toml", cwd=folder)
     assert said.status == 0, said
     assert (folder / "runs" / "mine" / "report.html").exists()
     require_silence(said, folder)
     for arguments in (("explain", "mine.toml"), ("doctor",), ("corpus", "show", "runs/mine")):
-        require_silence(run(*arguments, cwd=folder, **SECRETS), folder)
+        require_silence(call(*arguments, cwd=folder), folder)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,7 @@ def test_a_fault_of_ours_is_shown_without_the_environment(folder):
     require_silence(Said(done.returncode, done.stdout, done.stderr), folder)
 
 
-@pytest.mark.slow
-def test_a_run_that_fails_says_nothing_of_its_environment(folder):
-    process = start("run", "mine.toml", "runs_dir=texts/00.txt", cwd=folder, **SECRETS)
-    said = finish(process)
+def test_a_run_that_fails_says_nothing_of_its_environment(folder, secrets):
+    said = call("run", "mine.toml", "runs_dir=texts/00.txt", cwd=folder)
     assert said.status == 1, said
     require_silence(said, folder)
