@@ -184,11 +184,13 @@ def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
     return compile_blocks_(model) if facts.compiled else model
 
 
-def fastest_updates(facts: MachineFacts) -> PlainUpdates:
-    """Return an optimizer's passes as they are fastest here."""
+def fastest_updates(facts: MachineFacts, *, exact: bool = False) -> PlainUpdates:
+    """Return an optimizer's passes as they are fastest here; `exact`: with the same bits for divided weights."""
     if facts.device == "cuda":
         return FusedUpdates()
-    return KernelUpdates(load_kernels(), facts.num_threads) if _has_kernels(facts) else PlainUpdates()
+    return (
+        KernelUpdates(load_kernels(), facts.num_threads, is_fused=not exact) if _has_kernels(facts) else PlainUpdates()
+    )
 
 
 def _has_kernels(facts: MachineFacts) -> bool:

@@ -50,9 +50,9 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
-def stopped(folder: Path, world_size: int, step: int) -> None:
+def stopped(folder: Path, world_size: int, step: int, *settings: str) -> None:
     """Train on some ranks and stop one that isn't the first, with a signal, at a step or soon after."""
-    processes = start_ranks(world_size, "train", "mine.toml", cwd=folder)
+    processes = start_ranks(world_size, "train", "mine.toml", *settings, cwd=folder)
     while max((r["step"] for r in read_records(run_dir(folder) / "records.jsonl")), default=0) < step:
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)
@@ -71,6 +71,32 @@ def test_two_and_then_one_are_the_run_of_one(alone, tmp_path):
     require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
     assert measured(run_dir(folder)) == measured(run_dir(alone))
     assert state_digest(folder) == state_digest(alone)
+
+
+def test_divided_weights_are_the_run_of_one_through_a_kill_and_another_layout(alone, tmp_path):
+    """Two ranks divide the weights, and one is killed; two pairs of ranks go on, and are stopped; one ends the run."""
+    folder = prepare(tmp_path)
+    processes = start_ranks(2, "train", "mine.toml", "parallel.shard=2", cwd=folder)
+    while not list_checkpoints(run_dir(folder)):
+        assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
+        time.sleep(0.01)
+    processes[-1].kill()
+    first, _ = (finish(process) for process in processes)
+    assert first.status not in (0, 75), first
+    assert "lost the others" in first.err, first
+    assert "Traceback" not in first.err, first
+    stopped(folder, 4, 6, "parallel.shard=2")
+    assert require_whole(list_checkpoints(run_dir(folder))[0][1])["world_size"] == 4
+    require_done(run_ranks(1, "train", "mine.toml", cwd=folder))
+    assert measured(run_dir(folder)) == measured(run_dir(alone))
+    assert state_digest(folder) == state_digest(alone)
+
+
+def test_a_layout_that_the_ranks_do_not_fill_is_refused_before_anything_is_prepared(tmp_path):
+    folder = prepare(tmp_path)
+    said = run_ranks(2, "train", "mine.toml", "parallel.shard=3", cwd=folder)
+    assert all("2 = 0 × 3 + 2" in one.err for one in said), "\n".join(map(str, said))
+    assert not run_dir(folder).exists()
 
 
 def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(alone, tmp_path):

@@ -48,6 +48,12 @@ def convert_(model: Transformer, num_threads: int, dtype: str, library: ctypes.C
     model.loss = FusedLoss(products)
 
 
+def keep_no_copies_(model: Transformer) -> None:
+    """Have a model's products copy weights for each use: they are gathered for it, and no rank is to hold them all."""
+    if isinstance(model.blocks, FusedBlocks):
+        model.blocks.products.keeps_copies = False
+
+
 def unrounded(model: Transformer) -> AbstractContextManager[None] | None:
     """Return a context in which a model's products aren't rounded to int8; None where they never are."""
     products = getattr(model.blocks, "products", None)

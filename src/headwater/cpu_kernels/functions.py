@@ -58,23 +58,27 @@ class Project(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cast: Tensor, bias: Tensor | None, kernels: Kernels, *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, cast: Tensor, bias: Tensor | None, kernels: Kernels, again: Any, *weights: Tensor
+    ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         out = torch.mm(rows, cast.t()) if bias is None else torch.addmm(bias, rows, cast.t())
-        ctx.save_for_backward(rows, cast)
+        ctx.save_for_backward(rows, *((cast,) if again is None else weights))
+        ctx.again = again
         ctx.heights = [weight.shape[0] for weight in weights]
         ctx.shape, ctx.has_bias, ctx.kernels = x.shape, bias is not None, kernels
-        return out.view(*x.shape[:-1], out.shape[-1])
+        return out.resize_(*x.shape[:-1], out.shape[-1])  # in place: a view is what FSDP warns of
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]
-        rows, cast = ctx.saved_tensors
+        rows, *saved = ctx.saved_tensors
+        cast = saved[0] if ctx.again is None else ctx.again(saved, rows.dtype)
         drows = dout.reshape(-1, dout.shape[-1])
         dx = torch.mm(drows, cast).view(ctx.shape) if ctx.needs_input_grad[0] else None
         dweight = torch.empty(cast.shape)
         ctx.kernels.weight_gradient_(dweight, drows, rows, fresh=True)
         dbias = drows.float().sum(0) if ctx.has_bias else None
-        return dx, None, dbias, None, *dweight.split(ctx.heights)
+        return dx, None, dbias, None, None, *dweight.split(ctx.heights)
 
 
 class SplitHeads(torch.autograd.Function):

@@ -12,7 +12,7 @@ Sums are int32, exact and the same in any order. N tokens · D width of the inpu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,26 +88,29 @@ class Int8Project(torch.autograd.Function):
         by_columns: Quantised,
         bias: Tensor | None,
         kernels: Kernels,
+        again: Callable[..., Any] | None,
         *weights: Tensor,
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         weight, scales = by_rows
         out = multiply(quantise_rows(rows, kernels), weight.t(), scales, bias, rows, kernels)
-        ctx.save_for_backward(rows, *by_columns)
+        ctx.save_for_backward(rows, *(by_columns if again is None else weights))
+        ctx.again = again
         ctx.heights = [weight.shape[0] for weight in weights]
         ctx.shape, ctx.has_bias, ctx.kernels = x.shape, bias is not None, kernels
-        return out.view(*x.shape[:-1], out.shape[-1])
+        return out.resize_(*x.shape[:-1], out.shape[-1])  # in place: a view is what FSDP warns of
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]
-        rows, weight, scales = ctx.saved_tensors
+        rows, *saved = ctx.saved_tensors
+        weight, scales = saved if ctx.again is None else ctx.again(saved, ctx.kernels)[1]
         dy, dx = dout.reshape(-1, dout.shape[-1]).contiguous(), None
         if ctx.needs_input_grad[0]:
             dx = multiply(quantise_rows(dy, ctx.kernels), weight, scales, None, dy, ctx.kernels).view(ctx.shape)
         dweight = torch.empty(weight.shape)
         ctx.kernels.weight_gradient_(dweight, dy, rows, fresh=True)
         dbias = dy.float().sum(0) if ctx.has_bias else None
-        return dx, None, None, dbias, None, *dweight.split(ctx.heights)
+        return dx, None, None, dbias, None, None, *dweight.split(ctx.heights)
 
 
 class Int8Products(Products):
@@ -128,5 +131,6 @@ class Int8Products(Products):
         if not (self.is_rounding and torch.is_grad_enabled()):
             return super().__call__(x_BTD, maps)
         weights = [one.weight for one in maps]
-        by_rows, by_columns = self.copied(quantised_weights, weights, self.kernels)
-        return Int8Project.apply(x_BTD, by_rows, by_columns, stacked_bias(maps), self.kernels, *weights)
+        copies = self.copied(quantised_weights, weights, self.kernels)
+        again = None if self.keeps_copies else quantised_weights
+        return Int8Project.apply(x_BTD, *copies, stacked_bias(maps), self.kernels, again, *weights)

@@ -21,6 +21,9 @@ class Products:
     raising a tensor's version), so a pass begins with none.
     """
 
+    keeps_copies = True
+    """Until the backward pass; where a block's weights are gathered for each use, copies would hold those of all."""
+
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
         self._copies: dict[tuple[Any, ...], tuple[Sequence[Tensor], Any]] = {}
@@ -33,7 +36,8 @@ class Products:
         """Return the outputs of several linear maps of one input, side by side."""
         weights, bias = [one.weight for one in maps], stacked_bias(maps)
         bias = None if bias is None else bias.to(x_BTD.dtype)
-        return Project.apply(x_BTD, self.cast(weights, x_BTD.dtype), bias, self.kernels, *weights)
+        again = None if self.keeps_copies else self.cast
+        return Project.apply(x_BTD, self.cast(weights, x_BTD.dtype), bias, self.kernels, again, *weights)
 
     def cast(self, weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         """Return weights stacked, in `dtype`, without a gradient."""
@@ -47,11 +51,14 @@ class Products:
     def copied(self, make: Callable[..., Made], weights: Sequence[Tensor], *more: Any) -> Made:
         """Return what `make` makes of weights, made once a pass. Raises KernelError for weights that are spread."""
         key = (make, *more, *map(id, weights))
-        if key not in self._copies:
-            for weight in weights:
-                require_plain(weight)
-            self._copies[key] = weights, make(weights, *more)  # with the weights, so that no other gets their ids
-        return self._copies[key][1]
+        if key in self._copies:
+            return self._copies[key][1]
+        for weight in weights:
+            require_plain(weight)
+        made = make(weights, *more)
+        if self.keeps_copies:
+            self._copies[key] = weights, made  # with the weights, so that no other gets their ids
+        return made
 
 
 def stacked(weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:

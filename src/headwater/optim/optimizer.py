@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,17 +48,21 @@ class Optimizer:
 
         `step` is the number of updates before this one, by which AdamW corrects its means.
         """
-        owned = self._parts_of(self._ranks.rank)
+        owned, optim = self._parts_of(self._ranks.rank), self.settings
         for group in self.groups:
-            parts = [part.names for part in owned if part.group is group]
+            parts, lr = [part for part in owned if part.group is group], group.lr * lr_factor
+            if not parts:
+                continue
             if group.rule == "muon":
-                for names in parts:
-                    self._muon(group, names, group.lr * lr_factor)
-            elif parts:
-                self._adamw(group, [name for names in parts for name in names], group.lr * lr_factor, step + 1)
+                self._muon(
+                    group, parts, Muon(lr, optim.momentum, group.weight_decay, optim.block_rows, self._compute_dtype)
+                )
+            else:
+                by = AdamW(step + 1, lr, optim.beta1, optim.beta2, optim.eps, group.weight_decay)
+                self._adamw(group, [name for part in parts for name in part.names], by)
         self._ranks.share_(
             [
-                [part.group.parameters[name] for part in self._parts_of(rank) for name in part.names]
+                [one for part in self._parts_of(rank) for one in self._parameters(part.group, part.names)]
                 for rank in range(self._ranks.world_size)
             ]
         )
@@ -90,25 +94,27 @@ class Optimizer:
         for tensor in self._state.values():
             tensor.zero_()
 
-    def _muon(self, group: Group, names: list[str], lr: float) -> None:
-        parameters: list[Tensor] = [group.parameters[name] for name in names]
-        self._updates.muon_(
-            parameters,
-            [_gradient(parameter) for parameter in parameters],
-            [self._state[f"{name}.momentum"] for name in names],
-            Muon(lr, self.settings.momentum, group.weight_decay, self.settings.block_rows, self._compute_dtype),
-        )
+    def _muon(self, group: Group, parts: Sequence[Part], by: Muon) -> None:
+        for names in (part.names for part in parts):
+            momenta = self._slots(names, "momentum")
+            self._updates.muon_(self._parameters(group, names), self._gradients(group, names), momenta, by)
 
-    def _adamw(self, group: Group, names: list[str], lr: float, step: int) -> None:
-        optim = self.settings
-        parameters: list[Tensor] = [group.parameters[name] for name in names]
-        self._updates.adamw_(
-            parameters,
-            [_gradient(parameter) for parameter in parameters],
-            [self._state[f"{name}.mean"] for name in names],
-            [self._state[f"{name}.square"] for name in names],
-            AdamW(step, lr, optim.beta1, optim.beta2, optim.eps, group.weight_decay),
-        )
+    def _adamw(self, group: Group, names: list[str], by: AdamW) -> None:
+        parameters, gradients = self._parameters(group, names), self._gradients(group, names)
+        self._updates.adamw_(parameters, gradients, self._slots(names, "mean"), self._slots(names, "square"), by)
+
+    def _parameters(self, group: Group, names: Sequence[str]) -> list[Tensor]:
+        return [self._held(group.parameters[name]) for name in names]
+
+    def _gradients(self, group: Group, names: Sequence[str]) -> list[Tensor]:
+        return [self._held(_gradient(group.parameters[name])) for name in names]
+
+    def _slots(self, names: Sequence[str], slot: str) -> list[Tensor]:
+        return [self._held(self._state[f"{name}.{slot}"]) for name in names]
+
+    def _held(self, tensor: Tensor) -> Tensor:
+        """Return what this rank has of a tensor: here all of it."""
+        return tensor
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -39,6 +39,19 @@ class Muon:
     block_rows: int | None
     compute_dtype: torch.dtype
 
+    @property
+    def keep(self) -> float:
+        """Return what weight decay leaves of a weight."""
+        return 1 - self.lr * self.weight_decay
+
+    def rate(self, rows: int, columns: int) -> float:
+        """Return the length of an update's step: its scale is such that one learning rate serves every shape."""
+        return self.lr * max(1.0, rows / columns) ** 0.5
+
+    def size(self, rows: int, columns: int) -> int:
+        """Return the rows of the blocks of a matrix's shorter side."""
+        return rows_of_block(min(rows, columns), self.block_rows)
+
 
 class PlainUpdates:
     """PyTorch's own operations: what a subclass, which overrides the passes that it computes faster, must equal."""
@@ -61,11 +74,9 @@ class PlainUpdates:
         The update's scale is sqrt(max(1, rows/columns)), so that one learning rate serves every shape; a matrix in
         blocks has the same: its entries are as large.
         """
-        rows, columns = parameters[0].shape
-        size = rows_of_block(min(rows, columns), by.block_rows)
+        shape = parameters[0].shape
         ahead_NRC = self.nesterov_(gradients, momenta, by.momentum, by.compute_dtype)
-        keep, rate = 1 - by.lr * by.weight_decay, by.lr * max(1.0, rows / columns) ** 0.5
-        self.descend_orthogonally_(parameters, ahead_NRC, size, keep=keep, rate=rate)
+        self.descend_orthogonally_(parameters, ahead_NRC, by.size(*shape), keep=by.keep, rate=by.rate(*shape))
 
     def nesterov_(self, gradients: Tensors, momenta: Tensors, momentum: float, dtype: torch.dtype) -> Tensor:
         """Update n momenta of matrices of one shape; return Nesterov's gradients, (n, R, C) in `dtype`."""
@@ -81,8 +92,11 @@ class PlainUpdates:
 
     def descend_orthogonally_(self, parameters: Tensors, x_NRC: Tensor, size: int, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × X in place, with blocks of `size` of X's shorter side orthogonal."""
-        directions = muon.orthogonalise_blocks(x_NRC, size, self.symmetric_product)
-        self.descend_(parameters, directions, keep=keep, rate=rate)
+        self.descend_(parameters, self.orthogonal(x_NRC, size), keep=keep, rate=rate)
+
+    def orthogonal(self, x_NRC: Tensor, size: int) -> Tensor:
+        """Return X with blocks of `size` of its shorter side orthogonal."""
+        return muon.orthogonalise_blocks(x_NRC, size, self.symmetric_product)
 
     def descend_(self, parameters: Tensors, directions: Tensor, *, keep: float, rate: float) -> None:
         """parameter = parameter × keep - rate × direction, in place."""

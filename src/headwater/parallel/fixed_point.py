@@ -8,15 +8,45 @@ step's targets, so a microbatch's share of it is far below the limit of 16.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 FRACTION_BITS = 48
+NORM_BITS = 62  # of a sum of squares
 MAX_MICROBATCHES = 2048
 "Of a step on all ranks: as many shares of LARGEST_SHARE fit into 63 bits."
 LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_MICROBATCHES
+
+
+def as_integers(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a gradient in units of 2^-48, and whether it is good; zeros where it is NaN or too large."""
+    is_good = gradient.abs().max() < LARGEST_SHARE  # not "larger than": NaN is neither, and bad
+    fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
+    return torch.where(is_good, fractions, 0.0).long(), is_good
+
+
+def exact_norm(
+    tensors: Sequence[Tensor],
+    num_numbers: int,
+    max_: Callable[[Tensor], Tensor],
+    sum_: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the norm, fp32, of tensors of `num_numbers` in all, with the same bits however they are divided.
+
+    Squares are added as integers, at a scale by which the largest of them fills what the sum of all has room for.
+    `max_` and `sum_` are over the ranks that hold the other parts. A number that isn't finite makes it NaN.
+    """
+    largest = torch.stack([tensor.abs().max() for tensor in tensors if tensor.numel()]).max().double()
+    is_bad = ~largest.isfinite()
+    largest, num_bad = max_(torch.stack([torch.where(is_bad, 0.0, largest), is_bad.double()])).unbind()
+    exponent = NORM_BITS - math.ceil(math.log2(max(2, num_numbers))) - 2 * torch.frexp(largest).exponent.double()
+    scale = torch.exp2(exponent)
+    squares = [tensor.double().square_().mul_(scale).round_().long().sum() for tensor in tensors]
+    norm = (sum_(torch.stack(squares).sum()).double() / scale).sqrt().float()
+    return torch.where(num_bad > 0, torch.nan, norm)
 
 
 class FixedPointSum:
@@ -34,11 +64,9 @@ class FixedPointSum:
             gradient, parameter.grad = parameter.grad, None
             if gradient is None or not gradient.numel():
                 continue
-            # not "larger than": NaN is neither, and bad
-            is_good = gradient.abs().max() < LARGEST_SHARE
+            integers, is_good = as_integers(gradient)
             self._num_bad += ~is_good
-            fractions = gradient.double().mul_(2.0**FRACTION_BITS).round_()
-            total += torch.where(is_good, fractions, 0.0).long()
+            total += integers
 
     def named(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the sums so far by the names that their parameters have in `model`."""

@@ -1,7 +1,7 @@
 """What the processes of one run exchange: sums, shared tensors, JSON.
 
 Tensors go by gloo on processors and by NCCL on GPUs. Nothing is pickled: other values travel as JSON in tensors of
-bytes.
+bytes. All groups are made when ranks join, by every rank: one that made another later would wait for those that don't.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from headwater.errors import TrainingError
 from headwater.ranks.mesh import DATA_AXES, Mesh
@@ -24,6 +25,9 @@ from headwater.ranks.place import Place
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
+# torch 2.13 has other names for them, and warns of these
+_gather_into = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+_scatter_sum = getattr(dist, "reduce_scatter_single", dist.reduce_scatter_tensor)
 
 
 class Ranks:
@@ -39,6 +43,10 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def along(self, axis: str) -> Ranks:
+        """Return the ranks that differ from this one along an axis alone, numbered by it; its size there is 1."""
+        return Ranks()
+
     @property
     def part_of_rows(self) -> tuple[int, int]:
         """Return which part of a step's rows is this rank's, and of how many."""
@@ -46,6 +54,10 @@ class Ranks:
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""
+        return tensor
+
+    def max_(self, tensor: Tensor) -> Tensor:
+        """Replace a tensor by its largest values over all ranks; return it."""
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
@@ -69,21 +81,24 @@ class Ranks:
         """End the exchange; call it once, at the end."""
 
 
-class ManyRanks(Ranks):
-    """One of several processes of the default process group."""
+class GroupOfRanks(Ranks):
+    """One of several processes of a group, which is all of a run's or those along one axis."""
 
-    def __init__(self, place: Place, mesh: Mesh | None = None) -> None:
-        """The default group has ALONE_TIMEOUT, another one STEP_TIMEOUT."""
+    def __init__(self, place: Place, group: dist.ProcessGroup, mesh: Mesh | None = None) -> None:
         super().__init__(place, mesh)
-        self._group = dist.new_group(timeout=STEP_TIMEOUT)
+        self.rank, self.world_size = dist.get_rank(group), dist.get_world_size(group)
+        self._group = group
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def sum_(self, tensor: Tensor) -> Tensor:
         return self._all_reduce(tensor, self._group)
 
-    def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    def max_(self, tensor: Tensor) -> Tensor:
+        return self._all_reduce(tensor, self._group, dist.ReduceOp.MAX)
+
+    def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None, op: Any = dist.ReduceOp.SUM) -> Tensor:
         with _lost_others(self.place):
-            dist.all_reduce(tensor, group=group)
+            dist.all_reduce(tensor, op, group=group)
         return tensor
 
     def sum_tensors_(self, tensors: Sequence[Tensor]) -> None:
@@ -95,19 +110,29 @@ class ManyRanks(Ranks):
             for same in _buckets(owned):
                 flat = _flatten_dense_tensors(same)
                 with _lost_others(self.place):
-                    dist.broadcast(flat, owner, group=self._group)
+                    dist.broadcast(flat, group=self._group, group_src=owner)
                 if owner != self.rank:
                     _copy_back(flat, same)
 
+    def gather_into_(self, whole: Tensor, part: Tensor, *, is_queued: bool = False) -> dist.Work | None:
+        """Fill `whole` with the flat tensors of all ranks, in their order; `is_queued`: return what to wait for."""
+        with _lost_others(self.place):
+            return _gather_into(whole, part, group=self._group, async_op=is_queued)
+
+    def scatter_sum_(self, part: Tensor, whole: Tensor, *, is_queued: bool = False) -> dist.Work | None:
+        """Fill `part` with this rank's of the equal parts of the sum of all ranks' flat `whole`."""
+        with _lost_others(self.place):
+            return _scatter_sum(part, whole, group=self._group, async_op=is_queued)
+
+    def swap(self, flat: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """Send each rank its piece of a flat tensor, `sent` numbers long; return what comes, `received` from each."""
+        came = flat.new_empty(sum(received))
+        with _lost_others(self.place):
+            dist.all_to_all_single(came, flat, list(received), list(sent), group=self._group)
+        return came
+
     def gather(self, value: Any) -> list[Any]:
         return self._gather(value, self._group)
-
-    def from_first(self, value: Any) -> Any:
-        return self._gather(value, dist.group.WORLD)[0]
-
-    def wait(self) -> None:
-        # read: a GPU's exchange is only queued, and the time that a rank is alone would count as part of the next step
-        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD).item()
 
     def _gather(self, value: Any, group: dist.ProcessGroup | None) -> list[Any]:
         mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
@@ -120,6 +145,31 @@ class ManyRanks(Ranks):
         with _lost_others(self.place):
             dist.all_gather(texts, padded, group=group)
         return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
+
+
+class ManyRanks(GroupOfRanks):
+    """One of several processes of the default process group."""
+
+    device_mesh: DeviceMesh | None = None  # along DATA_AXES, where weights are divided
+
+    def __init__(self, place: Place, mesh: Mesh | None = None) -> None:
+        """The default group has ALONE_TIMEOUT, all others STEP_TIMEOUT."""
+        super().__init__(place, dist.new_group(timeout=STEP_TIMEOUT), mesh)
+        if self.mesh.shard > 1:
+            sizes = tuple(map(self.mesh.size, DATA_AXES))
+            self.device_mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=DATA_AXES)
+
+    def along(self, axis: str) -> Ranks:
+        if self.mesh.size(axis) == 1:
+            return Ranks()
+        return self if self.device_mesh is None else GroupOfRanks(self.place, self.device_mesh.get_group(axis))
+
+    def from_first(self, value: Any) -> Any:
+        return self._gather(value, dist.group.WORLD)[0]
+
+    def wait(self) -> None:
+        # read: a GPU's exchange is only queued, and the time that a rank is alone would count as part of the next step
+        self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD).item()
 
     def leave(self) -> None:
         dist.destroy_process_group()

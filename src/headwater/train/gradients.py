@@ -107,7 +107,7 @@ def one_pass(model: Transformer, parallel: DataParallel, microbatches: list[Batc
     loss = sum_own_gradients(model, parallel, microbatches, num_targets)
     own = _digests(parallel.own_gradients(model) | {"loss": loss})
     parallel.exchange_(model)
-    return Pass(loss, own, _digests({n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    return Pass(loss, own, _digests(parallel.gradients(model)))
 
 
 def _digests(tensors: dict[str, Tensor]) -> Digests:
@@ -162,6 +162,6 @@ class GradientCheck:
         loss = self._compute(model, parallel, microbatches, num_targets)
         found: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
         differences = torch._foreach_sub(found, expected)
-        distances, norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (differences, expected))
+        distances, norms = (parallel.norms(tensors) for tensors in (differences, expected))
         (self.error,) = parallel.device.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
         return loss

@@ -23,12 +23,11 @@ from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions, WrittenInterventions
-from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
-from headwater.optim.optimizer import Optimizer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
+from headwater.parallel.sharded import data_parallel
 from headwater.ranks.exchange import Ranks
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
@@ -96,13 +95,14 @@ def build(
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     if not plan.train.exact:
         _warn_of_other_ranks(kept, ranks.world_size, say)
-    parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
+    parallel = data_parallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
-    model = Transformer(plan.model, facts.compute_dtype, num_recomputed(plan.train, plan.model.num_layers))
-    initialise_(model, plan.seed)
-    model.to(facts.device)
-    fast_model = fastest_(model, facts)
-    optimizer = Optimizer(model.named_parameters(), plan.optim, facts.compute_dtype, fastest_updates(facts), ranks)
+    num_kept = num_recomputed(plan.train, plan.model.num_layers)
+    build_model = partial(Transformer, plan.model, facts.compute_dtype, num_kept)
+    model, fast_model = parallel.prepare(build_model, partial(fastest_, facts=facts), plan.seed)
+    optimizer = parallel.optimizer(
+        model, plan.optim, facts.compute_dtype, fastest_updates(facts, exact=plan.train.exact)
+    )
     start = RunState()
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))

@@ -1,0 +1,81 @@
+"""What FSDP calls to exchange tensors: by the run's own ranks, who say what it means when one of them is lost.
+
+These objects take the place of torch's own in `fully_shard`'s modules (`set_custom_all_gather` and so on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from headwater.parallel.fixed_point import as_integers
+from headwater.ranks.exchange import GroupOfRanks
+
+
+class Collective:
+    def __init__(self, shards: GroupOfRanks) -> None:
+        self.shards = shards
+
+    def allocate(self, size: Iterable[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
+
+
+class Gather(Collective):
+    def __call__(
+        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False
+    ) -> dist.Work | None:
+        return self.shards.gather_into_(output_tensor, input_tensor, is_queued=async_op)
+
+
+class Sum(Collective):
+    bits: Tensor | None = None  # of the gradients of this step so far, added up: what two passes must agree on
+
+    def __call__(
+        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
+    ) -> dist.Work | None:
+        self.add_bits(input_tensor)
+        return self.shards.scatter_sum_(output_tensor, input_tensor, is_queued=async_op)
+
+    def add_bits(self, gradients: Tensor) -> None:
+        found = gradients.view(torch.int32).sum()
+        self.bits = found if self.bits is None else self.bits + found
+
+
+class Total:
+    """A step's gradient so far of the parameters of one module: integers, how many bad ones, where it belongs."""
+
+    def __init__(self, gradients: Tensor) -> None:
+        self.gradients = gradients
+        self.integers = torch.zeros_like(gradients, dtype=torch.int64)
+        self.num_bad = torch.zeros(1, dtype=torch.int64, device=gradients.device)
+
+
+class ExactSum(Sum):
+    """Adds as `FixedPointSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are kept.
+
+    At the end the sum is written there.
+    """
+
+    _total: Total | None = None
+
+    def __call__(
+        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
+    ) -> None:
+        self.add_bits(input_tensor)
+        total = self._total = self._total or Total(output_tensor)
+        integers, is_good = as_integers(input_tensor)
+        total.num_bad += ~is_good
+        part = torch.empty_like(total.integers)
+        self.shards.scatter_sum_(part, integers)
+        total.integers += part
+        output_tensor.zero_()
+
+    def take_total(self) -> Total:
+        """Return the sum over the step, and begin another."""
+        total, self._total = self._total, None
+        assert total is not None, "a module had no backward pass"
+        return total

@@ -1,0 +1,148 @@
+"""Ranks that divide the weights compute what one rank does; `make parity` compares more layouts, for longer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from many_ranks import on_ranks
+
+from headwater.parallel.fixed_point import exact_norm
+from headwater.parallel.sharded_optimizer import rows_by_rank
+from headwater.ranks.mesh import Mesh
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PARITY = f"""
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from parity import FAULTS, Case, compare
+from headwater.cpu_kernels.library import kernels_work
+
+kernels = kernels_work(16)[0]
+cases = [
+    Case("adamw", kernels=kernels, recompute=True),
+    Case("muon", tied=False),
+    Case("muon", kernels=kernels, exact=True, block_rows=16),
+    Case("muon", "bfloat16", exact=True),
+]
+"""
+COMPARED = """
+found = [compare(case, ranks, 3) for case in cases]
+print(json.dumps([[str(case), *one] for case, one in zip(cases, found)]))
+"""
+WITH_FAULTS = """
+chosen = {name: case for name, (_, case) in FAULTS.items() if kernels or not case.kernels}
+print(json.dumps({name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}))
+"""
+
+
+def of_layout(program: str, mesh: Mesh, folder: Path):
+    joined = f"ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})"
+    imports = "from headwater.ranks.mesh import Mesh"
+    return on_ranks(mesh.world_size, f"{imports}\n{joined}\n{program}", folder)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [Mesh(shard=2), Mesh(replicate=2, shard=2)], ids=["fsdp2", "hsdp2x2"])
+def test_gradients_losses_norms_and_weights_are_those_of_one_rank(tmp_path, mesh):
+    """With exact to the last bit, norm and clipping included."""
+    for case, apart, too_far in of_layout(PARITY + COMPARED, mesh, tmp_path):
+        assert not too_far, (case, apart)
+
+
+@pytest.mark.slow
+def test_the_comparison_sees_every_planted_fault(tmp_path):
+    found = of_layout(PARITY + WITH_FAULTS, Mesh(shard=2), tmp_path)
+    assert len(found) >= 4
+    assert not [name for name, too_far in found.items() if not too_far]
+
+
+STATE = """
+from functools import partial
+from headwater.device.device import Device
+from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.evaluate.scorer import Scorer
+from headwater.model.init import initialise_
+from headwater.model.transformer import Transformer
+from headwater.optim.settings import OptimSettings
+from headwater.optim.updates import PlainUpdates
+from headwater.parallel.sharded import data_parallel
+from headwater.parallel.sharded_optimizer import held
+from parity import MODEL, RATES, rows, whole
+
+parallel = data_parallel(ranks, Device())
+model, fast = parallel.prepare(partial(Transformer, MODEL), lambda model: model, 3)
+alone = Transformer(MODEL)
+initialise_(alone, 3)
+optimizer = parallel.optimizer(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates())
+batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
+one = measure_surprise(Scorer(alone), batches, token_bytes)
+many = measure_surprise(Scorer(parallel.measurable(model), ranks, fast.hidden), batches, token_bytes)
+print(json.dumps({
+    "alike": all(torch.equal(whole(mine), value) for mine, value in zip(model.parameters(), alone.parameters())),
+    "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
+    "weights": sum(held(parameter).numel() for parameter in model.parameters()),
+    "state": sum(held(tensor).numel() for tensor in optimizer.state_tensors().values()),
+    "all weights": sum(parameter.numel() for parameter in alone.parameters()),
+    "all state": sum(s[0] * (s[1] if len(s) > 1 else 1) for s in [
+        p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
+    ]),
+    "surprise": [one.nats, many.nats],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_each_rank_has_its_share_of_the_first_weights_and_evaluates_them_before_any_step(tmp_path):
+    mesh = Mesh(replicate=2, shard=2)
+    joined = f"ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})"
+    program = f"from headwater.ranks.mesh import Mesh\n{joined}\n{PARITY}{STATE}"
+    found = on_ranks(4, program, tmp_path)
+    for one in found:
+        assert one["alike"] and one["buffer"], "the weights differ from those of one rank"
+        assert one["weights"] <= 0.52 * one["all weights"]
+        assert one["surprise"][1] == pytest.approx(one["surprise"][0], rel=1e-6)
+    assert sum(one["weights"] for one in found) == 2 * found[0]["all weights"]
+    assert sum(one["state"] for one in found) == found[0]["all state"], "state is kept once"
+    assert max(one["state"] for one in found) <= 0.4 * found[0]["all state"]
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 66, 250])
+@pytest.mark.parametrize("num_ranks", [1, 2, 4, 7])
+def test_rows_are_divided_as_torch_cuts_a_tensor(num_rows, num_ranks):
+    chunks = [len(chunk) for chunk in torch.zeros(num_rows).chunk(num_ranks)]
+    assert rows_by_rank(num_rows, num_ranks) == chunks + [0] * (num_ranks - len(chunks))
+
+
+def norm_of(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Return the norm as ranks compute it that each have one part: sums and maxima over them are given to each."""
+    sums, most = [], []
+
+    def first_pass(tensor):
+        most.append(tensor)
+        return tensor
+
+    count = sum(part.numel() for part in parts)
+    for part in parts:
+        exact_norm([part], count, first_pass, lambda tensor: tensor)
+    largest = torch.stack(most).max(0).values
+    for part in parts:
+        exact_norm([part], count, lambda _: largest, lambda tensor: sums.append(tensor) or tensor)
+    total = torch.stack(sums).sum(0)
+    return exact_norm([parts[0]], count, lambda _: largest, lambda _: total)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e8])
+def test_a_norm_has_the_same_bits_at_any_cut(scale):
+    generator = torch.Generator().manual_seed(1)
+    numbers = scale * torch.randn(30_011, generator=generator) * torch.logspace(-8, 0, 30_011)
+    found = [norm_of(list(numbers.chunk(num_parts))) for num_parts in (1, 2, 3, 7, 64)]
+    assert len({float(norm) for norm in found}) == 1
+    assert float(found[0]) == pytest.approx(float(numbers.double().norm()), rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_norm_of_what_is_not_finite_is_not_a_number(bad):
+    numbers = [torch.ones(5), torch.tensor([1.0, bad])]
+    assert norm_of(numbers).isnan()
+    assert float(norm_of([torch.zeros(3), torch.zeros(2)])) == 0.0
