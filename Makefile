@@ -30,6 +30,8 @@ Reliability; results are in docs/reliability.md:
   make kills        training killed at chance moments, resumed, compared bit by bit
   make elastic      a run resumed on 1, 2 and 4 processes
   make overhead     what the safety costs
+  make parity       several ranks against one, in every layout; parity-faults with planted faults
+  make reshard      what each layout saved, loaded in every other
   make soak         two hours of training with a fault a minute
   make hostile      120 kinds of hostile file, up to 1 GB each
   make fuzz         fuzz the parsers; EXECUTIONS=N for each
@@ -40,6 +42,7 @@ export HELP
 
 .PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
+.PHONY: parity parity-faults reshard
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
 
 demo: $(VENV)/demo.stamp
@@ -80,6 +83,13 @@ faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 # a run resumed on other numbers of ranks; what the safety costs
 elastic overhead: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
+
+# what several ranks compute, against one; the same with planted faults; what they save, loaded in other layouts
+parity reshard: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/$@.py
+
+parity-faults: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/parity.py --faults --steps 4
 
 # two hours of training on two ranks with a fault a minute
 soak: $(VENV)/test.stamp

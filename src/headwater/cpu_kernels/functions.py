@@ -54,7 +54,8 @@ class Project(torch.autograd.Function):
     """x (…, D) to the outputs of several linear maps side by side, (…, outputs of all).
 
     `cast` holds their weights, one below the other, in x's dtype: (outputs of all, D). `weights` are the same in fp32;
-    they get the gradients, and are read for nothing else. `bias` (outputs of all) is in x's dtype.
+    they get the gradients, and are read where `again` is given: it makes `cast` once more in the backward pass, so that
+    it isn't kept. `bias` (outputs of all) is in x's dtype.
     """
 
     @staticmethod
