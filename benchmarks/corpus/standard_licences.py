@@ -14,8 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-import headwater.corpus.licences
 from headwater.corpus.licences.standards import FILE, license_words
+
+import headwater.corpus.licences
 from headwater.sources.spdx import is_expression
 
 # names of old for what has another today, which license-expression translates

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.licences.standards import standards
 from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
 from headwater.corpus.shards import document_line
@@ -16,7 +15,7 @@ from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.settings import CorpusSettings
 
-MIT_HEAD = "# " + next(" ".join(each.words) for each in standards() if each.identifier == "MIT") + "\n"
+MIT_HEAD = "# This file is licensed under the MIT License.\n"
 GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
-from headwater.corpus.licences.standards import finder, license_words, phrases, standards
+from headwater.corpus.licences.words import finder, license_words, listed_names, phrases
 from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
 
 _MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
@@ -176,12 +176,11 @@ def _spoken_names() -> dict[str, re.Pattern[str]]:
 def _listed_names() -> dict[tuple[str, ...], str]:
     """Return the identifiers by their own words and by those of the list's names, with and without "License"."""
     found: dict[tuple[str, ...], str] = {}
-    for each in standards():
-        for name in filter(None, (each.identifier, each.name)):
-            words = _plain(license_words(name))[0]
+    for identifier, name in listed_names():
+        for words in (_plain(license_words(each))[0] for each in (identifier, name)):
             for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
                 if form and len(form) <= _MAX_NAME_WORDS:
-                    found.setdefault(tuple(form), each.identifier)
+                    found.setdefault(tuple(form), identifier)
     return found
 
 
@@ -211,7 +210,7 @@ def _plain(words: list[str]) -> tuple[list[str], list[int]]:
 
 @cache
 def _letters() -> frozenset[str]:
-    return frozenset(each.identifier.split("-")[0].lower() for each in standards() if "-" in each.identifier)
+    return frozenset(each.split("-")[0].lower() for each, _ in listed_names() if "-" in each)
 
 
 def _all_names(text: str) -> str | None:

@@ -1,0 +1,80 @@
+"""Licence texts within a text, found word for word by the patterns of the package licenseclassifier."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from headwater.corpus.licences.words import finder, license_words, phrases, words_of
+
+_PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
+_MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
+# From a sign of copyright the package counts all words up to the next licence as part of it, but not from a plain "c",
+# which most of its patterns take for the sign, too.
+_COPYRIGHT = re.compile(r"\(c\)|©|\bcopyright\b", re.IGNORECASE)
+_MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
+
+
+@dataclass(frozen=True, slots=True)
+class LicenceText:
+    """The characters `start` to `end` of a text are this licence; `is_doubtful` where they may give less than it."""
+
+    identifier: str
+    start: int
+    end: int
+    is_doubtful: bool
+
+
+def is_installed() -> bool:
+    return find_spec(_PACKAGE) is not None
+
+
+def licence_texts(text: str) -> list[LicenceText]:
+    """Return the licence texts that stand in a text, in order; none where the package isn't installed."""
+    if not is_installed():
+        return []
+    from licenseclassifier import identify_license
+
+    masked = _COPYRIGHT.sub(lambda sign: "c".ljust(len(sign.group())), text)
+    begins = {(each.id, each.end): each.start for each in identify_license(masked, coverage_threshold=0)}
+    found = [
+        (each.id, begins.get((each.id, each.end), each.start), each.end)
+        for each in identify_license(text, coverage_threshold=0)
+    ]
+    return [
+        LicenceText(identifier, start, end, _is_doubtful(identifier, text[start:end]))
+        for identifier, start, end in found
+        if not re.match(r"\s*http\S*\s*$", text[start:end])  # an address, which has its place in `names`
+    ]
+
+
+def _is_doubtful(identifier: str, text: str) -> bool:
+    """Return whether a text lacks a right that its pattern lets go, or has more than names in place of any words."""
+    found = words_of(text)
+    if any(right not in found.words for right in phrases()["must_grant"].get(identifier, "").split()):
+        return True
+    own = _words_of_patterns()[identifier]
+    is_other = [word not in own and not word.isdigit() and len(word) > 1 for word in found.words]
+    other = [word for word, is_it in zip(found.words, is_other) if is_it]
+    plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
+    num_unknown = sum(found.words[at] not in phrases()["of_names"] for at in plain)
+    return num_unknown > _MAX_UNKNOWN or finder("narrows").search(" ".join(other)) is not None
+
+
+@cache
+def _words_of_patterns() -> dict[str, set[str]]:
+    """Return the words of the patterns of each licence, but for those that any pattern may have in place of others."""
+    found = find_spec(_PACKAGE)
+    assert found is not None and found.origin is not None
+    own: dict[str, set[str]] = defaultdict(set)
+    for each in json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes())):
+        own[each["id"]] |= set(license_words(_MARKUP.sub(" ", each.get("lre") or "")))
+    for words in own.values():
+        words |= {"are", "is", "them", "they", "it", "these", "this", "those", "the", "copies", "copy", "https"}
+    return own

@@ -1,0 +1,92 @@
+"""The words of a text, and what is looked for among them: the phrases of phrases.toml, the names of the SPDX list."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_FOLDER = files("headwater.corpus.licences")
+_WORD = r"[^\W_]+\+?"
+_ADDRESS = r"(?:https?://|www\.)[^\s>)\"]+|[^\s<(]+@[^\s>)]+"
+_PATH = r"`[^`\n]+`|\w+(?:[-/_.]+\w+)+\+?"  # of a file, or a name as packages have them: node-byline, io.js
+_MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
+_ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
+_END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|\n[^\w\n]*\n"  # of a sentence or a clause
+_TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
+_SPELT = re.compile(_WORD)
+# what is spelt apart, at the end of a line, too
+_APART = re.compile(
+    r"(?<=[^\W\d_])-[ \t]*\n[^\w\n]*(?=[^\W\d_])|(?:(?<=\bsub)|(?<=\bnon))[-\s]+(?=licen[cs]|infring)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text in lower case, spelt as most of the SPDX list is; "GPLv3+" keeps its sign.
+
+    `starts` are their characters; `sentences` number the sentence, or the clause, that each is of; `kinds` are
+    "address" (or a path), "loud" (in capitals), "name" (with one, or a digit) and "plain".
+    """
+
+    words: list[str]
+    starts: list[int]
+    sentences: list[int]
+    kinds: list[str]
+
+
+def license_words(text: str) -> list[str]:
+    return words_of(joined_up(text)).words
+
+
+def joined_up(text: str) -> str:
+    """Return a text in which no word is in two parts."""
+    return _APART.sub("", text)
+
+
+def words_of(text: str) -> Words:
+    found = Words([], [], [], [])
+    number = 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        number += kind is None
+        if kind not in ("address", "word"):
+            continue
+        for word in _SPELT.finditer(match.group()):
+            spelt = word.group()
+            found.words.append(spelt.lower().replace("licence", "license"))
+            found.starts.append(match.start() + word.start())
+            found.sentences.append(number)
+            found.kinds.append("address" if kind == "address" else _kind(spelt))
+    return found
+
+
+def _kind(word: str) -> str:
+    return "plain" if word[0].islower() else "loud" if word.isupper() and len(word) > 1 else "name"
+
+
+@cache
+def phrases() -> dict[str, Any]:
+    """Return what phrases.toml lists: parts of patterns, and sets of words."""
+    table = tomllib.loads((_FOLDER / "phrases.toml").read_text(encoding="utf-8"))
+    return {name: frozenset(listed.split()) if isinstance(listed, str) else listed for name, listed in table.items()}
+
+
+@cache
+def listed_names() -> tuple[tuple[str, str], ...]:
+    """Return the identifier and the name of each licence of the SPDX list."""
+    lines = (_FOLDER / "listed_names.tsv").read_text(encoding="utf-8").splitlines()
+    return tuple((line.split("\t")[0], line.split("\t")[1]) for line in lines)
+
+
+@cache
+def finder(*names: str, start: str = r"\b", end: str = r"\b") -> re.Pattern[str]:
+    """Return what finds a phrase of one of these lists, by default as whole words."""
+    return re.compile(f"{start}{alternatives(*names)}{end}")
+
+
+def alternatives(*names: str) -> str:
+    return f"(?:{'|'.join(each for name in names for each in phrases()[name])})"
