@@ -176,7 +176,7 @@ def test_code_that_speaks_of_no_licence_has_none():
     [
         ("GPL-1", "GPL-1.0-only"), ("GPL-2", "GPL-2.0-only"), ("GPL-3", "GPL-3.0-only"), ("LGPL-2", "LGPL-2.0-only"),
         ("LGPL-2.1", "LGPL-2.1-only"), ("LGPL-3", "LGPL-3.0-only"), ("Apache-2.0", "Apache-2.0"), ("MPL-2.0", "MPL-2.0"),
-        ("MPL-1.1", "MPL-1.1"), ("GFDL-1.2", "GFDL-1.2-only"), ("GFDL-1.3", "GFDL-1.3-only"), ("CC0-1.0", "CC0-1.0"),
+        ("MPL-1.1", "MPL-1.1"), ("GFDL-1.3", "GFDL-1.3-only"), ("CC0-1.0", "CC0-1.0"),
         ("BSD", "BSD-3-Clause"), ("Artistic", "Artistic-1.0-Perl"),
     ],
 )  # fmt: skip

@@ -182,7 +182,8 @@ def test_a_licence_file_too_long_to_be_one_is_not_understood(tmp_path):
 
 
 def test_terms_behind_a_long_beginning_count(tmp_path):
-    (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": MIT + " program" * 40_000 + GPL_3, "g/a.py": "x = 1"}))
+    text = MIT + "\n" + " program" * 40_000 + "\n\nLicensed under the GNU General Public License version 3."
+    (tmp_path / "a.zip").write_bytes(zipped({"g/COPYING": text, "g/a.py": "x = 1"}))
     assert read_licences(tmp_path) == {"x = 1": "MIT AND GPL-3.0-only"}
 
 

@@ -41,12 +41,11 @@ def licence_texts(text: str) -> list[LicenceText]:
         return []
     from licenseclassifier import identify_license
 
-    masked = _COPYRIGHT.sub(lambda sign: "c".ljust(len(sign.group())), text)
-    begins = {(each.id, each.end): each.start for each in identify_license(masked, coverage_threshold=0)}
-    found = [
-        (each.id, begins.get((each.id, each.end), each.start), each.end)
-        for each in identify_license(text, coverage_threshold=0)
-    ]
+    found = [(each.id, each.start, each.end) for each in identify_license(text, coverage_threshold=0)]
+    if any(_COPYRIGHT.search(text[start:end].lstrip()[:80]) for _, start, end in found):
+        masked = _COPYRIGHT.sub(lambda sign: "c".ljust(len(sign.group())), text)
+        begins = {(each.id, each.end): each.start for each in identify_license(masked, coverage_threshold=0)}
+        found = [(identifier, begins.get((identifier, end), start), end) for identifier, start, end in found]
     return [
         LicenceText(identifier, start, end, _is_doubtful(identifier, text[start:end]))
         for identifier, start, end in found

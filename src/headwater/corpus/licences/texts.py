@@ -75,7 +75,7 @@ def licence_of_head(text: str) -> str | None:
     stated = _Stated(head)
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
-    return stated.expression(_NEAR)
+    return UNKNOWN if stated.notices_add() else stated.expression(_NEAR)
 
 
 def licence_of_text(text: str) -> str | None:
@@ -180,22 +180,42 @@ class _Stated:
                     return True
         return False
 
+    def notices_add(self) -> bool:
+        """Return whether a sentence that names a licence says more of it than where it is found."""
+        named = {self.text.sentences[at] for at in self.named_at}
+        for _, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
+            sentence = [at for at in places if not self.covered[at]]
+            if not sentence or self.text.sentences[sentence[0]] not in named:
+                continue
+            if any(self.words[at] not in phrases()["of_notices"] for at in self._unknown(sentence)):
+                return True
+        return False
+
     def _adds(self, sentence: list[int], max_title_words: int) -> bool:
         joined = " ".join(self.words[at] for at in sentence)
         if finder("narrows").search(joined):
             return True
-        other = [at for at in sentence if self.words[at] not in phrases()["empty"] and len(self.words[at]) > 1]
-        other = [at for at in other if not self.words[at].isdigit()]
+        other = self._other(sentence)
         if not other or self._is_name_of_found(other):
             return False
-        kinds = [self.text.kinds[at] for at in sentence]
-        is_loud = kinds.count("loud") > max(len(kinds) / 2, _MAX_TITLE_WORDS)  # where capitals tell no names
-        plain = [at for at in other if self.text.kinds[at] in ("plain", "loud" if is_loud else "plain")]
+        unknown = self._unknown(sentence)
         if finder("attributes").search(joined):
-            unknown = [at for at in plain if self.words[at] not in phrases()["of_origin"] and not self._is_holder(at)]
             return len(unknown) > (1 if joined.startswith("copyright") else 0)
         is_title = "license" not in joined and len(other) <= max_title_words
-        return bool(plain) or not (is_title or "address" in kinds)
+        is_place = any(self.text.kinds[at] == "address" for at in sentence)
+        return bool(unknown) or not (is_title or is_place)
+
+    def _other(self, sentence: list[int]) -> list[int]:
+        """Return the words of a sentence that don't stand in titles and introductions."""
+        other = [at for at in sentence if self.words[at] not in phrases()["empty"] and len(self.words[at]) > 1]
+        return [at for at in other if not self.words[at].isdigit()]
+
+    def _unknown(self, sentence: list[int]) -> list[int]:
+        """Return the words of a sentence that are no names, and not of who made what and where it is found."""
+        kinds = [self.text.kinds[at] for at in sentence]
+        is_loud = kinds.count("loud") > max(len(kinds) / 2, _MAX_TITLE_WORDS)  # where capitals tell no names
+        plain = [at for at in self._other(sentence) if self.text.kinds[at] in ("plain", "loud" if is_loud else "plain")]
+        return [at for at in plain if self.words[at] not in phrases()["of_origin"] and not self._is_holder(at)]
 
     def _is_holder(self, at: int) -> bool:
         """Return whether a word stands where a name does: behind a sign of copyright, a year or "by"; before "is"."""
@@ -236,7 +256,9 @@ class _Stated:
                 later = bool(match.groupdict().get("later"))
                 matches.append((gnu_identifier(match["family"], match["version"], match["minor"], later), match))
         matches += [(PUBLIC_DOMAIN, match) for match in _IN_PUBLIC_DOMAIN.finditer(joined)]
-        found = [(name, *(bisect_left(starts, at) for at in match.span())) for name, match in matches]
+        found: list[tuple[str, int, int]] = []
+        for name, match in matches:
+            found.append((name, bisect_left(starts, match.start()), bisect_left(starts, match.end())))
         named_licences: list[tuple[str, int, int]] = []
         reached, is_named = 0, [False] * (len(words) + 1)
         for match in _UNDER.finditer(joined):
@@ -253,6 +275,7 @@ class _Stated:
         names = [name for name, _, _ in found]
         later_too = {name.replace("-or-later", "-only") for name in names if "-or-later" in name}
         self.found += [(start, name) for name, start, _ in found if name not in later_too]
+        self.named_at = [start for name, start, end in found if end > start and not _is_gnu(name)]
         for _, start, end in found:
             self._cover_(start, end)
 
