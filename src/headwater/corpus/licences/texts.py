@@ -239,7 +239,7 @@ class _Stated:
         self.covered[start:end] = [True] * (end - start)
 
     def _rest_joined(self) -> tuple[str, list[int]]:
-        """Return the words in one string, those that something accounts for left out, and where each begins there."""
+        """Return the words in one string, those that something accounts for omitted, and where each begins there."""
         words = ["\0" if done else word for word, done in zip(self.words, self.covered)]
         starts = [0]
         for word in words:
