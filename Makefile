@@ -32,6 +32,8 @@ Reliability; results are in docs/reliability.md:
   make overhead     what the safety costs
   make parity       several ranks against one, in every layout; parity-faults with planted faults
   make reshard      what each layout saved, loaded in every other
+  make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
+  make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
   make soak         two hours of training with a fault a minute
   make hostile      120 kinds of hostile file, up to 1 GB each
   make fuzz         fuzz the parsers; EXECUTIONS=N for each
@@ -43,7 +45,7 @@ export HELP
 .PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard
-.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak
+.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -94,6 +96,13 @@ parity-faults: $(VENV)/test.stamp
 # two hours of training on two ranks with a fault a minute
 soak: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
+
+# needs root for network namespaces
+lost-ranks: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/reliability/lost_ranks.py
+
+slurm: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/reliability/slurm/requeue.py
 
 hostile: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/hostile.py

@@ -166,6 +166,7 @@ def quick() -> Iterator[None]:
 
 # fields that say how long something took, and when: never the same twice
 TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds"}
+TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead"}
 
 
 def measured(run_dir: Path) -> list[str]:

@@ -212,7 +212,7 @@ def one_run(soak: Soak, trial: Trial) -> None:
     is_finished, num_calls = supervise(run_dir, log, soak, trial)
     ended_at = time.time()
     run = judged(run_dir, soak, number, is_finished)
-    run["hangs_reported"] = log.read_text(errors="replace").count("train.hang_seconds allows")
+    run["hangs_reported"] = log.read_text(errors="replace").count("fell silent")
     soak.runs.append(run | {"started_at": started_at, "seconds": ended_at - started_at, "calls": num_calls})
     verdict = "equal" if run["is_equal"] else "DIFFERENT"
     say(f"{since(soak)} run {number}: {run['steps']} steps, {'finished' if is_finished else 'cut off'}, {verdict}")

@@ -21,6 +21,7 @@ from headwater.tokens.read import open_stores
 JSON_FILES = ("epoch", "config.json", "stages.json", "evaluation.json", "forecast.json")
 # fields that say how long something took, and when: never the same twice
 TIMES = {"attempt", "time", "seconds", "tokens_per_second", "mfu", "data_wait_fraction", "evaluation_seconds", "bytes"}
+TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead"}
 MEASURED = ("step", "validation", "probes", "samples")
 
 

@@ -49,3 +49,7 @@ class ExportError(HeadwaterError):
 
 class TrainingError(HeadwaterError):
     """Training can't continue: no finite step, for instance, or a log that is damaged."""
+
+
+class LostRanksError(TrainingError):
+    """Other ranks of the run have ended, or are out of reach; the reason is theirs."""

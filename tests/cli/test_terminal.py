@@ -129,6 +129,11 @@ def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     assert "loss 10.100" in line and "data wait 50%" in line
 
 
+def test_a_line_of_several_ranks_says_how_long_they_exchange_and_whom_they_wait_for():
+    record = step_record(1000, exchange_fraction=0.31, slowest_rank=3, slowest_lead=0.24)
+    assert "exchange 31%  rank 3 slow" in status_of(io.StringIO(), record, device={"dtype": "int8"})
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
 def test_a_line_of_training_fits_the_terminal(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -13,7 +13,7 @@ from tiny_run import CountingEvaluator, begin, plan
 
 from headwater.checkpoint.save import Saver
 from headwater.host.signals import StopRequest
-from headwater.host.watchdog import Watchdog
+from headwater.ranks.watchdog import Watchdog
 from headwater.train import step as step_module
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings

@@ -30,6 +30,7 @@ VERBS = {
     "model": ("evaluate", "next", "generate", "surprise", "report", "export"),
     "plan": ("plan",),
     "ladder": ("ladder",),
+    "launch": ("launch",),
 }
 "The modules of verbs; that of the first argument alone is loaded."
 

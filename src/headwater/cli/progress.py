@@ -131,10 +131,12 @@ class TrainingDisplay:
             "dtype": self._dtype,
             "mfu": "" if record["mfu"] is None else f"mfu {record['mfu']:.0%}",
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
+            "exchange": f"exchange {record['exchange_fraction']:.0%}" if "exchange_fraction" in record else "",
+            "slowest": f"rank {record['slowest_rank']} slow" if "slowest_rank" in record else "",
             "left": f"{'?' if remaining is None else duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
-        for name in ("", "lr", "grad", "mfu", "bpb", "dtype"):
+        for name in ("", "lr", "grad", "mfu", "bpb", "dtype", "exchange"):
             parts[name] = ""
             line = "  ".join(filter(None, parts.values()))
             if len(line) <= limit:

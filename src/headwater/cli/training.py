@@ -15,6 +15,8 @@ from headwater.errors import ConfigError
 from headwater.ranks.place import place_of
 
 if TYPE_CHECKING:
+    from headwater.optim.rules import Reason
+    from headwater.runs.run_config import RunConfig
     from headwater.runs.running import Call
 
 
@@ -45,12 +47,9 @@ def run(
 
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
     """
-    from headwater.cli.running import run_with_cards
     from headwater.runs.run_config import load_run
 
-    config, reasons = load_run(run, overrides or [])
-    if run_with_cards(config, reasons, _call(takeover, stop_within, "report")).status == "stopped":
-        sys.exit(STOPPED_BY_SIGNAL)
+    _do_stages(*load_run(run, overrides or []), _call(takeover, stop_within, "report"))
 
 
 def train(
@@ -64,7 +63,7 @@ def train(
 
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
-    from headwater.cli.running import replay_and_compare, run_with_cards
+    from headwater.cli.running import replay_and_compare
     from headwater.runs.run_config import load_run
 
     config, reasons = load_run(run, overrides or [])
@@ -72,8 +71,16 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(config) else 1)
-    if run_with_cards(config, reasons, _call(takeover, stop_within, "training")).status == "stopped":
-        sys.exit(STOPPED_BY_SIGNAL)
+    _do_stages(config, reasons, _call(takeover, stop_within, "training"))
+
+
+def _do_stages(config: RunConfig, reasons: list[Reason], call: Call) -> None:
+    from headwater.cli.rank_log import rank_log
+    from headwater.cli.running import run_with_cards
+
+    with rank_log(config.run_dir, call.place):
+        if run_with_cards(config, reasons, call).status == "stopped":
+            sys.exit(STOPPED_BY_SIGNAL)
 
 
 def _call(takeover: bool, stop_within: float, last: Literal["training", "report"]) -> Call:

@@ -16,7 +16,7 @@ SECTIONS = {
     "understand": ("evaluate", "next", "generate", "surprise", "report"),
     "decide": ("plan", "ladder"),
     "data": ("corpus",),
-    "hand on": ("export",),
+    "hand on": ("export", "launch"),
     "help": ("explain", "doctor"),
 }
 "The verbs of headwater, as its help lists them."

@@ -1,1 +1,1 @@
-"""One machine and this process on it: threads, memory, load, energy, signals, the watchdog."""
+"""One machine and this process on it: threads, memory, load, energy, signals."""

@@ -29,6 +29,8 @@ class ParallelSettings(Settings):
     "Parts of the layers; only 1 is built."
     expert: int = Field(default=1, ge=1)
     "Parts of the experts; only 1 is built."
+    silence_seconds: float | None = Field(default=4.0, ge=1)
+    "Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never."
 
     @field_validator("replicate", "shard", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -18,9 +18,11 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from headwater.errors import TrainingError
+from headwater.errors import HeadwaterError, LostRanksError
+from headwater.ranks.heartbeat import RESUMES, Heartbeat, Slowest
 from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
+from headwater.ranks.progress import Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
@@ -38,6 +40,13 @@ class Ranks:
         self.place = place or Place()
         self.rank, self.world_size = self.place.rank, self.place.world_size
         self.mesh = mesh or Mesh(replicate=self.world_size)
+        self.progress = Progress()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.leave(error)
 
     @property
     def is_first(self) -> bool:
@@ -77,12 +86,18 @@ class Ranks:
     def wait(self) -> None:
         """Return when all ranks have come here; one of them may take up to ALONE_TIMEOUT."""
 
-    def leave(self) -> None:
-        """End the exchange; call it once, at the end."""
+    def slowest(self) -> Slowest | None:
+        """Return the rank that the others wait for, on the first rank; None where none stands out."""
+        return None
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """End the exchange; call it once, at the end, with the error that ends this rank."""
 
 
 class GroupOfRanks(Ranks):
     """One of several processes of a group, which is all of a run's or those along one axis."""
+
+    _heartbeat: Heartbeat | None = None
 
     def __init__(self, place: Place, group: dist.ProcessGroup, mesh: Mesh | None = None) -> None:
         super().__init__(place, mesh)
@@ -97,7 +112,7 @@ class GroupOfRanks(Ranks):
         return self._all_reduce(tensor, self._group, dist.ReduceOp.MAX)
 
     def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None, op: Any = dist.ReduceOp.SUM) -> Tensor:
-        with _lost_others(self.place):
+        with self._exchange():
             dist.all_reduce(tensor, op, group=group)
         return tensor
 
@@ -109,25 +124,25 @@ class GroupOfRanks(Ranks):
         for owner, owned in enumerate(tensors):
             for same in _buckets(owned):
                 flat = _flatten_dense_tensors(same)
-                with _lost_others(self.place):
+                with self._exchange():
                     dist.broadcast(flat, group=self._group, group_src=owner)
                 if owner != self.rank:
                     _copy_back(flat, same)
 
     def gather_into_(self, whole: Tensor, part: Tensor, *, is_queued: bool = False) -> dist.Work | None:
         """Fill `whole` with the flat tensors of all ranks, in their order; `is_queued`: return what to wait for."""
-        with _lost_others(self.place):
+        with self._exchange():
             return _gather_into(whole, part, group=self._group, async_op=is_queued)
 
     def scatter_sum_(self, part: Tensor, whole: Tensor, *, is_queued: bool = False) -> dist.Work | None:
         """Fill `part` with this rank's of the equal parts of the sum of all ranks' flat `whole`."""
-        with _lost_others(self.place):
+        with self._exchange():
             return _scatter_sum(part, whole, group=self._group, async_op=is_queued)
 
     def swap(self, flat: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
         """Send each rank its piece of a flat tensor, `sent` numbers long; return what comes, `received` from each."""
         came = flat.new_empty(sum(received))
-        with _lost_others(self.place):
+        with self._exchange():
             dist.all_to_all_single(came, flat, list(received), list(sent), group=self._group)
         return came
 
@@ -142,9 +157,23 @@ class GroupOfRanks(Ranks):
         padded = torch.zeros(max(counts), dtype=torch.uint8, device=self._device)
         padded[: mine.numel()] = mine
         texts = [torch.zeros_like(padded) for _ in counts]
-        with _lost_others(self.place):
+        with self._exchange():
             dist.all_gather(texts, padded, group=group)
         return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Say what it means when an exchange fails: another rank has ended, or hangs."""
+        try:
+            with self.progress.exchanging():
+                yield
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            why = "" if self._heartbeat is None else self._heartbeat.why()
+            raise LostRanksError(
+                f"rank {self.place.rank} of {self.place.world_size} lost the others ({reason}): "
+                f"{why or 'the rank that ended first says why'}. {RESUMES}"
+            ) from error
 
 
 class ManyRanks(GroupOfRanks):
@@ -152,9 +181,12 @@ class ManyRanks(GroupOfRanks):
 
     device_mesh: DeviceMesh | None = None  # along DATA_AXES, where weights are divided
 
-    def __init__(self, place: Place, mesh: Mesh | None = None) -> None:
+    def __init__(self, place: Place, mesh: Mesh | None = None, heartbeat: Heartbeat | None = None) -> None:
         """The default group has ALONE_TIMEOUT, all others STEP_TIMEOUT."""
         super().__init__(place, dist.new_group(timeout=STEP_TIMEOUT), mesh)
+        if heartbeat is not None:
+            self._heartbeat, self.progress = heartbeat, heartbeat.progress
+            heartbeat.start()
         if self.mesh.shard > 1:
             sizes = tuple(map(self.mesh.size, DATA_AXES))
             self.device_mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=DATA_AXES)
@@ -162,7 +194,11 @@ class ManyRanks(GroupOfRanks):
     def along(self, axis: str) -> Ranks:
         if self.mesh.size(axis) == 1:
             return Ranks()
-        return self if self.device_mesh is None else GroupOfRanks(self.place, self.device_mesh.get_group(axis))
+        if self.device_mesh is None:
+            return self
+        group = GroupOfRanks(self.place, self.device_mesh.get_group(axis))
+        group.progress, group._heartbeat = self.progress, self._heartbeat
+        return group
 
     def from_first(self, value: Any) -> Any:
         return self._gather(value, dist.group.WORLD)[0]
@@ -171,21 +207,24 @@ class ManyRanks(GroupOfRanks):
         # read: a GPU's exchange is only queued, and the time that a rank is alone would count as part of the next step
         self._all_reduce(torch.zeros(1, device=self._device), dist.group.WORLD).item()
 
-    def leave(self) -> None:
+    def slowest(self) -> Slowest | None:
+        return None if self._heartbeat is None else self._heartbeat.slowest()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        self.progress.trouble = _trouble(error)
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+            if error is None:
+                self.wait()  # the store of ranks without a launcher ends with the first one
         dist.destroy_process_group()
 
 
-@contextmanager
-def _lost_others(place: Place) -> Iterator[None]:
-    """Say what it means when an exchange fails: another rank has ended, or hangs."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise TrainingError(
-            f"rank {place.rank} of {place.world_size} lost the others ({reason}); the rank that ended first says why. "
-            "The same command resumes from the last checkpoint"
-        ) from error
+def _trouble(error: BaseException | None) -> str:
+    """Return what the others are told of a rank that ends; "" where it isn't the first to fail."""
+    if error is None or isinstance(error, LostRanksError):
+        return ""
+    text = str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
+    return f"ended ({text.strip()[:300] or 'without a word'})"
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

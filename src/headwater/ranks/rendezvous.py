@@ -13,17 +13,20 @@ from torch.distributed.rendezvous import rendezvous
 
 from headwater.errors import TrainingError
 from headwater.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
+from headwater.ranks.heartbeat import Heartbeat
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
+from headwater.ranks.progress import Progress
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
 POLL_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 
 
-def join_ranks(place: Place, mesh: Mesh | None = None) -> Ranks:
+def join_ranks(place: Place, mesh: Mesh | None = None, silence_seconds: float | None = 4.0) -> Ranks:
     """Return this process among those that a launcher started, on GPUs where each has one; wait until all have come.
 
-    `mesh` says how they lie; None: all along `replicate`. Raises TrainingError when the others can't be reached.
+    `mesh` says how they lie; None: all along `replicate`. A rank without a heartbeat for `silence_seconds` is lost;
+    None: none is. Raises TrainingError when the others can't be reached.
     """
     if place.world_size == 1:
         return Ranks(place)
@@ -33,9 +36,10 @@ def join_ranks(place: Place, mesh: Mesh | None = None) -> Ranks:
     try:
         store, rank, world_size = next(rendezvous("env://", timeout=PREPARATION_TIMEOUT))
         fresh = dist.PrefixStore(name_of_this_start(store, rank, world_size), store)
+        beats = None if silence_seconds is None else Heartbeat(fresh, place, Progress(), silence_seconds)
         backend = "nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=fresh, rank=rank, world_size=world_size, timeout=ALONE_TIMEOUT)
-        return ManyRanks(place, mesh)
+        return ManyRanks(place, mesh, beats)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"rank {place.rank} can't join the other {place.world_size - 1} of its run ({error}); start all of them "

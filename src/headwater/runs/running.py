@@ -157,16 +157,13 @@ def _train(
 
         prepare_rows(config, say, owner.require)
         text = open_text(config)
-    ranks = join_ranks(call.place, mesh)
-    try:
+    with join_ranks(call.place, mesh, config.parallel.silence_seconds) as ranks:
         if ranks.from_first(text is not None):
             from headwater.runs.training import follow_training, train_stage
 
             if owner is None:
                 return follow_training(config, ranks, call.stop_within)
             return train_stage(config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True)
-    finally:
-        ranks.leave()
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True

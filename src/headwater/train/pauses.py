@@ -11,12 +11,9 @@ from torch import Tensor
 
 from headwater.host.signals import StopRequest
 from headwater.model.transformer import Transformer
-from headwater.records import read_records
-from headwater.train.settings import is_probe
+from headwater.records import seconds_of_saves
+from headwater.train.settings import SAVE_TIME_MARGIN, is_probe
 from headwater.train.state import Run, RunState, finish_save, record_saved, rest, save
-
-SAVE_TIME_MARGIN = 1.5  # a save is expected to last at most this many times the slowest of the last ones
-RECENT_SAVES = 5
 
 
 def own_requests(run: Run, stop: StopRequest) -> list[bool]:
@@ -59,9 +56,7 @@ def stop_requested(run: Run, stop: StopRequest) -> bool:
 
 def predicted_save_seconds(run: Run) -> float:
     """Return how long a save may last, by those of all the run's processes; 0 where there were none."""
-    saves = read_records(run.run_dir / "records.jsonl", "checkpoint")[-RECENT_SAVES:]
-    # older records have no thread's seconds: training waited for all of a save
-    times = [save["seconds"] + save.get("background_seconds", 0.0) for save in saves]
+    times = seconds_of_saves(run.run_dir / "records.jsonl")
     # one that is under way may not be recorded yet
     return SAVE_TIME_MARGIN * max([*times, run.saver.waited_seconds], default=0.0)
 

@@ -151,6 +151,7 @@ def is_audit(step: int, train: TrainSettings) -> bool:
     return train.audit_every is not None and (step + 1) % train.audit_every == 0
 
 
+SAVE_TIME_MARGIN = 1.5  # a save is expected to last at most this many times the slowest of the last ones
 NUM_GRADIENT_CHECKS, MIN_CHECK_STEPS = 5, 100
 # distance of int8's gradient of a matrix from bfloat16's over its norm; 0.06 to 0.1 is usual in the worst one at 4,096
 # and 16,384 tokens. At a quarter rounding does as much as Muon's approximation: singular values end within 1 ± 0.24

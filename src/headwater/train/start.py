@@ -21,7 +21,6 @@ from headwater.device.settings import FORMATS
 from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
-from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
@@ -29,6 +28,7 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.parallel.sharded import data_parallel
 from headwater.ranks.exchange import Ranks
+from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
 from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
@@ -128,7 +128,7 @@ def build(
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, whole),
-        watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size),
+        watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
         interventions=interventions,
         energy=EnergyMeter(facts.num_threads, facts.device),
         memory=memory,

@@ -24,12 +24,12 @@ from headwater.files import remove_folder
 from headwater.host.energy import EnergyMeter
 from headwater.host.garbage import collected_on_request
 from headwater.host.memory import PeakMeter
-from headwater.host.watchdog import Watchdog
 from headwater.interventions import Interventions
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
+from headwater.ranks.watchdog import Watchdog
 from headwater.records import Record, RunRecords, UnwrittenRecords
 from headwater.train.settings import TrainPlan
 

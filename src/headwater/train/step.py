@@ -113,12 +113,15 @@ class StepRows:
 
 @dataclass(frozen=True)
 class TimedStep:
-    """The result of a step's rows, the factor of the learning rates, and seconds: in all, and of waiting for data."""
+    """The result of a step's rows, the factor of the learning rates, and seconds: in all, of waiting for data, and of
+    exchanges with other ranks.
+    """
 
     result: StepResult
     lr_factor: float
     seconds: float
     waited_seconds: float
+    exchange_seconds: float
     gradient_error: float | None = None  # of rounding to int8, where it was compared
 
 
@@ -132,7 +135,7 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Fl
     if step and half_length != is_half_length(step - 1, train):
         run.watchdog.forget()  # rows of another length may have to be compiled
     run.watchdog.begin(step + 1)
-    started_at = time.perf_counter()
+    started_at, exchanged_before = time.perf_counter(), run.ranks.progress.exchange_seconds()
     batches, waited = rows.at(state.rows_consumed)
     factor = lr_factor(step, train.num_steps, run.plan.schedule)
 
@@ -153,7 +156,8 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Fl
         flags,
     )
     run.watchdog.end()
-    return TimedStep(result, factor, time.perf_counter() - started_at, waited, check.error)
+    exchanged = run.ranks.progress.exchange_seconds() - exchanged_before
+    return TimedStep(result, factor, time.perf_counter() - started_at, waited, exchanged, check.error)
 
 
 def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
@@ -167,7 +171,12 @@ def record_step(run: Run, state: RunState, timed: TimedStep) -> RunState:
         seconds=run.seconds(),
         history=state.history.followed_by(result.loss, result.grad_norm, plan.train.guard_window),
     )
+    # a GPU's exchanges are queued, and the host waits for them with all else
+    is_timed, slowest = run.ranks.world_size > 1 and run.facts.device == "cpu", run.ranks.slowest()
     found = {
+        "exchange_fraction": round(timed.exchange_seconds / timed.seconds, 4) if is_timed else None,
+        "slowest_rank": slowest.rank if is_timed and slowest else None,
+        "slowest_lead": round(slowest.lead, 3) if is_timed and slowest else None,
         "audited": is_audit(state.step, plan.train) or None,
         "gradient_error": None if timed.gradient_error is None else round(timed.gradient_error, 5),
         "peak_memory_bytes": run.parallel.device.peak_memory_bytes(),

@@ -10,8 +10,11 @@ from __future__ import annotations
 import faulthandler
 import os
 import threading
+import time
 from collections import deque
 from typing import Literal
+
+from headwater.ranks.progress import Progress
 
 STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
 UNWATCHED_STEPS = 3  # the first compile, and nothing says how long that may take
@@ -19,6 +22,8 @@ REMEMBERED_STEPS = 64
 MAX_TIMES_THE_SLOWEST = 30
 MIN_LIMIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
+WAITING_SECONDS = 5.0  # more for a rank that waits for others, so that the one that hangs is the first to end
+TELLING_SECONDS = 1.2  # until a heartbeat has told the others
 
 Limit = float | Literal["auto"] | None
 
@@ -29,16 +34,16 @@ class Watchdog:
     Time is counted in ticks of a thread: a process that was suspended as a whole has not hung.
     """
 
-    def __init__(self, limit: Limit, rank: int, world_size: int) -> None:
+    def __init__(self, limit: Limit, rank: int, world_size: int, progress: Progress | None = None) -> None:
         """`limit`: the seconds a step may take. auto: by the steps before it, and where there is but one rank, which
         nobody waits for, as None: no limit.
         """
         self._limit = None if limit == "auto" and world_size == 1 else limit
         self._rank, self._world_size = rank, world_size
+        self._progress = progress or Progress()
         self._tick_seconds = TICK_SECONDS if isinstance(limit, str | None) else min(TICK_SECONDS, limit / 10)
         self._ticks = 0
         self._since: int | None = None  # the tick from which it is watched; None: it isn't
-        self._step = 0
         self._num_steps = 0
         self._durations: deque[float] = deque(maxlen=REMEMBERED_STEPS)
         self._closed = threading.Event()
@@ -46,7 +51,8 @@ class Watchdog:
 
     def begin(self, step: int) -> None:
         """Watch from now on; `step` is the one that is worked on."""
-        self._step, self._since = step, self._ticks
+        self._progress.enter("computing", step)
+        self._since = self._ticks
         if self._thread is None and self._limit is not None:
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
@@ -63,6 +69,7 @@ class Watchdog:
 
     def rest(self) -> None:
         """Watch nothing until a step begins: what comes may take any time."""
+        self._progress.enter("saving or evaluating")
         self._since = None
 
     def forget(self) -> None:
@@ -89,15 +96,19 @@ class Watchdog:
             self._ticks += 1
             since, limit = self._since, self.limit_seconds()
             seconds = 0.0 if since is None else (self._ticks - since) * self._tick_seconds
-            if limit is not None and seconds > limit:
+            if limit is not None and seconds > limit + WAITING_SECONDS * self._progress.is_exchanging:
                 self._end_process(seconds, limit)
 
     def _end_process(self, seconds: float, limit: float) -> None:
+        why = "It waits for a rank that hangs" if self._progress.is_exchanging else "It hangs"
         line = (
-            f"rank {self._rank} of {self._world_size} ends: step {self._step} has taken {seconds:.1f} s, "
-            f"and train.hang_seconds allows {limit:.1f}. It hangs, or waits for a rank that does; the same command, or "
+            f"rank {self._rank} of {self._world_size} ends: step {self._progress.step} has taken {seconds:.1f} s, "
+            f"and train.hang_seconds allows {limit:.1f}. {why}; the same command, or "
             "torchrun with --max-restarts, resumes from the last checkpoint. Its threads:\n"
         )
         os.write(STDERR, line.encode())
         faulthandler.dump_traceback(STDERR, all_threads=True)
+        if self._world_size > 1:
+            self._progress.trouble = "waited in vain" if self._progress.is_exchanging else "hung"
+            time.sleep(TELLING_SECONDS)
         os._exit(1)  # nothing that hangs is waited for; all that counts is on disk, or promised nothing

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from many_ranks import start_ranks
+from many_ranks import start_each
 from small_run import environment, finish, write_run_file, write_texts
 
-from headwater.host.watchdog import MAX_TIMES_THE_SLOWEST, MIN_LIMIT_SECONDS, UNWATCHED_STEPS, Watchdog
-from headwater.records import read_records
+from headwater.ranks.watchdog import MAX_TIMES_THE_SLOWEST, MIN_LIMIT_SECONDS, UNWATCHED_STEPS, Watchdog
 
 ALONE, OF_TWO = (0, 1), (1, 2)  # rank, world_size
 
 HANGING = """
 import threading, time
-from headwater.host.watchdog import UNWATCHED_STEPS, Watchdog
+from headwater.ranks.watchdog import UNWATCHED_STEPS, Watchdog
 watchdog = Watchdog({limit}, rank=1, world_size=2)
 for step in range(UNWATCHED_STEPS):
     watchdog.begin(step)
@@ -29,6 +27,21 @@ def waits_in_vain():
 watchdog.begin(17)
 print("begun", flush=True)
 {then}
+"""
+
+HANGS_IN_STEP_8 = """
+import time
+from headwater.cli.main import main
+from headwater.train import step
+take_step = step.train_step
+def hang_here():
+    time.sleep(60)
+def train_step(*arguments):
+    global left
+    left -= 1
+    return take_step(*arguments) if left else hang_here()
+left, step.train_step = 8, train_step
+main()
 """
 
 
@@ -103,7 +116,34 @@ def test_one_rank_alone_is_watched_only_where_a_number_is_given():
     assert after_steps(Watchdog(7, *ALONE), steps).limit_seconds() == 7
 
 
-def test_the_rank_that_waits_for_a_stopped_one_ends_and_names_the_step(tmp_path):
+def test_a_rank_that_waits_for_one_that_hangs_lets_it_end_first():
+    program = """
+import time
+from headwater.ranks.progress import Progress
+from headwater.ranks.watchdog import UNWATCHED_STEPS, WAITING_SECONDS, Watchdog
+progress = Progress()
+watchdog = Watchdog(0.3, 0, 2, progress)
+for step in range(UNWATCHED_STEPS + 1):
+    watchdog.begin(step)
+    watchdog.end()
+with progress.exchanging():
+    time.sleep(WAITING_SECONDS - 1)
+watchdog.rest()
+print(progress.trouble)
+"""
+    said = finish(
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment(),
+        )
+    )
+    assert (said.status, said.out) == (0, "None\n"), said
+
+
+def test_the_stack_of_a_rank_that_hangs_is_its_own_and_the_others_name_it(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(
         tmp_path / "both.toml",
@@ -112,17 +152,12 @@ def test_the_rank_that_waits_for_a_stopped_one_ends_and_names_the_step(tmp_path)
         train__num_probes=0,
         **dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000),
     )
-    ranks = start_ranks(2, "train", "both.toml", cwd=tmp_path)
-    records = tmp_path / "runs" / "both" / "records.jsonl"
-    try:
-        while len(read_records(records, "step")) <= UNWATCHED_STEPS + 2:
-            assert all(rank.poll() is None for rank in ranks), ranks[0].communicate()[1]
-            time.sleep(0.02)
-        ranks[1].send_signal(signal.SIGSTOP)
-        said = finish(ranks[0])
-    finally:
-        os.kill(ranks[1].pid, signal.SIGKILL)
-        ranks[1].communicate()
-    assert said.status == 1
-    assert "rank 0 of 2 ends: step" in said.err
-    assert "ranks/exchange.py" in said.err, "its stack says that it waits for others"
+    hanging = [sys.executable, "-c", HANGS_IN_STEP_8]
+    normal = [sys.executable, "-m", "headwater"]
+    ranks = start_each([[*command, "train", "both.toml"] for command in (normal, hanging)], tmp_path)
+    first, second = (finish(rank) for rank in ranks)
+    assert (first.status, second.status) == (1, 1)
+    log = (tmp_path / "runs" / "both" / "logs" / "rank-1.log").read_text()
+    assert "step 8 has taken" in log
+    assert "in hang_here" in log, "the stacks are there"
+    assert "rank 1 of 2 hung, in step 8, computing" in first.err

@@ -1,0 +1,1 @@
+"""How a run is started on machines that a scheduler lends: files for people to read and to submit."""

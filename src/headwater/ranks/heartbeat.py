@@ -1,0 +1,249 @@
+"""Each rank says twice a second where it is; one that falls silent, or is killed, is named, and the others end.
+
+An exchange notices a process that has ended. One that is stopped, or lies behind a dead network, it awaits for half an
+hour. Beats go through the launcher's store, on a connection of their own. Each rank writes its own beat and reads that
+of the first rank; only the first rank reads all, and its beat says who is lost: two calls a beat and rank, however
+many ranks there are.
+
+Silence is counted in beats of the one that listens, not by the clock: a machine that slept has lost nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch.distributed as dist
+
+from headwater.ranks.place import Place, named
+from headwater.ranks.progress import Progress, place_in_run
+
+BEAT_SECONDS = 0.5
+NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails by itself
+END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
+WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
+MIN_LEAD = 0.1  # of the time: beats of one moment are up to BEAT_SECONDS apart
+STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
+PROCESSES = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a rank says of itself; the first one also of those that are lost, and in words what became of them.
+
+    `trouble` is why the rank ends, "" when it ends as it should. `began` tells its process from a later one.
+    """
+
+    number: int
+    step: int
+    phase: str
+    exchange_seconds: float
+    host: str
+    pid: int
+    began: str | None
+    trouble: str | None = None
+    lost: tuple[int, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Slowest:
+    """The rank that the others wait for, and the fraction of the time that they wait in exchanges longer than it."""
+
+    rank: int
+    lead: float
+
+
+class Heartbeat:
+    """The beats of one of several ranks."""
+
+    def __init__(self, store: dist.Store, place: Place, progress: Progress, silence_seconds: float) -> None:
+        """Write the first beat; call it before the ranks meet, so that each finds those of all others."""
+        self._store = store.clone()  # type: ignore[attr-defined]  # a connection of its own: another thread may wait on the given one
+        self.progress, self._place = progress, place
+        self._max_silent = max(1, round(silence_seconds / BEAT_SECONDS))
+        self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _began(os.getpid()))
+        self._heard: dict[int, Beat] = {}
+        self._silent: dict[int, int] = {}  # beats since each rank's last one
+        self._unanswered = 0  # beats since the store's last answer
+        self._exchanged: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW_BEATS)
+        self._why = ""
+        self._found, self._noticed, self._closed = threading.Event(), threading.Event(), threading.Event()
+        self._threads = [
+            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
+            threading.Thread(target=self._watch_the_store, name="heartbeat's store", daemon=True),
+        ]
+        self._write()
+
+    def start(self) -> None:
+        """Beat and listen from now on; all ranks have written their first beat."""
+        for thread in self._threads:
+            thread.start()
+
+    def why(self) -> str:
+        """Return who is lost, after an exchange has failed; "" where nobody is found to be."""
+        self._noticed.set()
+        self._found.wait((self._max_silent + 2) * BEAT_SECONDS)
+        return self._why
+
+    def slowest(self) -> Slowest | None:
+        """Return the rank that all others wait for, as the first rank knows it; None where none stands out."""
+        if len(self._exchanged) < 2:
+            return None
+        (began_at, before), (ended_at, after) = self._exchanged[0], self._exchanged[-1]
+        waited = {rank: (after[rank] - before[rank]) / (ended_at - began_at) for rank in after}
+        rank = min(waited, key=lambda rank: waited[rank])
+        lead = statistics.median(other for each, other in waited.items() if each != rank) - waited[rank]
+        return Slowest(rank, lead) if lead >= MIN_LEAD else None
+
+    def close(self) -> None:
+        """End; the last beat says what `progress` has of trouble. Where the store doesn't answer, the process ends."""
+        self._closed.set()
+        self._threads[0].join(END_SECONDS)
+
+    # ---- the thread that beats
+
+    def _beat(self) -> None:
+        try:
+            while not self._closed.wait(BEAT_SECONDS):
+                self._write()
+                lost, why = self._listen()
+                self._unanswered = 0
+                if lost:
+                    self._own = replace(self._own, lost=lost, why=why)
+                    self._write()
+                    self._end_silent(lost)
+                    self._give_up(why)
+            self._write()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            self._give_up(f"the launcher's store, which the first machine holds, is gone ({reason})")
+
+    def _write(self) -> None:
+        now = self.progress
+        phase = "waiting in an exchange" if now.is_exchanging else now.phase
+        self._own = replace(
+            self._own,
+            number=self._own.number + 1,
+            step=now.step,
+            phase=phase,
+            exchange_seconds=now.exchange_seconds(),
+            trouble=now.trouble,
+        )
+        self._store.set(_key(self._place.rank), json.dumps(asdict(self._own)))
+
+    def _listen(self) -> tuple[tuple[int, ...], str]:
+        """Return the ranks that are lost, and what became of them."""
+        beats = self._read([0] if self._place.rank else range(1, self._place.world_size))
+        for rank, beat in beats.items():
+            heard = self._heard.get(rank)
+            is_new = heard is None or heard.number != beat.number
+            self._silent[rank] = 0 if is_new else self._silent[rank] + 1
+        self._heard = beats
+        if self._place.rank:
+            if beats[0].lost:
+                return beats[0].lost, beats[0].why
+        else:
+            self._exchanged.append((time.monotonic(), self._exchange_seconds()))
+        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat))}
+        return tuple(troubles), "; ".join(self._tell(found, troubles) for found in dict.fromkeys(troubles.values()))
+
+    def _exchange_seconds(self) -> dict[int, float]:
+        return {0: self._own.exchange_seconds} | {rank: beat.exchange_seconds for rank, beat in self._heard.items()}
+
+    def _tell(self, trouble: str, troubles: dict[int, str]) -> str:
+        ranks = [rank for rank, found in troubles.items() if found == trouble]
+        beat = self._heard[ranks[0]]
+        where = place_in_run(beat.step, beat.phase)
+        return (
+            f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host.split()[0]}"
+        )
+
+    def _trouble(self, rank: int, beat: Beat) -> str:
+        """Return what became of a rank, "" where nothing did."""
+        if beat.trouble is not None:
+            return beat.trouble
+        if self._silent[rank] >= self._max_silent:
+            return f"fell silent {self._max_silent * BEAT_SECONDS:g} s ago"
+        if beat.host == self._own.host and not _is_running(beat):
+            last = self._read([rank])[rank]  # it may have ended as it should since
+            return "died" if last.trouble is None else last.trouble
+        return ""
+
+    def _read(self, ranks: Sequence[int]) -> dict[int, Beat]:
+        texts = self._store.multi_get([_key(rank) for rank in ranks])
+        beats = (Beat(**json.loads(text)) for text in texts)
+        return {rank: replace(beat, lost=tuple(beat.lost)) for rank, beat in zip(ranks, beats, strict=True)}
+
+    def _end_silent(self, lost: Sequence[int]) -> None:
+        """Kill what is silent on this host: a stopped process holds up its launcher's restart for 30 s."""
+        for beat in self._read([rank for rank in lost if rank != self._place.rank]).values():
+            if beat.trouble is None and beat.host == self._own.host and _is_running(beat):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(beat.pid, signal.SIGKILL)
+
+    def _give_up(self, why: str) -> None:
+        """Let the thread that trains end in order where its exchange fails; end the process where it doesn't."""
+        self._why = why
+        self._found.set()
+        if not self._noticed.wait(NOTICE_SECONDS) or not self._closed.wait(END_SECONDS):
+            self._end_process(f"lost others: {why}")
+
+    # ---- and the one that watches whether it does
+
+    def _watch_the_store(self) -> None:
+        """End the process when the store has been silent as long as a rank may be: its calls then never return."""
+        while self._threads[0].is_alive():
+            time.sleep(BEAT_SECONDS)
+            self._unanswered += 1
+            if self._unanswered > self._max_silent and not self._found.is_set():
+                seconds = self._max_silent * BEAT_SECONDS
+                self._end_process(f"is cut off: the launcher's store hasn't answered for {seconds:g} s")
+
+    def _end_process(self, why: str) -> None:
+        who, where = named([self._place.rank], self._place.world_size), self.progress
+        line = f"headwater: {who} {why}; this rank was {where}. {RESUMES}\n"
+        os.write(STDERR, line.encode())
+        os._exit(1)  # an exchange can't be interrupted; all that counts is on disk, or promised nothing
+
+
+RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
+
+
+def _key(rank: int) -> str:
+    return f"beat/{rank}"
+
+
+def _host() -> str:
+    """Return what tells this machine, and this view of its processes and network, from all others; its name first."""
+    spaces = []
+    for name in ("pid", "net"):
+        with suppress(OSError):
+            spaces.append(os.readlink(PROCESSES / "self" / "ns" / name))
+    with suppress(OSError):
+        spaces.append((PROCESSES / "sys/kernel/random/boot_id").read_text().strip())
+    return " ".join([socket.gethostname(), *spaces])
+
+
+def _began(pid: int) -> str | None:
+    """Return when a process was started, by the system's count; None where it isn't, or has ended."""
+    try:
+        fields = (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _is_running(beat: Beat) -> bool:
+    """Return whether the process of a beat on this host is there; always where the system doesn't say."""
+    return beat.began is None or _began(beat.pid) == beat.began

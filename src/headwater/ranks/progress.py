@@ -1,0 +1,44 @@
+"""Where a rank is in its run: the thread that trains says so, and those that watch it read it. No torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """The step that is worked on, what is done for it, and the seconds spent in exchanges so far."""
+
+    def __init__(self) -> None:
+        self.step, self.phase = 0, "preparing"
+        self.trouble: str | None = None  # what the others are to know of this rank's end; "": it ended as it should
+        self._exchanged, self._since = 0.0, 0.0
+
+    def enter(self, phase: str, step: int | None = None) -> None:
+        self.phase, self.step = phase, self.step if step is None else step
+
+    @property
+    def is_exchanging(self) -> bool:
+        return self._since > 0
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Count the time inside as that of an exchange with other ranks."""
+        self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._exchanged, self._since = self.exchange_seconds(), 0.0
+
+    def exchange_seconds(self) -> float:
+        """Return the seconds in all exchanges, with those of one under way."""
+        since = self._since  # the thread that trains may end the exchange meanwhile
+        return self._exchanged + (time.perf_counter() - since if since else 0.0)
+
+    def __str__(self) -> str:
+        return place_in_run(self.step, "waiting in an exchange" if self.is_exchanging else self.phase)
+
+
+def place_in_run(step: int, phase: str) -> str:
+    return f"in step {step}, {phase}" if step else phase
