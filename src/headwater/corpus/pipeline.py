@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import Redactor
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
@@ -42,6 +43,8 @@ def limits_finder(settings: CorpusSettings) -> FindLimits:
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
     inputs = {}
+    if settings.licences is not None:
+        inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
         inputs["(language model)"] = model_digest()
     if settings.quality.classifier is not None:

@@ -5,8 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
+from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
@@ -226,3 +228,14 @@ def test_a_licence_file_that_is_not_understood_is_named():
     verdict = judge(meta={"licence": "unknown", "licence_named": "LICENSE"}, allow=["permissive"])
     assert verdict.reason == "licence_not_allowed"
     assert verdict.because == "licence not understood: LICENSE"
+
+
+def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkeypatch):
+    sources = {"sources": {"own": {"builtin": "almanac"}}}
+    plain = CorpusSettings.model_validate(sources)
+    judged = CorpusSettings.model_validate({**sources, "licences": {"allow": ["MIT"]}})
+    before = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
+    monkeypatch.setattr("headwater.corpus.pipeline.patterns_version", lambda: "others")
+    after = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
+    assert before[0] == after[0]
+    assert before[1] != after[1]

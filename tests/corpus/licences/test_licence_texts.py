@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sys
 from pathlib import Path
 
+import licenseclassifier
 import pytest
 
 from headwater.corpus.licences.texts import licence_of_head, licence_of_text
 from headwater.sources.spdx import allowed_patterns, is_allowed, is_expression
 
-package = pytest.importorskip("licenseclassifier")
 COMMON = Path("/usr/share/common-licenses")
 
 
@@ -24,7 +25,9 @@ def text_of(pattern):
     return " ".join(re.sub(r"__\d+__", " ", text).split())
 
 
-PATTERNS = json.loads(gzip.decompress((Path(package.__file__).parent / "_engine/licenses.json.gz").read_bytes()))
+PATTERNS = json.loads(
+    gzip.decompress((Path(licenseclassifier.__file__).parent / "_engine/licenses.json.gz").read_bytes())
+)
 TEXTS = {each["id"]: text_of(each["lre"]).lower() for each in reversed(PATTERNS) if each.get("lre")}
 PERMISSIVE = allowed_patterns(["permissive"])
 APACHE_NOTICE = (
@@ -185,3 +188,9 @@ def test_the_texts_that_debian_ships_are_distinguished(name, identifier):
     if not path.exists():
         pytest.skip(f"no {path}")
     assert licence_of_text(path.read_text(errors="replace")) == identifier
+
+
+def test_without_the_patterns_no_licence_is_judged(monkeypatch):
+    monkeypatch.setitem(sys.modules, "licenseclassifier", None)
+    with pytest.raises(ImportError):
+        licence_of_head(TEXTS["Sleepycat"])

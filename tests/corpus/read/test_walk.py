@@ -154,6 +154,25 @@ def test_what_may_not_be_read_says_so(tree, forbid):
     assert [piece.text for piece in pieces if hasattr(piece, "text")] == ["words of b.txt"]
 
 
+def test_a_folder_that_may_be_listed_and_not_entered_says_so(tree, forbid, monkeypatch):
+    def refused(ask, *beginnings):
+        def ask_or_refuse(path, *rest, **named):
+            if str(path).startswith(beginnings):
+                raise PermissionError(13, "Permission denied", str(path))
+            return ask(path, *rest, **named)
+
+        return ask_or_refuse
+
+    forbid(tree / "sub" / "deeper")
+    (tree / "link").symlink_to(tree / "sub" / "unlisted.txt")
+    monkeypatch.setattr(os, "stat", refused(os.stat, f"{tree / 'sub'}/", str(tree / "link")))
+    monkeypatch.setattr(os, "lstat", refused(os.lstat, f"{tree / 'sub'}/"))
+    assert names(tree, tree) == ["a.txt", "b.txt", "link", "sub/c.txt", "sub/deeper"]
+    refused = {name for name, reason in reasons(tree).items() if reason == "no_permission"}
+    assert refused == {"link", "sub/c.txt", "sub/deeper"}
+    assert names(tree, tree / "link") == ["link"]
+
+
 def test_a_name_that_is_not_utf8_becomes_printable(tree):
     path = tree / os.fsdecode(b"caf\xe9.txt")
     path.write_text("words")

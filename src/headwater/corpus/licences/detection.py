@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,15 +32,14 @@ class LicenceText:
     is_doubtful: bool
 
 
-def is_installed() -> bool:
-    return find_spec(_PACKAGE) is not None
+def patterns_version() -> str:
+    """Return the version of the patterns, on which the licence of a document depends."""
+    return f"{_PACKAGE} {version(_PACKAGE)}"
 
 
 def licence_texts(text: str) -> list[LicenceText]:
-    """Return the licence texts that stand in a text, in order; none where the package isn't installed."""
-    if not is_installed():
-        return []
-    from licenseclassifier import identify_license
+    """Return the licence texts that stand in a text, in order."""
+    from licenseclassifier import identify_license  # here: 36 ms that only corpora with licences need
 
     found = [(each.id, each.start, each.end) for each in identify_license(text, coverage_threshold=0)]
     if any(_COPYRIGHT.search(text[start:end].lstrip()[:80]) for _, start, end in found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -20,7 +21,7 @@ class Repositories:
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = SourcePaths(paths)
-        self._is_repository = cache(lambda folder: (folder / ".git").exists())
+        self._is_repository = cache(lambda folder: os.path.exists(folder / ".git"))
 
     def grouped(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
         """Yield the pieces of a file, documents of code with the name of their repository."""

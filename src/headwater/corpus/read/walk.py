@@ -126,11 +126,12 @@ def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def _files_under(top: Path, names: dict[str, str]) -> Iterator[ListedFile]:
-    listings = _walk(top, names) if top.is_dir() else [_listing_of(top, os.path.realpath(top))]
+    listings = _walk(top, names) if os.path.isdir(top) else [_listing_of(top, os.path.realpath(top))]
     for listing in listings:
         for path in (listing.folder / name for name in listing.files):
+            # a name may be all that one may know of it: pathlib's questions then raise, those of os.path do not
             # most are no links: to follow a path from its root takes as many questions as it has folders
-            real = os.path.realpath(path) if path.is_symlink() else os.path.join(listing.real, path.name)
+            real = os.path.realpath(path) if os.path.islink(path) else os.path.join(listing.real, path.name)
             is_new, again = _note(path, real, names)
             yield from [ListedFile(path, printable(path))] if is_new else again
         yield from listing.skipped
