@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.forecast.result import Limits, Rates, Spread, forecast
+from headwater.forecast.result import DeviceGroup, Limits, Spread, forecast
 
-HERE = Rates("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
+HERE = DeviceGroup("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
 NO_LIMITS = Limits()
 
 
 def found_of(limits=NO_LIMITS, seconds=None, loss=None, deviation=0.2, **changed):
     """Return the forecast of an hour of steps, of other parts, or on another machine."""
-    rates, memory = replace(HERE, **changed), Spread(2**31, 0.0)
-    return forecast(seconds or {"steps": Spread(3600.0)}, deviation, memory, loss, rates, limits, {})
+    devices, memory = replace(HERE, **changed), Spread(2**31, 0.0)
+    return forecast(seconds or {"steps": Spread(3600.0)}, deviation, memory, loss, devices, limits, {})
 
 
 def test_quantiles_are_those_of_the_distribution():

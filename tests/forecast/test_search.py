@@ -11,7 +11,7 @@ import pytest
 
 from headwater.forecast.candidate import Candidate, model_of, sizes
 from headwater.forecast.result import Spread
-from headwater.forecast.search import MIN_STEPS, SERVED_COST, SLACK, Field
+from headwater.forecast.search import MIN_RUN_STEPS, SERVED_COST, SLACK, Field
 from headwater.model.count import count_parameters
 from headwater.runs.text_size import useful_epochs
 from headwater.scaling.published import LAW, PublishedLaw
@@ -83,7 +83,7 @@ def test_choices_are_whole_runs_within_the_budget_and_the_cheaper_is_within_the_
         assert each.seconds(tokens, unique) <= field.seconds * (1 + 1e-9)
         assert tokens <= 16 * unique
         assert tokens % each.batch_tokens == 0
-        assert tokens >= MIN_STEPS * each.batch_tokens
+        assert tokens >= MIN_RUN_STEPS * each.batch_tokens
     assert loss_at(field, first) <= loss_at(field, cheap) <= loss_at(field, first) + math.log1p(SLACK)
     assert cost_at(field, cheap, served) <= cost_at(field, first, served)
 
@@ -139,7 +139,7 @@ def test_seconds_and_tokens_are_inverse_across_the_first_epoch():
 
 
 def test_a_run_of_few_steps_is_not_offered():
-    field = budget(6 * multiplied(CANDIDATES[10].model) * (MIN_STEPS + 0.5) * CANDIDATES[10].batch_tokens)
+    field = budget(6 * multiplied(CANDIDATES[10].model) * (MIN_RUN_STEPS + 0.5) * CANDIDATES[10].batch_tokens)
     assert [reason is None for reason in field.refused] == [True] * 11 + [False] * (len(CANDIDATES) - 11)
 
 
@@ -174,7 +174,7 @@ def test_no_text_is_read_more_often_than_plans_say_helps(unique):
     most = field.tokens_cg.max(axis=1) / unique
     for each, epochs in zip(field.candidates, most, strict=True):
         useful = useful_epochs(each.params, unique, each.batch_tokens)
-        assert epochs <= max(useful, MIN_STEPS * each.batch_tokens / unique) * 1.001
+        assert epochs <= max(useful, MIN_RUN_STEPS * each.batch_tokens / unique) * 1.001
         assert useful <= (16 if each.params <= 1.4 * unique else 8)
 
 

@@ -37,7 +37,7 @@ def ladder(tmp_path_factory):
     write_texts(folder / "texts", NUM_FILES)
     write_run_file(folder / "mine.toml", **LENGTH, train__profile_steps=[2, 3])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(times, "MIN_SECONDS", 0.0)  # the steps of rungs so short are kept, too
+        patch.setattr(times, "MIN_TIMED_SECONDS", 0.0)  # the steps of rungs so short are kept, too
         patch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)  # and those under load
         said = call(*ARGUMENTS, cwd=folder)
     return folder, said

@@ -129,10 +129,10 @@ def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
 def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
     config, _ = load_run("gpt2-124m", [])
-    rates = hardware_of(config).rates
+    devices = hardware_of(config).devices
     assert "H100-SXM" in needs_of(config).step_how
-    assert rates.memory_limit == 85e9
-    assert rates.usd_per_hour.median > 0
+    assert devices.memory_limit == 85e9
+    assert devices.usd_per_hour.median > 0
     assert microbatch_tokens(config) <= config.train.batch_tokens
 
 

@@ -12,16 +12,17 @@ from needs import needs_of
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
+from headwater.forecast.candidate import wanted_rows
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, measure, times, training
-from headwater.runs.budget_search import Text, Ways
+from headwater.runs.budget_search import Candidates, Text
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
 from headwater.runs.times import (
-    MIN_STEPS,
+    MIN_TIMED_STEPS,
     Measurement,
     around_steps,
     keep_times,
@@ -47,8 +48,8 @@ def config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def keeps_all(monkeypatch):
-    monkeypatch.setattr(times, "MIN_STEPS", 3)
-    monkeypatch.setattr(times, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(times, "MIN_TIMED_STEPS", 3)
+    monkeypatch.setattr(times, "MIN_TIMED_SECONDS", 0.0)
 
 
 def trained(config, display=lambda record: None, say=print):
@@ -128,10 +129,10 @@ def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkey
 
 
 def test_few_steps_or_seconds_are_the_moments_speed(config):
-    took(config, 0.001, num_steps=MIN_STEPS)
-    took(config, 10.0, num_steps=MIN_STEPS - 1)
+    took(config, 0.001, num_steps=MIN_TIMED_STEPS)
+    took(config, 10.0, num_steps=MIN_TIMED_STEPS - 1)
     assert not (config.run_dir / "times.json").exists()
-    took(config, 1.0, num_steps=MIN_STEPS)
+    took(config, 1.0, num_steps=MIN_TIMED_STEPS)
     assert (config.run_dir / "times.json").exists()
 
 
@@ -185,7 +186,7 @@ def test_a_measurement_is_not_profiled(config, monkeypatch):
     monkeypatch.setattr(measure, "WARMUP_SECONDS", 0.0)
     with quick():
         found = measure.measure_step(named(config, "mine", profile_steps=[1, 2]), 0.01, print)
-    assert found.num_steps == measure.MIN_STEPS
+    assert found.num_steps == measure.MIN_MEASURED_STEPS
 
 
 def test_a_measurement_is_of_so_many_seconds_after_the_warm_up(monkeypatch):
@@ -279,13 +280,27 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(Ways(hardware_of(config), config, Text(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
+        return next(Candidates(hardware_of(config), config, Text(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
     after = found()
     assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
     assert after.hours_deviation < 0.8 * before.hours_deviation
+
+
+SEARCHED = 3600.0
+
+
+def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
+    """At steps eight times as long as modelled a run has an eighth of the tokens, and the rule's batch for those."""
+    took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
+    assert (config.run_dir / "times.json").exists()
+    long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
+    found = next(Candidates(hardware_of(config), config, Text(math.inf, "none", 3.5), SEARCHED).of(long, math.inf))
+    num_tokens = SEARCHED / found.seconds_per_token
+    assert found.batch_rows == wanted_rows(num_tokens, long.seq_len)
+    assert found.batch_rows < wanted_rows(8 * num_tokens, long.seq_len)
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25

@@ -46,7 +46,7 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
-    ranks, node_size = plan.query.rates.num_devices, plan.query.rates.node_size
+    ranks, node_size = plan.query.devices.num_devices, plan.query.devices.node_size
     several = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
     nodes = several if ranks > node_size else ""
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
@@ -57,13 +57,13 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     """Return the lines of what is asked: money, hours, text, prices, and what was searched."""
-    query, rates = plan.query, plan.query.rates
-    price = f"${rates.usd_per_hour.median:g} a device-hour: " if rates.usd_per_hour else ""
+    query, devices = plan.query, plan.query.devices
+    price = f"${devices.usd_per_hour.median:g} a device-hour: " if devices.usd_per_hour else ""
     lines = [
-        ("devices", f"{rates.num_devices} × {rates.device}"),
-        ("price", price + rates.price_how),
-        ("power", rates.energy_how),
-        ("hours", rates.hours_how),
+        ("devices", f"{devices.num_devices} × {devices.device}"),
+        ("price", price + devices.price_how),
+        ("power", devices.energy_how),
+        ("hours", devices.hours_how),
         ("final run", _cost(query.final_hours, query)),
     ]
     if query.final_share < 1:
@@ -81,21 +81,21 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
 
 
 def _cost(hours: float, query: Query) -> str:
-    usd, span = query.rates.usd(hours), duration(3600 * hours)
+    usd, span = query.devices.usd(hours), duration(3600 * hours)
     return span if usd is None else f"${significant(usd)}, {span}"
 
 
 def choice_card(choice: Choice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
     model, settings, query = choice.shape, choice.settings, plan.query
-    rates, final_hours = query.rates, query.final_hours
+    devices, final_hours = query.devices, query.final_hours
     rows, micro = (settings[f"train.{name}_tokens"] // model.seq_len for name in ("batch", "microbatch"))
-    microbatches = rows // rates.num_devices // micro
+    microbatches = rows // devices.num_devices // micro
     epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
     share = choice.repetition_costs / (1 + choice.repetition_costs)
     repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
     spent = choice.hours.p50 / final_hours
-    served, usd = choice.serving_device_hours, rates.usd(choice.serving_device_hours / rates.num_devices)
+    served, usd = choice.serving_device_hours, devices.usd(choice.serving_device_hours / devices.num_devices)
     return [
         ("why", choice.reason),
         (

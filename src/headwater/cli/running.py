@@ -31,7 +31,10 @@ def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunR
             say_aside(note)
         raise
     if result.status == "finished" and not call.place.rank:
-        _closing_card(config, result) if call.last == "report" else say(closing_line(config, result))
+        if call.last == "report":
+            _closing_card(config, result)
+        else:
+            say(closing_line(config, result))
     return result
 
 

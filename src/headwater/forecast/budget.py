@@ -9,7 +9,7 @@ from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device
-from headwater.forecast.result import Rates
+from headwater.forecast.result import DeviceGroup
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
@@ -101,21 +101,21 @@ class Query:
     budget: Budget
     final_share: float
     share_how: str
-    rates: Rates
+    devices: DeviceGroup
     unique: float
     text_how: str
     serve_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        if self.budget.usd is not None and self.rates.usd_per_hour is None:
-            raise ConfigError(f"a budget of money needs a price: {self.rates.price_how}")
+        if self.budget.usd is not None and self.devices.usd_per_hour is None:
+            raise ConfigError(f"a budget of money needs a price: {self.devices.price_how}")
         years = self.final_hours / HOURS_PER_YEAR
         if years > MAX_YEARS:
             most = self.whole_hours * MAX_YEARS / years
-            amount = f"{most:,.0f}h" if self.budget.usd is None else f"${self.rates.usd(most):,.0f}"
+            amount = f"{most:,.0f}h" if self.budget.usd is None else f"${self.devices.usd(most):,.0f}"
             raise ConfigError(
-                f"the budget {self.budget.text} is {years:,.3g} years of the final run on {self.rates.num_devices} × "
-                f"{self.rates.device}, and no run is planned that takes more than {MAX_YEARS} years: take more "
+                f"the budget {self.budget.text} is {years:,.3g} years of the final run on {self.devices.num_devices} × "
+                f"{self.devices.device}, and no run is planned that takes more than {MAX_YEARS} years: take more "
                 f"hardware, or a budget of at most {amount}"
             )
 
@@ -123,7 +123,7 @@ class Query:
     def whole_hours(self) -> float:
         if self.budget.usd is None:
             return self.budget.hours or 0.0
-        return self.budget.usd / (self.rates.usd(1.0) or math.inf)
+        return self.budget.usd / (self.devices.usd(1.0) or math.inf)
 
     @property
     def final_hours(self) -> float:
@@ -132,12 +132,12 @@ class Query:
 
     def fields(self) -> dict[str, Any]:
         """Return what `headwater plan --budget --json` prints of it as `budget`."""
-        rates, hours = self.rates, {"programme": self.whole_hours, "final_run": self.final_hours}
+        devices, hours = self.devices, {"programme": self.whole_hours, "final_run": self.final_hours}
         return {
-            **asdict(rates),
+            **asdict(devices),
             "text": self.budget.text,
-            "usd_per_device_hour": rates.usd_per_hour and rates.usd_per_hour.median,
+            "usd_per_device_hour": devices.usd_per_hour and devices.usd_per_hour.median,
             "final_share": self.final_share,
             "final_share_how": self.share_how,
-            **{name: {"hours": part, "usd": rates.usd(part)} for name, part in hours.items()},
+            **{name: {"hours": part, "usd": devices.usd(part)} for name, part in hours.items()},
         }

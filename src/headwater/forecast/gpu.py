@@ -10,7 +10,7 @@ import math
 
 from headwater.forecast.device import Device
 from headwater.forecast.processor_memory import state_bytes
-from headwater.forecast.result import Rates, Spread
+from headwater.forecast.result import DeviceGroup, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
@@ -102,9 +102,9 @@ def batches(num_devices: int, wanted: int, seq_len: int) -> list[tuple[int, int]
     return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))
 
 
-def rates_of(device: Device, num_devices: int) -> Rates:
+def device_group(device: Device, num_devices: int) -> DeviceGroup:
     """Return what these devices cost, draw and hold."""
-    return Rates(
+    return DeviceGroup(
         device=device.name,
         hours_how=HOURS_HOW,
         watts=Spread(device.watts, POWER_DEVIATION),

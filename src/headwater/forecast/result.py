@@ -56,8 +56,8 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """What `num_devices` of a device cost an hour and draw, each, and may hold; no price where none is known.
+class DeviceGroup:
+    """Alike devices: how many, what each costs an hour, draws and may hold; no price where none is known.
 
     `hours_how` says how times on them are forecast, `hours_backtest` how far off published runs were.
     """
@@ -144,7 +144,7 @@ def forecast(
     speed_deviation: float,
     memory: Spread,
     loss: Spread | None,
-    rates: Rates,
+    devices: DeviceGroup,
     limits: Limits,
     how: dict[str, str],
 ) -> Forecast:
@@ -157,15 +157,15 @@ def forecast(
     hours = Spread.sum_of(seconds.values()).times(speed, 1 / 3600)
     counted = (part for name, part in seconds.items() if name in TRAINING_PARTS)
     trained = Spread.sum_of(counted).times(speed, 1 / 3600)
-    kwh, money = rates.kwh(hours), rates.money(hours)
+    kwh, money = devices.kwh(hours), devices.money(hours)
     return Forecast(
         hours=hours.band(),
         money=None if money is None else money.band(),
         energy_kwh=kwh.band(),
-        kg_co2=kwh.scaled(rates.kg_co2_per_kwh).band(),
+        kg_co2=kwh.scaled(devices.kg_co2_per_kwh).band(),
         memory_gib=memory.scaled(2**-30).band(),
         loss=None if loss is None else loss.band(),
-        training={"hours": trained.band(), "energy_kwh": rates.kwh(trained).band()},
+        training={"hours": trained.band(), "energy_kwh": devices.kwh(trained).band()},
         seconds={name: part.times(speed).band() for name, part in seconds.items()},
         probabilities={
             name: quantity.chance_above(limit) if quantity and limit else None

@@ -31,7 +31,7 @@ SLACK = 0.01
 "Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
 SERVED_COST = 4 / 3
 "Of a trained token's: the forward pass alone (2 N of 6 N), at a quarter of training's FLOP/s; the latter is assumed."
-MIN_STEPS = 60
+MIN_RUN_STEPS = 60
 "Fewer updates are mostly warm-up and decay."
 TOO_SHORT = "too few steps"
 MIN_SAVING = 0.1
@@ -63,16 +63,16 @@ class Field:
 
     @cached_property
     def most_steps(self) -> FloatArray:
-        """Whole steps that each may train: by the budget, and the text as often as helps, or as makes MIN_STEPS."""
+        """Whole steps that each may train: by the budget, and the text as often as helps or makes MIN_RUN_STEPS."""
         batch = np.array([float(each.batch_tokens) for each in self.candidates])
         useful = [self.losses.most_epochs(params, self.unique) * self.unique for params in self.params]
-        most = np.minimum(np.maximum(useful, MIN_STEPS * batch), MAX_EPOCHS * self.unique)
+        most = np.minimum(np.maximum(useful, MIN_RUN_STEPS * batch), MAX_EPOCHS * self.unique)
         return np.floor(np.minimum([each.tokens(self.seconds, self.unique) for each in self.candidates], most) / batch)
 
     @cached_property
     def tokens_cg(self) -> FloatArray:
         """Tokens of whole steps, from the fewest to the most."""
-        steps_cg = np.geomspace(MIN_STEPS, np.maximum(self.most_steps, MIN_STEPS), NUM_GRID, axis=1)
+        steps_cg = np.geomspace(MIN_RUN_STEPS, np.maximum(self.most_steps, MIN_RUN_STEPS), NUM_GRID, axis=1)
         return np.round(steps_cg) * np.array([[float(each.batch_tokens)] for each in self.candidates])
 
     @cached_property
@@ -84,7 +84,7 @@ class Field:
         """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
         best = self.tokens_cg[np.arange(len(self.candidates)), self._any_log_loss_cg.argmin(axis=1)]
         return [
-            TOO_SHORT if steps < MIN_STEPS else self.losses.refusal(float(size), float(tokens))
+            TOO_SHORT if steps < MIN_RUN_STEPS else self.losses.refusal(float(size), float(tokens))
             for steps, size, tokens in zip(self.most_steps, self.sizes, best, strict=True)
         ]
 
@@ -218,7 +218,7 @@ def search(
     place, tokens = field.least
     served = tokens if query.serve_tokens is None else query.serve_tokens
     first, cheap = (_choice(query, field, *found, served) for found in (field.least, field.cheapest(served)))
-    costs = [each.hours.p50 * query.rates.num_devices + each.serving_device_hours for each in (first, cheap)]
+    costs = [each.hours.p50 * query.devices.num_devices + each.serving_device_hours for each in (first, cheap)]
     saved = 1 - costs[1] / costs[0]
     choices = [first]
     if saved > MIN_SAVING:
@@ -241,9 +241,9 @@ def search(
 
 
 def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> Choice:
-    each, rates, epochs = field.candidates[place], query.rates, field.epochs(tokens)
+    each, devices, epochs = field.candidates[place], query.devices, field.epochs(tokens)
     hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
-    kwh, money = rates.kwh(hours), rates.money(hours)
+    kwh, money = devices.kwh(hours), devices.money(hours)
     return Choice(
         kind=COMPUTE,
         reason="the least expected loss for the budget"
@@ -260,12 +260,12 @@ def _choice(query: Query, field: Field, place: int, tokens: float, served: float
         hours=hours.band(),
         money=None if money is None else money.band(),
         energy_kwh=kwh.band(),
-        kg_co2=kwh.scaled(rates.kg_co2_per_kwh).band(),
+        kg_co2=kwh.scaled(devices.kg_co2_per_kwh).band(),
         memory_gib=each.memory.scaled(2**-30).band(),
-        memory_limit_gib=rates.memory_limit / 2**30,
+        memory_limit_gib=devices.memory_limit / 2**30,
         layout=each.layout,
         tokens_per_second=1 / each.seconds_per_token,
-        serving_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * rates.num_devices,
+        serving_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * devices.num_devices,
     )
 
 
@@ -307,14 +307,15 @@ def _nothing_trains(query: Query, field: Field) -> str:
             f"{field.refusals[0]}; or drop --runs and RUN to use published laws"
         )
     smallest = field.candidates[0]
-    least = MIN_STEPS * smallest.batch_tokens
+    least = MIN_RUN_STEPS * smallest.batch_tokens
     if MAX_EPOCHS * query.unique < least:
         return (
             f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
-            f"than {MIN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
+            f"than {MIN_RUN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
     needs = float(smallest.seconds(least, query.unique)) / 3600
     return (
-        f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run on {query.rates.num_devices} × "
-        f"{query.rates.device}; {MIN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"
+        f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run on "
+        f"{query.devices.num_devices} × {query.devices.device}; {MIN_RUN_STEPS} steps "
+        f"of the smallest model take {needs:.3g} h: raise the budget"
     )

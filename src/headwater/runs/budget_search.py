@@ -91,17 +91,18 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     query, models = _query(options, config, here, text), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, config, runs)
-    ways, candidates = Ways(here, config, text, 3600 * query.final_hours), list[Candidate]()
+    possible, candidates = Candidates(here, config, text, 3600 * query.final_hours), list[Candidate]()
+    limit = query.devices.memory_limit
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, text.unique) * text.unique
         # nine of ten such runs stay below the limit
-        fitting = (each for each in ways.of(model, most_tokens) if each.memory.band().p90 <= query.rates.memory_limit)
+        fitting = (each for each in possible.of(model, most_tokens) if each.memory.band().p90 <= limit)
         candidates += islice(fitting, 1)
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
-            f"larger batch, than {query.rates.num_devices} × {query.rates.device} allow; take other or more devices, "
-            "raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
+            f"larger batch, than {query.devices.num_devices} × {query.devices.device} allow; take other or more "
+            "devices, raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
         )
     return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
 
@@ -152,7 +153,7 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
 
 def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: Text) -> Query:
     # named devices stand in a data centre, those at hand don't
-    rates = options.costs.applied(here.rates, PUE if options.hardware else 1.0)
+    devices = options.costs.applied(here.devices, PUE if options.hardware else 1.0)
     budget, share, share_how = parse_budget(options.budget), FINAL_SHARE, FINAL_SHARE_SOURCE
     if options.costs.final_share is not None:
         share, share_how = options.costs.final_share, "final_share of the costs file"
@@ -160,7 +161,7 @@ def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: Text
         share, share_how = 1.0, "a budget of hours is the run's own"
     serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
     name = "budget" if options.run is None else config.name
-    return Query(name, budget, share, share_how, rates, text.unique, text.how, serve)
+    return Query(name, budget, share, share_how, devices, text.unique, text.how, serve)
 
 
 def _text_of(options: SearchOptions, config: RunConfig) -> Text:
@@ -188,8 +189,8 @@ def _text_of(options: SearchOptions, config: RunConfig) -> Text:
     return Text(share * num_tokens, how, bytes_per_token, token_bytes(config), is_raw and not is_built)
 
 
-class Ways:
-    """How sizes may be trained on `here` in these seconds, each as the plan of such a run has it."""
+class Candidates:
+    """The candidates of each size on `here` in these seconds, each as the plan of such a run has it."""
 
     def __init__(self, here: Hardware, config: RunConfig, text: Text, seconds: float) -> None:
         self.here, self.config, self.text, self.seconds = here, config, text, seconds
@@ -206,7 +207,7 @@ class Ways:
         """
         rows, seq_len = TRIAL_ROWS, model.seq_len
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
-            step = self.here.modelled(self._trial(model, rows, rows, 0.0))
+            step = self.here.needs(self._trial(model, rows, rows, 0.0)).step.median
             num_tokens = min(most_tokens, self.seconds * rows * seq_len / step)
             rows = wanted_rows(num_tokens, seq_len)
         saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from headwater.config import RawSettings, Settings
 from headwater.errors import ConfigError
-from headwater.forecast.result import Rates, Spread
+from headwater.forecast.result import DeviceGroup, Spread
 from headwater.validation import validate
 
 OF_A_BUDGET = ("hardware", "max_memory", "final_share")
@@ -36,14 +36,14 @@ class Costs(Settings):
     final_share: float | None = Field(default=None, gt=0, le=1)
     "Part of the budget for the final run."
 
-    def applied(self, rates: Rates, usual_pue: float = 1.0) -> Rates:
-        """Return the rates with what the file says in place of what is usual."""
-        price, watts, limit = self.price_per_hour, self.watts, rates.memory_limit
+    def applied(self, devices: DeviceGroup, usual_pue: float = 1.0) -> DeviceGroup:
+        """Return the devices with what the file says of them in place of what is usual."""
+        price, watts, limit = self.price_per_hour, self.watts, devices.memory_limit
         if price is not None:
             how = f"${price} an hour, of the costs file"
-            rates = replace(rates, usd_per_hour=Spread(price), price_how=how)
+            devices = replace(devices, usd_per_hour=Spread(price), price_how=how)
         if watts is not None:
-            rates = replace(rates, watts=Spread(watts), power_how=f"{watts:g} W of the costs file")
+            devices = replace(devices, watts=Spread(watts), power_how=f"{watts:g} W of the costs file")
         if self.max_memory:
             from headwater.forecast.budget import parse_amount  # of a search alone
 
@@ -51,8 +51,8 @@ class Costs(Settings):
         pue, carbon = self.pue or usual_pue, self.kg_co2_per_kwh or KG_CO2_PER_KWH
         cooling = f"PUE {pue:g}" if pue > 1 else "nothing for cooling"
         source = "" if self.kg_co2_per_kwh else ", between the averages of the US and the world"
-        how = f"{rates.power_how}, {cooling}, {carbon:g} kg of CO2 a kWh{source}"
-        return replace(rates, memory_limit=limit, pue=pue, kg_co2_per_kwh=carbon, energy_how=how)
+        how = f"{devices.power_how}, {cooling}, {carbon:g} kg of CO2 a kWh{source}"
+        return replace(devices, memory_limit=limit, pue=pue, kg_co2_per_kwh=carbon, energy_how=how)
 
     def require_of_a_run(self) -> None:
         """Raise ConfigError for what only a search over a budget reads."""

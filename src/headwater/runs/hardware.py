@@ -18,7 +18,7 @@ from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import run_memory
-from headwater.forecast.result import NO_PRICE, Rates, Spread
+from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
@@ -68,7 +68,7 @@ class Processor:
     peaks: Peaks
     runs: tuple[MeasuredSteps, ...]
     rungs: tuple[MeasuredSteps, ...]
-    rates: Rates
+    devices: DeviceGroup
     measured: Measurement | None = None
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
@@ -130,7 +130,7 @@ class Gpus:
 
     num_devices: int
     device: Device
-    rates: Rates
+    devices: DeviceGroup
     measured: Measurement | None = None
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
@@ -177,9 +177,9 @@ def hardware_of(config: RunConfig, measured: Measurement | None = None, dtype: s
 
 
 def gpus(num_devices: int, device: Device, measured: Measurement | None = None) -> Gpus:
-    from headwater.forecast.gpu import rates_of
+    from headwater.forecast.gpu import device_group
 
-    return Gpus(num_devices, device, rates_of(device, num_devices), measured)
+    return Gpus(num_devices, device, device_group(device, num_devices), measured)
 
 
 def gpu_to_use(wanted: str) -> Device | None:
@@ -214,7 +214,7 @@ def _processor(config: RunConfig, measured: Measurement | None, dtype: str | Non
         tuple(run for run in earlier_runs(folder, speed) if _ratio(run, peaks))
         for folder in (Path(config.runs_dir), ladder_dir(config.run_dir))
     )
-    rates = Rates(
+    devices = DeviceGroup(
         device=f"this processor ({cores} cores, {dtype})",
         hours_how=PROCESSOR_HOURS,
         watts=Spread(watts * cores, constants()["log_deviation"]["watts"]),
@@ -222,7 +222,7 @@ def _processor(config: RunConfig, measured: Measurement | None, dtype: str | Non
         price_how=NO_PRICE,
         memory_limit=float(memory_bytes()),
     )
-    return Processor(dtype, cores, peaks, runs, rungs, rates, measured)
+    return Processor(dtype, cores, peaks, runs, rungs, devices, measured)
 
 
 def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.forecast.search import MIN_STEPS
+from headwater.forecast.search import MIN_RUN_STEPS
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
@@ -96,8 +96,8 @@ def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> 
     if len(allowed := usable(candidates, target)) < MIN_RUNS:
         raise ConfigError(
             f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
-            f"1/{LEAST_RATIO:g} of its compute and {MIN_STEPS} steps or more, and {len(allowed) or 'none'} is "
-            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_STEPS} or more"
+            f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed) or 'none'} is "
+            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUN_STEPS} or more"
         )
     most = max(sum(rung.seconds for rung in allowed), 2 * budgets[-1])
     tried = np.geomspace(budgets[-1], most, NUM_BUDGETS)[1:].tolist()
@@ -120,7 +120,7 @@ def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
     train, here = config.train, hardware_of(config)
     step_seconds, modelled = here.needs(config).step.median, here.modelled(config)
     rest = sum(part.median for part in around_steps(config, step_seconds).values())
-    least = max(MIN_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
+    least = max(MIN_RUN_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
     lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
     candidates = []
     for model in scaled_shapes(config.model):

@@ -33,7 +33,7 @@ from headwater.train.loop import train
 from headwater.train.start import assemble
 
 WARMUP_STEPS, WARMUP_SECONDS = 3, 2.0  # both: kernels are compiled, memory is touched, clocks rise
-MIN_STEPS, MEASURED_SECONDS, DEADLINE_SECONDS = 5, 20.0, 45.0
+MIN_MEASURED_STEPS, MEASURED_SECONDS, DEADLINE_SECONDS = 5, 20.0, 45.0
 LONG_STEP_SECONDS = 5.0  # from which one microbatch stands for all
 NEVER = 10_000_000  # steps: no save, validation or probe falls into the measurement
 FIRST_ID = 32  # after the special tokens
@@ -62,7 +62,7 @@ class _Stopwatch:
             self.steps.append(record["seconds"])
         else:
             self.meter = LoadMeter()
-        is_enough = len(self.steps) >= MIN_STEPS and sum(self.steps) >= MEASURED_SECONDS
+        is_enough = len(self.steps) >= MIN_MEASURED_STEPS and sum(self.steps) >= MEASURED_SECONDS
         if is_enough or (self.steps and taken + record["seconds"] > DEADLINE_SECONDS):
             raise _Enough
 

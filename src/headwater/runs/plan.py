@@ -20,10 +20,10 @@ from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.count import count_flops
 from headwater.forecast.result import (
     FORECAST_FORMAT,
+    DeviceGroup,
     Forecast,
     Limits,
     LossOutlook,
-    Rates,
     Spread,
     forecast,
 )
@@ -106,14 +106,14 @@ def plan_run(
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
     here, loss = hardware_of(config, measured, dtype), _loss(config, options.runs)
-    needs, rates = here.needs(config, token_bytes(config)), options.costs.applied(here.rates)
-    limits = Limits(options.max_hours, options.max_money, options.target_loss, rates.memory_limit)
+    needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
+    limits = Limits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
     load = (measured.busy if measured else None) or (load_note() if isinstance(here, Processor) else None)
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
         name=config.name,
         counts=_counts(config, epochs),
-        forecast=_forecast(config, rates, needs, loss, limits),
+        forecast=_forecast(config, devices, needs, loss, limits),
         step_seconds=needs.step.median,
         limits=limits,
         loss_unit=options.loss_unit if options.runs else "bits_per_byte",
@@ -132,18 +132,18 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     return loss_outlook(config, runs_csv)
 
 
-def _forecast(config: RunConfig, rates: Rates, needs: Needs, loss: LossOutlook, limits: Limits) -> Forecast:
-    """Return the forecast on hardware of these rates."""
+def _forecast(config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: Limits) -> Forecast:
+    """Return the forecast on these devices."""
     step, num_steps = needs.step, config.train.num_steps
     seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
     how = {
         "hours": f"{num_steps} steps of {step.median:.3g} s, {needs.step_how}",
         "memory_gib": needs.memory_how,
-        "energy_kwh": rates.energy_how,
-        "money": rates.price_how,
+        "energy_kwh": devices.energy_how,
+        "money": devices.price_how,
         "loss": loss.how,
     }
-    return forecast(seconds, step.log_deviation, needs.memory, loss.spread, rates, limits, how)
+    return forecast(seconds, step.log_deviation, needs.memory, loss.spread, devices, limits, how)
 
 
 def load_note() -> str | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from headwater.records import Record
 
 TIMES_FILE = "times.json"
-MIN_STEPS, MIN_SECONDS = 30, 10.0  # of training: less is the moment's speed
+MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment's speed
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
 UNKNOWN_HELD_OUT = 50_000
@@ -155,7 +155,7 @@ def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, An
     `speed` is `speed_here` of what it computed in.
     """
     seconds = [record["seconds"] for record in records if record["event"] == "step"]
-    if len(seconds) < max(MIN_STEPS, config.train.num_steps) or sum(seconds) < MIN_SECONDS:
+    if len(seconds) < max(MIN_TIMED_STEPS, config.train.num_steps) or sum(seconds) < MIN_TIMED_SECONDS:
         return
     step, finish = mean_step(records, config.train), records[-1]
     rest = finish["seconds"] - len(seconds) * step
