@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.corpus.words import runs_of
 
-_MAX_NAMED = 64  # items of one run, the first: a set's template is in all of them, and a text may hold it often
+MAX_NAMED = 64  # items of one run, the first: a set's template is in all of them, and a text may hold it often
 _BITS_PER_RUN = 4  # 2 to the power of it: then one run in 16 passes the bits for nothing, at 2 bytes a run of memory
 
 
@@ -36,7 +36,7 @@ class _Table:
         is_new[1:] = (hashes[1:] != hashes[:-1]) | (items[1:] != items[:-1])
         hashes, items = hashes[is_new], items[is_new]
         is_named = np.ones(len(hashes), dtype=bool)
-        is_named[_MAX_NAMED:] = hashes[_MAX_NAMED:] != hashes[:-_MAX_NAMED]
+        is_named[MAX_NAMED:] = hashes[MAX_NAMED:] != hashes[:-MAX_NAMED]
         self._hashes, self._items = hashes[is_named], items[is_named]
         num_bits = max(int(len(hashes) - 1).bit_length() + _BITS_PER_RUN, 6)
         self._shift = np.uint64(64 - num_bits)
