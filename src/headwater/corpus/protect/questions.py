@@ -94,8 +94,8 @@ class _Question:
     def found(self, text: np.ndarray, place: Shared, beside: int) -> Iterator[Shared]:
         """Yield the items that a place of a text belongs to, each with the answers within `beside` words of it.
 
-        Of many the 64 with most of their answers there. An answer that more of them have counts for the first 64, and for
-        those that have a rarer one there.
+        Of many the 64 with most of their answers there. An answer that more of them have counts for the first 64,
+        and for those that have a rarer one there.
         """
         least = self._least if len(self._items) == 1 else self._least_of_several
         total: Counter[int] = Counter()
