@@ -88,9 +88,9 @@ def test_the_first_rank_is_heard_by_all_and_its_word_on_others_taken():
     assert [beat(third)[0] for _ in range(8)][-1] == (2,)
 
 
-def test_a_rank_that_ends_as_it_should_or_for_others_is_not_lost():
+def test_a_rank_that_ends_as_it_should_is_not_lost_and_one_that_found_nobody_lost_says_its_own_reason():
     first, second = hearts(2)
-    assert (_trouble(None), _trouble(LostRanksError("the others"))) == ("", "")
+    assert (_trouble(None), _trouble(LostRanksError("no memory"))) == ("", "ended (no memory)")
     second.progress.trouble = ""
     beat(second)
     assert [beat(first) for _ in range(20)] == [((), "")] * 20

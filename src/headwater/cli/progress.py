@@ -164,7 +164,8 @@ class TrainingDisplay:
         if record.get("saved", True):
             self._line(f"stopped by {signal} after saving step {step}; run the same command to resume")
         else:
-            long = f"which may take {record['save_seconds']} s: more than --stop-within allows"
+            seconds = record["save_seconds"]  # 0 before the run's first save
+            long = f"which may take {seconds} s: more than --stop-within allows" if seconds else "for the time was over"
             self._line(f"stopped by {signal} at step {step} without a save, {long}; run the same command to resume")
 
     def _show_resume(self, record: dict[str, Any]) -> None:

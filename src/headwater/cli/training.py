@@ -77,7 +77,9 @@ def train(
 def _do_stages(config: RunConfig, reasons: list[Reason], call: Call) -> None:
     from headwater.cli.rank_log import rank_log
     from headwater.cli.running import run_with_cards
+    from headwater.runs.running import layout
 
+    layout(config, call.place)  # what is refused leaves nothing behind
     with rank_log(config.run_dir, call.place):
         if run_with_cards(config, reasons, call).status == "stopped":
             sys.exit(STOPPED_BY_SIGNAL)

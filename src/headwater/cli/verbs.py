@@ -97,18 +97,18 @@ def summary(command: Any) -> str:
 def usage_problem(error: Any) -> str:
     """Return a usage error of typer's in one sentence, with what to do about it."""
     path = error.ctx.command_path if error.ctx else "headwater"
-    verb, advice = path.partition(" ")[2] or path, f"; `{path} -h` shows what it takes"
+    verb, advice = path.partition(" ")[2], f"; `{path} -h` shows what it takes"
     param, option = getattr(error, "param", None), getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         if "." in option:
             advice = f"; settings are written without dashes: {option.lstrip('-')}=VALUE"
         elif error.possibilities:
             advice = f"; did you mean {error.possibilities[0]}?"
-        return f"{verb} has no option {option}{advice}"
+        return f"{verb or path} has no option {option}{advice}"
     if param is not None and hasattr(error, "param_type"):
         what = param.metavar or param.name.upper()
         what = what if param.param_type_name == "argument" else f"{param.opts[0]} {what}"
         why = f": {param.help[:1].lower()}{param.help[1:].rstrip('.')}" if param.help else ""
-        return f"{verb} needs {what}{why}{advice}"
+        return f"{verb or path} needs {what}{why}{advice}"
     message = error.format_message().rstrip(".")
-    return f"{verb}: {message[:1].lower()}{message[1:]}{advice}"
+    return f"{verb and verb + ': '}{message[:1].lower()}{message[1:]}{advice}"

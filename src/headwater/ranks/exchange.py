@@ -211,8 +211,11 @@ class ManyRanks(GroupOfRanks):
         return None if self._heartbeat is None else self._heartbeat.slowest()
 
     def leave(self, error: BaseException | None = None) -> None:
-        self.progress.trouble = _trouble(error)
+        is_told = isinstance(error, LostRanksError) and self._heartbeat is not None and self._heartbeat.has_found
+        self.progress.trouble = "" if is_told else _trouble(error)
         if self._heartbeat is not None:
+            if error is None:
+                self.wait()  # with beats: a rank that stops here is named
             self._heartbeat.close()
             if error is None:
                 self.wait()  # the store of ranks without a launcher ends with the first one
@@ -220,8 +223,8 @@ class ManyRanks(GroupOfRanks):
 
 
 def _trouble(error: BaseException | None) -> str:
-    """Return what the others are told of a rank that ends; "" where it isn't the first to fail."""
-    if error is None or isinstance(error, LostRanksError):
+    """Return what the others are told of a rank that ends; "" where it ends as it should."""
+    if error is None:
         return ""
     text = str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
     return f"ended ({text.strip()[:300] or 'without a word'})"

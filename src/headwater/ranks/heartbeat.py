@@ -90,6 +90,11 @@ class Heartbeat:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def has_found(self) -> bool:
+        """Return whether a rank is known to be lost."""
+        return self._found.is_set()
+
     def why(self) -> str:
         """Return who is lost, after an exchange has failed; "" where nobody is found to be."""
         self._noticed.set()

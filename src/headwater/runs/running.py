@@ -92,7 +92,7 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at = call or Call(), time.perf_counter()
-    mesh = _mesh(config, call.place)
+    mesh = layout(config, call.place)
     if call.place.rank:
         is_done = _train(config, ignore, say, call, mesh, None, False)
         return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
@@ -131,8 +131,11 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
         return replay_training(config.run_dir, train_plan(config), open_batches(config), display, say)
 
 
-def _mesh(config: RunConfig, place: Place) -> Mesh:
-    """Return how the ranks are laid out; what is trained, one process may finish in any layout."""
+def layout(config: RunConfig, place: Place) -> Mesh:
+    """Return how the ranks are laid out; what is trained, one process may finish in any layout.
+
+    Raises ConfigError where the ranks don't fill the layout.
+    """
     try:
         return mesh_of(config.parallel, place.world_size)
     except ConfigError:
