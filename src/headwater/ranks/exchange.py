@@ -211,8 +211,8 @@ class ManyRanks(GroupOfRanks):
         return None if self._heartbeat is None else self._heartbeat.slowest()
 
     def leave(self, error: BaseException | None = None) -> None:
-        is_told = isinstance(error, LostRanksError) and self._heartbeat is not None and self._heartbeat.has_found
-        self.progress.trouble = "" if is_told else _trouble(error)
+        has_named = isinstance(error, LostRanksError) and self._heartbeat is not None and self._heartbeat.has_found
+        self.progress.trouble = "" if has_named else _trouble(error)
         if self._heartbeat is not None:
             if error is None:
                 self.wait()  # with beats: a rank that stops here is named
