@@ -54,9 +54,9 @@ def test_a_run_that_went_back_names_the_documents_it_excluded_and_is_replayed(tm
     """The rows of the 13th step are harmful: their update is 10,000 times too long."""
     honest, bad_row = step_module.train_step, 12 * 512 // 64
 
-    def train_step(model, optimizer, microbatches, parallel, lr_factor, *rest):
+    def train_step(model, optimizer, microbatches, parallel, *, lr_factor, **rest):
         factor = 1e4 if microbatches[0].first_row == bad_row else 1
-        return honest(model, optimizer, microbatches, parallel, factor * lr_factor, *rest)
+        return honest(model, optimizer, microbatches, parallel, lr_factor=factor * lr_factor, **rest)
 
     monkeypatch.setattr(step_module, "train_step", train_step)
     write_texts(tmp_path / "texts")

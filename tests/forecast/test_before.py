@@ -9,6 +9,7 @@ from headwater.forecast.processor_memory import least_bytes, require_gpu_memory,
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
+from headwater.ranks.mesh import Mesh
 
 MODEL = ModelSettings(
     num_layers=2, d_model=64, d_ff=128, num_heads=2, num_kv_heads=2, head_dim=32, seq_len=64, vocab_size=512
@@ -38,13 +39,36 @@ def test_a_model_whose_state_fits_once_and_not_twice_is_refused():
         require_memory(MODEL, ADAMW, need_bytes - 1)
 
 
-@pytest.mark.parametrize(("num_ranks", "exact", "per_parameter"), [(1, False, 16), (2, False, 12), (1, True, 24)])
-def test_a_gpu_needs_weights_gradients_and_its_part_of_the_optimizers_state(num_ranks, exact, per_parameter):
-    """The copy that a save makes is the host's, once whatever the number of ranks."""
+@pytest.mark.parametrize(
+    ("mesh", "exact", "per_parameter"),
+    [
+        (Mesh(), False, 16),
+        (Mesh(replicate=2), False, 12),
+        (Mesh(), True, 24),
+        (Mesh(shard=2), False, 8),
+        (Mesh(replicate=2, shard=2), False, 6),
+        (Mesh(shard=2), True, 12),
+    ],
+)
+def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(mesh, exact, per_parameter):
+    """The copy that a save makes is the host's, once whatever the number of ranks on it."""
     parameters = count_parameters(MODEL).total
-    gpu_bytes, host_bytes = per_parameter * parameters, 12 * parameters
-    require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes, num_ranks, exact)
+    gpu_bytes, host_bytes, num_local = per_parameter * parameters, 12 * parameters, mesh.world_size
+    require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes, mesh, num_local, exact=exact)
     with pytest.raises(ConfigError, match=r"gradients and optimizer state .* this GPU has"):
-        require_gpu_memory(MODEL, ADAMW, gpu_bytes - 1, host_bytes, num_ranks, exact)
+        require_gpu_memory(MODEL, ADAMW, gpu_bytes - 1, host_bytes, mesh, num_local, exact=exact)
     with pytest.raises(ConfigError, match=r"the copy .* that a save makes needs .* this machine has"):
-        require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes - 1, num_ranks, exact)
+        require_gpu_memory(MODEL, ADAMW, gpu_bytes, host_bytes - 1, mesh, num_local, exact=exact)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "num_local", "per_parameter"),
+    [
+        (Mesh(replicate=2), 2, 2 * 4 + 8 + 12),  # whole weights on both, state once
+        (Mesh(shard=4), 4, 24),
+        (Mesh(shard=4), 2, 12),
+        (Mesh(replicate=2, shard=2), 4, 2 * 4 + 8 + 12),
+    ],
+)
+def test_a_machine_needs_what_all_ranks_on_it_hold(mesh, num_local, per_parameter):
+    assert least_bytes(MODEL, ADAMW, mesh, num_local) == per_parameter * count_parameters(MODEL).total

@@ -36,10 +36,14 @@ print(json.dumps({name: compare(case, ranks, 3, name)[1] for name, case in chose
 """
 
 
-def of_layout(program: str, mesh: Mesh, folder: Path):
+def of_all(program: str, mesh: Mesh, folder: Path):
     joined = f"ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})"
     imports = "from headwater.ranks.mesh import Mesh"
-    return on_ranks(mesh.world_size, f"{imports}\n{joined}\n{program}", folder)[0]
+    return on_ranks(mesh.world_size, f"{imports}\n{joined}\n{program}", folder)
+
+
+def of_layout(program: str, mesh: Mesh, folder: Path):
+    return of_all(program, mesh, folder)[0]
 
 
 @pytest.mark.slow
@@ -95,9 +99,7 @@ print(json.dumps({
 @pytest.mark.slow
 def test_each_rank_has_its_share_of_the_first_weights_and_evaluates_them_before_any_step(tmp_path):
     mesh = Mesh(replicate=2, shard=2)
-    joined = f"ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})"
-    program = f"from headwater.ranks.mesh import Mesh\n{joined}\n{PARITY}{STATE}"
-    found = on_ranks(4, program, tmp_path)
+    found = of_all(PARITY + STATE, mesh, tmp_path)
     for one in found:
         assert one["alike"] and one["buffer"], "the weights differ from those of one rank"
         assert one["weights"] <= 0.52 * one["all weights"]
@@ -105,6 +107,48 @@ def test_each_rank_has_its_share_of_the_first_weights_and_evaluates_them_before_
     assert sum(one["weights"] for one in found) == 2 * found[0]["all weights"]
     assert sum(one["state"] for one in found) == found[0]["all state"], "state is kept once"
     assert max(one["state"] for one in found) <= 0.4 * found[0]["all state"]
+
+
+AUDIT = """
+from headwater.errors import TrainingError
+from headwater.train import gradients as module
+
+honest, passes = module.sum_own_gradients, []
+
+def sum_own_gradients(model, *rest):
+    passes.append(len(passes))
+    weights = [held(parameter).data for parameter in model.parameters()]
+    right = [weight.clone() for weight in weights]
+    if ranks.rank == 1 and passes[-1] in wrong:
+        torch._foreach_add_(weights, 1.0 + passes[-1])
+    loss = honest(model, *rest)
+    torch._foreach_copy_(weights, right)
+    return loss
+
+seen = []
+module.sum_gradients(fast, parallel, [rows(0, 0, 3)], 100)
+counted = [reduction.bits is not None for reduction in parallel._reductions]
+module.sum_own_gradients = sum_own_gradients
+for wrong in [(1,), (3, 4, 5)]:
+    try:
+        module.Audit(seen.append)(fast, parallel, [rows(0, 0, 3)], 100)
+        error = ""
+    except TrainingError as raised:
+        error = str(raised)
+print(json.dumps([counted, [[one.differing, one.ranks] for one in seen], error]))
+"""
+
+
+@pytest.mark.slow
+def test_an_audit_of_divided_weights_names_blocks_and_no_rank(tmp_path):
+    """Rank 1 has wrong weights for a pass, which all ranks gather; without an audit no bits are counted."""
+    for counted, seen, error in of_all(PARITY + STATE.split("alone =")[0] + AUDIT, Mesh(shard=2), tmp_path):
+        assert not any(counted)
+        for differing, ranks in seen:
+            assert {"block 1", "outside the blocks"} <= set(differing)
+            assert ranks is None
+        assert len(seen) == 2
+        assert error.startswith("one of 2 ranks, it isn't known which (they divide the weights), computed wrong")
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 5, 66, 250])

@@ -13,7 +13,8 @@ from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, TrainingError
 from headwater.ranks import exchange as ranks_module
-from headwater.ranks.exchange import ManyRanks, Ranks
+from headwater.ranks.exchange import ALONE_TIMEOUT, STEP_TIMEOUT, ManyRanks, Ranks
+from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place, named, place_of
 from headwater.ranks.rendezvous import join_ranks, name_of_this_start
 
@@ -52,6 +53,26 @@ def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path, monkey
         assert one["shared"]
         assert one["gathered"] == [{"rank": rank, "text": "é" * rank} for rank in range(world_size)]
         assert one["first"] == ["from", 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [Mesh(shard=2), Mesh(replicate=2, shard=2)], ids=str)
+def test_an_exchange_along_an_axis_waits_no_longer_than_a_step(tmp_path, mesh):
+    """Also along one that has all ranks, whose default group waits for a day."""
+    program = f"""
+import torch.distributed as dist
+from headwater.ranks.mesh import Mesh
+ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})
+groups = [dist.group.WORLD, *(ranks.device_mesh.get_group(axis) for axis in ("replicate", "shard"))]
+members = [sorted(dist.get_process_group_ranks(group)) for group in groups[1:]]
+waits = [group._get_backend(torch.device("cpu")).options._timeout.total_seconds() for group in groups]
+print(json.dumps([waits, members]))
+"""
+    for rank, (waits, members) in enumerate(on_ranks(mesh.world_size, program, tmp_path)):
+        assert waits == [wait.total_seconds() for wait in (ALONE_TIMEOUT, STEP_TIMEOUT, STEP_TIMEOUT)]
+        copy, share = divmod(rank, mesh.shard)
+        assert members[0] == [mesh.shard * other + share for other in range(mesh.replicate)]
+        assert members[1] == [mesh.shard * copy + other for other in range(mesh.shard)]
 
 
 def test_one_alone_gets_back_what_it_gives():
@@ -94,6 +115,7 @@ def test_ranks_are_named_as_one_of_them_sees_them():
     assert named([1], 2) == "rank 1 of 2"
     assert named([0, 3], 4) == "ranks 0, 3 of 4"
     assert named([], 2) == "the exchange between 2 ranks"
+    assert named(None, 2).startswith("one of 2 ranks, it isn't known which")
 
 
 def test_the_place_is_that_of_torchruns_variables():

@@ -37,9 +37,9 @@ def plant(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
     honest = step_module.train_step
     bad_rows = {step * ROWS_PER_STEP for step in steps}
 
-    def train_step(model, optimizer, microbatches, parallel, lr_factor, *rest):
+    def train_step(model, optimizer, microbatches, parallel, *, lr_factor, **rest):
         factor = 1e4 if microbatches[0].first_row in bad_rows else 1
-        return honest(model, optimizer, microbatches, parallel, factor * lr_factor, *rest)
+        return honest(model, optimizer, microbatches, parallel, lr_factor=factor * lr_factor, **rest)
 
     monkeypatch.setattr(step_module, "train_step", train_step)
 

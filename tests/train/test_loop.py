@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 import warnings
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,11 +33,12 @@ from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
 from headwater.host.signals import StopRequest
+from headwater.ranks.mesh import Mesh
 from headwater.records import read_records
 from headwater.train import start
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings, probe_steps
-from headwater.train.start import _warn_of_other_machine
+from headwater.train.start import _warn_of_other_machine, _warn_of_other_ranks
 from headwater.train.state import Run
 
 MEASUREMENTS = ("step", "validation", "probes", "samples")
@@ -311,3 +313,25 @@ def test_a_resume_in_another_number_format_is_said_to_be_other_mathematics(chang
     assert words in said[0]
     _warn_of_other_machine(facts, facts, said.append)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "mesh", "said"),
+    [
+        ({"world_size": 2}, Mesh(replicate=2), ""),
+        ({}, Mesh(), ""),
+        ({"world_size": 2}, Mesh(shard=2), "2 ranks before (replicate 2, shard 1) and 2 now (replicate 1, shard 2)"),
+        ({"world_size": 4, "mesh": asdict(Mesh(replicate=2, shard=2))}, Mesh(replicate=2, shard=2), ""),
+        (
+            {"world_size": 2, "mesh": asdict(Mesh(shard=2))},
+            Mesh(shard=4),
+            "2 ranks before (replicate 1, shard 2) and 4",
+        ),
+    ],
+)
+def test_a_resume_in_another_layout_is_said_to_have_other_last_bits(kept, mesh, said):
+    """Checkpoints from before weights could be divided name no mesh."""
+    lines: list[str] = []
+    _warn_of_other_ranks(kept, mesh, lines.append)
+    assert len(lines) == bool(said)
+    assert said in "".join(lines)

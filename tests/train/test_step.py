@@ -35,8 +35,8 @@ class Trainer:
         self.optimizer = Optimizer(self.model.named_parameters(), the_plan.optim)
 
     def step(self, microbatches: list[Batch], lr_factor: float = 1.0, max_grad_norm: float | None = 1.0) -> StepResult:
-        given = self.model, self.optimizer, microbatches, self.parallel, lr_factor, self.num_updates, max_grad_norm
-        result = train_step(*given)
+        given = self.model, self.optimizer, microbatches, self.parallel
+        result = train_step(*given, lr_factor=lr_factor, step=self.num_updates, max_grad_norm=max_grad_norm)
         self.num_updates += result.reason is None
         return result
 
@@ -219,8 +219,7 @@ def test_a_step_that_is_judged_bad_leaves_no_trace():
     trainer = Trainer()
     trainer.step(split(0, 2))
     before = trainer.everything()
-    result = train_step(
-        trainer.model, trainer.optimizer, split(4, 2), trainer.parallel, 1.0, 1, 1.0, lambda *found: "too good"
-    )
+    given = trainer.model, trainer.optimizer, split(4, 2), trainer.parallel
+    result = train_step(*given, lr_factor=1.0, step=1, max_grad_norm=1.0, judge=lambda *found: "too good")
     assert result.reason == "too good"
     assert all(torch.equal(value, before[name]) for name, value in trainer.everything().items())

@@ -24,6 +24,8 @@ class MachineSettings(Settings):
     sets that to 1 unasked."""
 
 
+NOT_DIVIDED = "a model whose weights are divided (parallel.shard) isn't compiled on a GPU yet"
+
 FORMATS = {
     "float32": "float32 throughout",
     "bfloat16": "bfloat16 products and activations, float32 weights and sums",

@@ -6,12 +6,14 @@ with each torch. Where earlier runs of the same shape measured it, plans take th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
+from headwater.ranks.mesh import Mesh
 
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
@@ -39,34 +41,69 @@ def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     return state_bytes(model, optim) - BYTES_PER_VALUE * count_parameters(model).total
 
 
-def least_bytes(model: ModelSettings, optim: OptimSettings, *, exact: bool = False) -> int:
-    """Return what any training of a model needs, however small its batch.
+@dataclass(frozen=True)
+class RankBytes:
+    """The least that one rank holds: weights, gradients with their exact sums, optimizer state, its part of a save."""
+
+    weights: int
+    gradients: int
+    state: int
+    copy: int
+
+
+def rank_bytes(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
+    """Return what a rank holds: weights and gradients are divided by `shard`, state and saves by all ranks."""
+    kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
+    weights, gradients = BYTES_PER_VALUE * parameters, (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
+    return RankBytes(
+        weights // mesh.shard, gradients // mesh.shard, (kept - weights) // mesh.world_size, kept // mesh.world_size
+    )
+
+
+def least_bytes(
+    model: ModelSettings, optim: OptimSettings, mesh: Mesh | None = None, num_local: int = 1, *, exact: bool = False
+) -> int:
+    """Return what any training of a model needs of a machine with `num_local` of the ranks, however small its batch.
 
     In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
     copy of weights and optimizer state beside the first ones.
     """
-    kept = checkpoint_bytes(model, optim)
-    return kept + max(kept, (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * count_parameters(model).total)
+    of_rank = rank_bytes(model, optim, mesh or Mesh(), exact=exact)
+    return num_local * (of_rank.weights + of_rank.state + max(of_rank.copy, of_rank.gradients))
 
 
-def require_memory(model: ModelSettings, optim: OptimSettings, memory_bytes: int, *, exact: bool = False) -> None:
+def require_memory(
+    model: ModelSettings,
+    optim: OptimSettings,
+    memory_bytes: int,
+    mesh: Mesh | None = None,
+    num_local: int = 1,
+    *,
+    exact: bool = False,
+) -> None:
     """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
     needs = "weights and optimizer state of this model, with gradients or the copy that a save makes, need"
-    _require(needs, least_bytes(model, optim, exact=exact), "this machine", memory_bytes)
+    _require(needs, least_bytes(model, optim, mesh, num_local, exact=exact), "this machine", memory_bytes)
 
 
 def require_gpu_memory(
-    model: ModelSettings, optim: OptimSettings, gpu_bytes: int, host_bytes: int, num_ranks: int = 1, exact: bool = False
+    model: ModelSettings,
+    optim: OptimSettings,
+    gpu_bytes: int,
+    host_bytes: int,
+    mesh: Mesh | None = None,
+    num_local: int = 1,
+    *,
+    exact: bool = False,
 ) -> None:
     """Raise ConfigError when a model can't be trained on GPUs of this much memory, whatever the batch.
 
-    Each of `num_ranks` keeps its part of the optimizer's state; the copy that a save makes is the host's.
+    The copy that a save makes is the host's, of the `num_local` ranks that it has.
     """
-    kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
-    weights = BYTES_PER_VALUE * parameters
-    need_bytes = 2 * weights + (EXACT_BYTES if exact else 0) * parameters + (kept - weights) // num_ranks
+    of_rank = rank_bytes(model, optim, mesh or Mesh(), exact=exact)
+    need_bytes, copy_bytes = of_rank.weights + of_rank.gradients + of_rank.state, num_local * of_rank.copy
     _require("weights, gradients and optimizer state of this model need", need_bytes, "this GPU", gpu_bytes)
-    _require("the copy of weights and optimizer state that a save makes needs", kept, "this machine", host_bytes)
+    _require("the copy of weights and optimizer state that a save makes needs", copy_bytes, "this machine", host_bytes)
 
 
 def _require(needs: str, need_bytes: int, where: str, memory_bytes: int) -> None:

@@ -32,7 +32,7 @@ class Gather(Collective):
 
 
 class Sum(Collective):
-    bits: Tensor | None = None  # of the gradients of this step so far, added up: what two passes must agree on
+    bits: Tensor | None = None  # in an audit, of the gradients so far, added up: what two passes must agree on
 
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
@@ -41,8 +41,8 @@ class Sum(Collective):
         return self.shards.scatter_sum_(output_tensor, input_tensor, is_queued=async_op)
 
     def add_bits(self, gradients: Tensor) -> None:
-        found = gradients.view(torch.int32).sum()
-        self.bits = found if self.bits is None else self.bits + found
+        if self.bits is not None:
+            self.bits += gradients.view(torch.int32).sum()
 
 
 class Total:

@@ -32,6 +32,9 @@ class Sums:
 class DataParallel:
     """The gradient of one step after another; with `exact` summed as integers: the same bits at any number of ranks."""
 
+    names_wrong_ranks = True
+    "Whether `own_gradients` tell whose fault a difference is: a wrong weight that all ranks gather is wrong on all."
+
     def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
         self.ranks, self.device = ranks, device
         self._exact = exact
@@ -79,6 +82,9 @@ class DataParallel:
             total, self._sum = self._sum or FixedPointSum(model.parameters()), None
             total.take_()
             self._sum = total
+
+    def keep_own_gradients_(self) -> None:
+        """Have what `own_gradients` returns from here until `exchange_`, where it isn't there anyway."""
 
     def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
         """Return what this rank's microbatches of the step came to, to compare two passes by, before `exchange_`."""

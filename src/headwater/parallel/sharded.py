@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 
 from headwater.cpu_kernels.convert import keep_no_copies_
 from headwater.device.device import Device
-from headwater.errors import ConfigError
+from headwater.device.settings import NOT_DIVIDED
 from headwater.model.init import initial_value
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
@@ -38,6 +38,8 @@ def data_parallel(ranks: Ranks, device: Device, *, exact: bool = False) -> DataP
 class ShardedDataParallel(DataParallel):
     """As `DataParallel`, with parameters, gradients and optimizer state divided along `shard`."""
 
+    names_wrong_ranks = False
+
     def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
         super().__init__(ranks, device, exact=exact)
         self._shards, self._replicas = cast(GroupOfRanks, ranks.along("shard")), ranks.along("replicate")
@@ -50,10 +52,8 @@ class ShardedDataParallel(DataParallel):
         """Build on the meta device, divide, and fill this rank's rows alone: no rank ever holds all weights."""
         with torch.device("meta"):
             model = build()
-        if fastest_(model) is not model:
-            raise ConfigError(
-                'blocks that are compiled for a GPU can\'t be divided yet (parallel.shard); set machine.compile = "off"'
-            )
+        fastest = fastest_(model)
+        assert fastest is model, NOT_DIVIDED
         keep_no_copies_(model)
         root = self._root = Root(model)
         for module in (*model.blocks, root):
@@ -98,13 +98,15 @@ class ShardedDataParallel(DataParallel):
     def take_(self, model: nn.Module) -> None:
         """Do nothing: the backward pass has added the microbatch's gradient, over ranks as well."""
 
+    def keep_own_gradients_(self) -> None:
+        for reduction in self._reductions:
+            reduction.bits = torch.zeros((), dtype=torch.int64, device=self.device.torch_device)
+
     def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
         """Return sums of the bits: the gradients are gone when a block's backward pass has ended."""
-        return {
-            f"unit {number}": reduction.bits
-            for number, reduction in enumerate(self._reductions)
-            if reduction.bits is not None
-        }
+        names = [*(f"block {number}" for number in range(len(self._reductions) - 1)), "outside the blocks"]
+        bits = [reduction.bits for reduction in self._reductions]
+        return {name: found for name, found in zip(names, bits, strict=True) if found is not None}
 
     def exchange_(self, model: nn.Module) -> None:
         for reduction in self._reductions:

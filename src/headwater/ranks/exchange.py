@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from headwater.errors import HeadwaterError, LostRanksError
 from headwater.ranks.heartbeat import RESUMES, Heartbeat, Slowest
@@ -188,8 +188,10 @@ class ManyRanks(GroupOfRanks):
             self._heartbeat, self.progress = heartbeat, heartbeat.progress
             heartbeat.start()
         if self.mesh.shard > 1:
-            sizes = tuple(map(self.mesh.size, DATA_AXES))
-            self.device_mesh = init_device_mesh(self._device.type, sizes, mesh_dim_names=DATA_AXES)
+            numbers = torch.arange(place.world_size).reshape([self.mesh.size(axis) for axis in DATA_AXES])
+            # init_device_mesh would take the default group for an axis that has all ranks
+            groups = [_own_group(rows) for rows in (numbers.T, numbers)]
+            self.device_mesh = DeviceMesh.from_group(groups, self._device.type, numbers, mesh_dim_names=DATA_AXES)
 
     def along(self, axis: str) -> Ranks:
         if self.mesh.size(axis) == 1:
@@ -228,6 +230,12 @@ def _trouble(error: BaseException | None) -> str:
         return ""
     text = str(error) if isinstance(error, HeadwaterError) else f"{type(error).__name__}: {error}"
     return f"ended ({text.strip()[:300] or 'without a word'})"
+
+
+def _own_group(numbers: Tensor) -> dist.ProcessGroup:
+    """Make a group of each row of ranks, on every rank, and return the one that has this rank."""
+    own, _ = dist.new_subgroups_by_enumeration(numbers.tolist(), timeout=STEP_TIMEOUT)
+    return own
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

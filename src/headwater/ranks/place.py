@@ -30,10 +30,12 @@ def place_of(environment: Mapping[str, str]) -> Place:
     return Place(*(int(found[name]) for name in names))
 
 
-def named(ranks: Sequence[int], world_size: int) -> str:
-    """Return what to call these ranks, as seen by one of them; none stands for what is between them."""
+def named(ranks: Sequence[int] | None, world_size: int) -> str:
+    """Return what to call these ranks, as seen by one of them; none stands for what is between them, None for some."""
     if world_size == 1:
         return "this machine"
+    if ranks is None:
+        return f"one of {world_size} ranks, it isn't known which (they divide the weights),"
     if not ranks:
         return f"the exchange between {world_size} ranks"
     return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {world_size}"

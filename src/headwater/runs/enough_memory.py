@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+from headwater.device.settings import NOT_DIVIDED
+from headwater.errors import ConfigError
 from headwater.forecast.processor_memory import require_gpu_memory, require_memory
 from headwater.host.facts import gpu_name
 from headwater.host.memory import memory_bytes
+from headwater.ranks.mesh import Mesh
 from headwater.runs.run_config import RunConfig
 
 
-def require_memory_here(config: RunConfig, num_ranks: int = 1) -> None:
-    """Raise ConfigError when the memory that a run takes, a GPU's where it takes one, can't hold its model's state."""
+def require_divisible(config: RunConfig, mesh: Mesh) -> None:
+    """Raise ConfigError where weights would be divided that are compiled for a GPU: that isn't built yet."""
+    asks = "machine.compile is on" if config.machine.compile == "on" else None
+    asks = "machine.dtype is float8, which is compiled" if config.machine.dtype == "float8" else asks
+    if mesh.shard > 1 and asks and _takes_gpu(config.machine.device):
+        raise ConfigError(
+            f"{asks}, and parallel.shard = {mesh.shard}: {NOT_DIVIDED}; set machine.compile to auto or off and "
+            "machine.dtype to auto or bfloat16, or parallel.shard to 1"
+        )
+
+
+def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: int = 1) -> None:
+    """Raise ConfigError when the memory that a run takes, a GPU's where it takes one, can't hold its model's state.
+
+    `mesh` says how the run's ranks divide it, `num_local` how many of them this machine has.
+    """
     exact, gpu_bytes = config.train.exact, _gpu_memory_bytes(config.machine.device)
     if gpu_bytes is None:
-        require_memory(config.model, config.optim, memory_bytes(), exact=exact)
+        require_memory(config.model, config.optim, memory_bytes(), mesh, num_local, exact=exact)
     else:
-        require_gpu_memory(config.model, config.optim, gpu_bytes, memory_bytes(), num_ranks, exact)
+        require_gpu_memory(config.model, config.optim, gpu_bytes, memory_bytes(), mesh, num_local, exact=exact)
+
+
+def _takes_gpu(wanted: str) -> bool:
+    if wanted == "cpu" or gpu_name() is None:
+        return False
+    import torch  # where the driver lists a GPU: it takes seconds
+
+    return torch.cuda.is_available()
 
 
 def _gpu_memory_bytes(wanted: str) -> int | None:
     """Return the memory of the GPU that a run takes; None where it takes a processor."""
-    if wanted == "cpu" or gpu_name() is None:
+    if not _takes_gpu(wanted):
         return None
-    import torch  # where the driver lists a GPU: it takes seconds
-
     from headwater.device.device import Gpu
 
-    return Gpu().memory_bytes() if torch.cuda.is_available() else None
+    return Gpu().memory_bytes()

@@ -19,7 +19,7 @@ from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.enough_memory import require_memory_here
+from headwater.runs.enough_memory import require_divisible, require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
@@ -93,13 +93,14 @@ def run(
     """
     call, started_at = call or Call(), time.perf_counter()
     mesh = layout(config, call.place)
+    require_divisible(config, mesh)
     if call.place.rank:
         is_done = _train(config, ignore, say, call, mesh, None, False)
         return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
     with call.own(config.run_dir) as owner:
         if owner.note:
             say(owner.note)
-        require_memory_here(config, call.place.world_size)
+        require_memory_here(config, mesh, call.place.local_world_size)
         is_fresh = bool(prepare_data(config, say, owner.require))
         write_config(config, reasons, owner.require)
         is_done = _train(config, display or _lines_of_steps(config, say), say, call, mesh, owner, is_fresh)

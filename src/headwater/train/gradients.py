@@ -20,7 +20,6 @@ from headwater.cpu_kernels.convert import unrounded
 from headwater.errors import TrainingError
 from headwater.model.transformer import Transformer
 from headwater.parallel.data_parallel import DataParallel
-from headwater.ranks.exchange import Ranks
 from headwater.ranks.place import named
 
 NumTargets = int | Tensor
@@ -58,10 +57,13 @@ Compute = Callable[[Transformer, DataParallel, list[Batch], NumTargets], Tensor]
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did."""
+    """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did.
+
+    No ranks are known where weights are divided: a wrong one is gathered by all, and all compute differently.
+    """
 
     differing: list[str]
-    ranks: list[int]
+    ranks: list[int] | None
     world_size: int
 
 
@@ -94,16 +96,16 @@ class Audit:
         if not names:
             return second.loss
         ranks = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
-        seen = Difference(names, ranks, parallel.ranks.world_size)
-        self._record(seen)
+        self._record(Difference(names, ranks if parallel.names_wrong_ranks else None, parallel.ranks.world_size))
         third = one_pass(model, parallel, microbatches, num_targets)
-        _require_agreement(parallel.ranks, seen, [first, second], third)
+        _require_agreement(parallel, names, ranks, [first, second], third)
         return third.loss
 
 
 def one_pass(model: Transformer, parallel: DataParallel, microbatches: list[Batch], num_targets: NumTargets) -> Pass:
     """Compute a step's gradients from nothing, and leave them at the parameters."""
     model.zero_grad(set_to_none=True)
+    parallel.keep_own_gradients_()
     loss = sum_own_gradients(model, parallel, microbatches, num_targets)
     own = _digests(parallel.own_gradients(model) | {"loss": loss})
     parallel.exchange_(model)
@@ -120,16 +122,23 @@ def different(one: Digests, other: Digests) -> list[str]:
     return [name for name in one if one[name] != other[name]]
 
 
-def _require_agreement(ranks: Ranks, seen: Difference, before: list[Pass], third: Pass) -> None:
-    """Raise TrainingError unless each rank found once more what it had found in one of the passes before."""
-    found = ranks.gather([third.own in [one.own for one in before], third.sums in [one.sums for one in before]])
+def _require_agreement(
+    parallel: DataParallel, differing: list[str], ranks: list[int], before: list[Pass], third: Pass
+) -> None:
+    """Raise TrainingError unless each rank found once more what it had found in one of the passes before.
+
+    `differing` are the parameters, and `ranks` those that computed differently, in the first two.
+    """
+    is_found_again = [third.own in [one.own for one in before], third.sums in [one.sums for one in before]]
+    found = parallel.ranks.gather(is_found_again)
     wrong = [rank for rank, (is_same, _) in enumerate(found) if not is_same]
     # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
-    if not wrong and (seen.ranks or all(is_same for _, is_same in found)):
+    if not wrong and (ranks or all(is_same for _, is_same in found)):
         return
-    names = ", ".join(seen.differing[:4]) + (", …" if len(seen.differing) > 4 else "")
+    names = ", ".join(differing[:4]) + (", …" if len(differing) > 4 else "")
+    who = named(wrong if parallel.names_wrong_ranks else None, parallel.ranks.world_size)
     raise TrainingError(
-        f"{named(wrong, seen.world_size)} computed wrong: three passes over the same rows with the same weights gave "
+        f"{who} computed wrong: three passes over the same rows with the same weights gave "
         f"three gradients (of {names}); nothing was done with them. Test its memory and processor, or resume "
         "elsewhere: the last checkpoint is from before this step"
     )

@@ -28,6 +28,7 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.parallel.sharded import data_parallel
 from headwater.ranks.exchange import Ranks
+from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
@@ -94,11 +95,11 @@ def build(
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     if not plan.train.exact:
-        _warn_of_other_ranks(kept, ranks.world_size, say)
+        _warn_of_other_ranks(kept, ranks.mesh, say)
     parallel = data_parallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
-    num_kept = num_recomputed(plan.train, plan.model.num_layers)
-    build_model = partial(Transformer, plan.model, facts.compute_dtype, num_kept)
+    num_recomputed_blocks = num_recomputed(plan.train, plan.model.num_layers)
+    build_model = partial(Transformer, plan.model, facts.compute_dtype, num_recomputed_blocks)
     model, fast_model = parallel.prepare(build_model, partial(fastest_, facts=facts), plan.seed)
     optimizer = parallel.optimizer(
         model, plan.optim, facts.compute_dtype, fastest_updates(facts, exact=plan.train.exact)
@@ -146,7 +147,14 @@ def _agreed_facts(
     Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
     """
     exact = plan.train.exact
-    inspect = partial(inspect_machine, plan.machine, place=ranks.place, head_dim=plan.model.head_dim, exact=exact)
+    inspect = partial(
+        inspect_machine,
+        plan.machine,
+        place=ranks.place,
+        head_dim=plan.model.head_dim,
+        exact=exact,
+        is_divided=ranks.mesh.shard > 1,
+    )
     facts = inspect(kept) if ranks.is_first else None
     decided = ranks.from_first(None if facts is None else facts.decisive())
     facts = facts or inspect(decided)
@@ -248,7 +256,14 @@ def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say
         say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
 
 
-def _warn_of_other_ranks(kept: dict[str, Any] | None, num_ranks: int, say: Callable[[str], None]) -> None:
-    before = num_ranks if kept is None else kept.get("world_size", 1)
-    if before != num_ranks:
-        say(f"{before} ranks before and {num_ranks} now: same data, other last bits (train.exact has the same)")
+def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
+    if kept is None:
+        return
+    # checkpoints from before weights could be divided name the ranks alone
+    before = Mesh(**kept.get("mesh", {"replicate": kept.get("world_size", 1)}))
+    if before != mesh:
+        then, now = (f"(replicate {each.replicate}, shard {each.shard})" for each in (before, mesh))
+        say(
+            f"{before.world_size} ranks before {then} and {mesh.world_size} now {now}: same data, other last bits "
+            "(train.exact has the same)"
+        )

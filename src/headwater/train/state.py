@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,7 @@ def _contents(run: Run, state: RunState) -> dict[str, Any]:
         "seconds": state.seconds,
         "machine": run.facts.decisive(),
         "world_size": run.ranks.world_size,
+        "mesh": asdict(run.ranks.mesh),
         "microbatch_tokens": run.microbatch.tokens,
         "identity": identity_of(run.plan, run.batches),
     }

@@ -50,6 +50,7 @@ def train_step(
     optimizer: Optimizer,
     microbatches: list[Batch],
     parallel: DataParallel,
+    *,
     lr_factor: float,
     step: int,
     max_grad_norm: float | None,
@@ -148,12 +149,12 @@ def take_step(run: Run, state: RunState, rows: StepRows, judge: Judge, flags: Fl
         run.optimizer,
         [batch.cut(2 if half_length else 1) for batch in batches],
         run.parallel,
-        factor,
-        step,
-        run.plan.optim.max_grad_norm,
-        judge,
-        check if is_gradient_check(step, train) else sum_gradients,
-        flags,
+        lr_factor=factor,
+        step=step,
+        max_grad_norm=run.plan.optim.max_grad_norm,
+        judge=judge,
+        compute=check if is_gradient_check(step, train) else sum_gradients,
+        flags=flags,
     )
     run.watchdog.end()
     exchanged = run.ranks.progress.exchange_seconds() - exchanged_before
