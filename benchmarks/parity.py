@@ -173,7 +173,7 @@ class Training:
             row, count = rank_rows(0, ROWS, *self.ranks.part_of_rows)
             microbatches = [rows(step, row + number, 1) for number in range(count)]
             update = partial(train_step, self.fast_model, self.optimizer, microbatches, self.parallel)
-            found.append(update(1.0, step, MAX_GRAD_NORM, compute=self._compute))
+            found.append(update(lr_factor=1.0, step=step, max_grad_norm=MAX_GRAD_NORM, compute=self._compute))
         return found
 
 

@@ -53,7 +53,8 @@ class Trainer:
         self.step()
 
     def step(self) -> None:
-        train_step(self.fast_model, self.optimizer, self._batches, self.parallel, 1.0, 0, self._max_grad_norm)
+        given = self.fast_model, self.optimizer, self._batches, self.parallel
+        train_step(*given, lr_factor=1.0, step=0, max_grad_norm=self._max_grad_norm)
 
     def seconds_a_step(self, between: Callable[[], None] = lambda: None) -> float:
         started_at = time.perf_counter()

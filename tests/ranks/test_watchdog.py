@@ -36,10 +36,10 @@ from headwater.train import step
 take_step = step.train_step
 def hang_here():
     time.sleep(60)
-def train_step(*arguments):
+def train_step(*arguments, **options):
     global left
     left -= 1
-    return take_step(*arguments) if left else hang_here()
+    return take_step(*arguments, **options) if left else hang_here()
 left, step.train_step = 8, train_step
 main()
 """
