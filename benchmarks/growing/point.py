@@ -73,12 +73,12 @@ class Stopwatch:
                 raise Enough
         self._last = time.perf_counter()
 
-    def timed_update(self, update: Callable[[float], None]) -> Callable[[float], None]:
+    def timed_update(self, update: Callable[[float, int], None]) -> Callable[[float, int], None]:
         """Return the optimizer's step, timed; on a processor it is done when it returns."""
 
-        def timed(lr_factor: float) -> None:
+        def timed(lr_factor: float, step: int) -> None:
             started_at = time.perf_counter()
-            update(lr_factor)
+            update(lr_factor, step)
             self.update_seconds.append(time.perf_counter() - started_at)
 
         return timed

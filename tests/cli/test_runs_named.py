@@ -36,6 +36,7 @@ OF_SETTINGS = {
     "corpus fetch": "{}",
     "corpus mixture": "{}",
     "corpus tokenizer train": "{}",
+    "launch slurm": "{}",
 }
 NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
 

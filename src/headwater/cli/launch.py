@@ -31,7 +31,7 @@ def slurm(
     sbatch: Annotated[list[str] | None, option("OPTION", "A further option of sbatch; may be repeated.")] = None,
     out: Annotated[Path | None, option("FILE", "Where to write it (default: NAME.sbatch).")] = None,
 ) -> None:
-    """Write a file for sbatch that trains a run, saving before each time limit.
+    """Write a file for sbatch that trains a run and saves in time.
 
     For instance: headwater launch slurm mine.toml --nodes 2 --ranks-per-node 8 --sbatch --gpus-per-node=8
     """
