@@ -18,8 +18,7 @@ from pathlib import Path
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.builtin import read_documentation, read_library
-from headwater.corpus.read.packages import read_package
+from headwater.corpus.read.samples import read_documentation, read_library, read_package
 from headwater.errors import DataError, HeadwaterError
 from headwater.files import write_text
 

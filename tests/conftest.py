@@ -8,12 +8,14 @@ import os
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from finished_run import FinishedRun, finish_a_run
 from hypothesis import settings
+from made_packages import write_deb, write_wheel
 
 settings.register_profile("headwater", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("headwater")
@@ -54,3 +56,15 @@ def forbid(monkeypatch) -> Callable[[Path], None]:
     monkeypatch.setattr(os, "access", lambda path, *rest, **named: str(path) not in forbidden and access(path, *rest))
     monkeypatch.setattr(os, "scandir", scandir_if_allowed)
     return forbid_one
+
+
+@pytest.fixture
+def make_deb(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes archives/NAME_VERSION_all.deb with these files and returns its path."""
+    return partial(write_deb, tmp_path / "archives")
+
+
+@pytest.fixture
+def make_wheel(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes archives/NAME-VERSION-py3-none-any.whl and returns its path."""
+    return partial(write_wheel, tmp_path / "archives")

@@ -27,6 +27,7 @@ LAYERS = [
     ["model", "optim"],
     ["tokens", "ranks", "device", "host"],
     ["corpus", "tokenizer", "scaling"],
+    ["samples"],
     ["sources"],
     ["interventions"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
@@ -39,8 +40,7 @@ CORPUS_LAYERS = [
     ["tasks"],
     ["protect", "quality"],
     ["read"],
-    ["fetch", "personal"],
-    ["licences", "almanac"],
+    ["licences", "personal"],
 ]
 LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
 # records are durable, and every durable write goes through files; seals are those of files
@@ -49,6 +49,7 @@ WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config")}
 
 TORCH_FREE = {
     "corpus",
+    "samples",
     "sources",
     "tokenizer",
     "tokens",

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.packages import read_package
+from headwater.corpus.read.samples import read_package
 from headwater.corpus.step import Candidate
 from headwater.corpus.unwrap import unwrap, unwrapper
 from headwater.corpus.words import WordHasher

@@ -13,7 +13,7 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from types import SimpleNamespace
 import numpy as np
 import torch
-from headwater.corpus.almanac.probes import Choice
+from headwater.samples.almanac.probes import Choice
 from headwater.evaluate import scorer as module
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.choices import score_choices

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from headwater.corpus.almanac.probes import probes
 from headwater.cpu_kernels.convert import FusedBlocks
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.evaluate.scorer import Scorer
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 from headwater.runs.run_config import config_of_run
+from headwater.samples.almanac.probes import probes
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.almanac.probes import Choice
 from headwater.errors import EvaluationError
 from headwater.evaluate.choices import score_choices
+from headwater.samples.almanac.probes import Choice
 
 LETTERS = "abcd"
 BEGIN = len(LETTERS)

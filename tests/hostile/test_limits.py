@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
 from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.limits import (
     MAX_DROPS_LISTED,
@@ -26,6 +25,7 @@ from headwater.corpus.read.limits import (
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
 from headwater.errors import DataError
+from headwater.sources.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
 from headwater.sources.settings import CorpusSettings
 
 # ---- how much may come out

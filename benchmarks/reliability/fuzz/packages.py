@@ -15,14 +15,14 @@ from pathlib import Path
 from fuzz.documents import check_parsed, check_piece
 from fuzz.target import LIMITS, Target
 from headwater.corpus.document import Document
-from headwater.corpus.read.dictd import read_dictd
-from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.rdata import read_rdata
-from headwater.corpus.read.sword import read_sword
-from headwater.corpus.read.wordnet import read_wordnet
+from headwater.corpus.read.limits import bounded
+from headwater.samples.packages.dictd import read_dictd
+from headwater.samples.packages.rdata import read_rdata
+from headwater.samples.packages.sword import read_sword
+from headwater.samples.packages.wordnet import read_wordnet
+from headwater.samples.texts import SampleText, Unreadable
 
-Read = Callable[[InputFile, ReadLimits], Iterator[Document]]
+Read = Callable[[Path, str, int], Iterator[SampleText]]
 
 _STRING = struct.pack(">ii", 9, 1) + b"a"
 _VECTOR = b"X\n" + struct.pack(">iii", 2, 0, 0) + struct.pack(">ii", 16, 20) + _STRING * 20
@@ -45,10 +45,12 @@ _PDF_WORDS = (
 
 def _readable(read: Read, path: Path, reasons: tuple[str, ...]) -> None:
     """Read a file and check its pieces; a reason that the reader doesn't name is a failure."""
+    texts = read(path, path.name, LIMITS.max_file_bytes)
+    documents = (Document(each.text, "mine", each.id, each.origin, "text", each.meta) for each in texts)
     try:
-        for piece in bounded(read(InputFile(path, path.name, "mine", "text"), LIMITS), LIMITS.max_document_characters):
+        for piece in bounded(documents, LIMITS.max_document_characters):
             check_piece(piece)
-    except Unusable as error:
+    except Unreadable as error:
         assert error.reason in (*reasons, "file_too_large", "expands_too_far"), error.reason
 
 

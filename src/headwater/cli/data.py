@@ -163,8 +163,9 @@ def fetch(
     It uses apt-get and pip, and needs no root. No other verb downloads anything.
     """
     from headwater.checkpoint.lock import owned
-    from headwater.corpus.fetch.fetch import fetch_packages, packages_of
+    from headwater.corpus.licences.files import of_package_file
     from headwater.runs.run_config import load_run
+    from headwater.samples.fetch.fetch import fetch_packages, packages_of
 
     config, _ = load_run(run, overrides or [])
     if archives is not None and not archives.is_dir():
@@ -172,7 +173,7 @@ def fetch(
     packages_of(config.corpus)  # where there is nothing to fetch, no folder is made to lock
     with owned(Path(config.corpus.fetched_dir)):
         today = datetime.now(UTC).date().isoformat()
-        fetched = fetch_packages(config.corpus, say_beside(as_json), today, archives)
+        fetched = fetch_packages(config.corpus, say_beside(as_json), of_package_file, today, archives)
     if as_json:
         print_json({"packages": fetched.manifests, "left_out": fetched.left_out})
         return

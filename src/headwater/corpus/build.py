@@ -26,7 +26,6 @@ from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import remove_failed_build, write_failed_build
-from headwater.corpus.read.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
 from headwater.corpus.repeats import repeat_rules
@@ -45,6 +44,7 @@ from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
+from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
 CODE_VERSION = 17  # raise it when the same settings and inputs give other documents: old corpora are then built again

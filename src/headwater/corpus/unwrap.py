@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from headwater.corpus.document import Document
-from headwater.corpus.formats import COMPRESSIONS
 from headwater.corpus.read.rejoin import Vocabulary, join_lines
 from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.sources.formats import COMPRESSIONS
 from headwater.sources.settings import UnwrapSettings
 
 _MIN_WIDTH, _MAX_WIDTH = 50, 110  # of the lines of a wrapped text, in characters

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headwater.corpus.almanac.probes import Choice
 from headwater.errors import EvaluationError
 from headwater.evaluate.scorer import Scorer
+from headwater.samples.almanac.probes import Choice
 from headwater.tokenizer.tokenizer import Tokenizer
 
 SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch

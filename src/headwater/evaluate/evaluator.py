@@ -10,7 +10,6 @@ import numpy as np
 
 from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
-from headwater.corpus.almanac.probes import Choice, evenly_spaced, probes
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import generate, next_tokens
@@ -18,6 +17,7 @@ from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
 from headwater.ranks.exchange import Ranks
+from headwater.samples.almanac.probes import Choice, evenly_spaced, probes
 from headwater.tokenizer.tokenizer import Tokenizer
 
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores

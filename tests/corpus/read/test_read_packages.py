@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 
-from headwater.corpus.read import builtin
-from headwater.corpus.read.builtin import docstrings, library_files
-from headwater.corpus.read.factbook import country_name, plain_text
+from headwater.corpus.read import samples
 from headwater.corpus.read.source import read_source
 from headwater.errors import DataError
+from headwater.samples.packages.factbook import country_name, plain_text
+from headwater.samples.packages.python import docstrings, library_files
 from headwater.sources.settings import CorpusSettings
 
 
@@ -118,7 +118,7 @@ class TestPython:
     def json_package(self, monkeypatch):
         """Only the modules of one package: parsing the whole library takes seconds."""
         files = [(path, origin) for path, origin in library_files() if origin.startswith("python/json/")]
-        monkeypatch.setattr(builtin, "library_files", lambda: iter(files))
+        monkeypatch.setattr(samples, "library_files", lambda: iter(files))
 
     def read(self, kind, value):
         settings = CorpusSettings.model_validate({"sources": {"mine": {"kind": kind, "builtin": value}}})
@@ -145,8 +145,8 @@ class TestPython:
         (tmp_path / "bad.py").write_bytes(b"x = '\xff'\n")
         (tmp_path / "worse.py").write_text("def f(:\n")
         files = [(tmp_path / name, f"python/{name}") for name in ("bad.py", "worse.py")]
-        monkeypatch.setattr(builtin, "library_files", lambda: iter(files))
-        pieces = [*builtin.read_library("code", "code", 10**6), *builtin.read_documentation("docs", "documentation")]
+        monkeypatch.setattr(samples, "library_files", lambda: iter(files))
+        pieces = [*samples.read_library("code", "code", 10**6), *samples.read_documentation("docs", "documentation")]
         assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == [
             "not_utf8",
             "not_python",

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from email.parser import HeaderParser
 from typing import Any
 
-from headwater.corpus.formats import format_of
 from headwater.corpus.licences.names import all_of, any_of, spdx_of
 from headwater.corpus.licences.texts import MAX_CHARACTERS, licence_of_text
+from headwater.sources.formats import format_of
 from headwater.sources.spdx import UNKNOWN
 
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
@@ -86,6 +86,12 @@ def of_debian_copyright(text: str) -> str:
             name = str(paragraph.get("License", "")).split("\n")[0].strip()
             return spdx_of(_DEBIAN.get(name.lower(), name)) or UNKNOWN
     return UNKNOWN
+
+
+def of_package_file(name: str, text: str) -> str | None:
+    """Return what a package's own copyright file (Debian) or metadata (Python) says, by the file's name."""
+    licence = of_debian_copyright(text) if name.endswith("/copyright") else of_python_metadata(text)
+    return UNKNOWN if licence in (POINTS, REFUSED) else licence
 
 
 def of_python_metadata(text: str) -> str | None:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headwater.corpus.formats import format_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
 from headwater.errors import DataError
+from headwater.samples import almanac
+from headwater.samples.almanac.probes import probes
+from headwater.sources.formats import format_of
 from headwater.sources.settings import BUILTIN_PROBES, DecontaminateSettings
 
 _MAX_DEPTH = 30
@@ -93,14 +95,12 @@ def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, st
     given = settings.sets[name]
     found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"corpus.decontaminate.sets.{name}"))
     if BUILTIN_PROBES in given:
-        written_by = Path(__file__).parents[1] / "almanac"
+        written_by = Path(almanac.__file__).parent
         found += [(path, path.name) for path in sorted(written_by.iterdir()) if path.is_file()]
     return found
 
 
 def _own_probes() -> list[Item]:
-    from headwater.corpus.almanac.probes import probes
-
     return [
         Item(f"{probe}: {choice.item}", (Text(choice.prompt + choice.options[choice.answer]),))
         for probe, choices in probes().items()

@@ -16,14 +16,6 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import (
-    compression_of,
-    conversion_hint,
-    format_of,
-    kind_of,
-    skip_reason,
-    without_compression,
-)
 from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
@@ -31,6 +23,14 @@ from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.zip import member_bytes, open_zip
+from headwater.sources.formats import (
+    compression_of,
+    conversion_hint,
+    format_of,
+    kind_of,
+    skip_reason,
+    without_compression,
+)
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported", "to_convert")

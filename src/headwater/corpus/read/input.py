@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import compression_of
 from headwater.corpus.read.decompress import DAMAGES, Decompressed, begins_so
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.sources.formats import compression_of
 
 BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import expands_too_far
 from headwater.corpus.read.charsets import detected
 from headwater.corpus.read.sections import sections
+from headwater.sources.formats import expands_too_far
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
-from headwater.corpus.formats import without_compression
 from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.text import encoding_of
+from headwater.sources.formats import without_compression
 
 _HEAD_BYTES = 10_000
 _MAX_LINES = 120

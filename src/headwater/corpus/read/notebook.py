@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from headwater.corpus.document import Document
-from headwater.corpus.formats import programming_language
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
+from headwater.sources.formats import programming_language
 
 _FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
 _HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)

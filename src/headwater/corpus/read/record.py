@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import programming_language
 from headwater.corpus.licences.names import all_of, handed_on
 from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.sources.formats import programming_language
 from headwater.sources.spdx import UNKNOWN
 
 # of an object that describes a licence: the first of these that has something in it decides

@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.input import BLOCK_BYTES
 from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
 from headwater.files import create, remove_file
+from headwater.sources.formats import skip_reason
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import format_of
 from headwater.corpus.source_paths import SourcePaths
+from headwater.sources.formats import format_of
 
 
 class Repositories:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeVar
 
-from headwater.corpus.formats import compression_of, language_of, programming_language, without_compression
 from headwater.corpus.read.input import InputFile
+from headwater.sources.formats import compression_of, language_of, programming_language, without_compression
 
 _HEAD_BYTES = 200
 _FIRST_LINE = re.compile(rb"#![ \t]*(/[^\n\0]*)")

@@ -9,26 +9,6 @@ _BOUNDARIES = ("\n\n", "\n", ". ", " ")
 _SENTENCE_END = re.compile("[.!?][\"')\\]”’»]*\\s+|[。！？]")
 
 
-ARTICLE_CHARACTERS = 8000
-
-
-def articles(entries: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
-    """Yield the texts of (subject, text) entries together, about 8,000 characters of one subject at a time.
-
-    An entry of a dictionary is a line or two: alone it would be a document too short to learn from.
-    """
-    texts, size, subject = list[str](), 0, ""
-    for found, text in entries:
-        if texts and (size >= ARTICLE_CHARACTERS or found != subject):
-            yield texts
-            texts, size = [], 0
-        subject = found
-        texts.append(text)
-        size += len(text)
-    if texts:
-        yield texts
-
-
 def cut_point(text: str, start: int, end: int) -> int:
     """Return where to cut in the second half of text[start:end]: after a paragraph, else a line, a sentence, a word."""
     middle = (start + end + 1) // 2

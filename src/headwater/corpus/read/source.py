@@ -9,25 +9,30 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.formats import compression_of, conversion_hint, format_of, kind_of
 from headwater.corpus.licences.tree import TreeLicences
 from headwater.corpus.personal.replace import ColumnRedactor
 from headwater.corpus.read.archive_licences import marked_archive
-from headwater.corpus.read.builtin import read_documentation, read_library
-from headwater.corpus.read.fetched import NOT_FETCHED, fetched_files, package_of, special_pieces
 from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.packages import read_package
 from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import read_plain
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.repositories import Repositories
+from headwater.corpus.read.samples import (
+    fetched_pieces,
+    read_almanac,
+    read_documentation,
+    read_library,
+    read_package,
+)
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.errors import DataError
+from headwater.samples.fetch.fetched import NOT_FETCHED, fetched_files, package_of
+from headwater.sources.formats import compression_of, conversion_hint, format_of, kind_of
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
 Piece = Document | Drop
@@ -139,7 +144,7 @@ def _read_fetched(
     if package is None:
         yield Drop(NOT_FETCHED, name, origin, origin, 0, num_documents=0)
         return
-    pieces = special_pieces(package, path, origin, name, kind, limits)
+    pieces = fetched_pieces(package, path, origin, name, kind, limits.max_file_bytes)
     if pieces is None:
         pieces = _read_local(path, origin, name, kind, limits, sandbox)
     for piece in bounded(pieces, limits.max_document_characters):
@@ -157,14 +162,7 @@ def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Ite
     elif source.builtin == "python-documentation":
         yield from read_documentation(name, source.kind)
     elif source.builtin == "almanac":
-        yield from _almanac(name, source.kind, settings.seed)
-
-
-def _almanac(name: str, kind: str, seed: int) -> Iterator[Document]:
-    from headwater.corpus.almanac.write import almanac_documents
-
-    for document in almanac_documents(seed):
-        yield Document(document.text, name, document.id, document.origin, kind, document.meta)
+        yield from read_almanac(name, source.kind, settings.seed)
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from headwater.corpus.formats import skip_reason
 from headwater.corpus.read.remote import find_addresses, is_address
 from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
+from headwater.sources.formats import skip_reason
 
 # what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
 _CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}

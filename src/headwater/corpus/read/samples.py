@@ -1,0 +1,79 @@
+"""The texts of headwater.samples, and the files of packages that were fetched, as documents of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.read.text import read_text
+from headwater.samples.almanac.write import almanac_documents
+from headwater.samples.fetch.fetched import FetchedPackage
+from headwater.samples.packages.installed import package_folder, package_texts
+from headwater.samples.packages.python import docstrings, help_topics, library_files
+from headwater.samples.texts import SampleText, Unreadable
+
+
+def read_package(package: str, source: str, kind: str) -> Iterator[Document]:
+    """Yield the documents of a package. Raises DataError when it isn't installed or its data isn't there."""
+    for text in package_texts(package, package_folder(package, source), source):
+        yield _document(text, source, kind)
+
+
+def read_almanac(source: str, kind: str, seed: int) -> Iterator[Document]:
+    """Yield the almanac's documents. Raises DataError where the World Factbook isn't installed."""
+    for text in almanac_documents(seed):
+        yield _document(text, source, kind)
+
+
+def read_library(source: str, kind: str, max_document_characters: int) -> Iterator[Document | Drop]:
+    """Yield a document a module of Python's library, or sections; its group ties it to its documentation."""
+    for path, origin in library_files():
+        file = InputFile(path, origin, source, kind)
+        if file.num_bytes == 0:
+            yield file.drop("empty", 0)
+            continue
+        try:
+            for document in read_text(file, max_document_characters):
+                yield replace(document, meta={**document.meta, "group": origin})
+        except Unusable as error:
+            yield file.drop(error.reason, file.num_bytes)
+
+
+def read_documentation(source: str, kind: str) -> Iterator[Document | Drop]:
+    """Yield a document a help topic of Python, then a document of docstrings a module of its library."""
+    for topic in help_topics():
+        yield _document(topic, source, kind)
+    for path, origin in library_files():
+        file = InputFile(path, origin, source, kind)
+        try:
+            text = docstrings(path.read_text(encoding="utf-8"), origin.removeprefix("python/"))
+        except (SyntaxError, ValueError):
+            yield file.drop("not_python", file.num_bytes, "#docstrings")
+            continue
+        if text:
+            yield file.document(text, "#docstrings", group=origin)
+
+
+def fetched_pieces(
+    package: FetchedPackage, path: Path, origin: str, source: str, kind: str, max_bytes: int
+) -> Iterator[Document | Drop] | None:
+    """Return the pieces of a package's file in a form that its name doesn't tell; None for one whose name does."""
+    texts = package.texts(path, origin, source, max_bytes)
+    return None if texts is None else _readable(texts, InputFile(path, origin, source, kind))
+
+
+def _readable(texts: Iterator[SampleText], file: InputFile) -> Iterator[Document | Drop]:
+    try:
+        for text in texts:
+            yield _document(text, file.source, file.kind)
+    except Unreadable as error:
+        yield file.drop(error.reason, file.num_bytes)
+
+
+def _document(text: SampleText, source: str, kind: str) -> Document:
+    meta = {name: value[:MAX_TITLE_CHARACTERS] if name == "title" else value for name, value in text.meta.items()}
+    return Document(text.text, source, text.id, text.origin, kind, meta)

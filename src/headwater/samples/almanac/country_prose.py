@@ -1,0 +1,211 @@
+"""Paragraphs about countries: profiles, tours of several countries, lists and question-and-answer pages."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from headwater.samples.almanac.capital_frames import FORWARD, LIST_LINES, LIST_TITLES, PAIRS, REVERSE
+from headwater.samples.almanac.facts import Country
+from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
+
+# Field → the sentences that state it. They share the shape "The A of X is B" with the held-out capital frame.
+FACT_FRAMES: dict[str, tuple[str, ...]] = {
+    "region": (
+        "{X} is a country in {region}.",
+        "{X} lies in {region}.",
+        "Look for {x} in {region}.",
+        "Where is {x}? It is in {region}.",
+    ),
+    "currency": (
+        "The currency of {x} is {currency}.",
+        "{X_s} currency is {currency}.",
+        "What is the currency of {x}? It is {currency}.",
+    ),
+    "money": (
+        "People in {x} pay in {money}.",
+        "Prices in {x} are given in {money}.",
+        "A shop in {x} takes {money}.",
+    ),
+    "language": (
+        "The official language of {x} is {language}.",
+        "{X_s} official language is {language}.",
+        "The laws of {x} are written in {language}.",
+    ),
+    "languages": (
+        "The official languages of {x} are {languages}.",
+        "{X} has {num_languages} official languages: {languages}.",
+    ),
+    "government": (
+        "The government of {x} is {government}.",
+        "{X} is {government}.",
+        "By its form of government, {x} is {government}.",
+    ),
+    "neighbours": (
+        "The neighbours of {x} are {neighbours}.",
+        "{X} has borders with {neighbours}.",
+        "Around {x} lie {neighbours}.",
+    ),
+    "neighbour": (
+        "The only neighbour of {x} is {neighbour}.",
+        "{X} has one land border, with {neighbour}.",
+    ),
+    "population": (
+        "The population of {x} is about {population}.",
+        "About {population} people live in {x}.",
+        "{X} has about {population} people.",
+    ),
+    "highest_point": (
+        "The highest point of {x} is {highest_point}.",
+        "The highest place in {x} is called {highest_point}.",
+        "Nothing in {x} stands higher than {highest_point}.",
+    ),
+    "climate": (
+        "The climate of {x} is {climate}.",
+        "{X_s} climate is {climate}.",
+    ),
+    "products": (
+        "Farms in {x} produce {products}.",
+        "Among the products of {x} are {products}.",
+    ),
+    "colors": (
+        "The national colors of {x} are {colors}.",
+        "{X_s} colors are {colors}.",
+    ),
+    "independence": (
+        "{X} became independent from {independent_from} on {independence_day}.",
+        "The independence of {x} from {independent_from} dates from {independence_day}.",
+    ),
+}
+NUMBER_WORDS = {2: "two", 3: "three"}
+
+
+def country_documents(countries: tuple[Country, ...], rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield (title, text) without end, every country and every capital frame equally often.
+
+    A text states the capital of a country once: a second mention could be copied from the first and would
+    teach nothing.
+    """
+    desk = _Desk(countries, rng)
+    kinds: ShuffledCycle[Callable[[_Desk], tuple[str, str]]] = ShuffledCycle(
+        [_profile] * 4 + [_tour] * 8 + [_list] * 3 + [_questions] * 3, rng
+    )
+    while True:
+        title, text = kinds.draw()(desk)
+        yield title, text.replace("D.C..", "D.C.")
+
+
+class _Desk:
+    """The packs of cards from which one almanac is dealt."""
+
+    def __init__(self, countries: tuple[Country, ...], rng: random.Random) -> None:
+        self.rng = rng
+        self.countries = ShuffledCycle(countries, rng)
+        self.pairs = ShuffledCycle(PAIRS, rng)
+        self.titles = ShuffledCycle(LIST_TITLES, rng)
+        self.lines = ShuffledCycle(LIST_LINES, rng)
+        self.questions = ShuffledCycle([frame for frame in FORWARD if "?" in frame], rng)
+        self._forward = ShuffledCycle(FORWARD, rng)
+        self._reverse = ShuffledCycle(REVERSE, rng)
+
+    def capital_sentence(self, country: Country) -> str:
+        frames = self._reverse if self.rng.random() < 0.2 else self._forward
+        return fill(frames, country)
+
+    def fact_sentences(self, country: Country, count: int) -> list[str]:
+        values = fact_values(country)
+        fields = [field for field in FACT_FRAMES if field in values]
+        chosen = self.rng.sample(fields, min(count, len(fields)))
+        return [self.rng.choice(FACT_FRAMES[field]).format_map(values) for field in chosen]
+
+
+def fill(frames: ShuffledCycle[str], country: Country) -> str:
+    """Return the next frame that this country has the facts for, filled in."""
+    values = fact_values(country)
+    while True:
+        frame = frames.draw()
+        if ("{region}" in frame and not country.region) or ("{adj}" in frame and not country.adjective):
+            continue
+        return frame.format_map(values)
+
+
+def fact_values(country: Country) -> dict[str, str]:
+    """Return what the frames may name; a field that the country lacks is absent."""
+    values = {
+        "x": country.name,
+        "X": country.start,
+        "x_s": country.possessive,
+        "X_s": country.possessive[0].upper() + country.possessive[1:],
+        "y": country.capital,
+        "adj": country.adjective,
+        "region": country.region,
+        "currency": country.currency,
+        "money": country.money,
+        "population": country.population,
+        "highest_point": country.highest_point,
+        "climate": country.climate,
+        "products": and_list(country.products),
+        "colors": and_list(country.colors),
+        "neighbours": and_list(country.neighbours) if len(country.neighbours) > 1 else None,
+        "neighbour": country.neighbours[0] if len(country.neighbours) == 1 else None,
+        "language": country.languages[0] if len(country.languages) == 1 else None,
+        "languages": and_list(country.languages) if len(country.languages) > 1 else None,
+        "num_languages": NUMBER_WORDS.get(len(country.languages)),
+        "government": _with_article(country.government),
+        "independent_from": country.independent_from,
+        "independence_day": country.independence_day,
+        "independence": country.independence_day,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def and_list(words: tuple[str, ...] | list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def _with_article(noun: str | None) -> str | None:
+    return noun and ("an " if noun[0] in "aeiou" else "a ") + noun
+
+
+def _profile(desk: _Desk) -> tuple[str, str]:
+    country = desk.countries.draw()
+    facts = desk.fact_sentences(country, desk.rng.randint(3, 5))
+    facts.insert(desk.rng.randint(0, 2), desk.capital_sentence(country))
+    return country.start, " ".join(facts)
+
+
+def _tour(desk: _Desk) -> tuple[str, str]:
+    """Several countries; sometimes with another fact between, often two capitals in one sentence."""
+    travelled = desk.countries.deal(desk.rng.randint(4, 7))
+    sentences: list[str] = []
+    left = list(travelled)
+    while left:
+        if len(left) >= 2 and desk.rng.random() < 0.2:
+            sentences.append(_pair_sentence(desk, left.pop(), left.pop()))
+            continue
+        country = left.pop()
+        sentences.append(desk.capital_sentence(country))
+        if desk.rng.random() < 0.25:
+            sentences.extend(desk.fact_sentences(country, 1))
+    return "Countries and capitals", " ".join(sentences)
+
+
+def _pair_sentence(desk: _Desk, first: Country, second: Country) -> str:
+    others = {f"{key}2": value for key, value in fact_values(second).items()}
+    return desk.pairs.draw().format_map(fact_values(first) | others)
+
+
+def _list(desk: _Desk) -> tuple[str, str]:
+    line = desk.lines.draw()
+    entries = [line.format_map(fact_values(country)) for country in desk.countries.deal(desk.rng.randint(6, 10))]
+    title = desk.titles.draw()
+    separator = desk.rng.choice(("\n", "; "))
+    return title.removesuffix("."), title + ("\n" if separator == "\n" else " ") + separator.join(entries) + "."
+
+
+def _questions(desk: _Desk) -> tuple[str, str]:
+    countries = desk.countries.deal(desk.rng.randint(4, 6))
+    lines = []
+    for country in countries:
+        lines.append(fill(desk.questions, country))
+    return "Questions about capitals", desk.rng.choice(("\n", " ")).join(lines)
