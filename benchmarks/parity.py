@@ -32,7 +32,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.source import rank_rows
-from headwater.compute import fastest_, fastest_updates
+from headwater.compute import data_parallel, fastest_, fastest_updates
 from headwater.cpu_kernels.int8 import multiplies_int8_exactly
 from headwater.cpu_kernels.products import Products
 from headwater.device.device import Device
@@ -43,7 +43,7 @@ from headwater.model.transformer import Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.parallel import sharded
 from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.sharded import ShardedDataParallel, data_parallel
+from headwater.parallel.sharded import ShardedDataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import place_of

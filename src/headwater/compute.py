@@ -162,17 +162,20 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
 
     Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
     """
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     keep_freed_memory()
     try:
         with threads(facts.num_threads), sleep_under_load(facts.num_threads):
-            torch.use_deterministic_algorithms(True)
+            # as use_deterministic_algorithms, which imports the compiler: a second that nothing here needs but that one
+            torch.set_deterministic_debug_mode("error")
+            if facts.compiled and facts.device != "cpu":
+                torch.use_deterministic_algorithms(True)
             # no value is read before it is written here, and filling every new tensor with NaN costs time
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 

@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from headwater.checkpoint.load import load_state_
 from headwater.checkpoint.save import Saver
+from headwater.ranks.mesh import Mesh
 
 def whole(name, *shape):
     generator = torch.Generator().manual_seed(len(name))
@@ -33,7 +34,7 @@ placements = {"rows": Shard(0), "columns": Shard(1), "all": Replicate(), "vector
 def placed(name, tensor):
     if ranks.world_size == 1:
         return tensor
-    mesh = init_device_mesh("cpu", (ranks.world_size,))
+    mesh = init_device_mesh("cpu", (ranks.world_size,), mesh_dim_names=("shard",))
     return distribute_tensor(tensor, mesh, [placements[name]])
 
 def local(tensor):
@@ -42,6 +43,7 @@ def local(tensor):
 def owned(tensors):
     return {name: tensor for number, (name, tensor) in enumerate(tensors.items()) if number % ranks.world_size == ranks.rank}
 
+ranks.mesh = Mesh(shard=ranks.world_size)
 folder = Path(f"by-{ranks.world_size}")
 wholes = {name: whole(name, *shape) for name, shape in SHAPES.items()}
 moments = {f"{name}.mean": 2 * tensor for name, tensor in wholes.items()}

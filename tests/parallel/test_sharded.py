@@ -70,7 +70,7 @@ from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
-from headwater.parallel.sharded import data_parallel
+from headwater.train.start import data_parallel
 from headwater.parallel.sharded_optimizer import held
 from parity import MODEL, RATES, rows, whole
 

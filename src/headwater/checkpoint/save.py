@@ -24,8 +24,6 @@ from headwater.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
     KINDS,
-    MODEL,
-    OPTIM,
     STATE_FILE,
     checkpoint_dir,
     list_checkpoints,
@@ -132,15 +130,15 @@ class Saver:
         started_at = time.perf_counter()
         before = self.finish()
         target = checkpoint_dir(self._run_dir, step)
-        named = {f"{MODEL}.{name}": tensor for name, tensor in model.items()}
-        named |= {f"{OPTIM}.{name}": tensor for name, tensor in optim.items()}
         folder, is_there = self._ranks.from_first([str(temporary_folder(target)), self._is_saved(target)])
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         if is_there:
             self._running = self._thread.submit(lambda: Saved(step, folder_bytes(target), 0.0))
         else:
-            need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in named.values())
-            pieces = [replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(named, self._ranks)]
+            need_bytes = sum(tensor.numel() * tensor.element_size() for tensor in (*model.values(), *optim.values()))
+            pieces = [
+                replace(piece, tensor=_copy(piece.tensor)) for piece in pieces_to_write(model, optim, self._ranks)
+            ]
             work = _Work(step, target, Path(folder), need_bytes, self._given_up)
             self._running = self._thread.submit(self._write, work, pieces, state, pinned)
         self._step, self._signal, self.waited_seconds = step, signal, time.perf_counter() - started_at

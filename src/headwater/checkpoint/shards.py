@@ -1,35 +1,31 @@
-"""Who writes which piece of a state, and where the pieces of a tensor lie: PyTorch's planner, with JSON about it.
+"""Who writes which piece of a state, and which saved pieces make up a tensor at another number of ranks.
 
-torch.distributed.checkpoint decides which rank writes what (each piece once, spread evenly) and which boxes of which
-saved pieces make up a tensor at another number of ranks. Its storage is not used: it loads flipped bits without a word,
-and runs code from its metadata. Plans travel between ranks as JSON.
+A piece is a box of a tensor. Every rank computes who writes what, and asks nobody. torch.distributed.checkpoint isn't
+used: its storage loads flipped bits without a word and runs code from its metadata, and its planner, which has ranks
+ask each other, costs each process a second to import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from heapq import heapreplace
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
-from torch.distributed.checkpoint.metadata import (
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    TensorProperties,
-    TensorStorageMetadata,
-)
-from torch.distributed.checkpoint.planner import ReadItem, SavePlan, TensorWriteData, WriteItem, WriteItemType
 
 from headwater.checkpoint import tensor_file
 from headwater.checkpoint.checked_file import CheckedTensors
+from headwater.checkpoint.layout import MODEL, OPTIM
 from headwater.checkpoint.tensor_digest import add_digests, tensor_digest
 from headwater.checkpoint.tensor_file import copy_box_
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
 from headwater.ranks.exchange import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]
@@ -64,47 +60,49 @@ def key_of(name: str, offsets: Iterable[int], *, is_whole: bool) -> str:
     return key if is_whole else f"{key}@{','.join(map(str, offsets))}"
 
 
-def pieces_to_write(state: Mapping[str, Tensor], ranks: Ranks) -> list[Piece]:
-    """Return what this rank writes of a state that all ranks hold in part or whole; all ranks call it together."""
-    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    planner.set_up_planner(dict(state), is_coordinator=True)
-    plans = [_decoded(plan) for plan in ranks.gather(_encoded(planner.create_local_plan()))]
-    everyones, _ = planner.create_global_plan(plans)
-    mine = planner.finish_plan(everyones[ranks.rank])
-    return [_piece(planner, item) for item in mine.items]
+def pieces_to_write(model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ranks: Ranks) -> list[Piece]:
+    """Return what this rank writes: its share of the weights, which all copies hold, and its own optimizer state.
+
+    Of the ranks that hold the same box of a weight, the one writes it that has the fewest bytes to write so far.
+    """
+    pieces = [_piece(f"{OPTIM}.{name}", tensor) for name, tensor in optim.items()]
+    copies: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for name, tensor in model.items():
+        axes = tuple(axis for axis in ranks.mesh.axes if axis not in _axes_of(tensor))
+        heap = copies.setdefault(axes, [(0, copy) for copy in range(ranks.mesh.size(*axes))])
+        num_bytes, copy = heap[0]
+        heapreplace(heap, (num_bytes + tensor.numel() * tensor.element_size(), copy))
+        if copy == ranks.mesh.index(ranks.rank, *axes):
+            pieces.append(_piece(f"{MODEL}.{name}", tensor))
+    return [piece for piece in pieces if piece.tensor.numel() or piece.is_whole]
 
 
-def _piece(planner: DefaultSavePlanner, item: WriteItem) -> Piece:
-    data, tensor = item.tensor_data, planner.resolve_data(item)
-    assert data is not None
-    assert isinstance(tensor, Tensor)
-    return Piece(item.index.fqn, tuple(data.chunk.offsets), tuple(data.size), tensor.detach())
+def _is_divided(tensor: Any) -> TypeGuard[DTensor]:
+    """Return whether a tensor is a DTensor; to import that class costs every process half a second."""
+    return hasattr(tensor, "placements")
 
 
-def _encoded(plan: SavePlan) -> list[Any]:
-    return [_encoded_item(item) for item in plan.items]
+def _axes_of(tensor: Tensor) -> list[str]:
+    """Return the axes of the mesh along which a tensor is divided."""
+    if not _is_divided(tensor):
+        return []
+    names = tensor.device_mesh.mesh_dim_names or ()
+    return [name for name, placement in zip(names, tensor.placements, strict=True) if placement.is_shard()]
 
 
-def _encoded_item(item: WriteItem) -> list[Any]:
-    data = item.tensor_data
-    if data is None:
-        raise AssertionError(f"{item.index.fqn} is no tensor; it belongs into state.json")
-    dtype = str(data.properties.dtype).removeprefix("torch.")
-    chunk = data.chunk
-    offset = None if item.index.offset is None else list(item.index.offset)
-    return [item.index.fqn, offset, item.type.name, dtype, list(data.size), list(chunk.offsets), list(chunk.sizes)]
+def _piece(name: str, tensor: Tensor) -> Piece:
+    own, offsets = _own_box(tensor)
+    return Piece(name, offsets, tuple(tensor.shape), own.detach())
 
 
-def _decoded(items: list[Any]) -> SavePlan:
-    return SavePlan([_decoded_item(*item) for item in items])
+def _own_box(tensor: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Return what this rank has of a tensor, in the same memory, and where in the whole that lies."""
+    if not _is_divided(tensor):
+        return tensor, (0,) * tensor.dim()
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-
-def _decoded_item(
-    name: str, offset: list[int] | None, kind: str, dtype: str, size: list[int], offsets: list[int], sizes: list[int]
-) -> WriteItem:
-    chunk = ChunkStorageMetadata(torch.Size(offsets), torch.Size(sizes))
-    data = TensorWriteData(chunk, TensorProperties(DTYPES[dtype]), torch.Size(size))
-    return WriteItem(MetadataIndex(name, offset), WriteItemType[kind], tensor_data=data)
+    _, offsets = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return tensor.to_local(), tuple(offsets)
 
 
 def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
@@ -152,33 +150,48 @@ def load_pieces_(
     when a tensor isn't there or has another shape.
     """
     require_shapes(state, table, folder)
-    planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
+    by_file: dict[str, list[_Read]] = {}
     try:
-        planner.set_up_planner(dict(state), _metadata(table), is_coordinator=True)
-        by_file = _reads(planner, table)
-    except (KeyError, TypeError, ValueError, AssertionError, RuntimeError, StopIteration) as error:
+        for name, tensor in state.items():
+            for file_name, read in _reads(name, tensor, table[name]):
+                by_file.setdefault(file_name, []).append(read)
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} has a table of tensors that makes no sense: {error!r:.200}") from None
-    for name, reads in by_file.items():
-        with open_file(name) as file:
-            found = [(file.entry_of(*wanted), item) for item, wanted in reads]
-            for entry, item in sorted(found, key=lambda each: each[0].start):  # so that no block is read twice
-                copy_box_(planner.resolve_tensor(item), file, entry, item.storage_offsets)
+    for file_name, reads in by_file.items():
+        with open_file(file_name) as file:
+            found = [(file.entry_of(*read.saved), read) for read in reads]
+            for entry, read in sorted(found, key=lambda each: each[0].start):  # so that no block is read twice
+                copy_box_(read.target, file, entry, read.offsets)
 
 
-Wanted = tuple[str, torch.dtype, tuple[int, ...]]
-"A tensor of a file: its key, its dtype and its shape by the manifest."
+@dataclass(frozen=True)
+class _Read:
+    """A box to fill, the tensor of a file that has it (key, dtype, shape), and where in that one it begins."""
+
+    target: Tensor
+    saved: tuple[str, torch.dtype, tuple[int, ...]]
+    offsets: tuple[int, ...]
 
 
-def _reads(planner: DefaultLoadPlanner, table: Table) -> dict[str, list[tuple[ReadItem, Wanted]]]:
-    """Return, for each file, the boxes to read, and the tensors that they are in."""
-    by_file: dict[str, list[tuple[ReadItem, Wanted]]] = {}
-    for item in planner.create_local_plan().items:
-        name, offset = item.storage_index.fqn, item.storage_index.offset
-        chunk = next(chunk for chunk in table[name]["chunks"] if offset is None or chunk["offsets"] == list(offset))
-        key = key_of(name, chunk["offsets"], is_whole=chunk["shape"] == table[name]["shape"])
-        wanted = key, DTYPES[table[name]["dtype"]], tuple(chunk["shape"])
-        by_file.setdefault(chunk["file"], []).append((item, wanted))
-    return by_file
+def _reads(name: str, tensor: Tensor, entry: dict[str, Any]) -> Iterator[tuple[str, _Read]]:
+    """Yield the boxes that make up what this rank has of a tensor, each with its file; ValueError if one is missing."""
+    own, first = _own_box(tensor)
+    num_missing = own.numel()
+    for chunk in entry["chunks"]:
+        shape, offsets = tuple(chunk["shape"]), tuple(chunk["offsets"])
+        begins = [max(pair) for pair in zip(offsets, first, strict=True)]
+        ends = [min(a + b, c + d) for a, b, c, d in zip(offsets, shape, first, own.shape, strict=True)]
+        if any(begin >= end for begin, end in zip(begins, ends, strict=True)):
+            continue
+        target = own
+        for dimension, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            target = target.narrow(dimension, begin - first[dimension], end - begin)
+        key = key_of(name, offsets, is_whole=chunk["shape"] == entry["shape"])
+        skipped = tuple(begin - offset for begin, offset in zip(begins, offsets, strict=True))
+        num_missing -= target.numel()
+        yield chunk["file"], _Read(target, (key, DTYPES[entry["dtype"]], shape), skipped)
+    if num_missing:
+        raise ValueError(f"{num_missing} numbers of {name} are in no chunk, or in several")
 
 
 def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str) -> None:
@@ -188,11 +201,3 @@ def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str) -> No
         if found != list(tensor.shape):
             said = "is missing" if found is None else f"has the shape {found}"
             raise CheckpointError(f"{folder} doesn't fit this run: {name}, {list(tensor.shape)} here, {said} there")
-
-
-def _metadata(table: Table) -> Metadata:
-    def entry(facts: dict[str, Any]) -> TensorStorageMetadata:
-        boxes = [ChunkStorageMetadata(torch.Size(c["offsets"]), torch.Size(c["shape"])) for c in facts["chunks"]]
-        return TensorStorageMetadata(TensorProperties(DTYPES[facts["dtype"]]), torch.Size(facts["shape"]), boxes)
-
-    return Metadata({name: entry(facts) for name, facts in table.items()})

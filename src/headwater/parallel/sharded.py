@@ -29,12 +29,6 @@ from headwater.parallel.sharded_optimizer import ShardedOptimizer, held, rows_by
 from headwater.ranks.exchange import GroupOfRanks, ManyRanks, Ranks
 
 
-def data_parallel(ranks: Ranks, device: Device, *, exact: bool = False) -> DataParallel:
-    """Return how the ranks of this mesh compute a gradient together."""
-    is_sharded = isinstance(ranks, ManyRanks) and ranks.device_mesh is not None
-    return (ShardedDataParallel if is_sharded else DataParallel)(ranks, device, exact=exact)
-
-
 class ShardedDataParallel(DataParallel):
     """As `DataParallel`, with parameters, gradients and optimizer state divided along `shard`."""
 

@@ -13,7 +13,7 @@ from headwater.checkpoint.layout import OPTIM
 from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, newest_checkpoint, resume_from_, saved_shapes
 from headwater.checkpoint.save import Saver
 from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
-from headwater.device.device import device_of
+from headwater.device.device import Device, device_of
 from headwater.device.facts import MachineFacts
 from headwater.device.microbatch import Microbatch, measured_microbatch
 from headwater.device.peak import Peak
@@ -26,7 +26,6 @@ from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
-from headwater.parallel.sharded import data_parallel
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
@@ -216,6 +215,15 @@ def _microbatch(
         found = measured_microbatch(parallel.device, passes, may_double, share, rule, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
+
+
+def data_parallel(ranks: Ranks, device: Device, *, exact: bool = False) -> DataParallel:
+    """Return how the ranks of this mesh compute a gradient together."""
+    if ranks.mesh.shard == 1:
+        return DataParallel(ranks, device, exact=exact)
+    from headwater.parallel.sharded import ShardedDataParallel  # here, for FSDP takes a second to import
+
+    return ShardedDataParallel(ranks, device, exact=exact)
 
 
 def _check_portions(plan: TrainPlan) -> None:
