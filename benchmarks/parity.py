@@ -32,7 +32,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from headwater.batches.assemble import NO_TARGET, Batch
 from headwater.batches.source import rank_rows
-from headwater.compute import data_parallel, fastest_, fastest_updates
+from headwater.compute import fastest_, fastest_updates
 from headwater.cpu_kernels.int8 import multiplies_int8_exactly
 from headwater.cpu_kernels.products import Products
 from headwater.device.device import Device
@@ -49,6 +49,7 @@ from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.train.gradients import sum_gradients
+from headwater.train.start import data_parallel
 from headwater.train.step import StepResult, train_step
 
 LAYOUTS = {

@@ -45,8 +45,9 @@ def inspect_machine(
 ) -> MachineFacts:
     """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
-    `kept` holds the decisions of the run that is resumed. The ranks on one machine divide its cores; with `exact` each
-    takes one thread, however many they are. `is_divided`: ranks divide the weights, and GPUs then compile nothing.
+    `kept` holds the decisions of the run that is resumed, or of the first rank: the others, who record no utilisation,
+    measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
+    are. `is_divided`: ranks divide the weights, and GPUs then compile nothing.
     """
     device = torch.device(_choose_device(settings.device))
     place = place or Place()
@@ -67,7 +68,8 @@ def inspect_machine(
         wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
     with threads(num_threads):
         meter = LoadMeter()
-        dtype, peak = _choose_dtype(wanted, device, compiled)
+        follows = bool(place.rank) and wanted != "auto"
+        dtype, peak = (wanted, math.inf) if follows else _choose_dtype(wanted, device, compiled)
         load = meter.note(num_threads)
     return MachineFacts(
         device=device.type,

@@ -11,6 +11,7 @@ from headwater.device.peak import Peak, matmul_peaks
 @pytest.fixture(autouse=True)
 def small_shapes(monkeypatch):
     monkeypatch.setitem(peak.SHAPES, "cpu", ((64, 64, 64), (128, 32, 32)))
+    monkeypatch.setattr(peak, "SHAPE_SECONDS", 1e9)
 
 
 def test_every_dtype_has_a_peak_in_the_order_they_were_given_in():
@@ -55,6 +56,15 @@ def test_the_peak_is_the_best_of_all_repeats(monkeypatch):
     monkeypatch.setattr(peak.time, "perf_counter", perf_counter)
     found = matmul_peaks(torch.device("cpu"), [torch.float32])
     assert found == {torch.float32: pytest.approx(2 * 64**3 / 0.001)}
+
+
+def test_a_slow_processor_multiplies_twice_a_shape(monkeypatch):
+    products, clock = [], iter(range(1000))
+    monkeypatch.setattr(peak, "SHAPE_SECONDS", 0.1)
+    monkeypatch.setattr(torch, "mm", lambda *factors: products.append(1))
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: float(next(clock)))
+    matmul_peaks(torch.device("cpu"), [torch.float32])
+    assert len(products) == 2 * len(peak.SHAPES["cpu"])
 
 
 def test_a_busy_time_slows_every_dtype(monkeypatch):

@@ -28,12 +28,13 @@ SHAPES = {
 }
 QUEUED = {"cpu": 1, "cuda": 8}  # products, or copies, between two waits: launch and wait of one take a GPU 10 to 20 µs
 COPY_BYTES = 1 << 28  # far more than most caches hold
-REPEATS = 4
+REPEATS = 4  # after a first one to warm up
+SHAPE_SECONDS = 0.1  # a dtype and shape: slow processors repeat less
 MAX_INT8_SLOWDOWN = 4  # beside another dtype: where a library has no int8 product, a plain loop makes it
 
 
 def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[torch.dtype, float]:
-    """Return the highest matmul rate seen in each dtype, in FLOP/s, over a few shapes and repeats (0.2 s a dtype).
+    """Return the highest matmul rate seen in each dtype, in FLOP/s, over a few shapes and repeats (0.4 to 1 s a dtype).
 
     For int8 it is multiplications and additions a second, with sums in int32. The best of several, not the mean: other
     processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator. The dtypes take
@@ -42,11 +43,14 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
     best, still = dict.fromkeys(dtypes, 0.0), list(dtypes)
     for rows, columns, inner in SHAPES[device.type]:
         factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in still}
-        for _ in range(REPEATS + 1):  # one to warm up
+        spent, rounds = 0.0, 0
+        while rounds < 2 or (rounds <= REPEATS and spent < SHAPE_SECONDS * len(still)):
+            rounds += 1
             for dtype in still:
                 left, right = factors[dtype]
                 multiply = torch._int_mm if dtype == torch.int8 else torch.mm
                 seconds = _seconds_of_one(partial(multiply, left, right), device)
+                spent += seconds
                 best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
             if torch.int8 in still and best[torch.int8] < max(best.values()) / MAX_INT8_SLOWDOWN:
                 still.remove(torch.int8)
