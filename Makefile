@@ -32,6 +32,7 @@ Reliability; results are in docs/reliability.md:
   make overhead     what the safety costs
   make parity       several ranks against one, in every layout; parity-faults with planted faults
   make reshard      what each layout saved, loaded in every other
+  make weak-scaling one rank of one core against two, with as many tokens for each
   make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
   make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
   make soak         two hours of training with a fault a minute
@@ -44,7 +45,7 @@ export HELP
 
 .PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
-.PHONY: parity parity-faults reshard
+.PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
 
 demo: $(VENV)/demo.stamp
@@ -87,8 +88,8 @@ elastic overhead: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
 
 # what several ranks compute, against one; the same with planted faults; what they save, loaded in other layouts
-parity reshard: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/$@.py
+parity reshard weak-scaling: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/$(subst -,_,$@).py
 
 parity-faults: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/parity.py --faults --steps 4

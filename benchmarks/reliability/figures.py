@@ -69,7 +69,8 @@ def facts() -> dict[str, Any]:
 def _command(arguments: list[str]) -> str:
     """Return the command without the names of files, which say nothing elsewhere."""
     program, arguments = Path(arguments[0]).resolve(), list(arguments[1:])
-    kept = [f"python benchmarks/{program.parent.name}/{program.name}"]
+    folder = "benchmarks" if program.parent.name == "benchmarks" else f"benchmarks/{program.parent.name}"
+    kept = [f"python {folder}/{program.name}"]
     while arguments:
         argument = arguments.pop(0)
         if argument in FILES:

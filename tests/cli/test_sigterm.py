@@ -11,6 +11,7 @@ import pytest
 from many_ranks import start_ranks
 from small_run import call, finish, start, write_run_file, write_texts
 
+from headwater.errors import LostRanksError
 from headwater.runs.paths import Folders
 from headwater.runs.stages import tidy
 
@@ -45,6 +46,23 @@ def test_a_stage_that_is_stopped_is_named_and_the_run_can_go_on(folder, stage):
     assert said.status == 75, said
     assert said.err.splitlines()[-2:] == [f"the stage {stage} was stopped before its end", LAST_LINE]
     assert "Traceback" not in said.err
+
+
+def test_an_error_that_came_before_the_signal_is_said_too(tmp_path):
+    """A rank that has lost another gets its launcher's SIGTERM while it leaves."""
+
+    def lost(*_: object, **__: object) -> None:
+        try:
+            raise LostRanksError("rank 1 of 2 died")
+        finally:
+            terminated()
+
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml")
+    with mock.patch(STAGES["corpus"], lost):
+        said = call("run", "mine.toml", cwd=tmp_path)
+    assert said.status == 75, said
+    assert said.err.splitlines()[-2:] == ["rank 1 of 2 died", LAST_LINE]
 
 
 def test_after_all_these_stops_the_run_is_done(folder):

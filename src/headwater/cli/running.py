@@ -11,6 +11,7 @@ from headwater.cli.progress import TrainingDisplay, against_forecast, interventi
 from headwater.cli.terminal import card, say, say_aside
 from headwater.device.settings import FORMATS
 from headwater.durations import duration
+from headwater.errors import LostRanksError
 from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
 from headwater.numbers import count, size
@@ -23,12 +24,14 @@ from headwater.runs.running import Call, RunResult, replay, run
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
-    """Bring the stages of a run up to date and print what came of it; of a signal, which stage it stopped."""
+    """Bring the stages of a run up to date and print what came of it; of a signal, what it stopped."""
     try:
         result = run(config, reasons, _display(config), say, call)
     except KeyboardInterrupt as stop:  # the command itself says how to resume
         for note in getattr(stop, "__notes__", ()):
             say_aside(note)
+        if isinstance(stop.__context__, LostRanksError):  # a launcher stops those that a rank's end has left behind
+            say_aside(str(stop.__context__))
         raise
     if result.status == "finished" and not call.place.rank:
         if call.last == "report":
