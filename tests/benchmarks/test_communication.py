@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from costing.communication import Group, sharding_traffic, step_traffic, tensor_traffic
 from costing.device import read_devices
-from costing.layout import Layout, Software
+from costing.layout import Layout
 from costing.transformer import Transformer
 
 H100 = find_device("H100", read_devices())
@@ -41,12 +41,6 @@ def test_a_gather_sends_what_a_simulated_ring_sends(size):
     assert traffic.hops == rounds
 
 
-def test_an_all_reduce_is_a_scatter_and_a_gather():
-    group = Group.of(8, 1, H100)
-    once, reduce = group.all_gather(10.0, 1, is_hidden=True), group.all_reduce(10.0, 1, is_hidden=True)
-    assert (reduce.bytes, reduce.hops) == (2 * once.bytes, 2 * once.hops)
-
-
 def test_a_group_inside_a_node_uses_links_and_a_larger_one_the_network():
     assert Group.of(8, 1, H100).wire == "links"
     assert Group.of(16, 1, H100, uses_all_network_cards=True).bandwidth == 8 * H100.network
@@ -62,23 +56,6 @@ def test_tensor_parallelism_reduces_four_times_a_layer_and_twice_more_when_all_i
     assert tensor_traffic(SHAPE, replace(layout, recompute="full"), H100)[0].bytes == pytest.approx(6 * 6 * one_reduce)
 
 
-@pytest.mark.parametrize(
-    ("change", "exchanges"),
-    [
-        ({}, 8.0),
-        ({"precision": "fp8-rowwise"}, 8.0),
-        ({"precision": "fp8"}, 7.0),  # two of eight in a byte
-        ({"recompute": "selective", "keeps_half_the_matmuls": True}, 10.0),
-        ({"recompute": "selective", "keeps_half_the_matmuls": True, "precision": "fp8"}, 8.0),
-        ({"recompute": "full", "precision": "fp8"}, 10.0),
-    ],
-)
-def test_inputs_are_gathered_again_where_products_are_computed_again_and_in_a_byte_with_one_scale(change, exchanges):
-    layout = replace(Layout(8, 16, 2, tensor=8), **change)
-    one = 7 / 8 * 2 * 2 * 128 * 64
-    assert tensor_traffic(SHAPE, layout, H100)[0].bytes == pytest.approx(exchanges * 6 * one)
-
-
 def test_fsdp_sends_three_times_the_weights_and_zero2_twice():
     layout = Layout(64, 64, 1, sharding="fsdp")
     params = 1e6
@@ -87,15 +64,3 @@ def test_fsdp_sends_three_times_the_weights_and_zero2_twice():
     zero2 = sum(traffic.bytes for traffic in sharding_traffic(SHAPE, replace(layout, sharding="zero2"), H100, params))
     assert zero2 == pytest.approx(2 * 2 * params * 63 / 64)
     assert step_traffic(SHAPE, layout, H100, params) == ()
-
-
-def test_gradients_are_reduced_once_a_step_without_sharding():
-    layout = Layout(16, 64, 1, sharding="none")
-    assert sharding_traffic(SHAPE, layout, H100, 1e6) == ()
-    assert step_traffic(SHAPE, layout, H100, 1e6)[0].bytes == pytest.approx(2 * 15 / 16 * 4e6)
-
-
-def test_one_device_exchanges_nothing():
-    layout = Layout(1, 4, 4, software=Software())
-    assert tensor_traffic(SHAPE, layout, H100) == ()
-    assert sharding_traffic(SHAPE, layout, H100, 1e6) == step_traffic(SHAPE, layout, H100, 1e6) == ()

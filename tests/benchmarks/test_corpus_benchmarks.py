@@ -3,7 +3,6 @@
 import itertools
 import random
 import runpy
-import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -61,28 +60,6 @@ def test_every_kind_of_planted_copy_differs_from_its_original_and_comes_back_the
     assert planted == list(plant(texts, 3, seed=5))
 
 
-def test_more_edits_make_less_similar_copies():
-    from planting import edit_words
-    from similar_pairs import jaccard, shingle_set
-
-    text = " ".join(words(3000, 1))
-    found = [
-        jaccard(shingle_set(text), shingle_set(edit_words(fraction)(text, random.Random(1))))
-        for fraction in (0.005, 0.02, 0.1)
-    ]
-    assert found == sorted(found, reverse=True) and found[0] > 0.9 and found[-1] < 0.5
-
-
-def test_a_command_is_measured_with_its_children(tmp_path):
-    from processes import run_measured
-
-    child = "x = bytearray(80_000_000)\nfor i in range(0, len(x), 4096): x[i] = 1\nimport time; time.sleep(1)"
-    program = f"import subprocess, sys; print('said'); subprocess.run([sys.executable, '-c', {child!r}])"
-    usage = run_measured([sys.executable, "-c", program], {}, tmp_path)
-    assert usage.status == 0 and "said" in usage.tail
-    assert usage.peak_bytes > 80_000_000 and usage.cpu_seconds > 0.02
-
-
 def test_duplicates_are_counted_on_a_small_corpus(tmp_path):
     from duplicates import dropped_by_headwater, make_case
     from similar_pairs import earlier_similar, shingle_set
@@ -93,36 +70,6 @@ def test_duplicates_are_counted_on_a_small_corpus(tmp_path):
     dropped = dropped_by_headwater(case, tmp_path)
     assert dropped <= truth, "nothing is dropped that is no duplicate"
     assert len(dropped & truth) >= 0.8 * len(truth) > 0
-
-
-def test_a_leaf_is_timed():
-    program = [sys.executable, str(FOLDER / "chains" / "leaves.py"), "minhash:headwater", "/dev/stdin"]
-    done = subprocess.run(program, input='{"text": "a b c d e f g h"}\n', capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert '"bytes": 15' in done.stdout
-
-
-def test_a_stream_is_the_same_each_time_and_holds_the_copies_it_says(tmp_path):
-    from similar_pairs import jaccard, shingle_set
-    from stream import Stream, write_stream
-
-    sentences = [
-        " ".join(f"word{chance}" for chance in random.Random(seed).choices(range(900), k=14)) for seed in range(400)
-    ]
-    letters = str.maketrans("0123456789", "abcdefghij")
-    texts = [
-        ". ".join(sentence.translate(letters) for sentence in sentences[at : at + 40]) + "." for at in range(0, 400, 40)
-    ]
-    stream = Stream(texts)
-    made = [stream.document(number) for number in range(1200)]
-    assert made == [Stream(texts).document(number) for number in range(1200)]
-    copies = [number for number in range(1200) if made[number] in made[:number]]
-    assert copies == [number for number in range(10, 1200) if number % 10 == 8]
-    near = [shingle_set(made[number]) for number in range(19, 60, 10)]
-    originals = [shingle_set(made[number]) for number in range(8)]
-    assert all(0.5 < max(jaccard(copy, original) for original in originals) < 1 for copy in near)
-    assert write_stream(stream, tmp_path / "given", 400_000, 150_000) > 100
-    assert len(list((tmp_path / "given").iterdir())) == 3
 
 
 def test_filtered_and_raw_are_trained_and_judged_on_the_same_text(tmp_path, monkeypatch):

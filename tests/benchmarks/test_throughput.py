@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     # without dynamo torch.compile returns what it is given: nothing here is about a compiler
     environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(BENCHMARKS / "throughput.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
 
 
 def test_a_tiny_run_ends_with_one_json_line_of_medians_and_ratios(tmp_path):
@@ -122,47 +122,3 @@ def test_the_counted_flops_of_a_peer_are_those_of_its_linear_maps_and_attention(
     attended = sum(range(1, 6))
     by_hand = 5 * 6 * 11 * 8 + 3 * 3 * attended * 2 * (2 * 8)
     assert flops_per_token * 5 == pytest.approx(by_hand)
-
-
-@pytest.mark.parametrize("text", ["1,2,3", "1,2,32,32,300,x", "1,3,32,32,300,2", "0,2,32,32,300,2"])
-def test_a_shape_that_makes_no_sense_is_refused(benchmark_modules, text):
-    from job import Shape
-
-    with pytest.raises(ValueError, match=r"shape is six|multiple"):
-        Shape.parse(text)
-
-
-def test_an_unknown_repository_is_refused_with_the_known_ones(tmp_path):
-    done = run(["--peer", f"nanoBERT={tmp_path}"])
-    assert done.returncode == 2
-    assert "nanoGPT, nanochat" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("names", "part"),
-    [
-        (["aten::mm", "aten::matmul", "part: loss"], "loss"),
-        (["aten::bmm", "part: optimizer"], "optimizer"),
-        (["aten::bmm", "CompiledFunctionBackward"], "attention"),
-        (["graph_1_cpp_fused__softmax__to_copy_12", "Torch-Compiled Region: 0/0"], "attention"),
-        (["aten::mm", "CompiledFunctionBackward"], "matmul"),
-        (["aten::copy_", "_NextTokenLossBackward"], "loss"),
-        (["graph_1_cpp_fused_mul_silu_9"], "other"),
-    ],
-)
-def test_a_kernel_belongs_to_the_part_around_it_else_to_that_of_its_name(benchmark_modules, monkeypatch, names, part):
-    monkeypatch.setenv("TORCHINDUCTOR_CPP_ENABLE_KERNEL_PROFILE", "0")  # importing the module sets it
-    from roofline import part_of
-
-    assert part_of(names) == part
-
-
-def test_the_limits_count_the_weights_that_the_model_has(benchmark_modules):
-    from headwater.model.count import count_parameters
-    from headwater.model.settings import ModelSettings
-    from limits import block_matrices
-
-    sizes = {"vocab_size": 300, "num_layers": 2, "d_model": 32, "d_ff": 96, "num_heads": 2, "num_kv_heads": 1}
-    model = ModelSettings(**sizes, head_dim=16, seq_len=8)
-    in_blocks = model.num_layers * sum(width_in * width_out for width_in, width_out in block_matrices(model))
-    assert in_blocks == count_parameters(model).matmul - model.vocab_size * model.d_model

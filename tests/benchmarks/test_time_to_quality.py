@@ -12,8 +12,6 @@ import pytest
 import torch
 from small_run import prose
 
-from headwater.errors import DataError
-
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
@@ -23,7 +21,6 @@ from quality.crossing import Point, bootstrap_interval, compare, crossing_second
 from quality.job import Job, Shape  # noqa: E402
 from quality.judge import held_out_bits_per_byte  # noqa: E402
 from quality.meter import Meter  # noqa: E402
-from quality.nanochat import matched_size, weight_decay_for  # noqa: E402
 from quality.texts import prepare_texts  # noqa: E402
 from texts import split  # noqa: E402
 
@@ -35,10 +32,6 @@ def test_a_crossing_is_interpolated_in_log_time():
     assert crossing_seconds(CURVE, 2.5) == pytest.approx(20.0)
     assert crossing_seconds(CURVE, 2.0) == pytest.approx(40.0)
     assert crossing_seconds(CURVE, 1.75) == pytest.approx(40 * math.sqrt(2))
-
-
-def test_a_shape_tells_the_tokens_of_a_step_in_the_house_term():
-    assert Shape.parse("4,4,192,256,8192,16").batch_tokens == 16 * 256
 
 
 def test_a_quality_outside_of_what_was_run_is_not_extrapolated():
@@ -132,30 +125,11 @@ def test_a_probe_has_its_seconds_after_the_first_steps_whatever_these_took():
     assert over == [False, False, False, False, True]
 
 
-def test_nanochat_gets_as_many_matrix_parameters():
-    size = matched_size(4 * 12 * 192**2, 4)
-    assert (size.num_layers, size.d_model, size.head_dim) == (4, 192, 64)
-    for wanted in (12 * 12 * 768**2, 6 * 12 * 384**2, 1_500_000, 7_000_000):
-        size = matched_size(wanted, 4)
-        assert size.num_layers * 12 * size.d_model**2 == pytest.approx(wanted, rel=0.05), size
-        assert size.d_model % size.head_dim == 0
-
-
-def test_nanochats_weight_decay_at_its_reference_is_its_default():
-    assert weight_decay_for(2**19, 1000, 1000) == pytest.approx(0.28)
-    assert weight_decay_for(2**17, 1000, 4000) == pytest.approx(0.28 * 0.5 * 4)
-
-
 def test_whole_documents_are_held_out_and_none_is_on_both_sides():
     documents = [f"{number} {prose(number)}" for number in range(1200)]
     train, held_out = split([*documents, documents[0], "a crumb"])
     assert sorted(train + held_out) == sorted(document.strip() for document in documents)
     assert sum(len(text.encode()) for text in held_out) >= 300_000
-
-
-def test_a_job_survives_json():
-    job = Job("headwater", None, "texts", Shape.parse("1,2,32,64,512,4"), 1, 0.5, "auto", 9, 1.0, True, None, ("a=1",))
-    assert Job.from_json(json.loads(json.dumps(job.as_json()))) == job
 
 
 @pytest.fixture(scope="module")
@@ -215,28 +189,8 @@ def test_a_worker_trains_the_planned_steps_and_judges_the_held_out_text(two_text
     assert result["seconds"] <= parts + 1e-6
 
 
-def test_a_text_too_short_for_the_shape_is_refused_with_the_tokens_it_needs(two_texts, tmp_path):
-    train, held_out = map(Path, two_texts)
-    with pytest.raises(DataError, match=r"is too short: [\d,]+ tokens, and at least 65,536 are needed"):
-        prepare_texts(train, held_out, Shape.parse("1,2,32,8192,384,1"), tmp_path, False, lambda line: None)
-
-
 def test_held_out_tokens_stand_for_all_bytes_of_the_held_out_text(two_texts, tmp_path):
     train, held_out = map(Path, two_texts)
     texts = prepare_texts(train, held_out, Shape.parse("1,2,32,64,384,4"), tmp_path, False, lambda line: None)
     num_bytes = int(texts.token_bytes()[texts.held_out_tokens()].sum())
     assert num_bytes == held_out.stat().st_size == texts.facts["held_out_bytes"]
-
-
-def test_unusable_texts_and_settings_are_refused_in_words(two_texts, tmp_path, capsys):
-    train, held_out = two_texts
-    cases = [
-        ((str(tmp_path / "none.txt"), held_out), "unreadable"),
-        ((train, train), "must not be trained on"),
-        ((train, held_out, "--peer", f"nanoGPT={tmp_path}"), "model.py"),
-        ((train, held_out, "--only", "nanochat"), "--only: no baseline nanochat with these --peer; there are gpt2"),
-    ]
-    for (first, second, *more), words in cases:
-        arguments = ["--train", first, "--held-out", second, "--shape", "1,2,32,64,384,4", *more]
-        assert time_to_quality.main(arguments) in (1, 2)
-        assert words in capsys.readouterr().err

@@ -17,10 +17,8 @@ from headwater.checkpoint.verify import is_whole
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability"))
 
-import soak_faults
-from soak import Tail, follow
 from soak_account import account, efficiency
-from soak_faults import Fault, FaultSchedule, Victim, corrupt, hang
+from soak_faults import Victim, corrupt, hang
 
 SINCE_THE_START = math.inf  # after any process was started, whose start the kernel tells to 10 ms only
 SLEEPING = "import sys, time; time.sleep(600)"
@@ -61,34 +59,6 @@ def test_the_bound_is_that_of_a_simulation(numbers):
     assert efficiency(*numbers) == pytest.approx(simulated(*numbers, random.Random(3)), rel=0.06)
 
 
-def test_faults_come_at_the_requested_rate_and_of_all_kinds(monkeypatch, victim):
-    now = [1000.0]
-    monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
-    struck = []
-    for kind in soak_faults.KINDS:
-        monkeypatch.setitem(soak_faults.STRIKES, kind, lambda victim, chance: {})
-    schedule = FaultSchedule(5, 60.0, soak_faults.KINDS)
-    for _ in range(60_000):
-        now[0] += 1.0
-        struck += schedule.strike(victim, 0)
-    assert len(struck) == pytest.approx(1000, rel=0.1)
-    counts = [sum(fault.kind == kind for fault in struck) for kind in soak_faults.KINDS]
-    assert all(count == pytest.approx(1000 / 6, rel=0.3) for count in counts)
-
-
-def test_a_fault_that_cannot_strike_yet_strikes_when_it_can(monkeypatch, victim):
-    now = [0.0]
-    monkeypatch.setattr(soak_faults.time, "time", lambda: now[0])
-    schedule = FaultSchedule(1, 1.0, ("hang",))
-    now[0] = 20.0
-    assert schedule.strike(victim, 0) == []
-    victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, SINCE_THE_START
-    now[0] = 21.0
-    (fault,) = schedule.strike(victim, 0)
-    assert fault.waited > 0
-    assert Path(f"/proc/{fault.watched}").exists()
-
-
 def test_a_hang_stops_one_rank_and_names_the_other(victim):
     victim.step, victim.steps_of_attempt, victim.stepped_at = 25, 8, SINCE_THE_START
     found = hang(victim, random.Random(1))
@@ -98,12 +68,6 @@ def test_a_hang_stops_one_rank_and_names_the_other(victim):
     assert found["watched"] in victim.ranks()
     assert found["watched"] != stopped
     assert hang(victim, random.Random(1)) is None, "never both"
-
-
-@pytest.mark.parametrize("step, of_attempt, stepped", [(25, 4, True), (25, 8, False), (29, 8, True), (99, 8, True)])
-def test_no_rank_is_stopped_in_its_first_steps_in_a_save_or_at_the_end(victim, step, of_attempt, stepped):
-    victim.step, victim.steps_of_attempt, victim.stepped_at = step, of_attempt, SINCE_THE_START if stepped else 0.0
-    assert hang(victim, random.Random(1)) is None
 
 
 def test_corruption_waits_for_a_second_checkpoint_and_leaves_that_one(victim):
@@ -119,60 +83,6 @@ def test_corruption_waits_for_a_second_checkpoint_and_leaves_that_one(victim):
     assert not is_whole(checkpoints / "step-000000002")
     assert is_whole(checkpoints / "step-000000001")
     assert victim.launcher.wait() == -9
-
-
-def test_a_disk_is_filled_to_the_last_byte_and_emptied(tmp_path, victim, monkeypatch):
-    monkeypatch.setattr(Path, "open", lambda path, *arguments, **options: Narrow(path))
-    victim.disk = tmp_path
-    assert soak_faults.fill_disk(victim, random.Random(1)) == {}
-    assert Narrow.left == 0
-    (tmp_path / soak_faults.BALLAST).write_bytes(b"")
-    soak_faults.empty_disk(tmp_path)
-    assert not (tmp_path / soak_faults.BALLAST).exists()
-
-
-class Narrow:
-    """A file on a disk with little room: a write beyond it is refused as a whole."""
-
-    left = 200_001
-
-    def __init__(self, path: Path) -> None:
-        pass
-
-    def __enter__(self) -> Narrow:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def write(self, data: bytes) -> None:
-        if len(data) > Narrow.left:
-            raise OSError(28, "No space left on device")
-        Narrow.left -= len(data)
-
-
-def test_records_are_read_as_they_come_whole_lines_only(tmp_path):
-    tail = Tail(tmp_path / "records.jsonl")
-    assert tail.read() == []
-    (tmp_path / "records.jsonl").write_text('{"step": 1}\n{"st')
-    assert tail.read() == [{"step": 1}]
-    with (tmp_path / "records.jsonl").open("a") as file:
-        file.write('ep": 2}\ntorn\n{"step": 3}\n')
-    assert tail.read() == [{"step": 2}, {"step": 3}]
-
-
-def test_a_fault_is_over_with_the_first_step_of_a_new_attempt(victim):
-    schedule = FaultSchedule(1, 1e9, ("kill",))
-    fault = Fault("kill", 0, at=100.0, attempt=1, step=25)
-    faults = [fault]
-    follow({"event": "step", "attempt": 1, "step": 25, "time": 100.1}, victim, faults, schedule)
-    assert faults, "the killed attempt's last line comes late"
-    follow({"event": "start", "attempt": 2, "step": 20, "time": 109.0}, victim, faults, schedule)
-    follow({"event": "step", "attempt": 2, "step": 21, "time": 110.0}, victim, faults, schedule)
-    assert not faults
-    assert fault.step_again_after == 10.0
-    assert fault.steps_lost == 5
-    assert (victim.attempt, victim.step, victim.steps_of_attempt) == (2, 21, 1)
 
 
 def test_the_account_adds_up():
