@@ -393,5 +393,5 @@ def test_a_table_that_needs_something_is_not_said_to_do_without():
 
 
 def test_a_word_that_is_no_choice_is_refused_where_it_stands():
-    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': Input should be 'a' or 'b'\n.*\(choices=c\)"):
+    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': give 'a' or 'b'\n.*\(choices=c\)"):
         lists("choices=c")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import Field
 
-from headwater.config import RawSettings, Settings, apply_override
+from headwater.config import RawSettings, Settings, apply_override, leaves
 from headwater.errors import ConfigError
-from headwater.runs.run_config import load_run
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.validation import missing_settings, require_sound, validate
 
 
@@ -129,3 +129,15 @@ def test_words_and_truth_values_are_no_numbers(value):
 def test_many_problems_are_counted_and_not_all_shown():
     said = problems_of(*(f"made_up_{number}=1" for number in range(60)), "model.num_layers=1", "train.num_steps=1")
     assert said[-1] == "  and 10 more"
+
+
+@pytest.mark.parametrize("value", [-1e300, 0, 1.5, True, "words", [1], [[]], {"a": []}], ids=repr)
+def test_what_is_wrong_with_any_setting_is_said_in_our_words(value):
+    """No sentence of pydantic's: each says what to give."""
+    for setting in leaves(load_run("first-light")[0].model_dump(mode="json")):
+        raw = RawSettings({}, {})
+        raw.set_(setting, value, "here")
+        try:
+            require_sound(RunConfig, raw, ())
+        except ConfigError as error:
+            assert "Input should" not in str(error), error

@@ -185,6 +185,11 @@ def remove_tree(path: Path) -> None:
         return
     for inner in list(path.iterdir()):
         remove_tree(inner)
-    _begin("rmdir", path)
     with suppress(FileNotFoundError):
-        os.rmdir(path)
+        remove_empty_folder(path)
+
+
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder; raise OSError where something is in it."""
+    _begin("rmdir", path)
+    os.rmdir(path)

@@ -20,6 +20,25 @@ from headwater.errors import ConfigError
 
 _SHOWN_NAMES = 8
 _SHOWN_PROBLEMS = 50
+_WANTED = {
+    "greater_than": "give a number above {gt:g}",
+    "greater_than_equal": "give {ge:g} or more",
+    "less_than": "give a number below {lt:g}",
+    "less_than_equal": "give {le:g} or less",
+    "int_type": "give a whole number",
+    "int_parsing": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_type": "give a number",
+    "float_parsing": "give a number",
+    "finite_number": "give a finite number",
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
+    "string_type": "give text, in quotes",
+    "literal_error": "give {expected}",
+    "list_type": "give a list",
+    "dict_type": "give a table, such as {{name = value}}",
+}
+"What to do about each kind of pydantic's problems, by what it says of them."
 
 S = TypeVar("S", bound=Settings)
 
@@ -150,6 +169,8 @@ def _problem(kind: type[Settings], raw: RawSettings, detail: Any) -> str:
         message, hint = "a list is wanted", f"; write {path} = {text}, in a shell '{path}={text}'"
     elif detail["type"] == "model_type":
         message, hint = "a table of settings is wanted", _hint_of_table(kind, location)
+    elif detail["type"] in _WANTED:
+        message = _WANTED[detail["type"]].format(**detail.get("ctx", {}))
     else:
         message = detail["msg"].removeprefix("Value error, ")
     where = _where_set(raw, path or _leading_name(message))

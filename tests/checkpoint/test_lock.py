@@ -18,7 +18,7 @@ import headwater
 from headwater.checkpoint import lock
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.lock import Owner, owned, taken_over
-from headwater.errors import LockedError, StorageError
+from headwater.errors import ConfigError, LockedError, StorageError
 from headwater.files import read_json, remove_leftovers, write_json
 from headwater.records import OWNER_CHECK_SECONDS, RunRecords, read_all
 
@@ -79,6 +79,16 @@ def test_the_same_process_cannot_own_it_twice(tmp_path):
         pass
     with owned(tmp_path):
         pass
+
+
+def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError), owned(tmp_path / "run"):
+        raise ConfigError("no such text")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError), owned(tmp_path / "run"):
+        (tmp_path / "run" / "config.json").touch()
+        raise ConfigError("no memory")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "lock", "epoch"}
 
 
 def test_an_unreadable_lock_file_still_refuses(tmp_path):

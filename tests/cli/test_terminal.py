@@ -219,6 +219,18 @@ def test_fact_and_forecast_stand_side_by_side():
     assert loss.strip() == f"loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
 
 
+def test_a_start_that_resumes_shows_no_card_and_no_forecast_again():
+    out, cards = io.StringIO(), []
+    display = TrainingDisplay(TRAIN, out=out, opening=cards.append)
+    forecast = {"training": {"hours": {"p10": 0.09, "p50": 0.1, "p90": 0.11}}}
+    start = {"event": "start", "device": {"dtype": "int8"}, "forecast": forecast, "seconds": 3.0}
+    display({"event": "resume", "step": 8})
+    display({**start, "step": 8})
+    assert out.getvalue() == "resuming from step 8\n" and not cards
+    display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
+    assert "time 5m36s, forecast 6m" in out.getvalue()
+
+
 def test_a_sample_keeps_its_lines():
     record = {"event": "samples", "step": 1, "samples": [{"prompt": "def f():", "text": "\n    return 1\n"}]}
     record |= {"next": [{"prompt": "def f():", "next": [{"token": "\n", "probability": 0.5}]}]}

@@ -126,10 +126,30 @@ def test_explain_gives_the_reason_of_every_rule_and_the_number_of_heads(folder):
 def test_the_schema_knows_every_setting_and_extends(folder):
     said = call("explain", "--schema", cwd=folder)
     schema = json.loads(said.out)
+    assert max(map(len, said.out.splitlines())) < 1000, "a person reads it, too"
     assert schema == file_schema()
     assert set(schema["properties"]) == {*RunConfig.model_fields, "extends"}
     assert '"required"' not in said.out  # rules and `extends` fill in what a file leaves out
     assert schema["additionalProperties"] is False
+
+
+def test_the_schema_is_of_no_run(folder):
+    said = call("explain", "mine.toml", "--schema", cwd=folder)
+    assert said.status == 2 and "remove mine.toml" in said.err
+
+
+def test_settings_that_are_named_are_shown_alone(folder):
+    said = explained("mine.toml", "train.num_steps", "mixture", "train.batch_tokens=1024", cwd=folder)
+    assert {name for name in said if not name.startswith("mixture.")} == {"train.num_steps"}
+    assert "mixture.weights" in said
+    record = call("explain", "mine.toml", "train.num_steps", "--json", cwd=folder).json
+    assert [reason["setting"] for reason in record["reasons"]] == ["train.num_steps"]
+
+
+def test_a_setting_that_is_named_and_not_there_is_met_with_the_nearest(folder):
+    said = call("explain", "mine.toml", "train.num_stepz", cwd=folder)
+    assert said.status == 2
+    assert "train.num_stepz is no setting of a run; did you mean train.num_steps?" in said.err
 
 
 def test_every_setting_is_described_in_the_schema():

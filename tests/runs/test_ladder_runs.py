@@ -14,7 +14,7 @@ import pytest
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
 from headwater.batches.rows import are_current, rows_key
-from headwater.errors import ConfigError
+from headwater.errors import CheckpointError, ConfigError
 from headwater.host.load import LoadMeter
 from headwater.runs import times
 from headwater.runs.ladder import climb, prepare_ladder
@@ -56,6 +56,16 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
         assert config["train"]["batch_tokens"] == 512
         assert config["model"]["d_model"] == rung["d_model"]
         assert config["train"]["profile_steps"] is None
+
+
+def test_a_ladder_of_a_run_trained_with_other_settings_says_how_to_have_one(finished_copy, monkeypatch):
+    monkeypatch.chdir(finished_copy)
+    with pytest.raises(CheckpointError) as refused:
+        prepare_ladder("mine.toml", ["train.num_steps=60"], LadderOptions(), print)
+    said = str(refused.value)
+    assert "train.num_steps: was 8, is 60" in said
+    assert "Of the run as it was trained: headwater ladder runs/mine" in said
+    assert "resume" not in said
 
 
 def test_rungs_read_their_text_as_often_as_the_run_would(ladder, monkeypatch):

@@ -16,7 +16,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ def _held(run_dir: Path, lock: _Lock) -> Iterator[Owner]:
         except (HeadwaterError, OSError):
             # whoever took the run folder over has tidied this process's files away
             owner.require()
+            _remove_unused(run_dir)
             raise
         finally:
             if not lock.is_locked and _read(run_dir / "lock") == owner.claim:
@@ -109,11 +110,23 @@ def _held(run_dir: Path, lock: _Lock) -> Iterator[Owner]:
         os.close(lock.handle)
 
 
+def _remove_unused(run_dir: Path) -> None:
+    """Remove a run folder in which its owner wrote nothing: a run that is refused leaves nothing behind.
+
+    The lock goes after the epoch: who finds no lock writes an epoch that stays, and then the folder isn't empty.
+    """
+    with suppress(OSError):
+        if {path.name for path in run_dir.iterdir()} == {"lock", "epoch"}:
+            disk.unlink(run_dir / "epoch")
+            disk.unlink(run_dir / "lock")
+            disk.remove_empty_folder(run_dir)
+
+
 def _lock(run_dir: Path) -> _Lock | None:
     """Return RUN/lock, locked where its file system can; None when another process holds it."""
     path = run_dir / "lock"
-    make_folder(run_dir)
     while True:
+        make_folder(run_dir)
         with storage_errors(path):
             handle = disk.open_lock(path)
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import safe, width
+from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
     from headwater.optim.rules import Reason
@@ -14,9 +16,20 @@ if TYPE_CHECKING:
 
 MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."
-
-
 HEADINGS = {"user": "set in {}", "recipe": "set in the recipe {}", "rule": "set by rules", "default": "defaults"}
+
+
+def reasons_of(names: list[str], reasons: list[Reason]) -> list[Reason]:
+    """Return the reasons of some settings and tables of settings; raise ConfigError for one that isn't there."""
+    found = []
+    for name in names:
+        here = [each for each in reasons if f"{each.setting}.".startswith(f"{name}.")]
+        if not here:
+            near = difflib.get_close_matches(name, [each.setting for each in reasons], n=1)
+            hint = f"did you mean {near[0]}?" if near else "`headwater explain RUN --all` lists them"
+            raise ConfigError(f"{name} is no setting of a run; {hint}")
+        found += here
+    return found
 
 
 def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: bool) -> None:

@@ -56,7 +56,8 @@ def intervention_line(entry: dict[str, Any]) -> str:
 class TrainingDisplay:
     """Turn records into lines: one every `log_every` steps (the settings'), and one for each probe, stop and resume.
 
-    The `start` record brings the run's forecast, which is shown first, and at the end beside what was measured.
+    The `start` record brings the run's forecast, which is shown first, and at the end beside what was measured. A
+    start that resumes shows neither card nor forecast again.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class TrainingDisplay:
 
     def _show_start(self, record: dict[str, Any]) -> None:
         self._dtype = record.get("device", {}).get("dtype", "")
+        self._forecast = record.get("forecast") or {}
+        if record["step"]:
+            return
         if self._opening is not None and self._dtype:
             self._opening(record)
-        self._forecast = record.get("forecast") or {}
         expected = outcomes(self._forecast, {}, {}, {})
         said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]
         if said:

@@ -36,10 +36,10 @@ def say_beside(as_json: bool) -> Callable[[str], None]:
     return say_aside if as_json else say
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, indent: int | None = None) -> None:
     """Print one JSON object; where the output can't hold every character, with escapes for all but ASCII."""
     is_unicode = (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf")
-    json.dump(value, sys.stdout, ensure_ascii=not is_unicode)
+    json.dump(value, sys.stdout, ensure_ascii=not is_unicode, indent=indent)
     sys.stdout.write("\n")
 
 

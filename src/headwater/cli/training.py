@@ -112,25 +112,36 @@ def new(
     say(f"wrote {path}; read it, then: headwater run {path}")
 
 
+SettingsToShow = Annotated[
+    list[str] | None,
+    argument("[setting[=value] ...]", "Settings to show, such as train.num_steps; with a value, for this call."),
+]
+
+
 def explain(
     run: RunOrNone = None,
-    overrides: Overrides = None,
+    settings: SettingsToShow = None,
     show_all: Annotated[bool, flag("--all", "Show the defaults too, and what is off.")] = False,
     schema: Annotated[
         bool, flag("--schema", "Print the JSON schema of a run file, for editors; needs no RUN.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is set, by whom (you, a recipe, a rule), and why."""
-    from headwater.cli.explaining import print_reasons
+    """Say what is set, by whom (you, a recipe, a rule), and why; of some settings alone where they are named."""
+    from headwater.cli.explaining import print_reasons, reasons_of
     from headwater.runs.run_config import config_record, file_schema, load_run
 
     if schema:
-        print_json(file_schema())
-        return
+        if run is not None:
+            raise ConfigError(f"--schema prints what any run file may hold; remove {run}, or --schema")
+        return print_json(file_schema(), indent=2)
     if run is None:
         raise ConfigError("name a run to explain, such as first-light or mine.toml; or give --schema")
-    config, reasons = load_run(run, overrides or [])
+    overrides = [word for word in settings or [] if "=" in word]
+    names = [word for word in settings or [] if "=" not in word]
+    config, reasons = load_run(run, overrides)
+    if names:
+        reasons, show_all = reasons_of(names, reasons), True
     print_json(config_record(config, reasons)) if as_json else print_reasons(config, reasons, run, show_all)
 
 

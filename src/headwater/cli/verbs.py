@@ -111,4 +111,7 @@ def usage_problem(error: Any) -> str:
         why = f": {param.help[:1].lower()}{param.help[1:].rstrip('.')}" if param.help else ""
         return f"{verb or path} needs {what}{why}{advice}"
     message = error.format_message().rstrip(".")
+    if (place := message.find(": Input should be a valid ")) >= 0:  # pydantic's words, by way of typer
+        kind = "a whole number" if "integer" in message else "a number"
+        message = f"{message[:place]}: give {kind}"
     return f"{verb and verb + ': '}{message[:1].lower()}{message[1:]}{advice}"

@@ -37,7 +37,15 @@ from headwater.runs.ladder_record import (
 from headwater.runs.paths import Folders, Say
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.stages import is_prepared, is_trained, prepare_data, prepare_rows, tidy, write_config
+from headwater.runs.stages import (
+    is_prepared,
+    is_trained,
+    prepare_data,
+    prepare_rows,
+    require_settings_of_checkpoint,
+    tidy,
+    write_config,
+)
 from headwater.runs.text_size import epochs_of
 from headwater.runs.times import mean_step
 from headwater.scaling.backtest import past_cuts
@@ -51,6 +59,10 @@ NOT_PREPARED = (
     "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
     "headwater ladder RUN has prepared it"
 )
+
+OF_ANOTHER_RUN = """\
+A ladder shares its run's folder and settings. Of the run as it was trained: headwater ladder {run_dir}
+Of the run with the settings of now: give it another name (name=…)"""
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,7 @@ def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> La
 def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, _ = load_run(run, overrides)
+    require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
         prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len

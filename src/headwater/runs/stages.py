@@ -29,7 +29,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.tokens.format import REBUILD
-from headwater.train.settings import require_same
+from headwater.train.settings import FIXED, require_same
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
@@ -162,14 +162,14 @@ def _stages_made(run_dir: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def require_settings_of_checkpoint(config: RunConfig) -> None:
-    """Raise CheckpointError when the run's newest checkpoint was trained with other settings than these."""
+def require_settings_of_checkpoint(config: RunConfig, advice: str = FIXED) -> None:
+    """Raise CheckpointError, with `advice`, when the newest checkpoint was trained with other settings than these."""
     for _, path in list_checkpoints(config.run_dir)[:1]:
         try:
             saved = read_state(path)["identity"]
         except (CheckpointError, KeyError):
             return  # damaged: training says so, and resumes from the one before it
-        require_same(path, saved, train_plan(config).identity())
+        require_same(path, saved, train_plan(config).identity(), advice)
 
 
 def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:

@@ -230,15 +230,18 @@ class TrainPlan:
         }
 
 
-def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has."""
+def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = FIXED) -> None:
+    """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
+
+    `advice` says what to do about it.
+    """
     before, after = WHEN_ABSENT | _flat(saved), _flat(now)
     changed = [name for name in after if before.get(name) != after[name]]
     changed += [name for name in before if name not in after and name.split(".")[0] in now]
     if not changed:
         return
     lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
-    raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{FIXED}")
+    raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{advice}")
 
 
 def _shown(value: Any) -> str:
