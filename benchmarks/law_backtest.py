@@ -52,9 +52,9 @@ from headwater.scaling.backtest import (
     origins,
     thresholds,
 )
+from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.posterior import Departure, Posterior, Prior, published_prior
-from headwater.scaling.reach import forecast_refusal, forecast_warnings
 from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"

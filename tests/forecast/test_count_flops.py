@@ -66,7 +66,7 @@ def test_conventions_are_in_the_order_of_what_they_count():
         (["d_model"], "has no '='"),
         (["d_modl=64"], "did you mean d_model"),
         ([f"{name}={value}" for name, value in (SHAPE | {"num_heads": 3}).items()], "must be a multiple"),
-        ([f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "greater than or equal to 1"),
+        ([f"{name}={value}" for name, value in (SHAPE | {"d_model": -1}).items()], "give 1 or more"),
     ],
 )
 def test_a_family_that_cannot_be_says_why(settings, message):

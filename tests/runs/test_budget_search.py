@@ -19,7 +19,7 @@ from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
 from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.reach import forecast_warnings
+from headwater.scaling.checks import forecast_warnings
 
 MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
 
@@ -187,13 +187,10 @@ def test_rows_in_halves_are_faster(run_file):
     assert halves["choices"][0]["tokens_per_second"] > whole["choices"][0]["tokens_per_second"]
 
 
-def test_text_takes_the_memory_of_its_whole_store():
-    """By hand: 0.62 bytes of tokens and of their index for each byte of text; at most half of 16 GiB."""
-    peaks = [searched(SearchOptions("10min", text_bytes=size))["choices"][0] for size in ("1G", "2G", "400G", "4T")]
-    small, double, *larger = (choice["memory_gib"]["p50"] for choice in peaks)
-    assert len({json.dumps(choice["settings"]) for choice in peaks}) == 1
-    assert double - small == pytest.approx(1.16 * 0.62e9 / 2**30)
-    assert larger == pytest.approx([small + 1.16 * (8 - 0.62e9 / 2**30)] * 2)
+def test_memory_does_not_grow_with_the_text_on_offer():
+    """Its pages are taken back where memory is short, so that they decide nothing."""
+    choices = [searched(SearchOptions("10min", text_bytes=size))["choices"] for size in ("1G", "400G", "4T")]
+    assert len({json.dumps(found) for found in choices}) == 1
 
 
 def test_a_processor_refuses_what_is_for_devices():

@@ -12,7 +12,7 @@ from headwater.corpus.load import read_documents
 from headwater.errors import EvaluationError
 from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.files import read_json
-from headwater.runs.finish import scores_of
+from headwater.report.measures import scores_of
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
 

@@ -10,8 +10,7 @@ from known_laws import TRUE, isoflop_runs, ladder_runs
 
 from headwater.errors import DataError
 from headwater.scaling import ScalingLaw
-from headwater.scaling.checks import table_warnings
-from headwater.scaling.reach import forecast_refusal, forecast_warnings, no_law
+from headwater.scaling.checks import forecast_refusal, forecast_warnings, no_law, table_warnings
 from headwater.scaling.table import Runs
 
 

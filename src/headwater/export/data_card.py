@@ -9,9 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from glob import has_magic
+from pathlib import PurePath
 from typing import Any
 
+from headwater.batches.settings import MixtureSettings
+from headwater.corpus.kept_by import COLUMNS, DATES
+from headwater.corpus.licences.step import declared_licence
+from headwater.sources.settings import CorpusSettings, SourceSettings
+from headwater.sources.spdx import UNKNOWN
+
 FORMAT, FORMAT_VERSION = "headwater-data-card", 1
+# settings of the corpus that don't decide what a model has seen, or have a place of their own in the card
+_OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
 _MAX_NAME_CHARACTERS, _MAX_LISTED = 100, 12
 _SPACES = "\n\t\xa0"
 _SPECIAL = str.maketrans(
@@ -19,8 +29,71 @@ _SPECIAL = str.maketrans(
 ) | str.maketrans(_SPACES, len(_SPACES) * " ")
 
 
+def data_card(
+    name: str,
+    corpus: CorpusSettings,
+    mixture: MixtureSettings,
+    balance: dict[str, Any],
+    training: Mapping[str, Any],
+    digests: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}.
+
+    `balance` is what became of the text by source, `training` what a run sees of each; both are of `runs.text`. A
+    source has what the balance says of it, and its kind, from, licence (as declared, "" for none), by (licence,
+    language and kind), dates and training. What was not requested is None.
+    """
+    kept_by, licences, sources = balance.get("kept_by", {}), corpus.licences, dict(balance["sources"])
+    for source_name, sheet in sources.items():
+        source = corpus.sources[source_name]
+        licence = declared_licence(source)
+        sources[source_name] = sheet | {
+            "kind": source.kind,
+            "from": _origin(source),
+            "licence": "" if licence == UNKNOWN else licence,
+            "by": {column: kept_by.get(column, {}).get(source_name, {}) for column in COLUMNS},
+            "dates": kept_by.get(DATES, {}).get(source_name),
+            "training": training.get(source_name),
+        }
+    found = balance.get("decontamination")
+    hidden = found and {each: {k: v for k, v in facts.items() if k != "found_items"} for each, facts in found.items()}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "sources": sources,
+        "licences": licences and {"allow": licences.allow, "not_allowed": balance.get("licences_not_allowed", {})},
+        "decontamination": hidden,
+        "redaction": balance.get("redaction"),
+        "settings": _deciding(corpus, mixture),
+        "digests": dict(digests),
+    }
+
+
+def _deciding(corpus: CorpusSettings, mixture: MixtureSettings) -> dict[str, Any]:
+    deciding = corpus.model_dump(mode="json", exclude=_OTHERS)
+    if (kept_out := deciding["decontaminate"]) is not None:
+        kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
+    if deciding["quality"]["classifier"] is not None:
+        deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
+    return {**deciding, "mixture": mixture.model_dump(mode="json"), "seed": corpus.seed}
+
+
+def _last_name(path: str) -> str:
+    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
+    names = PurePath(path).parts
+    plain_names = [at for at, name in enumerate(names) if not has_magic(name)]
+    return str(PurePath(*names[plain_names[-1] :])) if plain_names else path
+
+
+def _origin(source: SourceSettings) -> str:
+    if source.paths is not None:
+        return ", ".join(map(_last_name, source.paths))
+    return source.package or source.builtin or source.hf or ", ".join(source.fetched or [])
+
+
 def markdown(card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown; see runs.text for what it holds."""
+    """Return the card as Markdown."""
     sections = [
         "# Data card",
         f"What {plain(card['name'])} was trained on, as headwater counted it while the corpus was built.",

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from headwater.config import RawSettings, apply_override
+from headwater.config import RawSettings, Settings, apply_override
 from headwater.errors import ConfigError
 from headwater.model.count import ModelCount, mean_attended
 from headwater.model.settings import ModelSettings
@@ -15,7 +15,12 @@ from headwater.validation import missing_settings, require_sound, validate
 
 Recompute = Literal["none", "full"]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
-BY_RULE = {name.removeprefix("model.") for name in RULES}
+
+
+class _ModelAlone(Settings):
+    """The table `model` of a run file, by itself."""
+
+    model: ModelSettings
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,9 @@ def own_family(family: str, overrides: list[str]) -> ModelSettings:
     heads, d_model = raw.get("model.num_heads"), raw.get("model.d_model")
     if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not raw.has("model.head_dim"):
         raw.set_("model.head_dim", d_model // heads, "heads that fill the width")
-    require_sound(ModelSettings, _model_of(raw), BY_RULE)
-    if missing := missing_settings(ModelSettings, _model_of(raw), BY_RULE):
-        raise ConfigError(f"family {family} needs {', '.join(missing)}; give each with --set NAME=NUMBER")
+    require_sound(_ModelAlone, raw, RULES)
+    if missing := missing_settings(_ModelAlone, raw, RULES):
+        names = ", ".join(name.removeprefix("model.") for name in missing)
+        raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
     apply_rules_(raw)
-    return validate(ModelSettings, _model_of(raw), BY_RULE)
-
-
-def _model_of(raw: RawSettings) -> RawSettings:
-    """Return the settings of the table `model` by their own names."""
-    origins = {name.removeprefix("model."): origin for name, origin in raw.origins.items()}
-    return RawSettings(dict(raw.table["model"]), origins)
+    return validate(_ModelAlone, RawSettings({"model": raw.get("model")}, raw.origins), RULES).model

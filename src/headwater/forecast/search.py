@@ -27,15 +27,12 @@ from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
 from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
-SLACK = 0.01
-"Of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of."
+SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
 SERVED_COST = 4 / 3
 "Of a trained token's: the forward pass alone (2 N of 6 N), at a quarter of training's FLOP/s; the latter is assumed."
-MIN_RUN_STEPS = 60
-"Fewer updates are mostly warm-up and decay."
+MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
 TOO_SHORT = "too few steps"
-MIN_SAVING = 0.1
-"Of training and serving: a choice that saves less isn't one."
+MIN_SAVING = 0.1  # of training and serving: a choice that saves less isn't one
 NUM_GRID = 512
 COMPUTE, INFERENCE = "compute-optimal", "inference-aware"
 PENALTY_NAME = "the penalty of headwater's runs"
@@ -114,16 +111,17 @@ class Field:
         place, column = np.unravel_index(int(scores_cg.argmin()), scores_cg.shape)
         return int(place), float(self.tokens_cg[place, column])
 
-    def optimum(self, law: str) -> Optimum:
+    def optimum(self, law: str) -> SizeByLaw:
         place, tokens = self.least
-        return Optimum(law, self.candidates[place].params, tokens, self.epochs(tokens))
+        return SizeByLaw(law, self.candidates[place].params, tokens, self.epochs(tokens))
 
     def epochs(self, tokens: float) -> float:
         return max(1.0, tokens / self.unique)
 
     def repetition_costs(self, place: int, tokens: float) -> float:
-        """Return what reading text again adds to the log loss."""
-        return self.losses.repetition_cost(self.sizes[place], self.params[place], tokens, self.unique)
+        """Return what text that is too short adds to the log loss."""
+        sizes = self.sizes[place], self.params[place], np.array(tokens)
+        return float(self.losses.log_loss(*sizes, self.unique) - self.losses.log_loss(*sizes))
 
     def loss(self, place: int, tokens: float) -> Band | None:
         """Return the forecast of the loss, None where no law reaches."""
@@ -132,7 +130,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Optimum:
+class SizeByLaw:
     """The size and tokens that one law of repeated text would choose."""
 
     law: str
@@ -145,8 +143,8 @@ class Optimum:
 class Choice:
     """A run, why it is offered and what it takes, as `plan --budget --json` prints it.
 
-    `repetition_costs` is by which part reading text again raises the loss, which is None where no law reaches, as is
-    the money where no price is known. Memory is that of one device, `serving_device_hours` are of all together.
+    `repetition_costs` is by which part a text too short for the run raises the loss. The loss is None where no law
+    reaches, the money where no price is known. Memory is of one device, `serving_device_hours` are of all together.
     """
 
     kind: str
@@ -180,7 +178,7 @@ class BudgetPlan:
     served: float
     loss_unit: str
     losses_how: str
-    by_repetition: tuple[Optimum, ...]
+    by_repetition: tuple[SizeByLaw, ...]
     notes: tuple[str, ...]
     num_sizes: int
     num_fitting: int
@@ -278,7 +276,7 @@ def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> s
     )
 
 
-def _notes(field: Field, choices: Sequence[Choice], by_repetition: Sequence[Optimum], is_last: bool) -> list[str]:
+def _notes(field: Field, choices: Sequence[Choice], by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
     """Return what a reader of the choices must know besides; `is_last` says that the largest of all sizes fits."""
     found = []
     if field.refusals:

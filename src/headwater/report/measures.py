@@ -32,6 +32,17 @@ def baselines(evaluation: Object) -> dict[str, float]:
     return {name: value for name, value in named.items() if value is not None and value > 0}
 
 
+def scores_of(evaluation: Object) -> dict[str, float]:
+    """Return bits per byte by what was scored: real text, simpler models on it, all text with the almanac."""
+    everything, real = amount(evaluation, "bits_per_byte", "all"), amount(evaluation, "bits_per_byte_real_text")
+    text = "held-out text" if real in (None, everything) else "held-out real text"
+    scores = {f"this model, {text}": everything if real is None else real}
+    scores |= {f"{name}, {text}": value for name, value in baselines(evaluation).items()}
+    if text == "held-out real text":
+        scores["this model, all held-out text, with the almanac that a program writes"] = everything
+    return {name: score for name, score in scores.items() if score is not None}
+
+
 def is_on_real_text(run: RunData) -> bool:
     """Return whether validation measured real text by itself, without the almanac that the run has besides."""
     last = run.last("validation")

@@ -33,7 +33,7 @@ from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import split_tokens
 from headwater.runs.plan_loss import schedule_effect
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.text_size import TOKEN_BYTES_OF_A_BYTE, token_bytes, tokens_of, usual_bytes_per_token
+from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
@@ -52,10 +52,8 @@ num_steps = 1000
 """
 ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
 "Where nothing says: nanochat's, and those of first-light's size."
-TRIAL_ROWS = 1024
-"Of a batch, before the tokens of a run are known: so many that what comes once a step costs little."
-RECOMPUTED = (0.0, 0.5, 1.0)
-"Parts of the blocks that are tried, the fastest first."
+TRIAL_ROWS = 1024  # of a batch, before the tokens of a run are known: so many that what comes once a step costs little
+RECOMPUTED = (0.0, 0.5, 1.0)  # parts of the blocks that are tried, the fastest first
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,12 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Text:
-    """Its different tokens and the bytes of their store, infinite where nothing says; whether it must be prepared."""
+class TextOnOffer:
+    """Its different tokens, infinite where nothing says; whether it must be prepared in the hours that are paid for."""
 
     unique: float
     how: str
     bytes_per_token: float
-    store_bytes: float = math.inf
     is_raw: bool = True
 
 
@@ -151,7 +148,7 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     return here
 
 
-def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: Text) -> Query:
+def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: TextOnOffer) -> Query:
     # named devices stand in a data centre, those at hand don't
     devices = options.costs.applied(here.devices, PUE if options.hardware else 1.0)
     budget, share, share_how = parse_budget(options.budget), FINAL_SHARE, FINAL_SHARE_SOURCE
@@ -164,17 +161,17 @@ def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: Text
     return Query(name, budget, share, share_how, devices, text.unique, text.how, serve)
 
 
-def _text_of(options: SearchOptions, config: RunConfig) -> Text:
+def _text_of(options: SearchOptions, config: RunConfig) -> TextOnOffer:
     """Return how much text there is: as said, else as the plan of the run counts it; raise for none."""
     bytes_per_token = usual_bytes_per_token(config.model.vocab_size)
     is_raw = not options.hardware  # text for devices elsewhere is prepared before their hours are paid for
     by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        how, store = f"--text-bytes {options.text_bytes}{by_rule}", TOKEN_BYTES_OF_A_BYTE * size
-        return Text(size / bytes_per_token, how, bytes_per_token, store, is_raw)
+        how = f"--text-bytes {options.text_bytes}{by_rule}"
+        return TextOnOffer(size / bytes_per_token, how, bytes_per_token, is_raw)
     if options.run is None:
-        return Text(math.inf, "not given", bytes_per_token, is_raw=is_raw)
+        return TextOnOffer(math.inf, "not given", bytes_per_token, is_raw)
     found, sources, share = tokens_of(config, "train"), config.corpus.sources, config.mixture.share_of_text
     if not any(found.values()):
         raise ConfigError(
@@ -186,13 +183,16 @@ def _text_of(options: SearchOptions, config: RunConfig) -> Text:
     how = f"{num_tokens:,} tokens built" if is_built else f"the sources of {config.name} as they lie here{by_rule}"
     how += f"; nothing counted for {', '.join(missing)}" if missing else ""
     how += "" if share == 1 else f"; {share:.0%} of it are read (mixture.share_of_text)"
-    return Text(share * num_tokens, how, bytes_per_token, token_bytes(config), is_raw and not is_built)
+    return TextOnOffer(share * num_tokens, how, bytes_per_token, is_raw and not is_built)
 
 
 class Candidates:
-    """The candidates of each size on `here` in these seconds, each as the plan of such a run has it."""
+    """The candidates of each size on `here` in these seconds, each as the plan of such a run has it.
 
-    def __init__(self, here: Hardware, config: RunConfig, text: Text, seconds: float) -> None:
+    But for the pages of its text, which the system takes back where memory is short: they decide no size.
+    """
+
+    def __init__(self, here: Hardware, config: RunConfig, text: TextOnOffer, seconds: float) -> None:
         self.here, self.config, self.text, self.seconds = here, config, text, seconds
         # of steps that take a second a token, so that all but the start and the saves is in tokens
         parts = around_steps(config, float(config.train.batch_tokens))
@@ -213,11 +213,8 @@ class Candidates:
         saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)
         fixed = self._around["start"] + self._around["checkpoints"] * saves
         tokens_around = sum(self._around[name] for name in ("validations", PROBES_PART, "after"))
-        text_bytes = self.text.store_bytes
-        if text_bytes == math.inf:  # what is read must be there
-            text_bytes = TOKEN_BYTES_OF_A_BYTE * self.text.bytes_per_token * num_tokens
         for recompute, (micro, batch) in product(RECOMPUTED, self.here.batches(rows, seq_len)):
-            needs = self.here.needs(self._trial(model, batch, micro, recompute), text_bytes)
+            needs = self.here.needs(self._trial(model, batch, micro, recompute))
             per_token = needs.step.median / (batch * seq_len)
             yield Candidate(
                 model=model,

@@ -27,7 +27,7 @@ from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
-from headwater.report.measures import baselines, number_formats
+from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
 from headwater.runs.paths import Folders, Require, Say, ignore, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
@@ -184,17 +184,6 @@ def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str,
         facts["training tokens, padding included"] = int(run.tokens_seen)
     facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
     return facts, scores_of(evaluation)
-
-
-def scores_of(evaluation: dict[str, Any]) -> dict[str, float]:
-    """Return bits per byte by what was scored: real text, simpler models on it, all text with the almanac."""
-    everything, real = evaluation.get("bits_per_byte", {}).get("all"), evaluation.get("bits_per_byte_real_text")
-    text = "held-out text" if real in (None, everything) else "held-out real text"
-    scores = {f"this model, {text}": everything if real is None else real}
-    scores |= {f"{name}, {text}": value for name, value in baselines(evaluation).items()}
-    if text == "held-out real text":
-        scores["this model, all held-out text, with the almanac that a program writes"] = everything
-    return {name: score for name, score in scores.items() if score is not None}
 
 
 def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:

@@ -18,8 +18,7 @@ from headwater.scaling.table import read_runs, with_epochs
 CONSTANT_RATE_COST, SCHEDULE_DEVIATION = 0.025, 0.008
 """Of loss: a rate that never decays beside one that does, and how unsure another schedule makes it: mean and spread of
 published curves (arXiv:2503.12811), which a law of schedules forecast no nearer (docs/log.md, 2026-11-28)."""
-DECAYS_BELOW = 0.5
-"A rate that ends above this part of its peak counts as one that never decays."
+DECAYS_BELOW = 0.5  # a rate that ends above this part of its peak counts as one that never decays
 
 
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:

@@ -7,8 +7,7 @@ order; after a rollback, the run's log of interventions says with which row it c
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from glob import has_magic
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from headwater.batches.mixture import make_plan
@@ -16,23 +15,17 @@ from headwater.batches.pack import PackedSource
 from headwater.batches.rows import open_packed
 from headwater.batches.source import BatchSource
 from headwater.corpus.balance import dropped_by_stage, with_text
-from headwater.corpus.kept_by import COLUMNS, DATES
-from headwater.corpus.licences.step import declared_licence
 from headwater.corpus.load import find_documents, read_corpus_manifest
 from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
-from headwater.export.data_card import FORMAT, FORMAT_VERSION
+from headwater.export.data_card import data_card
 from headwater.files import read_manifest_or_none
 from headwater.interventions import Interventions, read_interventions
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.seals import is_unmade
-from headwater.sources.settings import SourceSettings
-from headwater.sources.spdx import UNKNOWN
 from headwater.tokens.build import tokens_key
 
 _FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
-# settings of the corpus that don't decide what a model has seen, or have a place of their own in the card
-_OTHERS = {"sources", "seed", "engine", "fetched_dir", "shard_bytes", "task_bytes", "max_line_bytes", "max_file_bytes"}
 
 
 @dataclass(frozen=True)
@@ -172,63 +165,14 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
 
 
 def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
-    """Return the data card of a run, or None where its corpus isn't there any more.
-
-    {format, format_version, name, sources, licences, decontamination, redaction, settings, digests}; what was not
-    requested is None. A source has what `balance_of_run` says of it, and its kind, from, licence (as declared, "" for
-    none), by (licence, language and kind), dates and training.
-    """
-    folders, licences = Folders(config.run_dir), config.corpus.licences
+    """Return the data card of a run, or None where its corpus isn't there any more."""
+    folders = Folders(config.run_dir)
     try:
         balance = balance_of_run(config.run_dir)
     except DataError:
         return None
-    kept_by, training = balance.get("kept_by", {}), training_of_run(config.run_dir) or {}
-    for name, sheet in balance["sources"].items():
-        source = config.corpus.sources[name]
-        licence = declared_licence(source)
-        sheet |= {
-            "kind": source.kind,
-            "from": _origin(source),
-            "licence": "" if licence == UNKNOWN else licence,
-            "by": {column: kept_by.get(column, {}).get(name, {}) for column in COLUMNS},
-            "dates": kept_by.get(DATES, {}).get(name),
-            "training": training.get(name),
-        }
-    for found in balance.get("decontamination", {}).values():
-        found.pop("found_items", None)
     inputs = read_manifest_or_none(folders.corpus).get("inputs", {})
     stages = {folder.name: stage_digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "name": config.name,
-        "sources": balance["sources"],
-        "licences": licences and {"allow": licences.allow, "not_allowed": balance.get("licences_not_allowed", {})},
-        "decontamination": balance.get("decontamination"),
-        "redaction": balance.get("redaction"),
-        "settings": _settings(config),
-        "digests": stages | {f"input {name}": digest for name, digest in inputs.items()},
-    }
-
-
-def _settings(config: RunConfig) -> dict[str, Any]:
-    deciding = config.corpus.model_dump(mode="json", exclude=_OTHERS)
-    if (kept_out := deciding["decontaminate"]) is not None:
-        kept_out["sets"] = {name: [_last_name(path) for path in paths] for name, paths in kept_out["sets"].items()}
-    if deciding["quality"]["classifier"] is not None:
-        deciding["quality"]["classifier"] = _last_name(deciding["quality"]["classifier"])
-    return {**deciding, "mixture": config.mixture.model_dump(mode="json"), "seed": config.corpus.seed}
-
-
-def _last_name(path: str) -> str:
-    """Return the last name of a path, since the whole would tell of a person's disk; of a pattern with its folder's."""
-    names = PurePath(path).parts
-    plain = [at for at, name in enumerate(names) if not has_magic(name)]
-    return str(PurePath(*names[plain[-1] :])) if plain else path
-
-
-def _origin(source: SourceSettings) -> str:
-    if source.paths is not None:
-        return ", ".join(map(_last_name, source.paths))
-    return source.package or source.builtin or source.hf or ", ".join(source.fetched or [])
+    digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
+    training = training_of_run(config.run_dir) or {}
+    return data_card(config.name, config.corpus, config.mixture, balance, training, digests)

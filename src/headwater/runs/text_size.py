@@ -18,8 +18,7 @@ from headwater.sources.settings import SourceSettings, parse_names
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
-MUCH_MORE = 1.5
-"Times the epochs that still teach, from which a plan says so."
+MUCH_MORE = 1.5  # times the epochs that still teach, from which a plan says so
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
 

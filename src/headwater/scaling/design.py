@@ -17,8 +17,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from headwater.scaling.backtest import MIN_SIZES
+from headwater.scaling.checks import reach_of
 from headwater.scaling.posterior import ENOUGH, WIDTH, Departure, published_prior
-from headwater.scaling.reach import reach_of
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, num_distinct
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime

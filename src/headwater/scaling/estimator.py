@@ -5,7 +5,7 @@
     law.warnings(7e9, 1.4e11)
     law.optimum(flops=1e21)
 
-What the rows can't carry is refused by a DataError, by one rule for every caller (reach.py, checks.py).
+What the rows can't carry is refused by a DataError, by one rule for every caller (checks.py).
 
 The median is that of posterior.py; `law.curve` is the law as the literature fits it, the baseline. The interval joins
 what the rows leave open, the noise of one run, what no fit knows of its own form (it grows with the decades beyond the
@@ -31,10 +31,17 @@ from numpy.typing import ArrayLike
 from headwater.errors import DataError
 from headwater.intervals import LEVEL, Z_P90, deviations_of
 from headwater.scaling.backtest import decades_beyond, past_cuts
-from headwater.scaling.checks import Exponent, Optimum, exponents_of, require_optimum
+from headwater.scaling.checks import (
+    Caution,
+    Exponent,
+    Optimum,
+    exponents_of,
+    forecast_refusal,
+    forecast_warnings,
+    require_optimum,
+)
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
-from headwater.scaling.reach import Caution, forecast_refusal, forecast_warnings
 from headwater.scaling.repetition import USUAL, Strength, penalty
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
 

@@ -18,7 +18,7 @@ import numpy as np
 from headwater.intervals import Z_P90
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
-from headwater.scaling.repetition import EXPONENT, NAME, A, B, E, Strength, log_cost, most_epochs, repeated_loss
+from headwater.scaling.repetition import EXPONENT, NAME, A, B, E, Strength, most_epochs, repeated_loss
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray
 
 NATS = "nats per token"
@@ -48,13 +48,6 @@ class PublishedLaw:
         if self.penalty is None:
             return np.asarray(np.log(repeated_loss(sizes, tokens, unique)))
         return np.asarray(np.log(LAW.loss(sizes, tokens)) + self.penalty.log_cost(params, tokens, unique))
-
-    def repetition_cost(self, size: float, params: float, tokens: float, unique: float) -> float:
-        """Return what reading text again adds to the log loss."""
-        N, D = np.array(size), np.array(tokens)
-        if self.penalty is None:
-            return float(log_cost(N, D, unique))
-        return float(self.penalty.log_cost(np.array(params), D, unique))
 
     def most_epochs(self, params: float, unique: float) -> float:
         """Return the most epochs that a search tries."""
@@ -121,9 +114,6 @@ class OwnRuns:
         flat = [np.broadcast_to(values, shape).ravel() for values in (sizes, tokens)]
         fresh = self.law.log_loss(*flat).reshape(shape) + self.log_factor
         return np.asarray(fresh + self.strength.log_cost(params, tokens, unique))
-
-    def repetition_cost(self, size: float, params: float, tokens: float, unique: float) -> float:
-        return float(self.strength.log_cost(np.array(params), np.array(tokens), unique))
 
     def most_epochs(self, params: float, unique: float) -> float:
         """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""

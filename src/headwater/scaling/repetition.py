@@ -47,8 +47,7 @@ OWN, PUBLISHED = Strength(0.012, 0.45), Strength(0.0045, 0.5)
 "Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 epochs."
 MEASURED_RATIO, MEASURED_EPOCHS = 0.7, 14.0
 "Parameters a unique token, and epochs, up to which the published strength was measured."
-USUAL = Strength(0.009, 0.7)
-"Of rows of which nothing else is known: both lie within it."
+USUAL = Strength(0.009, 0.7)  # of rows of which nothing else is known: both lie within it
 
 
 def penalty(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
@@ -64,8 +63,7 @@ HALF_LIFE_TOKENS, HALF_LIFE_PARAMS = 15.387756, 5.309743
 "R_D* and R_N*: repeats, and parameters beyond the optimum, after which more is worth 1/e (equations 5 and 10)."
 NEARLY_NEW = 4.0
 "Epochs that its authors found to be nearly as good as new text; at 16 a token is worth about a third as much."
-OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)
-"Parameters a token of that law's own optimum on fresh text."
+OPTIMAL_RATIO = (A / B) ** (1 / EXPONENT)  # parameters a token of that law's own optimum on fresh text
 
 
 def repeated_loss(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
@@ -82,13 +80,6 @@ def worth_params(params: FloatArray, unique: FloatArray | float) -> FloatArray:
     """Return how many parameters a model is worth on a text of `unique` tokens."""
     fitting = np.minimum(params, OPTIMAL_RATIO * unique)
     return _worth(fitting, params / fitting - 1, HALF_LIFE_PARAMS)
-
-
-def log_cost(params: FloatArray, tokens: FloatArray, unique: FloatArray | float) -> FloatArray:
-    """Return by how much the log loss rises over that of as many fresh tokens, by the same law."""
-    worth = worth_params(params, unique)
-    once = E + A / worth**EXPONENT + B / tokens**EXPONENT
-    return np.asarray(np.log(repeated_loss(params, tokens, unique) / once))
 
 
 def most_epochs(params: float, unique: float) -> float:
