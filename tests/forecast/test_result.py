@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.forecast.result import DeviceGroup, Limits, Spread, forecast
+from headwater.forecast.result import DeviceGroup, RunLimits, Spread, forecast
 
 HERE = DeviceGroup("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
-NO_LIMITS = Limits()
+NO_LIMITS = RunLimits()
 
 
 def found_of(limits=NO_LIMITS, seconds=None, loss=None, deviation=0.2, **changed):
@@ -43,14 +43,14 @@ def test_money_and_energy_are_those_of_the_same_hours():
 
 
 def test_probabilities_are_parts_of_the_draws():
-    limits = Limits(max_hours=1.0, max_money=1e9, target_loss=2.0, memory_bytes=2**30)
+    limits = RunLimits(max_hours=1.0, max_money=1e9, target_loss=2.0, memory_bytes=2**30)
     found = found_of(limits, loss=Spread(3.0, 0.01), usd_per_hour=Spread(1.0)).probabilities
     assert found["over_max_hours"] == pytest.approx(0.5, abs=0.02)
     assert (found["over_max_money"], found["misses_target_loss"], found["over_memory"]) == (0, 1, 1)
 
 
 def test_what_is_not_known_is_none_and_never_a_number():
-    found = found_of(Limits(max_money=5.0, target_loss=1.0))
+    found = found_of(RunLimits(max_money=5.0, target_loss=1.0))
     assert found.money is found.loss is None
     assert found.probabilities["over_max_money"] is found.probabilities["misses_target_loss"] is None
 

@@ -13,7 +13,7 @@ from headwater.numbers import count, plural, significant
 
 if TYPE_CHECKING:
     from headwater.forecast.budget import Query
-    from headwater.forecast.search import BudgetPlan, Choice
+    from headwater.forecast.search import BudgetChoice, BudgetPlan
     from headwater.runs.budget_search import SearchOptions
 
 Lines = list[tuple[str, str]]
@@ -85,7 +85,7 @@ def _cost(hours: float, query: Query) -> str:
     return span if usd is None else f"${significant(usd)}, {span}"
 
 
-def choice_card(choice: Choice, plan: BudgetPlan) -> Lines:
+def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
     model, settings, query = choice.shape, choice.settings, plan.query
     devices, final_hours = query.devices, query.final_hours

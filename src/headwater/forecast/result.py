@@ -110,7 +110,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """Budgets and a target, each None where there is none; memory is what the machine has."""
 
     max_hours: float | None = None
@@ -145,7 +145,7 @@ def forecast(
     memory: Spread,
     loss: Spread | None,
     devices: DeviceGroup,
-    limits: Limits,
+    limits: RunLimits,
     how: dict[str, str],
 ) -> Forecast:
     """Return the bands of every quantity.

@@ -140,7 +140,7 @@ class SizeByLaw:
 
 
 @dataclass(frozen=True)
-class Choice:
+class BudgetChoice:
     """A run, why it is offered and what it takes, as `plan --budget --json` prints it.
 
     `repetition_costs` is by which part a text too short for the run raises the loss. The loss is None where no law
@@ -174,7 +174,7 @@ class BudgetPlan:
     """The choices, compute-optimal first and the recommended last; what each law of repeated text would choose."""
 
     query: Query
-    choices: tuple[Choice, ...]
+    choices: tuple[BudgetChoice, ...]
     served: float
     loss_unit: str
     losses_how: str
@@ -238,11 +238,11 @@ def search(
     )
 
 
-def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> Choice:
+def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> BudgetChoice:
     each, devices, epochs = field.candidates[place], query.devices, field.epochs(tokens)
     hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
     kwh, money = devices.kwh(hours), devices.money(hours)
-    return Choice(
+    return BudgetChoice(
         kind=COMPUTE,
         reason="the least expected loss for the budget"
         + (f", at {epochs:.1f} epochs: more text would bring more" if epochs > 1 else ""),
@@ -267,7 +267,7 @@ def _choice(query: Query, field: Field, place: int, tokens: float, served: float
     )
 
 
-def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> str:
+def _why_cheaper(cheap: BudgetChoice, first: BudgetChoice, saved: float, served: float) -> str:
     smaller, longer = first.params / cheap.params, cheap.tokens / first.tokens
     what = f"{smaller:.1f} times smaller, " if smaller > 1.02 else ""
     return (
@@ -276,7 +276,9 @@ def _why_cheaper(cheap: Choice, first: Choice, saved: float, served: float) -> s
     )
 
 
-def _notes(field: Field, choices: Sequence[Choice], by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
+def _notes(
+    field: Field, choices: Sequence[BudgetChoice], by_repetition: Sequence[SizeByLaw], is_last: bool
+) -> list[str]:
     """Return what a reader of the choices must know besides; `is_last` says that the largest of all sizes fits."""
     found = []
     if field.refusals:

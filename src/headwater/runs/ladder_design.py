@@ -166,8 +166,6 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     if "schedule.warmup_steps" in given:
         share = ladder.config.schedule.warmup_steps / train.num_steps
         settings["schedule.warmup_steps"] = min(rung.num_steps, max(1, round(share * rung.num_steps)))
-    if "train.microbatch_tokens" in given:
-        settings["train.microbatch_tokens"] = train.microbatch_tokens
     changed = [f"{name}={value}" for name, value in settings.items()]
     config, reasons = load_run(ladder.run, [*ladder.overrides, *changed])
     # not overrides: a folder's name may be anything

@@ -22,8 +22,8 @@ from headwater.forecast.result import (
     FORECAST_FORMAT,
     DeviceGroup,
     Forecast,
-    Limits,
     LossOutlook,
+    RunLimits,
     Spread,
     forecast,
 )
@@ -79,7 +79,7 @@ class RunPlan:
     counts: dict[str, Any]
     forecast: Forecast
     step_seconds: float
-    limits: Limits
+    limits: RunLimits
     loss_unit: str
     loss_refused: str | None
     notes: list[str]
@@ -107,7 +107,7 @@ def plan_run(
         epochs = Epochs({})
     here, loss = hardware_of(config, measured, dtype), _loss(config, options.runs)
     needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
-    limits = Limits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
+    limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
     load = (measured.busy if measured else None) or (load_note() if isinstance(here, Processor) else None)
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
@@ -132,7 +132,7 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     return loss_outlook(config, runs_csv)
 
 
-def _forecast(config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: Limits) -> Forecast:
+def _forecast(config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: RunLimits) -> Forecast:
     """Return the forecast on these devices."""
     step, num_steps = needs.step, config.train.num_steps
     seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
