@@ -127,7 +127,10 @@ def explain(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is set, by whom (you, a recipe, a rule), and why; of some settings alone where they are named."""
+    """Say what is set, by whom (you, a recipe, a rule), and why.
+
+    Settings that are named are shown alone, also those that have their defaults.
+    """
     from headwater.cli.explaining import print_reasons, reasons_of
     from headwater.runs.run_config import config_record, file_schema, load_run
 
