@@ -16,7 +16,7 @@ from headwater.forecast.candidate import wanted_rows
 from headwater.host.load import LoadMeter
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, measure, times, training
-from headwater.runs.budget_search import Candidates, Text
+from headwater.runs.budget_search import Candidates, TextOnOffer
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.run_config import load_run
@@ -280,7 +280,9 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(Candidates(hardware_of(config), config, Text(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
+        return next(
+            Candidates(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), 60.0).of(config.model, 1e6)
+        )
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
@@ -297,7 +299,9 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = next(Candidates(hardware_of(config), config, Text(math.inf, "none", 3.5), SEARCHED).of(long, math.inf))
+    found = next(
+        Candidates(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), SEARCHED).of(long, math.inf)
+    )
     num_tokens = SEARCHED / found.seconds_per_token
     assert found.batch_rows == wanted_rows(num_tokens, long.seq_len)
     assert found.batch_rows < wanted_rows(8 * num_tokens, long.seq_len)
