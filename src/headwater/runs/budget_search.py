@@ -9,14 +9,7 @@ from itertools import islice, product
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.budget import (
-    FINAL_SHARE,
-    FINAL_SHARE_SOURCE,
-    Query,
-    parse_amount,
-    parse_budget,
-    parse_hardware,
-)
+from headwater.forecast.budget import FINAL_SHARE, FINAL_SHARE_SOURCE, Query, parse_amount, parse_budget, parse_hardware
 from headwater.forecast.candidate import Candidate, sizes, wanted_rows
 from headwater.forecast.device import read_devices
 from headwater.forecast.processor import constants

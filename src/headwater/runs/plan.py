@@ -18,15 +18,7 @@ from typing import Any
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.count import count_flops
-from headwater.forecast.result import (
-    FORECAST_FORMAT,
-    DeviceGroup,
-    Forecast,
-    LossOutlook,
-    RunLimits,
-    Spread,
-    forecast,
-)
+from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import busy_now
 from headwater.model.count import count_model, flops_per_token
 from headwater.runs.costs import Costs
@@ -36,6 +28,7 @@ from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
 from headwater.runs.times import Measurement, around_steps
+from headwater.train.settings import WHEN_ABSENT
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
@@ -46,8 +39,6 @@ LADDER = "train small ones with headwater ladder RUN"
 TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
 FORECAST_VERSION = 1
 _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps"}
-_ADDED_TO_MODEL = {"rope_scaling": None, "attention_bias": False, "sliding_window": None}
-"Settings that came later: a forecast's key names none at its default, and stays that of an older run."
 
 
 @dataclass(frozen=True)
@@ -91,10 +82,7 @@ class RunPlan:
 
 
 def plan_run(
-    config: RunConfig,
-    options: PlanOptions,
-    measured: Measurement | None = None,
-    dtype: str | None = None,
+    config: RunConfig, options: PlanOptions, measured: Measurement | None = None, dtype: str | None = None
 ) -> RunPlan:
     """Return the plan of a run; `dtype` is what it computes in, where that is known.
 
@@ -219,12 +207,17 @@ def forecast_of_run(
 
 
 def forecast_key(config: RunConfig) -> str:
-    """Return the digest of all that a forecast is made for: settings of the training, and its text."""
+    """Return the digest of all that a forecast is made for: settings of the training, and its text.
+
+    Settings of a model that came later are named where they aren't as before: a key stays that of an older run.
+    """
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
     settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
-    added = {name for name, default in _ADDED_TO_MODEL.items() if settings["model"][name] == default}
-    settings["model"] = {name: value for name, value in settings["model"].items() if name not in added}
+    before = {name.removeprefix("model."): value for name, value in WHEN_ABSENT.items()}
+    settings["model"] = {
+        name: value for name, value in settings["model"].items() if name not in before or value != before[name]
+    }
     return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
 
 

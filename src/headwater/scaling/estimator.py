@@ -124,12 +124,7 @@ class ScalingLaw:
 
     @classmethod
     def fit(
-        cls,
-        params: ArrayLike,
-        tokens: ArrayLike,
-        loss: ArrayLike,
-        *,
-        unique_tokens: ArrayLike | None = None,
+        cls, params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, *, unique_tokens: ArrayLike | None = None
     ) -> ScalingLaw:
         """Return the law of finished runs (n,), whose loss may have any unit.
 
