@@ -6,11 +6,12 @@ import math
 
 import pytest
 
-from headwater.forecast.candidate import model_of, sizes, wanted_rows
+from headwater.forecast.candidate import model_of, sizes
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.gpu import batches, exchange_seconds, gpu_memory, seconds_per_token
 from headwater.forecast.processor_memory import state_bytes
 from headwater.model.count import count_parameters
+from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings
 
 DEVICES = read_devices()
@@ -66,7 +67,7 @@ def gpu_layer():
 
 @pytest.mark.parametrize("num_devices", [1, 6, 8, 64])
 def test_the_batch_is_the_nearest_to_the_rules_with_the_largest_microbatch(num_devices):
-    wanted, found = wanted_rows(2e10, 2048), {}
+    wanted, found = rows_of_batch(2e10, 2048), {}
     for micro in (1, 2, 4, 8, 16, 32):
         rows = num_devices * micro * max(1, round(wanted / (num_devices * micro)))
         if rows <= 2 * wanted:
@@ -94,5 +95,5 @@ def test_no_device_of_the_table_holds_the_largest_size():
 
 def test_the_batch_is_that_of_the_rule():
     # nanochat's 2^19 tokens at ten billion, times 0.4 (optim.rules): 102 rows of 2048, and a power of two
-    assert wanted_rows(1e10, 2048) == 128
-    assert wanted_rows(1e3, 2048) == 8
+    assert rows_of_batch(1e10, 2048) == 128
+    assert rows_of_batch(1e3, 2048) == 8

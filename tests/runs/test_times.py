@@ -12,8 +12,8 @@ from needs import needs_of
 from small_run import quick, write_run_file, write_texts
 
 from headwater.errors import LockedError, StorageError
-from headwater.forecast.candidate import wanted_rows
 from headwater.host.load import LoadMeter
+from headwater.optim.rules import rows_of_batch
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, measure, times, training
 from headwater.runs.budget_search import Candidates, TextOnOffer
@@ -303,8 +303,8 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
         Candidates(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), SEARCHED).of(long, math.inf)
     )
     num_tokens = SEARCHED / found.seconds_per_token
-    assert found.batch_rows == wanted_rows(num_tokens, long.seq_len)
-    assert found.batch_rows < wanted_rows(8 * num_tokens, long.seq_len)
+    assert found.batch_rows == rows_of_batch(num_tokens, long.seq_len)
+    assert found.batch_rows < rows_of_batch(8 * num_tokens, long.seq_len)
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25

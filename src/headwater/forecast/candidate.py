@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from headwater.config import RawSettings
 from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
-from headwater.optim.rules import AT_RUN_TOKENS, BATCH_EXPONENT, BATCH_TOKENS, apply_rules_
+from headwater.optim.rules import apply_rules_
 
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
@@ -87,12 +86,3 @@ def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettin
     """Yield every size, smallest first."""
     for num_layers in DIAL:
         yield model_of(num_layers, family, vocab_size, seq_len)
-
-
-def wanted_rows(num_tokens: float, seq_len: int) -> int:
-    """Return the rows of a batch by the rule of `optim.rules`, for a run of `num_tokens`.
-
-    A power of two, at least 8, near what Power Lines gives (arXiv:2505.13738).
-    """
-    batch_tokens = BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT
-    return int(max(8, 2 ** round(math.log2(batch_tokens / seq_len))))

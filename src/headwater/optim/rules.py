@@ -154,12 +154,18 @@ def _block_rows(raw: RawSettings) -> tuple[Any, str]:
     return block_rows_for(*sizes), why
 
 
+def rows_of_batch(num_tokens: float, seq_len: int) -> int:
+    """Return the rows of a batch for a run of so many tokens: a power of two, at least 8."""
+    batch_tokens = BATCH_TOKENS * (num_tokens / AT_RUN_TOKENS) ** BATCH_EXPONENT
+    return int(max(8, 2 ** round(math.log2(batch_tokens / seq_len))))
+
+
 def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
     seq_len, steps = raw.get("model.seq_len"), raw.get("train.num_steps")
     # batch = BATCH_TOKENS × (steps × batch / AT_RUN_TOKENS)^BATCH_EXPONENT, solved for the batch
     power = BATCH_TOKENS * (steps / AT_RUN_TOKENS) ** BATCH_EXPONENT
     wanted = power ** (1 / (1 - BATCH_EXPONENT))
-    rows = max(8, 2 ** round(math.log2(wanted / seq_len)))
+    rows = rows_of_batch(steps * wanted, seq_len)
     why = (
         f"a power of two of sequences, at least 8, near {wanted:,.0f} tokens: 0.4 × nanochat's batch at "
         f"{AT_RUN_TOKENS:.0e} tokens, times (tokens of the run)^{BATCH_EXPONENT}, the exponent of Power Lines "

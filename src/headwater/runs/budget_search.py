@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.errors import ConfigError
 from headwater.forecast.budget import FINAL_SHARE, FINAL_SHARE_SOURCE, Query, parse_amount, parse_budget, parse_hardware
-from headwater.forecast.candidate import Candidate, sizes, wanted_rows
+from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import read_devices
 from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import checkpoint_bytes
@@ -19,6 +19,7 @@ from headwater.forecast.search import BudgetPlan, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
+from headwater.optim.rules import rows_of_batch
 from headwater.runs.costs import PUE, Costs
 from headwater.runs.hardware import Gpus, Hardware, Processor, gpu_to_use, gpus, hardware_of
 from headwater.runs.ladder_design import scaled_shapes
@@ -202,7 +203,7 @@ class Candidates:
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
             step = self.here.needs(self._trial(model, rows, rows, 0.0)).step.median
             num_tokens = min(most_tokens, self.seconds * rows * seq_len / step)
-            rows = wanted_rows(num_tokens, seq_len)
+            rows = rows_of_batch(num_tokens, seq_len)
         saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)
         fixed = self._around["start"] + self._around["checkpoints"] * saves
         tokens_around = sum(self._around[name] for name in ("validations", PROBES_PART, "after"))
