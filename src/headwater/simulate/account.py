@@ -1,0 +1,169 @@
+"""What a step of one rank holds, exchanges and computes, seen below PyTorch: on real tensors or on fake ones."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+WEIGHTS, OPTIMIZER_STATE, GRADIENTS, GATHERED = "weights", "optimizer state", "gradients", "gathered weights"
+REST = "activations and the rest"
+KINDS = (WEIGHTS, OPTIMIZER_STATE, GRADIENTS, GATHERED, REST)
+
+c10d = torch.ops.c10d
+# what an exchange is called, where it has its process group, and which of its tensors count; `whole`: those of all
+EXCHANGES: dict[Any, tuple[str, int, int]] = {
+    c10d.allreduce_.default: ("all-reduce", 1, 0),
+    c10d.broadcast_.default: ("broadcast", 1, 0),
+    c10d._allgather_base_.default: ("all-gather", 2, 0),
+    c10d._reduce_scatter_base_.default: ("reduce-scatter", 2, 1),
+    c10d.alltoall_base_.default: ("all-to-all", 2, 1),
+}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Exchanges of one kind along one axis: how many, and the bytes of all their whole tensors.
+
+    `axis` is that of the mesh, or "all ranks". Whole are an all-gather's result and a reduce-scatter's input; an
+    all-reduce, a broadcast and an all-to-all have one size.
+    """
+
+    kind: str
+    axis: str
+    calls: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """A step of one rank: bytes at the moment when it holds most, by kind; exchanges; floating-point operations."""
+
+    peak_bytes: dict[str, int]
+    exchanges: tuple[Exchange, ...]
+    flops: int
+
+    @property
+    def total_peak_bytes(self) -> int:
+        return sum(self.peak_bytes.values())
+
+
+class Bookkeeper(TorchDispatchMode):
+    """Follows every storage from the operation that makes it until it is freed, and every exchange."""
+
+    def __init__(self, known: Mapping[str, list[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]) -> None:
+        """`known` are tensors that are there already, by kind; `axis_of` names the axis of a group."""
+        super().__init__()
+        self._axis_of = axis_of
+        self._live: dict[int, tuple[str, int]] = {}  # kind and bytes by the storage's id
+        self._now: Counter[str] = Counter()
+        self.peak: Counter[str] = Counter()
+        self.exchanges: Counter[tuple[str, str]] = Counter()
+        self.exchanged_bytes: Counter[tuple[str, str]] = Counter()
+        for kind, tensors in known.items():
+            for tensor in tensors:
+                self._note(_own(tensor), kind)
+
+    def label(self, tensor: Tensor, kind: str) -> None:
+        """Say of what kind a tensor is that the rank holds already."""
+        key = id(_own(tensor).untyped_storage())
+        if key in self._live:
+            before, num_bytes = self._live[key]
+            self._now[before] -= num_bytes
+            self._now[kind] += num_bytes
+            self._live[key] = kind, num_bytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(each, DTensor) for each in types):
+            return NotImplemented  # its parts come here themselves
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._note(tensor, REST)
+        if func in EXCHANGES:
+            self._note_exchange(func, args)
+        return result
+
+    def _note_exchange(self, func: Any, args: Any) -> None:
+        name, of_group, of_whole = EXCHANGES[func]
+        tensors = [leaf for leaf in tree_leaves(args[of_whole]) if isinstance(leaf, Tensor)]
+        key = name, self._axis_of(dist.ProcessGroup.unbox(args[of_group]))
+        self.exchanges[key] += 1
+        self.exchanged_bytes[key] += sum(tensor.nbytes for tensor in tensors)
+        if name == "all-gather":
+            self.label(args[0], GATHERED)
+        if name == "reduce-scatter":
+            self.label(args[0], GRADIENTS)
+            self.label(args[1], GRADIENTS)
+
+    def _note(self, tensor: Tensor, kind: str) -> None:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key not in self._live:
+            weakref.finalize(storage, self._forget, key)
+            self._live[key] = kind, 0
+        self._resize(key, storage.nbytes())
+
+    def _resize(self, key: int, num_bytes: int) -> None:
+        kind, before = self._live[key]
+        self._live[key] = kind, num_bytes
+        self._now[kind] += num_bytes - before
+        if num_bytes > before and self._now.total() > self.peak.total():
+            self.peak = self._now.copy()
+
+    def _forget(self, key: int) -> None:
+        kind, num_bytes = self._live.pop(key)
+        self._now[kind] -= num_bytes
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Follow what happens inside, and storages that FSDP frees and fills again, which is no operation."""
+        resize_ = torch.UntypedStorage.resize_
+
+        def resized(storage: torch.UntypedStorage, size: int) -> Any:
+            result = resize_(storage, size)
+            key = id(storage)
+            if key not in self._live:
+                weakref.finalize(storage, self._forget, key)
+                self._live[key] = GATHERED, 0
+            elif self._live[key][1] == 0:
+                self._live[key] = GATHERED, 0
+            self._resize(key, size)
+            return result
+
+        with mock.patch.object(torch.UntypedStorage, "resize_", resized), self:
+            yield
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def account_of(
+    step: Callable[[], object], known: Mapping[str, list[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]
+) -> Account:
+    """Take a step and return its account."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    book = Bookkeeper(known, axis_of)
+    hooks = [
+        parameter.register_post_accumulate_grad_hook(lambda each: book.label(each.grad, GRADIENTS))
+        for parameter in known[WEIGHTS]
+    ]
+    with FlopCounterMode(display=False) as flops, book.watching():
+        step()
+    for hook in hooks:
+        hook.remove()
+    exchanges = [Exchange(*key, calls, book.exchanged_bytes[key]) for key, calls in book.exchanges.items()]
+    return Account(dict(book.peak), tuple(exchanges), flops.get_total_flops())

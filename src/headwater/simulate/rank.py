@@ -1,0 +1,114 @@
+"""One rank of a run on thousands, in one process: the run's own sharding, loop and optimizer on fake tensors.
+
+torch's fake process group answers every exchange at once, and its fake tensors have shapes and no memory
+(torch.testing._internal.distributed.fake_pg, torch._subclasses.fake_tensor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from headwater.batches.assemble import Batch
+from headwater.device.device import Device
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.optim.settings import OptimSettings
+from headwater.optim.updates import PlainUpdates
+from headwater.ranks.exchange import ManyRanks, Ranks
+from headwater.ranks.mesh import DATA_AXES, Mesh
+from headwater.ranks.place import Place
+from headwater.simulate.account import OPTIMIZER_STATE, WEIGHTS, Account, account_of
+from headwater.train.start import data_parallel
+from headwater.train.step import train_step
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a rank has to do in a step: a model, its optimizer, and so many microbatches of so many rows."""
+
+    model: ModelSettings
+    optim: OptimSettings
+    mesh: Mesh
+    num_rows: int
+    num_microbatches: int = 1
+    num_recomputed: int = 0
+    dtype: torch.dtype = torch.bfloat16
+    max_grad_norm: float | None = 1.0
+
+
+class FakeDevice(Device):
+    """A device whose numbers are all 1: nothing can be read from a fake tensor."""
+
+    reads_are_free = False
+
+    def read(self, *values: Tensor) -> list[float]:
+        return [1.0] * sum(value.numel() for value in values)
+
+
+def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Tensor) -> Tensor:
+    """Stand for a GPU's attention, which holds no scores: torch's own in one operation, blind to documents."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2)
+
+
+def simulate(work: Work) -> Account:
+    """Return the account of a step of the first rank of a mesh; the process must not be a rank already."""
+    stays = mock.patch.object(nn.Module, "to", lambda module, device: module)  # fake tensors aren't moved
+    with fake_ranks(work.mesh) as ranks, FakeTensorMode(allow_non_fake_inputs=True), stays:
+        return account_of_rank(work, ranks, FakeDevice())
+
+
+def account_of_rank(work: Work, ranks: Ranks, device: Device) -> Account:
+    """Return the account of this rank's step, the second one: the first makes what stays."""
+    parallel = data_parallel(ranks, device)
+    build = partial(Transformer, work.model, work.dtype, work.num_recomputed)
+    model, fast_model = parallel.prepare(build, lambda model: model, 0)
+    for block in model.blocks:
+        block.attention.attend = fused_attention
+    optimizer = parallel.optimizer(model, work.optim, work.dtype, PlainUpdates())
+    rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
+    batches = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches
+
+    def step() -> None:
+        train_step(fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=work.max_grad_norm)
+
+    known = {WEIGHTS: list(model.parameters()), OPTIMIZER_STATE: list(optimizer.state_tensors().values())}
+    step()
+    return account_of(step, known, partial(axis_of, ranks))
+
+
+def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
+    """Return the axis of the mesh along which a group's ranks lie."""
+    members = dist.get_process_group_ranks(group)
+    if len(members) == ranks.place.world_size:
+        whole = [axis for axis in DATA_AXES if ranks.mesh.size(axis) == len(members)]
+        return whole[0] if whole else "all ranks"
+    numbers = {axis: {ranks.mesh.index(rank, axis) for rank in members} for axis in DATA_AXES}
+    return next(axis for axis, found in numbers.items() if len(found) > 1)
+
+
+@contextmanager
+def fake_ranks(mesh: Mesh, rank: int = 0) -> Iterator[Ranks]:
+    """Be one rank of a mesh whose others don't exist."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    world_size = mesh.world_size
+    if world_size == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    try:
+        yield ManyRanks(Place(rank, world_size, 0, world_size), mesh)
+    finally:
+        dist.destroy_process_group()
