@@ -188,10 +188,13 @@ class ManyRanks(GroupOfRanks):
             self._heartbeat, self.progress = heartbeat, heartbeat.progress
             heartbeat.start()
         if self.mesh.shard > 1:
-            numbers = torch.arange(place.world_size).reshape([self.mesh.size(axis) for axis in DATA_AXES])
+            axes = [axis for axis in DATA_AXES if self.mesh.size(axis) > 1]  # of thousands of groups of one
+            numbers = torch.arange(place.world_size).reshape([self.mesh.size(axis) for axis in axes])
             # init_device_mesh would take the default group for an axis that has all ranks
-            groups = [_own_group(rows) for rows in (numbers.T, numbers)]
-            self.device_mesh = DeviceMesh.from_group(groups, self._device.type, numbers, mesh_dim_names=DATA_AXES)
+            groups = [_own_group(numbers.movedim(i, -1).reshape(-1, numbers.shape[i])) for i in range(len(axes))]
+            self.device_mesh = DeviceMesh.from_group(
+                groups if len(axes) > 1 else groups[0], self._device.type, numbers, mesh_dim_names=tuple(axes)
+            )
 
     def along(self, axis: str) -> Ranks:
         if self.mesh.size(axis) == 1:
