@@ -12,7 +12,6 @@ from many_ranks import on_ranks
 WORK = """
 import json
 from dataclasses import asdict
-from headwater.device.device import Device
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.ranks.mesh import Mesh
@@ -53,7 +52,7 @@ def test_a_simulated_rank_does_what_a_real_one_does(tmp_path, mesh, rule, dtype)
         4,
         f"{WORK}{program}from headwater.ranks.exchange import ManyRanks\n"
         "ranks = ManyRanks(ranks.place, work.mesh)\n"
-        "print(json.dumps(asdict(account_of_rank(work, ranks, Device()))))\n",
+        "print(json.dumps(asdict(account_of_rank(work, ranks))))\n",
         tmp_path,
     )[0]
     found = simulated(program)

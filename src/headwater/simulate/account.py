@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ class Account:
 class Bookkeeper(TorchDispatchMode):
     """Follows every storage from the operation that makes it until it is freed, and every exchange."""
 
-    def __init__(self, known: Mapping[str, list[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]) -> None:
+    def __init__(self, known: Mapping[str, Sequence[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]) -> None:
         """`known` are tensors that are there already, by kind; `axis_of` names the axis of a group."""
         super().__init__()
         self._axis_of = axis_of
@@ -151,7 +151,7 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def account_of(
-    step: Callable[[], object], known: Mapping[str, list[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]
+    step: Callable[[], object], known: Mapping[str, Sequence[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]
 ) -> Account:
     """Take a step and return its account."""
     from torch.utils.flop_counter import FlopCounterMode

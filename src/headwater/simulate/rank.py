@@ -6,7 +6,7 @@ torch's fake process group answers every exchange at once, and its fake tensors 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from headwater.batches.assemble import Batch
 from headwater.device.device import Device
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Attention, Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
+from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import ManyRanks, Ranks
 from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
@@ -50,6 +51,7 @@ class Work:
 class FakeDevice(Device):
     """A device whose numbers are all 1: nothing can be read from a fake tensor."""
 
+    type = "meta"
     reads_are_free = False
 
     def read(self, *values: Tensor) -> list[float]:
@@ -64,18 +66,35 @@ def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Te
 
 def simulate(work: Work) -> Account:
     """Return the account of a step of the first rank of a mesh; the process must not be a rank already."""
-    stays = mock.patch.object(nn.Module, "to", lambda module, device: module)  # fake tensors aren't moved
-    with fake_ranks(work.mesh) as ranks, FakeTensorMode(allow_non_fake_inputs=True), stays:
-        return account_of_rank(work, ranks, FakeDevice())
+    with fake_ranks(work.mesh) as ranks:
+        device = FakeDevice()
+        parallel = data_parallel(ranks, device)
+        # on the meta device, for to divide fake tensors takes ten times as long
+        with torch.device("meta"), mock.patch.object(type(parallel), "initialise_", lambda *_: None):
+            model, fast_model = prepared(work, parallel)
+        device.type = "cpu"
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            fast_model.to_empty(device="cpu")
+            return account_of_step(work, parallel, model, fast_model)
 
 
-def account_of_rank(work: Work, ranks: Ranks, device: Device) -> Account:
-    """Return the account of this rank's step, the second one: the first makes what stays."""
-    parallel = data_parallel(ranks, device)
+def account_of_rank(work: Work, ranks: Ranks) -> Account:
+    """Return the account of a step of a rank that exists; all ranks call it together."""
+    parallel = data_parallel(ranks, Device())
+    return account_of_step(work, parallel, *prepared(work, parallel))
+
+
+def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transformer]:
+    """Return a model divided as a run's is, and what to train it with."""
     build = partial(Transformer, work.model, work.dtype, work.num_recomputed)
-    model, fast_model = parallel.prepare(build, lambda model: model, 0)
-    for block in model.blocks:
-        block.attention.attend = fused_attention
+    return parallel.prepare(build, lambda model: model, 0)
+
+
+def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Account:
+    """Return the account of the second step: the first makes what stays."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.attend = fused_attention
     optimizer = parallel.optimizer(model, work.optim, work.dtype, PlainUpdates())
     rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
     batches = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches
@@ -83,9 +102,12 @@ def account_of_rank(work: Work, ranks: Ranks, device: Device) -> Account:
     def step() -> None:
         train_step(fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=work.max_grad_norm)
 
-    known = {WEIGHTS: list(model.parameters()), OPTIMIZER_STATE: list(optimizer.state_tensors().values())}
+    known: dict[str, Sequence[Tensor]] = {
+        WEIGHTS: list(model.parameters()),
+        OPTIMIZER_STATE: list(optimizer.state_tensors().values()),
+    }
     step()
-    return account_of(step, known, partial(axis_of, ranks))
+    return account_of(step, known, partial(axis_of, parallel.ranks))
 
 
 def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
