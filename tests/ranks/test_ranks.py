@@ -65,7 +65,7 @@ from headwater.ranks.mesh import Mesh
 ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})
 axes = ranks.device_mesh.mesh_dim_names
 groups = [dist.group.WORLD, *(ranks.device_mesh.get_group(axis) for axis in axes)]
-members = {axis: sorted(dist.get_process_group_ranks(group)) for axis, group in zip(axes, groups[1:])}
+members = dict(zip(axes, (sorted(dist.get_process_group_ranks(group)) for group in groups[1:])))
 waits = [group._get_backend(torch.device("cpu")).options._timeout.total_seconds() for group in groups]
 print(json.dumps([waits, members]))
 """
