@@ -20,7 +20,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["runs"],
-    ["serve", "report", "launch"],
+    ["serve", "report", "launch", "simulate"],
     ["train", "evaluate", "forecast", "export", "downstream"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],

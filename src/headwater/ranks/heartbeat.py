@@ -129,6 +129,7 @@ class Heartbeat:
                     self._write()
                     self._end_silent(lost)
                     self._give_up(why)
+                    self._await_the_end_of_others(lost)
             self._write()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0][:200]
@@ -196,6 +197,14 @@ class Heartbeat:
             if beat.trouble is None and beat.host == self._own.host and _is_running(beat):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(beat.pid, signal.SIGKILL)
+
+    def _await_the_end_of_others(self, lost: Sequence[int]) -> None:
+        """Stay, as the first rank, until the others know: without a launcher their store ends with this process."""
+        others = [] if self._place.rank else [rank for rank in range(1, self._place.world_size) if rank not in lost]
+        for _ in range(self._max_silent):
+            if all(beat.trouble is not None for beat in self._read(others).values()):
+                return
+            time.sleep(BEAT_SECONDS)
 
     def _give_up(self, why: str) -> None:
         """Let the thread that trains end in order where its exchange fails; end the process where it doesn't."""
