@@ -224,7 +224,7 @@ def test_to_inspect_a_machine_leaves_the_process_as_it_was():
 def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
     for note in ("other processes on 1.0 of the 2 CPUs here", None):
         monkeypatch.setattr(module.LoadMeter, "note", lambda self, num_threads, note=note: note)
-        assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).peak_under_load is (note is not None)
+        assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).load == note
 
 
 @pytest.mark.parametrize(("head_dim", "is_known"), [(256, True), (258, False)])

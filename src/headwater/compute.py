@@ -66,10 +66,10 @@ def inspect_machine(
         if settings.dtype == "int8":
             raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
         wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
-    with threads(num_threads):
-        meter = LoadMeter()
+    with threads(num_threads), sleep_under_load(num_threads):
+        meter = LoadMeter.of_ranks(place.local_world_size)
         follows = bool(place.rank) and wanted != "auto"
-        dtype, peak = (wanted, math.inf) if follows else _choose_dtype(wanted, device, compiled)
+        dtype, peaks = (wanted, {wanted: math.inf}) if follows else _choose_dtype(wanted, device, compiled)
         load = meter.note(num_threads)
     return MachineFacts(
         device=device.type,
@@ -77,10 +77,11 @@ def inspect_machine(
         dtype=dtype,
         compiled=compiled,
         num_threads=num_threads,
-        peak_flops_per_second=peak,
+        peak_flops_per_second=peaks[dtype],
         torch_version=torch.__version__,
         note=note,
-        peak_under_load=load is not None,
+        peaks=peaks,
+        load=load,
     )
 
 
@@ -117,8 +118,8 @@ def compiler_works(
     return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
 
-def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, float]:
-    """Return the dtype to use, the fastest for `auto`, and the peak that utilisation is measured against."""
+def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, dict[str, float]]:
+    """Return the dtype to use, the fastest for `auto`, and the peak of each that was measured."""
     dtypes = {name: dtype for name, dtype in DTYPES.items() if wanted in ("auto", name)}
     if wanted == "float8":  # torchao scales and casts: no plain product to measure
         dtypes = {wanted: torch.bfloat16}
@@ -129,7 +130,7 @@ def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[st
     fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
     if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) >= MIN_INT8_GAIN * peaks[fastest]:
         fastest = "int8" if multiplies_int8_exactly() else fastest
-    return fastest, peaks[fastest]
+    return fastest, peaks
 
 
 @contextmanager

@@ -89,28 +89,12 @@ def decimal(value: float | None, places: int = 3) -> str:
     return _DASH if value is None else f"{value:,.{places}f}"
 
 
-def duration(seconds: float | None) -> str:
-    """Return a span of time in the unit a person would choose."""
-    if seconds is None:
-        return _DASH
-    for limit, unit, name in [(100, 1, "seconds"), (6000, 60, "minutes"), (48 * 3600, 3600, "hours")]:
-        if seconds < limit:
-            return f"{significant(seconds / unit, 2 if seconds / unit < 10 else 3)}{_GAP}{name}"
-    return f"{significant(seconds / 86400)}{_GAP}days"
-
-
 def time_unit(seconds: float) -> tuple[str, float]:
     """Return the unit in which a span of time is drawn, and its seconds."""
     for limit, unit, name in [(120, 1, "seconds"), (7200, 60, "minutes"), (96 * 3600, 3600, "hours")]:
         if seconds < limit:
             return name, float(unit)
     return "days", 86400.0
-
-
-def in_unit(seconds: float, unit: str, seconds_of_unit: float) -> str:
-    """Return a span of time in a unit that a page has chosen for all of its times."""
-    value = seconds / seconds_of_unit
-    return f"{significant(value, 2 if value < 1 else 3)}{_GAP}{unit}"
 
 
 def energy_unit(kwh: float) -> tuple[str, float]:

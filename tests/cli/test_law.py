@@ -86,17 +86,6 @@ def test_a_refused_forecast_says_why_in_place_of_a_number(table):
     assert "decades of compute beyond the largest run" in found["refused"]
 
 
-def test_the_page_draws_the_frontier_without_a_request(table):
-    page = table.parent / "law.html"
-    said = call("ladder", "--table", str(table), "--page", str(page), "--at", "1e9,1e11", cwd=table.parent)
-    assert said.status == 0, said
-    text = page.read_text(encoding="utf-8")
-    assert text.count('type="application/json"') == 1
-    assert all(words in text for words in ("Least loss by compute", "Forecasts"))
-    assert "The median of a forecast is not this curve" in text
-    assert "src=" not in text.split("<script>")[0]
-
-
 @pytest.mark.parametrize(
     ("row", "says"), [("2.5", "only go from 2.5 to 2.5"), ("{rising}", "the larger run has the higher loss")]
 )
@@ -147,7 +136,6 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
     [
         (("first-light", "--at", "1e9,1e11"), "--at needs --table"),
         (("first-light", "--budget", "1e21"), "--budget needs --table"),
-        (("first-light", "--page", "law.html"), "--page needs --table"),
         (("first-light", "--loss-column", "other"), "--loss-column needs --table"),
         (("first-light", "--drop-highest", "2"), "--drop-highest needs --table"),
         (("--table", "runs.csv", "--share", "0.4"), "--share is for"),

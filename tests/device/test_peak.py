@@ -84,7 +84,7 @@ def test_a_busy_time_slows_every_dtype(monkeypatch):
     assert list(found.values()) == pytest.approx([2 * 64**3 / 0.001] * 2)
 
 
-def test_int8_by_a_plain_loop_is_given_up_after_one_shape(monkeypatch):
+def test_a_dtype_by_a_plain_loop_is_given_up_after_two_products(monkeypatch):
     called = []
 
     def slow(left, right):
@@ -94,5 +94,13 @@ def test_int8_by_a_plain_loop_is_given_up_after_one_shape(monkeypatch):
 
     monkeypatch.setattr(torch, "_int_mm", slow)
     found = matmul_peaks(torch.device("cpu"), [torch.float32, torch.int8])
-    assert 0 < found[torch.int8] < found[torch.float32] / peak.MAX_INT8_SLOWDOWN
+    assert 0 < found[torch.int8] < found[torch.float32] / peak.MAX_SLOWDOWN
+    assert called == [(64, 64)] * 2
+
+
+def test_after_its_time_no_further_shape_is_begun(monkeypatch):
+    clock, called = iter(range(10**6)), []
+    monkeypatch.setattr(torch, "mm", lambda left, right: called.append(left.shape))
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: peak.MAX_SECONDS * next(clock))
+    assert matmul_peaks(torch.device("cpu"), [torch.float32])[torch.float32] > 0
     assert set(called) == {(64, 64)}, "the second shape has 128 rows"

@@ -96,6 +96,8 @@ def test_what_this_process_has_started_is_its_own_work(tmp_path, monkeypatch):
     for number, parent, ticks in [(10, 1, 150), (11, 10, 200), (12, 11, 300), (13, 1, 4000)]:
         process(number, parent, ticks)
     assert own_cpu_seconds(tmp_path) == pytest.approx(1.5 + 2 + 3)
+    process(1, 0, 100)
+    assert own_cpu_seconds(tmp_path, root=1) == pytest.approx(1 + 1.5 + 2 + 3 + 40), "a launcher with two ranks"
 
 
 def test_the_one_cpu_of_a_machine_is_no_plural(meter_of, monkeypatch):

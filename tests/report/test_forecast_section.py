@@ -7,7 +7,6 @@ from fake_run import forecast, json_file, run_records, write_records, write_run
 from read_page import read_page
 
 from headwater.records import read_records
-from headwater.report.outcome import forecast_error, outcomes_of
 from headwater.report.page import render_report
 from headwater.report.run_data import read_run
 from headwater.report.sections.forecast import elapsed
@@ -43,21 +42,11 @@ def test_the_time_drawn_ends_at_the_time_of_the_records(page, run_dir):
     assert page.trace("Time spent", "P90")[1] == [0, pytest.approx(12)]
 
 
-def test_it_ends_with_the_error_and_says_which_way_is_better(page, run_dir):
-    error = forecast_error(outcomes_of(read_run(run_dir)))
-    part = page.text.split("Forecast and actual values")[1].split("Settings and their reasons")[0]
-    assert f"{100 * error:.1f} %" in part.split("\nForecast error")[1]
-    assert "Smaller is better; 0 % would be a perfect forecast." in part
-    assert "1 of 3 values fell between P10 and P90" in part
-    assert "Score" not in part
-
-
 def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):
     run_dir = write_run(tmp_path, num_steps=30)
     write_records(run_dir, run_records(30)[:40])
     text = read_page(render_report(run_dir)).text
     assert "not known" in text
-    assert "No forecast error yet" in text
 
 
 def test_without_a_forecast_the_page_says_how_one_is_made(tmp_path):

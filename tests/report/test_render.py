@@ -22,6 +22,7 @@ from fake_run import (
 from read_page import Page, read_page
 
 from headwater.corpus.shards import SUFFIX
+from headwater.durations import duration
 from headwater.errors import DataError
 from headwater.files import digest_json
 from headwater.records import read_records
@@ -54,7 +55,7 @@ def page(run_dir) -> Page:
 def test_the_result_is_one_sentence(page):
     assert (
         "5.31 million parameters, 4.92 million tokens, 1.313 bits per byte on held-out real text, "
-        "in 8.4 minutes on AMD EPYC 9B14 (2 cores)."
+        "in 8m26s on AMD EPYC 9B14 (2 cores)."
     ) in page.text
 
 
@@ -182,7 +183,7 @@ def test_a_killed_attempt_says_how_many_steps_were_recomputed(tmp_path):
 def test_the_time_is_split_by_what_the_records_time(page, run_dir):
     records = read_records(run_dir / "records.jsonl")
     training = sum(record["seconds"] for record in records if record["event"] == "step")
-    assert f"{training / 60:.1f} minutes" in page.text
+    assert duration(training) in page.text
     assert "everything else" in page.text
 
 
@@ -492,13 +493,29 @@ def test_the_number_formats_and_what_the_baselines_read_are_named(tmp_path):
     assert "Both score a sample of the held-out text, 16.0 MB of 180 MB." in text
 
 
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ({"all": 2500, "books": 2500}, None),
+        ({"all": 400, "books": 100, "code": 300}, "400 in all; chance alone moves a figure of so few by 5% or so"),
+        ({"all": 9000, "books": 8900, "code": 100}, "100 of code; chance alone moves a figure of so few by 10% or so"),
+    ],
+)
+def test_figures_of_few_held_out_tokens_have_a_warning(tmp_path, targets, says):
+    run_dir = write_run(tmp_path, num_steps=8)
+    json_file(run_dir / "evaluation.json", evaluation(8) | {"num_targets": targets})
+    text = read_page(render_report(run_dir)).text
+    assert ("Held-out tokens scored" in text) is (says is not None)
+    assert says is None or f"Held-out tokens scored: {says}." in text
+
+
 def test_the_time_of_all_stages_is_shown_where_it_was_measured(tmp_path):
     run_dir = write_run(tmp_path, num_steps=8)
     json_file(
         run_dir / "stages.json", {"evaluation": "sha256:1", "seconds": {"corpus": 9.7, "evaluation": 12.0, "x": "y"}}
     )
     text = read_page(render_report(run_dir)).text
-    assert "8.8 minutes of timed work" in text and "corpus 9.7 seconds" in text
+    assert "8m48s of timed work" in text and "corpus 9.7s" in text
 
 
 def test_utilisation_is_of_the_largest_peak_without_load(tmp_path):
@@ -519,5 +536,5 @@ def test_utilisation_is_of_the_largest_peak_without_load(tmp_path):
     write_records(run_dir, records)
     page = read_page(render_report(run_dir))
     assert page.trace("Utilisation", "each step")[1] == [0.2] * 4 + [0.4] * 4
-    assert "The median is 30.0 % of 800 GFLOP/s" in page.text
-    assert "\n30.0 %\nmedian, of 800 GFLOP/s" in page.text
+    assert "the median is 30.0 % of 800 GFLOP/s" in page.text
+    assert "\n30.0 %\nof the largest possible speed, 800 GFLOP/s" in page.text

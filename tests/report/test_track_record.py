@@ -22,8 +22,6 @@ def runs(tmp_path):
     (write_run(folder, "old", num_steps=12) / "forecast.json").unlink()
     (write_run(folder, "torn", num_steps=12) / "forecast.json").write_text('{"format": "headwater-fore')
     (write_run(folder, "other", num_steps=12) / "forecast.json").write_text("[1]")
-    (write_run(folder, "holes", num_steps=12) / "records.jsonl").write_bytes(b'{"event": "start", "step": 0}\n\0\0\n')
-    (write_run(folder, "steps", num_steps=12) / "records.jsonl").write_text('{"event": "start"}\n')
     (folder / "notes").mkdir()
     with (first / "records.jsonl").open("a") as file:
         file.write('{"event": "st')  # torn by a crash: no damage
@@ -34,8 +32,7 @@ def test_every_run_is_in_exactly_one_place(runs):
     record = read_track_record(runs)
     assert list(record.judged) == ["first", "second"]
     assert (record.unfinished, record.without_forecast) == (["running"], ["old"])
-    assert sorted(record.damaged) == ["holes", "other", "steps", "torn"]
-    assert "line 2" in record.damaged["holes"]
+    assert sorted(record.damaged) == ["other", "torn"]
 
 
 def test_shares_and_errors_are_those_of_the_measured_facts(runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -124,6 +125,15 @@ def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[d
 
             train_stage(config, display, lambda line: None)
     return read_records(config.run_dir / "records.jsonl")
+
+
+def test_the_time_of_training_starts_with_the_first_step(prepare, monkeypatch):
+    config = prepare(name="clock", train__num_steps=4).config
+    with quick(), mock.patch(PEAKS, lambda device, dtypes: time.sleep(2) or dict.fromkeys(dtypes, 1e12)):
+        train_stage(config, lambda record: None, lambda line: None)
+    records = read_records(config.run_dir / "records.jsonl")
+    begun, finish = (next(each for each in records if each["event"] == event) for event in ("start", "finish"))
+    assert finish["seconds"] <= finish["time"] - begun["time"] + 0.1, "the two seconds before aren't counted"
 
 
 def test_utilisation_is_of_the_largest_peak_that_was_measured_without_load(prepare, monkeypatch):

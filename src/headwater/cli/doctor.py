@@ -19,16 +19,13 @@ def measure_machine() -> dict[str, Any]:
     import torch
 
     from headwater.compute import inspect_machine, threads
-    from headwater.device.facts import DTYPES
-    from headwater.device.peak import matmul_peaks, memory_bandwidth
+    from headwater.device.peak import memory_bandwidth
     from headwater.device.settings import MachineSettings
     from headwater.host.memory import memory_bytes
 
     facts = inspect_machine(MachineSettings())
-    device = torch.device(facts.device)
-    dtypes = DTYPES | ({"int8": torch.int8} if device.type == "cpu" else {})
     with threads(facts.num_threads):
-        peaks, bandwidth = matmul_peaks(device, dtypes.values()), memory_bandwidth(device)
+        bandwidth = memory_bandwidth(torch.device(facts.device))
     return {
         "device": facts.device_name,
         "gpu": None if facts.device == "cuda" else _why_no_gpu(torch.version.cuda, facts.torch_version),
@@ -39,7 +36,8 @@ def measure_machine() -> dict[str, Any]:
         "compiles": facts.compiled,
         "note": facts.note,
         "dtype": facts.dtype,
-        "peak_flops_per_second": {name: peaks[dtype] for name, dtype in dtypes.items()},
+        "peak_flops_per_second": facts.peaks,
+        "load": facts.load,
         "memory_bytes_per_second": bandwidth,
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
     }
@@ -66,7 +64,10 @@ def print_findings(findings: dict[str, Any]) -> None:
     print(f"torch       {findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}")
     for name, peak in findings["peak_flops_per_second"].items():
         chosen = "  <- used" if name == findings["dtype"] else ""
-        print(f"peak        {name} {peak / 1e9:.0f} GFLOP/s{chosen}")
+        rate = "not measured: under 1" if peak < 1e9 else f"{peak / 1e9:.0f}"
+        print(f"peak        {name} {rate} GFLOP/s{chosen}")
     print(f"bandwidth   {findings['memory_bytes_per_second'] / 1e9:.0f} GB/s of memory read and written")
+    if findings["load"] is not None:
+        print(f"load        {findings['load']}: the peaks above are too low; measure again when it is idle")
     for name, present in findings["extras"].items():
         print(f"extra       {name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'"))

@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
 of_table = partial(typer.Option, rich_help_panel="Or a table of finished runs")
-Share = Annotated[float | None, of_runs(metavar="X", help="Their time over RUN's (default: 0.4, to 0.6 if short).")]
-Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time in minutes.")]
+Share = Annotated[
+    float | None,
+    of_runs(metavar="X", help="Their time together, over RUN's (default: 0.4, more if RUN is short)."),
+]
+Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time together in minutes.")]
 DryRun = Annotated[bool, of_runs("--dry-run", help="Print what would be trained; write nothing.")]
 Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
 DropHighest = Annotated[int, of_table(metavar="N", help="Exclude the N runs of the highest loss.", min=0)]
-Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute.")]
-Page = Annotated[Path | None, of_table(metavar="FILE.html", help="Draw the fit on a page.")]
+Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute, such as 1e21.")]
 
 
 def add_to(app: App) -> None:
@@ -52,7 +54,6 @@ def ladder(
     loss_column: LossColumn = "loss",
     drop_highest: DropHighest = 0,
     budget: Flops = None,
-    page: Page = None,
     as_json: AsJson = False,
 ) -> None:
     """Train small runs; forecast the loss and time of a large one.
@@ -70,7 +71,7 @@ def ladder(
         )
         from headwater.cli.law import fit_table
 
-        return fit_table(table, at or [], loss_column, drop_highest, budget, page, as_json)
+        return fit_table(table, at or [], loss_column, drop_highest, budget, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     column = None if loss_column == "loss" else loss_column
@@ -80,7 +81,6 @@ def ladder(
         loss_column=column,
         drop_highest=drop_highest or None,
         budget=budget,
-        page=page,
     )
     from headwater.cli.progress import TrainingDisplay
     from headwater.runs.ladder import climb, ladder_preview, ladder_result, prepare_ladder
@@ -136,7 +136,7 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
         lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
     table = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
     took = f"{duration(result.seconds)}, {result.share:.0%} of the run's own time"
-    return [*lines, ("took", took), ("next", f"headwater ladder --table {table} --page law.html")]
+    return [*lines, ("took", took), ("next", f"headwater ladder --table {table}")]
 
 
 def _width(p10: float, p50: float, p90: float) -> str:

@@ -23,11 +23,11 @@ def slurm(
     run: RunFile,
     overrides: Overrides = None,
     nodes: Annotated[int, option("N", "Number of nodes.", min=1)] = 1,
-    ranks_per_node: Annotated[int, option("N", "Processes of each node: one a GPU.", min=1)] = 1,
+    ranks_per_node: Annotated[int, option("N", "Processes on each node, one for each GPU.", min=1)] = 1,
     min_nodes: Annotated[
-        int | None, option("N", "Continue with as few where nodes fail (default: all, or queue again).", min=1)
+        int | None, option("N", "Fewest nodes to continue with when some fail (default: all; it queues again).", min=1)
     ] = None,
-    hours: Annotated[float, option("N", "Time limit of the job, which queues itself until the run is done.")] = 24.0,
+    hours: Annotated[float, option("N", "Time limit of the job in hours; it queues again until done.")] = 24.0,
     sbatch: Annotated[list[str] | None, option("OPTION", "A further option of sbatch; may be repeated.")] = None,
     out: Annotated[Path | None, option("FILE", "Where to write it (default: NAME.sbatch).")] = None,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from headwater.cli.terminal import print_json, safe, say_beside
+from headwater.cli.terminal import print_json, safe
 from headwater.errors import ConfigError, DataError
 from headwater.numbers import apart, count
 
@@ -24,7 +24,6 @@ def fit_table(
     loss_column: str,
     drop_highest: int,
     budget: float | None,
-    page: Path | None,
     as_json: bool,
 ) -> None:
     """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval."""
@@ -45,11 +44,6 @@ def fit_table(
         if targets:
             result["forecasts"] = [_forecast_fields(law, *target) for target in targets]
         result["optimum"] = _optimum_fields(law, budget)
-    if page is not None:
-        from headwater.report.law import write_law_page
-
-        write_law_page(page, table.name, law, result)
-        say_beside(as_json)(f"page: {page}")
     print_json(result) if as_json else _print(result)
 
 

@@ -26,11 +26,13 @@ ByMeasuring = Annotated[bool, of_run("--measure", help="Time the run's own step 
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
-Page = Annotated[Path | None, of_run(metavar="FILE.html", help="Draw the plan on a page.")]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
-ServeTokens = Annotated[str, of_budget(metavar="COUNT", help="Tokens to serve (default: as many as are trained on).")]
+ServeTokens = Annotated[
+    str,
+    of_budget(metavar="COUNT", help="Tokens to process in use (default: as many as trained on)."),
+]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
 UnitOfLoss = Annotated[
@@ -94,7 +96,6 @@ def plan(
     max_hours: MaxHours = None,
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
-    page: Page = None,
     budget: Budget = "",
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
@@ -122,7 +123,6 @@ def plan(
             max_hours=max_hours,
             max_money=max_money,
             target_loss=target_loss,
-            page=page,
         )
         from headwater.cli.plan_search import search
         from headwater.runs.budget_search import SearchOptions
@@ -142,7 +142,7 @@ def plan(
     from headwater.runs.plan import PlanOptions
 
     options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
-    plan_one(words[0], words[1:], options, measure, page, as_json)
+    plan_one(words[0], words[1:], options, measure, as_json)
 
 
 def count(
@@ -158,9 +158,10 @@ def count(
         typer.Option("--set", metavar="SETTING=VALUE", help="A setting of the family; may be repeated."),
     ] = None,
     seq_len: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens in a sequence, where it isn't the longest.", min=1)
+        int | None,
+        typer.Option(metavar="N", help="Tokens in a sequence (default: the model's longest).", min=1),
     ] = None,
-    recompute: Annotated[str, typer.Option(metavar="WHAT", help="Recomputed backward: none or full.")] = "none",
+    recompute: Annotated[str, typer.Option(metavar="WHAT", help="Activations computed twice: none or full.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Count parameters and FLOPs per token, exactly.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import (
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, page: Path | None, as_json: bool) -> None:
+def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
     from headwater.runs.plan import plan_run
     from headwater.runs.run_config import load_run
@@ -35,11 +34,6 @@ def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, pag
         say("measuring the run's own step here, for a minute at most")
         plan = plan_run(config, options, measure_step(config, plan.step_seconds, say))
     result = plan.fields()
-    if page is not None:
-        from headwater.report.plan import write_plan_page
-
-        write_plan_page(page, result)
-        say(f"page: {page}")
     print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
 
 

@@ -24,24 +24,12 @@ MANY_WAITS = 0.05
 def against_forecast(outcome: Outcome) -> str:
     """Return a fact against its forecast: 5m36s, forecast 6m10s (5m47s to 6m37s): inside."""
     if outcome.fact is None or outcome.error is None:
-        return f"forecast {forecast_of(outcome)}"
+        return f"forecast {outcome.show_forecast()}"
     if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
-        fact = shown(outcome, outcome.fact)
-        return f"{fact} of a sample, forecast {forecast_of(outcome)}: all held-out text decides"
+        fact = outcome.show(outcome.fact)
+        return f"{fact} of a sample, forecast {outcome.show_forecast()}: all held-out text decides"
     off = "" if outcome.is_inside else f", {abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
-    return f"{shown(outcome, outcome.fact)}, forecast {forecast_of(outcome)}: {outcome.verdict}{off}"
-
-
-def forecast_of(outcome: Outcome) -> str:
-    """Return the median of a forecast with its unit, and the band in it."""
-    low, high = (shown(outcome, value).removesuffix(f" {outcome.unit}") for value in (outcome.p10, outcome.p90))
-    return f"{shown(outcome, outcome.p50)} ({low} to {high})"
-
-
-def shown(outcome: Outcome, value: float) -> str:
-    if outcome.unit != "seconds":
-        return outcome.show(value)
-    return duration(value) if value >= 60 else f"{value:.1f}s"
+    return f"{outcome.show(outcome.fact)}, forecast {outcome.show_forecast()}: {outcome.verdict}{off}"
 
 
 def intervention_line(entry: dict[str, Any]) -> str:
@@ -88,14 +76,15 @@ class TrainingDisplay:
         if self._opening is not None and self._dtype:
             self._opening(record)
         expected = outcomes(self._forecast, {}, {}, {})
-        said = [f"{each.quantity} {forecast_of(each)}" for each in expected if each.quantity in ("time", "loss")]
+        said = [f"{each.quantity} {each.show_forecast()}" for each in expected if each.quantity in ("time", "loss")]
         if said:
             self._line(f"     forecast (80 % intervals): {', '.join(said)}")
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
         line = self._status(record)
-        if step % self._log_every == 0 or step == self._num_steps:
+        # the first one, too: nothing was heard since the card
+        if step % self._log_every == 0 or step in (1, self._num_steps):
             self._line(line)
         elif self._is_terminal:
             print(f"\r\x1b[K{line}", end="", file=self._out, flush=True)
@@ -127,12 +116,12 @@ class TrainingDisplay:
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
-            "bpb": f"bpb {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
+            "bpb": f"bits/byte {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
-            "rate": f"{count(record['tokens_per_second'])} tok/s",
+            "rate": f"{count(record['tokens_per_second'])} tokens/s",
             "dtype": self._dtype,
-            "mfu": "" if record["mfu"] is None else f"mfu {record['mfu']:.0%}",
+            "mfu": "" if record["mfu"] is None else f"{record['mfu']:.0%} of peak",
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "exchange": f"exchange {record['exchange_fraction']:.0%}" if "exchange_fraction" in record else "",
             "slowest": f"rank {record['slowest_rank']} slow" if "slowest_rank" in record else "",

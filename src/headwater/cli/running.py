@@ -17,10 +17,12 @@ from headwater.model.count import count_parameters
 from headwater.numbers import count, size
 from headwater.optim.rules import Reason
 from headwater.records import Record
-from headwater.report.measures import baselines
+from headwater.report.measures import baselines, few_targets
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
+
+SCHEDULES = {"wsd": "warm-up, stable, decay (wsd)"}
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
@@ -72,7 +74,7 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
     shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
     tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"
     per_parameter = f"({plan['tokens_per_parameter']:.1f} a parameter)"
-    rates = f"{config.optim.name} at {config.optim.matrix_lr:g}, {schedule.name}"
+    rates = f"{config.optim.name} at {config.optim.matrix_lr:g}, {SCHEDULES.get(schedule.name, schedule.name)}"
     return [
         ("model", f"{model.family}, {size_of}, {shape}"),
         ("training", f"{tokens} {per_parameter}, {plan['flops']:.2e} FLOPs"),
@@ -111,11 +113,9 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
 
 
 def forecast_lines(result: RunResult) -> list[tuple[str, str]]:
-    """Return every fact that was measured against its forecast, and the score; nothing without a forecast."""
+    """Return every fact that was measured against its forecast; nothing without a forecast."""
     known = (outcome for outcome in result.outcomes if outcome.fact is not None and outcome.is_counted)
-    lines = [(outcome.quantity, against_forecast(outcome)) for outcome in known]
-    error = result.forecast_error
-    return lines if error is None else [*lines, ("forecast error", f"{error:.1%} (0 is perfect; see the report)")]
+    return [(outcome.quantity, against_forecast(outcome)) for outcome in known]
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
@@ -125,6 +125,8 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
     if others and "bits_per_byte_real_text" in evaluation:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
+    if few := few_targets(evaluation):
+        lines.append(("few tokens", few))
     if evaluation.get("abilities"):
         lines.append(("probes", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
     return lines

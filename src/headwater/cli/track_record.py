@@ -35,13 +35,11 @@ def _table(record: TrackRecord) -> list[str]:
 
 
 def _row(name: str, outcome: Outcome, width: int) -> str:
-    from headwater.cli.progress import forecast_of, shown
-
-    start = f"{name:<{width}} {outcome.quantity:<9} {forecast_of(outcome):<36}"
+    start = f"{name:<{width}} {outcome.quantity:<9} {outcome.show_forecast():<36}"
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"
     verdict = outcome.verdict.replace("outside", "OUTSIDE") if outcome.is_counted else outcome.how
-    return f"{start} {shown(outcome, outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}"
+    return f"{start} {outcome.show(outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}"
 
 
 def _summary(record: TrackRecord) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
-from headwater.cli.terminal import print_json, say
+from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 from headwater.ranks.place import place_of
@@ -43,7 +43,7 @@ def run(
     takeover: Takeover = False,
     stop_within: StopWithin = 30.0,
 ) -> None:
-    """Do every stage that is not up to date, from text to report.
+    """Run every stage from text to report that is not up to date.
 
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
     """
@@ -151,6 +151,8 @@ def explain(
 def doctor(as_json: AsJson = False) -> None:
     """Measure this machine: what it has, what it lacks, how fast it is."""
     from headwater.cli.doctor import measure_machine, print_findings
+    from headwater.device.settings import MEASURING
 
+    say_beside(as_json)(MEASURING)
     findings = measure_machine()
     print_json(findings) if as_json else print_findings(findings)

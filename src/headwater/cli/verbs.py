@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,8 @@ class _Readable:
             if each.param_type_name == "argument":
                 sections["Arguments"].append((each.metavar or each.name.upper(), each.help or ""))
             elif (record := each.get_help_record(ctx)) is not None:
-                sections.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(record)
+                words = re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", record[1]).replace("x>=", "at least ")
+                sections.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append((record[0], words))
         for name, records in sections.items():
             if records:
                 with formatter.section(name):

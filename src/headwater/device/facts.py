@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,7 +23,8 @@ class MachineFacts:
     peak_flops_per_second: float
     torch_version: str
     note: str
-    peak_under_load: bool = False  # other processes took part of the processor while the peak was measured
+    peaks: dict[str, float] = field(default_factory=dict)  # FLOP/s by dtype, of those that were measured
+    load: str | None = None  # what other processes took of the processor while the peaks were measured
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""

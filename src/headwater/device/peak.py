@@ -15,8 +15,8 @@ from headwater.device.device import device_of
 # the shapes utilisation would be too high. A GPU is filled by large products alone.
 SHAPES = {
     "cpu": (
-        (1024, 1024, 1024),
         (4096, 384, 384),
+        (1024, 1024, 1024),
         (4096, 1536, 384),
         (4096, 512, 512),
         (2048, 2048, 512),
@@ -30,7 +30,8 @@ QUEUED = {"cpu": 1, "cuda": 8}  # products, or copies, between two waits: launch
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4  # after a first one to warm up
 SHAPE_SECONDS = 0.1  # a dtype and shape: slow processors repeat less
-MAX_INT8_SLOWDOWN = 4  # beside another dtype: where a library has no int8 product, a plain loop makes it
+MAX_SLOWDOWN = 4  # beside another dtype, after two products: a plain loop makes those that a processor doesn't have
+MAX_SECONDS = 10.0  # of products, after which no further shape is begun: under load
 
 
 def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[torch.dtype, float]:
@@ -40,8 +41,10 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
     processes only ever make it slower, and a utilisation over 1 would be a lie of the denominator. The dtypes take
     turns, so that a busy moment isn't one dtype's alone and their order comes out the same on a busy machine.
     """
-    best, still = dict.fromkeys(dtypes, 0.0), list(dtypes)
+    best, still, whole = dict.fromkeys(dtypes, 0.0), list(dtypes), 0.0
     for rows, columns, inner in SHAPES[device.type]:
+        if whole > MAX_SECONDS:
+            break
         factors = {dtype: _factors(rows, columns, inner, device, dtype) for dtype in still}
         spent, rounds = 0.0, 0
         while rounds < 2 or (rounds <= REPEATS and spent < SHAPE_SECONDS * len(still)):
@@ -52,8 +55,9 @@ def matmul_peaks(device: torch.device, dtypes: Collection[torch.dtype]) -> dict[
                 seconds = _seconds_of_one(partial(multiply, left, right), device)
                 spent += seconds
                 best[dtype] = max(best[dtype], 2 * rows * columns * inner / seconds)
-            if torch.int8 in still and best[torch.int8] < max(best.values()) / MAX_INT8_SLOWDOWN:
-                still.remove(torch.int8)
+            if rounds > 1:
+                still = [dtype for dtype in still if best[dtype] >= max(best.values()) / MAX_SLOWDOWN]
+        whole += spent
     return best
 
 

@@ -24,6 +24,7 @@ class MachineSettings(Settings):
     sets that to 1 unasked."""
 
 
+MEASURING = "measuring this machine; where its kernels aren't compiled yet, that takes a minute or two more"
 NOT_DIVIDED = "a model whose weights are divided (parallel.shard) isn't compiled on a GPU yet"
 
 FORMATS = {

@@ -104,7 +104,10 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
 def full_evaluation(evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
     """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them."""
     scorers = Scorer(model, evaluator.ranks, forward), Scorer(model, evaluator.ranks)
-    result = surprise_fields(evaluator.surprise_by_source(scorers[0], None), evaluator.synthetic)
+    by_source = evaluator.surprise_by_source(scorers[0], None)
+    result = surprise_fields(by_source, evaluator.synthetic)
+    targets = {name: found.num_targets for name, found in by_source.items()}
+    result["num_targets"] = {"all": sum(targets.values()), **targets}
     details = evaluator.score(scorers[1], probes()) if evaluator.has_almanac else {}
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details

@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from headwater.host.threads import allowed_cpus, has_quota
@@ -30,6 +31,11 @@ class LoadMeter:
     ) -> None:
         self._stat, self._clock, self._own_seconds = stat, clock, own_seconds or own_cpu_seconds
         self._before = self._read()
+
+    @classmethod
+    def of_ranks(cls, num_local: int) -> LoadMeter:
+        """Return one to which the ranks on this machine are no others: all that their launcher has started."""
+        return cls() if num_local == 1 else cls(own_seconds=partial(own_cpu_seconds, root=os.getppid()))
 
     def _read(self) -> tuple[float, float | None, float]:
         return self._clock(), _busy_seconds(self._stat), self._own_seconds()
@@ -71,8 +77,8 @@ def busy_now() -> str | None:
     return meter.note()
 
 
-def own_cpu_seconds(proc: Path = PROC) -> float:
-    """Return the CPU time of this process and of all that it has started: compilers are its own work."""
+def own_cpu_seconds(proc: Path = PROC, root: int | None = None) -> float:
+    """Return the CPU time of this process, or of `root`, and of all that it has started: compilers are its own work."""
     spent = dict[int, float]()
     children = defaultdict[int, list[int]](list)
     for path in proc.glob("[0-9]*/stat"):
@@ -84,7 +90,8 @@ def own_cpu_seconds(proc: Path = PROC) -> float:
         number = int(path.parent.name)
         children[parent].append(number)
         spent[number] = ticks / os.sysconf("SC_CLK_TCK")
-    total, waiting = sum(os.times()[:4]), list(children[os.getpid()])
+    total = sum(os.times()[:4]) if root is None else spent.get(root, 0.0)
+    waiting = list(children[os.getpid() if root is None else root])
     while waiting:
         number = waiting.pop()
         total += spent[number]

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headwater.numbers import duration, percent, tick_label
+from headwater.durations import duration
+from headwater.numbers import percent, tick_label
 from headwater.report.curves import Points, log_ticks
 from headwater.report.markup import Child, Html, chart_text, data_block, render, tag
 
@@ -175,9 +176,9 @@ def legend(words: Sequence[Child]) -> Html:
     return tag("ul", items, class_="legend")
 
 
-def time_bar(split: dict[str, float], show: Callable[[float], str] = duration) -> Html:
-    """Return the bar of seconds by kind of work, and its legend, written by `show`; some time must be in it."""
+def time_bar(split: dict[str, float]) -> Html:
+    """Return the bar of seconds by kind of work, and its legend; some time must be in it."""
     whole = sum(split.values())
-    words = [[f"{kind} ", tag("b", show(time)), f" ({percent(time / whole)})"] for kind, time in split.items()]
+    words = [[f"{kind} ", tag("b", duration(time)), f" ({percent(time / whole)})"] for kind, time in split.items()]
     parts = [(index, kind, time) for index, (kind, time) in enumerate(split.items())]
-    return render([stacked_bar(parts, show, "time by kind of work"), legend(words)])
+    return render([stacked_bar(parts, duration, "time by kind of work"), legend(words)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from headwater.records import Record
 from headwater.report.curves import Points, points
 from headwater.report.run_data import Object, RunData, amount, table
 
+MIN_TARGETS = 2500
+"Scored tokens; of fewer the standard error is over 2 %: a token's surprise deviates by about its mean."
+_STAGES = {"rows": "sequences"}
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
@@ -41,6 +45,17 @@ def scores_of(evaluation: Object) -> dict[str, float]:
     if text == "held-out real text":
         scores["this model, all held-out text, with the almanac that a program writes"] = everything
     return {name: score for name, score in scores.items() if score is not None}
+
+
+def few_targets(evaluation: Object) -> str | None:
+    """Return a warning where figures rest on so few held-out tokens that chance moves them; None elsewhere."""
+    found = {name: count for name, count in table(evaluation, "num_targets").items() if count < MIN_TARGETS}
+    if not found:
+        return None
+    named = {"all": found["all"]} if "all" in found else found
+    words = ", ".join(f"{count:,} {'in all' if name == 'all' else f'of {name}'}" for name, count in named.items())
+    error = 1 / math.sqrt(max(1, min(named.values())))
+    return f"held-out tokens scored: {words}; chance alone moves a figure of so few by {error:.0%} or so"
 
 
 def is_on_real_text(run: RunData) -> bool:
@@ -157,7 +172,7 @@ def stage_seconds(run: RunData) -> dict[str, float]:
     before = ("corpus", "tokenizer", "tokens", "rows")
     names = [*(name for name in before if name in timed), "training", *(name for name in timed if name not in before)]
     every = {name: seconds for name in names if (seconds := {**timed, "training": seconds_trained(run)}[name])}
-    return every if len(every) > 1 else {}
+    return {_STAGES.get(name, name): seconds for name, seconds in every.items()} if len(every) > 1 else {}
 
 
 def number_formats(run: RunData) -> dict[str, str]:

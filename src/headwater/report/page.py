@@ -59,21 +59,16 @@ def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -
 def page(run: RunData) -> str:
     parts = [corpus, learning, probes, samples, running, forecast, settings, next_steps]
     links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
-    return whole_page(
-        run.name,
-        [
-            title(run),
-            tag("nav", links, aria_label="parts of the report"),
-            tag("main", [part(run) for part in parts]),
-            tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
-        ],
+    body = tag(
+        "body",
+        title(run),
+        tag("nav", links, aria_label="parts of the report"),
+        tag("main", [part(run) for part in parts]),
+        tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
+        _packed_plotly(),
+        _script(_asset("page.js")),
     )
-
-
-def whole_page(name: str, parts: list[Html]) -> str:
-    """Return a page of its own around these parts; charts in them are drawn, and nothing is asked of any server."""
-    body = tag("body", parts, _packed_plotly(), _script(_asset("page.js")))
-    return f"<!doctype html>\n{tag('html', _head(name), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', _head(run.name), body, lang='en')}\n"
 
 
 def _head(name: str) -> Html:

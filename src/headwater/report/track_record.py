@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,30 +66,17 @@ def _judge_(record: TrackRecord, run_dir: Path) -> None:
 
 
 def _damage(run_dir: Path) -> str | None:
-    """Return what is wrong with the files of a run that are judged; a torn last line is no damage."""
+    """Return what is wrong with a forecast."""
     try:
         if (run_dir / "forecast.json").exists():
             kept = read_json(run_dir / "forecast.json")
             if not isinstance(kept, dict) or kept.get("format") != FORECAST_FORMAT:
                 return "forecast.json is no forecast of a run"
-        if (run_dir / "records.jsonl").exists():
-            lines = (run_dir / "records.jsonl").read_bytes().split(b"\n")[:-1]
-            bad = next((number for number, line in enumerate(lines, 1) if not _is_record(line)), None)
-            return None if bad is None else f"records.jsonl line {bad} is no record"
     except OSError as error:
         return f"{Path(error.filename or run_dir).name} can't be read: {error.strerror or error}"
     except (ValueError, RecursionError):
         return "forecast.json is not JSON"
     return None
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    step = value.get("step") if isinstance(value, dict) else None
-    return isinstance(step, int | float) and isinstance(value.get("event"), str)
 
 
 def track_fields(record: TrackRecord) -> Object:

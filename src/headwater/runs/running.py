@@ -117,7 +117,7 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
     def show(record: Record) -> None:
         step = record["step"]
         if record["event"] == "step" and (step % config.train.log_every == 0 or step == num_steps):
-            say(f"step {step}/{num_steps}  loss {record['loss']:.3f}  {count(record['tokens_per_second'])} tok/s")
+            say(f"step {step}/{num_steps}  loss {record['loss']:.3f}  {count(record['tokens_per_second'])} tokens/s")
 
     return show
 

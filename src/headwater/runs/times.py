@@ -127,14 +127,17 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
     probe = known["tokens_of_probe" if has_almanac else "tokens_of_probe_without_almanac"]
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     training = {
-        "start": known["start_seconds"],
         "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
         PROBES_PART: len(probe_steps(train)) * probe * per_token,
         "checkpoints": -(-train.num_steps // train.save_every) * save,
     }
     is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
     text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
-    besides = {PREPARATION: text / known["preparation_bytes_per_second"], "after": known["tokens_after"] * per_token}
+    besides = {
+        PREPARATION: text / known["preparation_bytes_per_second"],
+        "start": known["start_seconds"],
+        "after": known["tokens_after"] * per_token,
+    }
     sure = deviation["around"] if rest is None else deviation["around_measured"]
     found = {name: Spread(seconds * (rest or 1.0), sure) for name, seconds in training.items()}
     return found | {name: Spread(seconds, deviation["around"]) for name, seconds in besides.items()}

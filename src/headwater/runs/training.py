@@ -50,25 +50,24 @@ def train_stage(
     """
     text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
-    meter = LoadMeter()
     with StopRequest(stop_within) as stop:
         run = assemble(config.run_dir, train_plan(config), text.batches, say, require_owner=require_owner, ranks=ranks)
         try:
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
             _require_space(run)
-            peak = _measured_peak(run, meter)
+            peak = _measured_peak(run)
             run.peak.flops_per_second = _largest_peak(run, peak)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
             if is_planned:
                 forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner)
             _record_beginning(run, config, display, peak, forecast)
-            meter = LoadMeter()
+            meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
             if end.step < config.train.num_steps:
                 return False
-            busy = meter.note() if run.ranks.world_size == 1 else None
+            busy = meter.note()
             beside = {} if busy is None else {"beside": busy}
             display(run.records.append("finish", end.step, **_finish_fields(run, end), **beside))
             if busy is None and run.facts.device == "cpu" and run.ranks.world_size == 1:
@@ -105,7 +104,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     """Train as another rank than the first, which keeps the records and prints."""
     batches, held_out = open_batches(config), open_held_out(config)
     with StopRequest(stop_within) as stop:
-        run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks)
+        run = assemble(config.run_dir, train_plan(config), batches, ignore, ranks=ranks).with_clock_started()
         end = train(run, open_evaluator(config, held_out, ranks), ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
@@ -120,14 +119,13 @@ def _require_space(run: Run) -> None:
     require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
 
 
-def _measured_peak(run: Run, meter: LoadMeter) -> dict[str, Any]:
-    """Return the fields of the peak that this process measured; `meter` began before."""
+def _measured_peak(run: Run) -> dict[str, Any]:
+    """Return the fields of the peak that this process measured."""
     facts = run.facts
-    busy = meter.note() if run.ranks.world_size == 1 else None
     return {
         "peak_flops_per_second": facts.peak_flops_per_second,
         "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
-        **({} if busy is None else {"peak_under_load": busy}),
+        **({} if facts.load is None else {"peak_under_load": facts.load}),
     }
 
 
@@ -175,7 +173,7 @@ def _record_beginning(
     if step:
         display(run.records.append("resume", step, **rows, **{"from": checkpoint_dir(run.run_dir, step).name}))
     record = run.records.append("start", step, **rows, **fields)
-    display(record | {"forecast": forecast, "seconds": run.seconds()})
+    display(record | {"forecast": forecast})
 
 
 def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from headwater.device.device import Device, device_of
 from headwater.device.facts import MachineFacts
 from headwater.device.microbatch import Microbatch, measured_microbatch
 from headwater.device.peak import Peak
-from headwater.device.settings import FORMATS
+from headwater.device.settings import FORMATS, MEASURING
 from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
@@ -90,7 +90,7 @@ def build(
     ranks: Ranks | None = None,
 ) -> Run:
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
-    started_at, memory, ranks = time.perf_counter(), PeakMeter(), ranks or Ranks()
+    memory, ranks = PeakMeter(), ranks or Ranks()
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     if not plan.train.exact:
@@ -133,7 +133,7 @@ def build(
         energy=EnergyMeter(facts.num_threads, facts.device),
         memory=memory,
         start=start,
-        started_at=started_at,
+        started_at=time.perf_counter(),
         say=say,
     )
 
@@ -146,6 +146,7 @@ def _agreed_facts(
     Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
     """
     exact = plan.train.exact
+    say(MEASURING)
     inspect = partial(
         inspect_machine,
         plan.machine,
@@ -211,6 +212,7 @@ def _microbatch(
         # on a GPU it is tried out, which harms nothing
         return parallel.device.memory_bytes() is not None or available_bytes() > resident_bytes()
 
+    say("timing microbatches of several sizes, for a minute at most")
     with set_up(facts):
         found = measured_microbatch(parallel.device, passes, may_double, share, rule, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")

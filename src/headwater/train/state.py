@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,13 @@ class Run:
         """Append to the run's records, and show it."""
         self.display(self.records.append(event, step, **fields))
 
+    def with_clock_started(self) -> Run:
+        """Return this run, whose time and energy count from now on: to be ready for the first step isn't training."""
+        energy = EnergyMeter(self.facts.num_threads, self.facts.device)
+        return replace(self, started_at=time.perf_counter(), energy=energy)
+
     def seconds(self) -> float:
-        """Return the time spent on the run so far, by all its processes."""
+        """Return the time of training so far, by all the run's processes."""
         return self.start.seconds + time.perf_counter() - self.started_at
 
     def peak_memory_bytes(self) -> int | None:

@@ -118,7 +118,7 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
     note = (
         "read = kept + dropped, in documents and in bytes as read: "
         + ("it balances." if balanced else "IT DOES NOT BALANCE.")
-        + " Kept text is cleaned afterwards; the tables above show it cleaned."
+        + " Kept text is cleaned afterwards; the tables above show it cleaned. docs/corpus.md explains every reason."
     )
     full = data_table(["source", "what", "documents", "bytes", "of what was read"], details, words=["what"])
     fold = tag("details", tag("summary", "Every reason, to the byte"), full)

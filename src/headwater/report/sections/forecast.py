@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from headwater.durations import duration
 from headwater.intervals import LEVEL
-from headwater.numbers import duration, percent, plural, significant, time_unit
+from headwater.numbers import percent, significant, time_unit
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import Points, on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.report.outcome import UNITS, Outcome, forecast_error, outcomes_of
+from headwater.report.outcome import UNITS, Outcome, outcomes_of
 from headwater.report.run_data import RunData, amount
 
 _NO_FORECAST = (
@@ -23,11 +24,6 @@ _TIMED = [
     ("samples", "evaluation_seconds"),
     ("checkpoint", "seconds"),
 ]
-_HOW_COMPUTED = (
-    "Each error is the continuous ranked probability score (CRPS) of the logarithm, with the forecast read as a "
-    "log-normal distribution. A forecast without a band that is 5 % off has an error of 5 %. A band that is too wide "
-    "costs, and so does one that is too narrow."
-)
 
 
 def forecast(run: RunData) -> Html:
@@ -37,7 +33,7 @@ def forecast(run: RunData) -> Html:
         return section(title, "forecast", missing(_NO_FORECAST))
     named = {outcome.quantity: outcome for outcome in found}
     grid = tag("div", _loss_card(run, named.get("loss")), _time_card(run, named.get("time")), class_="grid")
-    return section(title, "forecast", tag("p", _lead(run, named), class_="lead"), _table(found), grid, _error(found))
+    return section(title, "forecast", tag("p", _lead(run, named), class_="lead"), _table(found), grid)
 
 
 def _lead(run: RunData, named: dict[str, Outcome]) -> str:
@@ -46,7 +42,7 @@ def _lead(run: RunData, named: dict[str, Outcome]) -> str:
     by = f"Made {when}, before the first step, by headwater {version}. " if made_at and version else ""
     refused = run.forecast.get("loss_refused")
     why = refused if isinstance(refused, str) else "no table of runs was given"
-    without_loss = "" if "loss" in named else f" Loss: {why}."
+    without_loss = "" if "loss" in named else f" The loss was not forecast: {why}."
     return (
         f"{by}An actual value should fall between P10 and P90 in {percent(LEVEL, 0)} of cases. "
         f"Time and energy are of training alone.{without_loss}"
@@ -68,7 +64,7 @@ def _row(outcome: Outcome) -> list[Child]:
         tag("b", significant(actual / scale, 4)) if actual is not None else "not known",
         unit,
         f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else None,
-        tag("span", verdict, class_=f"badge {verdict.split(',')[0]}") if verdict else None,
+        tag("span", verdict, class_=f"badge {verdict.split(',')[0].replace(' ', '-')}") if verdict else None,
         outcome.how,
     ]
 
@@ -121,7 +117,7 @@ def _time_card(run: RunData, outcome: Outcome | None) -> Html | None:
     spent = [(x, y / scale) for x, y in curve]
     traces = [*_band(ends, (0.0, p10), (0.0, p90), (0.0, p50)), line("this run", spent, "series-1", width=2.5)]
     drawn = layout(traces, unit, yaxis={"rangemode": "tozero"})
-    note = "The forecast is drawn as if every token took the same time. Time that no record measures is at the start."
+    note = "The forecast is drawn as if every token took the same time."
     summary = f"Time spent over tokens, up to {duration(curve[-1][1])}, in a band that ends at {outcome.show_band()}."
     return chart_card(heading, note, plot(summary, traces, drawn))
 
@@ -144,18 +140,3 @@ def elapsed(run: RunData) -> Points:
         if seen is not None:
             curve.append((seen, so_far))
     return curve if len(curve) > 1 else []
-
-
-def _error(found: list[Outcome]) -> Child:
-    error = forecast_error(found)
-    if error is None:
-        return missing("No forecast error yet: it needs the actual values of a finished run.")
-    counted = [outcome for outcome in found if outcome.score is not None]
-    num_inside = sum(bool(outcome.is_inside) for outcome in counted)
-    each = ", ".join(f"{outcome.quantity} {percent(outcome.score)}" for outcome in counted)
-    note = (
-        f"Smaller is better; 0 % would be a perfect forecast. It is the mean of {each}. "
-        f"{num_inside} of {plural(len(counted), 'value')} fell between P10 and P90."
-    )
-    fold = tag("details", tag("summary", "How it is computed"), tag("p", _HOW_COMPUTED, class_="lead"))
-    return chart_card(["Forecast error", tag("strong", percent(error))], note, fold)

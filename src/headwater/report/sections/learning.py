@@ -14,6 +14,7 @@ from headwater.report.markup import Child, Html, section, tag, value_table
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
+    few_targets,
     final_bits_per_byte,
     is_on_real_text,
     number_formats,
@@ -44,8 +45,9 @@ def _lead(run: RunData) -> Child:
     ]
     beside = f": {', '.join(relations)}" if relations else ""
     read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
+    few = f" {warning.capitalize()}." if (warning := few_targets(run.evaluation)) else ""
     return tag(
-        "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{_formats(run)}", class_="lead"
+        "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}", class_="lead"
     )
 
 

@@ -61,7 +61,7 @@ def _probe_plot(summary: str, title: str, curve: Points, chance: float | None, c
         annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=True))
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
-    return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=4, **more), "small")
+    return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more), "small")
 
 
 def _details(latest: Object) -> Child:

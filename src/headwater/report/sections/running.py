@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.numbers import MISSING, count, duration, flop_rate, percent, significant
+from headwater.durations import duration
+from headwater.numbers import MISSING, count, flop_rate, percent, significant
 from headwater.report.chart import chart_card, layout, line, not_measured, plot, time_bar
 from headwater.report.curves import Points, points, smooth, thin
 from headwater.report.markup import Child, Html, card, section, tag
@@ -30,13 +31,12 @@ def _speed(run: RunData) -> Html:
     return _curve_card("Throughput", note, curve, "series-1", "tokens per second")
 
 
-def _utilisation(run: RunData) -> Html:
+def _utilisation(run: RunData) -> Html | None:
     peak, curve = utilisation(run)
-    if not curve and (why := no_utilisation(run)) != MISSING:
-        return chart_card("Utilisation", f"{why.capitalize()}.", None)
+    if not curve and no_utilisation(run) != MISSING:  # the figure at the top says why
+        return None
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
-    median = f"The median is {percent(median_share(curve))} of {flop_rate(peak)}"
-    note = f"{median}, {how}. Peaks measured under load don't count."
+    note = f"Arithmetic of training; the median is {percent(median_share(curve))} of {flop_rate(peak)}, {how}."
     return _curve_card("Utilisation", note, curve, "series-3", "fraction of the peak", y_format=".0%")
 
 
@@ -78,7 +78,7 @@ def _time(run: RunData) -> list[Child]:
     cards: list[Child] = [card("Time of all stages", note, time_bar(stages))] if stages else []
     if split:
         cards.append(
-            card("Time of training", f"{duration(seconds_trained(run))} in all. {_energy(run)}", time_bar(split))
+            card("Time of training", f"{duration(seconds_trained(run) or 0.0)} in all. {_energy(run)}", time_bar(split))
         )
     return cards
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from headwater.durations import duration as short_duration
+from headwater.durations import duration
 from headwater.numbers import (
     MISSING,
     count,
     count_in_words,
     decimal,
-    duration,
     flop_rate,
     moment,
     percent,
@@ -107,12 +106,12 @@ def _tiles(run: RunData) -> list[Html]:
     peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
     energy = amount(run.last("finish"), "energy_wh")
-    of_peak = peak and f"median, of {flop_rate(peak)} in {dtype}"
+    of_peak = peak and f"of the largest possible speed, {flop_rate(peak)} in {dtype} (median)"
     return [
-        _tile("bits per byte", score, decimal, [on, beside]),
+        _tile("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
         _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
         _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
-        _tile("training time", seconds, short_duration, speed and f"{count(speed)} tokens per second (median)"),
+        _tile("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median)"),
         _tile("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
         _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
     ]
