@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from headwater.batches.mixture import MAX_ROWS, MixturePlan, make_plan
-from headwater.batches.mixture_rules import by_temperature, by_unimax
+from headwater.batches.mixture import MAX_ROWS, MixturePlan, by_temperature, by_unimax, make_plan
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError, StoreError
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import RECOMPUTES, count_flops, own_family
+from headwater.forecast.candidate import own_family
 from headwater.model import count as own
+from headwater.model.count import RECOMPUTES, count_flops
 from headwater.model.settings import ModelSettings
 
 SHAPE = {

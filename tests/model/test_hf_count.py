@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.count import count_flops
+from headwater.model.count import count_flops
 from headwater.model.hf_count import count_hf_family, count_hf_file
 
 # as published in each model's config.json; totals from model cards or the sum of the weights' files

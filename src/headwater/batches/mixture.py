@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from headwater.batches.mixture_rules import USUAL_EPOCHS, by_temperature, by_unimax
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError, StoreError
 from headwater.files import digest_json
 
 PLAN_VERSION = 1
+USUAL_EPOCHS = 4.0
+"Text read up to four times teaches almost as much as new text (Muennighoff et al. 2023, arXiv 2305.16264)."
 _WEIGHT_SUM = 1 << 20
 MAX_ROWS = 1 << 42  # row number × weight sum stays below 2^63
 
@@ -225,3 +226,40 @@ def _integer_weights(weights: dict[str, float]) -> dict[str, int]:
     total = sum(weights.values())
     whole = {name: max(1, round(weight / total * _WEIGHT_SUM)) for name, weight in weights.items() if weight > 0}
     return dict(sorted(whole.items(), key=lambda item: (-item[1], item[0])))
+
+
+# ---- rules that say how much each source gives when nobody says it: from the sources' sizes alone
+
+
+def by_temperature(rows: Mapping[str, int], temperature: float) -> dict[str, float]:
+    """Return weights in proportion to rows^(1 / temperature): 1 is by size, the larger the more equal.
+
+    As for languages of unequal size (Arivazhagan et al. 2019, arXiv 1907.05019, section 4.1).
+    """
+    largest = max(rows.values(), default=0) or 1
+    return _normalised({name: (count / largest) ** (1 / temperature) for name, count in rows.items()})
+
+
+def by_unimax(rows: Mapping[str, int], num_rows: int, max_epochs: Mapping[str, float]) -> dict[str, float]:
+    """Return weights as equal as they can be when no source is seen more than `max_epochs` allows in `num_rows` rows.
+
+    UniMax (Chung et al. 2023, arXiv 2304.09151, algorithm 1): from the smallest source up, each gets an equal part of
+    what is left, or all that its cap allows. Raises ConfigError when the caps leave less than the run needs.
+    """
+    room = {name: count * max_epochs[name] for name, count in rows.items()}
+    if sum(room.values()) < num_rows:
+        raise ConfigError(
+            f"the run needs {num_rows:,} rows, and {sum(rows.values()):,} rows, as often as max_epochs allows, are "
+            f"{int(sum(room.values())):,}; train on fewer tokens, raise mixture.max_epochs or give more text"
+        )
+    left, given = float(num_rows), dict[str, float]()
+    smallest_first = sorted(rows, key=lambda name: (rows[name], name))
+    for place, name in enumerate(smallest_first):
+        given[name] = min(left / (len(smallest_first) - place), room[name])
+        left -= given[name]
+    return _normalised({name: given[name] for name in rows})
+
+
+def _normalised(weights: dict[str, float]) -> dict[str, float]:
+    total = sum(weights.values()) or 1.0
+    return {name: weight / total for name, weight in weights.items()}

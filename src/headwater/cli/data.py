@@ -212,8 +212,7 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
 
 def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
     """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
-    from headwater.batches.mixture import make_plan
-    from headwater.batches.mixture_rules import USUAL_EPOCHS
+    from headwater.batches.mixture import USUAL_EPOCHS, make_plan
     from headwater.runs.text_size import train_rows
 
     rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture

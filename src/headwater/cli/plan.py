@@ -168,7 +168,7 @@ def count(
 
     Of a folder with a config.json, or of a family and its settings.
     """
-    from headwater.forecast.count import count_fields
+    from headwater.model.count import count_fields
 
     model = _model(what or [], family, settings or [])
     if seq_len is not None:
@@ -191,7 +191,7 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     from typing import get_args
 
     from headwater.config import RawSettings, apply_override
-    from headwater.forecast.count import own_family
+    from headwater.forecast.candidate import own_family
     from headwater.model.count import count_model
     from headwater.model.settings import Family
 
@@ -208,7 +208,7 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
 
 
 def _recompute(name: str) -> Any:
-    from headwater.forecast.count import RECOMPUTES
+    from headwater.model.count import RECOMPUTES
 
     if name not in RECOMPUTES:
         raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from headwater.model.settings import ModelSettings
+
+Recompute = Literal["none", "full"]
+RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
 @dataclass(frozen=True)
@@ -92,3 +97,71 @@ def mean_attended(seq_len: float, window: int | None) -> float:
     if window is None or window >= seq_len:
         return (seq_len + 1) / 2
     return window - window * (window - 1) / (2 * seq_len)
+
+
+# ---- FLOPs in the conventions that people quote
+
+
+@dataclass(frozen=True)
+class FlopsPerToken:
+    """Forward and backward FLOPs of one trained token, by convention.
+
+    six_n: 6 × active parameters, embeddings among them, as arXiv:2203.15556 counts N (arXiv:2001.08361 leaves the
+        embeddings out of its N).
+    palm: 6 × active parameters and full attention, 12 × layers × heads × head_dim × seq_len (arXiv:2204.02311,
+        appendix B); what llm-foundry and most MFU figures use.
+    full_attention: 6 × the weights that are multiplied by, and full attention inside windows.
+    causal: the same with the half of attention that a causal mask leaves: what the mathematics needs.
+    hardware: `causal`, and what is computed again: by the recomputation policy, and by flash attention's backward pass.
+    """
+
+    six_n: float
+    palm: float
+    full_attention: float
+    causal: float
+    hardware: float
+
+
+def attention_flops(model: ModelCount) -> tuple[float, float]:
+    """Return forward FLOPs of scores and sums of values for one token: with a causal mask, and without one.
+
+    2 FLOPs a key and channel for scores, 2 for sums of values; a window hides what is further away in both.
+    """
+    causal = full = 0.0
+    for (width, window), num in Counter(model.attention).items():
+        causal += num * 2 * width * mean_attended(model.seq_len, window)
+        full += num * 2 * width * min(model.seq_len, window or model.seq_len)
+    return causal, full
+
+
+def count_flops(model: ModelCount, recompute: Recompute = "none") -> FlopsPerToken:
+    """Return FLOPs per token at `model.seq_len`.
+
+    `recompute` says whether the backward pass computes each block's forward pass again (arXiv:1604.06174). Scores it
+    computes anyway: flash attention keeps none, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1).
+    """
+    causal, full = attention_flops(model)
+    unwindowed = sum(2 * width * model.seq_len for width, _ in model.attention)
+    again = causal / 2
+    if recompute == "full":
+        again += causal + 2 * (model.matmul - model.head)
+    return FlopsPerToken(
+        six_n=6 * model.active,
+        palm=6 * model.active + 3 * unwindowed,
+        full_attention=6 * model.matmul + 3 * full,
+        causal=6 * model.matmul + 3 * causal,
+        hardware=6 * model.matmul + 3 * causal + again,
+    )
+
+
+def count_fields(model: ModelCount, recompute: Recompute) -> dict[str, Any]:
+    """Return what `headwater plan count --json` prints."""
+    return {
+        "params": model.total,
+        "active_params": model.active,
+        "embedding_params": model.embedding,
+        "matmul_params": model.matmul,
+        "seq_len": model.seq_len,
+        "recompute": recompute,
+        "flops_per_token": asdict(count_flops(model, recompute)),
+    }

@@ -17,10 +17,9 @@ from typing import Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
-from headwater.forecast.count import count_flops
 from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import busy_now
-from headwater.model.count import count_model, flops_per_token
+from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import Needs, Processor, hardware_of
 from headwater.runs.ladder_record import ladder_table
