@@ -1,4 +1,4 @@
-"""One thread for all, property tests (the same examples each time, no time limit for one), and one finished run."""
+"""One thread for all, no waiting for the disk, the same examples of property tests each time, and one finished run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 # before numpy and torch are imported: threads that wait for each other take minutes where the processors are busy
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from finished_run import FinishedRun, finish_a_run
@@ -25,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that hold slow tests first, so that no worker is alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """A flush matters to a power cut alone (tests/test_files.py checks their order); thousands are slow on a busy disk."""
+    with mock.patch("os.fsync", lambda handle: None):
+        yield
 
 
 @pytest.fixture(scope="session")

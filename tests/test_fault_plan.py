@@ -6,11 +6,10 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from fault_plan import CRASHED, FaultPlan, faults
+from fault_plan import CRASHED, faults
 from small_run import run
 
 from headwater import disk
@@ -99,22 +98,6 @@ def test_a_file_that_is_rewritten_meets_the_same_faults(tmp_path, kind, status, 
         assert sum((a ^ b).bit_count() for a, b in zip(found, b"0123456789", strict=True)) == 1
     else:
         assert found == content
-
-
-def test_a_delay_waits(tmp_path):
-    started_at = time.perf_counter()
-    with faults("delay=0.05@1"):
-        disk.make_folder(tmp_path / "a")
-    assert time.perf_counter() - started_at >= 0.05
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["x", "crash", "crash@", "crash@-1", "errno@1", "errno=ENOPE@1", "delay@1", "delay=x@1", "flip=3@1", "crash@1++"],
-)
-def test_a_plan_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="HEADWATER_FAULTS"):
-        FaultPlan.parse(text)
 
 
 def test_the_environment_installs_a_plan_for_a_command(tmp_path):

@@ -2,13 +2,9 @@
 
 import itertools
 import random
-import runpy
-import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from small_run import call, overrides, prose
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "corpus"
 
@@ -70,33 +66,3 @@ def test_duplicates_are_counted_on_a_small_corpus(tmp_path):
     dropped = dropped_by_headwater(case, tmp_path)
     assert dropped <= truth, "nothing is dropped that is no duplicate"
     assert len(dropped & truth) >= 0.8 * len(truth) > 0
-
-
-def test_filtered_and_raw_are_trained_and_judged_on_the_same_text(tmp_path, monkeypatch):
-    import filtered_against_raw
-    from filtered_against_raw import measure, section
-
-    def do_here(command):
-        """Do what a command does, without the seconds that a process needs to start."""
-        program, *arguments = command[1:]
-        if program == "-m":
-            assert call(*arguments[1:], cwd=tmp_path).status == 0
-        else:
-            monkeypatch.setattr(sys, "argv", [program, *arguments])
-            runpy.run_path(program, run_name="__main__")
-
-    monkeypatch.setattr(filtered_against_raw, "_run", do_here)
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    for number in range(120):
-        (tree / f"{number:03d}.txt").write_text(prose(number % 90, 30), encoding="utf-8")  # thirty are copies
-    (tree / "junk.txt").write_text("= - = " * 900, encoding="utf-8")
-    arguments = Namespace(
-        texts="nowhere", sources="", tree=[f"manuals={tree}"], seeds=1, set=overrides(train__num_steps=6)
-    )
-    figures = measure(arguments, tmp_path / "work")
-    counts, kept = figures["parted"]["manuals"], figures["kept"]
-    assert counts["held_out"] > 0 and counts["training"] + counts["shared"] + counts["held_out"] == 121
-    assert kept["filtered"]["bytes"] < kept["raw"]["bytes"], "the copies and the junk are in the raw corpus alone"
-    assert all(1 < figures["results"][variant][0] < 9 for variant in ("filtered", "raw")), figures["results"]
-    assert "Filtered less raw" in section(figures)

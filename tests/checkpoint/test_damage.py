@@ -129,24 +129,6 @@ def test_whole_checkpoints_swapped_are_found(run_dir):
         load(run_dir)
 
 
-@pytest.mark.parametrize(
-    "files", [None, [], {}, {"model.safetensors": None}, "x", {"model.safetensors": {"digest": None}}]
-)
-def test_a_manifest_without_digests_is_damage(run_dir, files):
-    path = checkpoint_dir(run_dir, 2)
-    reseal(path, files=files)
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_checkpoint(path)
-
-
-@pytest.mark.parametrize("step", [None, "2", 3, [2]])
-def test_a_manifest_of_another_step_is_damage(run_dir, step):
-    path = checkpoint_dir(run_dir, 2)
-    reseal(path, step=step)
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_checkpoint(path)
-
-
 def test_a_checkpoint_of_a_newer_format_is_not_read(run_dir):
     path = checkpoint_dir(run_dir, 2)
     reseal(path, format_version=99)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from many_ranks import on_ranks
@@ -134,13 +131,6 @@ def test_a_tensor_that_is_not_there_or_has_another_shape_is_refused(tmp_path, ta
     save(tmp_path, 3)
     with pytest.raises(CheckpointError, match="doesn't fit this run"):
         load_state_(checkpoint_dir(tmp_path, 3), target, {})
-
-
-def as_version_1(path: Path) -> None:
-    """Make a manifest what it was before tables of tensors: format, version, step and digests."""
-    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    kept = {name: manifest[name] for name in ("format", "step", "files")}
-    (path / "manifest.json").write_text(json.dumps({**kept, "format_version": 1}), encoding="utf-8")
 
 
 def test_the_digest_of_a_state_is_that_of_its_bits_alone(tmp_path):

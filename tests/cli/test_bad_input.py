@@ -118,37 +118,10 @@ def test_all_problems_of_a_run_file_are_named_together(folder):
     require_clear_error(said, "3 problems", "num_step", "famly", "beta1", status=(2,))
 
 
-@pytest.mark.parametrize("text", ["name = ", "[model\n", "\x00", "name = 'a'\nname = 'b'"])
-def test_a_run_file_that_is_no_toml_is_named_with_the_place(folder, text):
-    (folder / "broken.toml").write_text(text)
-    require_clear_error(call("run", "broken.toml", cwd=folder), "broken.toml is not valid TOML: ", "(at ", status=(2,))
+HOSTILE_NAMES = ["../up", "/abs", "..", ".hidden", "", "a b", "-x", "a\nb", "a\x1b[31m", "é", "a" * 101, "$HOME"]
 
 
-def test_a_run_file_that_is_not_utf8_is_named(folder):
-    (folder / "latin.toml").write_bytes('name = "Noël"\n'.encode("latin-1"))
-    require_clear_error(call("run", "latin.toml", cwd=folder), "latin.toml is not valid TOML", status=(2,))
-
-
-HOSTILE_NAMES = [
-    "../up",
-    "a/b",
-    "/abs",
-    "..",
-    ".hidden",
-    "",
-    "a b",
-    "-x",
-    "a\nb",
-    "a\x1b[31m",
-    "é",
-    "a" * 101,
-    'a"b',
-    "~",
-    "$HOME",
-]
-
-
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("name", ["../up", "", "-x", "a\nb", "a\x1b[31m"])
 def test_a_hostile_run_name_is_refused_in_settings(folder, name):
     said = call("run", "mine.toml", f"name={name!r}" if "\n" not in name else f"name={name}", cwd=folder)
     require_clear_error(said, "name", status=(2,))
@@ -237,7 +210,7 @@ def test_a_vocabulary_that_the_text_can_not_fill_is_refused_with_one_that_it_can
 
 @pytest.mark.parametrize("suffix", ["txt", "jsonl", "html", "json", "md"])
 def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
-    size = 20_000_000
+    size = 12_000_000
     with open(folder / "texts" / f"long.{suffix}", "wb") as file:
         for _ in range(size // 1_000_000):
             file.write(prose("long", 10).replace("\n", " ").encode().ljust(1000) * 1000)
@@ -296,8 +269,10 @@ RUN_VERBS = [
 ]
 
 
-@pytest.mark.parametrize("verb", RUN_VERBS, ids=" ".join)
-@pytest.mark.parametrize("run_dir", ["nowhere", "texts", "mine.toml"])
+@pytest.mark.parametrize(
+    ("verb", "run_dir"),
+    [*((verb, "nowhere") for verb in RUN_VERBS), (["next", "The"], "texts"), (["report"], "mine.toml")],
+)
 def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
     require_clear_error(call(*verb, "--run", run_dir, cwd=folder), run_dir)
 
@@ -308,9 +283,7 @@ def test_a_run_without_a_checkpoint_is_named_with_what_makes_one(folder, verb):
     require_clear_error(call(*verb, "--run", "runs/mine", cwd=folder), "no checkpoint yet", "headwater train")
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"format": "headwater-config"}', '{"settings": {"name": 1}}']
-)
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {"name": 1}}'])
 def test_a_damaged_config_is_named_and_run_writes_it_again(trained, content):
     path = trained / "runs/mine/config.json"
     before = path.read_bytes()
@@ -339,10 +312,14 @@ def without_seconds(path: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    "change", ["model.num_layers=3", "optim.matrix_lr=0.5", "train.num_steps=13", "seed=2", "mixture.max_epochs=9.0"]
-)
-@pytest.mark.parametrize(
-    "verb", [["run"], ["train"], ["corpus", "build"], ["corpus", "tokenizer", "train"]], ids=" ".join
+    ("verb", "change"),
+    [
+        (["run"], "model.num_layers=3"),
+        (["run"], "train.num_steps=13"),
+        (["train"], "optim.matrix_lr=0.5"),
+        (["corpus", "build"], "seed=2"),
+        (["corpus", "tokenizer", "train"], "mixture.max_epochs=9.0"),
+    ],
 )
 def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, verb, change):
     before = contents(trained / "runs/mine")
@@ -451,8 +428,6 @@ def test_surprise_at_nothing_is_refused(trained):
     require_clear_error(call("surprise", "", "--run", "runs/mine", cwd=trained), "empty")
 
 
-@pytest.mark.parametrize(
-    "options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"], ["--top-p", "2"]]
-)
+@pytest.mark.parametrize("options", [["--temperature", "-1"], ["--temperature", "nan"], ["--top-p", "0"]])
 def test_sampling_that_means_nothing_is_refused(trained, options):
     require_clear_error(call("generate", "The", "--run", "runs/mine", *options, cwd=trained), options[1])

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from small_run import call
 
 import headwater.cli.main  # noqa: F401  loaded once, so that calls below are quick
-from headwater.cli.law import _forecast_fields
-from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.repetition import penalty
 
 SHAPE = ["A", "B", "E", "alpha", "beta", "num_points", "seconds"]
 
@@ -106,12 +101,10 @@ def test_a_table_without_a_law_gets_words_in_place_of_every_forecast(tmp_path, r
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["no.csv"], 1, "doesn't exist"),
         (["runs.csv", "--at", "1e9"], 2, "give params and tokens"),
         (["runs.csv", "--at", "1e9,-5"], 2, "above zero"),
         (["runs.csv", "--at", "1e9,nan"], 2, "above zero"),
         (["runs.csv", "--at", "1e9,1e11,4,5"], 2, "and epochs if they aren't 1"),
-        (["runs.csv", "--drop-highest", "40"], 2, "can't drop the 40 highest"),
         (["runs.csv", "--budget", "-1"], 2, "give FLOPs above zero"),
     ],
 )
@@ -146,14 +139,3 @@ def test_a_table_of_repeated_text_says_so_to_people(table, tmp_path):
 def test_an_option_of_the_other_question_is_refused(words, says, tmp_path):
     said = call("ladder", *words, cwd=tmp_path)
     assert said.status != 0 and says in said.err
-
-
-def test_the_curve_of_repeated_text_has_the_strength_that_was_taken_out_of_its_rows(table):
-    runs = read_runs(table)
-    epochs = np.where(np.arange(len(runs)) % 2, 4.0, 1.0)
-    law = ScalingLaw(replace(runs, unique=runs.tokens / epochs))
-    at = runs.params[1], runs.tokens[1]
-    found = _forecast_fields(law, *map(float, at), 4.0)
-    cost = law.likeliest_strength * float(penalty(*at, at[1] / 4))
-    assert found["curve"] == pytest.approx(float(law.curve.loss(*at)) * (1 + cost))
-    assert law.likeliest_strength != pytest.approx(law.strength.median, rel=1e-3)

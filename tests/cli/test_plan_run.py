@@ -142,7 +142,6 @@ def test_a_person_gets_a_card(run_file, tmp_path):
         (["--max-money", "-3"], "--max-money -3"),
         (["--target-loss", "nan"], "--target-loss nan"),
         (["--max-hours", "soon"], "'--max-hours': give a number;"),
-        (["--runs", "nowhere.csv", "--loss-unit", "bits_per_byte"], "nowhere.csv doesn't exist"),
         (["model.layers=3"], "layers"),
     ],
 )

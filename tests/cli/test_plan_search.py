@@ -89,8 +89,6 @@ NATS = ("--loss-unit", "nats_per_token")
     ("arguments", "message"),
     [
         (["--budget", "10k"], "single quotes"),
-        (["--budget", "2h", "--hardware", "8xH1000"], "did you mean H100-SXM"),
-        (["--budget", "1s", "--hardware", "8xH100"], "raise the budget"),
         (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv", *NATS], "nowhere.csv doesn't exist"),
         (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware, or a budget of at most $"),
         (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
@@ -100,7 +98,6 @@ NATS = ("--loss-unit", "nats_per_token")
         ),
         (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
         (["--budget", "2h", "--runs", "runs.csv"], "no column says its unit: give --loss-unit"),
-        (["nowhere", "--budget", "2h"], "is no recipe, run file or run folder"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message):

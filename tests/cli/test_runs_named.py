@@ -65,8 +65,13 @@ def test_every_verb_that_takes_a_run_is_tried_here():
     assert set(below(typer.main.get_command(command_line()), ())) - {"plan"} == {*OF_A_FOLDER, *OF_SETTINGS} - {"plan"}
 
 
-@pytest.mark.parametrize("run", ["first-light", "mine.toml", "runs/mine"])
-@pytest.mark.parametrize("verb", OF_A_FOLDER)
+WAYS = ["first-light", "mine.toml", "runs/mine"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "run"),
+    [*((verb, WAYS[number % 3]) for number, verb in enumerate(OF_A_FOLDER)), *(("report", way) for way in WAYS[::2])],
+)
 def test_a_verb_on_a_trained_run_takes_its_recipe_file_or_folder(here, verb, run):
     said = call(*arguments(verb, OF_A_FOLDER[verb], run), cwd=here)
     assert said.status == 0, said
@@ -110,14 +115,14 @@ def test_rules_are_applied_again_beside_other_settings_of_a_run_folder(here):
 
 
 @pytest.mark.parametrize(
-    ("named", "meant"),
+    ("verb", "named", "meant"),
     [
-        ("mien.toml", "mine.toml"),
-        ("runs/mien", "runs/mine"),
-        ("first-ligth", "first-light"),
+        ("run", "mien.toml", "mine.toml"),
+        ("report", "runs/mien", "runs/mine"),
+        ("explain", "first-ligth", "first-light"),
+        ("corpus show", "mien.toml", "mine.toml"),
     ],
 )
-@pytest.mark.parametrize("verb", ["run", "report", "explain", "corpus show"])
 def test_a_misspelt_run_gets_the_nearest_one(finished, verb, named, meant):
     require_clear_error(call(*verb.split(), named, cwd=finished.cwd), f"did you mean {meant}?", status=(2,))
 

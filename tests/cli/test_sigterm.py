@@ -9,11 +9,9 @@ from unittest import mock
 
 import pytest
 from many_ranks import start_ranks
-from small_run import call, finish, start, write_run_file, write_texts
+from small_run import call, finish, write_run_file, write_texts
 
 from headwater.errors import LostRanksError
-from headwater.runs.paths import Folders
-from headwater.runs.stages import tidy
 
 STAGES = {
     "corpus": "headwater.runs.stages.build_corpus",
@@ -74,38 +72,9 @@ def test_after_all_these_stops_the_run_is_done(folder):
 on_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes can't be looked into here")
 
 
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
-
-
 def maps(pid: int) -> str:
     path = Path(f"/proc/{pid}/maps")
     return path.read_text() if path.exists() else ""
-
-
-def lives(pid: int) -> bool:
-    path = Path(f"/proc/{pid}/stat")
-    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-@on_linux
-def test_the_workers_of_a_corpus_end_with_it_and_nothing_half_made_is_left(tmp_path):
-    write_texts(tmp_path / "texts")
-    write_run_file(tmp_path / "mine.toml", corpus__task_bytes=20_000)
-    process = start("corpus", "build", "mine.toml", "--workers", "2", cwd=tmp_path, HEADWATER_FAULTS="delay=0.5@60+")
-    while len(workers := children(process.pid)) < 2:
-        assert process.poll() is None, finish(process)
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    said = finish(process)
-    assert said.status == 75, said
-    assert said.err.splitlines()[-1] == LAST_LINE
-    while any(map(lives, workers)):  # one that has just been started reads first that its pipe is closed
-        time.sleep(0.02)
-    folders = Folders(tmp_path / "runs/mine")
-    tidy(folders)
-    assert not folders.corpus.exists()
 
 
 @on_linux

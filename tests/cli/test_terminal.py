@@ -237,12 +237,6 @@ def test_a_sample_keeps_its_lines():
     assert said_of(record) == ["     step 1: next token '\\n' 50%; sample:", "       def f():", "           return 1"]
 
 
-def test_samples_of_no_prompt_are_shown_as_nothing():
-    out = io.StringIO()
-    TrainingDisplay(TRAIN, out=out)({"event": "samples", "step": 1, "samples": [], "next": []})
-    assert out.getvalue() == ""
-
-
 def test_a_sample_can_not_drive_the_terminal():
     out = io.StringIO()
     following = [{"prompt": "The\x1b[2J", "next": [{"token": "\x1b", "probability": 0.5}]}]

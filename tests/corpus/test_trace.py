@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headwater.corpus.document import Document
 from headwater.corpus.load import find_documents, read_documents
 from headwater.corpus.shards import document_id, document_line, read_blocks, read_lines
-from headwater.corpus.trace import _pattern, fold, trace
+from headwater.corpus.trace import trace
 from headwater.errors import DataError
 
 
@@ -55,19 +53,6 @@ def test_letters_beyond_ascii_are_found_in_any_case(build, make_prose, tmp_path)
 def test_nothing_to_find_is_an_error(corpus):
     with pytest.raises(DataError, match="no text to find"):
         trace(corpus, " \n ")
-
-
-SPACES = [chr(code) for code in range(0x110000) if chr(code).isspace()]
-
-
-@given(st.lists(st.sampled_from(["a", "b", '"', "\\", "é", "n", *SPACES]), min_size=1, max_size=12), st.data())
-def test_the_pattern_matches_wherever_the_folded_text_does(characters, data):
-    text = "".join(characters)
-    folded = fold(text)
-    start = data.draw(st.integers(0, len(folded)))
-    wanted = fold(folded[start : data.draw(st.integers(start, len(folded)))])
-    line = document_line(Document(text, "s", "i", "o", "text"))
-    assert not wanted or _pattern(wanted).search(line)
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])

@@ -24,11 +24,7 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_repeating_a_beginning_costs_one_pass(piece):
-    for text in (
-        piece * (SIZE // len(piece)),
-        " ".join([piece * 50] * (SIZE // (50 * len(piece)))),
-        f"{piece * (SIZE // len(piece))}!",
-    ):
+    for text in (" ".join([piece * 50] * (SIZE // (50 * len(piece)))), f"{piece * (SIZE // len(piece))}!"):
         redact(text, list(REDACTED_KINDS))
 
 

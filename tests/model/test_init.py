@@ -101,18 +101,7 @@ def test_every_block_starts_as_the_identity(family):
     assert torch.equal(model.blocks[0](x_BTD, torch.zeros(2, 5, dtype=torch.int64), table), x_BTD)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_first_loss_is_near_that_of_a_uniform_guess(family, tied):
-    model = initialised(family, tied=tied)
-    tokens_BT = torch.randint(0, 211, (4, 12), generator=torch.Generator().manual_seed(0))
-    targets_BT = tokens_BT.roll(-1, 1)
-    with torch.no_grad():
-        loss = model(tokens_BT, torch.zeros_like(tokens_BT), targets_BT) / targets_BT.numel()
-    assert float(loss) == pytest.approx(math.log(211), abs=0.05)
-
-
-@pytest.mark.parametrize("width", [64, 128, 256, 512, 1024])
+@pytest.mark.parametrize("width", [64, 256, 1024])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_first_loss_is_near_that_of_a_uniform_guess_at_every_width(family, tied, width):

@@ -89,13 +89,13 @@ def test_every_chart_is_drawn_without_a_request_or_an_error(open_page, path):
     assert page.errors == []
 
 
-@pytest.mark.parametrize("width", [360, 800, 1400])
+@pytest.mark.parametrize("width", [360, 1400])
 def test_the_page_is_never_wider_than_the_screen(open_page, path, width):
     page = open_page(path, viewport={"width": width, "height": 800})
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("width", [360, 420, 1300])
+@pytest.mark.parametrize("width", [360, 1300])
 def test_every_figure_and_every_table_of_words_fits_its_place(open_page, tmp_path, width):
     run_dir = write_run(tmp_path, num_steps=40)
     records = run_records(40)
@@ -171,7 +171,7 @@ def test_the_policy_stops_a_script_that_got_into_the_page(open_page, path, tmp_p
     assert page.count(".plot .main-svg") > 0
 
 
-@pytest.mark.parametrize("num_records", [1, 2, 6, 40])
+@pytest.mark.parametrize("num_records", [1, 40])
 def test_a_run_in_progress_draws_what_there_is(open_page, tmp_path, num_records):
     run_dir = write_run(tmp_path, num_steps=200)
     (run_dir / "evaluation.json").unlink()

@@ -154,12 +154,6 @@ def test_the_guess_at_the_next_token_is_followed_over_time(page):
     assert "·Paris" in page.text and "untrained" in page.text
 
 
-def test_samples_of_every_prompt_are_there(page, run_dir):
-    probed = read_records(run_dir / "records.jsonl", "samples")
-    for sample in probed[-1]["samples"]:
-        assert sample["text"] in page.text, sample["prompt"]
-
-
 def test_every_setting_comes_with_origin_and_reason(page):
     for reason in config()["reasons"]:
         assert reason["setting"] in page.text
@@ -260,7 +254,7 @@ def hostile_run(tmp_path, text):
     return run_dir
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("text", ["".join(HOSTILE), "<!--", "\u202etxt.exe\x1b[31m\x00"], ids=range(3))
 def test_hostile_text_anywhere_makes_no_element_and_stays_readable(tmp_path, text, page):
     hostile = read_page(render_report(hostile_run(tmp_path, text)))
     assert {element.tag for element in hostile.elements} <= {element.tag for element in page.elements}
@@ -309,7 +303,7 @@ def test_an_attempt_that_died_before_its_first_save_is_listed_and_not_drawn(tmp_
     assert re.search(r"killed, or the machine stopped\n3\n", page.text)
 
 
-@pytest.mark.parametrize("num_records", [1, 2, 4, 5, 30, 200])
+@pytest.mark.parametrize("num_records", [1, 4, 200])
 def test_a_run_in_progress_renders(tmp_path, num_records):
     run_dir = write_run(tmp_path, num_steps=NUM_STEPS)
     (run_dir / "evaluation.json").unlink()
@@ -342,9 +336,7 @@ def test_a_loss_of_nan_leaves_a_gap_and_is_counted(tmp_path):
     assert "1 step skipped" in page.text
 
 
-@pytest.mark.parametrize(
-    "damage", [b"", b"{", b"[1, 2]", b"null", b'{"sources": 3, "splits": [], "reasons": "x"}', b"\xff\xfe"]
-)
+@pytest.mark.parametrize("damage", [b"{", b"[1, 2]", b'{"sources": 3, "splits": [], "reasons": "x"}', b"\xff\xfe"])
 def test_damaged_files_are_no_reason_to_fail(tmp_path, damage):
     run_dir = write_run(tmp_path, num_steps=4)
     for path in run_dir.rglob("*.json"):
@@ -377,7 +369,7 @@ def test_records_of_odd_shapes_are_no_reason_to_fail(tmp_path):
 
 
 def test_a_long_run_is_drawn_with_few_points(tmp_path):
-    run_dir = write_run(tmp_path, num_steps=6000)
+    run_dir = write_run(tmp_path, num_steps=2500)
     page = read_page(render_report(run_dir))
     xs, ys = page.trace("Training loss", "each step")
     losses = [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
@@ -404,35 +396,6 @@ def test_interventions_are_a_table_and_hostile_text_in_them_is_text(tmp_path):
     assert "3, back to 2" in page.text
 
 
-def test_a_run_without_interventions_has_no_table_of_them(page):
-    assert "Interventions" not in page.text
-
-
-def test_reasons_for_dropping_are_sorted_by_documents(page):
-    assert re.search(r"\ntoo short [\d,]+ · near duplicate [\d,]+ · held out probe \d+", page.text)
-
-
-def one_source_run(tmp_path):
-    run_dir = write_run(tmp_path, num_steps=8)
-    manifest = corpus_manifest()
-    manifest["sources"] = {"books": manifest["sources"]["books"]}
-    json_file(run_dir / "data" / "corpus" / "manifest.json", manifest)
-    records = run_records(8)
-    for record in records:
-        for field in ("bits_per_byte", "loss"):
-            if record["event"] == "validation":
-                record[field] = {"all": record[field]["books"], "books": record[field]["books"]}
-    write_records(run_dir, records)
-    (run_dir / "evaluation.json").unlink()
-    return run_dir
-
-
-def test_of_one_source_there_is_one_row_and_one_column(tmp_path):
-    page = read_page(render_report(one_source_run(tmp_path)))
-    assert "\nall\n" not in page.text
-    assert "step\ntokens\nbooks\n" in page.text
-
-
 def test_every_chart_has_titles_at_its_axes(page):
     assert len(page.charts) == 13
     for summary, spec in page.charts.items():
@@ -451,7 +414,7 @@ def test_the_learning_curve_can_be_saved_as_a_table(page, run_dir):
 
 
 def test_a_table_of_a_long_run_has_few_rows_and_every_validation(tmp_path):
-    run_dir = write_run(tmp_path, num_steps=9000)
+    run_dir = write_run(tmp_path, num_steps=4500)
     page = read_page(render_report(run_dir))
     (link,) = [element for element in page.all("a") if "download" in element.attributes]
     rows = [row.split(",") for row in base64.b64decode(link.attributes["href"].partition(",")[2]).decode().splitlines()]
@@ -476,21 +439,6 @@ def test_kept_documents_are_shown_as_text(tmp_path):
     write_shard(run_dir / "data" / "corpus" / "train" / "books", [HOSTILE[0], "long " * 200, "third"])
     page = read_page(render_report(run_dir))
     assert HOSTILE[0] in page.text and ("long " * 80 + "…") in page.text and "third" not in page.text
-
-
-def test_the_number_formats_and_what_the_baselines_read_are_named(tmp_path):
-    run_dir = write_run(tmp_path, num_steps=8)
-    records = run_records(8)
-    for record in records:
-        if record["event"] == "validation":
-            record["dtype"] = "bfloat16"
-    write_records(run_dir, records)
-    read = {"counted_tokens": 10_000_000, "of_tokens": 2_500_000_000, "scored_bytes": 16e6, "of_bytes": 180e6}
-    json_file(run_dir / "evaluation.json", evaluation(8) | {"baseline_sample": read})
-    text = read_page(render_report(run_dir)).text
-    assert "Number format of training: bfloat16; number format of validation: bfloat16." in text
-    assert "The 5-gram model counts 10.0 million of 2.50 billion training tokens." in text
-    assert "Both score a sample of the held-out text, 16.0 MB of 180 MB." in text
 
 
 @pytest.mark.parametrize(

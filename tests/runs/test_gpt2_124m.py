@@ -70,25 +70,6 @@ def test_its_batch_is_what_power_lines_gives_its_length():
     assert by_law / 2**0.5 < train.batch_tokens < by_law * 2**0.5
 
 
-def test_explain_says_what_reads_the_text(tmp_path):
-    said = call("explain", "gpt2-124m", cwd=tmp_path)
-    assert said.status == 0, said
-    (line,) = [line for line in said.out.splitlines() if line.startswith("  corpus.sources.text.paths")]
-    assert '["text"]' in line
-
-
-def test_without_text_the_error_names_the_folder_it_looked_for(tmp_path):
-    require_clear_error(call("run", "gpt2-124m", cwd=tmp_path), "'text'", "no such file or folder", "paths")
-
-
-def test_too_little_text_for_the_vocabulary_says_what_would_fit(tmp_path):
-    write_texts(tmp_path / "text")
-    said = call("run", "gpt2-124m", cwd=tmp_path)
-    require_clear_error(
-        said, "tokenizer.vocab_size=50304 is more than this corpus can fill", "set tokenizer.vocab_size="
-    )
-
-
 def test_too_little_text_for_the_steps_says_so_instead_of_repeating_it(tmp_path):
     write_texts(tmp_path / "text")
     said = call("run", "gpt2-124m", *SHRUNKEN, "train.num_steps=100000", cwd=tmp_path)

@@ -86,7 +86,7 @@ def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeyp
     assert rest + num_steps * step == pytest.approx(600, rel=0.5)  # measured twice, on a machine that drifts
 
 
-@pytest.mark.parametrize("num_bytes", [1200, 3000, 10_000, 100_000])
+@pytest.mark.parametrize("num_bytes", [1200, 100_000])
 def test_a_run_file_for_little_text_runs(tmp_path, num_bytes):
     (tmp_path / "text.txt").write_text(prose(1, 2000)[:num_bytes])
     said = call("new", "mine", "--text", "text.txt", "--minutes", "0.01", cwd=tmp_path)
@@ -156,7 +156,7 @@ def test_a_tree_of_pages_names_the_kind_for_them(tmp_path):
     assert 'kind = "text"  # most files are HTML: kind = "web"' in (tmp_path / "mine.toml").read_text()
 
 
-@pytest.mark.parametrize("num_sentences", [200, 2000, 20_000])
+@pytest.mark.parametrize("num_sentences", [200, 20_000])
 def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatch, num_sentences):
     """New chose 3.5 epochs to have 200 steps, and the run warned of them: best were 2.0."""
     monkeypatch.chdir(tmp_path)

@@ -10,8 +10,7 @@ from small_run import final_weights, measured
 
 from headwater.checkpoint.save import Saver
 from headwater.files import digest_file
-from headwater.host.signals import StopRequest
-from headwater.records import read_all, read_records
+from headwater.records import read_all
 
 SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 2}
 
@@ -49,24 +48,9 @@ def require_same(folder: Path, whole: Path) -> None:
     assert final_weights(folder) == final_weights(whole)
 
 
-def test_the_records_of_a_whole_run_come_in_order(whole):
-    events = [(record["event"], record["step"]) for record in read_all(whole / "records.jsonl")]
-    # a checkpoint is recorded when it is on disk, which is while training goes on
-    saves = [event for event in events if event[0] == "checkpoint"]
-    assert saves == [("checkpoint", 4), ("checkpoint", 8), ("checkpoint", 10)]
-    assert all(events.index(save) > events.index(("step", save[1])) for save in saves)
-    events = [event for event in events if event[0] != "checkpoint"]
-    expected = [("start", 0)]
-    for step in range(1, 11):
-        expected.append(("step", step))
-        expected += [("validation", step)] if step in (1, 4, 8, 10) else []
-        expected += [("samples", step)] if step in (1, 10) else []
-    assert events == expected
-
-
-# every record of a run of 10 steps: start, 10 steps, 3 checkpoints, 4 validations, 2 samples
+# of the 20 records of a run of 10 steps: start, steps, validations, samples and checkpoints, the first and the last ones
 @pytest.mark.slow
-@pytest.mark.parametrize("num_records", range(1, 21))
+@pytest.mark.parametrize("num_records", [1, 2, 3, 4, 8, 9, 14, 20])
 def test_a_kill_after_any_record_changes_nothing(workshop, whole, tmp_path, num_records):
     with pytest.raises(Killed):
         workshop.train(tmp_path, killed_after(num_records))
@@ -110,26 +94,6 @@ def test_a_run_that_reached_its_end_resumes_to_measure_it_again_and_ends(worksho
     shutil.copytree(whole, tmp_path / "copy")
     assert workshop.train(tmp_path / "copy").step == 10
     require_same(tmp_path / "copy", whole)
-
-
-@pytest.mark.parametrize("stop_at", [0, 1, 4, 6, 9, 10])
-def test_a_signal_saves_at_the_end_of_its_step(workshop, whole, tmp_path, stop_at):
-    stop = StopRequest()
-
-    def display(record: dict) -> None:
-        if record["step"] == stop_at and record["event"] in ("start", "step"):
-            stop.signal_name = "SIGTERM"
-
-    assert workshop.train(tmp_path, display, stop).step == stop_at
-    assert (tmp_path / f"checkpoints/step-{stop_at:09d}").is_dir()
-    stops = read_records(tmp_path / "records.jsonl", "stopped")
-    assert [record["signal"] for record in stops] == (["SIGTERM"] if stop_at < 10 else [])
-    workshop.train(tmp_path)
-    require_same(tmp_path, whole)
-
-
-def test_the_newest_two_checkpoints_are_kept_and_the_others_removed(whole):
-    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-000000008", "step-000000010"]
 
 
 def test_two_whole_runs_have_the_same_bytes(workshop, whole, tmp_path):

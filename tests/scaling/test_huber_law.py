@@ -96,8 +96,7 @@ def test_rows_without_any_law_still_give_a_finite_one(loss):
     assert np.isfinite([law.E, law.A, law.B, law.alpha, law.beta, law.objective]).all()
 
 
-@pytest.mark.parametrize("growth", [1.1, 1.3, 3.0])
-@pytest.mark.parametrize("drop", [1, 2])
+@pytest.mark.parametrize(("growth", "drop"), [(1.1, 1), (1.3, 2), (3.0, 1)])
 def test_a_step_in_loss_gives_a_finite_law_with_exponents_in_their_range(growth, drop):
     params = np.repeat(1e10 * growth ** np.arange(8.0), 2)
     tokens = params * np.tile([20.0, 80.0], 8)

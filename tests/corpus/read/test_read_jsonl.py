@@ -172,19 +172,3 @@ def test_what_a_record_says_of_its_text_is_kept(read):
     line = b'{"text": "words", "license": "CC0-1.0", "id": 7, "metadata": {"url": "http://a", "date": "2020-01-02", "n": 1}}'
     (document,), _ = read("a.jsonl", line)
     assert document.meta == {"licence": "CC0-1.0", "url": "http://a", "date": "2020-01-02", "id": "7", "n": "1"}
-
-
-@pytest.mark.parametrize(
-    ("said", "licence"),
-    [
-        (b'"All rights reserved"', "All rights reserved"),
-        (b'["MIT", "Apache-2.0"]', "MIT AND Apache-2.0"),
-        (b'{"name": "CC BY 4.0", "url": "x"}', "CC BY 4.0"),
-        (b'""', None),
-        (b"null", None),
-        (b"[]", None),
-    ],
-)
-def test_a_licence_is_kept_in_whatever_form_it_is_named(read, said, licence):
-    (document,), _ = read("a.jsonl", b'{"text": "words", "license": ' + said + b"}")
-    assert document.meta.get("licence") == licence

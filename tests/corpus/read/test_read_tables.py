@@ -35,10 +35,6 @@ class TestParquet:
         documents, drops = read(parquet({"text": ["one", None, "three"]}), None)
         assert ([document.text for document in documents], reasons(drops)) == (["one", "three"], ["no_text"])
 
-    @pytest.mark.parametrize("columns", [{"words": ["one"]}, {"text": [1]}])
-    def test_a_table_without_a_column_of_text_is_dropped(self, read, parquet, columns):
-        assert reasons(read(parquet(columns), None)[1]) == ["no_text"]
-
     def test_text_under_its_name_is_dropped(self, read):
         assert reasons(read("a.parquet", b"plain words, no table")[1]) == ["not_parquet"]
 
@@ -90,9 +86,6 @@ class TestSqlite:
         documents, drops = read(name, None)
         assert [document.text for document in documents] == ["one", "two"]
         assert reasons(drops) == ["not_utf8", "no_text"]
-
-    def test_a_database_without_text_is_dropped(self, read, database):
-        assert reasons(read(database(("CREATE TABLE t (x INT)",)), None)[1]) == ["no_text"]
 
     def test_text_under_its_name_is_dropped(self, read):
         assert reasons(read("a.sqlite", b"plain words")[1]) == ["not_sqlite"]
@@ -168,9 +161,6 @@ class TestArrow:
         assert {each.text for each in documents} <= {f"row {number}" for number in range(1000)}
         assert reasons(drops) == ["damaged_arrow"]
 
-    def test_a_table_without_a_column_of_text_is_dropped(self, read, opener):
-        assert reasons(read("a.feather", arrow({"words": ["one"]}, opener))[1]) == ["no_text"]
-
 
 def test_text_under_the_name_of_arrow_is_dropped(read):
     assert reasons(read("a.arrow", b"plain words, no table")[1]) == ["damaged_arrow"]
@@ -188,8 +178,3 @@ def test_a_hugging_face_data_set_on_disk_is_read_with_its_licence(read, tmp_path
     assert [(each.text, each.meta) for each in documents] == [(text, {"licence": "cc0-1.0"}) for text in ("one", "two")]
     cards = ["data_set_card"] * 5
     assert sorted(reasons(drops)) == [*cards, "split_left_out"]
-
-
-def test_rows_of_parquet_keep_what_their_other_columns_say(read, parquet):
-    (document,), _ = read(parquet({"text": ["one"], "title": ["One"], "author": ["A"], "score": [1.0]}), None)
-    assert document.meta == {"title": "One", "author": "A", "score": "1.0"}

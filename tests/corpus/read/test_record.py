@@ -104,7 +104,7 @@ class TestEveryFormat:
         assert {"self", "part"} <= set(document.meta) <= {"self", "part", "x.y"}
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
 @pytest.mark.parametrize(
     ("column", "value", "licence"),
     [
