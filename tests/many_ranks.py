@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +76,63 @@ def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
     return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
 
 
+# a process that has imported torch, whose forks are ranks: the import takes longer than most of their programs
+TEMPLATE = """
+import json, os, sys, traceback
+import torch, torch.distributed
+from headwater.ranks import place, rendezvous
+
+def become_rank(order, number):
+    os.environ.clear()
+    os.environ.update(order["environments"][number])
+    os.chdir(order["cwd"])
+    for handle, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(os.path.join(order["said"], f"{number}.{name}"), os.O_WRONLY | os.O_CREAT), handle)
+    status = 1
+    try:
+        exec(compile(order["program"], "program", "exec"), {"__name__": "__main__"})
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+for line in sys.stdin:
+    order = json.loads(line)
+    ranks = [os.fork() or become_rank(order, number) for number in range(len(order["environments"]))]
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]), flush=True)
+"""
+
+
+@cache
+def template() -> subprocess.Popen[str]:
+    """Return that process, which ends with this one."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
+    process = subprocess.Popen(  # type: ignore[call-overload]
+        [sys.executable, "-c", TEMPLATE], env=environment(), start_new_session=True, **pipes
+    )
+    atexit.register(lambda: process.communicate())
+    return process
+
+
 def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:
     """Return the JSON line that each rank prints; `program` finds `ranks`, joined, and torch with one thread."""
-    commands = [[sys.executable, "-c", JOINED + program + LEFT]] * world_size
-    said = [finish(process) for process in start_each(commands, cwd)]
+    environments = [environment(**place) for place in places(world_size)]
+    with tempfile.TemporaryDirectory() as folder:
+        order = {"program": JOINED + program + LEFT, "environments": environments, "cwd": str(cwd), "said": folder}
+        process = template()
+        try:
+            print(json.dumps(order), file=process.stdin, flush=True)
+            statuses = json.loads(process.stdout.readline())
+        except BaseException:  # a time limit of the test: its ranks must not answer the next one
+            os.killpg(process.pid, signal.SIGKILL)
+            template.cache_clear()
+            raise
+        said = [
+            Said(status, *((Path(folder) / f"{number}.{name}").read_text(encoding="utf-8") for name in ("out", "err")))
+            for number, status in enumerate(statuses)
+        ]
     assert all(one.status == 0 for one in said), "\n".join(map(str, said))
     return [json.loads(one.out) for one in said]

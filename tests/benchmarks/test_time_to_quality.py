@@ -175,13 +175,11 @@ def test_a_campaign_ends_with_a_table_and_a_json_line(two_texts, monkeypatch, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contender", ["headwater", "gpt2-adamw"])
-def test_a_worker_trains_the_planned_steps_and_judges_the_held_out_text(two_texts, tmp_path, contender):
+def test_a_worker_trains_the_planned_steps_and_judges_the_held_out_text(two_texts, tmp_path):
     shape = Shape.parse("1,2,32,32,384,4")
     texts = prepare_texts(*map(Path, two_texts), shape, tmp_path, False, lambda line: None)
     settings = ("train.batch_tokens=256", "machine.dtype=float32", "machine.compile=off")
-    own = settings if contender == "headwater" else ()
-    job = Job(contender, None, str(texts.folder), shape, 1, 4e-3, "float32", 4, math.inf, False, None, own)
+    job = Job("headwater", None, str(texts.folder), shape, 1, 4e-3, "float32", 4, math.inf, False, None, settings)
     result = worker.run(job)
     assert (result["steps"], result["planned_steps"], result["was_cut"]) == (4, 4, False)
     assert 0 < result["bits_per_byte"] < math.log2(384)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,41 +28,13 @@ cases = [
 ]
 """
 COMPARED = """
-found = [compare(case, ranks, 3) for case in cases]
-print(json.dumps([[str(case), *one] for case, one in zip(cases, found)]))
+found = {"compared": [[str(case), *compare(case, ranks, 3)] for case in cases]}
 """
 WITH_FAULTS = """
 chosen = {name: case for name, (_, case) in FAULTS.items() if kernels or not case.kernels}
-print(json.dumps({name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}))
+found["faults"] = {name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}
 """
-
-
-def of_all(program: str, mesh: Mesh, folder: Path):
-    joined = f"ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})"
-    imports = "from headwater.ranks.mesh import Mesh"
-    return on_ranks(mesh.world_size, f"{imports}\n{joined}\n{program}", folder)
-
-
-def of_layout(program: str, mesh: Mesh, folder: Path):
-    return of_all(program, mesh, folder)[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mesh", [Mesh(shard=2), Mesh(replicate=2, shard=2)], ids=["fsdp2", "hsdp2x2"])
-def test_gradients_losses_norms_and_weights_are_those_of_one_rank(tmp_path, mesh):
-    """With exact to the last bit, norm and clipping included."""
-    for case, apart, too_far in of_layout(PARITY + COMPARED, mesh, tmp_path):
-        assert not too_far, (case, apart)
-
-
-@pytest.mark.slow
-def test_the_comparison_sees_every_planted_fault(tmp_path):
-    found = of_layout(PARITY + WITH_FAULTS, Mesh(shard=2), tmp_path)
-    assert len(found) >= 4
-    assert not [name for name, too_far in found.items() if not too_far]
-
-
-STATE = """
+DIVIDED = """
 from functools import partial
 from headwater.device.device import Device
 from headwater.evaluate.bits_per_byte import measure_surprise
@@ -76,13 +49,15 @@ from parity import MODEL, RATES, rows, whole
 
 parallel = data_parallel(ranks, Device())
 model, fast = parallel.prepare(partial(Transformer, MODEL), lambda model: model, 3)
+"""
+STATE = """
 alone = Transformer(MODEL)
 initialise_(alone, 3)
 optimizer = parallel.optimizer(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates())
 batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
 one = measure_surprise(Scorer(alone), batches, token_bytes)
 many = measure_surprise(Scorer(parallel.measurable(model), ranks, fast.hidden), batches, token_bytes)
-print(json.dumps({
+found["state"] = {
     "alike": all(torch.equal(whole(mine), value) for mine, value in zip(model.parameters(), alone.parameters())),
     "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
     "weights": sum(held(parameter).numel() for parameter in model.parameters()),
@@ -92,23 +67,8 @@ print(json.dumps({
         p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
     ]),
     "surprise": [one.nats, many.nats],
-}))
+}
 """
-
-
-@pytest.mark.slow
-def test_each_rank_has_its_share_of_the_first_weights_and_evaluates_them_before_any_step(tmp_path):
-    mesh = Mesh(replicate=2, shard=2)
-    found = of_all(PARITY + STATE, mesh, tmp_path)
-    for one in found:
-        assert one["alike"] and one["buffer"], "the weights differ from those of one rank"
-        assert one["weights"] <= 0.52 * one["all weights"]
-        assert one["surprise"][1] == pytest.approx(one["surprise"][0], rel=1e-6)
-    assert sum(one["weights"] for one in found) == 2 * found[0]["all weights"]
-    assert sum(one["state"] for one in found) == found[0]["all state"], "state is kept once"
-    assert max(one["state"] for one in found) <= 0.4 * found[0]["all state"]
-
-
 AUDIT = """
 from headwater.errors import TrainingError
 from headwater.train import gradients as module
@@ -135,14 +95,65 @@ for wrong in [(1,), (3, 4, 5)]:
         error = ""
     except TrainingError as raised:
         error = str(raised)
-print(json.dumps([counted, [[one.differing, one.ranks] for one in seen], error]))
+found["audit"] = [counted, [[one.differing, one.ranks] for one in seen], error]
 """
 
 
+def of_all(mesh: Mesh, folder: Path, *programs: str) -> list[dict[str, Any]]:
+    """Return what each rank finds; one start of the ranks serves several tests."""
+    joined = (
+        f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})\n"
+    )
+    return on_ranks(
+        mesh.world_size, "".join([joined, PARITY, COMPARED, *programs, "print(json.dumps(found))\n"]), folder
+    )
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory) -> list[dict[str, Any]]:
+    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), WITH_FAULTS, DIVIDED, AUDIT)
+
+
+@pytest.fixture(scope="module")
+def by_four(tmp_path_factory) -> list[dict[str, Any]]:
+    return of_all(Mesh(replicate=2, shard=2), tmp_path_factory.mktemp("hsdp2x2"), DIVIDED, STATE)
+
+
 @pytest.mark.slow
-def test_an_audit_of_divided_weights_names_blocks_and_no_rank(tmp_path):
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("layout", ["by_two", "by_four"])
+def test_gradients_losses_norms_and_weights_are_those_of_one_rank(request, layout):
+    """With exact to the last bit, norm and clipping included."""
+    for case, apart, too_far in request.getfixturevalue(layout)[0]["compared"]:
+        assert not too_far, (case, apart)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_comparison_sees_every_planted_fault(by_two):
+    found = by_two[0]["faults"]
+    assert len(found) >= 4
+    assert not [name for name, too_far in found.items() if not too_far]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_rank_has_its_share_of_the_first_weights_and_evaluates_them_before_any_step(by_four):
+    found = [one["state"] for one in by_four]
+    for one in found:
+        assert one["alike"] and one["buffer"], "the weights differ from those of one rank"
+        assert one["weights"] <= 0.52 * one["all weights"]
+        assert one["surprise"][1] == pytest.approx(one["surprise"][0], rel=1e-6)
+    assert sum(one["weights"] for one in found) == 2 * found[0]["all weights"]
+    assert sum(one["state"] for one in found) == found[0]["all state"], "state is kept once"
+    assert max(one["state"] for one in found) <= 0.4 * found[0]["all state"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_audit_of_divided_weights_names_blocks_and_no_rank(by_two):
     """Rank 1 has wrong weights for a pass, which all ranks gather; without an audit no bits are counted."""
-    for counted, seen, error in of_all(PARITY + STATE.split("alone =")[0] + AUDIT, Mesh(shard=2), tmp_path):
+    for counted, seen, error in (one["audit"] for one in by_two):
         assert not any(counted)
         for differing, ranks in seen:
             assert {"block 1", "outside the blocks"} <= set(differing)

@@ -20,7 +20,7 @@ from headwater.ranks.rendezvous import join_ranks, name_of_this_start
 
 EXCHANGES = """
 import headwater.ranks.exchange as module
-module.BUCKET_BYTES = int(os.environ.get("BUCKET_BYTES", module.BUCKET_BYTES))
+module.BUCKET_BYTES = 24  # several buckets
 
 def own(rank):
     return [torch.full((3, 2), float(rank)), torch.full((2,), rank, dtype=torch.int64), torch.full((1,), float(rank))]
@@ -42,16 +42,14 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("world_size", "bucket_bytes"), [(2, 64 << 20), (3, 24)])
-def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path, monkeypatch, world_size, bucket_bytes):
-    monkeypatch.setenv("BUCKET_BYTES", str(bucket_bytes))
-    found = on_ranks(world_size, EXCHANGES, tmp_path)
-    total = sum(range(world_size))
-    assert [one["rank"] for one in found] == list(range(world_size))
+def test_sums_shared_tensors_and_json_are_the_same_on_all_ranks(tmp_path):
+    found = on_ranks(3, EXCHANGES, tmp_path)
+    total = sum(range(3))
+    assert [one["rank"] for one in found] == [0, 1, 2]
     for one in found:
         assert one["sums"] == [[total] * 6, [total] * 2, [total]]
         assert one["shared"]
-        assert one["gathered"] == [{"rank": rank, "text": "é" * rank} for rank in range(world_size)]
+        assert one["gathered"] == [{"rank": rank, "text": "é" * rank} for rank in range(3)]
         assert one["first"] == ["from", 0]
 
 
@@ -143,7 +141,7 @@ def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
         join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))
 
 
-@pytest.mark.parametrize("late", [0, 1, 2])
+@pytest.mark.parametrize("late", [0, 2])
 def test_each_start_has_a_name_of_its_own_though_the_store_remembers_the_ones_before(late):
     store, names = dist.HashStore(), []
 

@@ -128,18 +128,6 @@ def test_an_interruption_before_training_names_the_command_that_resumes(tmp_path
     assert not list((folder / "runs/mine/data").glob(".tmp-*"))
 
 
-def test_a_second_trainer_is_refused_with_the_pid_of_the_first(tmp_path):
-    folder = prepare(tmp_path)
-    train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=1000")
-    run_dir = folder / "runs" / "mine"
-    with killed_at_the_end(start(*train, cwd=folder)) as first:
-        wait_for_steps(first, run_dir, 1)
-        second = call(*train, cwd=folder)
-    assert second.status == 1, second
-    assert f"process {first.pid}" in second.err
-    assert "Traceback" not in second.err
-
-
 def wait_for_steps(process: subprocess.Popen[str], run_dir: Path, num_steps: int, skipped: int = 0) -> None:
     """Return once a process has recorded steps beyond the first `skipped` records; fail when it ends before."""
     while True:
