@@ -80,7 +80,7 @@ def path(run_dir) -> Path:
 
 def test_every_chart_is_drawn_without_a_request_or_an_error(open_page, path):
     page = open_page(path)
-    assert page.count(".plot") == 13
+    assert page.count(".plot") == 12
     assert page.count(".plot .main-svg .scatterlayer .trace") >= 20
     assert all(
         page.tab.locator(".plot").nth(index).locator("path.js-line").count() for index in range(page.count(".plot"))

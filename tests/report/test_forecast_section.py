@@ -8,8 +8,6 @@ from read_page import read_page
 
 from headwater.records import read_records
 from headwater.report.page import render_report
-from headwater.report.run_data import read_run
-from headwater.report.sections.forecast import elapsed
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +32,6 @@ def test_the_loss_is_drawn_with_its_band(page, run_dir):
     ys = page.trace("Loss of validations", "held-out text")[1]
     assert ys == [record["bits_per_byte"]["all"] for record in validations]
     assert page.trace("Loss of validations", "P90")[1] == [1.21, 1.21]
-
-
-def test_the_time_drawn_ends_at_the_time_of_the_records(page, run_dir):
-    assert elapsed(read_run(run_dir))[-1][1] == pytest.approx(506.4)
-    assert page.trace("Time spent", "this run")[1][-1] == pytest.approx(506.4 / 60)
-    assert page.trace("Time spent", "P90")[1] == [0, pytest.approx(12)]
 
 
 def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):

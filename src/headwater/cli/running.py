@@ -14,7 +14,7 @@ from headwater.durations import duration
 from headwater.errors import LostRanksError
 from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
-from headwater.numbers import count, size
+from headwater.numbers import count, plural, size
 from headwater.optim.rules import Reason
 from headwater.records import Record
 from headwater.report.measures import baselines, few_targets
@@ -22,7 +22,7 @@ from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
 
-SCHEDULES = {"wsd": "warm-up, stable, decay (wsd)"}
+AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
@@ -71,15 +71,15 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
     total = sum(source["tokens"] for source in sources.values())
     parts = (f"{name} {one['tokens'] / total:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
     size_of = f"{count(parameters.total)} parameters ({count(parameters.embedding)} embedding)"
-    shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
+    shape = f"{plural(model.num_layers, 'layer')} × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
     tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"
     per_parameter = f"({plan['tokens_per_parameter']:.1f} a parameter)"
-    rates = f"{config.optim.name} at {config.optim.matrix_lr:g}, {SCHEDULES.get(schedule.name, schedule.name)}"
+    warmup = f"warm-up of {plural(schedule.warmup_steps, 'step')}, {AFTER_WARMUP[schedule.name]}"
     return [
         ("model", f"{model.family}, {size_of}, {shape}"),
         ("training", f"{tokens} {per_parameter}, {plan['flops']:.2e} FLOPs"),
         ("mixture", ", ".join(parts)),
-        ("update", f"{rates} with {schedule.warmup_steps} warm-up steps"),
+        ("update", f"{config.optim.name} at learning rate {config.optim.matrix_lr:g}: {warmup}"),
         ("format", FORMATS[start["device"]["dtype"]]),
         ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
@@ -120,7 +120,8 @@ def forecast_lines(result: RunResult) -> list[tuple[str, str]]:
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     bits = evaluation["bits_per_byte"]
-    named = {"all held-out text" if name == "all" else name: value for name, value in bits.items()}
+    of_sources = {name: value for name, value in bits.items() if name != "all" and len(bits) > 2}
+    named = {"all held-out text": bits["all"], **of_sources}
     lines = [("bits per byte", ", ".join(f"{name} {value:.3f}" for name, value in named.items()))]
     others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
     if others and "bits_per_byte_real_text" in evaluation:

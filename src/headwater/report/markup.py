@@ -93,13 +93,6 @@ def data_table(
     return scrolled(tag("table", tag("thead", head), tag("tbody", body), class_="numbers stacked"))
 
 
-def value_table(heads: Sequence[str], rows: Iterable[Sequence[Child]]) -> Html:
-    """Return a table of numbers that keeps its columns, however many, and is scrolled on a narrow screen."""
-    head = tag("tr", [tag("th", name, scope="col") for name in heads])
-    body = [tag("tr", tag("th", first, scope="row"), [tag("td", value) for value in rest]) for first, *rest in rows]
-    return scrolled(tag("table", tag("thead", head), tag("tbody", body), class_="numbers"))
-
-
 def scrolled(body: Html) -> Html:
     """Return a table that may be scrolled sideways by itself."""
     return tag("div", body, class_="scroll")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.durations import duration
 from headwater.intervals import LEVEL
 from headwater.numbers import percent, significant, time_unit
 from headwater.report.chart import Spec, chart_card, layout, line, plot
-from headwater.report.curves import Points, on_log_axis, points, thin
+from headwater.report.curves import on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
 from headwater.report.outcome import UNITS, Outcome, outcomes_of
 from headwater.report.run_data import RunData, amount
@@ -17,13 +16,6 @@ _NO_FORECAST = (
     "No forecast: this run began without one. Every run that begins at its first step makes one by itself; "
     "`headwater plan RUN` shows what it would be."
 )
-_TIMED = [
-    ("step", "seconds"),
-    ("validation", "evaluation_seconds"),
-    ("probes", "evaluation_seconds"),
-    ("samples", "evaluation_seconds"),
-    ("checkpoint", "seconds"),
-]
 
 
 def forecast(run: RunData) -> Html:
@@ -32,8 +24,8 @@ def forecast(run: RunData) -> Html:
     if not found:
         return section(title, "forecast", missing(_NO_FORECAST))
     named = {outcome.quantity: outcome for outcome in found}
-    grid = tag("div", _loss_card(run, named.get("loss")), _time_card(run, named.get("time")), class_="grid")
-    return section(title, "forecast", tag("p", _lead(run, named), class_="lead"), _table(found), grid)
+    lead = tag("p", _lead(run, named), class_="lead")
+    return section(title, "forecast", lead, _table(found), _loss_card(run, named.get("loss")))
 
 
 def _lead(run: RunData, named: dict[str, Outcome]) -> str:
@@ -69,13 +61,13 @@ def _row(outcome: Outcome) -> list[Child]:
     ]
 
 
-def _band(xs: tuple[float, float], low: tuple[float, float], high: tuple[float, float], middle: Any) -> list[Spec]:
-    """Return the traces of a band between two straight lines, and of its median."""
+def _band(xs: tuple[float, float], outcome: Outcome) -> list[Spec]:
+    """Return the traces of a forecast's band and of its median."""
     edge: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
     return [
-        line("P10", list(zip(xs, low)), "series-2", **edge),
-        line("P90", list(zip(xs, high)), "series-2", **edge, fill="tonexty", opacity=0.3),
-        line("forecast, P10 to P90", list(zip(xs, middle)), "series-2", width=1.5, stroke={"dash": "dash"}),
+        line("P10", [(x, outcome.p10) for x in xs], "series-2", **edge),
+        line("P90", [(x, outcome.p90) for x in xs], "series-2", **edge, fill="tonexty", opacity=0.3),
+        line("forecast, P10 to P90", [(x, outcome.p50) for x in xs], "series-2", width=1.5, stroke={"dash": "dash"}),
     ]
 
 
@@ -90,7 +82,7 @@ def _loss_card(run: RunData, outcome: Outcome | None) -> Html | None:
     ends = (curve[0][0], max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
     p10, p50, p90 = outcome.p10, outcome.p50, outcome.p90
     traces = [
-        *_band(ends, (p10, p10), (p90, p90), (p50, p50)),
+        *_band(ends, outcome),
         line("held-out text", curve, "series-1", width=2.5, **_MARKS),
     ]
     lowest = min(p10, *(y for _, y in curve))
@@ -102,41 +94,3 @@ def _loss_card(run: RunData, outcome: Outcome | None) -> Html | None:
 
 
 _MARKS: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": "@series-1"}}
-
-
-def _time_card(run: RunData, outcome: Outcome | None) -> Html | None:
-    if outcome is None:
-        return None
-    heading = "Time, and its forecast"
-    curve = thin(elapsed(run))
-    if not curve:
-        return chart_card(heading, "Not measured yet: the first timed steps fill it.", None)
-    unit, scale = time_unit(outcome.p50)
-    p10, p50, p90 = (value / scale for value in (outcome.p10, outcome.p50, outcome.p90))
-    ends = (0.0, max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
-    spent = [(x, y / scale) for x, y in curve]
-    traces = [*_band(ends, (0.0, p10), (0.0, p90), (0.0, p50)), line("this run", spent, "series-1", width=2.5)]
-    drawn = layout(traces, unit, yaxis={"rangemode": "tozero"})
-    note = "The forecast is drawn as if every token took the same time."
-    summary = f"Time spent over tokens, up to {duration(curve[-1][1])}, in a band that ends at {outcome.show_band()}."
-    return chart_card(heading, note, plot(summary, traces, drawn))
-
-
-def elapsed(run: RunData) -> Points:
-    """Return seconds spent over tokens seen; what the records don't time, the start above all, comes first."""
-    spent: dict[float, float] = {}
-    for event, field in _TIMED:
-        for record in run.events(event):
-            step, seconds = amount(record, "step"), amount(record, field)
-            if step is not None and seconds is not None:
-                spent[step] = spent.get(step, 0.0) + seconds
-    tokens = {amount(record, "step"): amount(record, "tokens_seen") for record in run.events("step")}
-    whole = amount(run.last("finish"), "seconds")
-    so_far = 0.0 if whole is None else max(0.0, whole - sum(spent.values()))
-    curve = [(0.0, so_far)]
-    for step in sorted(spent):
-        so_far += spent[step]
-        seen = tokens.get(step)
-        if seen is not None:
-            curve.append((seen, so_far))
-    return curve if len(curve) > 1 else []

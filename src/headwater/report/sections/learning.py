@@ -10,7 +10,7 @@ import math
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, smooth, thin
-from headwater.report.markup import Child, Html, section, tag, value_table
+from headwater.report.markup import Child, Html, data_table, section, tag
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
@@ -200,4 +200,4 @@ def _measurements(run: RunData) -> Child:
     if scores:  # of all held-out text, where validations take a sample
         rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
     summary = tag("summary", "Every validation, in bits per byte")
-    return tag("details", summary, value_table(["step", "tokens", *names], rows), class_="card")
+    return tag("details", summary, data_table(["step", "tokens", *names], rows), class_="card")

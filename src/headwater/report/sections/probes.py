@@ -11,7 +11,6 @@ from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries,
 _MAX_TOKENS = 8
 _MAX_COLUMNS = 12
 _NUM_SHADES = 10
-_MANY_OPTIONS = 0.3  # below this chance the options are many, and a rank says something
 
 
 _PROBES = {
@@ -46,7 +45,8 @@ def _probe(run: RunData, index: int, name: str) -> Html:
     right = percent(amount(latest, "right"))
     summary = f"{title}: {right} right at the end."
     body = _probe_plot(summary, title, curve, amount(latest, "chance"), series(index))
-    note = [what, tag("span", _details(latest), class_="where")]
+    num_items = amount(latest, "num_items")
+    note = [what, None if num_items is None else tag("span", f"{whole(num_items)} items", class_="where")]
     return chart_card([title, tag("strong", right)], note, body)
 
 
@@ -62,16 +62,6 @@ def _probe_plot(summary: str, title: str, curve: Points, chance: float | None, c
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
     return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more), "small")
-
-
-def _details(latest: Object) -> Child:
-    num_items, chance = amount(latest, "num_items"), amount(latest, "chance")
-    parts = [f"{whole(num_items)} items" if num_items is not None else None]
-    if chance is not None and chance < _MANY_OPTIONS:
-        rank, probability = amount(latest, "median_rank"), amount(latest, "mean_probability")
-        parts.append(f"median rank {rank:g}" if rank is not None else None)
-        parts.append(f"mean probability {percent(probability)}" if probability is not None else None)
-    return " · ".join(part for part in parts if part) or None
 
 
 def _next_tokens(run: RunData) -> Html:
