@@ -397,7 +397,7 @@ def test_interventions_are_a_table_and_hostile_text_in_them_is_text(tmp_path):
 
 
 def test_every_chart_has_titles_at_its_axes(page):
-    assert len(page.charts) == 13
+    assert len(page.charts) == 12
     for summary, spec in page.charts.items():
         for axis in ("xaxis", "yaxis"):
             assert spec["layout"][axis]["title"]["text"], (summary, axis)
