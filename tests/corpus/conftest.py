@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from headwater.corpus.build import build_corpus
+from headwater.corpus.read import source
+from headwater.corpus.read.sandbox import Sandbox
 from headwater.sources.settings import CorpusSettings
 
 _WORDS = (
@@ -25,6 +28,22 @@ def prose(num_words: int, seed: int = 0) -> str:
     words = random.Random(seed).choices(WORDS, k=num_words)
     sentences = [" ".join(words[at : at + 9]).capitalize() + "." for at in range(0, num_words, 9)]
     return "\n\n".join(" ".join(sentences[at : at + 4]) for at in range(0, len(sentences), 4)) + "\n"
+
+
+class SharedSandbox(Sandbox):
+    """The process that parses, which stays for the next source; tests/hostile/test_sandbox.py tests its beginning and end."""
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_process_that_parses() -> Iterator[None]:
+    """Starting one takes a tenth of a second and more, at every file of most tests of this folder."""
+    sandbox = SharedSandbox()
+    with mock.patch.object(source, "Sandbox", lambda: sandbox):
+        yield
+    sandbox.close()
 
 
 @pytest.fixture
