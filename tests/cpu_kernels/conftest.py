@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import platform
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,9 +34,23 @@ def any_library(request, library, tmp_path_factory) -> ctypes.CDLL:
 def compiled_for(processor: str, tmp_path_factory) -> ctypes.CDLL:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("not an x86 processor")
-    if processor == "avx2" and "AVX" not in torch.backends.cpu.get_cpu_capability():
-        pytest.skip("this processor has no AVX2")
-    path = tmp_path_factory.mktemp("kernels") / f"{processor}.so"
+    if processor == "avx2" and "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("without AVX-512 this processor's own kernels are those of AVX2, or it has none")
+    with open(shared_folder(tmp_path_factory) / f"{processor}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = Path(lock.name).with_suffix(".so")
+        if not path.exists():
+            compile_for(processor, path)
+    return ctypes.CDLL(str(path))
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """Return a folder that all processes of one call of pytest have: what one has compiled, the others load."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if base.name.startswith("popen-gw") else base
+
+
+def compile_for(processor: str, path: Path) -> None:
     # -O1: quick to compile, and the text is the same
     flags = [flag for flag in module.FLAGS if not flag.startswith(("-O", "-march"))]
     command = [
@@ -44,10 +60,10 @@ def compiled_for(processor: str, tmp_path_factory) -> ctypes.CDLL:
         *flags,
         *map(str, module.SOURCES),
         "-o",
-        str(path),
+        str(path.with_suffix(".part")),
     ]
     subprocess.run(command, check=True, timeout=200)
-    return ctypes.CDLL(str(path))
+    path.with_suffix(".part").rename(path)
 
 
 @pytest.fixture

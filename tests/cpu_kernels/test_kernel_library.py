@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import threading
@@ -12,8 +11,6 @@ import pytest
 
 from headwater.cpu_kernels import library as module
 from headwater.cpu_kernels.library import KernelError, load_kernels
-
-NEITHER_ROOT = pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
 
 
 @pytest.fixture
@@ -102,15 +99,6 @@ def test_a_folder_that_cannot_be_made_gives_way_to_a_temporary_one(compiler, tmp
     shutil.rmtree(used.parent)
 
 
-@NEITHER_ROOT
-def test_a_folder_that_cannot_be_written_gives_way_to_a_temporary_one(compiler, tmp_path):
-    cache = tmp_path / "cache"
-    cache.mkdir(mode=0o500)
-    used = Path(load_kernels(cache)._name)
-    assert cache not in used.parents
-    shutil.rmtree(used.parent)
-
-
 def test_a_failing_compiler_is_an_error_with_its_telling_line(compiler, tmp_path):
     binary = Path(shutil.which("g++"))
     write_compiler(binary, 'echo "In file included" >&2\necho "x.cpp:1: fatal error: no such header" >&2\nexit 1')
@@ -150,13 +138,6 @@ def test_the_first_compiler_that_works_is_used(compiler, tmp_path, monkeypatch):
     for broken in ("g++", "c++"):
         write_compiler(gpp.with_name(broken), "echo no >&2\nexit 1")
     assert hasattr(load_kernels(tmp_path / "cache"), "hw_adamw")
-
-
-def test_a_compiler_that_cannot_be_started_is_an_error(compiler, tmp_path):
-    gpp = Path(shutil.which("g++"))
-    gpp.write_text("#!/no/such/interpreter\n")
-    with pytest.raises(KernelError, match="doesn't run"):
-        load_kernels(tmp_path / "cache")
 
 
 def test_without_a_home_folder_kernels_are_kept_in_a_temporary_one(compiler, monkeypatch):

@@ -3,20 +3,11 @@
 import pytest
 import torch
 
-from headwater.cpu_kernels.library import KernelError, load_kernels
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 from headwater.optim.updates import PlainUpdates
 
 SHAPES = ((1, 1, 1), (2, 5, 7), (3, 32, 32), (2, 33, 31), (1, 70, 300), (5, 96, 64), (2, 129, 520))
-
-
-@pytest.fixture(scope="module")
-def library():
-    try:
-        return load_kernels()
-    except KernelError as error:
-        pytest.skip(str(error))
 
 
 def random_stack(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:

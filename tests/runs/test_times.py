@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
+import shutil
 from statistics import median
 
 import pytest
@@ -34,16 +36,26 @@ from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
 
 DAY = 86400.0
+GIVEN = ["machine.num_threads=1", "train.half_length_fraction=0"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with mine.toml and the run's data, ready to be trained on."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_texts(folder / "texts", 20)
+    write_run_file(folder / "mine.toml")
+    with contextlib.chdir(folder), quick():
+        prepare_data(load_run("mine.toml", GIVEN)[0], print)
+    return folder
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
+def config(prepared, tmp_path, monkeypatch):
     """A run on one thread of a processor whose rate is known; any number of steps is enough to be kept."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(shutil.copytree(prepared, tmp_path / "here"))
     monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
-    write_texts(tmp_path / "texts", 20)
-    given = ["machine.num_threads=1", "train.half_length_fraction=0"]
-    return load_run(str(write_run_file(tmp_path / "mine.toml")), given)[0]
+    return load_run("mine.toml", GIVEN)[0]
 
 
 @pytest.fixture
@@ -54,7 +66,6 @@ def keeps_all(monkeypatch):
 
 def trained(config, display=lambda record: None, say=print):
     with quick():
-        prepare_data(config, print)
         assert train_stage(config, display, say)
 
 

@@ -1,8 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from spiked_run import HARMED, go_on, plant, spiked_plan
 
 
 @pytest.fixture(autouse=True)
 def always_on_a_quick_machine(quick_machine):
     """Every test of this folder."""
+
+
+@pytest.fixture(scope="session")
+def spiked(tmp_path_factory) -> Path:
+    """The folder of a run that went back once and was never stopped; don't change it."""
+    folder = tmp_path_factory.mktemp("spiked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        plant(patch, HARMED)
+        go_on(folder, spiked_plan())
+    return folder

@@ -23,6 +23,7 @@ from headwater.train.settings import TrainPlan
 from headwater.train.state import RunState
 
 NUM_STEPS = 14
+HARMED = 9  # the rows of the tenth step: after the save of step 8
 FIELDS = ("step", "skipped", "rollback", "validation", "probes", "samples")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from spiked_run import NUM_STEPS, go_on, plant, spiked_plan
+from spiked_run import HARMED, NUM_STEPS, go_on, plant, spiked_plan
 from tiny_run import MadeUpRows, plan, train_here
 
 from headwater.checkpoint.layout import list_checkpoints
@@ -21,18 +21,6 @@ from headwater.interventions import FILE
 from headwater.seals import seal
 from headwater.train.incidents import LiveDecisions
 from headwater.train.replay import Replay, replay_training
-
-HARMED = 9
-
-
-@pytest.fixture(scope="module")
-def spiked(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("spiked")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
-        plant(patch, HARMED)
-        go_on(folder, spiked_plan())
-    return folder
 
 
 @pytest.fixture
