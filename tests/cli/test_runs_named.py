@@ -82,6 +82,14 @@ def test_a_run_may_be_named_by_an_option_too(here, verb):
     assert call(*verb.split(), "--run", "runs/mine", cwd=here).out == call(*verb.split(), "runs/mine", cwd=here).out
 
 
+def test_corpus_show_finds_the_run_of_other_settings_than_its_file_has(here):
+    shutil.copytree(here / "runs/mine", here / "elsewhere/mine", symlinks=True)
+    said = call("corpus", "show", "mine.toml", "runs_dir=elsewhere", "--json", cwd=here)
+    assert said.out == call("corpus", "show", "runs/mine", "--json", cwd=here).out
+    missing = call("corpus", "show", "mine.toml", "runs_dir=nowhere", cwd=here)
+    require_clear_error(missing, "nowhere/mine")
+
+
 @pytest.mark.parametrize("verb", OF_SETTINGS)
 def test_a_verb_on_settings_takes_a_run_folder_and_leaves_its_settings_alone(here, verb):
     before = (here / "runs/mine/config.json").read_bytes()

@@ -35,14 +35,14 @@ SameRun = Annotated[str | None, option("RUN", "The same as RUN.", "--run", "-r")
 AsJson = Annotated[bool, flag("--json", "Print one JSON object on standard output and nothing else.")]
 
 
-def folder_of(run: str | None, same_run: str | None = None) -> Path:
-    """Return the folder of the run that is named once, as the argument or by --run."""
+def folder_of(run: str | None, same_run: str | None = None, overrides: list[str] | None = None) -> Path:
+    """Return the folder of the run that is named once, as the argument or by --run; `overrides` may move it."""
     from headwater.runs.run_config import run_folder
 
     named = [name for name in (run, same_run) if name is not None]
     if len(named) != 1:
         raise ConfigError(f"name one run, such as runs/mine; {'two were' if named else 'none was'} named")
-    return run_folder(named[0])
+    return run_folder(named[0], overrides or [])
 
 
 def unicode_text(text: str | None) -> str | None:

@@ -60,6 +60,7 @@ def build(
 
 def show(
     run: arg.RunOrNone = None,
+    overrides: arg.Overrides = None,
     same_run: arg.SameRun = None,
     dropped: Annotated[bool, flag("--dropped", "Show examples of what was dropped, by reason.")] = False,
     reason: Annotated[
@@ -78,7 +79,7 @@ def show(
     from headwater.runs.paths import Folders
     from headwater.runs.text import balance_of_run, training_of_run
 
-    run_dir = folder_of(run, same_run)
+    run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
         show_dropped(Folders(run_dir).corpus, reason, source, count, as_json)
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -25,62 +24,39 @@ _PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*\n*")
 _LINE = re.compile(r"[^\n]+\n?")
 
 
-class RepeatRule(Protocol):
-    """What is counted of every document, and what is cut of those that share too much."""
-
-    @property
-    def reason(self) -> str:
-        """The reason under which cut bytes are counted."""
-
-    @property
-    def keep(self) -> int:
-        """In how many documents, the first of those that have it, a unit stays."""
-
-    @property
-    def is_by_group(self) -> bool:
-        """Whether units are counted among the documents of a group, not among all."""
-
-    def keys(self, document: Document) -> list[int]:
-        """Return the 64-bit keys of a document's units, each once; of none where the rule doesn't concern it."""
-
-    def group_of(self, document: Document) -> int:
-        """Return the key of the documents among which this one's units are counted; 0 where that is all of them."""
-
-    def least(self, group_sizes: np.ndarray) -> np.ndarray:
-        """Return in how many documents, of a group of such sizes, a unit must be to be cut; sizes of group 0 are 0."""
-
-    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
-        """Return a document's text without the units that have these keys, and those."""
-
-
 @dataclass(frozen=True, slots=True)
 class PassageRule:
     """Passages that stand in documents before: what `pattern` matches, its white space included.
 
-    Case and white space make no difference.
+    Case and white space make no difference. Cut bytes are counted under `reason`.
     """
 
     reason: str
     pattern: re.Pattern[str]
     settings: RepeatSettings
 
-    is_by_group = False
+    is_by_group = False  # units are counted among all documents
 
     @property
     def keep(self) -> int:
+        """In how many documents, the first of those that have it, a unit stays."""
         return self.settings.keep
 
     def keys(self, document: Document) -> list[int]:
+        """Return the 64-bit keys of a document's units, each once; of none where the rule doesn't concern it."""
         is_concerned = document.kind in self.settings.kinds
         return list({key for key, _ in self._units(document.text)}) if is_concerned else []
 
     def group_of(self, document: Document) -> int:
+        """Return the key of the documents among which this one's units are counted; 0 where that is all of them."""
         return 0
 
     def least(self, group_sizes: np.ndarray) -> np.ndarray:
+        """Return in how many documents, of a group of such sizes, a unit must be to be cut; sizes of group 0 are 0."""
         return np.full(len(group_sizes), self.settings.min_documents)
 
     def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
+        """Return a document's text without the units that have these keys, and those."""
         kept, cut = list[str](), list[str]()
         start = 0
         for key, match in self._units(document.text):
@@ -102,14 +78,14 @@ class PassageRule:
 
 @dataclass(frozen=True, slots=True)
 class BoilerplateRule:
-    """Lines that stand on many pages of a site; `paths` are those of each source."""
+    """Lines that stand on many pages of a site, in the manner of PassageRule; `paths` are those of each source."""
 
     settings: BoilerplateSettings
     paths: dict[str, SourcePaths]
 
     reason = "boilerplate_lines"
     keep = 0
-    is_by_group = True
+    is_by_group = True  # counted among the pages of their site
 
     def _site(self, document: Document) -> str:
         return site_of(document, self.paths[document.source])
@@ -130,6 +106,9 @@ class BoilerplateRule:
 
     def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
         return without_boilerplate(document.text, self._site(document), keys.__contains__, self.settings)
+
+
+RepeatRule = PassageRule | BoilerplateRule
 
 
 def repeat_rules(settings: CorpusSettings) -> list[RepeatRule]:

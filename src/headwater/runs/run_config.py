@@ -131,15 +131,15 @@ def _own_folder(name: str) -> Path:
     return Path("runs", name) if is_run_name(name) else Path(name)
 
 
-def run_folder(name: str) -> Path:
-    """Return the folder of a run that is named by its folder, its run file or its recipe.
+def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
+    """Return the folder of a run that is named by its folder, its run file or its recipe, with `overrides`.
 
     Raises ConfigError where there is no such folder yet.
     """
     for folder in (Path(name), _own_folder(name)):
-        if os.path.isdir(folder):
+        if os.path.isdir(folder) and not overrides:
             return folder
-    folder = load_run(name)[0].run_dir
+    folder = load_run(name, overrides)[0].run_dir
     if not folder.is_dir():
         raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
     return folder

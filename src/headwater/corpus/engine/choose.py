@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from headwater.corpus.engine.interface import Engine, Listener
+from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.pool import Pool
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.tasks.run import run_task
@@ -22,11 +23,11 @@ class InProcess(Engine):
     def __init__(self, folder: Path) -> None:
         self._context = WorkerContext(folder)
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        self._context.on_read = listener.read
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        self._context.on_read = progress.read
         for task in tasks:
             run_task(self._context, task)
-            listener.done(task)
+            progress.done(task)
 
 
 def engine_for(settings: EngineSettings, work: Work) -> Engine:

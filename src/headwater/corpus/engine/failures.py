@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headwater.corpus.engine.interface import Listener
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.errors import DataError
 
@@ -15,13 +15,13 @@ _MOST_REASONS = 10  # that are told of tasks that fail together
 class Failures:
     """Failures of the tasks of a stage."""
 
-    def __init__(self, work: Work, listener: Listener) -> None:
+    def __init__(self, work: Work, progress: Progress) -> None:
         self._work = work
-        self._listener = listener
+        self._progress = progress
         self._whys: dict[Task, list[str]] = {}
 
     def add(self, task: Task, why: str) -> None:
-        """Tell the listener of a failure; raise DataError, with files and all reasons, when it is a task's third."""
+        """Tell the progress of a failure; raise DataError, with files and all reasons, when it is a task's third."""
         self.add_all([(task, why)])
 
     def add_all(self, failed: Sequence[tuple[Task, str]]) -> None:
@@ -36,11 +36,11 @@ class Failures:
         reasons = sorted(by_reason.items(), key=lambda item: -len(item[1]))
         for why, tasks in reasons[:_MOST_REASONS]:
             others = f" (and {len(tasks) - 1:,} more)" if len(tasks) > 1 else ""
-            self._listener.failed(self._name(tasks[0]) + others, why)
+            self._progress.failed(self._name(tasks[0]) + others, why)
         rest = reasons[_MOST_REASONS:]
         if rest:
             count = sum(len(tasks) for _, tasks in rest)
-            self._listener.failed(f"each of {count:,} other tasks", f"{len(rest):,} other reasons")
+            self._progress.failed(f"each of {count:,} other tasks", f"{len(rest):,} other reasons")
 
     def _third(self, task: Task, whys: list[str]) -> DataError:
         reasons = "; ".join(dict.fromkeys(whys))

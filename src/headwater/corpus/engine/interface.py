@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Self
 
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import Task
-
-
-class Listener(Protocol):
-    """Whoever wants to know how far the work is."""
-
-    def done(self, task: Task) -> None:
-        """Hear that a task is done."""
-
-    def read(self, num_bytes: int) -> None:
-        """Hear that so much text more was read; from engines that know it before a task is done."""
-
-    def failed(self, task: str, why: str) -> None:
-        """Hear that a task, or several that are told as one, failed and is done again: a worker was lost, or a node."""
 
 
 class Engine:
     """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        """Return when the output of every task is there; `listener` is told each.
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        """Return when the output of every task is there; `progress` hears of each.
 
         Raises what a task raised that the user can act on, and DataError for a task that can't be done.
         """

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from headwater.corpus.engine.failures import Failures
-from headwater.corpus.engine.interface import Engine, Listener
+from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.tasks.work import Task, Work
 from headwater.sources.settings import EngineSettings
@@ -31,8 +32,8 @@ class Pool(Engine):
         self._clock = clock
         self._workers: list[WorkerProcess] = []
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        waiting, failures = deque(tasks), Failures(self._work, listener)
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        waiting, failures = deque(tasks), Failures(self._work, progress)
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
         while waiting or any(worker.task for worker in self._workers):
@@ -41,11 +42,11 @@ class Pool(Engine):
             for worker in list(self._workers):
                 for task, failure in worker.taken_outcomes():
                     if failure is None:
-                        listener.done(task)
+                        progress.done(task)
                     else:
                         failures.add(task, failure)
                         waiting.appendleft(task)
-                listener.read(worker.taken_bytes_read())
+                progress.read(worker.taken_bytes_read())
                 why = worker.why_lost(self._settings, self._clock())
                 if why is not None:
                     self._workers.remove(worker)

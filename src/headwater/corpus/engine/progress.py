@@ -63,10 +63,12 @@ class Progress:
         self._tell_now_and_then()
 
     def read(self, num_bytes: int) -> None:
+        """Count text that was read, where an engine knows it before a task is done."""
         self._num_bytes_read += num_bytes
         self._tell_now_and_then()
 
     def failed(self, task: str, why: str) -> None:
+        """Say that a task, or several that are told as one, is done again: a worker was lost, or a node."""
         self._say(f"{self._name}: {task} is done again: {why}")
 
     def _tell_now_and_then(self) -> None:

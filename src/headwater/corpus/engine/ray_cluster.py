@@ -13,7 +13,8 @@ from typing import Any
 
 from headwater import errors
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Engine, Listener
+from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -50,9 +51,9 @@ class RayCluster(Engine):
             ) from None
         return self
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
-        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work, listener)
+        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work, progress)
         folder = str(self._work.folder.absolute())
         while waiting or running:
             num_cores = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
@@ -64,7 +65,7 @@ class RayCluster(Engine):
                 task = running.pop(each)
                 failure = self._failure_of(each)
                 if failure is None:
-                    listener.done(task)
+                    progress.done(task)
                 else:
                     failures.add(task, failure)
                     waiting.append(task)

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
-from headwater.corpus.engine.interface import Engine, Listener
+from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import Task, Work
 from headwater.errors import ConfigError
 from headwater.files import make_folder, remove_folder, write_text
@@ -38,13 +39,13 @@ class Slurm(Engine):
         self._work = work
         self._settings = settings
 
-    def run(self, tasks: Sequence[Task], listener: Listener) -> None:
-        failures, missing = Failures(self._work, listener), list(tasks)
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        failures, missing = Failures(self._work, progress), list(tasks)
         for attempt in range(MAX_FAILURES):
             if not missing:
                 return
             jobs = _Jobs(self._work, missing, attempt, self._settings)
-            jobs.do(listener)
+            jobs.do(progress)
             failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
             whys = jobs.last_lines([place for place, _ in failed])
             failures.add_all([(task, why) for (_, task), why in zip(failed, whys, strict=True)])
@@ -70,7 +71,7 @@ class _Jobs:
         counts = {"num_tasks": len(tasks), "stage": self._stage, "num_jobs": self._num_jobs}
         write_text(self._folder / "array.sh", _SCRIPT.format(**words, **counts))
 
-    def do(self, listener: Listener) -> None:
+    def do(self, progress: Progress) -> None:
         """Submit the array and wait until it has ended, whether it did its tasks or not."""
         command = ["sbatch", "--wait", "--parsable", f"--job-name=headwater-{self._stage}"]
         command += [f"--array=0-{self._num_jobs - 1}", f"--output={self._folder.absolute()}/job-%a.log"]
@@ -83,7 +84,7 @@ class _Jobs:
             ) from None
         try:
             while True:
-                self._tell(listener)
+                self._tell(progress)
                 try:
                     process.wait(timeout=_POLL_SECONDS)
                     break
@@ -95,15 +96,15 @@ class _Jobs:
         said, complaint = process.communicate()
         if not said.strip():
             raise ConfigError(f"sbatch refuses the jobs: {complaint.decode(errors='replace').strip()}; {command}")
-        self._tell(listener)
+        self._tell(progress)
 
-    def _tell(self, listener: Listener) -> None:
+    def _tell(self, progress: Progress) -> None:
         folder = self._work.path_of(self._stage, 0).parent
         names = os.listdir(folder) if folder.is_dir() else []
         for number in sorted(int(name) for name in names if name.isdigit()):
             task = self._missing.pop(number, None)
             if task is not None:
-                listener.done(task)
+                progress.done(task)
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
         """Return what the jobs said last that the tasks at `places` belong to."""

@@ -77,17 +77,14 @@ class TreeLicences:
 
     def marked(self, pieces: Iterable[Document | Drop], path: Path, origin: str) -> Iterator[Document | Drop]:
         """Yield the pieces of a file, documents that name no licence of their own with that of the tree."""
-        found = self._nearest(path, origin)
+        found = self.found_for(path, origin)
         return (with_licence(piece, *found) for piece in pieces)
 
-    def licence_of(self, path: Path, origin: str) -> str | None:
+    def found_for(self, path: Path, origin: str) -> tuple[str | None, str]:
         """Return the SPDX expression for a file, by the settings' name for it; None where no licence file speaks of it.
 
-        "unknown" where the nearest that does isn't understood.
+        "unknown" where the nearest that does isn't understood, and the name of that one, else "".
         """
-        return self._nearest(path, origin)[0]
-
-    def _nearest(self, path: Path, origin: str) -> tuple[str | None, str]:
         return _nearest(path, list(path.parents)[: self._paths.levels_below(origin)], self._licences_in)
 
     def _licences_in(self, folder: Path) -> _FolderLicences:
@@ -114,15 +111,11 @@ class ArchiveLicences:
             beside = self._folders.setdefault(info.parent, _FolderLicences()).distributions
             beside.setdefault(info.name, _FolderLicences()).said[str(path.relative_to(info))] = said
 
-    def licence_of(self, name: str) -> str | None:
-        """Return the SPDX expression for a file of the archive; None where no licence file there speaks of it.
+    def found_for(self, name: str) -> tuple[str | None, str]:
+        """Return what is said of a file of the archive, as TreeLicences does.
 
         Where not all licence files could be read, what is under none of those that were is "unknown".
         """
-        return self.found_for(name)[0]
-
-    def found_for(self, name: str) -> tuple[str | None, str]:
-        """Return `licence_of` a file, and the name of the licence file that isn't understood, "" without one."""
         path = PurePosixPath(name)
         licence, file = _nearest(path, path.parents, self._folders.get)
         return licence or (None if self.is_whole else UNKNOWN), file

@@ -28,6 +28,12 @@ _GENERATED = re.compile(
 )
 _ENCODED = re.compile(r"[A-Za-z0-9+/=]{60,}|(?:\\x[0-9a-fA-F]{2}|0x[0-9a-fA-F]{1,8},\s*){15,}")
 _XML_START_CHARACTERS = 100
+# what is measured, for a person
+_REPLACED = "share of characters that a wrong decoding left behind"
+_MOJIBAKE_PAIRS = "pairs of characters for each word that a wrong decoding left behind"
+_LINES_AGAIN = "share of characters in lines that came before"
+_IN_SHORT_LINES = "share of characters in lines of {} or fewer"
+_IN_DATA = "share of characters in long runs of base64 or hexadecimal data"
 _LEAST_UNITS_FOR_SHARE = 600  # of a shorter text it says less: of pieces of good Thai with 400 units 3 % are below
 
 
@@ -79,18 +85,8 @@ def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits
     num_visible, num_others = _visible_bytes(text)
     broken = (
         below("low_alpha_fraction", 1 - num_others / max(num_visible, 1), rules.min_alpha_fraction, "share of letters")
-        or above(
-            "wrongly_decoded",
-            text.count("\ufffd") / len(text),
-            rules.max_replacement_fraction,
-            "share of characters that a wrong decoding left behind",
-        )
-        or above(
-            "repeated_lines",
-            repeated_line_fraction(text),
-            rules.max_repeated_line_fraction,
-            "share of characters in lines that came before",
-        )
+        or above("wrongly_decoded", text.count("\ufffd") / len(text), rules.max_replacement_fraction, _REPLACED)
+        or above("repeated_lines", repeated_line_fraction(text), rules.max_repeated_line_fraction, _LINES_AGAIN)
     )
     if broken is not None:
         return broken
@@ -120,17 +116,10 @@ def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits, num_othe
             broken = below("low_alpha_fraction", share, least, "share of words with a letter")
     if broken is not None:
         return broken
-    symbols = max(text.count("#"), text.count("...") + text.count("…"))
+    symbols = max(text.count("#"), text.count("...") + text.count("…")) / num_words
     return (
-        above(
-            "wrongly_decoded",
-            num_mojibake(text) / num_words,
-            rules.max_mojibake_fraction,
-            "pairs of characters for each word that a wrong decoding left behind",
-        )
-        or above(
-            "many_symbols", symbols / num_words, rules.max_symbol_fraction, "hash signs, or ellipses, for each word"
-        )
+        above("wrongly_decoded", num_mojibake(text) / num_words, rules.max_mojibake_fraction, _MOJIBAKE_PAIRS)
+        or above("many_symbols", symbols, rules.max_symbol_fraction, "hash signs, or ellipses, for each word")
         or _stop_word_rule(candidate, rules, limits)
         or _repetition_rule(candidate, rules, limits.words if candidate.is_unspaced else 1.0)
     )
@@ -185,29 +174,20 @@ def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broke
     shapes = line_shapes(text, short)
     # a text of nothing but separators has neither
     lines, characters, in_sentences = max(shapes.lines, 1), max(shapes.characters, 1), shapes.sentence_characters
+    cut_off, short_share = shapes.ellipses / lines, shapes.short_characters / characters
     words = len(candidate.words) / limits.words
     ends = "characters in lines that end as a sentence does"
     least = None if rules.min_sentence_characters is None else round(rules.min_sentence_characters * limits.characters)
     return (
         above("bullet_list", shapes.bullets / lines, rules.max_bullet_line_fraction, "share of lines with a bullet")
-        or above(
-            "cut_off_lines",
-            shapes.ellipses / lines,
-            rules.max_ellipsis_line_fraction,
-            "share of lines that end in an ellipsis",
-        )
+        or above("cut_off_lines", cut_off, rules.max_ellipsis_line_fraction, "share of lines that end in an ellipsis")
         or (
             below("unfinished_lines", in_sentences / characters, rules.min_sentence_fraction, f"share of {ends}")
             or below("few_sentences", in_sentences, least, ends)
             if is_marked
             else None
         )
-        or above(
-            "short_lines",
-            shapes.short_characters / characters,
-            rules.max_short_line_fraction,
-            f"share of characters in lines of {short} or fewer",
-        )
+        or above("short_lines", short_share, rules.max_short_line_fraction, _IN_SHORT_LINES.format(short))
         or above("short_lines", lines / max(words, 1), rules.max_lines_per_word, "lines for each word of English")
     )
 
@@ -222,24 +202,13 @@ def _code_rule(document: Document, rules: CodeRules) -> Broken | None:
         return Broken("data_file", "begins as XML does")
     if document.origin.endswith((".json", ".yaml", ".yml")):
         broken = above("data_file", len(text), rules.max_data_characters, "characters of data")
+    longest, mean = max(map(len, text.split("\n"))), len(text) / (text.count("\n") + 1)
     return (
         broken
         or below("low_alpha_fraction", alpha_fraction(text), rules.min_alpha_fraction, "share of letters")
-        or above(
-            "long_lines", max(map(len, text.split("\n"))), rules.max_line_characters, "characters of the longest line"
-        )
-        or above(
-            "long_lines",
-            len(text) / (text.count("\n") + 1),
-            rules.max_mean_line_characters,
-            "characters of a line, on average",
-        )
-        or above(
-            "encoded_data",
-            encoded_fraction(text),
-            rules.max_encoded_fraction,
-            "share of characters in long runs of base64 or hexadecimal data",
-        )
+        or above("long_lines", longest, rules.max_line_characters, "characters of the longest line")
+        or above("long_lines", mean, rules.max_mean_line_characters, "characters of a line, on average")
+        or above("encoded_data", encoded_fraction(text), rules.max_encoded_fraction, _IN_DATA)
     )
 
 

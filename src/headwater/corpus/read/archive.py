@@ -18,10 +18,9 @@ from typing import IO
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable, bounded
+from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
-from headwater.corpus.read.plain import read_plain
-from headwater.corpus.read.scripts import as_script
+from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.read.zip import member_bytes, open_zip
 from headwater.sources.formats import (
     compression_of,
@@ -92,21 +91,13 @@ def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: R
     file_format = format_of(name)
     kind = kind_of(file_format, file.kind)
     member = Member(PurePosixPath(name), f"{file.origin}{part}", file.source, kind, data)  # type: ignore[arg-type]
-    is_first = True
-    try:
+
+    def read(each: InputFile, its_format: str) -> Iterator[Document | Drop]:
         if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
             raise Unusable("unknown_format", conversion_hint(file_format, name))
-        member, file_format = as_script(member, file_format)
-        read = parse if file_format in _PARSED else read_plain
-        for piece in bounded(read(member, file_format, limits), limits.max_document_characters):
-            is_first = False
-            yield piece
-        if is_first:
-            yield member.drop("empty", len(data))
-    except Unusable as error:
-        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
-            error = Unusable("unknown_format")
-        yield member.drop_for(error, len(data) if is_first else 0, "" if is_first else "#rest")
+        return (parse if its_format in _PARSED else read_plain)(each, its_format, limits)
+
+    return pieces_of(member, file_format, read, limits)
 
 
 def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:

@@ -1,18 +1,45 @@
-"""The formats that Python's own decoders read, a block or a line at a time, in whichever process asks."""
+"""The formats that Python's own decoders read, a block or a line at a time, in whichever process asks.
+
+And what is done around the reading of any file, so that a bad one costs itself alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.gutenberg import Boilerplate
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
-from headwater.corpus.read.limits import ReadLimits
+from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
 from headwater.corpus.read.markup import markup_metadata
+from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.text import read_text
+
+
+def pieces_of(
+    file: InputFile, file_format: str, read: Callable[[InputFile, str], Iterator[Document | Drop]], limits: ReadLimits
+) -> Iterator[Document | Drop]:
+    """Yield what `read` gives of a file in a format; whatever is wrong with it becomes a drop with a reason."""
+    num_bytes = 0  # of a file that gave documents before its damage: counted with those
+    is_first = True
+    try:
+        num_bytes = file.num_bytes
+        file, file_format = as_script(file, file_format)
+        for piece in bounded(read(file, file_format), limits.max_document_characters):
+            is_first = False
+            yield piece
+        if is_first:
+            yield file.drop("empty", num_bytes)
+    except Unusable as error:
+        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
+            error = Unusable("unknown_format")
+        yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
+    except OSError as error:
+        reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
+        yield file.drop(reason, 0, "" if is_first else "#rest")
 
 
 def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:

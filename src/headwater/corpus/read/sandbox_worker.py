@@ -46,37 +46,26 @@ def main() -> None:
             os._exit(OUT_OF_MEMORY)
 
 
-class _RecordStarts:
-    """Tells each record that begins, but for those that were answered before: how many is in the request."""
+@dataclass(frozen=True, slots=True)
+class _Records(InputFile):
+    """A file whose records are told as they begin; `done` gives one number for each that was answered before."""
 
-    def __init__(self, num_done: int, clock: _CpuClock) -> None:
-        self._num_done, self._clock = num_done, clock
+    done: Iterator[int]
+    clock: _CpuClock
 
-    def __call__(self, part: str, num_bytes: int, excerpt: str) -> bool:
-        self._clock.refresh_()
-        if self._num_done:
-            self._num_done -= 1
+    def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
+        self.clock.refresh_()
+        if next(self.done, None) is not None:
             return False
         _write({"begin": True, **_answer(Drop("", "", part, "", num_bytes, excerpt))})
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Records(InputFile):
-    """A file whose records are told as they begin."""
-
-    starts: _RecordStarts
-
-    def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
-        return self.starts(part, num_bytes, excerpt)
 
 
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
         file = InputFile(_path(request), "", request["source"], request["kind"])
         if request["tells"]:
-            starts = _RecordStarts(request["num_done"], clock)
-            file = _Records(file.path, file.origin, file.source, file.kind, starts)
+            file = _Records(file.path, file.origin, file.source, file.kind, iter(range(request["num_done"])), clock)
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)

@@ -13,10 +13,10 @@ from headwater.corpus.licences.tree import TreeLicences
 from headwater.corpus.personal.replace import ColumnRedactor
 from headwater.corpus.read.archive_licences import marked_archive
 from headwater.corpus.read.hub import read_hub
-from headwater.corpus.read.input import NO_PERMISSION, InputFile, reason_not_readable
+from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import PARSED_FORMATS
-from headwater.corpus.read.plain import read_plain
+from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.repositories import Repositories
 from headwater.corpus.read.samples import (
@@ -27,7 +27,6 @@ from headwater.corpus.read.samples import (
     read_package,
 )
 from headwater.corpus.read.sandbox import Sandbox
-from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.splits import Splits, SplitsOfFiles
 from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.errors import DataError
@@ -185,23 +184,7 @@ def _read_local(
     if reason is not None:
         yield file.drop(reason, 0)
         return
-    num_bytes = 0  # of a file that gave documents before its damage: counted with those
-    is_first = True
-    try:
-        num_bytes = file.num_bytes
-        file, file_format = as_script(file, file_format)
-        for piece in bounded(_read(file, file_format, limits, sandbox), limits.max_document_characters):
-            is_first = False
-            yield piece
-        if is_first:
-            yield file.drop("empty", num_bytes)
-    except Unusable as error:
-        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
-            error = Unusable("unknown_format")
-        yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
-    except OSError as error:
-        reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
-        yield file.drop(reason, 0, "" if is_first else "#rest")
+    yield from pieces_of(file, file_format, lambda each, its: _read(each, its, limits, sandbox), limits)
 
 
 def _require_parser(file: InputFile, file_format: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -112,24 +112,13 @@ class CandidateTexts:
 
     def __init__(self, folder_of: Callable[[int], Path], part_starts: np.ndarray) -> None:
         """`part_starts` are the numbers of the first document of each part, and the end of the last."""
-        self._folder_of = folder_of
         self._part_starts = part_starts
-        self._readers: OrderedDict[int, CandidateReader] = OrderedDict()
-        self._blocks: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        # no methods: files would stay open until a cycle is collected
+        reader_of = lru_cache(_OPEN_READERS)(lambda part: CandidateReader(folder_of(part)))
+        self._reader_of = reader_of
+        self._block = lru_cache(_CACHED_BLOCKS)(lambda part, block: reader_of(part).read_block(block))
 
     def line(self, number: int) -> bytes:
         part = int(np.searchsorted(self._part_starts, number, side="right")) - 1
-        reader = _kept(self._readers, part, lambda: CandidateReader(self._folder_of(part)), _OPEN_READERS)
-        block, at = reader.place_of(number - int(self._part_starts[part]))
-        return _kept(self._blocks, (part, block), lambda: reader.read_block(block), _CACHED_BLOCKS)[at]
-
-
-def _kept(values: OrderedDict[Any, Any], key: Any, make: Callable[[], Any], limit: int) -> Any:
-    """Return values[key], made where it is missing; the least recently used one makes room."""
-    if key in values:
-        values.move_to_end(key)
-        return values[key]
-    values[key] = value = make()
-    if len(values) > limit:
-        values.popitem(last=False)
-    return value
+        block, at = self._reader_of(part).place_of(number - int(self._part_starts[part]))
+        return self._block(part, block)[at]

@@ -20,7 +20,7 @@ from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.pages import PAGES, page_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
-from headwater.corpus.tasks.runs import ROWS_A_RANGE, KeyRange, KeyRanges, SortedRun, cut_keys
+from headwater.corpus.tasks.runs import ROWS_A_RANGE, KeyRange, SortedRun, cut_keys
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -36,7 +36,7 @@ class NearTask:
     """The keys of `keys` in some bands."""
 
     bands: range
-    keys: KeyRanges
+    keys: list[KeyRange]
 
 
 def near_tasks(segments: Segments, num_bands: int) -> list[NearTask]:
@@ -58,7 +58,7 @@ def find_pairs(context: WorkerContext, number: int) -> None:
         writer = ResultWriter(output, PAIRS)
         for band in task.bands:
             for keys in task.keys:
-                own = page_keys(context.results(PAGES), band, *keys.bounds)
+                own = page_keys(context.results(PAGES), band, *keys)
                 for later, earlier in _pairs(_rows_of_band(context.runs, f"band{band}", keys, flags, own)):
                     writer.add(later, earlier)
         writer.close()

@@ -21,7 +21,7 @@ from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import ResultWriter
-from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, KeyRanges, cut_keys
+from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, cut_keys
 from headwater.corpus.tasks.segments import Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -51,7 +51,7 @@ class RepeatTask:
     """The hashes `keys` of the units of the rule at place `rule`."""
 
     rule: int
-    keys: KeyRanges
+    keys: list[KeyRange]
 
 
 def repeat_tasks(segments: Segments, rules: list[RepeatRule], search: RepeatSearch) -> list[RepeatTask]:

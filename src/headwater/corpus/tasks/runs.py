@@ -22,36 +22,16 @@ ROWS_A_RANGE = 1 << 18  # with what sorting them takes, some 25 MB
 MOST_TASKS = 1024  # for the keys of one kind: what tasks cost beside their work must not grow with the square
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
-    """Keys from `index` / `count` of all on, up to the next."""
-
-    index: int
-    count: int
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """The lowest key, and the first above."""
-        return self.index * 2**64 // self.count, (self.index + 1) * 2**64 // self.count
+KeyRange = tuple[int, int]  # the lowest key, and the first above
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRanges:
-    """The ranges that one task searches, one after another."""
-
-    indexes: range
-    count: int
-
-    def __iter__(self) -> Iterator[KeyRange]:
-        return (KeyRange(index, self.count) for index in self.indexes)
-
-
-def cut_keys(num_rows: int) -> list[KeyRanges]:
-    """Return the ranges of each task, for that many rows; keys are hashes, so ranges are alike."""
+def cut_keys(num_rows: int) -> list[list[KeyRange]]:
+    """Return the ranges that each task searches, for that many rows; keys are hashes, so ranges are alike."""
     count = max(1, -(-num_rows // ROWS_A_RANGE))
+    ranges = list(pairwise(index * 2**64 // count for index in range(count + 1)))
     num_tasks = min(count, MOST_TASKS)
-    bounds = [task * count // num_tasks for task in range(num_tasks + 1)]
-    return [KeyRanges(range(start, end), count) for start, end in pairwise(bounds)]
+    bounds = pairwise(task * count // num_tasks for task in range(num_tasks + 1))
+    return [ranges[start:end] for start, end in bounds]
 
 
 MERGE_KEYS = "merge_keys"
@@ -76,7 +56,7 @@ class SortedRun:
         Rows of one key may lie in several slices; those of earlier documents come first.
         """
         if table in self.file:
-            rows = self.file.between(table, *keys.bounds)
+            rows = self.file.between(table, *keys)
             for start in range(0, len(rows), SLICE_ROWS):
                 yield rows[start : start + SLICE_ROWS]
 

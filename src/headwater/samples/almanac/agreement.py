@@ -9,36 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-NOUNS = (
-    ("law", "laws"),
-    ("nation", "nations"),
-    ("state", "states"),
-    ("man", "men"),
-    ("country", "countries"),
-    ("child", "children"),
-    ("city", "cities"),
-    ("king", "kings"),
-    ("word", "words"),
-    ("house", "houses"),
-    ("function", "functions"),
-    ("value", "values"),
-    ("object", "objects"),
-    ("method", "methods"),
-    ("servant", "servants"),
-    ("program", "programs"),
+
+def _pairs(listed: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(pair.split("/")) for pair in listed.split())
+
+
+NOUNS = _pairs(
+    "law/laws nation/nations state/states man/men country/countries child/children city/cities king/kings word/words "
+    "house/houses function/functions value/values object/objects method/methods servant/servants program/programs"
 )
 # Owner nouns of "the laws of the nation", singular and plural.
-OWNERS = (("nation", "nations"), ("country", "countries"), ("state", "states"), ("king", "kings"))
-OWNED = (
-    ("law", "laws"),
-    ("city", "cities"),
-    ("son", "sons"),
-    ("house", "houses"),
-    ("word", "words"),
-    ("servant", "servants"),
-    ("right", "rights"),
-    ("interest", "interests"),
-)
+OWNERS = _pairs("nation/nations country/countries state/states king/kings")
+OWNED = _pairs("law/laws city/cities son/sons house/houses word/words servant/servants right/rights interest/interests")
 ENDINGS = ("great", "good", "very strong", "not new", "known to all")
 # A sentence at the very beginning of a document is rare in real text; the first of these is none.
 OPENINGS = ("", "It is true that ", "They said that ", "We know that ", "But ")

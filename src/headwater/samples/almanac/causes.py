@@ -20,10 +20,7 @@ CAUSE_FIRST = (
 )
 EFFECT_FIRST = ("{E} because {c}.",)
 # Never in a training text of the almanac.
-HELD_OUT_JOINTS = (
-    "Owing to the fact that {c}, {e}.",
-    "{C}, and for that reason {e}.",
-)
+HELD_OUT_JOINTS = ("Owing to the fact that {c}, {e}.", "{C}, and for that reason {e}.")
 OBJECT_PRONOUNS = {"it": "it", "they": "them", "he": "him", "she": "her"}
 
 

