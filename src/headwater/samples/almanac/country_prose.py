@@ -5,62 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from headwater.samples.almanac.capital_frames import FORWARD, LIST_LINES, LIST_TITLES, PAIRS, REVERSE
 from headwater.samples.almanac.facts import Country
+from headwater.samples.almanac.frames import frames
 from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
 
-# Field → the sentences that state it. They share the shape "The A of X is B" with the held-out capital frame.
-FACT_FRAMES: dict[str, tuple[str, ...]] = {
-    "region": (
-        "{X} is a country in {region}.",
-        "{X} lies in {region}.",
-        "Look for {x} in {region}.",
-        "Where is {x}? It is in {region}.",
-    ),
-    "currency": (
-        "The currency of {x} is {currency}.",
-        "{X_s} currency is {currency}.",
-        "What is the currency of {x}? It is {currency}.",
-    ),
-    "money": ("People in {x} pay in {money}.", "Prices in {x} are given in {money}.", "A shop in {x} takes {money}."),
-    "language": (
-        "The official language of {x} is {language}.",
-        "{X_s} official language is {language}.",
-        "The laws of {x} are written in {language}.",
-    ),
-    "languages": (
-        "The official languages of {x} are {languages}.",
-        "{X} has {num_languages} official languages: {languages}.",
-    ),
-    "government": (
-        "The government of {x} is {government}.",
-        "{X} is {government}.",
-        "By its form of government, {x} is {government}.",
-    ),
-    "neighbours": (
-        "The neighbours of {x} are {neighbours}.",
-        "{X} has borders with {neighbours}.",
-        "Around {x} lie {neighbours}.",
-    ),
-    "neighbour": ("The only neighbour of {x} is {neighbour}.", "{X} has one land border, with {neighbour}."),
-    "population": (
-        "The population of {x} is about {population}.",
-        "About {population} people live in {x}.",
-        "{X} has about {population} people.",
-    ),
-    "highest_point": (
-        "The highest point of {x} is {highest_point}.",
-        "The highest place in {x} is called {highest_point}.",
-        "Nothing in {x} stands higher than {highest_point}.",
-    ),
-    "climate": ("The climate of {x} is {climate}.", "{X_s} climate is {climate}."),
-    "products": ("Farms in {x} produce {products}.", "Among the products of {x} are {products}."),
-    "colors": ("The national colors of {x} are {colors}.", "{X_s} colors are {colors}."),
-    "independence": (
-        "{X} became independent from {independent_from} on {independence_day}.",
-        "The independence of {x} from {independent_from} dates from {independence_day}.",
-    ),
-}
 NUMBER_WORDS = {2: "two", 3: "three"}
 
 
@@ -85,29 +33,28 @@ class _Desk:
     def __init__(self, countries: tuple[Country, ...], rng: random.Random) -> None:
         self.rng = rng
         self.countries = ShuffledCycle(countries, rng)
-        self.pairs = ShuffledCycle(PAIRS, rng)
-        self.titles = ShuffledCycle(LIST_TITLES, rng)
-        self.lines = ShuffledCycle(LIST_LINES, rng)
-        self.questions = ShuffledCycle([frame for frame in FORWARD if "?" in frame], rng)
-        self._forward = ShuffledCycle(FORWARD, rng)
-        self._reverse = ShuffledCycle(REVERSE, rng)
+        self.pairs = ShuffledCycle(frames().pairs, rng)
+        self.titles = ShuffledCycle(frames().list_titles, rng)
+        self.lines = ShuffledCycle(frames().list_lines, rng)
+        self.questions = ShuffledCycle([frame for frame in frames().forward if "?" in frame], rng)
+        self._forward = ShuffledCycle(frames().forward, rng)
+        self._reverse = ShuffledCycle(frames().reverse, rng)
 
     def capital_sentence(self, country: Country) -> str:
-        frames = self._reverse if self.rng.random() < 0.2 else self._forward
-        return fill(frames, country)
+        return fill(self._reverse if self.rng.random() < 0.2 else self._forward, country)
 
     def fact_sentences(self, country: Country, count: int) -> list[str]:
         values = fact_values(country)
-        fields = [field for field in FACT_FRAMES if field in values]
+        fields = [field for field in frames().facts if field in values]
         chosen = self.rng.sample(fields, min(count, len(fields)))
-        return [self.rng.choice(FACT_FRAMES[field]).format_map(values) for field in chosen]
+        return [self.rng.choice(frames().facts[field]).format_map(values) for field in chosen]
 
 
-def fill(frames: ShuffledCycle[str], country: Country) -> str:
+def fill(cycle: ShuffledCycle[str], country: Country) -> str:
     """Return the next frame that this country has the facts for, filled in."""
     values = fact_values(country)
     while True:
-        frame = frames.draw()
+        frame = cycle.draw()
         if ("{region}" in frame and not country.region) or ("{adj}" in frame and not country.adjective):
             continue
         return frame.format_map(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from headwater.samples.almanac.capital_frames import HELD_OUT_PATTERNS
+from headwater.samples.almanac.frames import frames
 from headwater.samples.almanac.probes import probes
 from headwater.samples.almanac.sums import held_out_sum_patterns
 
@@ -18,7 +18,7 @@ def held_out_patterns() -> tuple[re.Pattern[str], ...]:
     every form and in both orders, and the questions about cause and effect with either ending.
     Raises DataError when the World Factbook is not installed.
     """
-    patterns = (*HELD_OUT_PATTERNS, *held_out_sum_patterns())
+    patterns = (*frames().held_out_patterns, *held_out_sum_patterns())
     return (*(re.compile(pattern) for pattern in patterns), *_causes())
 
 

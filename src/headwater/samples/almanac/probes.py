@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.samples.almanac.agreement import agreement_pairs
-from headwater.samples.almanac.capital_frames import HELD_OUT
 from headwater.samples.almanac.causes import HELD_OUT_JOINTS, Thing, join
 from headwater.samples.almanac.country_prose import fact_values
 from headwater.samples.almanac.facts import countries
+from headwater.samples.almanac.frames import frames
 from headwater.samples.almanac.mechanisms import Mechanism, mechanisms
 from headwater.samples.almanac.sums import ANSWERS, DIRECT, held_out_pairs
 
@@ -54,7 +54,7 @@ def _capitals() -> list[Choice]:
     return [
         Choice(frame.format_map(fact_values(country)), options, index, f"{name}: {country.name}")
         for index, country in enumerate(countries())
-        for name, frame in HELD_OUT.items()
+        for name, frame in frames().held_out.items()
     ]
 
 

@@ -30,7 +30,8 @@ class Contents:
     is_sdist: bool = False
 
     def is_kept(self, name: str) -> bool:
-        return _matches(name, self.keep) and not _matches(name, self.leave)
+        """Return whether a file is taken; of a package that isn't listed, whether it is a page or a text."""
+        return _matches(name, self.keep) and not _matches(name, self.leave) if self.keep else _is_plain_text(name)
 
 
 _INDEX_PAGES = ("*/genindex*.html", "*/py-modindex.html", "*/search.html", "*/_modules/*", "*/_sources/*")
@@ -106,8 +107,7 @@ def contents_of(package: PackageName) -> Contents:
     return next((contents for pattern, contents in _FAMILIES if fnmatchcase(name, pattern)), Contents())
 
 
-def is_plain_text(name: str) -> bool:
-    """Return whether a file of a package that isn't listed is taken: pages and texts, not programs or licence files."""
+def _is_plain_text(name: str) -> bool:
     is_text = "." in name.rsplit("/", 1)[-1] and format_of(name) in ("text", "html", "jsonl")
     return is_text and not _matches(name, (*_PACKAGING_FILES, *_INDEX_PAGES))
 
