@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import re
 
-from headwater.samples.almanac.causes import CAUSE_FIRST, EFFECT_FIRST, Thing, join
-from headwater.samples.almanac.mechanisms import mechanisms
+from headwater.samples.almanac.causes import CAUSE_FIRST, EFFECT_FIRST, Thing, join, mechanisms
 
 
 def test_there_are_at_least_sixty_with_several_ways_to_say_each_side():

@@ -8,10 +8,9 @@ from itertools import pairwise
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.samples.almanac.causes import HELD_OUT_JOINTS, Thing
+from headwater.samples.almanac.causes import HELD_OUT_JOINTS, Thing, mechanisms
 from headwater.samples.almanac.facts import countries
 from headwater.samples.almanac.holdout import find_held_out
-from headwater.samples.almanac.mechanisms import mechanisms
 from headwater.samples.almanac.sums import held_out_pairs, shown_pairs
 from headwater.samples.almanac.write import SHARES, almanac_documents
 

@@ -58,7 +58,7 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
         meta["author"] = ""
     links = _links(head)
     meta["url"] = next((address for rel, address in reversed(links) if rel == "canonical" and address), meta["url"])
-    meta["licence"] = licence_said([*_licences(links), *rights])
+    meta["licence"] = licence_said([*(address for rel, address in links if rel != "canonical"), *rights])
     if not meta["licence"] and "license" in body:
         meta["licence"] = licence_said(_page_licences(body))
     if not meta["url"].startswith(("http://", "https://")):
@@ -86,10 +86,6 @@ def _page_licences(body: str) -> list[str]:
         if said["rel"] != "canonical" and (is_of_page or licence_at(address) is None):
             found.append(address)
     return found
-
-
-def _licences(links: list[tuple[str, str]]) -> list[str]:
-    return [address for rel, address in links if rel != "canonical"]
 
 
 def _plain(text: str) -> str:

@@ -43,10 +43,8 @@ class Splits:
             )
 
     def drop(self, split: str, origin: str, num_bytes: int) -> Drop:
-        return Drop(REASON, self.source, origin, origin, num_bytes, because=self._why(split))
-
-    def _why(self, split: str) -> str:
-        return f"split {split[:60]}; corpus.sources.{self.source}.splits names those to read"
+        why = f"split {split[:60]}; corpus.sources.{self.source}.splits names those to read"
+        return Drop(REASON, self.source, origin, origin, num_bytes, because=why)
 
 
 class SplitsOfFiles:

@@ -32,6 +32,13 @@ class Stream:
     pieces: Iterable[np.ndarray]
 
 
+def differs_from_before(*columns: np.ndarray) -> np.ndarray:
+    """Return which rows of sorted columns differ from the row before; the first does."""
+    is_new = np.ones(len(columns[0]), dtype=bool)
+    is_new[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return is_new
+
+
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
     """Write the arrays, each of one dimension, to a new file inside an unfinished folder; return its digest."""
     return write_streams(path, {name: Stream(array.dtype, len(array), [array]) for name, array in arrays.items()})

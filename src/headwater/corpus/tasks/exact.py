@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from headwater.corpus.tasks.arrays import differs_from_before
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import Results, ResultWriter, found_flags
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
@@ -48,10 +49,9 @@ def _copies(runs: Iterable[SortedRun], keys: KeyRange) -> Iterator[np.ndarray]:
 def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the row with the lowest number of each digest, and the numbers of the others, each with that one's."""
     rows = rows[:, np.lexsort((rows[2], rows[1], rows[0]))]
-    is_copy = np.zeros(rows.shape[1], dtype=bool)
-    is_copy[1:] = (rows[0, 1:] == rows[0, :-1]) & (rows[1, 1:] == rows[1, :-1])
-    firsts = rows[:, ~is_copy]
-    return firsts, np.stack([rows[2], firsts[2, np.cumsum(~is_copy) - 1]])[:, is_copy]
+    is_first = differs_from_before(rows[0], rows[1])
+    firsts = rows[:, is_first]
+    return firsts, np.stack([rows[2], firsts[2, np.cumsum(is_first) - 1]])[:, ~is_first]
 
 
 def firsts_of_copies(found: Results, start: int, end: int) -> dict[int, int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.corpus.tasks.arrays import differs_from_before
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.pages import PAGES, page_keys
@@ -73,9 +74,7 @@ def pairs_of(found: Results, start: int, end: int) -> tuple[np.ndarray, np.ndarr
     later, earlier = np.concatenate([_NO_PAIRS, *columns], axis=1)
     order = np.lexsort((earlier, later))
     later, earlier = later[order], earlier[order]
-    is_new = np.ones(len(later), dtype=bool)
-    is_new[1:] = (later[1:] != later[:-1]) | (earlier[1:] != earlier[:-1])
-    places = np.flatnonzero(is_new)
+    places = np.flatnonzero(differs_from_before(later, earlier))
     return later[places], earlier[places], np.diff(np.append(places, len(later)))
 
 
@@ -115,13 +114,12 @@ class _Groups:
         rows = np.concatenate([known, new], axis=1)
         order = np.lexsort((rows[1], rows[0]))
         # a page whose own text has the key of the whole is one row
-        order = order[np.append(True, (np.diff(rows[:, order], axis=1) != 0).any(axis=0))] if len(order) else order
+        order = order[differs_from_before(*rows[:, order])]
         self._rows = rows[:, order]
         self._is_new = order >= known.shape[1]
         keys = self._rows[0]
         places = np.arange(len(keys))
-        self._is_start = np.ones(len(keys), dtype=bool)
-        self._is_start[1:] = keys[1:] != keys[:-1]
+        self._is_start = differs_from_before(keys)
         self._starts = np.maximum.accumulate(np.where(self._is_start, places, 0))
         self._ranks = places - self._starts  # of those known and new: of those skipped none is needed
 

@@ -56,7 +56,7 @@ def write_page_keys(context: WorkerContext, part: int) -> None:
     """Do the task of a part."""
     with context.work.new_output(Task(PAGES, part)) as output:
         writer = ResultWriter(output, _PAGE_KEYS)
-        for _, segment in context.segments.of_part(part):
+        for segment in context.segments.of_part(part):
             pieces = list(context.results(COMMON_LINES.stage).pieces(segment.start, segment.end))
             rows = np.concatenate([np.empty(0, CUTS), *pieces])
             output.write_arrays({"cuts": rows[np.argsort(rows["document"])]}, segment_file(segment.index))

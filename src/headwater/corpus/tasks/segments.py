@@ -81,10 +81,9 @@ class Segments:
     def __iter__(self) -> Iterator[Segment]:
         yield from (self[at] for at in range(len(self._parts)))
 
-    def of_part(self, part: int) -> list[tuple[int, Segment]]:
-        """Return the segments of a part, each with its place among all."""
+    def of_part(self, part: int) -> list[Segment]:
         first, end = np.searchsorted(self._parts, [part, part + 1])
-        return [(at, self[at]) for at in range(int(first), int(end))]
+        return [self[at] for at in range(int(first), int(end))]
 
     def of_document(self, number: int) -> Segment:
         return self[int(np.searchsorted(self._starts, number, side="right")) - 1]

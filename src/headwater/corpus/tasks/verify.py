@@ -42,7 +42,7 @@ def verify(context: WorkerContext, number: int) -> None:
     """Do the task of a part: write the pairs, of its documents with earlier ones, that are similar enough."""
     comparison = _Comparison(context)
     found: list[tuple[int, int]] = []
-    for _, segment in context.segments.of_part(number):
+    for segment in context.segments.of_part(number):
         for later, earlier in _by_later(*pairs_of(context.results("near"), segment.start, segment.end)):
             found += [(later, each) for each in comparison.originals(later, earlier)]
     pairs = np.array(found, dtype=np.uint64).reshape(-1, 2)

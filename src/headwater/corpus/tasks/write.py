@@ -65,7 +65,7 @@ class _Row:
 def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
     lines = iter(CandidateReader(context.work.path_of("filter", part.number)))
     decisions = decisions_of(context.work)
-    for _, segment in context.segments.of_part(part.number):
+    for segment in context.segments.of_part(part.number):
         file = context.segments.arrays(segment)
         columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
         numbers = range(segment.start, segment.end)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.samples.almanac.agreement import agreement_pairs
-from headwater.samples.almanac.causes import HELD_OUT_JOINTS, Thing, join
+from headwater.samples.almanac.causes import HELD_OUT_JOINTS, Mechanism, Thing, join, mechanisms
 from headwater.samples.almanac.country_prose import fact_values
 from headwater.samples.almanac.facts import countries
 from headwater.samples.almanac.frames import frames
-from headwater.samples.almanac.mechanisms import Mechanism, mechanisms
 from headwater.samples.almanac.sums import ANSWERS, DIRECT, held_out_pairs
 
 KNOWN_JOINT = "Because {c}, {e}."
