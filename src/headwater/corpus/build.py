@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headwater.corpus.balance import Balance, Count, commonest_first, stage_of
 from headwater.corpus.document import Drop, num_bytes
@@ -128,14 +128,17 @@ def build_corpus(
     work = Work(begin_work(out_dir, settings, key))
     with engine_for(settings.engine, work) as engine:
         _Build(work, engine, say).do_all()
-    balance = _balance(work)
+    balance = Balance(list(settings.sources))
+    for stage in ("filter", "write"):
+        _merged(balance, work, stage, "balance")
+    balance.check()
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "key": key,
         **balance.as_dict(),
-        "kept_by": _kept_by(work),
-        **findings(settings, _notes(work), balance),
+        "kept_by": _merged(KeptBy(), work, "write", "kept_by").as_dict(),
+        **findings(settings, _merged(Notes(), work, "filter", "notes"), balance),
         "inputs": inputs,
         "settings": _deciding(settings),
     }
@@ -231,28 +234,14 @@ class _Build:
         self._engine.run(missing, progress)
 
 
-def _balance(work: Work) -> Balance:
-    """Return the balance of the whole corpus, checked."""
-    balance = Balance(list(work.plan.settings.sources))
+Merging = TypeVar("Merging", Balance, Notes, KeptBy)
+
+
+def _merged(total: Merging, work: Work, stage: str, name: str) -> Merging:
+    """Return what the tasks of a stage noted under a name, added to `total`."""
     for part in work.plan.parts:
-        for stage in ("filter", "write"):
-            balance.merge_(work.facts_of(stage, part.number)["balance"])
-    balance.check()
-    return balance
-
-
-def _notes(work: Work) -> Notes:
-    notes = Notes()
-    for part in work.plan.parts:
-        notes.merge_(work.facts_of("filter", part.number)["notes"])
-    return notes
-
-
-def _kept_by(work: Work) -> dict[str, Any]:
-    kept_by = KeptBy()
-    for part in work.plan.parts:
-        kept_by.merge_(work.facts_of("write", part.number)["kept_by"])
-    return kept_by.as_dict()
+        total.merge_(work.facts_of(stage, part.number)[name])
+    return total
 
 
 def _summary(name: str, balance: Balance) -> str:
