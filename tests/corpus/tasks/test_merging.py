@@ -224,6 +224,6 @@ def test_tasks_of_the_search_are_no_more_than_a_thousand_a_kind_of_key():
     rows = 22_000_000_000
     tasks = runs.cut_keys(rows)
     assert len(tasks) == runs.MOST_TASKS
-    indexes = [index for task in tasks for index in task.indexes]
-    assert indexes == list(range(tasks[0].count))
-    assert rows / tasks[0].count <= runs.ROWS_A_RANGE
+    ranges = [keys for task in tasks for keys in task]
+    assert [low for low, _ in ranges] == [0, *(high for _, high in ranges[:-1])], "every key is in one range"
+    assert ranges[-1][1] == 2**64 and rows / len(ranges) <= runs.ROWS_A_RANGE
