@@ -10,7 +10,7 @@ import pytest
 from training_state import is_state_of, load, reseal, save, save_checkpoint, training_state
 
 from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import read_checkpoint, read_model_weights
+from headwater.checkpoint.load import read_checkpoint, read_tensors
 from headwater.checkpoint.verify import is_whole, model_digest, read_state
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import read_json, write_json
@@ -145,12 +145,12 @@ def test_a_copy_under_another_name_can_be_read(run_dir):
 def test_weights_alone_are_checked_too(run_dir):
     path = checkpoint_dir(run_dir, 2)
     (path / "optim.safetensors").unlink()  # not needed for the weights
-    assert read_model_weights(path).keys() == read_checkpoint(checkpoint_dir(run_dir, 1)).model.keys()
+    assert read_tensors(path, "model").keys() == read_checkpoint(checkpoint_dir(run_dir, 1)).model.keys()
     data = bytearray((path / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (path / "model.safetensors").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
-        read_model_weights(path)
+        read_tensors(path, "model")
 
 
 DAMAGES = {

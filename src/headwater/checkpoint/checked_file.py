@@ -75,6 +75,9 @@ class CheckedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
 
     def _read_sums(self, manifest: dict[str, Any]) -> np.ndarray | None:

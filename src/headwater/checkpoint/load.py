@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from headwater.checkpoint.verify import checked_manifest, read_state, require_fi
 from headwater.errors import CheckpointError
 from headwater.files import move_folder
 from headwater.ranks.exchange import Ranks
+
+MAX_OPEN_FILES = 500
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,56 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return a checkpoint, every byte of it checked against the manifest; raise CheckpointError if one differs."""
-    manifest = checked_manifest(path)
-    model, optim = (_read_kind(path, manifest, kind) for kind in (MODEL, OPTIM))
-    return Checkpoint(manifest["step"], path, model, optim, read_state(path))
+    step = checked_manifest(path)["step"]
+    return Checkpoint(step, path, read_tensors(path, MODEL), read_tensors(path, OPTIM), read_state(path))
 
 
-def read_model_weights(path: Path) -> dict[str, Tensor]:
-    """Return only the model's weights of a checkpoint, checked."""
-    return _read_kind(path, checked_manifest(path), MODEL)
+def read_tensors(path: Path, kind: str) -> dict[str, Tensor]:
+    """Return only the weights (MODEL) or the optimizer's state (OPTIM) of a checkpoint, checked."""
+    with StoredTensors(path, kind) as stored:
+        return dict(stored)
+
+
+class StoredTensors(Mapping[str, Tensor]):
+    """The tensors of a kind in a checkpoint, by name, whatever ranks wrote them; each is read and checked when it is
+    looked up, and isn't kept.
+
+    Raises CheckpointError for a damaged one.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._path, self._prefix, self._manifest = path, f"{kind}.", checked_manifest(path)
+        table = self._manifest["tensors"]
+        self._table = {name: entry for name, entry in table.items() if name.startswith(self._prefix)}
+        self._files: dict[str, CheckedTensors] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removeprefix(self._prefix) for name in self._table)
+
+    def __getitem__(self, name: str) -> Tensor:
+        named = self._prefix + name
+        entry = self._table[named]
+        tensor = torch.empty(entry["shape"], dtype=_dtype(entry, self._path))
+        load_pieces_({named: tensor}, {named: entry}, lambda file: nullcontext(self._opened(file)), str(self._path))
+        return tensor
+
+    def _opened(self, name: str) -> CheckedTensors:
+        """Return a file, opened once as long as there aren't MAX_OPEN_FILES: a system allows a process about 1,000."""
+        if name not in self._files:
+            if len(self._files) == MAX_OPEN_FILES:
+                self.__exit__()
+            self._files[name] = CheckedTensors(self._path / name, self._manifest)
+        return self._files[name]
 
 
 def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> None:
@@ -81,16 +126,6 @@ def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:
     return {
         name[len(kind) + 1 :]: tuple(entry["shape"]) for name, entry in table.items() if name.startswith(f"{kind}.")
     }
-
-
-def _read_kind(path: Path, manifest: dict[str, Any], kind: str) -> dict[str, Tensor]:
-    tensors = {
-        name: torch.empty(entry["shape"], dtype=_dtype(entry, path))
-        for name, entry in manifest["tensors"].items()
-        if name.startswith(f"{kind}.")
-    }
-    _fill_(path, manifest, tensors)
-    return {name[len(kind) + 1 :]: tensor for name, tensor in tensors.items()}
 
 
 def _dtype(entry: dict[str, Any], path: Path) -> torch.dtype:

@@ -8,6 +8,7 @@ ask each other, costs each process a second to import.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -142,7 +143,10 @@ def merged_tables(tables: Iterable[Table]) -> Table:
 
 
 def load_pieces_(
-    state: Mapping[str, Tensor], table: Table, open_file: Callable[[str], CheckedTensors], folder: str
+    state: Mapping[str, Tensor],
+    table: Table,
+    open_file: Callable[[str], AbstractContextManager[CheckedTensors]],
+    folder: str,
 ) -> None:
     """Fill the tensors of `state` from the pieces of a checkpoint at whatever number of ranks it was written.
 

@@ -7,7 +7,7 @@ could digest what is written, let a test fail it, or check just what is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -39,10 +39,16 @@ class Writable(Protocol):
     def write(self, data: bytes | memoryview, /) -> object: ...
 
 
-def write_tensors(file: Writable, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    file: Writable,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    value_of: Callable[[str], Tensor] | None = None,
+) -> None:
     """Write 8 bytes of the header's length, the header as JSON, and every tensor's bytes, little-endian.
 
-    Tensors may be on any device and of any strides; each is copied to the CPU by itself.
+    Tensors may be on any device and of any strides; each is copied to the CPU by itself. Where `value_of` is given,
+    `tensors` have only dtypes and shapes, and each one's values are what it returns when their turn comes.
     """
     names = sorted(tensors, key=lambda name: (-_RANK[tensors[name].dtype], name))
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -55,7 +61,7 @@ def write_tensors(file: Writable, tensors: Mapping[str, Tensor], metadata: Mappi
     text += b" " * (-len(text) % 8)  # so that the tensors begin at a multiple of 8
     file.write(len(text).to_bytes(8, "little") + text)
     for name in names:
-        file.write(_bytes(tensors[name]))
+        file.write(_bytes(tensors[name] if value_of is None else value_of(name)))
 
 
 def _bytes(tensor: Tensor) -> memoryview:

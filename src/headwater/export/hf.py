@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from headwater import files
-from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
 from headwater.export.data_card import markdown
 from headwater.export.hf_card import write_card
 from headwater.export.hf_tokenizer import SPECIAL_ROLES, write_tokenizer
-from headwater.export.hf_weights import hf_tensors
+from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
 
 LLAMA3_KEYS = {"low_freq_factor", "high_freq_factor"}
 YARN_KEYS = {"beta_fast", "beta_slow", "attention_factor", "truncate"}
 FORMAT, FORMAT_VERSION = "headwater-export-hf", 1
+MAX_FILE_BYTES = 5 * 10**9  # of weights; more are written as several numbered files
 Dtype = Literal["float32", "bfloat16"]
 ARCHITECTURES = {
     "qwen3": "Qwen3ForCausalLM",
@@ -47,31 +47,27 @@ def export_hf(
     data_card: Mapping[str, Any] | None = None,
     key: str = "",
     before_commit: Callable[[], None] = files.no_check,
+    max_file_bytes: int = MAX_FILE_BYTES,
 ) -> None:
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
-    `state` has every parameter by its name in our model; `facts` and `scores` go into the model card (hf_card); the
-    `data_card` (runs.text) is written as DATA_CARD.md and data_card.json; `key` says what the export was made
-    from (files.is_current). The folder appears complete or not at all, and replaces an
-    earlier export only; `before_commit` may still raise when all is written.
+    `state` has every parameter by its name in our model, each looked up once, when it is written, into files of at most
+    `max_file_bytes`; `facts` and `scores` go into the model card (hf_card); the `data_card` (runs.text) is written as
+    DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current). The folder appears
+    complete or not at all, and replaces an earlier export only; `before_commit` may still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
     _require_ours(out_dir)
-    tensors = {
-        name: tensor.detach().to("cpu", getattr(torch, dtype)) for name, tensor in hf_tensors(state, model).items()
-    }
     ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
-        with files.DigestedFile(folder / "model.safetensors") as file:
-            write_tensors(file, tensors, {"format": "pt"})
+        known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
         files.write_json(folder / "generation_config.json", ids)
         write_tokenizer(tokenizer_dir, folder, model.seq_len, model.vocab_size)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
-        known = {"model.safetensors": file.digest}
         digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)

@@ -1,15 +1,21 @@
-"""Our parameters under the names and layouts that transformers gives them: a table for each family."""
+"""Our parameters under the names and layouts that transformers gives them: a table for each family, and its files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from headwater.checkpoint.tensor_file import write_tensors
 from headwater.errors import ExportError
+from headwater.files import DigestedFile, write_json
 from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+INDEX_FILE = "model.safetensors.index.json"
 
 
 def _joined(*parts: Tensor) -> Tensor:
@@ -28,29 +34,69 @@ class Rule:
     ours: tuple[str, ...]
     combine: Callable[..., Tensor] = _joined
 
+    def made_of(self, parameter: Callable[[str], Tensor]) -> Tensor:
+        """Return their tensor; `parameter` returns ours by name."""
+        return self.combine(*map(parameter, self.ours))
 
-def hf_tensors(state: Mapping[str, Tensor], model: ModelSettings) -> dict[str, Tensor]:
-    """Return the tensors of a transformers model of the same family, equal to `state`.
 
-    Raises ExportError naming every parameter that is missing, left over, or not of the shape the settings give:
-    a model that lacks one loads elsewhere without a word and talks nonsense.
+def write_weights(
+    folder: Path, state: Mapping[str, Tensor], model: ModelSettings, dtype: torch.dtype, max_file_bytes: int
+) -> dict[str, str]:
+    """Write the tensors of a transformers model of the same family, equal to `state`; return each file's digest.
+
+    That is model.safetensors, or, where that would have more than `max_file_bytes`, numbered files and their index.
+    One tensor at a time is in memory, with the parameters that it is made of, as far as `state` reads each where it is
+    looked up. Raises ExportError naming every parameter that is missing, left over, or not of the shape the settings
+    give: a model that lacks one loads elsewhere without a word and talks nonsense.
     """
-    rules = export_rules(model)
-    _check_complete(state, rules)
-    expected = (model.vocab_size, model.d_model)
-    if state["embed.weight"].shape != expected:
-        raise ExportError(
-            f"embed.weight is {tuple(state['embed.weight'].shape)} and the settings say {expected}; "
-            "the weights and the settings come from different runs"
-        )
-    return {rule.theirs: rule.combine(*(state[name] for name in rule.ours)).contiguous() for rule in rules}
+    rules = {rule.theirs: rule for rule in export_rules(model)}
+    _check_complete(state, rules.values())
+    with torch.device("meta"):
+        expected = Transformer(model).state_dict()
+        theirs = {name: rule.made_of(expected.__getitem__).to(dtype) for name, rule in rules.items()}
+
+    def parameter(name: str) -> Tensor:
+        found, shape = state[name], expected[name].shape
+        if found.shape != shape:
+            raise ExportError(
+                f"{name} is {tuple(found.shape)} and the settings say {tuple(shape)}; "
+                "the weights and the settings come from different runs"
+            )
+        return found
+
+    digests, files = dict[str, str](), _divided(theirs, max_file_bytes)
+    for file_name, names in files.items():
+        with DigestedFile(folder / file_name) as file:
+            tensors = {name: theirs[name] for name in names}
+            write_tensors(file, tensors, {"format": "pt"}, lambda name: rules[name].made_of(parameter).to(dtype))
+        digests[file_name] = file.digest
+    if len(files) > 1:
+        places = {name: file_name for file_name, names in files.items() for name in names}
+        total = sum(tensor.nbytes for tensor in theirs.values())
+        write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
+    return digests
 
 
-def _check_complete(state: Mapping[str, Tensor], rules: list[Rule]) -> None:
+def _divided(tensors: Mapping[str, Tensor], max_bytes: int) -> dict[str, list[str]]:
+    """Return which tensors lie in which file, in their order, each file as full as `max_bytes` allow."""
+    parts, filled = list[list[str]](), max_bytes
+    for name, tensor in tensors.items():
+        filled += tensor.nbytes
+        if filled > max_bytes:  # one that is larger by itself has a file of its own
+            parts.append([])
+            filled = tensor.nbytes
+        parts[-1].append(name)
+    if len(parts) == 1:
+        return {"model.safetensors": parts[0]}
+    return {f"model-{number:05d}-of-{len(parts):05d}.safetensors": names for number, names in enumerate(parts, 1)}
+
+
+def _check_complete(state: Mapping[str, Tensor], rules: Collection[Rule]) -> None:
     needed = [name for rule in rules for name in rule.ours]
     assert len(needed) == len(set(needed)), "a parameter is in two rules"
-    missing = [name for name in needed if name not in state]
-    left_over = sorted(set(state) - set(needed))
+    there = set(state)  # looking a name up would read its tensor
+    missing = [name for name in needed if name not in there]
+    left_over = sorted(there - set(needed))
     problems = [f"missing: {', '.join(missing)}"] if missing else []
     problems += [f"without a place there: {', '.join(left_over)}"] if left_over else []
     if problems:

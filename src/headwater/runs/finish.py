@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from headwater.batches.pack import PackedSource
-from headwater.checkpoint.load import read_model_weights
+from headwater.checkpoint.layout import MODEL
+from headwater.checkpoint.load import StoredTensors, load_state_
 from headwater.checkpoint.verify import model_digest
 from headwater.compute import fastest_, inspect_for_evaluation, set_up
 from headwater.device.settings import FORMATS
@@ -43,7 +42,7 @@ EVALUATION = "evaluation.json"
 def load_model(run_dir: Path) -> tuple[Transformer, Tokenizer]:
     """Return the model of a run's newest checkpoint, in fp32 on the CPU, and its tokenizer; every byte is checked."""
     model = Transformer(config_of_run(run_dir).model)
-    model.load_state_dict(final_weights(run_dir))
+    _load_newest_(run_dir, model)
     return model.eval(), Tokenizer.load(Folders(run_dir).tokenizer)
 
 
@@ -52,22 +51,29 @@ def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forwar
     """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
     facts = inspect_for_evaluation(config.machine, config.model.head_dim)
     model = Transformer(config.model, facts.compute_dtype)
-    model.load_state_dict(final_weights(config.run_dir))
+    _load_newest_(config.run_dir, model)
     model.eval().to(facts.device)
     fast = fastest_(model, facts)
     with set_up(facts):
         yield model, fast.hidden
 
 
-def final_weights(run_dir: Path) -> dict[str, Tensor]:
-    """Return the weights of the newest checkpoint; raise CheckpointError, with what to do, when it is damaged."""
+@contextmanager
+def _reading_newest(run_dir: Path) -> Iterator[Path]:
+    """Yield the newest checkpoint; a CheckpointError inside says, as well, what to do."""
     path = final_checkpoint(run_dir)
     try:
-        return read_model_weights(path)
+        yield path
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
         ) from error
+
+
+def _load_newest_(run_dir: Path, model: Transformer) -> None:
+    """Copy the weights of the newest checkpoint into a model, checked."""
+    with _reading_newest(run_dir) as path:
+        load_state_(path, model.state_dict(), {})
 
 
 def open_evaluator(
@@ -160,9 +166,13 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     if is_current(folders.hf, key):
         return folders.hf
     facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
-    with making("export", config.run_dir, require_owner):
+    with (
+        making("export", config.run_dir, require_owner),
+        _reading_newest(config.run_dir) as path,
+        StoredTensors(path, MODEL) as weights,
+    ):
         export_hf(
-            final_weights(config.run_dir),
+            weights,
             config.model,
             folders.tokenizer,
             folders.hf,
