@@ -15,6 +15,10 @@ class ConfigError(HeadwaterError):
     exit_status = 2
 
 
+class LayoutError(ConfigError):
+    """The ranks of a run can't lie as they should: all of them find the same, and the first one says it."""
+
+
 class DataError(HeadwaterError):
     """An input holds nothing usable, or is not what its name says."""
 

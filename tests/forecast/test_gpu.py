@@ -13,6 +13,7 @@ from headwater.forecast.processor_memory import state_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings
+from headwater.ranks.mesh import Mesh
 
 DEVICES = read_devices()
 H100 = find_device("H100", DEVICES)
@@ -45,18 +46,26 @@ def test_memory_is_state_activations_and_the_drivers_context(optim):
     layer = 2 * (4 * d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
     comes_and_goes = tokens * (24 * layer + 4 * d_model + 14 * 65_536)
     expected = state_bytes(MODEL, optim) + 1.05 * comes_and_goes + 1.5e9
-    assert gpu_memory(MODEL, optim, tokens) == pytest.approx(expected)
+    assert gpu_memory(MODEL, optim, tokens).total == pytest.approx(expected)
 
 
 def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
     whole = 8 * count_parameters(MODEL).total
     moments = state_bytes(MODEL, MUON) - whole
-    one, eight = (gpu_memory(MODEL, MUON, 2048, num_devices) for num_devices in (1, 8))
+    one, eight = (gpu_memory(MODEL, MUON, 2048, Mesh(replicate=num)).state for num in (1, 8))
     assert one - eight == pytest.approx(7 / 8 * moments)
+    assert gpu_memory(MODEL, MUON, 2048, Mesh(shard=8)).state == pytest.approx((whole + moments) / 8)
+
+
+def test_divided_weights_are_gathered_twice_and_summed_once():
+    """A ring's gather or sum moves half of what its all-reduce does."""
+    computing = seconds_per_token(1e9, H100, 8)
+    whole, divided = (seconds_per_token(1e9, H100, 8, 100_000, is_divided=divided) for divided in (False, True))
+    assert divided - computing == pytest.approx(1.5 * (whole - computing))
 
 
 def test_recomputed_blocks_keep_their_input_alone():
-    peaks = [gpu_memory(MODEL, MUON, 16 * 2048, 1, part) for part in (0.0, 0.5, 1.0)]
+    peaks = [gpu_memory(MODEL, MUON, 16 * 2048, None, part).total for part in (0.0, 0.5, 1.0)]
     assert peaks[0] > peaks[1] > peaks[2]
     assert peaks[1] - peaks[2] == pytest.approx(1.05 * 16 * 2048 * 12 * (gpu_layer() - 2 * MODEL.d_model))
 

@@ -10,6 +10,7 @@ from headwater.forecast.processor_memory import run_memory
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.ranks.mesh import Mesh
 
 MIB = 2**20
 
@@ -36,7 +37,7 @@ def error_of(run) -> float:
     layers, width, vocab_size, tokens, dtype = run
     store, peak = RUNS[run]
     shape = model(num_layers=layers, d_model=width, vocab_size=vocab_size)
-    return math.log(run_memory(shape, tokens, dtype, store * MIB) / MIB / peak)
+    return math.log(run_memory(shape, tokens, dtype, store * MIB).total / MIB / peak)
 
 
 def test_peaks_of_whole_runs_lie_in_their_bands():
@@ -47,11 +48,36 @@ def test_peaks_of_whole_runs_lie_in_their_bands():
 
 
 def test_recomputed_blocks_take_less_and_never_nothing():
-    peaks = [run_memory(model(), 16384, "bfloat16", 0.0, num) for num in range(5)]
+    peaks = [run_memory(model(), 16384, "bfloat16", 0.0, num).total for num in range(5)]
     assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
-    assert peaks[4] > run_memory(model(), 1024, "bfloat16", 0.0, 4)
+    assert peaks[4] > run_memory(model(), 1024, "bfloat16", 0.0, 4).total
 
 
 def test_exact_sums_take_eight_bytes_a_parameter():
-    plain, exact = (run_memory(model(), 4096, "float32", 0.0, exact=exact) for exact in (False, True))
+    plain, exact = (run_memory(model(), 4096, "float32", 0.0, exact=exact).total for exact in (False, True))
     assert exact - plain == 8 * count_parameters(model()).total
+
+
+def test_a_ranks_share_of_the_state_by_hand():
+    """In float32: weights and gradients are 8 of 16 bytes, and each rank's text is its part of the machine's."""
+    shape, total = model(), count_parameters(model()).total
+    bytes_a_parameter = {
+        Mesh(): 16,
+        Mesh(replicate=4): 8 + 8 / 4,
+        Mesh(replicate=2, shard=2): 8 / 2 + 8 / 4,
+        Mesh(shard=4): 16 / 4,
+    }
+    for mesh, per_parameter in bytes_a_parameter.items():
+        found = run_memory(shape, 4096, "float32", 1e9, 0, mesh, mesh.world_size)
+        assert found.state == per_parameter * total, mesh
+        assert found.process - run_memory(shape, 4096, "float32", 0.0).process == 1.16e9 / mesh.world_size
+        assert found.activations == run_memory(shape, 4096, "float32", 0.0).activations
+    assert run_memory(shape, 4096, "float32", 0.0).exchanged == 0
+
+
+def test_whole_weights_have_a_cast_each_and_divided_ones_none():
+    shape, total = model(), count_parameters(model()).total
+    by_mesh = {
+        mesh: run_memory(shape, 4096, "bfloat16", 0.0, 0, mesh).state for mesh in (Mesh(replicate=2), Mesh(shard=2))
+    }
+    assert by_mesh == {Mesh(replicate=2): (8 + 2 + 6 / 2) * total, Mesh(shard=2): 8 * total}

@@ -6,6 +6,10 @@ import importlib
 import io
 import os
 import sys
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -104,6 +108,7 @@ def _run_verb() -> int:
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:
         _complain(str(error))
+        _tell_launcher(str(error))
         return error.exit_status
     except BrokenPipeError:
         return 1
@@ -128,6 +133,16 @@ def _wrong_usage(error: Any) -> int:
         return 0
     _complain(usage_problem(error))
     return 2
+
+
+def _tell_launcher(message: str) -> None:
+    """Give torchrun what to end its own traceback with, where that started this process."""
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        from headwater import files
+
+        about = {"message": "\n".join(textwrap.wrap(message, 100)), "extraInfo": {"timestamp": str(int(time.time()))}}
+        with suppress(HeadwaterError, OSError):
+            files.write_json(Path(path), {"message": about})
 
 
 def _complain(message: str) -> None:

@@ -26,6 +26,7 @@ ByMeasuring = Annotated[bool, of_run("--measure", help="Time the run's own step 
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
+NumRanks = Annotated[str, of_run(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
@@ -96,6 +97,7 @@ def plan(
     max_hours: MaxHours = None,
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
+    ranks: NumRanks = "",
     budget: Budget = "",
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
@@ -123,6 +125,7 @@ def plan(
             max_hours=max_hours,
             max_money=max_money,
             target_loss=target_loss,
+            ranks=ranks,
         )
         from headwater.cli.plan_search import search
         from headwater.runs.budget_search import SearchOptions
@@ -142,7 +145,7 @@ def plan(
     from headwater.runs.plan import PlanOptions
 
     options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
-    plan_one(words[0], words[1:], options, measure, as_json)
+    plan_one(words[0], words[1:], options, ranks, measure, as_json)
 
 
 def count(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import (
@@ -14,19 +15,27 @@ from headwater.cli.terminal import (
     print_json,
     say_beside,
 )
-from headwater.numbers import count
+from headwater.numbers import count, plural, times
 
 if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, measure: bool, as_json: bool) -> None:
-    """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval."""
+def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, measure: bool, as_json: bool) -> None:
+    """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval.
+
+    `ranks` are how many train it, on one machine or on several like this; "" is as few as [parallel] needs.
+    """
+    from headwater.parallel.settings import fewest_ranks
     from headwater.runs.plan import plan_run
     from headwater.runs.run_config import load_run
 
     say = say_beside(as_json)
     config, _ = load_run(run, overrides)
+    if ranks or fewest_ranks(config.parallel) > 1:
+        from headwater.runs.layout import planned_layout
+
+        options = replace(options, layout=planned_layout(config, ranks))
     plan = plan_run(config, options)
     if measure:
         from headwater.runs.measure import measure_step
@@ -52,9 +61,10 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs"
             + (f"; at most {counts['epochs']:.2g} epochs of a source" if counts["epochs"] else ""),
         ),
+        *_of_ranks(result),
         ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
-        ("memory", interval(result["memory_gib"], "GiB")),
+        ("memory", interval(result["memory_gib"], "GiB a rank" if "ranks" in result else "GiB")),
         ("", how["memory_gib"]),
         ("energy", energy_interval(result["energy_kwh"])),
         ("carbon", carbon_interval(result["kg_co2"])),
@@ -64,6 +74,18 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     lines += [("chance", text) for text in _chances(result)]
     return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
+
+
+def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how several ranks lie, and why."""
+    if "ranks" not in result:
+        return []
+    machines, copies, shards = (result["ranks"][name] for name in ("machines", "replicate", "shard"))
+    weights = "whole weights on each" if shards == 1 else f"weights divided by {shards}, {times(copies)}"
+    return [
+        ("ranks", f"{copies * shards} on {plural(machines, 'machine')}; {weights}"),
+        ("", result["how"]["ranks"]),
+    ]
 
 
 def _unsaid(result: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, LayoutError
 from headwater.ranks.place import place_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def run(
     """
     from headwater.runs.run_config import load_run
 
-    _do_stages(*load_run(run, overrides or []), _call(takeover, stop_within, "report"))
+    config, reasons = load_run(run, overrides or [])
+    _do_stages(config, reasons, _call(config, takeover, stop_within, "report"))
 
 
 def train(
@@ -71,26 +72,30 @@ def train(
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
         sys.exit(0 if replay_and_compare(config) else 1)
-    _do_stages(config, reasons, _call(takeover, stop_within, "training"))
+    _do_stages(config, reasons, _call(config, takeover, stop_within, "training"))
 
 
 def _do_stages(config: RunConfig, reasons: list[Reason], call: Call) -> None:
-    from headwater.cli.rank_log import rank_log
     from headwater.cli.running import run_with_cards
-    from headwater.runs.running import layout
 
-    layout(config, call.place)  # what is refused leaves nothing behind
-    with rank_log(config.run_dir, call.place):
-        if run_with_cards(config, reasons, call).status == "stopped":
-            sys.exit(STOPPED_BY_SIGNAL)
+    try:
+        status = run_with_cards(config, reasons, call).status
+    except LayoutError as refusal:
+        if call.place.rank:
+            sys.exit(refusal.exit_status)
+        raise
+    if status == "stopped":
+        sys.exit(STOPPED_BY_SIGNAL)
 
 
-def _call(takeover: bool, stop_within: float, last: Literal["training", "report"]) -> Call:
+def _call(config: RunConfig, takeover: bool, stop_within: float, last: Literal["training", "report"]) -> Call:
     from headwater.checkpoint.lock import owned, taken_over
+    from headwater.cli.rank_log import rank_log
     from headwater.runs.running import Call
 
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
-    return Call(own, place_of(os.environ), stop_within, last)
+    place = place_of(os.environ)
+    return Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)
 
 
 def new(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 
 from headwater.forecast.device import Device
-from headwater.forecast.processor_memory import state_bytes
+from headwater.forecast.processor_memory import PeakBytes, exchanged_bytes, state_bytes
 from headwater.forecast.result import DeviceGroup, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
+from headwater.ranks.mesh import Mesh
 
 USUAL_UTILISATION = 0.4
 HOURS_BACKTEST = {"runs": 25, "median": 0.192, "p90": 0.38}
@@ -41,15 +42,23 @@ MAX_BATCH_FACTOR = 2.0
 
 
 def seconds_per_token(
-    params: float, device: Device, num_devices: int = 1, batch_tokens: float = math.inf, recompute_fraction: float = 0.0
+    params: float,
+    device: Device,
+    num_devices: int = 1,
+    batch_tokens: float = math.inf,
+    recompute_fraction: float = 0.0,
+    *,
+    is_divided: bool = False,
 ) -> float:
     """Return a whole run's time for a token: by the rule, and what the gradients' exchange adds to each step.
+
+    Weights that are divided are gathered twice, and their gradients summed once: half as much again.
 
     Published programs exchange beside the backward pass, headwater after it.
     """
     flops = (6 + 2 * recompute_fraction) * params
     computing = flops / (USUAL_UTILISATION * device.bf16_flops * num_devices)
-    return computing + exchange_seconds(params, device, num_devices) / batch_tokens
+    return computing + (1.5 if is_divided else 1.0) * exchange_seconds(params, device, num_devices) / batch_tokens
 
 
 def exchange_seconds(params: float, device: Device, num_devices: int) -> float:
@@ -64,21 +73,24 @@ def gpu_memory(
     model: ModelSettings,
     optim: OptimSettings,
     microbatch_tokens: int,
-    num_devices: int = 1,
+    mesh: Mesh | None = None,
     recompute_fraction: float = 0.0,
-) -> float:
-    """Return the peak bytes of one device: fp32 weights and gradients whole, the optimizer's state divided (ZeRO-1)."""
+) -> PeakBytes:
+    """Return the peak of one device: fp32 weights and gradients divided by shards, the optimizer's by all ranks."""
+    mesh = mesh or Mesh()
     query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     num_mlp_matrices = 2 if model.family == "gpt2" else 3
     kept = 2 * model.d_model
     whole = layer_bytes_per_token(model.d_model, query, key_value, model.d_ff, num_mlp_matrices)
     weights_and_gradients = 2 * 4 * count_parameters(model).total
-    state = weights_and_gradients + (state_bytes(model, optim) - weights_and_gradients) / num_devices
+    state = weights_and_gradients / mesh.shard
+    state += (state_bytes(model, optim) - weights_and_gradients) / mesh.world_size
     layers = model.num_layers * (recompute_fraction * kept + (1 - recompute_fraction) * whole)
     saved = microbatch_tokens * (layers + 2 * kept)  # and the last norm's input and output
     again = microbatch_tokens * (whole - kept) if recompute_fraction else 0.0
     loss = min(microbatch_tokens, LOSS_TOKENS) * LOGIT_BYTES * model.vocab_size
-    return state + (1 + SLACK_FRACTION) * (saved + max(again, loss)) + CONTEXT_BYTES
+    activations = (1 + SLACK_FRACTION) * (saved + max(again, loss))
+    return PeakBytes(CONTEXT_BYTES, state, exchanged_bytes(model, mesh), activations)
 
 
 def layer_bytes_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:

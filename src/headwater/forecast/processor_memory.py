@@ -12,6 +12,7 @@ from typing import Any
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
+from headwater.numbers import size
 from headwater.optim.settings import OptimSettings
 from headwater.ranks.mesh import Mesh
 
@@ -24,6 +25,11 @@ SLACK_FRACTION = 0.25
 "Of activations: what is allocated again while the last is still held."
 PARAMETER_BYTES = 16
 "Weights, gradients, optimizer state and casts, about; also of Muon, which keeps less and needs room to multiply."
+CAST_BYTES = 2  # of these, a parameter's copy in bfloat16, which each rank has of whole weights
+BUCKET_BYTES = 64 << 20  # gradients that are summed over ranks at a time
+OUTSIDE_COPIES, BLOCK_COPIES = 3, 4
+"""Of divided weights: those outside of the blocks stay gathered from forward to backward beside their gradients, which
+are then copied to be summed; of a block weights and gradients, each once more while it is exchanged."""
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 
@@ -127,17 +133,61 @@ def plan_fields(
     }
 
 
-def run_memory(
-    model: ModelSettings, tokens: int, dtype: str, token_bytes: float, num_recomputed: int = 0, *, exact: bool = False
-) -> float:
-    """Return the peak bytes of a run whose token store has `token_bytes`, and whose microbatch so many tokens.
+@dataclass(frozen=True)
+class PeakBytes:
+    """The most that a process holds, by what takes it; `exchanged` are copies of what passes between ranks."""
 
-    `exact`: gradients are summed as integers.
+    process: float
+    state: float
+    exchanged: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.process + self.state + self.exchanged + self.activations
+
+    def __str__(self) -> str:
+        parts = {
+            "libraries and text": self.process,
+            "weights, gradients and optimizer state": self.state,
+            "on its way between ranks": self.exchanged,
+            "activations": self.activations,
+        }
+        return " + ".join(f"{size(value)} {name}" for name, value in parts.items() if value)
+
+
+def run_memory(
+    model: ModelSettings,
+    tokens: int,
+    dtype: str,
+    token_bytes: float,
+    num_recomputed: int = 0,
+    mesh: Mesh | None = None,
+    num_local: int = 1,
+    *,
+    exact: bool = False,
+) -> PeakBytes:
+    """Return the peak of a run whose token store has `token_bytes`, and whose microbatch so many tokens.
+
+    `exact`: gradients are summed as integers. Of several ranks it is one's; `num_local` on a machine share the text.
     """
-    per_parameter = PARAMETER_BYTES + (EXACT_BYTES if exact else 0)
+    mesh, total = mesh or Mesh(), count_parameters(model).total
+    weights_and_gradients = 2 * BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)
+    casts = 0 if dtype == "float32" or mesh.shard > 1 else CAST_BYTES
+    state = weights_and_gradients / mesh.shard + (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - casts) / mesh.world_size
     activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, num_recomputed)
-    text = (1 + INDEX_FRACTION) * token_bytes
-    return PROCESS_BYTES + text + per_parameter * count_parameters(model).total + activations
+    text = (1 + INDEX_FRACTION) * token_bytes / num_local
+    return PeakBytes(PROCESS_BYTES + text, (state + casts) * total, exchanged_bytes(model, mesh), activations)
+
+
+def exchanged_bytes(model: ModelSettings, mesh: Mesh) -> float:
+    """Return what a rank holds of weights and gradients that are gathered, or on their way to other ranks."""
+    total = count_parameters(model).total
+    if mesh.shard == 1:
+        return min(BYTES_PER_VALUE * total, BUCKET_BYTES) if mesh.world_size > 1 else 0.0
+    outside = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2)
+    block = (total - outside) / model.num_layers
+    return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block)
 
 
 def kept_bytes_per_token(model: ModelSettings, dtype: str, num_recomputed: int) -> float:
@@ -145,12 +195,12 @@ def kept_bytes_per_token(model: ModelSettings, dtype: str, num_recomputed: int) 
 
     Of recomputed blocks one at a time is kept whole.
     """
-    size = _size(dtype)
+    value_bytes = _size(dtype)
     again = min(num_recomputed, model.num_layers)
     num_whole = max(1, model.num_layers - again)
     # the last sum and norm; ids, targets and documents in int64, of this portion and of one fetched ahead
-    ends = 2 * size * model.d_model + 2 * 3 * 8
-    return num_whole * block_bytes_per_token(model, dtype) + again * 2 * size * model.d_model + ends
+    ends = 2 * value_bytes * model.d_model + 2 * 3 * 8
+    return num_whole * block_bytes_per_token(model, dtype) + again * 2 * value_bytes * model.d_model + ends
 
 
 def block_bytes_per_token(model: ModelSettings, dtype: str) -> float:
@@ -159,11 +209,11 @@ def block_bytes_per_token(model: ModelSettings, dtype: str) -> float:
     Two sums of the residual stream, heads before and after they are split, attention's output, gate and up; inputs of
     the four products. Log sums are fp32.
     """
-    size, gates = _size(dtype), 1 if model.family == "gpt2" else 2
+    value_bytes, gates = _size(dtype), 1 if model.family == "gpt2" else 2
     query = model.num_heads * model.head_dim
     heads = query + 2 * model.num_kv_heads * model.head_dim
-    kept = size * (2 * model.d_model + 2 * heads + query + gates * model.d_ff)
-    return kept + size * (2 * model.d_model + model.d_ff) + 4 * (2 + model.num_heads)
+    kept = value_bytes * (2 * model.d_model + 2 * heads + query + gates * model.d_ff)
+    return kept + value_bytes * (2 * model.d_model + model.d_ff) + 4 * (2 + model.num_heads)
 
 
 def _size(dtype: str) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from headwater.config import Settings
-from headwater.errors import ConfigError
+from headwater.errors import LayoutError
 from headwater.ranks.mesh import Mesh
 
 UNBUILT = ("context", "tensor", "pipeline", "expert")
@@ -19,8 +20,9 @@ class ParallelSettings(Settings):
 
     replicate: int | Auto = "auto"
     "Ranks that each have the whole weights, or a whole set of shards; auto: what shard leaves."
-    shard: int | Auto = 1
-    "Ranks that divide weights, gradients and optimizer state (FSDP); auto: all that replicate leaves."
+    shard: int | Auto = "auto"
+    """Ranks that divide weights, gradients and optimizer state (FSDP); auto: what replicate leaves, and where that is
+    auto, too, by memory: 1 where whole weights fit, else the fewest that fit (headwater plan RUN --ranks N)."""
     context: int = Field(default=1, ge=1)
     "Parts of a sequence; only 1 is built."
     tensor: int = Field(default=1, ge=1)
@@ -47,28 +49,40 @@ class ParallelSettings(Settings):
         return value
 
 
-def mesh_of(parallel: ParallelSettings, world_size: int) -> Mesh:
-    """Return the mesh of so many ranks; raise ConfigError, with the arithmetic, where they don't fill it."""
+def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int | None = None) -> list[Mesh]:
+    """Return the layouts that the settings leave open: those of shards within a machine first, the fewest first.
+
+    `local_world_size` is how many ranks a machine has; None: all. Raises LayoutError, with the arithmetic, where the
+    ranks don't fill the layout.
+    """
     replicate, shard = parallel.replicate, parallel.shard
-    if shard == "auto":
-        replicate = 1 if replicate == "auto" else replicate
-        shard = _rest(world_size, "replicate", replicate)
-    elif replicate == "auto":
-        replicate = _rest(world_size, "shard", shard)
+    if replicate == shard == "auto":
+        local = local_world_size or world_size
+        shards = [size for size in range(1, world_size + 1) if world_size % size == 0]
+        shards.sort(key=lambda size: (local % size > 0, size))
+        return [Mesh(replicate=world_size // size, shard=size) for size in shards]
+    replicate = _rest(world_size, "shard", shard) if replicate == "auto" else replicate
+    shard = _rest(world_size, "replicate", replicate) if shard == "auto" else shard
     if replicate * shard != world_size:
-        raise ConfigError(
+        raise LayoutError(
             f"parallel.replicate × parallel.shard = {replicate} × {shard} = {replicate * shard} ranks, and "
             f"{world_size} started; start {replicate * shard} with torchrun, or set one of the two to auto"
         )
-    return Mesh(replicate=replicate, shard=shard)
+    return [Mesh(replicate=replicate, shard=shard)]
 
 
-def _rest(world_size: int, axis: str, size: int) -> int:
+def fewest_ranks(parallel: ParallelSettings) -> int:
+    """Return the fewest ranks that fill the layout."""
+    return prod(size for size in (parallel.replicate, parallel.shard) if size != "auto")
+
+
+def _rest(world_size: int, axis: str, size: int | Auto) -> int:
     """Return the ranks that an axis of `size` leaves to the other."""
+    assert size != "auto"
     if world_size % size:
-        raise ConfigError(
-            f"{world_size} rank(s) can't be divided by parallel.{axis}={size}: {world_size} = "
-            f"{world_size // size} × {size} + {world_size % size}; start a multiple of {size} with torchrun, or change "
-            f"parallel.{axis}"
+        there = f"there are {world_size}" if world_size > 1 else "this process is alone"
+        raise LayoutError(
+            f"parallel.{axis} = {size} needs {size} ranks or a multiple of {size}, and {there}; start "
+            f"{max(1, round(world_size / size)) * size} with torchrun, or change parallel.{axis}"
         )
     return world_size // size

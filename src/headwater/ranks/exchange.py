@@ -52,6 +52,10 @@ class Ranks:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def lay_out_(self, mesh: Mesh) -> None:
+        """Let the ranks lie like this from now on; all call it together, once, before they use an axis."""
+        self.mesh = mesh
+
     def along(self, axis: str) -> Ranks:
         """Return the ranks that differ from this one along an axis alone, numbered by it; its size there is 1."""
         return Ranks()
@@ -187,9 +191,13 @@ class ManyRanks(GroupOfRanks):
         if heartbeat is not None:
             self._heartbeat, self.progress = heartbeat, heartbeat.progress
             heartbeat.start()
-        if self.mesh.shard > 1:
-            axes = [axis for axis in DATA_AXES if self.mesh.size(axis) > 1]  # of thousands of groups of one
-            numbers = torch.arange(place.world_size).reshape([self.mesh.size(axis) for axis in axes])
+        self.lay_out_(self.mesh)
+
+    def lay_out_(self, mesh: Mesh) -> None:
+        super().lay_out_(mesh)
+        if mesh.shard > 1:
+            axes = [axis for axis in DATA_AXES if mesh.size(axis) > 1]  # of thousands of groups of one
+            numbers = torch.arange(mesh.world_size).reshape([mesh.size(axis) for axis in axes])
             # init_device_mesh would take the default group for an axis that has all ranks
             groups = [_own_group(numbers.movedim(i, -1).reshape(-1, numbers.shape[i])) for i in range(len(axes))]
             self.device_mesh = DeviceMesh.from_group(

@@ -27,7 +27,7 @@ def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: 
 
     `mesh` says how the run's ranks divide it, `num_local` how many of them this machine has.
     """
-    exact, gpu_bytes = config.train.exact, _gpu_memory_bytes(config.machine.device)
+    exact, gpu_bytes = config.train.exact, gpu_memory_bytes(config.machine.device)
     if gpu_bytes is None:
         require_memory(config.model, config.optim, memory_bytes(), mesh, num_local, exact=exact)
     else:
@@ -42,7 +42,13 @@ def _takes_gpu(wanted: str) -> bool:
     return torch.cuda.is_available()
 
 
-def _gpu_memory_bytes(wanted: str) -> int | None:
+def rank_bytes(wanted: str, num_local: int) -> float:
+    """Return the memory of one of `num_local` ranks here: its GPU's, or its share of the machine's."""
+    gpu_bytes = gpu_memory_bytes(wanted)
+    return memory_bytes() / num_local if gpu_bytes is None else gpu_bytes
+
+
+def gpu_memory_bytes(wanted: str) -> int | None:
     """Return the memory of the GPU that a run takes; None where it takes a processor."""
     if not _takes_gpu(wanted):
         return None

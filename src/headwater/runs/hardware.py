@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
+from headwater.forecast.layout import Layout
 from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
-from headwater.forecast.processor_memory import run_memory
+from headwater.forecast.processor_memory import PeakBytes, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
@@ -70,9 +71,10 @@ class Processor:
     rungs: tuple[MeasuredSteps, ...]
     devices: DeviceGroup
     measured: Measurement | None = None
+    ranks: Layout = field(default_factory=Layout)
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
-        """Return what a run with a token store of so many bytes needs.
+        """Return what a run with a token store of so many bytes needs; memory is that of each rank.
 
         A measurement under load counts only where nothing else of this shape does.
         """
@@ -93,6 +95,9 @@ class Processor:
             step, how = usual.times(Spread(self.modelled(config))), f"modelled at {self.peaks.how}; --measure times it"
             how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if measured else how
         memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
+        if self.ranks.mesh.world_size > 1:
+            step = step.scaled(1 / self.ranks.num_machines)
+            how += f", on {plural(self.ranks.num_machines, 'machine')}; what ranks exchange isn't counted"
         rests = [run.rest_over_usual for run in own if run.rest_over_usual]
         return Needs(step, how, memory, memory_how, fmean(rests) if rests else None)
 
@@ -109,42 +114,43 @@ class Processor:
         return f"one device, {self.dtype}"
 
     def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
-        """Return the mean peak of earlier runs of this shape, else the peak by formula.
-
-        A store's pages are all mapped once a hundredth of its rows is read, however little that is.
-        """
-        if peaks:
+        """Return the mean peak of earlier runs of this shape, else the peak by formula."""
+        if peaks and self.ranks.mesh.world_size == 1:
             return Spread(
                 fmean(peaks), SAME_MEMORY
             ), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
-        text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config)
-        recomputed = num_recomputed(config.train, config.model.num_layers)
-        peak = run_memory(config.model, tokens, self.dtype, text, recomputed, exact=config.train.exact)
+        peak, tokens = processor_peak(config, self.dtype, text_bytes, self.ranks), microbatch_tokens(config, self.ranks)
         how = f"libraries, text, 16 bytes a parameter, activations of {tokens} tokens in {self.dtype}"
-        return Spread(peak, constants()["log_deviation"]["memory"]), how
+        if self.ranks.mesh.world_size > 1:
+            how = f"of each rank: {peak}"
+        return Spread(peak.total, constants()["log_deviation"]["memory"]), how
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """One GPU or several that each hold the model, by the rules of `forecast.gpu`."""
+    """One GPU or several, by the rules of `forecast.gpu`."""
 
-    num_devices: int
+    ranks: Layout
     device: Device
     devices: DeviceGroup
     measured: Measurement | None = None
+
+    @property
+    def num_devices(self) -> int:
+        return self.ranks.mesh.world_size
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
         """Return what a run needs of each device; the step as measured, where it was. Text is in the host's memory."""
         from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION, gpu_memory
 
-        tokens, recompute = microbatch_tokens(config), config.train.recompute_fraction
+        tokens, recompute = microbatch_tokens(config, self.ranks), config.train.recompute_fraction
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
         if self.measured is not None:
             step = Spread(self.measured.step_seconds, GPU_MEASURED)
             how = f"{self.measured.num_steps} steps measured now"
-        peak = gpu_memory(config.model, config.optim, tokens, self.num_devices, recompute)
+        peak = gpu_memory(config.model, config.optim, tokens, self.ranks.mesh, recompute)
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
-        return Needs(step, how, Spread(peak, MEMORY_DEVIATION), memory_how)
+        return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule."""
@@ -152,7 +158,7 @@ class Gpus:
 
         train, params = config.train, count_parameters(config.model).total
         layout = self.device, self.num_devices, train.batch_tokens, train.recompute_fraction
-        return train.batch_tokens * seconds_per_token(params, *layout)
+        return train.batch_tokens * seconds_per_token(params, *layout, is_divided=self.ranks.mesh.shard > 1)
 
     def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries, the best first."""
@@ -170,16 +176,18 @@ class Gpus:
 Hardware = Processor | Gpus
 
 
-def hardware_of(config: RunConfig, measured: Measurement | None = None, dtype: str | None = None) -> Hardware:
-    """Return the device that the run would take here; `dtype` is what it computes in, where that is known."""
-    device = gpu_to_use(config.machine.device)
-    return _processor(config, measured, dtype) if device is None else gpus(1, device, measured)
+def hardware_of(
+    config: RunConfig, measured: Measurement | None = None, dtype: str | None = None, ranks: Layout | None = None
+) -> Hardware:
+    """Return what a run's ranks would take on machines like this; `dtype` is what it computes in, where known."""
+    device, ranks = gpu_to_use(config.machine.device), ranks or Layout()
+    return _processor(config, measured, dtype, ranks) if device is None else gpus(ranks, device, measured)
 
 
-def gpus(num_devices: int, device: Device, measured: Measurement | None = None) -> Gpus:
+def gpus(ranks: Layout, device: Device, measured: Measurement | None = None) -> Gpus:
     from headwater.forecast.gpu import device_group
 
-    return Gpus(num_devices, device, device_group(device, num_devices), measured)
+    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size), measured)
 
 
 def gpu_to_use(wanted: str) -> Device | None:
@@ -205,7 +213,7 @@ def gpu_to_use(wanted: str) -> Device | None:
     return device
 
 
-def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None) -> Processor:
+def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None, ranks: Layout) -> Processor:
     cores, flags, watts = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["watts_per_core"]
     dtype = dtype or (measured.dtype if measured else processor_dtype(config.machine, flags))
     peaks = processor_peaks(dtype, cores, flags)
@@ -220,9 +228,10 @@ def _processor(config: RunConfig, measured: Measurement | None, dtype: str | Non
         watts=Spread(watts * cores, constants()["log_deviation"]["watts"]),
         power_how=f"{cores} cores × {watts:g} W",
         price_how=NO_PRICE,
-        memory_limit=float(memory_bytes()),
+        memory_limit=memory_bytes() / ranks.num_local,
+        num_devices=ranks.num_machines,
     )
-    return Processor(dtype, cores, peaks, runs, rungs, devices, measured)
+    return Processor(dtype, cores, peaks, runs, rungs, devices, measured, ranks)
 
 
 def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
@@ -243,10 +252,21 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
     return Peaks(rate, dtype, how, kind)
 
 
-def microbatch_tokens(config: RunConfig) -> int:
-    """Return the microbatch of the settings; the rule's where it will be measured at the run's start."""
-    tokens = config.train.microbatch_tokens
-    return rule_microbatch(config.train.batch_tokens, config.model.seq_len) if tokens == "auto" else tokens
+def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
+    """Return a rank's microbatch by the settings; the rule's where it will be measured at the run's start."""
+    tokens, share = config.train.microbatch_tokens, config.train.batch_tokens
+    share = share if ranks is None else max(1, share // ranks.mesh.world_size)
+    return rule_microbatch(share, config.model.seq_len) if tokens == "auto" else min(tokens, share)
+
+
+def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layout) -> PeakBytes:
+    """Return the peak of a rank on a processor by formula.
+
+    A store's pages are all mapped once a hundredth of its rows is read, however little that is.
+    """
+    text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config, ranks)
+    recomputed, exact = num_recomputed(config.train, config.model.num_layers), config.train.exact
+    return run_memory(config.model, tokens, dtype, text, recomputed, ranks.mesh, ranks.num_local, exact=exact)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:

@@ -17,6 +17,7 @@ from typing import Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
+from headwater.forecast.layout import Layout
 from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
@@ -42,7 +43,10 @@ _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps"}
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table."""
+    """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table.
+
+    `layout` is how the run's ranks lie, of which there is one unless it is given.
+    """
 
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
@@ -50,6 +54,7 @@ class PlanOptions:
     max_money: float | None = None
     target_loss: float | None = None
     costs: Costs = field(default_factory=Costs)
+    layout: Layout = field(default_factory=Layout)
 
     def check(self) -> None:
         """Raise ConfigError for a number that can't be."""
@@ -72,6 +77,7 @@ class RunPlan:
     limits: RunLimits
     loss_unit: str
     loss_refused: str | None
+    ranks: dict[str, int] | None
     notes: list[str]
 
     def fields(self) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def plan_run(
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = hardware_of(config, measured, dtype), _loss(config, options.runs)
+    here, loss = hardware_of(config, measured, dtype, options.layout), _loss(config, options.runs)
     needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
     limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
     load = (measured.busy if measured else None) or (load_note() if isinstance(here, Processor) else None)
@@ -100,13 +106,21 @@ def plan_run(
     return RunPlan(
         name=config.name,
         counts=_counts(config, epochs),
-        forecast=_forecast(config, devices, needs, loss, limits),
+        forecast=_forecast(config, devices, needs, loss, limits, options.layout.why),
         step_seconds=needs.step.median,
         limits=limits,
         loss_unit=options.loss_unit if options.runs else "bits_per_byte",
         loss_refused=loss.refused,
+        ranks=_ranks(options.layout),
         notes=[*notes, load] if load else notes,
     )
+
+
+def _ranks(layout: Layout) -> dict[str, int] | None:
+    """Return how several ranks lie; None where there is one."""
+    mesh = layout.mesh
+    counts = {"replicate": mesh.replicate, "shard": mesh.shard, "machines": layout.num_machines}
+    return counts if mesh.world_size > 1 else None
 
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
@@ -119,7 +133,9 @@ def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     return loss_outlook(config, runs_csv)
 
 
-def _forecast(config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: RunLimits) -> Forecast:
+def _forecast(
+    config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: RunLimits, layout_how: str
+) -> Forecast:
     """Return the forecast on these devices."""
     step, num_steps = needs.step, config.train.num_steps
     seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
@@ -129,6 +145,7 @@ def _forecast(config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossO
         "energy_kwh": devices.energy_how,
         "money": devices.price_how,
         "loss": loss.how,
+        **({"ranks": layout_how} if layout_how else {}),
     }
     return forecast(seconds, step.log_deviation, needs.memory, loss.spread, devices, limits, how)
 
@@ -169,6 +186,7 @@ def forecast_of_run(
     clock: Callable[[], float],
     dtype: str | None = None,
     require_owner: Require = no_check,
+    layout: Layout | None = None,
 ) -> dict[str, Any] | None:
     """Return the run's forecast, made and written now where it begins at step 0; None where there is none.
 
@@ -185,7 +203,7 @@ def forecast_of_run(
         remove_file(path)  # also of an attempt that died before its first save
         if step:
             return None
-        plan = plan_run(config, PlanOptions(), dtype=dtype)
+        plan = plan_run(config, PlanOptions(layout=layout or Layout()), dtype=dtype)
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,

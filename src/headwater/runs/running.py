@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
-from headwater.errors import ConfigError
 from headwater.numbers import count
 from headwater.optim.rules import Reason
-from headwater.parallel.settings import mesh_of
-from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.enough_memory import require_divisible, require_memory_here
+from headwater.runs.enough_memory import require_memory_here
+from headwater.runs.layout import agreed_layout, layout_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
@@ -37,12 +35,14 @@ class Call:
 
     own          how its folder is locked: lock.owned or lock.taken_over
     place        which of several ranks this process is
+    log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
     """
 
     own: Callable[[Path], AbstractContextManager[Owner]] = owned
     place: Place = field(default_factory=Place)
+    log: Callable[[], AbstractContextManager[None]] = nullcontext
     stop_within: float | None = None
     last: Literal["training", "report"] = "report"
 
@@ -92,23 +92,23 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at = call or Call(), time.perf_counter()
-    mesh = layout(config, call.place)
-    require_divisible(config, mesh)
-    if call.place.rank:
-        is_done = _train(config, ignore, say, call, mesh, None, False)
-        return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
-    with call.own(config.run_dir) as owner:
-        if owner.note:
-            say(owner.note)
-        require_memory_here(config, mesh, call.place.local_world_size)
-        is_fresh = bool(prepare_data(config, say, owner.require))
-        write_config(config, reasons, owner.require)
-        is_done = _train(config, display or _lines_of_steps(config, say), say, call, mesh, owner, is_fresh)
-        if is_done and call.last == "report":
-            from headwater.runs.finish import finish_run
+    layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
+    with call.log():
+        if call.place.rank:
+            is_done = _train(config, ignore, say, call, None, False)
+            return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
+        with call.own(config.run_dir) as owner:
+            if owner.note:
+                say(owner.note)
+            require_memory_here(config, layout.mesh, layout.num_local)
+            is_fresh = bool(prepare_data(config, say, owner.require))
+            write_config(config, reasons, owner.require)
+            is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh)
+            if is_done and call.last == "report":
+                from headwater.runs.finish import finish_run
 
-            finish_run(config, say, owner.require)
-    return _result(config, is_done, time.perf_counter() - started_at)
+                finish_run(config, say, owner.require)
+        return _result(config, is_done, time.perf_counter() - started_at)
 
 
 def _lines_of_steps(config: RunConfig, say: Say) -> Display:
@@ -132,22 +132,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
         return replay_training(config.run_dir, train_plan(config), open_batches(config), display, say)
 
 
-def layout(config: RunConfig, place: Place) -> Mesh:
-    """Return how the ranks are laid out; what is trained, one process may finish in any layout.
-
-    Raises ConfigError where the ranks don't fill the layout.
-    """
-    try:
-        return mesh_of(config.parallel, place.world_size)
-    except ConfigError:
-        if place.world_size > 1 or not is_trained(config):
-            raise
-        return Mesh()
-
-
-def _train(
-    config: RunConfig, display: Display, say: Say, call: Call, mesh: Mesh, owner: Owner | None, is_fresh: bool
-) -> bool:
+def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool) -> bool:
     """Train with the other ranks, where there is something to train; return False when a signal stopped it.
 
     The first rank, which owns the run's folder, joins when it has prepared the data. Where a stage was made again,
@@ -161,13 +146,19 @@ def _train(
 
         prepare_rows(config, say, owner.require)
         text = open_text(config)
-    with join_ranks(call.place, mesh, config.parallel.silence_seconds) as ranks:
+    with join_ranks(call.place, silence_seconds=config.parallel.silence_seconds) as ranks:
         if ranks.from_first(text is not None):
             from headwater.runs.training import follow_training, train_stage
 
+            layout = agreed_layout(config, ranks)
+            ranks.lay_out_(layout.mesh)
             if owner is None:
                 return follow_training(config, ranks, call.stop_within)
-            return train_stage(config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True)
+            if layout.why:
+                say(f"layout: {layout.why}")
+            return train_stage(
+                config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
+            )
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True

@@ -10,6 +10,7 @@ from typing import Any
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
+from headwater.forecast.layout import Layout
 from headwater.forecast.processor_memory import plan_fields
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
@@ -39,6 +40,7 @@ def train_stage(
     ranks: Ranks | None = None,
     stop_within: float | None = None,
     is_planned: bool = False,
+    layout: Layout | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
@@ -47,6 +49,7 @@ def train_stage(
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     is_planned     whether a forecast of the run is made before its first step
+    layout         how the ranks lie
     """
     text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
@@ -61,7 +64,7 @@ def train_stage(
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
             if is_planned:
-                forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner)
+                forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner, layout)
             _record_beginning(run, config, display, peak, forecast)
             meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)

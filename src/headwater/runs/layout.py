@@ -1,0 +1,96 @@
+"""How a run's ranks lie: by its settings, and where they leave it open by the forecast of their memory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from headwater.errors import ConfigError, LayoutError
+from headwater.forecast.layout import Layout, fitting_layout
+from headwater.forecast.processor_memory import PeakBytes
+from headwater.host.facts import cpu_flags
+from headwater.parallel.settings import fewest_ranks, meshes_of
+from headwater.ranks.mesh import Mesh
+from headwater.ranks.place import Place
+from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes, require_divisible
+from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak
+from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import token_bytes
+
+if TYPE_CHECKING:
+    from headwater.ranks.exchange import Ranks
+
+
+def layout_here(config: RunConfig, place: Place) -> Layout:
+    """Return how the ranks lie as far as this one knows: with the memory that it has, all others alike.
+
+    What is trained, one process may finish in any layout. Raises LayoutError where the ranks don't fill the layout of
+    the settings, or no layout fits.
+    """
+    try:
+        meshes = meshes_of(config.parallel, place.world_size, place.local_world_size)
+    except LayoutError:
+        from headwater.runs.stages import is_trained  # the corpus: no plan needs it
+
+        if place.world_size > 1 or not is_trained(config):
+            raise
+        meshes = [Mesh()]
+    if len(meshes) == 1 or place.rank:  # another rank than the first learns later what that one decides
+        require_divisible(config, meshes[0])
+        return Layout(meshes[0], place.local_world_size)
+    return _fitting(config, meshes, place, rank_bytes(config.machine.device, place.local_world_size))
+
+
+def planned_layout(config: RunConfig, ranks: str) -> Layout:
+    """Return how ranks would lie: "8" on this machine, "4x8" on four like it; of "" the fewest that the settings need.
+
+    Raises ConfigError where that names no ranks, and where none of their layouts fits.
+    """
+    found = re.fullmatch(r"(?:([1-9]\d*)x)?([1-9]\d*)", ranks or str(fewest_ranks(config.parallel)), re.ASCII)
+    if found is None:
+        raise ConfigError(f"--ranks {ranks}: give a number of ranks, such as 8, or 4x8: 8 on each of 4 machines")
+    num_local = int(found[2])
+    layout = layout_here(config, Place(0, int(found[1] or 1) * num_local, 0, num_local))
+    return layout if layout.why else replace(layout, why="as set by parallel.replicate and parallel.shard")
+
+
+def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
+    """Return how the ranks lie, as the first one decides for the smallest memory of all; they call it together."""
+    place = ranks.place
+    if place.world_size == 1:
+        return Layout()
+    meshes = meshes_of(config.parallel, place.world_size, place.local_world_size)
+    if len(meshes) == 1:
+        return Layout(meshes[0], place.local_world_size)
+    smallest = min(ranks.gather(rank_bytes(config.machine.device, place.local_world_size)))
+    found, refusal = None, ""
+    if ranks.is_first:
+        try:
+            found = _fitting(config, meshes, place, smallest)
+        except ConfigError as error:
+            refusal = str(error)
+    shard, refusal = ranks.from_first([found and found.mesh.shard, refusal])
+    if refusal:
+        raise LayoutError(refusal)
+    return found or Layout(Mesh(replicate=place.world_size // shard, shard=shard), place.local_world_size)
+
+
+def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: float) -> Layout:
+    """Return the first layout that fits by the forecast; raise ConfigError where none does, or it can't be trained."""
+    num_local, train = place.local_world_size, config.train
+    if gpu_memory_bytes(config.machine.device) is None:
+        dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
+
+        def needs(mesh: Mesh) -> PeakBytes:
+            return processor_peak(config, dtype, text, Layout(mesh, num_local))
+    else:
+        from headwater.forecast.gpu import gpu_memory
+
+        def needs(mesh: Mesh) -> PeakBytes:
+            tokens = microbatch_tokens(config, Layout(mesh))
+            return gpu_memory(config.model, config.optim, tokens, mesh, train.recompute_fraction)
+
+    found = fitting_layout(meshes, num_local, needs, smallest)
+    require_divisible(config, found.mesh)
+    return found

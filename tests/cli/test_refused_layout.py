@@ -1,0 +1,36 @@
+"""A layout that the ranks don't fill is refused by all and said by the first, and torchrun ends with what that says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from small_run import environment
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_rank_says_it_and_nothing_is_left_behind(tmp_path, rank):
+    command = [sys.executable, "-m", "headwater", "train", "first-light", "parallel.shard=3"]
+    place = environment(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
+    done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True)
+    assert done.returncode == 2, done
+    said = "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 2; start 3 with torchrun"
+    assert (said in done.stderr) == (rank == 0), done
+    assert done.stderr == "" or rank == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_torchruns_summary_ends_with_the_reason(tmp_path):
+    """As torch itself formats what a rank has left."""
+    path = tmp_path / "error.json"
+    command = [sys.executable, "-m", "headwater", "train", "first-light", "parallel.shard=3"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(TORCHELASTIC_ERROR_FILE=str(path)), capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    failure = ProcessFailure(local_rank=0, pid=7, exitcode=2, error_file=str(path))
+    last = ChildFailedError("headwater", {0: failure}).format_msg().split("traceback :")[-1]
+    assert "parallel.shard = 3 needs 3 ranks or a multiple of 3, and this process is alone" in " ".join(last.split())
+    assert max(map(len, last.splitlines())) < 110

@@ -1,0 +1,102 @@
+"""How a run's ranks lie: as the first one decides for the smallest memory of all, and as a plan shows it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from many_ranks import on_ranks
+
+from headwater.errors import ConfigError, LayoutError
+from headwater.forecast.layout import MARGIN, Layout
+from headwater.ranks.mesh import Mesh
+from headwater.ranks.place import Place
+from headwater.runs import enough_memory, load_run
+from headwater.runs.hardware import processor_peak
+from headwater.runs.layout import layout_here, planned_layout
+from headwater.runs.text_size import token_bytes
+
+ALIKE = [
+    "machine.device=cpu",
+    "machine.dtype=float32",
+    "model.d_model=1024",
+    "model.num_layers=24",
+    "model.num_heads=16",
+    "train.microbatch_tokens=256",
+]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return load_run("first-light", [*ALIKE, f"runs_dir={tmp_path}"])[0]
+
+
+def peak_of(config, mesh: Mesh, num_local: int) -> float:
+    return processor_peak(config, "float32", token_bytes(config), Layout(mesh, num_local)).total
+
+
+def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
+    whole, halves = (peak_of(config, mesh, 2) for mesh in (Mesh(replicate=2), Mesh(shard=2)))
+    assert 1.25 * halves < MARGIN * whole, "the sizes tell the layouts apart"
+    for memory, expected in ((2 * 1.25 * whole, Mesh(replicate=2)), (2 * 1.25 * halves, Mesh(shard=2))):
+        monkeypatch.setattr(enough_memory, "memory_bytes", lambda memory=memory: memory)
+        assert layout_here(config, Place(0, 2, 0, 2)).mesh == expected
+    monkeypatch.setattr(enough_memory, "memory_bytes", lambda: 2 * 1.15 * halves)
+    with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
+        layout_here(config, Place(0, 2, 0, 2))
+
+
+def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkeypatch):
+    monkeypatch.setattr(enough_memory, "memory_bytes", lambda: 1)
+    assert layout_here(config, Place()).mesh == Mesh()
+    numbers, _ = load_run("first-light", [*ALIKE, "parallel.shard=2"])
+    assert layout_here(numbers, Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
+
+
+AGREED = """
+from headwater.errors import ConfigError
+from headwater.ranks.mesh import Mesh
+from headwater.runs import enough_memory, load_run
+from headwater.runs.layout import agreed_layout, layout_here
+
+config, _ = load_run("first-light", {alike} + ["runs_dir=."])
+found = []
+for memories in {memories}:
+    enough_memory.memory_bytes = lambda: memories[ranks.rank]
+    try:
+        layout = agreed_layout(config, ranks)
+        found.append([layout.mesh.replicate, layout.mesh.shard])
+    except ConfigError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_all_ranks_take_what_the_first_decides_for_the_smallest_memory(config, tmp_path):
+    whole, halves = (2 * peak_of(config, mesh, 2) for mesh in (Mesh(replicate=2), Mesh(shard=2)))
+    memories = [[2 * whole, 2 * whole], [2 * whole, 1.3 * halves], [1.3 * halves, 2 * whole], [2 * whole, halves]]
+    found = on_ranks(2, AGREED.format(alike=ALIKE, memories=json.dumps(memories)), tmp_path)
+    assert found[0] == found[1]
+    assert found[0][:3] == [[2, 1], [1, 2], [1, 2]]
+    assert "no layout of 2 ranks fits" in found[0][3]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "settings", "mesh", "num_local", "machines"),
+    [
+        ("", [], Mesh(), 1, 1),
+        ("", ["parallel.shard=2"], Mesh(shard=2), 2, 1),
+        ("4", ["parallel.shard=2"], Mesh(replicate=2, shard=2), 4, 1),
+        ("3x2", ["parallel.replicate=1"], Mesh(shard=6), 2, 3),
+    ],
+)
+def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks, settings, mesh, num_local, machines):
+    found = planned_layout(load_run("first-light", settings)[0], ranks)
+    assert (found.mesh, found.num_local, found.num_machines) == (mesh, num_local, machines)
+
+
+@pytest.mark.parametrize("ranks", ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"])
+def test_what_is_no_number_of_ranks_is_refused(config, ranks):
+    with pytest.raises(ConfigError, match="give a number of ranks, such as 8, or 4x8"):
+        planned_layout(config, ranks)
