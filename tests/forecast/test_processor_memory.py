@@ -81,3 +81,14 @@ def test_whole_weights_have_a_cast_each_and_divided_ones_none():
         mesh: run_memory(shape, 4096, "bfloat16", 0.0, 0, mesh).state for mesh in (Mesh(replicate=2), Mesh(shard=2))
     }
     assert by_mesh == {Mesh(replicate=2): (8 + 2 + 6 / 2) * total, Mesh(shard=2): 8 * total}
+
+
+def test_peaks_of_two_ranks_lie_near_what_they_held():
+    """MB of a rank, 2026-11-29 (docs/log.md): width 768, 512 tokens a microbatch, float32, a store of nothing."""
+    held = {(8, 1, True): 1949, (8, 2, True): 2427, (4, 2, False): 1484}
+    for (layers, shard, swaps), peak in held.items():
+        heads = {"num_heads": 12, "num_kv_heads": 12, "head_dim": 128}
+        sizes = {"num_layers": layers, "d_model": 768, "d_ff": 2048, "seq_len": 256, "vocab_size": 6144}
+        shape = ModelSettings(**sizes, **heads, tied_embeddings=False)
+        found = run_memory(shape, 512, "float32", 0.0, 0, Mesh(replicate=2 // shard, shard=shard), 2, swaps=swaps)
+        assert abs(math.log(found.total / 1e6 / peak)) < 0.11, (layers, shard, found)

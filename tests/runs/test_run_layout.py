@@ -23,6 +23,7 @@ ALIKE = [
     "model.num_layers=24",
     "model.num_heads=16",
     "train.microbatch_tokens=256",
+    "optim.name=adamw",
 ]
 
 

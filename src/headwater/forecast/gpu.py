@@ -90,7 +90,7 @@ def gpu_memory(
     again = microbatch_tokens * (whole - kept) if recompute_fraction else 0.0
     loss = min(microbatch_tokens, LOSS_TOKENS) * LOGIT_BYTES * model.vocab_size
     activations = (1 + SLACK_FRACTION) * (saved + max(again, loss))
-    return PeakBytes(CONTEXT_BYTES, state, exchanged_bytes(model, mesh), activations)
+    return PeakBytes(CONTEXT_BYTES, state, exchanged_bytes(model, mesh, 2 if optim.name == "muon" else 0), activations)
 
 
 def layer_bytes_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:

@@ -27,9 +27,10 @@ PARAMETER_BYTES = 16
 "Weights, gradients, optimizer state and casts, about; also of Muon, which keeps less and needs room to multiply."
 CAST_BYTES = 2  # of these, a parameter's copy in bfloat16, which each rank has of whole weights
 BUCKET_BYTES = 64 << 20  # gradients that are summed over ranks at a time
-OUTSIDE_COPIES, BLOCK_COPIES = 3, 4
+OUTSIDE_COPIES, BLOCK_COPIES, SWAPPED_COPIES = 3, 4, 4
 """Of divided weights: those outside of the blocks stay gathered from forward to backward beside their gradients, which
-are then copied to be summed; of a block weights and gradients, each once more while it is exchanged."""
+are then copied to be summed; of a block weights and gradients, each once more while it is exchanged. Of Muon's swap the
+look-ahead, what is sent, what comes, and whole matrices of it, beside what the backward pass left (docs/log.md)."""
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 
@@ -166,10 +167,12 @@ def run_memory(
     num_local: int = 1,
     *,
     exact: bool = False,
+    swaps: bool = False,
 ) -> PeakBytes:
     """Return the peak of a run whose token store has `token_bytes`, and whose microbatch so many tokens.
 
     `exact`: gradients are summed as integers. Of several ranks it is one's; `num_local` on a machine share the text.
+    `swaps`: the optimizer is Muon.
     """
     mesh, total = mesh or Mesh(), count_parameters(model).total
     weights_and_gradients = 2 * BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)
@@ -177,17 +180,26 @@ def run_memory(
     state = weights_and_gradients / mesh.shard + (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - casts) / mesh.world_size
     activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, num_recomputed)
     text = (1 + INDEX_FRACTION) * token_bytes / num_local
-    return PeakBytes(PROCESS_BYTES + text, (state + casts) * total, exchanged_bytes(model, mesh), activations)
+    return PeakBytes(
+        PROCESS_BYTES + text,
+        (state + casts) * total,
+        exchanged_bytes(model, mesh, _size(dtype) if swaps else 0),
+        activations,
+    )
 
 
-def exchanged_bytes(model: ModelSettings, mesh: Mesh) -> float:
-    """Return what a rank holds of weights and gradients that are gathered, or on their way to other ranks."""
+def exchanged_bytes(model: ModelSettings, mesh: Mesh, swapped_bytes: int = 0) -> float:
+    """Return what a rank holds of weights and gradients that are gathered, or on their way to other ranks.
+
+    `swapped_bytes` are those of a value that Muon sends to a matrix's owner; 0: of none.
+    """
     total = count_parameters(model).total
     if mesh.shard == 1:
         return min(BYTES_PER_VALUE * total, BUCKET_BYTES) if mesh.world_size > 1 else 0.0
     outside = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2)
     block = (total - outside) / model.num_layers
-    return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block)
+    swapped = SWAPPED_COPIES * swapped_bytes * (total - outside) / mesh.shard
+    return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block) + swapped
 
 
 def kept_bytes_per_token(model: ModelSettings, dtype: str, num_recomputed: int) -> float:

@@ -266,7 +266,9 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     """
     text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config, ranks)
     recomputed, exact = num_recomputed(config.train, config.model.num_layers), config.train.exact
-    return run_memory(config.model, tokens, dtype, text, recomputed, ranks.mesh, ranks.num_local, exact=exact)
+    swaps = config.optim.name == "muon"
+    of_ranks = ranks.mesh, ranks.num_local
+    return run_memory(config.model, tokens, dtype, text, recomputed, *of_ranks, exact=exact, swaps=swaps)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
