@@ -39,17 +39,15 @@ from headwater.device.device import Device
 from headwater.device.facts import MachineFacts
 from headwater.model.init import derived_seed
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Recompute, Transformer
 from headwater.optim.settings import OptimSettings
-from headwater.parallel import sharded
+from headwater.parallel import norm, prepare, sharded, weights
 from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.sharded import ShardedDataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.train.gradients import sum_gradients
-from headwater.train.start import data_parallel
 from headwater.train.step import StepResult, train_step
 
 LAYOUTS = {
@@ -76,7 +74,7 @@ class Case:
     rule: str = "adamw"
     dtype: str = "float32"
     kernels: bool = False
-    recompute: bool = False
+    recompute: Recompute = 0
     exact: bool = False
     tied: bool = True
     block_rows: int | None = None
@@ -93,9 +91,9 @@ class Case:
 
 def all_cases() -> list[Case]:
     """Return every case of fp32, and what of other formats and of exact sums this machine computes."""
-    ways = itertools.product(("adamw", "muon"), (False, True), (False, True))
+    ways = itertools.product(("adamw", "muon"), (False, True), (0, 2, "selective"))
     found = [Case(rule, kernels=kernels, recompute=recompute) for rule, kernels, recompute in ways]
-    found += [replace(case, exact=True, recompute=False) for case in found if not case.recompute]
+    found += [replace(case, exact=True) for case in found if not case.recompute]
     found += [Case("muon", tied=False), Case("muon", block_rows=16), Case("muon", exact=True, block_rows=16)]
     found += [Case("muon", "bfloat16", exact=True)]
     found += [Case(rule, "bfloat16") for rule in ("adamw", "muon")]
@@ -150,14 +148,15 @@ class Training:
 
     def __init__(self, case: Case, ranks: Ranks) -> None:
         facts, settings = facts_of(case), MODEL.model_copy(update={"tied_embeddings": case.tied})
-        self.ranks, self.parallel = ranks, data_parallel(ranks, Device(), exact=case.exact)
-        build = partial(Transformer, settings, facts.compute_dtype, 2 if case.recompute else 0)
-        self.model, self.fast_model = self.parallel.prepare(build, partial(fastest_, facts=facts), SEED)
+        build = partial(Transformer, settings, facts.compute_dtype, case.recompute)
+        self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
+        given = build, partial(fastest_, facts=facts), SEED, self.parallel
+        prepared = prepare.prepare(*given, gather_dtype=facts.gather_dtype)
+        self.model, self.fast_model = prepared.model, prepared.fast_model
         fill_zeros_(self.model)
         optim = OptimSettings(name=case.rule, weight_decay=0.1, block_rows=case.block_rows, **RATES)
-        self.optimizer = self.parallel.optimizer(
-            self.model, optim, facts.compute_dtype, fastest_updates(facts, exact=case.exact)
-        )
+        updates = fastest_updates(facts, exact=case.exact)
+        self.optimizer = prepare.optimizer_for(self.model, optim, facts.compute_dtype, updates, self.parallel)
         self.first_gradients: dict[str, Tensor] = {}
 
     def _compute(
@@ -219,7 +218,7 @@ def _twice(set_factor: Callable[..., None]) -> Callable[..., None]:
 
 
 def _norm_of_one_shard() -> Any:
-    return mock.patch.object(ShardedDataParallel, "norms", DataParallel.norms)
+    return mock.patch.object(norm, "norms", lambda tensors, shards, norms=norm.norms: norms(tensors, Ranks()))
 
 
 def _stale_weights() -> Any:
@@ -233,8 +232,8 @@ def _shards_alike() -> Any:
     def first_rows(name: str, shape: Any, seed: int, *, tied: bool, part: Any) -> Tensor:
         return initial_value(name, shape, seed, tied=tied)[: part[0].stop - part[0].start]
 
-    initial_value = sharded.initial_value
-    return mock.patch.object(sharded, "initial_value", first_rows)
+    initial_value = weights.initial_value
+    return mock.patch.object(weights, "initial_value", first_rows)
 
 
 def _rows_of_another() -> Any:
@@ -278,7 +277,7 @@ def compare(case: Case, ranks: Ranks, steps: int, fault: str | None = None) -> t
 
 def name_of(case: Case) -> str:
     parts = [case.rule, case.dtype, "kernels" if case.kernels else "plain"]
-    parts += [word for word in ("recompute", "exact") if getattr(case, word)]
+    parts += {0: [], 2: ["recompute"]}.get(case.recompute, ["selective"]) + ["exact"] * case.exact
     parts += [] if case.tied else ["untied"]
     return " ".join(parts + ([f"blocks of {case.block_rows}"] if case.block_rows else []))
 

@@ -39,7 +39,7 @@ RANGES = (
     ("headwater.cpu_kernels.convert", "FusedLoss.forward", "loss"),
     ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
     ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
-    ("headwater.parallel.data_parallel", "DataParallel.clip_", "optimizer"),
+    ("headwater.train.step", "clip_", "optimizer"),
     ("headwater.device.device", "Device.place", "data"),
 )
 # (part, what a kernel's or an operator's name in lower case holds), the first that fits

@@ -12,7 +12,7 @@ from tiny_run import plan
 from headwater import compute as module
 from headwater.compute import compiler_works, fastest_, inspect_machine, int8_problem, set_up
 from headwater.device.facts import MachineFacts
-from headwater.device.settings import NOT_DIVIDED, MachineSettings
+from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.model.transformer import Transformer
 
@@ -104,10 +104,6 @@ def test_a_processor_whose_int8_products_saturate_trains_in_bfloat16(measured, m
     assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu")).dtype == "bfloat16"
     with pytest.raises(ConfigError, match="this processor's int8 products lose large sums"):
         inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"))
-
-
-def test_nothing_is_compiled_for_a_gpu_where_weights_are_divided():
-    assert compiler_works(MachineSettings(), torch.device("cuda"), is_divided=True) == (False, NOT_DIVIDED)
 
 
 def test_int8_is_not_for_a_gpu():

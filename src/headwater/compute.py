@@ -18,7 +18,7 @@ from headwater.device.device import device_of
 from headwater.device.facts import ACTIVATIONS, DTYPES, MachineFacts
 from headwater.device.float8 import convert_linears_, require_float8
 from headwater.device.peak import matmul_peaks
-from headwater.device.settings import NOT_DIVIDED, MachineSettings
+from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.host.load import LoadMeter
 from headwater.host.memory import keep_freed_memory
@@ -41,13 +41,12 @@ def inspect_machine(
     *,
     head_dim: int = HEAD_DIM,
     exact: bool = False,
-    is_divided: bool = False,
 ) -> MachineFacts:
     """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
 
     `kept` holds the decisions of the run that is resumed, or of the first rank: the others, who record no utilisation,
     measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
-    are. `is_divided`: ranks divide the weights, and GPUs then compile nothing.
+    are.
     """
     device = torch.device(_choose_device(settings.device))
     place = place or Place()
@@ -56,7 +55,7 @@ def inspect_machine(
     num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
     kept = kept or {}
     wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
-    compiled, note = compiler_works(settings, device, head_dim, is_divided=is_divided)
+    compiled, note = compiler_works(settings, device, head_dim)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
     compiled = compiled and kept.get("compiled", True)
@@ -104,17 +103,13 @@ def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) 
     )
 
 
-def compiler_works(
-    machine: MachineSettings, device: torch.device, head_dim: int = HEAD_DIM, *, is_divided: bool = False
-) -> tuple[bool, str]:
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = HEAD_DIM) -> tuple[bool, str]:
     """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
 
     A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
     """
     if machine.compile == "off":
         return False, "compilation is switched off (machine.compile)"
-    if is_divided and device.type == "cuda":
-        return False, NOT_DIVIDED
     return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
 

@@ -18,7 +18,7 @@ from headwater.evaluate.scorer import Scorer
 from headwater.model.attention import attend, first_visible
 from headwater.model.compiled import compile_blocks_
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Blocks, Transformer
+from headwater.model.transformer import Transformer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),
@@ -106,7 +106,7 @@ def test_without_a_mask_attention_is_the_plain_one():
 def small_model(seq_len: int, num_recomputed: int = 0) -> Transformer:
     shape = {"d_model": 64, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 16, "seq_len": seq_len}
     settings = ModelSettings(vocab_size=37, num_layers=2, **shape)
-    model = Transformer(settings, num_recomputed=num_recomputed)
+    model = Transformer(settings, recompute=num_recomputed)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -136,8 +136,8 @@ def test_a_compiled_model_has_the_same_parameters_and_leaves_the_plain_one_uncom
     model = small_model(BLOCK)
     fast = compile_blocks_(model, "eager")
     assert {name: id(p) for name, p in fast.named_parameters()} == {name: id(p) for name, p in model.named_parameters()}
-    assert type(model.blocks) is Blocks
-    assert type(fast.blocks) is not Blocks
+    assert model.blocks.visible is first_visible
+    assert fast.blocks.visible is not first_visible
 
 
 def test_a_model_compiled_twice_has_its_attention_wrapped_once():

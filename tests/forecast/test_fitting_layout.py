@@ -45,7 +45,7 @@ def test_where_nothing_fits_every_layout_is_named_with_what_to_change():
     said = str(refused.value).replace("\u00a0", " ")
     assert "no layout of 4 ranks fits: a rank has 4.70 GB and needs 12.0 GB with shard = 1" in said
     assert "4.80 GB with shard = 4: 1.2 × (1.00 GB libraries and text + 2.00 GB weights" in said
-    assert "train.recompute_fraction" in said and "parallel.shard" in said
+    assert "train.recompute" in said and "parallel.shard" in said
 
 
 def test_machines_are_counted_whole():

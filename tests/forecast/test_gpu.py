@@ -70,6 +70,12 @@ def test_recomputed_blocks_keep_their_input_alone():
     assert peaks[1] - peaks[2] == pytest.approx(1.05 * 16 * 2048 * 12 * (gpu_layer() - 2 * MODEL.d_model))
 
 
+def test_what_the_compiler_chooses_keeps_half_of_a_layer():
+    none, half = (gpu_memory(MODEL, MUON, 64 * 2048, Mesh(), each).total for each in (0.0, "selective"))
+    saved = 24 * gpu_layer() / 2 - max(0, gpu_layer() / 2 - 14 * 65_536 / 64)  # less the one layer that is recomputed
+    assert none - half == pytest.approx(1.05 * 64 * 2048 * saved)
+
+
 def gpu_layer():
     return 2 * (4 * MODEL.d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 
+import pytest
+
 from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import run_memory
+from headwater.forecast.processor_memory import kept_bytes_per_token, run_memory
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
@@ -51,6 +53,17 @@ def test_recomputed_blocks_take_less_and_never_nothing():
     peaks = [run_memory(model(), 16384, "bfloat16", 0.0, num).total for num in range(5)]
     assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
     assert peaks[4] > run_memory(model(), 1024, "bfloat16", 0.0, 4).total
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_blocks_that_keep_products_take_less_than_whole_ones_and_more_than_recomputed_ones(dtype):
+    """By hand: of a width of 192 and an MLP of 512, products and attention leave 3 + 4 of them a token, and 2 × 512."""
+    whole, selective, recomputed = (
+        kept_bytes_per_token(model(), dtype, recompute) for recompute in (0, "selective", 4)
+    )
+    assert recomputed < 0.7 * selective < 0.7 * 0.95 * whole
+    size = 4 if dtype == "float32" else 2
+    assert selective - recomputed == 4 * (size * (5 * 192 + 2 * 512) + 4 * 3)
 
 
 def test_exact_sums_take_eight_bytes_a_parameter():

@@ -11,6 +11,7 @@ from torch import nn
 
 from headwater.device.device import Device
 from headwater.parallel.data_parallel import DataParallel, Sums
+from headwater.parallel.norm import clip_
 from headwater.ranks.exchange import Ranks
 
 
@@ -30,16 +31,16 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
 def test_clipping_gives_the_same_bits_whether_the_norm_is_read_or_not(size):
     looking, blind = model_with_gradients(size), model_with_gradients(size)
     device = Device()
-    norm = DataParallel(Ranks(), device).clip_(looking, 1.0)
+    norm = clip_(looking, 1.0, DataParallel(Ranks(), device))
     device.reads_are_free = False
-    assert torch.equal(DataParallel(Ranks(), device).clip_(blind, 1.0), norm)
+    assert torch.equal(clip_(blind, 1.0, DataParallel(Ranks(), device)), norm)
     assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
 def test_clipping_is_torchs(size):
     ours, theirs = model_with_gradients(size), model_with_gradients(size)
-    norm = DataParallel(Ranks(), Device()).clip_(ours, 1.0)
+    norm = clip_(ours, 1.0, DataParallel(Ranks(), Device()))
     expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
     assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
     for mine, its in zip(gradients(ours), gradients(theirs)):
@@ -50,7 +51,7 @@ def test_clipping_is_torchs(size):
 def test_gradients_under_the_limit_are_not_touched(max_norm):
     model = model_with_gradients()
     before = [gradient.clone() for gradient in gradients(model)]
-    norm = DataParallel(Ranks(), Device()).clip_(model, max_norm)
+    norm = clip_(model, max_norm, DataParallel(Ranks(), Device()))
     assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
 
@@ -59,7 +60,7 @@ def test_gradients_under_the_limit_are_not_touched(max_norm):
 def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
     model = model_with_gradients()
     gradients(model)[1][0] = bad
-    assert not DataParallel(Ranks(), Device()).clip_(model, 1.0).isfinite()
+    assert not clip_(model, 1.0, DataParallel(Ranks(), Device())).isfinite()
 
 
 def test_one_rank_reads_its_own_loss_and_norm():

@@ -21,10 +21,12 @@ from headwater.cpu_kernels.library import kernels_work
 
 kernels = kernels_work(16)[0]
 cases = [
-    Case("adamw", kernels=kernels, recompute=True),
-    Case("muon", tied=False),
+    Case("adamw", kernels=kernels, recompute=2),
+    Case("adamw", recompute="selective"),
+    Case("muon", tied=False, kernels=kernels, recompute="selective"),
     Case("muon", kernels=kernels, exact=True, block_rows=16),
     Case("muon", "bfloat16", exact=True),
+    Case("adamw", "bfloat16", kernels=kernels, exact=True),
 ]
 """
 COMPARED = """
@@ -33,6 +35,32 @@ found = {"compared": [[str(case), *compare(case, ranks, 3)] for case in cases]}
 WITH_FAULTS = """
 chosen = {name: case for name, (_, case) in FAULTS.items() if kernels or not case.kernels}
 found["faults"] = {name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}
+"""
+BYTES = """
+from unittest import mock
+from headwater.ranks.exchange import GroupOfRanks
+from parity import trained
+
+gather_into_, found["bytes"] = GroupOfRanks.gather_into_, []
+
+def counted(group, whole, part, **more):
+    found["bytes"][-1] += whole.nbytes
+    return gather_into_(group, whole, part, **more)
+
+with mock.patch.object(GroupOfRanks, "gather_into_", counted):
+    for dtype in ("float32", "bfloat16"):
+        found["bytes"].append(0)
+        trained(Case("adamw", dtype), ranks, 1)
+"""
+COMPILED = f"""
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import parity
+from compiled_plainly import compiled_where_divided_
+
+found["compiled"] = []
+with mock.patch.object(parity, "fastest_", compiled_where_divided_):
+    for case in (Case("adamw"), Case("muon", recompute="selective")):
+        found["compiled"].append(compare(case, ranks, 2)[0])
 """
 DIVIDED = """
 from functools import partial
@@ -43,25 +71,27 @@ from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
-from headwater.train.start import data_parallel
-from headwater.parallel.sharded_optimizer import held
+from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.gradient_sum import local
+from headwater.parallel.prepare import optimizer_for, prepare
 from parity import MODEL, RATES, rows, whole
 
-parallel = data_parallel(ranks, Device())
-model, fast = parallel.prepare(partial(Transformer, MODEL), lambda model: model, 3)
+parallel = DataParallel(ranks, Device())
+prepared = prepare(partial(Transformer, MODEL), lambda model: model, 3, parallel)
+model, fast = prepared.model, prepared.fast_model
 """
 STATE = """
 alone = Transformer(MODEL)
 initialise_(alone, 3)
-optimizer = parallel.optimizer(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates())
+optimizer = optimizer_for(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates(), parallel)
 batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
 one = measure_surprise(Scorer(alone), batches, token_bytes)
-many = measure_surprise(Scorer(parallel.measurable(model), ranks, fast.hidden), batches, token_bytes)
+many = measure_surprise(Scorer(prepared.measured, ranks, prepared.hidden), batches, token_bytes)
 found["state"] = {
     "alike": all(torch.equal(whole(mine), value) for mine, value in zip(model.parameters(), alone.parameters())),
     "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
-    "weights": sum(held(parameter).numel() for parameter in model.parameters()),
-    "state": sum(held(tensor).numel() for tensor in optimizer.state_tensors().values()),
+    "weights": sum(local(parameter).numel() for parameter in model.parameters()),
+    "state": sum(local(tensor).numel() for tensor in optimizer.state_tensors().values()),
     "all weights": sum(parameter.numel() for parameter in alone.parameters()),
     "all state": sum(s[0] * (s[1] if len(s) > 1 else 1) for s in [
         p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
@@ -77,7 +107,7 @@ honest, passes = module.sum_own_gradients, []
 
 def sum_own_gradients(model, *rest):
     passes.append(len(passes))
-    weights = [held(parameter).data for parameter in model.parameters()]
+    weights = [local(parameter).data for parameter in model.parameters()]
     right = [weight.clone() for weight in weights]
     if ranks.rank == 1 and passes[-1] in wrong:
         torch._foreach_add_(weights, 1.0 + passes[-1])
@@ -87,7 +117,7 @@ def sum_own_gradients(model, *rest):
 
 seen = []
 module.sum_gradients(fast, parallel, [rows(0, 0, 3)], 100)
-counted = [reduction.bits is not None for reduction in parallel._reductions]
+counted = [reduction.bits is not None for reduction in parallel.gradients._reductions]
 module.sum_own_gradients = sum_own_gradients
 for wrong in [(1,), (3, 4, 5)]:
     try:
@@ -101,9 +131,7 @@ found["audit"] = [counted, [[one.differing, one.ranks] for one in seen], error]
 
 def of_all(mesh: Mesh, folder: Path, *programs: str) -> list[dict[str, Any]]:
     """Return what each rank finds; one start of the ranks serves several tests."""
-    joined = (
-        f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})\n"
-    )
+    joined = f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, None)\n"
     return on_ranks(
         mesh.world_size, "".join([joined, PARITY, COMPARED, *programs, "print(json.dumps(found))\n"]), folder
     )
@@ -111,7 +139,7 @@ def of_all(mesh: Mesh, folder: Path, *programs: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory) -> list[dict[str, Any]]:
-    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), WITH_FAULTS, DIVIDED, AUDIT)
+    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), WITH_FAULTS, BYTES, COMPILED, DIVIDED, AUDIT)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +162,20 @@ def test_the_comparison_sees_every_planted_fault(by_two):
     found = by_two[0]["faults"]
     assert len(found) >= 4
     assert not [name for name, too_far in found.items() if not too_far]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_weights_that_are_used_in_bfloat16_are_sent_as_that_and_gains_of_norms_in_float32(by_two):
+    whole, half = by_two[0]["bytes"]
+    assert 0.5 * whole < half < 0.51 * whole
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_blocks_are_compiled_and_then_divided(by_two):
+    for found in by_two[0]["compiled"]:
+        assert max(found["gradients"], found["loss"], found["parameters"]) < 1e-5, found
 
 
 @pytest.mark.slow

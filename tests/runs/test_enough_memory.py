@@ -11,7 +11,7 @@ from headwater.forecast.processor_memory import least_bytes
 from headwater.ranks.mesh import Mesh
 from headwater.runs import enough_memory as module
 from headwater.runs import load_run
-from headwater.runs.enough_memory import require_divisible, require_memory_here
+from headwater.runs.enough_memory import require_memory_here
 
 
 @pytest.fixture
@@ -58,23 +58,3 @@ def test_weights_that_are_divided_over_gpus_fit_where_whole_ones_do_not(machine)
     with pytest.raises(ConfigError, match="this GPU has"):
         require_memory_here(config, Mesh(replicate=8), 8)
     require_memory_here(config, Mesh(shard=8), 8)
-
-
-@pytest.mark.parametrize(
-    ("setting", "gpu_bytes", "mesh", "is_refused"),
-    [
-        ("machine.compile=on", LARGE, Mesh(shard=2), True),
-        ("machine.dtype=float8", LARGE, Mesh(shard=2), True),
-        ("machine.compile=auto", LARGE, Mesh(shard=2), False),
-        ("machine.compile=on", LARGE, Mesh(replicate=2), False),
-        ("machine.compile=on", None, Mesh(shard=2), False),
-    ],
-)
-def test_what_must_be_compiled_for_a_gpu_is_not_divided(machine, setting, gpu_bytes, mesh, is_refused):
-    config, _ = load_run("first-light", [setting])
-    machine(LARGE, gpu_bytes)
-    if is_refused:
-        with pytest.raises(ConfigError, match="isn't compiled on a GPU yet"):
-            require_divisible(config, mesh)
-    else:
-        require_divisible(config, mesh)

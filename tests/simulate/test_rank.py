@@ -27,9 +27,7 @@ RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr"
 
 def work(mesh: str, rule: str, dtype: str) -> str:
     optim = f"OptimSettings(name={rule!r}, **RATES)"
-    return (
-        f"work = Work(MODEL, {optim}, {mesh}, num_rows=4, num_microbatches=2, num_recomputed=1, dtype=torch.{dtype})\n"
-    )
+    return f"work = Work(MODEL, {optim}, {mesh}, num_rows=4, num_microbatches=2, recompute=1, dtype=torch.{dtype})\n"
 
 
 def simulated(program: str) -> dict:

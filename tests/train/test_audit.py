@@ -119,7 +119,7 @@ def sum_own_gradients(model, parallel, microbatches, num_targets):
     wrong = microbatches.pop(0)
     if wrong[ranks.rank]:
         model.weight.grad.view(torch.int32)[0, 1] ^= wrong[ranks.rank]
-    parallel.take_(model)
+    parallel.gradients.add_(model)
     return torch.zeros((), dtype=torch.float64)
 
 module.sum_own_gradients = sum_own_gradients

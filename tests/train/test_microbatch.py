@@ -61,7 +61,7 @@ def test_a_rules_size_that_does_not_fit_is_halved_until_one_does_though_time_is_
 
 
 def test_nothing_that_fits_is_an_error_that_says_what_to_do():
-    with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute_fraction=1, or"):
+    with pytest.raises(TrainingError, match=r"a microbatch of 1 row\(s\); set train\.recompute=1, or"):
         search({2: None, 1: None}, 2)
 
 

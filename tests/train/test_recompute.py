@@ -6,27 +6,29 @@ from itertools import pairwise
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny_run import MadeUpRows, plan, train_here
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from headwater.cpu_kernels.convert import convert_
 from headwater.cpu_kernels.library import KernelError
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Recompute, Transformer
 from headwater.records import read_records
-from headwater.train.settings import num_recomputed
+from headwater.train.settings import recompute_of
 
 NUM_LAYERS = 4
 
 
 def model_that_recomputes(
-    count: int, modules: str = "plain", family: str = "qwen3", dtype: torch.dtype = torch.float32
+    recompute: Recompute, modules: str = "plain", family: str = "qwen3", dtype: torch.dtype = torch.float32
 ) -> Transformer:
     settings = plan(family=family).model.model_dump() | {"num_layers": NUM_LAYERS}
-    model = Transformer(ModelSettings(**settings), dtype, count)
-    if modules == "kernels":
+    model = Transformer(ModelSettings(**settings), dtype, recompute)
+    if modules != "plain":
         try:
-            convert_(model, 1, "float32")
+            convert_(model, 1, "int8" if modules == "int8" else "float32")
         except KernelError as error:
             pytest.skip(str(error))
     initialise_(model, 5)
@@ -60,6 +62,7 @@ def summed_loss(model: Transformer) -> torch.Tensor:
         ("qwen3", "kernels", torch.float32),
         ("qwen3", "kernels", torch.bfloat16),
         ("gpt2", "kernels", torch.float32),
+        ("qwen3", "int8", torch.bfloat16),
     ],
 )
 def test_loss_and_every_gradient_have_the_same_bits(family, modules, dtype):
@@ -67,27 +70,21 @@ def test_loss_and_every_gradient_have_the_same_bits(family, modules, dtype):
     loss = summed_loss(kept)
     gradients = {name: parameter.grad for name, parameter in kept.named_parameters()}
     assert all(gradient.abs().max() > 0 for name, gradient in gradients.items() if not name.endswith("key.bias"))
-    for count in (1, 3, NUM_LAYERS):
-        again = model_that_recomputes(count, modules, family, dtype)
+    for recompute in (1, 3, NUM_LAYERS, "selective"):
+        again = model_that_recomputes(recompute, modules, family, dtype)
         assert torch.equal(summed_loss(again), loss)
         assert not [name for name, p in again.named_parameters() if not torch.equal(p.grad, gradients[name])]
 
 
 def kept_bytes(model: Transformer) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, weights and their casts excluded."""
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.numel() >= batch.tokens_BT.size * model.settings.d_model:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
-        return tensor
-
+    """Return the bytes by which a forward pass leaves more allocated than before it."""
     batch = MadeUpRows().rows(0, 64)
     tokens_BT, documents_BT = (torch.from_numpy(array).long() for array in (batch.tokens_BT, batch.documents_BT))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as measured, record_function("the pass"):
         x_BTD = model.hidden(tokens_BT, documents_BT)
     assert x_BTD.requires_grad
-    return sum(storage.nbytes() for storage in kept.values())
+    (passed,) = (event for event in measured.events() if event.name == "the pass")
+    return passed.cpu_memory_usage
 
 
 @pytest.mark.parametrize("modules", ["plain", "kernels"])
@@ -96,6 +93,15 @@ def test_every_block_that_is_computed_again_keeps_less(modules):
     saved = [more - less for more, less in pairwise(sizes)]
     assert min(saved) > 0.1 * sizes[0], sizes
     assert sizes[-1] < 0.3 * sizes[0], sizes
+
+
+@pytest.mark.parametrize("modules", ["plain", "kernels"])
+def test_keeping_products_alone_saves_a_quarter_and_less_than_whole_blocks_do(modules):
+    none, selective, whole = (
+        kept_bytes(model_that_recomputes(recompute, modules)) for recompute in (0, "selective", NUM_LAYERS)
+    )
+    assert whole < 0.8 * selective, (none, selective, whole)
+    assert selective < 0.75 * none, (none, selective, whole)
 
 
 def test_evaluation_computes_every_block_once():
@@ -110,15 +116,23 @@ def test_evaluation_computes_every_block_once():
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.01, 1), (0.5, 2), (0.6, 3), (1.0, 4)])
 def test_a_fraction_of_the_blocks_is_rounded_up(fraction, count):
-    assert num_recomputed(plan(recompute_fraction=fraction).train, NUM_LAYERS) == count
+    assert recompute_of(plan(recompute=fraction).train, NUM_LAYERS) == count
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, True, "products", "0.5"])
+def test_what_is_recomputed_is_a_fraction_or_selective(value):
+    with pytest.raises(ValidationError, match="a fraction of the blocks, 0 to 1, or selective"):
+        plan(recompute=value)
+    assert recompute_of(plan(recompute="selective").train, NUM_LAYERS) == "selective"
 
 
 def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_same(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train_here(whole, plan())
-    train_here(parts, plan(recompute_fraction=1.0), stop_after=5)
-    run = train_here(parts, plan(recompute_fraction=0.5))
-    assert run.model.blocks.num_recomputed == 1
+    train_here(parts, plan(recompute=1.0), stop_after=5)
+    train_here(parts, plan(recompute="selective"), stop_after=8)
+    run = train_here(parts, plan(recompute=0.5))
+    assert run.model.blocks.recompute == 1
     ours, theirs = (
         [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)
     )

@@ -18,6 +18,7 @@ from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.gradient_sum import GradientSum
 from headwater.ranks.exchange import Ranks
 from headwater.train import gradients as gradients_module
 from headwater.train.step import StepResult, train_step
@@ -158,10 +159,10 @@ def test_the_count_of_waits_sees_one():
 def spoil_gradient(monkeypatch, name: str, value: float) -> None:
     """Let every backward pass leave `value` in one number of a parameter's gradient."""
 
-    def take_(self, model):
+    def add_(self, model):
         dict(model.named_parameters())[name].grad.view(-1)[-1] = value
 
-    monkeypatch.setattr(DataParallel, "take_", take_)
+    monkeypatch.setattr(GradientSum, "add_", add_)
 
 
 def infinite_loss(monkeypatch) -> None:

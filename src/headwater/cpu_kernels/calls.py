@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +22,29 @@ class Kernels:
         self._library = library
         self.num_threads = num_threads
         self._multiplies_bf16 = self("weight_gradient_bf16", None, None, None, 0, 0, 0, 0) == 0
+
+    def once(self, compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Return what `compute` does, tensors that no other holds; inside `selective_contexts` it is called once."""
+        return compute()
+
+    def selective_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return two contexts, of a pass and of its repetition, in which `once` gives what it gave in the first."""
+        outputs = deque[list[Tensor]]()
+
+        def first(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+            found = compute()
+            outputs.append([one.detach() for one in found])  # before they get a history
+            return found
+
+        return self._with_once(first), self._with_once(lambda compute: outputs.popleft())
+
+    @contextmanager
+    def _with_once(self, once: Callable[[Callable[[], list[Tensor]]], list[Tensor]]) -> Iterator[None]:
+        self.once = once  # type: ignore[method-assign,assignment]
+        try:
+            yield
+        finally:
+            del self.once
 
     def __call__(self, name: str, *arguments: Tensor | int | float | None) -> int:
         """Call hw_NAME; tensors go as pointers, ints as int64, the last as the thread count.

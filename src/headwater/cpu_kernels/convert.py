@@ -70,14 +70,14 @@ class PendingSum(NamedTuple):
 class FusedBlocks(Blocks):
     def __init__(self, plain: Blocks, products: Products) -> None:
         nn.ModuleList.__init__(self, [FusedBlock(cast(Block, block), products) for block in plain])
-        self.window, self.num_recomputed, self.products = plain.window, plain.num_recomputed, products
+        self.window, self.recompute, self.products = plain.window, plain.recompute, products
 
     def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
         self.products.weights_changed()
         first_BT = first_visible(documents_BT, self.window).int().contiguous()
         table_2TP = None if table_2TP is None else table_2TP.contiguous()
         stream = PendingSum(x_BTD, None)
-        for block in recomputed(self, self.num_recomputed):
+        for block in recomputed(self, self.recompute, self.products.kernels.selective_contexts):
             stream = block(stream, first_BT, table_2TP)
         return added(stream)
 

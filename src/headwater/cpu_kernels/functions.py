@@ -63,12 +63,16 @@ class Project(torch.autograd.Function):
         ctx: Any, x: Tensor, cast: Tensor, bias: Tensor | None, kernels: Kernels, again: Any, *weights: Tensor
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        out = torch.mm(rows, cast.t()) if bias is None else torch.addmm(bias, rows, cast.t())
+
+        def multiply() -> list[Tensor]:
+            out = torch.mm(rows, cast.t()) if bias is None else torch.addmm(bias, rows, cast.t())
+            return [out.resize_(*x.shape[:-1], out.shape[-1])]  # in place: a view is what FSDP warns of
+
         ctx.save_for_backward(rows, *((cast,) if again is None else weights))
         ctx.again = again
         ctx.heights = [weight.shape[0] for weight in weights]
         ctx.shape, ctx.has_bias, ctx.kernels = x.shape, bias is not None, kernels
-        return out.resize_(*x.shape[:-1], out.shape[-1])  # in place: a view is what FSDP warns of
+        return kernels.once(multiply)[0]
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]
@@ -147,11 +151,16 @@ class Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, first: Tensor, kernels: Kernels) -> Tensor:
         num_rows, num_heads, num_tokens, head_dim = q.shape
-        out = q.new_empty(num_rows, num_tokens, num_heads * head_dim)
-        log_sums = torch.empty(num_rows, num_heads, num_tokens)
         shape = (num_rows, num_heads, k.shape[1], num_tokens, head_dim)
-        name = f"attention_forward_{SUFFIX[q.dtype]}"
-        _require_done(kernels(name, q, k, v, first, out, log_sums, *shape, head_dim**-0.5), shape)
+
+        def attend() -> list[Tensor]:
+            out = q.new_empty(num_rows, num_tokens, num_heads * head_dim)
+            log_sums = torch.empty(num_rows, num_heads, num_tokens)
+            name = f"attention_forward_{SUFFIX[q.dtype]}"
+            _require_done(kernels(name, q, k, v, first, out, log_sums, *shape, head_dim**-0.5), shape)
+            return [out, log_sums]
+
+        out, log_sums = kernels.once(attend)
         ctx.save_for_backward(q, k, v, first, out, log_sums)
         ctx.shape, ctx.kernels = shape, kernels
         return out

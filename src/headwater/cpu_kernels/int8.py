@@ -93,12 +93,16 @@ class Int8Project(torch.autograd.Function):
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         weight, scales = by_rows
-        out = multiply(quantise_rows(rows, kernels), weight.t(), scales, bias, rows, kernels)
+
+        def product() -> list[Tensor]:
+            out = multiply(quantise_rows(rows, kernels), weight.t(), scales, bias, rows, kernels)
+            return [out.resize_(*x.shape[:-1], out.shape[-1])]  # in place: a view is what FSDP warns of
+
         ctx.save_for_backward(rows, *(by_columns if again is None else weights))
         ctx.again = again
         ctx.heights = [weight.shape[0] for weight in weights]
         ctx.shape, ctx.has_bias, ctx.kernels = x.shape, bias is not None, kernels
-        return out.resize_(*x.shape[:-1], out.shape[-1])  # in place: a view is what FSDP warns of
+        return kernels.once(product)[0]
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]

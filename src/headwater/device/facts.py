@@ -42,6 +42,11 @@ class MachineFacts:
         return DTYPES[ACTIVATIONS.get(self.dtype, self.dtype)]
 
     @property
+    def gather_dtype(self) -> torch.dtype:
+        """What matrices are rounded to before any use; int8 and float8 find their scales in float32."""
+        return DTYPES.get(self.dtype, torch.float32)
+
+    @property
     def evaluation_dtype(self) -> str:
         """The number format of a pass without a gradient: int8 is training's alone."""
         return ACTIVATIONS["int8"] if self.dtype == "int8" else self.dtype

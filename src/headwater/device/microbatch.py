@@ -111,7 +111,7 @@ def choose(found: Mapping[int, float | None], start: int) -> int:
     if not fitting:
         raise TrainingError(
             f"the device's memory can't hold forward and backward of a microbatch of {min(found)} row(s); set "
-            "train.recompute_fraction=1, or choose a smaller model or a shorter model.seq_len"
+            "train.recompute=1, or choose a smaller model or a shorter model.seq_len"
         )
     best = min(fitting, key=lambda size: fitting[size])
     return best if start not in fitting or _is_faster(fitting[best], fitting[start]) else start

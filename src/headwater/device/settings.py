@@ -25,7 +25,6 @@ class MachineSettings(Settings):
 
 
 MEASURING = "measuring this machine; where its kernels aren't compiled yet, that takes a minute or two more"
-NOT_DIVIDED = "a model whose weights are divided (parallel.shard) isn't compiled on a GPU yet"
 
 FORMATS = {
     "float32": "float32 throughout",

@@ -72,7 +72,7 @@ class Candidate:
             "train.batch_tokens": self.batch_tokens,
             "train.num_steps": round(tokens / self.batch_tokens),
             "train.microbatch_tokens": self.microbatch_rows * self.model.seq_len,
-            "train.recompute_fraction": self.recompute,
+            "train.recompute": self.recompute,
         }
 
 

@@ -7,6 +7,7 @@ came no nearer to hours of published runs (docs/decisions/0038). headwater itsel
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from headwater.forecast.device import Device
 from headwater.forecast.processor_memory import PeakBytes, exchanged_bytes, state_bytes
@@ -35,6 +36,8 @@ SLACK_FRACTION = 0.05
 "What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
 LOGIT_BYTES, LOSS_TOKENS = 14, 2048
 "Bytes of a logit at the peak of the loss (bf16, fp32, log-softmax, gradient), and the tokens of its chunks."
+SELECTIVE_BUDGET = 0.5
+"Of a layer's bytes, what the compiler may keep with train.recompute selective (`model.compiled`)."
 MAX_MICROBATCH_TOKENS = 65_536
 MAX_BATCH_FACTOR = 2.0
 """A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law
@@ -74,9 +77,12 @@ def gpu_memory(
     optim: OptimSettings,
     microbatch_tokens: int,
     mesh: Mesh | None = None,
-    recompute_fraction: float = 0.0,
+    recompute: float | Literal["selective"] = 0.0,
 ) -> PeakBytes:
-    """Return the peak of one device: fp32 weights and gradients divided by shards, the optimizer's by all ranks."""
+    """Return the peak of one device: fp32 weights and gradients divided by shards, the optimizer's by all ranks.
+
+    What is recomputed selectively leaves the part that the compiler is allowed.
+    """
     mesh = mesh or Mesh()
     query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     num_mlp_matrices = 2 if model.family == "gpt2" else 3
@@ -85,11 +91,12 @@ def gpu_memory(
     weights_and_gradients = 2 * 4 * count_parameters(model).total
     state = weights_and_gradients / mesh.shard
     state += (state_bytes(model, optim) - weights_and_gradients) / mesh.world_size
-    layers = model.num_layers * (recompute_fraction * kept + (1 - recompute_fraction) * whole)
+    left, again = (SELECTIVE_BUDGET * whole, 1.0) if recompute == "selective" else (kept, recompute)
+    layers = model.num_layers * (again * left + (1 - again) * whole)
     saved = microbatch_tokens * (layers + 2 * kept)  # and the last norm's input and output
-    again = microbatch_tokens * (whole - kept) if recompute_fraction else 0.0
+    repeated = microbatch_tokens * (whole - left) if again else 0.0
     loss = min(microbatch_tokens, LOSS_TOKENS) * LOGIT_BYTES * model.vocab_size
-    activations = (1 + SLACK_FRACTION) * (saved + max(again, loss))
+    activations = (1 + SLACK_FRACTION) * (saved + max(repeated, loss))
     return PeakBytes(CONTEXT_BYTES, state, exchanged_bytes(model, mesh, 2 if optim.name == "muon" else 0), activations)
 
 

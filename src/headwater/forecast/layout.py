@@ -43,6 +43,6 @@ def fitting_layout(
             return Layout(mesh, num_local, f"replicate = {mesh.replicate} × shard = {mesh.shard}: {why}")
     raise LayoutError(
         f"no layout of {meshes[0].world_size} ranks fits: {why}; start more ranks on more machines, lower "
-        "train.microbatch_tokens, set train.recompute_fraction to 1 or choose a smaller model; a number for "
+        "train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number for "
         "parallel.shard starts that layout whatever the forecast says"
     )

@@ -7,7 +7,7 @@ with each torch. Where earlier runs of the same shape measured it, plans take th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
@@ -162,7 +162,7 @@ def run_memory(
     tokens: int,
     dtype: str,
     token_bytes: float,
-    num_recomputed: int = 0,
+    recompute: int | Literal["selective"] = 0,
     mesh: Mesh | None = None,
     num_local: int = 1,
     *,
@@ -178,7 +178,7 @@ def run_memory(
     weights_and_gradients = 2 * BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)
     casts = 0 if dtype == "float32" or mesh.shard > 1 else CAST_BYTES
     state = weights_and_gradients / mesh.shard + (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - casts) / mesh.world_size
-    activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, num_recomputed)
+    activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, recompute)
     text = (1 + INDEX_FRACTION) * token_bytes / num_local
     return PeakBytes(
         PROCESS_BYTES + text,
@@ -202,17 +202,18 @@ def exchanged_bytes(model: ModelSettings, mesh: Mesh, swapped_bytes: int = 0) ->
     return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block) + swapped
 
 
-def kept_bytes_per_token(model: ModelSettings, dtype: str, num_recomputed: int) -> float:
+def kept_bytes_per_token(model: ModelSettings, dtype: str, recompute: int | Literal["selective"]) -> float:
     """Return what the forward pass keeps of a token: blocks, of recomputed ones their two inputs, and the ends.
 
-    Of recomputed blocks one at a time is kept whole.
+    Of recomputed blocks one at a time is kept whole. Selective ones keep the outputs of products and attention, too.
     """
-    value_bytes = _size(dtype)
-    again = min(num_recomputed, model.num_layers)
+    value_bytes, is_selective = _size(dtype), recompute == "selective"
+    again = model.num_layers if recompute == "selective" else min(recompute, model.num_layers)
     num_whole = max(1, model.num_layers - again)
+    kept_again = 2 * value_bytes * model.d_model + (product_bytes_per_token(model, dtype) if is_selective else 0)
     # the last sum and norm; ids, targets and documents in int64, of this portion and of one fetched ahead
     ends = 2 * value_bytes * model.d_model + 2 * 3 * 8
-    return num_whole * block_bytes_per_token(model, dtype) + again * 2 * value_bytes * model.d_model + ends
+    return num_whole * block_bytes_per_token(model, dtype) + again * kept_again + ends
 
 
 def block_bytes_per_token(model: ModelSettings, dtype: str) -> float:
@@ -221,11 +222,16 @@ def block_bytes_per_token(model: ModelSettings, dtype: str) -> float:
     Two sums of the residual stream, heads before and after they are split, attention's output, gate and up; inputs of
     the four products. Log sums are fp32.
     """
-    value_bytes, gates = _size(dtype), 1 if model.family == "gpt2" else 2
-    query = model.num_heads * model.head_dim
-    heads = query + 2 * model.num_kv_heads * model.head_dim
-    kept = value_bytes * (2 * model.d_model + 2 * heads + query + gates * model.d_ff)
-    return kept + value_bytes * (2 * model.d_model + model.d_ff) + 4 * (2 + model.num_heads)
+    value_bytes, heads = _size(dtype), (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
+    kept = product_bytes_per_token(model, dtype) + value_bytes * (model.d_model + heads)
+    return kept + value_bytes * (2 * model.d_model + model.d_ff) + 4 * 2
+
+
+def product_bytes_per_token(model: ModelSettings, dtype: str) -> float:
+    """Return the bytes of a token's outputs of a block's products and attention, with attention's log sums."""
+    gates = 1 if model.family == "gpt2" else 2
+    width = model.d_model + (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim + gates * model.d_ff
+    return _size(dtype) * width + 4 * model.num_heads
 
 
 def _size(dtype: str) -> int:

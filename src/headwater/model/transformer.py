@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from headwater.model.attention import attend, first_visible
 from headwater.model.loss import NextTokenLoss
@@ -27,6 +27,10 @@ from headwater.model.settings import ModelSettings
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 """Attention of q_BTHK, k_BTGK and v_BTGK, to values BTHK. The last argument says what each token sees: of `attend`, the
 first token that it does."""
+
+Recompute = int | Literal["selective"]
+"""What the backward pass computes again instead of keeping it: the first so many blocks, but for their inputs; or, in
+all blocks, everything but the outputs of matrix products and, where it is one operation, attention."""
 
 
 class Linear(nn.Linear):
@@ -137,30 +141,41 @@ class Block(nn.Module):
 class Blocks(nn.ModuleList):
     """One block after the other.
 
-    `num_recomputed` blocks keep only their inputs for the backward pass, which computes them again
-    (arXiv:1604.06174): the same loss and gradients, for less memory and at most a third more time.
+    What is recomputed (whole blocks: arXiv:1604.06174; selectively: arXiv:2205.05198) has the same bits: less memory,
+    for at most a third more time.
     """
 
-    def __init__(self, model: ModelSettings, num_recomputed: int = 0) -> None:
+    def __init__(self, model: ModelSettings, recompute: Recompute = 0) -> None:
         super().__init__(Block(model) for _ in range(model.num_layers))
         self.window = model.sliding_window
-        self.num_recomputed = num_recomputed
+        self.recompute = recompute
+        self.visible: Callable[[Tensor, int | None], Any] = first_visible  # as the blocks' attention takes it
 
     def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
-        first_BT = first_visible(documents_BT, self.window)
-        for block in recomputed(self, self.num_recomputed):
-            x_BTD = block(x_BTD, first_BT, table_2TP)
+        visible = self.visible(documents_BT, self.window)
+        for block in recomputed(self, self.recompute, plain_contexts):
+            x_BTD = block(x_BTD, visible, table_2TP)
         return x_BTD
 
 
-def recomputed(blocks: Iterable[Callable[..., Any]], count: int) -> list[Callable[..., Any]]:
-    """Return the blocks, the first `count` of which are recomputed in the backward pass.
+def recomputed(
+    blocks: Iterable[Callable[..., Any]], recompute: Recompute, contexts: Callable[[], Any]
+) -> list[Callable[..., Any]]:
+    """Return the blocks as they are called in training, to be recomputed in the backward pass as `recompute` says.
 
-    The first ones, since the backward pass comes to them last, when the memory of the later ones is free again.
+    Whole ones are the first, since the backward pass comes to them last, when the memory of the later ones is free
+    again. `contexts` returns those of a selective one's first pass and of the second, in which products come from it.
     """
     # nothing in a block is random: no generator's state has to be kept
-    recompute = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
-    return [partial(recompute, block) if index < count else block for index, block in enumerate(blocks)]
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    if recompute == "selective":
+        return [partial(again, block, context_fn=contexts) for block in blocks]
+    return [partial(again, block) if index < recompute else block for index, block in enumerate(blocks)]
+
+
+def plain_contexts() -> Any:
+    """Return the contexts of plain modules: products, but attention's scores, which take more memory than all else."""
+    return create_selective_checkpoint_contexts([torch.ops.aten.mm.default, torch.ops.aten.addmm.default])
 
 
 class Transformer(nn.Module):
@@ -172,7 +187,7 @@ class Transformer(nn.Module):
     rotary_2TP: Tensor | None
 
     def __init__(
-        self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32, num_recomputed: int = 0
+        self, model: ModelSettings, compute_dtype: torch.dtype = torch.float32, recompute: Recompute = 0
     ) -> None:
         super().__init__()
         self.settings = model
@@ -180,7 +195,7 @@ class Transformer(nn.Module):
         self.embed = nn.Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
             self.positions = nn.Embedding(model.seq_len, model.d_model)
-        self.blocks = Blocks(model, num_recomputed)
+        self.blocks = Blocks(model, recompute)
         self.final_norm = norm(model)
         if not model.tied_embeddings:
             self.head = Linear(model.d_model, model.vocab_size, bias=False)

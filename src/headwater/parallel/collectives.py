@@ -5,7 +5,7 @@ These objects take the place of torch's own in `fully_shard`'s modules (`set_cus
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,25 +24,47 @@ class Collective:
         return torch.empty(*size, dtype=dtype, device=device)
 
 
-class Gather(Collective):
+class AllGather(Collective):
+    """Sends weights that are only used in bfloat16 as such, half the bytes, and all others as they are.
+
+    FSDP's own way to do so (`MixedPrecisionPolicy`) would round the gains of norms, too.
+    """
+
+    def __init__(self, shards: GroupOfRanks, sizes: Sequence[int], are_rounded: Sequence[bool]) -> None:
+        """`sizes` are the numbers that this rank sends of each parameter, in FSDP's order."""
+        super().__init__(shards)
+        self._sizes, self._are_rounded = list(sizes), list(are_rounded)
+
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False
     ) -> dist.Work | None:
-        return self.shards.gather_into_(output_tensor, input_tensor, is_queued=async_op)
+        rounded = self._are_rounded
+        if not any(rounded):
+            return self.shards.gather_into_(output_tensor, input_tensor, is_queued=async_op)
+        parts = zip(input_tensor.split(self._sizes), rounded, strict=True)
+        sent = torch.cat([part.bfloat16() if is_rounded else part.view(torch.bfloat16) for part, is_rounded in parts])
+        came = sent.new_empty(self.shards.world_size * sent.numel())
+        self.shards.gather_into_(came, sent)
+        sent_sizes = [size if is_rounded else 2 * size for size, is_rounded in zip(self._sizes, rounded)]
+        for whole, of_rank in zip(output_tensor.split(input_tensor.numel()), came.split(sent.numel())):
+            for part, found, is_rounded in zip(whole.split(self._sizes), of_rank.split(sent_sizes), rounded):
+                # cloned: what is read as numbers of twice the size begins at an even place
+                part.copy_(found if is_rounded else found.clone().view(torch.float32))
+        return None
 
 
-class Sum(Collective):
+class ReduceScatter(Collective):
     bits: Tensor | None = None  # in an audit, of the gradients so far, added up: what two passes must agree on
 
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> dist.Work | None:
-        self.add_bits(input_tensor)
+        self._add_bits(input_tensor)
         return self.shards.scatter_sum_(output_tensor, input_tensor, is_queued=async_op)
 
-    def add_bits(self, gradients: Tensor) -> None:
+    def _add_bits(self, gradients: Tensor) -> None:
         if self.bits is not None:
-            self.bits += gradients.view(torch.int32).sum()
+            self.bits = gradients.view(torch.int32).sum() + self.bits
 
 
 class Total:
@@ -54,7 +76,7 @@ class Total:
         self.num_bad = torch.zeros(1, dtype=torch.int64, device=gradients.device)
 
 
-class ExactSum(Sum):
+class ExactReduceScatter(ReduceScatter):
     """Adds as `FixedPointSum` does. FSDP gets zeros; the first of them, of which it makes a step's gradients, are kept.
 
     At the end the sum is written there.
@@ -65,7 +87,7 @@ class ExactSum(Sum):
     def __call__(
         self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
     ) -> None:
-        self.add_bits(input_tensor)
+        self._add_bits(input_tensor)
         total = self._total = self._total or Total(output_tensor)
         integers, is_good = as_integers(input_tensor)
         total.num_bad += ~is_good

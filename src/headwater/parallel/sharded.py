@@ -8,167 +8,111 @@ shards, on other ranks along `replicate`, add their gradients once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from headwater.cpu_kernels.convert import keep_no_copies_
-from headwater.device.device import Device
-from headwater.device.settings import NOT_DIVIDED
-from headwater.model.init import initial_value
 from headwater.model.transformer import Transformer
-from headwater.optim.optimizer import Optimizer
-from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
-from headwater.parallel.collectives import ExactSum, Gather, Sum
-from headwater.parallel.data_parallel import DataParallel, gradient_of
+from headwater.parallel import weights
+from headwater.parallel.collectives import AllGather, ExactReduceScatter, ReduceScatter
+from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import FRACTION_BITS
-from headwater.parallel.sharded_optimizer import ShardedOptimizer, held, rows_by_rank
-from headwater.ranks.exchange import GroupOfRanks, ManyRanks, Ranks
+from headwater.parallel.gradient_sum import GradientSum, gradient_of
+from headwater.ranks.exchange import GroupOfRanks, ManyRanks
 
 
-class ShardedDataParallel(DataParallel):
-    """As `DataParallel`, with parameters, gradients and optimizer state divided along `shard`."""
+def prepare_sharded(
+    build: Callable[[], Transformer],
+    fastest_: Callable[[Transformer], Transformer],
+    seed: int,
+    parallel: DataParallel,
+    gather_dtype: torch.dtype,
+) -> weights.Prepared:
+    """Build on the meta device, divide, and fill this rank's rows alone: no rank ever holds all weights."""
+    ranks, shards = parallel.ranks, parallel.shards
+    assert isinstance(ranks, ManyRanks) and ranks.device_mesh is not None and isinstance(shards, GroupOfRanks)
+    with torch.device("meta"):
+        model = build()
+    model.forward = fastest_(model).forward  # type: ignore[method-assign]
+    keep_no_copies_(model)
+    reductions = [(ExactReduceScatter if parallel.exact else ReduceScatter)(shards) for _ in (*model.blocks, model)]
+    for module, reduction in zip((*model.blocks, model), reductions, strict=True):
+        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
+        fully_shard(module, mesh=ranks.device_mesh["shard"], reshard_after_forward=module is not model)
+        # embeddings that are added to others before they are cast are used in fp32
+        is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
+        _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reduction)
+    model.to_empty(device=parallel.device.torch_device)
+    weights.initialise_(model, seed, shards)
+    measured = cast(Transformer, MeasuredModel(model))
+    parallel.gradients = (ExactShardedGradientSum if parallel.exact else ShardedGradientSum)(parallel, reductions)
+    return weights.Prepared(model, model, measured, measured.hidden)
 
-    names_wrong_ranks = False
 
-    def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
-        super().__init__(ranks, device, exact=exact)
-        self._shards, self._replicas = cast(GroupOfRanks, ranks.along("shard")), ranks.along("replicate")
-        self._reductions: list[Sum] = []
-        self._root: Root | None = None
+def _exchange_by_(module: nn.Module, gather: Any, reduction: Any) -> None:
+    divided = cast(FSDPModule, module)
+    # sums: the loss of a microbatch is divided by the targets of all ranks already
+    divided.set_gradient_divide_factor(1.0)
+    divided.set_force_sum_reduction_for_comms(True)
+    divided.set_custom_all_gather(gather)
+    divided.set_custom_reduce_scatter(reduction)
 
-    def prepare(
-        self, build: Callable[[], Transformer], fastest_: Callable[[Transformer], Transformer], seed: int
-    ) -> tuple[Transformer, Transformer]:
-        """Build on the meta device, divide, and fill this rank's rows alone: no rank ever holds all weights."""
-        with torch.device("meta"):
-            model = build()
-        fastest = fastest_(model)
-        assert fastest is model, NOT_DIVIDED
-        keep_no_copies_(model)
-        root = self._root = Root(model)
-        for module in (*model.blocks, root):
-            self._divide_(module, stays_gathered=module is root)
-        root.to_empty(device=self.device.torch_device)
-        self.initialise_(model, seed)
-        root.end_passes_divided_()
-        return model, cast(Transformer, root)
 
-    def _divide_(self, module: nn.Module, *, stays_gathered: bool) -> None:
-        """Divide a module's parameters; the root's stay gathered from its pass to the backward pass, which is next."""
-        mesh = cast(ManyRanks, self.ranks).device_mesh
-        assert mesh is not None
-        fully_shard(module, mesh=mesh["shard"], reshard_after_forward=not stays_gathered)
-        divided = cast(FSDPModule, module)
-        # sums: the loss of a microbatch is divided by the targets of all ranks already
-        divided.set_gradient_divide_factor(1.0)
-        divided.set_force_sum_reduction_for_comms(True)
-        reduction = ExactSum(self._shards) if self._exact else Sum(self._shards)
-        divided.set_custom_all_gather(Gather(self._shards))  # type: ignore[arg-type]
-        divided.set_custom_reduce_scatter(reduction)  # type: ignore[arg-type]
-        self._reductions.append(reduction)
+def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) -> AllGather:
+    """Return what gathers a module's parameters, matrices rounded to bfloat16 or not."""
+    group = fully_shard.state(module)._fsdp_param_group  # type: ignore[attr-defined]
+    shapes = [parameter.padded_sharded_param_size for parameter in group.fsdp_params]
+    return AllGather(shards, [shape.numel() for shape in shapes], [is_rounded and len(shape) == 2 for shape in shapes])
 
-    def initialise_(self, model: Transformer, seed: int) -> None:
-        model.fill_buffers_()
-        tied = model.settings.tied_embeddings
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                first = sum(rows_by_rank(parameter.shape[0], self._shards.world_size)[: self._shards.rank])
-                own = held(parameter)
-                rows = slice(first, first + own.shape[0])
-                own.copy_(initial_value(name, parameter.shape, seed, tied=tied, part=(rows,)))
 
-    def optimizer(
-        self, model: Transformer, optim: OptimSettings, dtype: torch.dtype, updates: PlainUpdates
-    ) -> Optimizer:
-        return ShardedOptimizer(model.named_parameters(), optim, dtype, updates, self._shards, self._replicas)
+class ShardedGradientSum(GradientSum):
+    """Each microbatch's gradient is added over the shards in its backward pass, and over their copies at the end."""
 
-    def measurable(self, model: Transformer) -> Transformer:
-        return cast(Transformer, self._root)
+    def __init__(self, parallel: DataParallel, reductions: Sequence[ReduceScatter]) -> None:
+        super().__init__(parallel.replicas)
+        self._ranks, self._reductions = parallel.ranks, reductions
 
-    def take_(self, model: nn.Module) -> None:
-        """Do nothing: the backward pass has added the microbatch's gradient, over ranks as well."""
-
-    def keep_own_gradients_(self) -> None:
+    def watch_(self) -> None:
         for reduction in self._reductions:
-            reduction.bits = torch.zeros((), dtype=torch.int64, device=self.device.torch_device)
+            reduction.bits = torch.zeros((), dtype=torch.int64)
 
-    def own_gradients(self, model: nn.Module) -> dict[str, Tensor]:
+    def own(self, model: nn.Module) -> dict[str, Tensor]:
         """Return sums of the bits: the gradients are gone when a block's backward pass has ended."""
         names = [*(f"block {number}" for number in range(len(self._reductions) - 1)), "outside the blocks"]
-        bits = [reduction.bits for reduction in self._reductions]
-        return {name: found for name, found in zip(names, bits, strict=True) if found is not None}
-
-    def exchange_(self, model: nn.Module) -> None:
+        bits = {name: one.bits for name, one in zip(names, self._reductions, strict=True) if one.bits is not None}
         for reduction in self._reductions:
             reduction.bits = None
-        if self._exact:
-            self._give_exact_sums_(model)
-        elif self._replicas.world_size > 1:
-            self._replicas.sum_tensors_([held(gradient_of(parameter)) for parameter in model.parameters()])
+        return bits
 
-    def _give_exact_sums_(self, model: nn.Module) -> None:
-        totals = [cast(ExactSum, reduction).take_total() for reduction in self._reductions]
-        num_bad = self.ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
+
+class ExactShardedGradientSum(ShardedGradientSum):
+    """The same, added as integers."""
+
+    def reduce_(self, model: nn.Module) -> None:
+        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions]
+        num_bad = self._ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
         self._replicas.sum_tensors_([total.integers for total in totals])
         spoilt = torch.where(num_bad > 0, torch.nan, 0.0)
         for total in totals:
             total.gradients.copy_(total.integers.double().mul_(2.0**-FRACTION_BITS) + spoilt)
         flats = {total.gradients.untyped_storage().data_ptr() for total in totals}
-        for parameter in model.parameters():
-            gradient = held(gradient_of(parameter))
+        for gradient in map(gradient_of, model.parameters()):
             assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"
 
-    def gradients(self, model: nn.Module) -> dict[str, Tensor]:
-        return {name.removeprefix("model."): held(gradient) for name, gradient in super().gradients(model).items()}
 
-    def norms(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Return each tensor's norm, of all its shards, in fp64: however it is divided, nearly the same bits."""
-        of_rank = [torch.linalg.vector_norm(held(tensor), dtype=torch.float64) for tensor in tensors]
-        return self._shards.sum_(torch.stack(of_rank).square()).sqrt()
-
-    def max_of_shards_(self, tensor: Tensor) -> Tensor:
-        return self._shards.max_(tensor)
-
-    def sum_of_shards_(self, tensor: Tensor) -> Tensor:
-        return self._shards.sum_(tensor)
-
-
-class Root(nn.Module):
-    """A model whose weights outside of its blocks, too, are gathered for as long as one of its passes takes."""
+class MeasuredModel:
+    """A divided model as an evaluation calls it: each call gathers what lies outside the blocks, and gives it back."""
 
     def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model, self.settings = model, model.settings
-
-    @property
-    def embed(self) -> nn.Module:
-        return self.model.embed
-
-    @property
-    def blocks(self) -> nn.Module:
-        return self.model.blocks
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(*inputs)
-
-    def hidden(self, *inputs: Tensor) -> Tensor:
-        return self.model.hidden(*inputs)
-
-    def token_losses(self, *inputs: Tensor) -> Tensor:
-        return self.model.token_losses(*inputs)
-
-    def logits(self, x_D: Tensor) -> Tensor:
-        return self.model.logits(x_D)
-
-    def end_passes_divided_(self) -> None:
-        """Let what an evaluation calls gather the weights as training's pass does, and give them back at its end."""
+        self.settings, self.embed = model.settings, model.embed
         for name in ("hidden", "token_losses", "logits"):
-            register_fsdp_forward_method(self, name)
-            setattr(self, name, _then(getattr(self, name), cast(FSDPModule, self).reshard))
+            gathered = f"gathered_{name}"
+            setattr(model, gathered, getattr(model, name))
+            register_fsdp_forward_method(model, gathered)
+            setattr(self, name, _then(getattr(model, gathered), cast(FSDPModule, model).reshard))
 
 
 def _then(method: Callable[..., Tensor], end: Callable[[], None]) -> Callable[..., Tensor]:

@@ -10,22 +10,19 @@ N matrices of one shape · R rows · C columns
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from headwater.optim.groups import Group
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.owners import Exchange, Part, owners_of
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import Muon, PlainUpdates
+from headwater.parallel.gradient_sum import local
 from headwater.ranks.exchange import GroupOfRanks
-
-
-def held(tensor: Tensor) -> Tensor:
-    """Return what this rank has of a tensor, in the same memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def rows_by_rank(num_rows: int, num_ranks: int) -> list[int]:
@@ -50,57 +47,46 @@ class ShardedOptimizer(Optimizer):
         self._shards = shards
 
     def _held(self, tensor: Tensor) -> Tensor:
-        return held(tensor)
+        return local(tensor)
 
     def _muon(self, group: Group, parts: Sequence[Part], by: Muon) -> None:
-        owners = owners_of(parts, self._shards.world_size)
         aheads = [
             self._updates.nesterov_(
                 self._gradients(group, part.names), self._slots(part.names, "momentum"), by.momentum, by.compute_dtype
             )
             for part in parts
         ]
-        directions = self._by_owners(parts, aheads, owners, by)
-        for part, direction_NRC in zip(parts, directions, strict=True):
+        for part, direction_NRC in zip(parts, self._directions(parts, aheads, by), strict=True):
             shape = group.parameters[part.names[0]].shape
             self._updates.descend_(
                 self._parameters(group, part.names), direction_NRC, keep=by.keep, rate=by.rate(*shape)
             )
 
-    def _by_owners(
-        self, parts: Sequence[Part], aheads: Sequence[Tensor], owners: Sequence[int], by: Muon
-    ) -> list[Tensor]:
+    def _directions(self, parts: Sequence[Part], aheads: Sequence[Tensor], by: Muon) -> list[Tensor]:
         """Return this rank's rows of all directions; each owner computes those of its stacks."""
-        num_ranks, dtype = self._shards.world_size, by.compute_dtype
-        by_owner = [[number for number, owner in enumerate(owners) if owner == rank] for rank in range(num_ranks)]
-        sent = [sum(aheads[number].numel() for number in numbers) for numbers in by_owner]
-        own = [parts[number] for number in by_owner[self._shards.rank]]
+        ranks = range(self._shards.world_size)
+        owners = owners_of(parts, len(ranks))
+        owned = [[number for number, owner in enumerate(owners) if owner == rank] for rank in ranks]
+        own = [parts[number] for number in owned[self._shards.rank]]
         shapes = [(len(part.names), *part.group.parameters[part.names[0]].shape) for part in own]
-        rows = [rows_by_rank(shape[1], num_ranks) for shape in shapes]
-        received = [sum(n * rows[i][rank] * c for i, (n, _, c) in enumerate(shapes)) for rank in range(num_ranks)]
-        flat = _joined([aheads[number] for numbers in by_owner for number in numbers], aheads[0])
-        came = self._shards.swap(flat, sent, received).split(received)
-        by_rank = [
-            _separated(piece, [(n, rows[i][rank], c) for i, (n, _, c) in enumerate(shapes)])
-            for rank, piece in enumerate(came)
-        ]
-        wholes = [torch.cat([pieces[i] for pieces in by_rank], dim=1) for i in range(len(own))]
-        done = [self._updates.orthogonal(x_NRC, by.size(*x_NRC.shape[1:])).to(dtype) for x_NRC in wholes]
-        cut = [x_NRC.split(rows[i], dim=1) for i, x_NRC in enumerate(done)]
-        back = _joined([pieces[rank] for rank in range(num_ranks) for pieces in cut], aheads[0])
-        directions = list(aheads)
-        for numbers, piece in zip(by_owner, self._shards.swap(back, received, sent).split(sent), strict=True):
-            for number, direction in zip(
-                numbers, _separated(piece, [tuple(aheads[number].shape) for number in numbers]), strict=True
-            ):
-                directions[number] = direction
-        return directions
+        rows = [rows_by_rank(height, len(ranks)) for _, height, _ in shapes]
+        own_shapes = [[(n, rows[i][rank], c) for i, (n, _, c) in enumerate(shapes)] for rank in ranks]
+        to_owners = [[aheads[number] for number in numbers] for numbers in owned]
+        own_aheads = self._all_to_all(to_owners, own_shapes, aheads[0])
+        wholes = [torch.cat(of_ranks, dim=1) for of_ranks in zip(*own_aheads, strict=True)]
+        found = [self._updates.orthogonal(x_NRC, by.size(*x_NRC.shape[1:])).to(x_NRC.dtype) for x_NRC in wholes]
+        by_stack = [x_NRC.split(rows[i], dim=1) for i, x_NRC in enumerate(found)]
+        from_owner = [[of_ranks[rank] for of_ranks in by_stack] for rank in ranks]
+        back = self._all_to_all(from_owner, [[tuple(one.shape) for one in of_rank] for of_rank in to_owners], aheads[0])
+        directions = dict(zip(chain(*owned), chain(*back), strict=True))
+        return [directions[number] for number in range(len(parts))]
 
-
-def _joined(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors] or [like.new_empty(0)])
-
-
-def _separated(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    sizes = [torch.Size(shape).numel() for shape in shapes]
-    return [piece.view(shape) for piece, shape in zip(flat.split(sizes), shapes, strict=True)] if shapes else []
+    def _all_to_all(
+        self, sent: Sequence[Sequence[Tensor]], shapes: Sequence[Sequence[tuple[int, ...]]], like: Tensor
+    ) -> list[list[Tensor]]:
+        """Send rank r the tensors `sent[r]`; return what each sends here, tensors of `shapes[r]` and like `like`."""
+        flat = torch.cat([like.new_empty(0), *(tensor.reshape(-1) for tensor in chain(*sent))])
+        counts = [[prod(shape) for shape in of_rank] for of_rank in shapes]
+        came = self._shards.swap(flat, [sum(t.numel() for t in one) for one in sent], [sum(one) for one in counts])
+        pieces = iter(came.split(list(chain(*counts))))
+        return [[next(pieces).view(shape) for shape in of_rank] for of_rank in shapes]

@@ -228,7 +228,7 @@ class Candidates:
     def _trial(self, model: ModelSettings, rows: int, micro: int, recompute: float) -> RunConfig:
         """Return the run with this model, batch, microbatch and part of recomputed blocks."""
         batch_tokens, microbatch_tokens = rows * model.seq_len, micro * model.seq_len
-        sizes = {"batch_tokens": batch_tokens, "microbatch_tokens": microbatch_tokens, "recompute_fraction": recompute}
+        sizes = {"batch_tokens": batch_tokens, "microbatch_tokens": microbatch_tokens, "recompute": recompute}
         blocks = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch_tokens)}
         train, optim = self.config.train.model_copy(update=sizes), self.config.optim.model_copy(update=blocks)
         return self.config.model_copy(update={"model": model, "train": train, "optim": optim})

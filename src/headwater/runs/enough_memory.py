@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from headwater.device.settings import NOT_DIVIDED
-from headwater.errors import ConfigError
 from headwater.forecast.processor_memory import require_gpu_memory, require_memory
 from headwater.host.facts import gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.ranks.mesh import Mesh
 from headwater.runs.run_config import RunConfig
-
-
-def require_divisible(config: RunConfig, mesh: Mesh) -> None:
-    """Raise ConfigError where weights would be divided that are compiled for a GPU: that isn't built yet."""
-    asks = "machine.compile is on" if config.machine.compile == "on" else None
-    asks = "machine.dtype is float8, which is compiled" if config.machine.dtype == "float8" else asks
-    if mesh.shard > 1 and asks and _takes_gpu(config.machine.device):
-        raise ConfigError(
-            f"{asks}, and parallel.shard = {mesh.shard}: {NOT_DIVIDED}; set machine.compile to auto or off and "
-            "machine.dtype to auto or bfloat16, or parallel.shard to 1"
-        )
 
 
 def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: int = 1) -> None:

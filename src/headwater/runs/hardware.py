@@ -29,7 +29,7 @@ from headwater.optim.rules import rule_microbatch
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
-from headwater.train.settings import num_recomputed
+from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Device
@@ -143,7 +143,7 @@ class Gpus:
         """Return what a run needs of each device; the step as measured, where it was. Text is in the host's memory."""
         from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION, gpu_memory
 
-        tokens, recompute = microbatch_tokens(config, self.ranks), config.train.recompute_fraction
+        tokens, recompute = microbatch_tokens(config, self.ranks), config.train.recompute
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
         if self.measured is not None:
             step = Spread(self.measured.step_seconds, GPU_MEASURED)
@@ -157,7 +157,7 @@ class Gpus:
         from headwater.forecast.gpu import seconds_per_token
 
         train, params = config.train, count_parameters(config.model).total
-        layout = self.device, self.num_devices, train.batch_tokens, train.recompute_fraction
+        layout = self.device, self.num_devices, train.batch_tokens, fraction_repeated(train)
         return train.batch_tokens * seconds_per_token(params, *layout, is_divided=self.ranks.mesh.shard > 1)
 
     def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
@@ -265,10 +265,10 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     A store's pages are all mapped once a hundredth of its rows is read, however little that is.
     """
     text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config, ranks)
-    recomputed, exact = num_recomputed(config.train, config.model.num_layers), config.train.exact
+    recompute, exact = recompute_of(config.train, config.model.num_layers), config.train.exact
     swaps = config.optim.name == "muon"
     of_ranks = ranks.mesh, ranks.num_local
-    return run_memory(config.model, tokens, dtype, text, recomputed, *of_ranks, exact=exact, swaps=swaps)
+    return run_memory(config.model, tokens, dtype, text, recompute, *of_ranks, exact=exact, swaps=swaps)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
@@ -298,5 +298,5 @@ def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
 def modelled_step(shape: StepShape, peaks: Peaks) -> float:
     """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
     train, optim = shape.train, shape.optim
-    parts = train.half_length_fraction, train.recompute_fraction
+    parts = train.half_length_fraction, fraction_repeated(train)
     return Step(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)

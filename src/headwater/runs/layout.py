@@ -13,7 +13,7 @@ from headwater.host.facts import cpu_flags
 from headwater.parallel.settings import fewest_ranks, meshes_of
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
-from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes, require_divisible
+from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
@@ -37,7 +37,6 @@ def layout_here(config: RunConfig, place: Place) -> Layout:
             raise
         meshes = [Mesh()]
     if len(meshes) == 1 or place.rank:  # another rank than the first learns later what that one decides
-        require_divisible(config, meshes[0])
         return Layout(meshes[0], place.local_world_size)
     return _fitting(config, meshes, place, rank_bytes(config.machine.device, place.local_world_size))
 
@@ -89,8 +88,6 @@ def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: floa
 
         def needs(mesh: Mesh) -> PeakBytes:
             tokens = microbatch_tokens(config, Layout(mesh))
-            return gpu_memory(config.model, config.optim, tokens, mesh, train.recompute_fraction)
+            return gpu_memory(config.model, config.optim, tokens, mesh, train.recompute)
 
-    found = fitting_layout(meshes, num_local, needs, smallest)
-    require_divisible(config, found.mesh)
-    return found
+    return fitting_layout(meshes, num_local, needs, smallest)

@@ -22,15 +22,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from headwater.batches.assemble import Batch
 from headwater.device.device import Device
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Attention, Transformer
+from headwater.model.transformer import Attention, Recompute, Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
+from headwater.parallel import prepare, weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import ManyRanks, Ranks
 from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.simulate.account import OPTIMIZER_STATE, WEIGHTS, Account, account_of
-from headwater.train.start import data_parallel
 from headwater.train.step import train_step
 
 
@@ -43,7 +43,7 @@ class Work:
     mesh: Mesh
     num_rows: int
     num_microbatches: int = 1
-    num_recomputed: int = 0
+    recompute: Recompute = 0
     dtype: torch.dtype = torch.bfloat16
     max_grad_norm: float | None = 1.0
 
@@ -68,9 +68,9 @@ def simulate(work: Work) -> Account:
     """Return the account of a step of the first rank of a mesh; the process must not be a rank already."""
     with fake_ranks(work.mesh) as ranks:
         device = FakeDevice()
-        parallel = data_parallel(ranks, device)
+        parallel = DataParallel(ranks, device)
         # on the meta device, for to divide fake tensors takes ten times as long
-        with torch.device("meta"), mock.patch.object(type(parallel), "initialise_", lambda *_: None):
+        with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_: None):
             model, fast_model = prepared(work, parallel)
         device.type = "cpu"
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -80,14 +80,15 @@ def simulate(work: Work) -> Account:
 
 def account_of_rank(work: Work, ranks: Ranks) -> Account:
     """Return the account of a step of a rank that exists; all ranks call it together."""
-    parallel = data_parallel(ranks, Device())
+    parallel = DataParallel(ranks, Device())
     return account_of_step(work, parallel, *prepared(work, parallel))
 
 
 def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transformer]:
     """Return a model divided as a run's is, and what to train it with."""
-    build = partial(Transformer, work.model, work.dtype, work.num_recomputed)
-    return parallel.prepare(build, lambda model: model, 0)
+    build = partial(Transformer, work.model, work.dtype, work.recompute)
+    found = prepare.prepare(build, lambda model: model, 0, parallel, work.dtype)
+    return found.model, found.fast_model
 
 
 def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Account:
@@ -95,7 +96,7 @@ def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast
     for module in model.modules():
         if isinstance(module, Attention):
             module.attend = fused_attention
-    optimizer = parallel.optimizer(model, work.optim, work.dtype, PlainUpdates())
+    optimizer = prepare.optimizer_for(model, work.optim, work.dtype, PlainUpdates(), parallel)
     rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
     batches = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches
 

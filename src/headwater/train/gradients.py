@@ -20,6 +20,8 @@ from headwater.cpu_kernels.convert import unrounded
 from headwater.errors import TrainingError
 from headwater.model.transformer import Transformer
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.gradient_sum import gradients_of
+from headwater.parallel.norm import norms
 from headwater.ranks.place import named
 
 NumTargets = int | Tensor
@@ -34,7 +36,7 @@ def sum_own_gradients(
     for batch in microbatches:
         loss_sum = model(*map(parallel.device.place, (batch.tokens_BT, batch.documents_BT, batch.targets_BT)))
         (loss_sum / num_targets).backward()
-        parallel.take_(model)
+        parallel.gradients.add_(model)
         loss_total += loss_sum.detach()
     return loss_total
 
@@ -44,7 +46,7 @@ def sum_gradients(
 ) -> Tensor:
     """Leave the gradient of a whole step at the parameters; return this rank's summed loss, fp64 on the device."""
     loss_total = sum_own_gradients(model, parallel, microbatches, num_targets)
-    parallel.exchange_(model)
+    parallel.gradients.reduce_(model)
     return loss_total
 
 
@@ -96,7 +98,7 @@ class Audit:
         if not names:
             return second.loss
         ranks = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
-        self._record(Difference(names, ranks if parallel.names_wrong_ranks else None, parallel.ranks.world_size))
+        self._record(Difference(names, _known(ranks, parallel), parallel.ranks.world_size))
         third = one_pass(model, parallel, microbatches, num_targets)
         _require_agreement(parallel, names, ranks, [first, second], third)
         return third.loss
@@ -105,11 +107,11 @@ class Audit:
 def one_pass(model: Transformer, parallel: DataParallel, microbatches: list[Batch], num_targets: NumTargets) -> Pass:
     """Compute a step's gradients from nothing, and leave them at the parameters."""
     model.zero_grad(set_to_none=True)
-    parallel.keep_own_gradients_()
+    parallel.gradients.watch_()
     loss = sum_own_gradients(model, parallel, microbatches, num_targets)
-    own = _digests(parallel.own_gradients(model) | {"loss": loss})
-    parallel.exchange_(model)
-    return Pass(loss, own, _digests(parallel.gradients(model)))
+    own = _digests(parallel.gradients.own(model) | {"loss": loss})
+    parallel.gradients.reduce_(model)
+    return Pass(loss, own, _digests(gradients_of(model)))
 
 
 def _digests(tensors: dict[str, Tensor]) -> Digests:
@@ -120,6 +122,11 @@ def different(one: Digests, other: Digests) -> list[str]:
     """Return the names under which two passes found different bits."""
     assert one.keys() == other.keys()
     return [name for name in one if one[name] != other[name]]
+
+
+def _known(ranks: list[int], parallel: DataParallel) -> list[int] | None:
+    """Return ranks whose own gradients differed, or None: a wrong weight that all ranks gather is wrong on all."""
+    return ranks if parallel.shards.world_size == 1 else None
 
 
 def _require_agreement(
@@ -136,7 +143,7 @@ def _require_agreement(
     if not wrong and (ranks or all(is_same for _, is_same in found)):
         return
     names = ", ".join(differing[:4]) + (", …" if len(differing) > 4 else "")
-    who = named(wrong if parallel.names_wrong_ranks else None, parallel.ranks.world_size)
+    who = named(_known(wrong, parallel), parallel.ranks.world_size)
     raise TrainingError(
         f"{who} computed wrong: three passes over the same rows with the same weights gave "
         f"three gradients (of {names}); nothing was done with them. Test its memory and processor, or resume "
@@ -171,6 +178,6 @@ class GradientCheck:
         loss = self._compute(model, parallel, microbatches, num_targets)
         found: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
         differences = torch._foreach_sub(found, expected)
-        distances, norms = (parallel.norms(tensors) for tensors in (differences, expected))
-        (self.error,) = parallel.device.read((distances / norms).nan_to_num().max())  # 0 / 0: no gradient yet
+        distances, lengths = (norms(tensors, parallel.shards) for tensors in (differences, expected))
+        (self.error,) = parallel.device.read((distances / lengths).nan_to_num().max())  # 0 / 0: no gradient yet
         return loss

@@ -19,6 +19,7 @@ from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, load_stat
 from headwater.checkpoint.verify import read_state, require_whole
 from headwater.errors import CheckpointError, TrainingError
 from headwater.interventions import documents_in
+from headwater.parallel.weights import initialise_
 from headwater.train.settings import TrainSettings
 from headwater.train.state import (
     History,
@@ -209,7 +210,7 @@ def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
     """Put weights and optimizer state back; the steps to come are saved again."""
     run.saver.forget()
     if checkpoint is None:
-        run.parallel.initialise_(run.model, run.plan.seed)
+        initialise_(run.model, run.plan.seed, run.parallel.shards)
         run.optimizer.forget()
         return
     load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors())

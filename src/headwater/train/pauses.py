@@ -77,9 +77,8 @@ def evaluate(run: Run, state: RunState, evaluator: Evaluator | None) -> None:
         return
     rest(run)
     started_at = time.perf_counter()
-    model = run.parallel.measurable(run.model)
-    validation = evaluator.validate(model, run.fast_model.hidden) | {"dtype": run.facts.evaluation_dtype}
-    probes = evaluator.probe(model) if is_probe(state.step, run.plan.train) else ()
+    validation = evaluator.validate(run.measured, run.hidden) | {"dtype": run.facts.evaluation_dtype}
+    probes = evaluator.probe(run.measured) if is_probe(state.step, run.plan.train) else ()
     for event, fields in chain([("validation", validation)], probes):
         seconds = round(time.perf_counter() - started_at, 3)
         run.record(event, state.step, **fields, tokens_seen=state.tokens_seen, evaluation_seconds=seconds)

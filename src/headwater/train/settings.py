@@ -32,8 +32,9 @@ class TrainSettings(Settings):
     "Fraction of the run, from its start, in which each sequence is cut into two of half its length."
     exact: bool = False
     "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
-    recompute_fraction: float = Field(default=0.0, ge=0, le=1)
-    "Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time."
+    recompute: float | Literal["selective"] = 0.0
+    """Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time.
+    selective: all of them, but for matrix products and attention, which take the time."""
     log_every: int = Field(default=10, ge=1)
     "Steps between lines on the terminal; every step is in records.jsonl."
     save_every: int = Field(ge=1)
@@ -76,6 +77,14 @@ class TrainSettings(Settings):
     def _check_microbatch(cls, value: Any) -> Any:
         if not is_count(value) and value != "auto":
             raise ValueError("a microbatch is a number of tokens, 1 or more, or auto")
+        return value
+
+    @field_validator("recompute", mode="before")
+    @classmethod
+    def _check_recompute(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value != "selective" and not (is_number and 0 <= value <= 1):
+            raise ValueError("what is recomputed is a fraction of the blocks, 0 to 1, or selective")
         return value
 
     @field_validator("hang_seconds", mode="before")
@@ -121,9 +130,14 @@ def whole_rows_problem(portion: str, num_tokens: int, seq_len: int) -> str | Non
     return f"train.{portion}={num_tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}"
 
 
-def num_recomputed(train: TrainSettings, num_layers: int) -> int:
-    """Return how many blocks are computed again: a fraction above 0 is at least one block."""
-    return math.ceil(train.recompute_fraction * num_layers)
+def recompute_of(train: TrainSettings, num_layers: int) -> int | Literal["selective"]:
+    """Return how many blocks are computed again, a fraction above 0 being at least one; or that products are kept."""
+    return "selective" if train.recompute == "selective" else math.ceil(train.recompute * num_layers)
+
+
+def fraction_repeated(train: TrainSettings) -> float:
+    """Return the fraction of the blocks whose forward pass is computed twice; what is selective repeats no product."""
+    return 0.0 if train.recompute == "selective" else train.recompute
 
 
 def is_half_length(step: int, train: TrainSettings) -> bool:

@@ -13,7 +13,7 @@ from headwater.checkpoint.layout import OPTIM
 from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, newest_checkpoint, resume_from_, saved_shapes
 from headwater.checkpoint.save import Saver
 from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
-from headwater.device.device import Device, device_of
+from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
 from headwater.device.microbatch import Microbatch, measured_microbatch
 from headwater.device.peak import Peak
@@ -26,12 +26,13 @@ from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
+from headwater.parallel.prepare import optimizer_for, prepare
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
-from headwater.train.settings import PORTIONS, TrainPlan, num_recomputed, require_same, whole_rows_problem
+from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, require_same, whole_rows_problem
 from headwater.train.state import Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
 
 
@@ -95,24 +96,23 @@ def build(
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     if not plan.train.exact:
         _warn_of_other_ranks(kept, ranks.mesh, say)
-    parallel = data_parallel(ranks, device_of(facts.device), exact=plan.train.exact)
+    parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
-    num_recomputed_blocks = num_recomputed(plan.train, plan.model.num_layers)
-    build_model = partial(Transformer, plan.model, facts.compute_dtype, num_recomputed_blocks)
-    model, fast_model = parallel.prepare(build_model, partial(fastest_, facts=facts), plan.seed)
-    optimizer = parallel.optimizer(
-        model, plan.optim, facts.compute_dtype, fastest_updates(facts, exact=plan.train.exact)
-    )
+    recompute = recompute_of(plan.train, plan.model.num_layers)
+    build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute)
+    prepared = prepare(build_model, partial(fastest_, facts=facts), plan.seed, parallel, facts.gather_dtype)
+    model = prepared.model
+    updates = fastest_updates(facts, exact=plan.train.exact)
+    optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     start = RunState()
     if found is not None:
         optimizer.require_state(saved_shapes(found.path, OPTIM))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
-    microbatch = _microbatch(plan, kept or {}, fast_model, facts, parallel, batches, say)
+    microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
-    whole = () if found is None else (found.step,)
     return Run(
         run_dir=run_dir,
         plan=plan,
@@ -121,13 +121,15 @@ def build(
         parallel=parallel,
         peak=Peak(facts.peak_flops_per_second),
         model=model,
-        fast_model=fast_model,
+        fast_model=prepared.fast_model,
+        measured=prepared.measured,
+        hidden=prepared.hidden,
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, whole),
+        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
         watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
         interventions=interventions,
         energy=EnergyMeter(facts.num_threads, facts.device),
@@ -153,7 +155,6 @@ def _agreed_facts(
         place=ranks.place,
         head_dim=plan.model.head_dim,
         exact=exact,
-        is_divided=ranks.mesh.shard > 1,
     )
     facts = inspect(kept) if ranks.is_first else None
     decided = ranks.from_first(None if facts is None else facts.decisive())
@@ -217,15 +218,6 @@ def _microbatch(
         found = measured_microbatch(parallel.device, passes, may_double, share, rule, plan.model.seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
-
-
-def data_parallel(ranks: Ranks, device: Device, *, exact: bool = False) -> DataParallel:
-    """Return how the ranks of this mesh compute a gradient together."""
-    if ranks.mesh.shard == 1:
-        return DataParallel(ranks, device, exact=exact)
-    from headwater.parallel.sharded import ShardedDataParallel  # here, for FSDP takes a second to import
-
-    return ShardedDataParallel(ranks, device, exact=exact)
 
 
 def _check_portions(plan: TrainPlan) -> None:

@@ -74,6 +74,8 @@ class Run:
     peak: Peak
     model: Transformer
     fast_model: Transformer  # the same modules and parameters as this machine trains them: compiled on a GPU
+    measured: Transformer  # as an evaluation calls them, all ranks together, for inputs of many shapes
+    hidden: Callable[..., Any]  # and for those of few
     microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource

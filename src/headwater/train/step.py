@@ -16,6 +16,7 @@ from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.schedule import lr_factor
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.norm import clip_
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Run, RunState
@@ -71,7 +72,7 @@ def train_step(
     """
     num_targets = parallel.total(sum(batch.num_targets for batch in microbatches))
     loss_total = compute(model, parallel, microbatches, num_targets)
-    norm = parallel.clip_(model, max_grad_norm)
+    norm = clip_(model, max_grad_norm, parallel)
     sums = parallel.read(loss_total, norm, num_targets, flags())
     loss = sums.loss / sums.num_targets if sums.num_targets else math.nan
     reason = judge(loss, sums.norm) if sums.num_targets else "its rows hold no token to predict"
