@@ -46,10 +46,11 @@ class AllGather(Collective):
         came = sent.new_empty(self.shards.world_size * sent.numel())
         self.shards.gather_into_(came, sent)
         sent_sizes = [size if is_rounded else 2 * size for size, is_rounded in zip(self._sizes, rounded)]
-        for whole, of_rank in zip(output_tensor.split(input_tensor.numel()), came.split(sent.numel())):
-            for part, found, is_rounded in zip(whole.split(self._sizes), of_rank.split(sent_sizes), rounded):
-                # cloned: what is read as numbers of twice the size begins at an even place
-                part.copy_(found if is_rounded else found.clone().view(torch.float32))
+        world_size = self.shards.world_size  # a copy a parameter, however many ranks
+        wholes = output_tensor.view(world_size, -1).split(self._sizes, dim=1)
+        for whole, found, is_rounded in zip(wholes, came.view(world_size, -1).split(sent_sizes, dim=1), rounded):
+            # made contiguous: what is read as numbers of twice the size begins at an even place
+            whole.copy_(found if is_rounded else found.clone(memory_format=torch.contiguous_format).view(torch.float32))
         return None
 
 
