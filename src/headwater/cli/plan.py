@@ -27,6 +27,9 @@ MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probabil
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
 NumRanks = Annotated[str, of_run(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
+Simulate = Annotated[
+    bool, of_run("--simulate", help="What one of --ranks N holds and exchanges in a step; on --hardware H100 its time.")
+]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
@@ -98,6 +101,7 @@ def plan(
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
     ranks: NumRanks = "",
+    simulate: Simulate = False,
     budget: Budget = "",
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
@@ -118,6 +122,19 @@ def plan(
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
     unit = loss_unit or "bits_per_byte"
+    if simulate:
+        require_none(
+            "is not for --simulate",
+            measure=measure,
+            max_hours=max_hours,
+            max_money=max_money,
+            target_loss=target_loss,
+            budget=budget,
+        )
+        _require_a_run(words)
+        from headwater.cli.plan_simulated import run as simulate_one
+
+        return simulate_one(words[0], words[1:], ranks, hardware, read, as_json)
     if budget:
         require_none(
             "is for the plan of one run, without --budget",
@@ -139,13 +156,17 @@ def plan(
     given = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *given])
     require_none(f"needs --budget AMOUNT, money or time, such as: {call}", **of_a_search)
-    if not words:
-        raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
+    _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
     from headwater.runs.plan import PlanOptions
 
     options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
     plan_one(words[0], words[1:], options, ranks, measure, as_json)
+
+
+def _require_a_run(words: list[str]) -> None:
+    if not words:
+        raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
 
 
 def count(

@@ -17,7 +17,7 @@ from headwater.runs.layout import planned_layout
 from headwater.runs.run_config import load_run
 from headwater.simulate.account import KINDS, Account, Exchange
 from headwater.simulate.rank import Work, simulate
-from headwater.train.settings import num_recomputed
+from headwater.train.settings import recompute_of
 
 
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         layout.mesh,
         num_rows=tokens // config.model.seq_len,
         num_microbatches=train.batch_tokens // (tokens * layout.mesh.world_size),
-        recompute=train.recompute,
+        recompute=recompute_of(train, config.model.num_layers),
         max_grad_norm=config.optim.max_grad_norm,
     )
     account = simulate(work)
@@ -84,7 +84,9 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
         ("memory", f"{size(account.total_peak_bytes)} of a rank when it holds most: {kinds}"),
     ]
     for each in account.exchanges:
-        shown.append(("exchange", f"{each.kind} along {each.axis}: {plural(each.calls, 'call')}, {size(each.num_bytes)}"))
+        shown.append(
+            ("exchange", f"{each.kind} along {each.axis}: {plural(each.calls, 'call')}, {size(each.num_bytes)}")
+        )
     shown.append(("computing", f"{account.flops:.2e} FLOPs, what is recomputed counted"))
     if device is not None:
         step = found["step"]
