@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from headwater.cli.terminal import card, print_json
+from headwater.device.facts import DTYPES
 from headwater.forecast.device import Device, find_device, read_devices
 from headwater.forecast.gpu import WIRE_UTILISATION
 from headwater.model.count import flops_per_token
-from headwater.numbers import count, plural, size
+from headwater.numbers import count, plural, size, times
 from headwater.ranks.mesh import Mesh
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens
@@ -33,6 +36,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         num_rows=tokens // config.model.seq_len,
         num_microbatches=train.batch_tokens // (tokens * layout.mesh.world_size),
         recompute=recompute_of(train, config.model.num_layers),
+        dtype=DTYPES.get(config.machine.dtype, torch.bfloat16),
         max_grad_norm=config.optim.max_grad_norm,
     )
     account = simulate(work)
@@ -78,7 +82,7 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
     """Return the card: the layout, memory by kind, exchanges by axis, operations, and what the device takes."""
     peak = account.peak_bytes
     kinds = ", ".join(f"{size(peak[kind])} {kind}" for kind in KINDS if peak.get(kind))
-    mesh = f"{found['replicate']} copies of the weights, each divided by {found['shard']}"
+    mesh = f"weights {times(found['replicate'])}, divided by {found['shard']}"
     shown = [
         ("ranks", f"{found['replicate'] * found['shard']}: {mesh}; {count(found['tokens'])} tokens a rank and step"),
         ("memory", f"{size(account.total_peak_bytes)} of a rank when it holds most: {kinds}"),
@@ -98,7 +102,7 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
             ),
             (
                 "utilisation",
-                f"at most {step['utilisation_beside']:.0%} with the exchanges beside the computing, "
+                f"at most {min(1.0, step['utilisation_beside']):.0%} with the exchanges beside the computing, "
                 f"{step['utilisation_after']:.0%} with them after it",
             ),
         ]

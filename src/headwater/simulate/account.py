@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,24 @@ EXCHANGES: dict[Any, tuple[str, int, int]] = {
     c10d._reduce_scatter_base_.default: ("reduce-scatter", 2, 1),
     c10d.alltoall_base_.default: ("all-to-all", 2, 1),
 }
+
+
+def _causal_products(number: int) -> Callable[..., int]:
+    """Return how to count products of attention's queries with keys they see, half of them all."""
+
+    def flops(*shapes: Any, out_val: Any = None, **_: Any) -> int:
+        batch, heads, tokens, width = next(
+            shape for shape in shapes if isinstance(shape, torch.Size) and len(shape) == 4
+        )
+        return number * batch * heads * tokens * tokens * width
+
+    return flops
+
+
+attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+# torch's counter doesn't know a processor's fused attention; its backward pass makes the scores again
+ATTENTION = {attention: _causal_products(2)}
+ATTENTION |= {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _causal_products(5)}
 
 
 @dataclass(frozen=True)
@@ -161,8 +180,11 @@ def account_of(
         parameter.register_post_accumulate_grad_hook(lambda each: book.label(each.grad, GRADIENTS))
         for parameter in known[WEIGHTS]
     ]
-    with FlopCounterMode(display=False) as flops, book.watching():
+    gc.collect()
+    gc.disable()  # when it comes is chance, and what waits for it counts
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as flops, book.watching():
         step()
+    gc.enable()
     for hook in hooks:
         hook.remove()
     exchanges = [Exchange(*key, calls, book.exchanged_bytes[key]) for key, calls in book.exchanges.items()]

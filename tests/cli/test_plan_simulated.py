@@ -1,0 +1,41 @@
+"""plan RUN --ranks N --simulate: a rank of many, on a processor without any of them."""
+
+from __future__ import annotations
+
+import json
+
+from small_run import call, write_run_file, write_texts
+
+from headwater.forecast.device import find_device, read_devices
+from headwater.ranks.mesh import Mesh
+
+
+def test_a_rank_of_1024_is_simulated_here(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__batch_tokens=65536, train__microbatch_tokens=64)
+    words = ["plan", "mine.toml", "parallel.shard=512", "--ranks", "1024", "--simulate"]
+    said = call(*words, "--hardware", "H100", "--json", cwd=tmp_path)
+    assert said.status == 0, said
+    found = json.loads(said.out)
+    assert (found["replicate"], found["shard"]) == (2, 512)
+    assert {(each["kind"], each["axis"]) for each in found["exchanges"]} >= {
+        ("all-gather", "shard"),
+        ("reduce-scatter", "shard"),
+        ("all-reduce", "replicate"),
+    }
+    assert found["step"]["exchange_seconds"] > found["step"]["computing_seconds"] > 0, "a tiny model on fast devices"
+    shown = call(*words, cwd=tmp_path)
+    assert "1024: weights twice, divided by 512" in shown.out and "utilisation" not in shown.out
+
+
+def test_a_ring_over_nodes_passes_the_network_and_within_one_the_links():
+    from headwater.cli.plan_simulated import exchange_seconds
+    from headwater.simulate.account import Exchange
+
+    device = find_device("H100", read_devices())
+    mesh = Mesh(replicate=4, shard=device.node_size)
+    shards, copies = (Exchange("all-gather", axis, 1, 10**9) for axis in ("shard", "replicate"))
+    of_shards, of_copies = (exchange_seconds(device, each, mesh) for each in (shards, copies))
+    size = device.node_size
+    assert of_shards == 10**9 * (size - 1) / size / (0.8 * device.links)
+    assert of_copies == 10**9 * 3 / 4 / (0.8 * device.network), "one rank of each node is in a ring of copies"
