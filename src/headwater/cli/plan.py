@@ -122,28 +122,15 @@ def plan(
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
     unit = loss_unit or "bits_per_byte"
+    of_one = {"measure": measure, "max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if simulate:
-        require_none(
-            "is not for --simulate",
-            measure=measure,
-            max_hours=max_hours,
-            max_money=max_money,
-            target_loss=target_loss,
-            budget=budget,
-        )
+        require_none("is not for --simulate", budget=budget, **of_one)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
 
         return simulate_one(words[0], words[1:], ranks, hardware, read, as_json)
     if budget:
-        require_none(
-            "is for the plan of one run, without --budget",
-            measure=measure,
-            max_hours=max_hours,
-            max_money=max_money,
-            target_loss=target_loss,
-            ranks=ranks,
-        )
+        require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
         from headwater.cli.plan_search import search
         from headwater.runs.budget_search import SearchOptions
 
