@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from headwater.host.garbage import collected_on_request
 
 WEIGHTS, OPTIMIZER_STATE, GRADIENTS, GATHERED = "weights", "optimizer state", "gradients", "gathered weights"
 REST = "activations and the rest"
@@ -172,19 +173,21 @@ def _own(tensor: Tensor) -> Tensor:
 def account_of(
     step: Callable[[], object], known: Mapping[str, Sequence[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]
 ) -> Account:
-    """Take a step and return its account."""
+    """Take two steps and return the account of the second; operations are counted in the first, which makes what stays.
+
+    The counter would hold what is recomputed. Nothing is collected meanwhile, as in training (`host.garbage`).
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
+    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as flops:
+        step()
     book = Bookkeeper(known, axis_of)
     hooks = [
         parameter.register_post_accumulate_grad_hook(lambda each: book.label(each.grad, GRADIENTS))
         for parameter in known[WEIGHTS]
     ]
-    gc.collect()
-    gc.disable()  # when it comes is chance, and what waits for it counts
-    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as flops, book.watching():
+    with collected_on_request(), book.watching():
         step()
-    gc.enable()
     for hook in hooks:
         hook.remove()
     exchanges = [Exchange(*key, calls, book.exchanged_bytes[key]) for key, calls in book.exchanges.items()]

@@ -92,7 +92,7 @@ def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transform
 
 
 def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Account:
-    """Return the account of the second step: the first makes what stays."""
+    """Return the account of a step of a model that is prepared."""
     for module in model.modules():
         if isinstance(module, Attention):
             module.attend = fused_attention
@@ -107,7 +107,6 @@ def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast
         WEIGHTS: list(model.parameters()),
         OPTIMIZER_STATE: list(optimizer.state_tensors().values()),
     }
-    step()
     return account_of(step, known, partial(axis_of, parallel.ranks))
 
 
