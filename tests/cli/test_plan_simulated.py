@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from small_run import call, write_run_file, write_texts
 
 from headwater.forecast.device import find_device, read_devices
@@ -26,6 +27,32 @@ def test_a_rank_of_1024_is_simulated_here(tmp_path):
     assert found["step"]["exchange_seconds"] > found["step"]["computing_seconds"] > 0, "a tiny model on fast devices"
     shown = call(*words, cwd=tmp_path)
     assert "1024: weights twice, divided by 512" in shown.out and "utilisation" not in shown.out
+
+
+def test_where_the_settings_leave_it_open_the_named_devices_memory_chooses_the_layout(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__batch_tokens=65536, train__microbatch_tokens=64)
+    said = call("plan", "mine.toml", "--ranks", "1024", "--simulate", "--hardware", "H100", "--json", cwd=tmp_path)
+    assert said.status == 0, said
+    found = json.loads(said.out)
+    assert (found["replicate"], found["shard"]) == (1024, 1), "a 1024th of this machine's memory holds no rank"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--ranks", "2048", "parallel.shard=512"], "train.batch_tokens=131072"),
+        (["--ranks", "3", "parallel.shard=3"], "must be a multiple"),
+        (["--ranks", "2", "parallel.shard=2", "train.exact=true"], "add train.exact=false"),
+        (["--ranks", "2", "parallel.shard=2", "machine.dtype=float8"], "add machine.dtype=bfloat16"),
+        (["--ranks", "2", "--text-bytes", "3G"], "--text-bytes is not for --simulate"),
+    ],
+)
+def test_what_would_get_a_wrong_account_is_refused(tmp_path, words, why):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__batch_tokens=65536, train__microbatch_tokens=64)
+    said = call("plan", "mine.toml", "--simulate", *words, cwd=tmp_path)
+    assert said.status != 0 and why in said.err, said
 
 
 def test_a_ring_over_nodes_passes_the_network_and_within_one_the_links():

@@ -73,6 +73,8 @@ def test_the_key_of_a_run_from_before_a_setting_came_is_the_same_and_another_val
     found = [later & part["settings"]["model"].keys() for part in parts]
     assert found == [set(), {"sliding_window"}, {"attention_bias"}]
     assert len(parts[0]["settings"]["model"]) == 12, "all others"
+    train = parts[0]["settings"]["train"]
+    assert "recompute" not in train and train["recompute_fraction"] == 0.0, "as the setting was called once"
 
 
 def test_a_resume_with_other_settings_keeps_no_stale_one(folder):

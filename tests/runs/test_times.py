@@ -302,6 +302,15 @@ def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     assert after.hours_deviation < 0.8 * before.hours_deviation
 
 
+def test_the_times_of_a_run_that_wrote_recompute_by_its_older_name_count(config):
+    took(named(config, "older"), 1.3 * needs_of(config).step.median, num_steps=9000)
+    path = config.run_dir.parent / "older/times.json"
+    text = path.read_text()
+    path.write_text(text.replace('"recompute"', '"recompute_fraction"'))
+    assert path.read_text() != text
+    assert "1 earlier run" in needs_of(config).step_how
+
+
 SEARCHED = 3600.0
 
 

@@ -61,7 +61,7 @@ def test_a_simulated_rank_does_what_a_real_one_does(tmp_path, mesh, rule, dtype)
 
 def test_operations_are_the_models_and_half_a_pass_of_attention_more():
     """The fused backward pass makes the scores again: 5 products of queries and keys for the 4 of the model's count."""
-    program = work("Mesh(shard=1024)", "adamw", "bfloat16").replace("num_recomputed=1", "recompute=0")
+    program = work("Mesh(shard=1024)", "adamw", "bfloat16")
     program += "work = replace(work, recompute=0, num_microbatches=1)\n"
     text = f"import torch\nfrom dataclasses import replace\n{WORK}{program}from headwater.model.count import flops_per_token\n"
     text += "print(json.dumps([simulate(work).flops, 4 * 64 * flops_per_token(MODEL)]))"

@@ -124,7 +124,8 @@ def plan(
     unit = loss_unit or "bits_per_byte"
     of_one = {"measure": measure, "max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if simulate:
-        require_none("is not for --simulate", budget=budget, **of_one)
+        of_others = {"text_bytes": text_bytes, "serve_tokens": serve_tokens, "runs": runs, "loss_unit": loss_unit}
+        require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from headwater.cli.terminal import card, print_json
-from headwater.device.facts import DTYPES
+from headwater.device.facts import ACTIVATIONS, DTYPES
+from headwater.errors import ConfigError
 from headwater.forecast.device import Device, find_device, read_devices
 from headwater.forecast.gpu import WIRE_UTILISATION
 from headwater.model.count import flops_per_token
@@ -17,7 +18,7 @@ from headwater.ranks.mesh import Mesh
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens
 from headwater.runs.layout import planned_layout
-from headwater.runs.run_config import load_run
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account, Exchange
 from headwater.simulate.rank import Work, simulate
 from headwater.train.settings import recompute_of
@@ -27,8 +28,9 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
     device = find_device(hardware, read_devices(costs.hardware)) if hardware else None
-    layout = planned_layout(config, ranks)
+    layout = planned_layout(config, ranks, device)
     tokens, train = microbatch_tokens(config, layout), config.train
+    _require_simulated(config, tokens, layout.mesh.world_size)
     work = Work(
         config.model,
         config.optim,
@@ -45,6 +47,23 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     if device is not None:
         found["step"] = step_on(device, account, layout.mesh, rank_tokens * flops_per_token(config.model))
     print_json(found) if as_json else card(f"simulated · {config.name}", lines(found, account, device))
+
+
+def _require_simulated(config: RunConfig, tokens: int, world_size: int) -> None:
+    """Raise ConfigError for what would get a wrong account: a batch that the ranks can't share, other numbers."""
+    batch, whole = config.train.batch_tokens, max(tokens, config.model.seq_len) * world_size
+    if batch % whole:
+        raise ConfigError(
+            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × ranks = {whole // world_size} × "
+            f"{world_size}; try train.batch_tokens={max(1, round(batch / whole)) * whole}, or other --ranks"
+        )
+    if config.train.exact:
+        raise ConfigError("train.exact isn't simulated, whose sums of integers take more; add train.exact=false")
+    if config.machine.dtype in ACTIVATIONS:
+        raise ConfigError(
+            f"machine.dtype={config.machine.dtype} isn't simulated, whose weights are sent in float32; "
+            "add machine.dtype=bfloat16"
+        )
 
 
 def step_on(device: Device, account: Account, mesh: Mesh, model_flops: float) -> dict[str, float]:

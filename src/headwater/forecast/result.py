@@ -17,7 +17,6 @@ FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
 PREPARATION, PROBES_PART = "preparation", "looks"
 "Keys in the seconds of `plan RUN --json` and forecast.json; that of probes is kept from older versions."
-PART_WORDS = {PROBES_PART: "probes", "after": "evaluation and report"}
 NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 TRAINING_PARTS = ("steps", "validations", PROBES_PART, "checkpoints")
 "Parts of the seconds that a run's own clock counts: it starts with the first step and stops with the last."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 
 if TYPE_CHECKING:
+    from headwater.forecast.device import Device
     from headwater.ranks.exchange import Ranks
 
 
@@ -41,8 +43,10 @@ def layout_here(config: RunConfig, place: Place) -> Layout:
     return _fitting(config, meshes, place, rank_bytes(config.machine.device, place.local_world_size))
 
 
-def planned_layout(config: RunConfig, ranks: str) -> Layout:
+def planned_layout(config: RunConfig, ranks: str, device: Device | None = None) -> Layout:
     """Return how ranks would lie: "8" on this machine, "4x8" on four like it; of "" the fewest that the settings need.
+
+    `device` is whose memory counts; None: this machine's.
 
     Raises ConfigError where that names no ranks, and where none of their layouts fits.
     """
@@ -50,7 +54,8 @@ def planned_layout(config: RunConfig, ranks: str) -> Layout:
     if found is None:
         raise ConfigError(f"--ranks {ranks}: give a number of ranks, such as 8, or 4x8: 8 on each of 4 machines")
     num_local = int(found[2])
-    layout = layout_here(config, Place(0, int(found[1] or 1) * num_local, 0, num_local))
+    place = Place(0, int(found[1] or 1) * num_local, 0, num_local)
+    layout = layout_here(config, place) if device is None else _layout_on(device, config, place)
     return layout if layout.why else replace(layout, why="as set by parallel.replicate and parallel.shard")
 
 
@@ -77,17 +82,31 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
 
 def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: float) -> Layout:
     """Return the first layout that fits by the forecast; raise ConfigError where none does, or it can't be trained."""
-    num_local, train = place.local_world_size, config.train
+    num_local = place.local_world_size
     if gpu_memory_bytes(config.machine.device) is None:
         dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
 
         def needs(mesh: Mesh) -> PeakBytes:
             return processor_peak(config, dtype, text, Layout(mesh, num_local))
     else:
-        from headwater.forecast.gpu import gpu_memory
-
-        def needs(mesh: Mesh) -> PeakBytes:
-            tokens = microbatch_tokens(config, Layout(mesh))
-            return gpu_memory(config.model, config.optim, tokens, mesh, train.recompute)
-
+        needs = _needs_of_gpus(config)
     return fitting_layout(meshes, num_local, needs, smallest)
+
+
+def _layout_on(device: Device, config: RunConfig, place: Place) -> Layout:
+    """Return how ranks would lie that have such a device each."""
+    num_local = place.local_world_size
+    meshes = meshes_of(config.parallel, place.world_size, num_local)
+    if len(meshes) == 1:
+        return Layout(meshes[0], num_local)
+    return fitting_layout(meshes, num_local, _needs_of_gpus(config), device.memory_bytes)
+
+
+def _needs_of_gpus(config: RunConfig) -> Callable[[Mesh], PeakBytes]:
+    from headwater.forecast.gpu import gpu_memory
+
+    def needs(mesh: Mesh) -> PeakBytes:
+        tokens = microbatch_tokens(config, Layout(mesh))
+        return gpu_memory(config.model, config.optim, tokens, mesh, config.train.recompute)
+
+    return needs

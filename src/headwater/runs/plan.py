@@ -231,6 +231,7 @@ def forecast_key(config: RunConfig) -> str:
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
     settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
+    settings["train"]["recompute_fraction"] = settings["train"].pop("recompute")  # as older runs' keys call it
     before = {name.removeprefix("model."): value for name, value in WHEN_ABSENT.items()}
     settings["model"] = {
         name: value for name, value in settings["model"].items() if name not in before or value != before[name]

@@ -25,7 +25,14 @@ from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.settings import PORTIONS, TrainPlan, TrainSettings, is_count, whole_rows_problem
+from headwater.train.settings import (
+    PORTIONS,
+    TrainPlan,
+    TrainSettings,
+    is_count,
+    whole_rows_problem,
+    with_present_names,
+)
 from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
@@ -262,8 +269,9 @@ def _saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
         raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
     try:
         saved = read_json(path)
-        return dict(saved["settings"]), [Reason(**reason) for reason in saved["reasons"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        settings = saved["settings"] | {"train": with_present_names(saved["settings"]["train"])}
+        return settings, [Reason(**reason) for reason in saved["reasons"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from headwater.files import digest_json, write_json
 from headwater.forecast.processor import constants
@@ -23,7 +23,13 @@ from headwater.optim.settings import OptimSettings
 from headwater.runs.paths import Folders, Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import source_bytes, tokens_of
-from headwater.train.settings import TrainSettings, is_half_length, probe_steps, validation_steps
+from headwater.train.settings import (
+    TrainSettings,
+    is_half_length,
+    probe_steps,
+    validation_steps,
+    with_present_names,
+)
 
 if TYPE_CHECKING:
     from headwater.records import Record
@@ -47,6 +53,11 @@ class StepShape(BaseModel):
     model: ModelSettings
     optim: OptimSettings
     train: TrainSettings
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _name_as_now(cls, train: Any) -> Any:
+        return with_present_names(train) if isinstance(train, dict) else train
 
     @classmethod
     def of(cls, config: RunConfig) -> StepShape:

@@ -244,6 +244,11 @@ class TrainPlan:
         }
 
 
+def with_present_names(train: dict[str, Any]) -> dict[str, Any]:
+    """Return train settings from a file that an older run kept: recompute_fraction is `recompute` now."""
+    return {"recompute" if name == "recompute_fraction" else name: value for name, value in train.items()}
+
+
 def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = FIXED) -> None:
     """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
 
