@@ -47,7 +47,8 @@ def save_twice(place: Place, rank: int, meeting_at: Path) -> None:
         saver.retain()  # as a resume does
         for step in range(FIRST_STEP, LAST_STEP + 1):
             model, optim, state = made_up_state(step)
-            saver.begin(step, model, optim, state)
+            owned = {name: each for number, (name, each) in enumerate(optim.items()) if number % WORLD_SIZE == rank}
+            saver.begin(step, model, owned, state)
             for tensor in (*model.values(), *optim.values()):
                 tensor.zero_()  # as the next steps would
         saver.finish()

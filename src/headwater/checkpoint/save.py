@@ -120,9 +120,10 @@ class Saver:
     ) -> Saved | None:
         """Copy a state and let it be written; wait for the save before it and return that one, if there was one.
 
-        Nothing is done for the step that was saved last. `state` is what is no tensor; readers need its `rows_consumed`
-        and `identity`. A checkpoint of this step that is there already is left alone. `pinned`, called when this one is
-        on disk, names the steps of older ones that stay besides the newest. What the save raises, `poll` and `finish`
+        Nothing is done for the step that was saved last. Of `optim` each rank has what no other has. `state` is what is
+        no tensor; readers need its `rows_consumed` and `identity`. A checkpoint of this step that is there already is
+        left alone. `pinned`, called when this one is on disk, names the steps of older ones that stay besides the
+        newest. What the save raises, `poll` and `finish`
         raise: StorageError, with nothing changed, when the disk refuses; LockedError when the run was taken over.
         """
         if step == self._step:
