@@ -38,11 +38,13 @@ def slurm(
     from headwater.files import make_folder, write_text
     from headwater.forecast.processor_memory import state_bytes
     from headwater.launch.slurm import Job, predicted_save_seconds, script
+    from headwater.parallel.settings import meshes_of
     from headwater.runs.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
     if min_nodes is not None and min_nodes > nodes:
         raise ConfigError(f"--min-nodes {min_nodes} is more than --nodes {nodes}")
+    meshes_of(config.parallel, nodes * ranks_per_node, ranks_per_node)  # refuses what would fail in the queue
     log = config.run_dir.absolute() / "logs" / "slurm-%j.log"
     job = Job(
         name=config.name,

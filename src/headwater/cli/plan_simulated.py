@@ -28,6 +28,11 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
     device = find_device(hardware, read_devices(costs.hardware)) if hardware else None
+    if device is None and config.parallel.replicate == config.parallel.shard == "auto":
+        raise ConfigError(
+            "--simulate needs a layout: set parallel.shard to a number, or name the device whose memory is to choose "
+            "it, such as --hardware H100"
+        )
     layout = planned_layout(config, ranks, device)
     tokens, train = microbatch_tokens(config, layout), config.train
     _require_simulated(config, tokens, layout.mesh.world_size)
@@ -110,7 +115,7 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
         shown.append(
             ("exchange", f"{each.kind} along {each.axis}: {plural(each.calls, 'call')}, {size(each.num_bytes)}")
         )
-    shown.append(("computing", f"{account.flops:.2e} FLOPs, what is recomputed counted"))
+    shown.append(("computing", f"{account.flops:.2e} FLOPs, with those of what is recomputed"))
     if device is not None:
         step = found["step"]
         shown += [
@@ -121,8 +126,8 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
             ),
             (
                 "utilisation",
-                f"at most {min(1.0, step['utilisation_beside']):.0%} with the exchanges beside the computing, "
-                f"{step['utilisation_after']:.0%} with them after it",
+                f"at most {min(1.0, step['utilisation_beside']):.0%} where exchanges overlap with computing, "
+                f"{step['utilisation_after']:.0%} where they do not",
             ),
         ]
     return shown
