@@ -74,7 +74,7 @@ def _require_simulated(config: RunConfig, tokens: int, world_size: int) -> None:
 def step_on(device: Device, account: Account, mesh: Mesh, model_flops: float) -> dict[str, float]:
     """Return the least seconds that a step takes: of computing at the device's peak, and of its exchanges.
 
-    And the most of the peak that its model's FLOPs can be, with the exchanges beside the computing and after it.
+    And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
     """
     computing = account.flops / device.bf16_flops
     exchanging = sum(exchange_seconds(device, each, mesh) for each in account.exchanges)
@@ -82,8 +82,8 @@ def step_on(device: Device, account: Account, mesh: Mesh, model_flops: float) ->
     return {
         "computing_seconds": computing,
         "exchange_seconds": exchanging,
-        "utilisation_beside": at_peak / max(computing, exchanging),
-        "utilisation_after": at_peak / (computing + exchanging),
+        "utilisation_overlapped": min(1.0, at_peak / max(computing, exchanging)),
+        "utilisation_not_overlapped": at_peak / (computing + exchanging),
     }
 
 
@@ -126,8 +126,8 @@ def lines(found: dict[str, Any], account: Account, device: Device | None) -> lis
             ),
             (
                 "utilisation",
-                f"at most {min(1.0, step['utilisation_beside']):.0%} where exchanges overlap with computing, "
-                f"{step['utilisation_after']:.0%} where they do not",
+                f"at most {step['utilisation_overlapped']:.0%} where exchanges overlap with computing, "
+                f"{step['utilisation_not_overlapped']:.0%} where they do not",
             ),
         ]
     return shown

@@ -18,13 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from headwater.host.garbage import collected_on_request
+from headwater.parallel.gradient_sum import local
 
 WEIGHTS, OPTIMIZER_STATE, GRADIENTS, GATHERED = "weights", "optimizer state", "gradients", "gathered weights"
 REST = "activations and the rest"
 KINDS = (WEIGHTS, OPTIMIZER_STATE, GRADIENTS, GATHERED, REST)
 
 c10d = torch.ops.c10d
-# what an exchange is called, where it has its process group, and which of its tensors count; `whole`: those of all
+# an operation's name in the field, and which of its arguments are its process group and its whole tensors
 EXCHANGES: dict[Any, tuple[str, int, int]] = {
     c10d.allreduce_.default: ("all-reduce", 1, 0),
     c10d.broadcast_.default: ("broadcast", 1, 0),
@@ -93,11 +94,11 @@ class Bookkeeper(TorchDispatchMode):
         self.exchanged_bytes: Counter[tuple[str, str]] = Counter()
         for kind, tensors in known.items():
             for tensor in tensors:
-                self._note(_own(tensor), kind)
+                self._note(local(tensor), kind)
 
     def label(self, tensor: Tensor, kind: str) -> None:
         """Say of what kind a tensor is that the rank holds already."""
-        key = id(_own(tensor).untyped_storage())
+        key = id(local(tensor).untyped_storage())
         if key in self._live:
             before, num_bytes = self._live[key]
             self._now[before] -= num_bytes
@@ -156,18 +157,13 @@ class Bookkeeper(TorchDispatchMode):
             key = id(storage)
             if key not in self._live:
                 weakref.finalize(storage, self._forget, key)
-                self._live[key] = GATHERED, 0
-            elif self._live[key][1] == 0:
+            if self._live.get(key, (GATHERED, 0))[1] == 0:
                 self._live[key] = GATHERED, 0
             self._resize(key, size)
             return result
 
         with mock.patch.object(torch.UntypedStorage, "resize_", resized), self:
             yield
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def account_of(
