@@ -12,7 +12,7 @@ from functools import cached_property
 
 from costing.layout import Layout, Recompute
 from costing.transformer import Transformer
-from headwater.forecast.gpu import CONTEXT_BYTES, SLACK_FRACTION, layer_bytes_per_token
+from headwater.forecast.rank_memory import CONTEXT_BYTES, SLACK_FRACTION, layer_values_per_token
 
 PARAM_BYTES, MOMENT_BYTES, MASTER_BYTES, GRADIENT_BYTES = 2, 8, 4, 4
 "bf16 weights; fp32: AdamW's two moments, the weights, the gradients."
@@ -202,10 +202,11 @@ class Stage:
 def all_bytes_per_token(shape: Transformer, layout: Layout) -> float:
     """Return bytes that one token's backward pass through a layer needs, in bf16 (after arXiv:2205.05198, section 4).
 
-    What `layer_bytes_per_token` counts is split over tensor ranks, the inputs of norms with the sequence. Without flash
-    attention there are scores as well, and, the software being old, two dropout masks of a byte.
+    What `layer_values_per_token` counts is split over tensor ranks, the inputs of norms with the sequence. Without
+    flash attention there are scores as well, and, the software being old, two dropout masks of a byte.
     """
-    flash = layer_bytes_per_token(shape.d_model, shape.query_width, shape.kv_width, shape.d_ff, shape.num_mlp_matrices)
+    widths = shape.d_model, shape.query_width, shape.kv_width, shape.d_ff
+    flash = 2 * layer_values_per_token(*widths, shape.num_mlp_matrices)
     masks = 0 if layout.is_flash else 2 * shape.d_model
     return (flash + masks + score_bytes(shape, layout)) / layout.tensor
 

@@ -8,6 +8,7 @@ import pytest
 from small_run import call, write_run_file, write_texts
 
 from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.exchange import Exchange, exchange_seconds
 from headwater.ranks.mesh import Mesh
 
 
@@ -56,9 +57,6 @@ def test_what_would_get_a_wrong_account_is_refused(tmp_path, words, why):
 
 
 def test_a_ring_over_nodes_passes_the_network_and_within_one_the_links():
-    from headwater.cli.plan_simulated import exchange_seconds
-    from headwater.simulate.account import Exchange
-
     device = find_device("H100", read_devices())
     mesh = Mesh(replicate=4, shard=device.node_size)
     shards, copies = (Exchange("all-gather", axis, 1, 10**9) for axis in ("shard", "replicate"))

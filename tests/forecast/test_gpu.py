@@ -8,8 +8,11 @@ import pytest
 
 from headwater.forecast.candidate import model_of, sizes
 from headwater.forecast.device import find_device, read_devices
-from headwater.forecast.gpu import batches, exchange_seconds, gpu_memory, seconds_per_token
+from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
+from headwater.forecast.gpu import batches, seconds_per_token
 from headwater.forecast.processor_memory import state_bytes
+from headwater.forecast.rank_memory import gpu_memory
+from headwater.forecast.work import Work
 from headwater.model.count import count_parameters
 from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings
@@ -26,54 +29,64 @@ HOUR = 3600.0
 def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak():
     # 1 billion parameters on 20 billion tokens: 1.2e20 FLOPs; 8 H100 of 989 TFLOP/s give 3.165e15 of them a second
     assert 20e9 * seconds_per_token(1e9, H100, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
-    again = seconds_per_token(1e9, H100, recompute_fraction=1.0) / seconds_per_token(1e9, H100)
+    again = seconds_per_token(1e9, H100, recomputed=1.0) / seconds_per_token(1e9, H100)
     assert again == pytest.approx(4 / 3)  # a second forward pass
 
 
-def test_gradients_are_exchanged_in_fp32_after_each_step():
-    """By hand: 4 bytes of a billion gradients, twice 7/8 of them over links of 450 GB/s; of two nodes over 8 cards."""
-    assert exchange_seconds(1e9, H100, 1) == 0
-    assert exchange_seconds(1e9, H100, 8) == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
-    assert exchange_seconds(1e9, H100, 16) == pytest.approx(2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9)))
-    with_it = seconds_per_token(1e9, H100, 8, 100_000) - seconds_per_token(1e9, H100, 8)
-    assert with_it == pytest.approx(exchange_seconds(1e9, H100, 8) / 100_000)
+def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
+    """By hand: 4 bytes of a billion weights, twice 7/8 of them over links of 450 GB/s, of two nodes over 8 cards."""
+    assert exchanges(Work(MODEL, MUON)) == []
+    found = exchanges(Work(MODEL, MUON, Mesh(replicate=8)))
+    assert [each.kind for each in found] == ["all-reduce", "broadcast"]
+    assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
+    gradients = Exchange("all-reduce", "replicate", 1, 4 * 10**9)
+    assert exchange_seconds(H100, gradients, Mesh(replicate=8)) == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
+    over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
+    assert exchange_seconds(H100, gradients, Mesh(replicate=16)) == pytest.approx(over_cards)
+
+
+def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_for_each_microbatch():
+    """By hand: bf16 of blocks twice and of the rest once, fp32 of the gradients; gains of norms are sent in fp32."""
+    rest = 65_536 * MODEL.d_model * (1 if MODEL.tied_embeddings else 2)
+    total = count_parameters(MODEL).total
+    found = {each.kind: each.num_bytes for each in exchanges(Work(MODEL, ADAMW, Mesh(shard=8), num_microbatches=3))}
+    assert found["reduce-scatter"] == 3 * 4 * total
+    assert found["all-gather"] == pytest.approx(3 * 2 * (2 * (total - rest) + rest), rel=1e-3)
 
 
 @pytest.mark.parametrize("optim", [MUON, ADAMW], ids=["muon", "adamw"])
-def test_memory_is_state_activations_and_the_drivers_context(optim):
-    """By hand, of one sequence: bf16 inputs of norms and projections, heads, and the MLP's three products."""
+def test_compiled_blocks_keep_what_a_fused_layer_needs(optim):
+    """By hand, of one sequence: bf16 inputs of norms and projections, heads, and the MLP's three products.
+
+    Between the passes the head's gradient is there, the sequence's own output, and 14 bytes of each logit.
+    """
     d_model, tokens = MODEL.d_model, MODEL.seq_len
-    layer = 2 * (4 * d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
-    comes_and_goes = tokens * (24 * layer + 4 * d_model + 14 * 65_536)
-    expected = state_bytes(MODEL, optim) + 1.05 * comes_and_goes + 1.5e9
-    assert gpu_memory(MODEL, optim, tokens).total == pytest.approx(expected)
+    head = 65_536 * d_model
+    kept = tokens * (24 * gpu_layer() + 4 * d_model) + 14 * 2048 * 65_536 + (4 + 2) * head + 4 * tokens * d_model
+    state = state_bytes(MODEL, optim) - 4 * count_parameters(MODEL).total  # of one microbatch no gradient is there yet
+    found = gpu_memory(Work(MODEL, optim), is_compiled=True)
+    assert found.total == pytest.approx(state + 1.05 * kept + 1.5e9)
 
 
 def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
     whole = 8 * count_parameters(MODEL).total
     moments = state_bytes(MODEL, MUON) - whole
-    one, eight = (gpu_memory(MODEL, MUON, 2048, Mesh(replicate=num)).state for num in (1, 8))
-    assert one - eight == pytest.approx(7 / 8 * moments)
-    assert gpu_memory(MODEL, MUON, 2048, Mesh(shard=8)).state == pytest.approx((whole + moments) / 8)
+    one, eight, shards = (
+        gpu_memory(Work(MODEL, MUON, mesh, num_microbatches=2), is_compiled=True).state
+        for mesh in (Mesh(), Mesh(replicate=8), Mesh(shard=8))
+    )
+    assert one == pytest.approx(whole + moments)
+    assert whole + moments / 8 < eight < whole + moments / 3, "the first rank has the largest matrices, whole"
+    assert shards == pytest.approx((whole + moments) / 8, rel=1e-3)
 
 
-def test_divided_weights_are_gathered_twice_and_summed_once():
-    """A ring's gather or sum moves half of what its all-reduce does."""
-    computing = seconds_per_token(1e9, H100, 8)
-    whole, divided = (seconds_per_token(1e9, H100, 8, 100_000, is_divided=divided) for divided in (False, True))
-    assert divided - computing == pytest.approx(1.5 * (whole - computing))
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
+    def peak(recompute):
+        return gpu_memory(Work(MODEL, MUON, num_rows=16, recompute=recompute), is_compiled=is_compiled).total
 
-
-def test_recomputed_blocks_keep_their_input_alone():
-    peaks = [gpu_memory(MODEL, MUON, 16 * 2048, None, part).total for part in (0.0, 0.5, 1.0)]
-    assert peaks[0] > peaks[1] > peaks[2]
-    assert peaks[1] - peaks[2] == pytest.approx(1.05 * 16 * 2048 * 12 * (gpu_layer() - 2 * MODEL.d_model))
-
-
-def test_what_the_compiler_chooses_keeps_half_of_a_layer():
-    none, half = (gpu_memory(MODEL, MUON, 64 * 2048, Mesh(), each).total for each in (0.0, "selective"))
-    saved = 24 * gpu_layer() / 2 - max(0, gpu_layer() / 2 - 14 * 65_536 / 64)  # less the one layer that is recomputed
-    assert none - half == pytest.approx(1.05 * 64 * 2048 * saved)
+    assert peak(0) > peak(12) > peak(24)
+    assert peak(0) > peak("selective") > peak(24)
 
 
 def gpu_layer():

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.ranks.mesh import Mesh
-from headwater.simulate.rank import Work, account_of_rank, simulate
+from headwater.forecast.work import Work
+from headwater.simulate.rank import account_of_rank, simulate
 
 MODEL = ModelSettings(
     vocab_size=250, num_layers=3, d_model=64, d_ff=66, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64,
@@ -27,11 +28,11 @@ RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr"
 
 def work(mesh: str, rule: str, dtype: str) -> str:
     optim = f"OptimSettings(name={rule!r}, **RATES)"
-    return f"work = Work(MODEL, {optim}, {mesh}, num_rows=4, num_microbatches=2, recompute=1, dtype=torch.{dtype})\n"
+    return f"work = Work(MODEL, {optim}, {mesh}, num_rows=4, num_microbatches=2, recompute=1, dtype={dtype!r})\n"
 
 
 def simulated(program: str) -> dict:
-    text = f"import torch\n{WORK}{program}print(json.dumps(asdict(simulate(work))))"
+    text = f"{WORK}{program}print(json.dumps(asdict(simulate(work))))"
     return json.loads(subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True).stdout)
 
 
@@ -63,7 +64,7 @@ def test_operations_are_the_models_and_half_a_pass_of_attention_more():
     """The fused backward pass makes the scores again: 5 products of queries and keys for the 4 of the model's count."""
     program = work("Mesh(shard=1024)", "adamw", "bfloat16")
     program += "work = replace(work, recompute=0, num_microbatches=1)\n"
-    text = f"import torch\nfrom dataclasses import replace\n{WORK}{program}from headwater.model.count import flops_per_token\n"
+    text = f"from dataclasses import replace\n{WORK}{program}from headwater.model.count import flops_per_token\n"
     text += "print(json.dumps([simulate(work).flops, 4 * 64 * flops_per_token(MODEL)]))"
     found, model = json.loads(
         subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True).stdout

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headwater.errors import ConfigError
-from headwater.forecast.device import Device, find_device
+from headwater.forecast.device import Accelerator, find_device
 from headwater.forecast.result import DeviceGroup
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
@@ -57,7 +57,7 @@ def parse_budget(text: str) -> Budget:
     raise ConfigError(f"--budget {text!r} is neither money like '$10k' nor time like 2h, 90min or 3d{hint}")
 
 
-def parse_hardware(text: str, devices: dict[str, Device]) -> tuple[int, Device]:
+def parse_hardware(text: str, devices: dict[str, Accelerator]) -> tuple[int, Accelerator]:
     """Return how many of which device "8xH100" is; one without a number. Raises ConfigError."""
     match = re.fullmatch(r"\s*(-?\d[\d,_]*)\s*(?:[x×*]\s*|\s+)(\S.*?)\s*", text, re.IGNORECASE)
     number, name = match.groups() if match else ("1", text.strip())

@@ -21,8 +21,9 @@ SAME_MEMORY = 0.05  # CUDA reports up to 2 % less than the name says
 
 
 @dataclass(frozen=True)
-class Device:
-    """One accelerator: the dense peak of 16-bit products in FLOP/s, bytes of memory, watts of its limit, bytes/s.
+class Accelerator:
+    """One accelerator: the dense peak of 16-bit and of fp32 products in FLOP/s (without TF32, which headwater doesn't
+    use), bytes of memory, watts of its limit, bytes/s.
 
     `links` is what a device exchanges with all others of its node of `node_size` together, `network` its part of the
     node's network cards, one way. The power limit is also its mean power in training with its share of host and
@@ -33,6 +34,7 @@ class Device:
     name: str
     architecture: str
     bf16_flops: float
+    fp32_flops: float | None
     memory_bytes: float
     watts: float
     links: float
@@ -46,21 +48,29 @@ class Device:
         """Whether the 16 bits of the table's rate are bf16; else they are fp16, which headwater doesn't train in."""
         return self.architecture not in WITHOUT_BF16
 
+    def flops_of(self, dtype: str) -> float:
+        """Return the peak of products in a run's dtype; raise ConfigError where the table doesn't have it."""
+        found = self.fp32_flops if dtype == "float32" else self.bf16_flops
+        if found is None:
+            raise ConfigError(f"the hardware table has no fp32_TFLOPs of {self.name}; add machine.dtype=bfloat16")
+        return found
 
-D = TypeVar("D", bound=Device)
+
+D = TypeVar("D", bound=Accelerator)
 
 
-def read_devices(path: Path | None = None) -> dict[str, Device]:
+def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
     """Return devices by every name they go by, in lower case without punctuation; raise DataError for a wrong cell."""
-    devices: dict[str, Device] = {}
+    devices: dict[str, Accelerator] = {}
     for place, row in table("hardware.csv", path, COLUMNS):
         where = f"{place}, {row['name'] or 'a row without name'}"
         cells = {name: required(row, name, where=where) for name in COLUMNS[2:]}
-        price, price_how = _price(row, where)
-        device = Device(
+        (price, price_how), fp32 = _price(row, where), number(row, "fp32_TFLOPs", where=where)
+        device = Accelerator(
             name=row["name"],
             architecture=row["architecture"],
             bf16_flops=cells["bf16_TFLOPs"] * 1e12,
+            fp32_flops=None if fp32 is None else fp32 * 1e12,
             memory_bytes=cells["memory_GB"] * 1e9,
             watts=cells["watts"],
             links=cells["link_GBps"] * 1e9,

@@ -16,6 +16,8 @@ from headwater.ranks.mesh import Mesh
 MARGIN = 1.2
 "Of a rank's memory over its forecast: P90 of those on a processor is 1.11, and a system needs some for itself."
 
+NUM_NEAREST = 3  # layouts whose memory is said
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -34,15 +36,23 @@ def fitting_layout(
     meshes: Sequence[Mesh], num_local: int, needs: Callable[[Mesh], PeakBytes], rank_bytes: float
 ) -> Layout:
     """Return the first mesh of which a rank fits into `rank_bytes`, with MARGIN; raise LayoutError where none does."""
-    said: list[str] = []
+    tried: list[tuple[float, Mesh]] = []
     for mesh in meshes:
         peak = needs(mesh)
-        said.append(f"{size(MARGIN * peak.total)} with shard = {mesh.shard}")
-        why = f"a rank has {size(rank_bytes)} and needs {', '.join(said)}: {MARGIN} × ({peak})"
-        if MARGIN * peak.total <= rank_bytes:
+        tried.append((MARGIN * peak.total, mesh))
+        if tried[-1][0] <= rank_bytes:
+            why = _arithmetic(tried, needs, rank_bytes)
             return Layout(mesh, num_local, f"replicate = {mesh.replicate} × shard = {mesh.shard}: {why}")
     raise LayoutError(
-        f"no layout of {meshes[0].world_size} ranks fits: {why}; start more ranks on more machines, lower "
-        "train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number for "
-        "parallel.shard starts that layout whatever the forecast says"
+        f"no layout of {meshes[0].world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on "
+        "more machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "
+        "for parallel.shard starts that layout whatever the forecast says"
     )
+
+
+def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], PeakBytes], rank_bytes: float) -> str:
+    """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
+    nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
+    said = ", ".join(f"{size(need)} with shard = {mesh.shard}" for need, mesh in nearest)
+    others = f", {len(tried) - NUM_NEAREST} other layouts more" if len(tried) > NUM_NEAREST else ""
+    return f"a rank has {size(rank_bytes)} and needs {said}{others}: {MARGIN} × ({needs(nearest[-1][1])})"

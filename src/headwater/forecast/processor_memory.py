@@ -136,16 +136,24 @@ def plan_fields(
 
 @dataclass(frozen=True)
 class PeakBytes:
-    """The most that a process holds, by what takes it; `exchanged` are copies of what passes between ranks."""
+    """The most that a process holds, by what takes it.
+
+    `exchanged` are copies of what passes between ranks, `slack` is what an allocator holds besides.
+    """
 
     process: float
     state: float
     exchanged: float
     activations: float
+    slack: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.process + self.state + self.exchanged + self.activations
+        return self.process + self.tensors + self.slack
+
+    @property
+    def tensors(self) -> float:
+        return self.state + self.exchanged + self.activations
 
     def __str__(self) -> str:
         parts = {
@@ -153,6 +161,7 @@ class PeakBytes:
             "weights, gradients and optimizer state": self.state,
             "on its way between ranks": self.exchanged,
             "activations": self.activations,
+            "of the allocator's": self.slack,
         }
         return " + ".join(f"{size(value)} {name}" for name, value in parts.items() if value)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any, Literal, get_args
 
 from headwater.model.settings import ModelSettings
 
 Recompute = Literal["none", "full"]
+Shape = tuple[int, ...]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
@@ -56,26 +58,33 @@ def count_model(model: ModelSettings) -> ModelCount:
     )
 
 
+def block_shapes(model: ModelSettings) -> list[Shape]:
+    """Return the shapes of a block's parameters, matrices first."""
+    width, query, key = model.d_model, model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    into_mlp = [(model.d_ff, width)] * (1 if model.family == "gpt2" else 2)
+    found = [(query, width), (key, width), (key, width), (width, query), *into_mlp, (width, model.d_ff)]
+    if model.family == "gpt2":  # biases of all, and two vectors to a norm
+        return [*found, *((shape[0],) for shape in found), *[(width,)] * 4]
+    biases = [(query,), (key,), (key,)] if model.attention_bias else []
+    head_norms = [(model.head_dim,)] * 2 if model.family == "qwen3" else []
+    return [*found, *biases, *head_norms, *[(width,)] * 2]
+
+
+def outside_shapes(model: ModelSettings) -> list[Shape]:
+    """Return the shapes of all other parameters: embeddings, the head where it is not tied, the last norm."""
+    width = model.d_model
+    positions = [(model.seq_len, width)] if model.family == "gpt2" else []
+    tables = [(model.vocab_size, width)] * (1 if model.tied_embeddings else 2)
+    return [*tables, *positions, *[(width,)] * (2 if model.family == "gpt2" else 1)]
+
+
 def count_parameters(model: ModelSettings) -> ParameterCount:
     """Return what `Transformer(model).parameters()` would add up to."""
-    query, key_value = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-    attention = model.d_model * (2 * query + 2 * key_value)
-    mlp_matrices = 2 if model.family == "gpt2" else 3
-    mlp = mlp_matrices * model.d_model * model.d_ff
-    matrices = model.num_layers * (attention + mlp)
-    embedding = model.vocab_size * model.d_model
-    head = embedding
-    if model.family == "gpt2":
-        positions = model.seq_len * model.d_model
-        biases = model.num_layers * (query + 2 * key_value + model.d_ff + 2 * model.d_model)
-        norms = (2 * model.num_layers + 1) * 2 * model.d_model
-    else:
-        positions = 0
-        biases = model.num_layers * (query + 2 * key_value) if model.attention_bias else 0
-        head_norms = 2 * model.head_dim * model.num_layers if model.family == "qwen3" else 0
-        norms = (2 * model.num_layers + 1) * model.d_model + head_norms
-    total = embedding + positions + matrices + biases + norms + (0 if model.tied_embeddings else head)
-    return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + head)
+    block, embedding = block_shapes(model), model.vocab_size * model.d_model
+    total = model.num_layers * sum(map(prod, block)) + sum(map(prod, outside_shapes(model)))
+    positions = model.seq_len * model.d_model if model.family == "gpt2" else 0
+    matrices = model.num_layers * sum(prod(shape) for shape in block if len(shape) == 2)
+    return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + embedding)
 
 
 def flops_per_token(model: ModelSettings, half_length_fraction: float = 0.0) -> float:

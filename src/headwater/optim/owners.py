@@ -13,8 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from headwater.optim.groups import Group
-
-STACKED_NUMBERS = 1 << 23  # of the matrices orthogonalised together: enough for fast products, 16 MB a copy in bf16
+from headwater.optim.shares import owners_by_cost, stack_size, update_cost
 
 
 class Exchange(Protocol):
@@ -49,10 +48,8 @@ class Part:
 
     @property
     def cost(self) -> float:
-        """Return about what an update of it takes: numbers to pass over, and products of matrices for Muon."""
         shapes = [self.group.parameters[name].shape for name in self.names]
-        products = [min(shape) / 64 if self.group.rule == "muon" else 0.0 for shape in shapes]
-        return sum(shape.numel() * (1 + product) for shape, product in zip(shapes, products, strict=True))
+        return sum(update_cost(shape, shape.numel(), is_muon=self.group.rule == "muon") for shape in shapes)
 
 
 def parts_of(groups: Sequence[Group]) -> list[Part]:
@@ -70,15 +67,10 @@ def _names(group: Group) -> list[list[str]]:
 
 
 def _stacks(names: list[str], parameters: Mapping[str, Tensor]) -> list[list[str]]:
-    size = max(1, STACKED_NUMBERS // parameters[names[0]].numel())
+    size = stack_size(*parameters[names[0]].shape)
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def owners_of(parts: Sequence[Part], world_size: int) -> list[int]:
-    """Return the rank of each part: the most expensive first, each to the rank that has least to do yet."""
-    load, owners = [0.0] * world_size, [0] * len(parts)
-    for number in sorted(range(len(parts)), key=lambda number: (-parts[number].cost, number)):
-        rank = min(range(world_size), key=lambda rank: (load[rank], rank))
-        owners[number] = rank
-        load[rank] += parts[number].cost
-    return owners
+    """Return the rank of each part."""
+    return owners_by_cost([part.cost for part in parts], world_size)

@@ -20,6 +20,7 @@ from headwater.forecast.layout import Layout
 from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import PeakBytes, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
+from headwater.forecast.work import Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
@@ -32,7 +33,7 @@ from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_
 from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
-    from headwater.forecast.device import Device
+    from headwater.forecast.device import Accelerator
 
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
@@ -131,7 +132,7 @@ class Gpus:
     """One GPU or several, by the rules of `forecast.gpu`."""
 
     ranks: Layout
-    device: Device
+    device: Accelerator
     devices: DeviceGroup
     measured: Measurement | None = None
 
@@ -141,24 +142,26 @@ class Gpus:
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
         """Return what a run needs of each device; the step as measured, where it was. Text is in the host's memory."""
-        from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION, gpu_memory
+        from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION
+        from headwater.forecast.rank_memory import gpu_memory
 
-        tokens, recompute = microbatch_tokens(config, self.ranks), config.train.recompute
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
         if self.measured is not None:
             step = Spread(self.measured.step_seconds, GPU_MEASURED)
             how = f"{self.measured.num_steps} steps measured now"
-        peak = gpu_memory(config.model, config.optim, tokens, self.ranks.mesh, recompute)
+        peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
     def modelled(self, config: RunConfig) -> float:
-        """Return the seconds of a step by the rule."""
+        """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
+        from headwater.forecast.exchange import exchange_seconds, exchanges
         from headwater.forecast.gpu import seconds_per_token
 
-        train, params = config.train, count_parameters(config.model).total
-        layout = self.device, self.num_devices, train.batch_tokens, fraction_repeated(train)
-        return train.batch_tokens * seconds_per_token(params, *layout, is_divided=self.ranks.mesh.shard > 1)
+        train, params, mesh = config.train, count_parameters(config.model).total, self.ranks.mesh
+        per_token = seconds_per_token(params, self.device, self.num_devices, fraction_repeated(train))
+        found = exchanges(work_of(config, self.ranks))
+        return train.batch_tokens * per_token + sum(exchange_seconds(self.device, each, mesh) for each in found)
 
     def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries, the best first."""
@@ -184,13 +187,13 @@ def hardware_of(
     return _processor(config, measured, dtype, ranks) if device is None else gpus(ranks, device, measured)
 
 
-def gpus(ranks: Layout, device: Device, measured: Measurement | None = None) -> Gpus:
+def gpus(ranks: Layout, device: Accelerator, measured: Measurement | None = None) -> Gpus:
     from headwater.forecast.gpu import device_group
 
     return Gpus(ranks, device, device_group(device, ranks.mesh.world_size), measured)
 
 
-def gpu_to_use(wanted: str) -> Device | None:
+def gpu_to_use(wanted: str) -> Accelerator | None:
     """Return the data sheet of the GPU that a run with `machine.device` = `wanted` takes here; None for a processor.
 
     Raises ConfigError where a GPU is wanted and there is none, or it isn't in the table.
@@ -257,6 +260,20 @@ def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
     tokens, share = config.train.microbatch_tokens, config.train.batch_tokens
     share = share if ranks is None else max(1, share // ranks.mesh.world_size)
     return rule_microbatch(share, config.model.seq_len) if tokens == "auto" else min(tokens, share)
+
+
+def work_of(config: RunConfig, ranks: Layout) -> Work:
+    """Return what a rank on a GPU has to do in a step."""
+    train, tokens = config.train, microbatch_tokens(config, ranks)
+    return Work(
+        config.model,
+        config.optim,
+        ranks.mesh,
+        num_rows=max(1, tokens // config.model.seq_len),
+        num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.world_size)),
+        recompute=recompute_of(train, config.model.num_layers),
+        dtype="bfloat16" if config.machine.dtype == "auto" else config.machine.dtype,
+    )
 
 
 def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layout) -> PeakBytes:

@@ -15,12 +15,12 @@ from headwater.parallel.settings import fewest_ranks, meshes_of
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
-from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak
+from headwater.runs.hardware import processor_dtype, processor_peak, work_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 
 if TYPE_CHECKING:
-    from headwater.forecast.device import Device
+    from headwater.forecast.device import Accelerator
     from headwater.ranks.exchange import Ranks
 
 
@@ -43,7 +43,7 @@ def layout_here(config: RunConfig, place: Place) -> Layout:
     return _fitting(config, meshes, place, rank_bytes(config.machine.device, place.local_world_size))
 
 
-def planned_layout(config: RunConfig, ranks: str, device: Device | None = None) -> Layout:
+def planned_layout(config: RunConfig, ranks: str, device: Accelerator | None = None) -> Layout:
     """Return how ranks would lie: "8" on this machine, "4x8" on four like it; of "" the fewest that the settings need.
 
     `device` is whose memory counts; None: this machine's.
@@ -89,24 +89,21 @@ def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: floa
         def needs(mesh: Mesh) -> PeakBytes:
             return processor_peak(config, dtype, text, Layout(mesh, num_local))
     else:
-        needs = _needs_of_gpus(config)
+        needs = _needs_of_gpus(config, is_compiled=config.machine.compile != "off")
     return fitting_layout(meshes, num_local, needs, smallest)
 
 
-def _layout_on(device: Device, config: RunConfig, place: Place) -> Layout:
+def _layout_on(device: Accelerator, config: RunConfig, place: Place) -> Layout:
     """Return how ranks would lie that have such a device each."""
     num_local = place.local_world_size
     meshes = meshes_of(config.parallel, place.world_size, num_local)
     if len(meshes) == 1:
         return Layout(meshes[0], num_local)
-    return fitting_layout(meshes, num_local, _needs_of_gpus(config), device.memory_bytes)
+    needs = _needs_of_gpus(config, is_compiled=False)  # as a simulated step is
+    return fitting_layout(meshes, num_local, needs, device.memory_bytes)
 
 
-def _needs_of_gpus(config: RunConfig) -> Callable[[Mesh], PeakBytes]:
-    from headwater.forecast.gpu import gpu_memory
+def _needs_of_gpus(config: RunConfig, *, is_compiled: bool) -> Callable[[Mesh], PeakBytes]:
+    from headwater.forecast.rank_memory import gpu_memory
 
-    def needs(mesh: Mesh) -> PeakBytes:
-        tokens = microbatch_tokens(config, Layout(mesh))
-        return gpu_memory(config.model, config.optim, tokens, mesh, config.train.recompute)
-
-    return needs
+    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled)

@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from headwater.forecast.exchange import Exchange
 from headwater.host.garbage import collected_on_request
 from headwater.parallel.gradient_sum import local
 
@@ -51,20 +52,6 @@ attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 # torch's counter doesn't know a processor's fused attention; its backward pass makes the scores again
 ATTENTION = {attention: _causal_products(2)}
 ATTENTION |= {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _causal_products(5)}
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """Exchanges of one kind along one axis: how many, and the bytes of all their whole tensors.
-
-    `axis` is that of the mesh, or "all ranks". Whole are an all-gather's result and a reduce-scatter's input; an
-    all-reduce, a broadcast and an all-to-all have one size.
-    """
-
-    kind: str
-    axis: str
-    calls: int
-    num_bytes: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from unittest import mock
 
@@ -21,10 +20,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from headwater.batches.assemble import Batch
 from headwater.device.device import Device
-from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Attention, Recompute, Transformer
-from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
+from headwater.device.facts import DTYPES
+from headwater.forecast.work import Work
+from headwater.model.transformer import Attention, Transformer
+from headwater.optim.fused import FusedUpdates
 from headwater.parallel import prepare, weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import ManyRanks, Ranks
@@ -32,20 +31,6 @@ from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.simulate.account import OPTIMIZER_STATE, WEIGHTS, Account, account_of
 from headwater.train.step import train_step
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a rank has to do in a step: a model, its optimizer, and so many microbatches of so many rows."""
-
-    model: ModelSettings
-    optim: OptimSettings
-    mesh: Mesh
-    num_rows: int
-    num_microbatches: int = 1
-    recompute: Recompute = 0
-    dtype: torch.dtype = torch.bfloat16
-    max_grad_norm: float | None = 1.0
 
 
 class FakeDevice(Device):
@@ -86,8 +71,9 @@ def account_of_rank(work: Work, ranks: Ranks) -> Account:
 
 def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transformer]:
     """Return a model divided as a run's is, and what to train it with."""
-    build = partial(Transformer, work.model, work.dtype, work.recompute)
-    found = prepare.prepare(build, lambda model: model, 0, parallel, work.dtype)
+    dtype = DTYPES[work.dtype]
+    build = partial(Transformer, work.model, dtype, work.recompute)
+    found = prepare.prepare(build, lambda model: model, 0, parallel, dtype)
     return found.model, found.fast_model
 
 
@@ -96,12 +82,13 @@ def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast
     for module in model.modules():
         if isinstance(module, Attention):
             module.attend = fused_attention
-    optimizer = prepare.optimizer_for(model, work.optim, work.dtype, PlainUpdates(), parallel)
+    optimizer = prepare.optimizer_for(model, work.optim, DTYPES[work.dtype], FusedUpdates(), parallel)
     rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
+    max_norm = work.optim.max_grad_norm
     batches = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches
 
     def step() -> None:
-        train_step(fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=work.max_grad_norm)
+        train_step(fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=max_norm)
 
     known: dict[str, Sequence[Tensor]] = {
         WEIGHTS: list(model.parameters()),

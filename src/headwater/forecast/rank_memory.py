@@ -1,0 +1,263 @@
+"""Memory of one rank on a GPU: an account of its tensors at the moments of a step at which it may hold most. No torch.
+
+It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2 % of
+that in every layout tried (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations and keep less; what
+they keep is an estimate. Axes of the mesh besides replicate and shard aren't counted: they have one rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from math import ceil, prod
+
+from headwater.forecast.processor_memory import PeakBytes
+from headwater.forecast.work import Work
+from headwater.model.count import Shape, block_shapes, outside_shapes
+from headwater.model.settings import ModelSettings
+from headwater.optim.shares import owners_by_cost, stack_size, update_cost
+from headwater.ranks.mesh import Mesh
+
+CONTEXT_BYTES = 1.5e9
+"CUDA and NCCL: 1 to 2 GB a process."
+SLACK_FRACTION = 0.05
+"What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
+LOSS_TOKENS = 2048  # of a chunk of the loss (`model.loss`)
+LOGIT_BYTES, COMPILED_LOGIT_BYTES = 17, 14
+"""Bytes of a logit at the peak of the loss: logits, probabilities, their difference to the target and the error in
+fp32, and whether it is the target; compiled bf16, fp32, log-softmax, gradient."""
+FEW_LOGIT_BYTES = 11  # while the head's gradient is made: two in fp32, the error in bf16, whether it is the target
+SELECTIVE_BUDGET = 0.5
+"Of a layer's bytes, what the compiler may keep with train.recompute selective (`model.compiled`)."
+
+
+class Division:
+    """Numbers of weights as FSDP and the optimizer divide them: `total`, `block` and `outside` are padded to shards."""
+
+    def __init__(self, model: ModelSettings, rule: str, mesh: Mesh) -> None:
+        self._model, self._rule, self._mesh, self._shard = model, rule, mesh, mesh.shard
+        self.block, self.block_vectors = _padded(block_shapes(model), mesh.shard)
+        self.outside, self.outside_vectors = _padded(outside_shapes(model), mesh.shard)
+        self.total = model.num_layers * self.block + self.outside
+
+    @cached_property
+    def _parts(self) -> list[tuple[Shape, int, bool]]:
+        """Tensors of one shape that are updated together: the shape, how many, and whether by Muon."""
+        model, is_muon = self._model, self._rule == "muon"
+        matrices = [shape for shape in block_shapes(model) if len(shape) == 2]
+        alone = [shape for shape in outside_shapes(model) if len(shape) == 2]
+        if not is_muon:
+            return [(shape, 1, False) for shape in matrices * model.num_layers + alone]
+        found = list[tuple[Shape, int, bool]]()
+        for shape in dict.fromkeys(matrices):
+            left, size = matrices.count(shape) * model.num_layers, stack_size(*shape)
+            found += [(shape, min(size, left - first), True) for first in range(0, left, size)]
+        return found + [(shape, 1, False) for shape in alone]
+
+    @cached_property
+    def _own(self) -> list[tuple[Shape, int, bool]]:
+        """Those that the first rank along `replicate` updates."""
+        owners = owners_by_cost([_cost(part) for part in self._parts], self._mesh.replicate)
+        return [part for part, owner in zip(self._parts, owners, strict=True) if owner == 0]
+
+    @cached_property
+    def optimizer_state(self) -> float:
+        """Numbers of the first rank's optimizer state: Muon keeps one a weight, AdamW two."""
+        vectors = (self._model.num_layers * self.block_vectors + self.outside_vectors) / self._mesh.replicate
+        matrices = sum(count * prod(shape) * (1 if is_muon else 2) for shape, count, is_muon in self._own)
+        return (matrices + 2 * vectors) / self._shard
+
+    @cached_property
+    def look_ahead(self) -> float:
+        """Numbers of this rank's rows of the matrices that Muon updates."""
+        return sum(count * prod(shape) for shape, count, is_muon in self._own if is_muon) / self._shard
+
+    @cached_property
+    def own_directions(self) -> float:
+        """Numbers of the matrices whose directions the first rank along `shard` computes."""
+        stacks = [part for part in self._own if part[2]]
+        owners = owners_by_cost([_cost(part) for part in stacks], self._shard)
+        return sum(count * prod(shape) for (shape, count, _), owner in zip(stacks, owners, strict=True) if owner == 0)
+
+    @property
+    def largest_stack(self) -> int:
+        return max((count * prod(shape) for shape, count, is_muon in self._own if is_muon), default=0)
+
+
+@cache
+def division_of(model: ModelSettings, rule: str, mesh: Mesh) -> Division:
+    """Return what doesn't depend on the batch, of which a search tries many."""
+    return Division(model, rule, mesh)
+
+
+def _cost(part: tuple[Shape, int, bool]) -> float:
+    shape, count, is_muon = part
+    return count * update_cost(shape, prod(shape), is_muon=is_muon)
+
+
+def _padded(shapes: list[Shape], shard: int) -> tuple[int, int]:
+    """Return the numbers of tensors whose rows are padded to a multiple of the shards; and those of vectors alone."""
+    sizes = [(len(shape), ceil(shape[0] / shard) * shard * prod(shape[1:])) for shape in shapes]
+    return sum(size for _, size in sizes), sum(size for num_axes, size in sizes if num_axes == 1)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Bytes of a rank besides its weights and optimizer state: gradients, what is gathered or summed, and the rest."""
+
+    gradients: float
+    exchanged: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.gradients + self.exchanged + self.activations
+
+
+def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
+    """Return the peak of a rank's device, at whichever moment it holds most."""
+    of_rank = division_of(work.model, work.optim.name, work.mesh)
+    moment = max(Moments(work, of_rank, is_compiled).all(), key=lambda each: each.total)
+    state = 4 * (of_rank.total / work.mesh.shard + of_rank.optimizer_state) + moment.gradients
+    slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
+    return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
+
+
+class Moments:
+    """The moments of a step at which a rank may hold most."""
+
+    def __init__(self, work: Work, of_rank: Division, is_compiled: bool) -> None:
+        self.work, self.model, self.of_rank, self.is_compiled = work, work.model, of_rank, is_compiled
+        self.tokens, self.value_bytes = work.microbatch_tokens, work.value_bytes
+        self.is_divided = work.mesh.shard > 1
+        self.stream = self.value_bytes * self.tokens * self.model.d_model
+        self.head = 4 * self.model.vocab_size * self.model.d_model  # of its gradient
+        self.again = self.model.num_layers if work.recompute == "selective" else work.recompute
+
+    def all(self) -> Iterator[Moment]:
+        last = self.model.num_layers - 1
+        yield self.at_loss()
+        for block in {last, max(0, last - 1), 0}:
+            yield self.in_block(block)
+        yield self.after_blocks()
+        yield self.in_update()
+
+    def at_loss(self) -> Moment:
+        """Between the passes: what all blocks keep, a chunk of logits, the head's gradient and its copies.
+
+        FSDP still has the last block's weights as they came, and keeps those outside of the blocks.
+        """
+        vocabulary, chunk = self.model.vocab_size, min(self.tokens, LOSS_TOKENS)
+        of_chunk = self.value_bytes * vocabulary * self.model.d_model  # the head's gradient of a chunk
+        logits = COMPILED_LOGIT_BYTES * chunk * vocabulary
+        if not self.is_compiled:
+            logits = max(LOGIT_BYTES * chunk * vocabulary, FEW_LOGIT_BYTES * chunk * vocabulary + of_chunk)
+        cast = 0 if self.value_bytes == 4 else of_chunk
+        before = of_chunk if self.tokens > chunk else 0
+        loss = self.head + cast + before + logits + 2 * self.stream
+        kept = self._kept(self.model.num_layers) + self.tokens * norm_bytes_per_token(self.work, self.is_compiled)
+        block = 4 * self.of_rank.block if self.is_divided else 0
+        return Moment(self._earlier, self._gathered + block, kept + loss)
+
+    def in_block(self, block: int) -> Moment:
+        """In the backward pass of a block's MLP, which has just been recomputed where it isn't kept.
+
+        Of divided weights the block's are gathered, those of the next one on their way, and gradients of the last one.
+        """
+        copies = 1 + (block > 0) + (block < self.model.num_layers - 1)
+        of_down = 4 * self.model.d_ff * self.model.d_model  # the gradient of its last matrix, copied to be kept
+        of_middle = self.value_bytes * self.tokens * self.model.d_ff
+        working = self._whole + self._casts + 2 * self.stream + max(of_down, 2 * of_middle)
+        done = 4 * (self.model.num_layers - 1 - block) * self.of_rank.block / self.work.mesh.shard
+        gradients = self._earlier or done
+        if self.is_divided or self.model.tied_embeddings or not self._earlier:
+            gradients += self.head  # waits for the embedding's, or to be summed
+        exchanged = self._gathered + 4 * copies * self.of_rank.block if self.is_divided else 0
+        return Moment(gradients + of_down, exchanged, self._kept(block) + working)
+
+    def after_blocks(self) -> Moment:
+        """At the end of the backward pass, with the gradient of the embedding, to which a tied head's is added."""
+        gradients, is_tied = 4 * self.of_rank.total / self.work.mesh.shard, self.model.tied_embeddings
+        if self.is_divided:
+            of_tables = (3 if is_tied else 2) * self.head
+            return Moment(gradients + of_tables, self._gathered + 4 * self.of_rank.block, 0.0)
+        more = (2 if is_tied else 0) + (1 if self._earlier else 0)
+        return Moment(gradients + more * self.head, 0.0, 0.0)
+
+    def in_update(self) -> Moment:
+        """In Muon's update: copies of a stack; of divided weights of all matrices that are sent or made orthogonal.
+
+        What AdamW needs besides its state isn't worth a term.
+        """
+        of_rank, swapped = self.of_rank, 0.0
+        if self.is_divided and self.work.optim.name == "muon":
+            swapped = self.value_bytes * (2 * of_rank.look_ahead + 4 * of_rank.own_directions)
+        stack = 0 if swapped else 4 * self.value_bytes * of_rank.largest_stack
+        return Moment(4 * of_rank.total / self.work.mesh.shard, swapped, stack)
+
+    @property
+    def _earlier(self) -> float:
+        """Gradients of the microbatches before."""
+        return 4 * self.of_rank.total / self.work.mesh.shard if self.work.num_microbatches > 1 else 0.0
+
+    @property
+    def _gathered(self) -> float:
+        """Weights outside of the blocks, which stay gathered from their pass to the backward pass."""
+        return 4 * self.of_rank.outside if self.is_divided else 0.0
+
+    @cached_property
+    def _whole(self) -> float:
+        return self.tokens * block_bytes_per_token(self.work, self.is_compiled)
+
+    @cached_property
+    def _casts(self) -> float:
+        """A block's matrices in bf16, which uncompiled linear maps keep for the backward pass."""
+        return 0.0 if self.value_bytes == 4 else 2 * (self.of_rank.block - self.of_rank.block_vectors)
+
+    def _kept(self, num_blocks: int) -> float:
+        """Return what the first blocks keep: their inputs alone where they are recomputed, products where selective."""
+        again = min(self.again, num_blocks)
+        left = self.stream
+        if self.work.recompute == "selective":
+            left = SELECTIVE_BUDGET * self._whole if self.is_compiled else left + self.tokens * products(self.work)
+        return again * left + (num_blocks - again) * (self._whole + (0 if self.is_compiled else self._casts))
+
+
+def norm_bytes_per_token(work: Work, is_compiled: bool) -> int:
+    """Return what a norm keeps of a token: its input in fp32, that over its scale, and its result."""
+    if is_compiled:
+        return 2 * work.value_bytes * work.model.d_model
+    copies = 4 if work.model.family == "gpt2" else 8  # torch's layer norm keeps no more than its input
+    return (copies + work.value_bytes) * work.model.d_model
+
+
+def block_bytes_per_token(work: Work, is_compiled: bool) -> int:
+    """Return what a block's forward pass keeps of a token for the backward pass."""
+    model, value_bytes = work.model, work.value_bytes
+    query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    if is_compiled:
+        num_mlp_matrices = 2 if model.family == "gpt2" else 3
+        return value_bytes * layer_values_per_token(model.d_model, query, key, model.d_ff, num_mlp_matrices)
+    attention = value_bytes * (2 * query + 2 * key) + 4 * model.num_heads  # and a log sum of each head
+    head_norms = 8 * (query + key) if model.family == "qwen3" else 0
+    middle = (
+        2 if model.family == "gpt2" else 4
+    )  # what goes into the nonlinearity and comes out; gate, up, their product
+    return 2 * norm_bytes_per_token(work, False) + attention + head_norms + middle * value_bytes * model.d_ff
+
+
+def products(work: Work) -> int:
+    """Return what a block keeps of a token whose products alone are kept: their outputs."""
+    model, outputs = work.model, 1 if work.model.family == "gpt2" else 2
+    heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
+    return work.value_bytes * (heads + 2 * model.d_model + outputs * model.d_ff)
+
+
+def layer_values_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:
+    """Return the values that a token's backward pass through a fused layer needs (after arXiv:2205.05198, section 4).
+
+    Inputs of the norms and of the projections after them; queries, keys, values, the output of flash attention, which
+    keeps no scores; the MLP's products.
+    """
+    return 4 * d_model + 2 * query_width + 2 * kv_width + num_mlp_matrices * d_ff
