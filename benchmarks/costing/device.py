@@ -11,7 +11,7 @@ from headwater.tables import CsvRow, number, required, table
 
 
 @dataclass(frozen=True)
-class Device(device.Device):
+class Device(device.Accelerator):
     """One accelerator; a rate in fp8 or fp4 is None where there are no such units.
 
     `watts` is the limit it runs at, `full_watts` that of the data sheet's peaks.
@@ -41,7 +41,7 @@ def read_devices(path: Path | None = None) -> dict[str, Device]:
     return {name: _device(plain, *rows[plain.name]) for name, plain in device.read_devices(path).items()}
 
 
-def _device(plain: device.Device, row: CsvRow, where: str) -> Device:
+def _device(plain: device.Accelerator, row: CsvRow, where: str) -> Device:
     narrow = {name: number(row, f"{name}_TFLOPs", where=where) for name in ("fp8", "fp4")}
     fp8, fp4 = (None if rate is None else rate * 1e12 for rate in narrow.values())
     return Device(

@@ -218,7 +218,7 @@ class Moments:
     def _kept(self, num_blocks: int) -> float:
         """Return what the first blocks keep: their inputs alone where they are recomputed, products where selective."""
         again = min(self.again, num_blocks)
-        left = self.stream
+        left: float = self.stream
         if self.work.recompute == "selective":
             left = SELECTIVE_BUDGET * self._whole if self.is_compiled else left + self.tokens * products(self.work)
         return again * left + (num_blocks - again) * (self._whole + (0 if self.is_compiled else self._casts))

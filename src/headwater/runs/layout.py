@@ -83,14 +83,13 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
 def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: float) -> Layout:
     """Return the first layout that fits by the forecast; raise ConfigError where none does, or it can't be trained."""
     num_local = place.local_world_size
-    if gpu_memory_bytes(config.machine.device) is None:
-        dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
-
-        def needs(mesh: Mesh) -> PeakBytes:
-            return processor_peak(config, dtype, text, Layout(mesh, num_local))
-    else:
+    if gpu_memory_bytes(config.machine.device) is not None:
         needs = _needs_of_gpus(config, is_compiled=config.machine.compile != "off")
-    return fitting_layout(meshes, num_local, needs, smallest)
+        return fitting_layout(meshes, num_local, needs, smallest)
+    dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
+    return fitting_layout(
+        meshes, num_local, lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local)), smallest
+    )
 
 
 def _layout_on(device: Accelerator, config: RunConfig, place: Place) -> Layout:
