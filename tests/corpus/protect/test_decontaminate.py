@@ -223,7 +223,7 @@ def test_of_a_question_of_a_thousand_items_a_place_names_the_64_with_most_of_the
     assert [each.item for each in found] == [*range(63), 900]
 
 
-@pytest.mark.parametrize("text", ["The Code, we read, was new. " + "More was written later. " * 12, ""])
+@pytest.mark.parametrize("text", ["The Code, we read, was new. " + "More was written later. " * 20, ""])
 def test_a_question_whose_answers_stand_far_from_it_is_innocent(make, text):
     asked = "Which text did the Assembly adopt in August 1789?"
     assert make([FRENCH])(candidate(f"{text} {asked} Nobody knows.")).reason is None
@@ -253,6 +253,27 @@ def test_a_question_whose_answers_stand_far_from_it_is_innocent(make, text):
 def test_a_question_with_its_options_or_its_answer_is_found(make, leak, item):
     verdict = make([LAW, FRENCH])(candidate(leak.format(**LAW)))
     assert (verdict.reason, verdict.because) == ("contaminated_quiz", f"item set.jsonl#{item}")
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "Which text did <b>the</b> Assembly adopt in August 1789? <li>A treaty</li>",
+        "| Which text did the Assembly | The Code |\n| adopt in August 1789? | A charter |",
+        "Which text did the Assembly adopt, we ask, in August 1789? Think before you scroll. The answer is: A charter",
+    ],
+)
+def test_words_may_stand_amid_those_of_a_question_that_has_an_answer_beside_it(make, leak):
+    assert make([FRENCH])(candidate(leak)).because == "item set.jsonl#1"
+
+
+def test_characters_may_be_written_as_escapes_and_the_text_is_cut_where_they_stand(make, make_prose):
+    asked = "水蒸气变成液态水的过程在物理学中叫做什么？"
+    record = {"question": asked, "answer": "凝结"}
+    prose = make_prose(400).strip()
+    for escaped in (json.dumps(record), "".join(f"&#{ord(each)};" for each in f"{asked}凝结")):
+        verdict = make([record])(candidate(f"{prose}\n{escaped}\n{prose}"))
+        assert verdict.candidate.document.text == f"{prose}\n{prose}"
 
 
 def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
@@ -292,6 +313,10 @@ class TestReading:
             {"question": "What?", "answer": {"value": "one", "aliases": ["two"], "type": "Entity"}},
             {"Question": "What?", "Option 1": "one", "Option 2": "two", "Answer Key": "B"},
             {"prompt": "What?\nA. one\nB. two", "completion": " B"},
+            {"query": "Question: What? Answer Choices: (A) one (B) two", "gold": [0]},
+            {"messages": [{"content": "What?"}, {"content": "one"}, {"content": "two"}]},
+            {"instruction": "What?", "input": "", "sol_a": "one", "text": "two"},
+            {"qtext": "What?", "options": "a) one, b) two"},
         ],
     )
     def test_a_question_goes_with_its_options_which_never_stand_alone(self, tmp_path, record):

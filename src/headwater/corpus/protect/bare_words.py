@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import string
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 import xxhash
@@ -25,6 +27,7 @@ _SIGNS = (
 _FOREIGN_SIGN = re.compile(f"[{_SIGNS}]")
 _ALONE = re.compile(f"[{UNSPACED}]")
 _WORD = re.compile(f"[{UNSPACED}]|[^\\x00-/:-@\\[-`{{-\\x7f{_SIGNS}{UNSPACED}]+")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|&#(?:[xX]([0-9a-fA-F]{1,6})|(\d{1,7}));")
 
 
 def bare_words(text: str) -> list[bytes]:
@@ -44,6 +47,23 @@ def has_unspaced(text: str) -> bool:
 def unspaced_fraction(text: str) -> float:
     """Return which part of the words of a text are single characters of a script without spaces."""
     return len(_ALONE.findall(text)) / len(_WORD.findall(text)) if has_unspaced(text) else 0.0
+
+
+def unescaped(text: str) -> tuple[str, Sequence[int]]:
+    """Return a text with characters in place of the escapes of JSON and XML, and where each stood; the last is its end.
+
+    Programs write all of Chinese or Arabic so where they are told nothing else.
+    """
+    if "\\u" not in text and "&#" not in text:
+        return text, range(len(text) + 1)
+    parts, places, at = list[str](), list[int](), 0
+    for match in _ESCAPE.finditer(text):
+        code = int(match[1] or match[2] or match[3], 10 if match[3] else 16)
+        is_character = code < 0xD800 or 0xE000 <= code <= sys.maxunicode
+        parts += [text[at : match.start()], chr(code) if is_character else " "]
+        places += range(at, match.start() + 1)
+        at = match.end()
+    return "".join([*parts, text[at:]]), [*places, *range(at, len(text) + 1)]
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.bare_words import BareWordHasher, has_unspaced, unspaced_fraction, word_spans
+from headwater.corpus.protect.bare_words import BareWordHasher, has_unspaced, unescaped, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import Shared
 from headwater.corpus.protect.questions import Questions
@@ -109,6 +109,7 @@ class Decontaminator:
         )
 
     def _find(self, text: str) -> list[Shared]:
+        text, _ = unescaped(text)
         hashes = self._hasher.hash(text)
         return self._spaced.find(hashes) + (self._unspaced.find(hashes) if has_unspaced(text) else [])
 
@@ -194,7 +195,8 @@ def _texts_of(passages: list[_Passage], text: str) -> list[_Cut]:
 
 def _passages(text: str, found: list[Shared], limit: int) -> list[_Passage]:
     """Return the sentences to be cut out of a text, in order, none touching another; of too many only `limit` + 1."""
-    spans = word_spans(text)
+    plain, places = unescaped(text)
+    spans = [(places[start], places[end]) for start, end in word_spans(plain)]
     passages: list[_Passage] = []
     for shared in sorted(found, key=lambda each: each.first):
         start, end, items = spans[shared.first][0], spans[shared.last - 1][1], frozenset([shared.item])

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,13 @@ _ABOUT = re.compile(
 _SORTS = {"cause", "effect", "원인", "결과", "原因", "結果", "结果"}  # of a question, in its place: COPA's
 _MAX_ANSWERS = 20
 _GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
-_LISTED = re.compile(r"\n\s*[(（]?[A-Ja-j1-9][.):：、．）]")  # options written below their question
+_ASKS = re.compile(r"[?？؟][\W_]*$")
+_HEADING = re.compile(
+    r"^\s*[^\W\d][\w ]{0,24}[:：]\s|(?<=[\s?.!。？！])[^\W\d][\w ]{0,24}[:：]\s*$"
+)  # "Question:", "Options:"
+_LABEL = re.compile(
+    r"(?:^|(?<=[\s,;]))[(（\[]?([A-Ja-j1-9])\s?[.):：、．）\]](?!\d)\s?"
+)  # before each of several options
 
 
 class Text(NamedTuple):
@@ -171,16 +178,21 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
     else:
         parts.passages += [each for each in answers if len(each) >= _LONG_CHARACTERS]
     yield from map(Text, parts.passages)
-    question = max(_GAP.split(" ".join(parts.question)), key=len)
-    if question.strip():
-        yield Text(question, tuple(dict.fromkeys([*answers, *parts.options][:_MAX_ANSWERS])))
+    questions = parts.questions or list(filter(_ASKS.search, parts.others)) or sorted(parts.others, key=len)[-1:]
+    beside = [each for each in (*answers, *parts.options, *parts.others, *questions) if each.strip()]
+    for question in dict.fromkeys(questions):
+        longest = max(_GAP.split(_HEADING.sub("", question)), key=len)
+        if longest.strip():
+            others = (each for each in dict.fromkeys(beside) if each != question)
+            yield Text(longest, tuple(islice(others, _MAX_ANSWERS)))
 
 
 @dataclass
 class _Parts:
     """The strings of a record by what they are, as the names of their fields say."""
 
-    question: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # of fields that no name tells of
     options: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     passages: list[str] = field(default_factory=list)
@@ -190,7 +202,7 @@ class _Parts:
         for name, value in fields.items():
             name = name.lower().replace(" ", "_")
             if _OPTIONS.fullmatch(name):
-                self.options += _option_texts(value)
+                self.options += [option for each in _option_texts(value) for option in _without_labels(each)]
             elif _ABOUT.fullmatch(name):
                 continue
             elif isinstance(value, dict) and depth < _MAX_DEPTH:
@@ -204,10 +216,29 @@ class _Parts:
     def _take_question_(self, name: str, text: str) -> None:
         if len(text) >= _LONG_CHARACTERS and not _QUESTION.fullmatch(name):  # a passage, an explanation: by itself
             self.passages.append(text)
-        elif text.lower() not in _SORTS:
-            question, *listed = _LISTED.split(text)
-            self.question.append(question if len(listed) > 1 else text)
-            self.options += [each.strip() for each in listed if len(listed) > 1]
+        elif text.strip() and text.lower() not in _SORTS:
+            question, *listed = _parts_of_list(text)
+            (self.questions if _QUESTION.fullmatch(name) else self.others).append(question)
+            self.options += listed
+
+
+def _parts_of_list(text: str) -> list[str]:
+    """Return what stands before the labels of a list, which count up (A. or (1)), and behind each of them."""
+    ends, labels = [0], ""
+    for match in _LABEL.finditer(text):
+        label = match[1].lower()
+        if label in (("a", "1") if not labels else (chr(ord(labels[-1]) + 1),)):
+            ends += match.span()
+            labels += label
+    if len(labels) < 2:
+        return [text]
+    return [text[start:end].strip(" \n,;") for start, end in zip(ends[::2], [*ends[1::2], len(text)], strict=True)]
+
+
+def _without_labels(text: str) -> list[str]:
+    """Return the options in a string: one, without its label, or the parts of a list of them."""
+    listed, label = _parts_of_list(text)[1:], _LABEL.match(text)
+    return listed or [text[label.end() :] if label else text]
 
 
 def _option_texts(value: Any) -> list[str]:

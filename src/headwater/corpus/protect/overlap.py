@@ -29,14 +29,14 @@ class Shared:
 class _Table:
     """The runs of one length, sorted, each with its item; `bits` says quickly that a run is none of them."""
 
-    def __init__(self, hashes: np.ndarray, items: np.ndarray) -> None:
+    def __init__(self, hashes: np.ndarray, items: np.ndarray, max_named: int) -> None:
         order = np.lexsort((items, hashes))
         hashes, items = hashes[order], items[order]
         is_new = np.ones(len(hashes), dtype=bool)  # an item of several texts may hold a run in more than one
         is_new[1:] = (hashes[1:] != hashes[:-1]) | (items[1:] != items[:-1])
         hashes, items = hashes[is_new], items[is_new]
         is_named = np.ones(len(hashes), dtype=bool)
-        is_named[MAX_NAMED:] = hashes[MAX_NAMED:] != hashes[:-MAX_NAMED]
+        is_named[max_named:] = hashes[max_named:] != hashes[:-max_named]
         self._hashes, self._items = hashes[is_named], items[is_named]
         num_bits = max(int(len(hashes) - 1).bit_length() + _BITS_PER_RUN, 6)
         self._shift = np.uint64(64 - num_bits)
@@ -62,7 +62,7 @@ class OverlapIndex:
     Nearly all texts share none. They are told by what their runs begin with: as many words as the shortest run has.
     """
 
-    def __init__(self, texts: Iterable[tuple[int, np.ndarray]], ngram_words: int) -> None:
+    def __init__(self, texts: Iterable[tuple[int, np.ndarray]], ngram_words: int, max_named: int = MAX_NAMED) -> None:
         """Index (item, word hashes of one of its texts); a text of fewer than `ngram_words` words is one run."""
         found = [(item, hashes, min(ngram_words, len(hashes))) for item, hashes in texts if len(hashes)]
         self._shortest = min((length for _, _, length in found), default=0)
@@ -76,13 +76,14 @@ class OverlapIndex:
             runs.setdefault(length, []).append(unique)
             items.setdefault(length, []).append(np.full(len(unique), item, dtype=np.int64))
         unique = np.unique(np.concatenate(beginnings))
-        self._beginnings = _Table(unique, np.zeros(len(unique), dtype=np.int64))
+        self._beginnings = _Table(unique, np.zeros(len(unique), dtype=np.int64), max_named)
         self._tables = {
-            length: _Table(np.concatenate(runs[length]), np.concatenate(items[length])) for length in sorted(runs)
+            length: _Table(np.concatenate(runs[length]), np.concatenate(items[length]), max_named)
+            for length in sorted(runs)
         }
 
     def find(self, hashes: np.ndarray) -> list[Shared]:
-        """Return what a text, given by the hashes of its words, shares with the items: of one run the first 64."""
+        """Return what a text, by its words' hashes, shares with the items: of one run the first `max_named`."""
         found: list[Shared] = []
         if not any(any(self._beginnings.find(runs)) for _, runs in runs_of(hashes, [self._shortest])):
             return found
