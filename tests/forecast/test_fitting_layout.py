@@ -48,6 +48,15 @@ def test_where_nothing_fits_every_layout_is_named_with_what_to_change():
     assert "train.recompute" in said and "parallel.shard" in said
 
 
+def test_of_many_layouts_the_three_nearest_are_named():
+    meshes = [Mesh(replicate=64 // shard, shard=shard) for shard in (1, 2, 4, 8, 16, 32, 64)]
+    with pytest.raises(LayoutError) as refused:
+        fitting_layout(meshes, 64, needs, 2 * GB)
+    said = str(refused.value)
+    assert [f"shard = {shard}" in said for shard in (1, 2, 4, 8, 16, 32, 64)] == [False] * 4 + [True] * 3
+    assert ", 4 more layouts tried: 1.2 ×" in said
+
+
 def test_machines_are_counted_whole():
     assert Layout(Mesh(replicate=5), 4).num_machines == 2
     assert Layout().num_machines == 1

@@ -97,6 +97,11 @@ def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks
     assert (found.mesh, found.num_local, found.num_machines) == (mesh, num_local, machines)
 
 
+def test_a_layout_of_numbers_is_said_as_such():
+    said = planned_layout(load_run("first-light", ["parallel.shard=2"])[0], "4").why
+    assert said == "replicate = 2 × shard = 2, as set by [parallel]"
+
+
 @pytest.mark.parametrize("ranks", ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"])
 def test_what_is_no_number_of_ranks_is_refused(config, ranks):
     with pytest.raises(ConfigError, match="give a number of ranks, such as 8, or 4x8"):

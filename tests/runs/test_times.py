@@ -18,7 +18,7 @@ from headwater.host.load import LoadMeter
 from headwater.optim.rules import rows_of_batch
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, measure, times, training
-from headwater.runs.budget_search import Candidates, TextOnOffer
+from headwater.runs.budget_search import TextOnOffer, Trials
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.ladder_record import ladder_dir
 from headwater.runs.run_config import load_run
@@ -275,10 +275,13 @@ def test_runs_that_computed_otherwise_say_nothing(config, changed):
 )
 def test_numbers_that_cant_be_say_nothing(config, changed):
     before = needs_of(config).step
-    took(named(config, "odd"), 9.0)
+    took(named(config, "odd"), 2 * before.median, num_steps=90_000, peak=1e9)
+    assert needs_of(config).step.median == pytest.approx(2 * before.median), "undamaged it counts"
     path = config.run_dir.parent / "odd/times.json"
     name = changed.split(":")[0]
-    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, path.read_text()))
+    text = path.read_text()
+    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, text))
+    assert path.read_text() != text
     assert needs_of(config).step == before
 
 
@@ -291,9 +294,7 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(
-            Candidates(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), 60.0).of(config.model, 1e6)
-        )
+        return next(Trials(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
@@ -319,9 +320,7 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = next(
-        Candidates(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), SEARCHED).of(long, math.inf)
-    )
+    found = next(Trials(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), SEARCHED).of(long, math.inf))
     num_tokens = SEARCHED / found.seconds_per_token
     assert found.batch_rows == rows_of_batch(num_tokens, long.seq_len)
     assert found.batch_rows < rows_of_batch(8 * num_tokens, long.seq_len)

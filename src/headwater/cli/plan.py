@@ -31,7 +31,10 @@ Simulate = Annotated[
     bool, of_run("--simulate", help="What one of --ranks N holds and exchanges in a step; on --hardware H100 its time.")
 ]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
-Hardware = Annotated[str, of_budget(metavar="NxDEVICE", help="Devices, such as 8xH100 (default: this machine).")]
+Hardware = Annotated[
+    str,
+    of_both(metavar="NxDEVICE", help="Devices of a budget, such as 8xH100 (else: this machine); of --simulate one."),
+]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 ServeTokens = Annotated[
     str,

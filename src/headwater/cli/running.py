@@ -74,6 +74,7 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
     shape = f"{plural(model.num_layers, 'layer')} × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
     tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"
     per_parameter = f"({plan['tokens_per_parameter']:.1f} a parameter)"
+    of_rank = " on each rank" if plan["ranks"] > 1 else ""
     warmup = f"warm-up of {plural(schedule.warmup_steps, 'step')}, {AFTER_WARMUP[schedule.name]}"
     return [
         ("model", f"{model.family}, {size_of}, {shape}"),
@@ -81,7 +82,7 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
         ("mixture", ", ".join(parts)),
         ("update", f"{config.optim.name} at learning rate {config.optim.matrix_lr:g}: {warmup}"),
         ("format", FORMATS[start["device"]["dtype"]]),
-        ("memory", f"{size(plan['state_bytes'])} for weights, gradients and optimizer state"),
+        ("memory", f"{size(plan['state_bytes'])}{of_rank} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
         ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),
     ]

@@ -51,7 +51,7 @@ class Peaks:
 
 
 @dataclass(frozen=True)
-class Step:
+class ModelledStep:
     """A step of `tokens`; Muon's products are in blocks of `block_rows` (None: whole matrices).
 
     A part of the tokens may be in rows of half the length, a part of the blocks computed again in the backward pass.
@@ -96,7 +96,7 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
 
 
 def _rate(shape: dict[str, Any], dtype: str) -> float:
-    step = Step(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
+    step = ModelledStep(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
     return step.flops / (shape[f"{dtype}_ms"] / 1000)
 
 

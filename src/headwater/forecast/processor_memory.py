@@ -122,15 +122,21 @@ def _require(needs: str, need_bytes: int, where: str, memory_bytes: int) -> None
 
 
 def plan_fields(
-    model: ModelSettings, optim: OptimSettings, num_tokens: int, half_length_fraction: float = 0.0
+    model: ModelSettings,
+    optim: OptimSettings,
+    num_tokens: int,
+    half_length_fraction: float = 0.0,
+    mesh: Mesh | None = None,
 ) -> dict[str, Any]:
-    """Return what the plan card shows and the run's start record keeps."""
-    total = count_parameters(model).total
+    """Return what the plan card shows and the run's start record keeps; the state is that of a rank of `mesh`."""
+    total, mesh = count_parameters(model).total, mesh or Mesh()
+    of_rank = rank_bytes(model, optim, mesh)
     return {
         "num_tokens": num_tokens,
         "flops": flops_per_token(model, half_length_fraction) * num_tokens,
         "tokens_per_parameter": round(num_tokens / total, 2),
-        "state_bytes": state_bytes(model, optim),
+        "state_bytes": of_rank.weights + of_rank.gradients + of_rank.state,
+        "ranks": mesh.world_size,
     }
 
 

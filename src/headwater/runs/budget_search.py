@@ -84,7 +84,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     query, models = _query(options, config, here, text), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, config, runs)
-    possible, candidates = Candidates(here, config, text, 3600 * query.final_hours), list[Candidate]()
+    possible, candidates = Trials(here, config, text, 3600 * query.final_hours), list[Candidate]()
     limit = query.devices.memory_limit
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, text.unique) * text.unique
@@ -182,8 +182,8 @@ def _text_of(options: SearchOptions, config: RunConfig) -> TextOnOffer:
     return TextOnOffer(share * num_tokens, how, bytes_per_token, is_raw and not is_built)
 
 
-class Candidates:
-    """The candidates of each size on `here` in these seconds, each as the plan of such a run has it.
+class Trials:
+    """How each size may be trained on `here` in these seconds, each as the plan of such a run has it.
 
     But for the pages of its text, which the system takes back where memory is short: they decide no size.
     """

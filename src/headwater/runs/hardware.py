@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast.layout import Layout
-from headwater.forecast.processor import USUAL, Peaks, Step, constants, kind_of, measured_kind
+from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import PeakBytes, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.forecast.work import Work
@@ -316,4 +316,4 @@ def modelled_step(shape: StepShape, peaks: Peaks) -> float:
     """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
     train, optim = shape.train, shape.optim
     parts = train.half_length_fraction, fraction_repeated(train)
-    return Step(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)
+    return ModelledStep(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)

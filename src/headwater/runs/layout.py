@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
@@ -12,7 +11,7 @@ from headwater.forecast.layout import Layout, fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.host.facts import cpu_flags
 from headwater.parallel.settings import fewest_ranks, meshes_of
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import processor_dtype, processor_peak, work_of
@@ -56,7 +55,7 @@ def planned_layout(config: RunConfig, ranks: str, device: Accelerator | None = N
     num_local = int(found[2])
     place = Place(0, int(found[1] or 1) * num_local, 0, num_local)
     layout = layout_here(config, place) if device is None else _layout_on(device, config, place)
-    return layout if layout.why else replace(layout, why="as set by parallel.replicate and parallel.shard")
+    return layout if layout.why else _as_set(layout.mesh, num_local)
 
 
 def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
@@ -66,7 +65,7 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
         return Layout()
     meshes = meshes_of(config.parallel, place.world_size, place.local_world_size)
     if len(meshes) == 1:
-        return Layout(meshes[0], place.local_world_size)
+        return _as_set(meshes[0], place.local_world_size)
     smallest = min(ranks.gather(rank_bytes(config.machine.device, place.local_world_size)))
     found, refusal = None, ""
     if ranks.is_first:
@@ -78,6 +77,12 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
     if refusal:
         raise LayoutError(refusal)
     return found or Layout(Mesh(replicate=place.world_size // shard, shard=shard), place.local_world_size)
+
+
+def _as_set(mesh: Mesh, num_local: int) -> Layout:
+    """Return a layout that the settings leave no choice of."""
+    sizes = [f"{axis} = {mesh.size(axis)}" for axis in mesh.axes if axis in DATA_AXES or mesh.size(axis) > 1]
+    return Layout(mesh, num_local, f"{' × '.join(sizes)}, as set by [parallel]")
 
 
 def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: float) -> Layout:

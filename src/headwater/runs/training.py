@@ -171,7 +171,8 @@ def _record_beginning(
             "torch": facts.torch_version,
             **peak,
         },
-        "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction) | {"sources": sources},
+        "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction, run.ranks.mesh)
+        | {"sources": sources},
     }
     if step:
         display(run.records.append("resume", step, **rows, **{"from": checkpoint_dir(run.run_dir, step).name}))
