@@ -25,7 +25,7 @@ def test_a_rank_of_1024_is_simulated_here(tmp_path):
         ("reduce-scatter", "shard"),
         ("all-reduce", "replicate"),
     }
-    assert found["forecast"]["peak_bytes"] == pytest.approx(sum(found["peak_bytes"].values()), rel=0.1)
+    assert found["forecast"]["peak_bytes"] == pytest.approx(sum(found["peak_bytes"].values()), rel=0.3), "of 2 MB"
     assert "simulating a step of one of 1,024 ranks" in said.err
     assert found["step"]["exchange_seconds"] > found["step"]["computing_seconds"] > 0, "a tiny model on fast devices"
     shown = call(*words, cwd=tmp_path)

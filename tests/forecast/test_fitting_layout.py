@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from headwater.errors import LayoutError
@@ -53,7 +55,7 @@ def test_of_many_layouts_the_three_nearest_are_named():
     with pytest.raises(LayoutError) as refused:
         fitting_layout(meshes, 64, needs, 2 * GB)
     said = str(refused.value)
-    assert [f"shard = {shard}" in said for shard in (1, 2, 4, 8, 16, 32, 64)] == [False] * 4 + [True] * 3
+    assert re.findall(r"with shard = (\d+)", said) == ["16", "32", "64"]
     assert ", 4 more layouts tried: 1.2 ×" in said
 
 
