@@ -1,11 +1,12 @@
 """A rank of 2 or 4 killed, stopped or cut off at chance moments: who is named, how soon, and are the losses the same?
 
     python benchmarks/reliability/lost_ranks.py [--faults 10] [--kinds kill stop cut] [--ranks 2 4] [--seed 1]
-        [--json FILE] [--markdown FILE] [--settings SETTING=VALUE ...]
+        [--starting] [--json FILE] [--markdown FILE] [--settings SETTING=VALUE ...]
 
 A tiny run with `train.exact` under torchrun, again and again, until so many faults have struck of each kind. Kill and
 stop: one launcher. Cut: two launchers in network namespaces of their own, joined by a bridge, of which one port goes
-down until training has begun again with the ranks that are left; this needs root. Nobody steps in: launchers start
+down until training has begun again with the ranks that are left; this needs root. `--starting` strikes while ranks
+start, in place of amid steps. Nobody steps in: launchers start
 ranks again, and every run must end with the losses of an undisturbed run of one process, bit by bit. Exit status 1
 where one doesn't, a lost rank isn't named, or a run needs a hand.
 """
@@ -42,6 +43,7 @@ SETTINGS = (
     "model.num_layers=2",
 )
 MAX_MOMENT_SECONDS = 6.0  # after the first steps of an attempt
+MAX_STARTING_SECONDS = 4.0  # after all processes are there
 HAND_SECONDS = 180.0  # without a step after a fault: somebody would have to step in
 POLL_SECONDS = 0.02
 
@@ -64,19 +66,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=10, help="of each kind and number of ranks (10)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what happens to a rank (all)")
     parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4], help="numbers of ranks (2 4)")
+    parser.add_argument(
+        "--starting", action="store_true", help="strike ranks that start: none has a heartbeat to name it"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--settings", nargs="*", default=[], help="of the run, further ones: parallel.shard=2")
     chosen = parser.parse_args(arguments)
     found: list[Fault] = []
     wrong: list[str] = []
     with figures.work_folder(chosen.work) as folder:
-        trials = Trials(folder, [*SETTINGS, *chosen.settings], random.Random(chosen.seed))
+        trials = Trials(folder, [*SETTINGS, *chosen.settings], random.Random(chosen.seed), chosen.starting)
         for ranks in chosen.ranks:
             for kind in chosen.kinds:
                 faults, problems = trials.of(kind, ranks, chosen.faults)
                 found, wrong = [*found, *faults], [*wrong, *problems]
-    wrong += [f"{fault.kind} of rank {fault.rank} of {fault.ranks}: not named" for fault in found if not fault.named]
-    result = figures.facts() | {"what": "lost ranks", "load": os.getloadavg(), "faults": [asdict(f) for f in found]}
+    unnamed = [] if chosen.starting else [fault for fault in found if not fault.named]
+    wrong += [f"{fault.kind} of rank {fault.rank} of {fault.ranks}: not named" for fault in unnamed]
+    result = figures.facts() | {
+        "what": "lost ranks",
+        "starting": chosen.starting,
+        "load": os.getloadavg(),
+        "faults": [asdict(f) for f in found],
+    }
     figures.publish(result | {"wrong": wrong}, section(result, found, wrong), chosen.json, chosen.markdown)
     return int(bool(wrong))
 
@@ -84,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Trials:
     """Runs of one text, and the losses that each must have."""
 
-    def __init__(self, folder: Path, settings: list[str], chance: random.Random) -> None:
-        self._folder, self._chance, self._number = folder, chance, 0
+    def __init__(self, folder: Path, settings: list[str], chance: random.Random, is_starting: bool) -> None:
+        self._folder, self._chance, self._is_starting, self._number = folder, chance, is_starting, 0
         self._settings = [f"runs_dir={folder / 'runs'}", *settings]
         write_run_file(folder)
         self._run(["name=undisturbed"])
@@ -105,7 +116,7 @@ class Trials:
             self._number += 1
             name = f"trial-{self._number}"
             with network() if kind == "cut" else nothing() as net:
-                trial = Trial(kind, ranks, self._folder / "runs" / name, net, self._chance)
+                trial = Trial(kind, ranks, self._folder / "runs" / name, net, self._chance, self._is_starting)
                 try:
                     trial.start(self._command([f"name={name}"]))
                     while len(faults) < num_faults and (fault := trial.next_fault()) is not None:
@@ -124,8 +135,12 @@ class Trials:
 class Trial:
     """One run under its launchers."""
 
-    def __init__(self, kind: str, ranks: int, run_dir: Path, net: Network | None, chance: random.Random) -> None:
+    def __init__(
+        self, kind: str, ranks: int, run_dir: Path, net: Network | None, chance: random.Random, is_starting: bool
+    ) -> None:
         self._kind, self._ranks, self.run_dir, self._net, self._chance = kind, ranks, run_dir, net, chance
+        self._is_starting = is_starting
+        self._struck: set[int] = set()  # the processes that were there at the last fault
         self._launchers: list[subprocess.Popen[bytes]] = []
         self._logs: list[Path] = []
 
@@ -137,7 +152,7 @@ class Trial:
             return
         meeting = f"--nnodes=1:2 --rdzv-backend=c10d --rdzv-endpoint={self._net.address(0)}:29555 --rdzv-id=lost"
         for node in (0, 1):
-            conf = f"--rdzv-conf=join_timeout=300,last_call_timeout=3,is_host={1 - node}"
+            conf = f"--rdzv-conf=read_timeout=600,join_timeout=1200,last_call_timeout=3,is_host={1 - node}"
             where = [*shlex.split(meeting), conf, "--local-addr", self._net.address(node)]
             words = [*launcher, *where, "--nproc-per-node", str(self._ranks // 2), *command]
             self._launch(self._net.inside(node, words), self._net.device(node))
@@ -152,33 +167,34 @@ class Trial:
         self._logs.append(log)
 
     def next_fault(self) -> Fault | None:
-        """Strike at a chance moment after the first steps of an attempt; None where the run ends before."""
-        if not self._wait(lambda: self._is_whole() and self._num_steps_of_attempt() >= 3):
+        """Strike at a chance moment after an attempt's first steps, or its start; None where the run ends before."""
+        if not self._wait(self._is_starting_whole if self._is_starting else self._is_whole):
             return None
-        moment = time.monotonic() + self._chance.uniform(0, MAX_MOMENT_SECONDS)
+        longest = MAX_STARTING_SECONDS if self._is_starting else MAX_MOMENT_SECONDS
+        moment = time.monotonic() + self._chance.uniform(0, longest)
         if not self._wait(lambda: time.monotonic() > moment):
             return None
-        processes, attempt = rank_processes(self.run_dir.name), self._attempt()
+        processes = rank_processes(self.run_dir.name)
         rank, before = self._chance.randrange(self._ranks), self.said()
         if self._kind == "cut":  # the machine that doesn't hold the launchers' store
             rank = next(iter(sorted(rank for rank, pid in processes.items() if self._net.node_of(pid) == 1)), -1)
         if len(processes) < self._ranks or rank < 0:
             return None if self._has_ended() else self.next_fault()
         step = max((record["step"] for record in read_all(self.run_dir / "records.jsonl")), default=0)
-        at = time.time()
+        at, self._struck = time.time(), set(processes.values())
         self._strike(processes[rank])
         lost = [pid for pid in processes.values() if self._kind == "cut" and self._net.node_of(pid) == 1]
         others = [pid for pid in processes.values() if pid not in (*lost, processes[rank])]
         if not self._wait(lambda: not all(is_running(pid) for pid in others)):
             raise TimeoutError("the run ended, though a rank was lost")
         detected = time.time() - at
-        again = self._wait(lambda: self._attempt() > attempt and self._num_steps_of_attempt() >= 1)
-        again_at = next((r["time"] for r in self._steps() if r["attempt"] > attempt), time.time())
+        self._wait(lambda: self._first_step_since(at) is not None)
+        again_at = self._first_step_since(at) or at
         names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {'died' if self._kind == 'kill' else 'fell silent'}"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
         if self._net is not None:
             self._net.mend()
-        return Fault(self._kind, self._ranks, rank, step, detected, again_at - at if again else 0.0, named)
+        return Fault(self._kind, self._ranks, rank, step, detected, again_at - at, named)
 
     def _strike(self, pid: int) -> None:
         if self._kind == "cut":
@@ -186,18 +202,25 @@ class Trial:
         else:
             os.kill(pid, signal.SIGKILL if self._kind == "kill" else signal.SIGSTOP)
 
-    def _steps(self) -> list[dict[str, Any]]:
-        return [record for record in read_all(self.run_dir / "records.jsonl") if record["event"] == "step"]
+    def _records(self, event: str) -> list[dict[str, Any]]:
+        return [record for record in read_all(self.run_dir / "records.jsonl") if record["event"] == event]
 
-    def _attempt(self) -> int:
-        return max((record["attempt"] for record in read_all(self.run_dir / "records.jsonl")), default=0)
-
-    def _num_steps_of_attempt(self) -> int:
-        attempt = self._attempt()
-        return sum(record["attempt"] == attempt for record in self._steps())
+    def _first_step_since(self, moment: float) -> float | None:
+        """Return when an attempt that began since had made its first step, None where none has."""
+        attempts = {record["attempt"] for record in self._records("start") if record["time"] > moment}
+        return next((record["time"] for record in self._records("step") if record["attempt"] in attempts), None)
 
     def _is_whole(self) -> bool:
-        return len(rank_processes(self.run_dir.name)) == self._ranks
+        """Return whether all ranks have made some steps together."""
+        processes, starts = rank_processes(self.run_dir.name).values(), self._records("start")
+        if len(processes) < self._ranks or not starts or any(began(pid) > starts[-1]["time"] for pid in processes):
+            return False
+        return sum(record["attempt"] == starts[-1]["attempt"] for record in self._records("step")) >= 3
+
+    def _is_starting_whole(self) -> bool:
+        """Return whether all ranks' processes are there, none of which saw the last fault."""
+        processes = set(rank_processes(self.run_dir.name).values())
+        return len(processes) == self._ranks and not processes & self._struck
 
     def _has_ended(self) -> bool:
         return any(launcher.poll() is not None for launcher in self._launchers)
@@ -250,6 +273,14 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def began(pid: int) -> float:
+    """Return when a process began; 0 where it has ended."""
+    with suppress(OSError):
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def losses(run_dir: Path) -> list[tuple[int, str]]:
@@ -335,9 +366,8 @@ def section(result: dict[str, Any], faults: list[Fault], wrong: list[str]) -> st
     ]
     outcome = "Every run ended with the losses of the undisturbed run." if not wrong else "WRONG: " + "; ".join(wrong)
     load = f"Load average {result['load'][0]:.1f} at the end."
-    return "\n\n".join(
-        ["## Lost ranks", figures.made(result), figures.markdown_table(header, rows), f"{outcome} {load}"]
-    )
+    title = "## Ranks lost while they start" if result["starting"] else "## Lost ranks"
+    return "\n\n".join([title, figures.made(result), figures.markdown_table(header, rows), f"{outcome} {load}"])
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, TrainingError
 from headwater.ranks import exchange as ranks_module
+from headwater.ranks import rendezvous
 from headwater.ranks.exchange import ALONE_TIMEOUT, STEP_TIMEOUT, ManyRanks, Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place, named, place_of
-from headwater.ranks.rendezvous import join_ranks, name_of_this_start
+from headwater.ranks.rendezvous import Start, join_ranks
 
 EXCHANGES = """
 import headwater.ranks.exchange as module
@@ -141,13 +142,20 @@ def test_a_rank_whose_others_end_while_it_joins_says_what_to_do(monkeypatch):
         join_ranks(Place(rank=1, world_size=2, local_rank=1, local_world_size=2))
 
 
+def meet(store: dist.Store, rank: int, world_size: int) -> str:
+    start = Start(store, Place(rank, world_size))
+    name = start.name()
+    start.meet()
+    return name
+
+
 @pytest.mark.parametrize("late", [0, 2])
 def test_each_start_has_a_name_of_its_own_though_the_store_remembers_the_ones_before(late):
     store, names = dist.HashStore(), []
 
     def start(rank: int) -> str:
         time.sleep(0.3 if rank == late else 0.0)
-        return name_of_this_start(store, rank, 3)
+        return meet(store, rank, 3)
 
     for _ in range(4):
         with ThreadPoolExecutor(3) as pool:
@@ -155,3 +163,17 @@ def test_each_start_has_a_name_of_its_own_though_the_store_remembers_the_ones_be
         assert len(found) == 1
         names += found
     assert len(set(names)) == 4
+
+
+def test_a_rank_that_never_comes_is_named_by_the_first_and_the_others_end_too(monkeypatch):
+    """It may have come to an earlier start, of which the store still holds its name."""
+    monkeypatch.setattr(rendezvous, "ARRIVAL_SECONDS", 0.3)
+    monkeypatch.setattr(rendezvous, "MAX_PAUSE_SECONDS", 0.1)
+    store = dist.HashStore()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda rank: meet(store, rank, 3), range(3)))
+        first, second = (pool.submit(meet, store, rank, 3) for rank in (0, 1))
+        with pytest.raises(TrainingError, match="rank 2 of 3 fell silent before all had joined"):
+            first.result()
+        with pytest.raises(TrainingError, match="rank 0 of 3 fell silent before all had joined"):
+            second.result()

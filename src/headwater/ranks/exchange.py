@@ -186,11 +186,10 @@ class ManyRanks(GroupOfRanks):
     device_mesh: DeviceMesh | None = None  # along DATA_AXES, where weights are divided
 
     def __init__(self, place: Place, mesh: Mesh | None = None, heartbeat: Heartbeat | None = None) -> None:
-        """The default group has ALONE_TIMEOUT, all others STEP_TIMEOUT."""
+        """The default group has ALONE_TIMEOUT, all others STEP_TIMEOUT; `heartbeat` beats already."""
         super().__init__(place, dist.new_group(timeout=STEP_TIMEOUT), mesh)
         if heartbeat is not None:
             self._heartbeat, self.progress = heartbeat, heartbeat.progress
-            heartbeat.start()
         self.lay_out_(self.mesh)
 
     def lay_out_(self, mesh: Mesh) -> None:

@@ -64,6 +64,33 @@ class Slowest:
     lead: float
 
 
+class StoreWatch:
+    """Ends the process when the launcher's store is silent as long as a rank may be: its calls then never return."""
+
+    def __init__(self, place: Place, progress: Progress, silence_seconds: float) -> None:
+        self._place, self._progress = place, progress
+        self._max_unanswered = _num_beats(silence_seconds)
+        self._unanswered = 0  # beats since the store's last answer
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="heartbeat's store", daemon=True).start()
+
+    def answered(self) -> None:
+        self._unanswered = 0
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(BEAT_SECONDS):
+            self._unanswered += 1
+            if self._unanswered > self._max_unanswered:
+                seconds = self._max_unanswered * BEAT_SECONDS
+                why = f"is cut off: the launcher's store hasn't answered for {seconds:g} s"
+                _end_process(self._place, why, self._progress)
+
+
 class Heartbeat:
     """The beats of one of several ranks."""
 
@@ -71,24 +98,21 @@ class Heartbeat:
         """Write the first beat; call it before the ranks meet, so that each finds those of all others."""
         self._store = store.clone()  # type: ignore[attr-defined]  # a connection of its own: another thread may wait on the given one
         self.progress, self._place = progress, place
-        self._max_silent = max(1, round(silence_seconds / BEAT_SECONDS))
+        self._max_silent = _num_beats(silence_seconds)
         self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _began(os.getpid()))
         self._heard: dict[int, Beat] = {}
         self._silent: dict[int, int] = {}  # beats since each rank's last one
-        self._unanswered = 0  # beats since the store's last answer
         self._exchanged: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW_BEATS)
         self._why = ""
         self._found, self._noticed, self._closed = threading.Event(), threading.Event(), threading.Event()
-        self._threads = [
-            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
-            threading.Thread(target=self._watch_the_store, name="heartbeat's store", daemon=True),
-        ]
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._watch = StoreWatch(place, progress, silence_seconds)
         self._write()
 
     def start(self) -> None:
         """Beat and listen from now on; all ranks have written their first beat."""
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
+        self._watch.start()
 
     @property
     def has_found(self) -> bool:
@@ -100,6 +124,15 @@ class Heartbeat:
         self._noticed.set()
         self._found.wait((self._max_silent + 2) * BEAT_SECONDS)
         return self._why
+
+    def end_of_joining(self, error: Exception) -> str:
+        """End where the ranks can't be joined; return who is lost, else the error, of which the others are told."""
+        if not self._thread.is_alive():
+            return str(error)
+        why = self.why()
+        self.progress.trouble = "" if why else f"ended ({error})"
+        self.close()
+        return why or str(error)
 
     def slowest(self) -> Slowest | None:
         """Return the rank that all others wait for, as the first rank knows it; None where none stands out."""
@@ -114,7 +147,7 @@ class Heartbeat:
     def close(self) -> None:
         """End; the last beat says what `progress` has of trouble. Where the store doesn't answer, the process ends."""
         self._closed.set()
-        self._threads[0].join(END_SECONDS)
+        self._thread.join(END_SECONDS)
 
     # ---- the thread that beats
 
@@ -123,7 +156,7 @@ class Heartbeat:
             while not self._closed.wait(BEAT_SECONDS):
                 self._write()
                 lost, why = self._listen()
-                self._unanswered = 0
+                self._watch.answered()
                 if lost:
                     self._own = replace(self._own, lost=lost, why=why)
                     self._write()
@@ -134,6 +167,8 @@ class Heartbeat:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0][:200]
             self._give_up(f"the launcher's store, which the first machine holds, is gone ({reason})")
+        finally:
+            self._watch.stop()
 
     def _write(self) -> None:
         now = self.progress
@@ -210,28 +245,22 @@ class Heartbeat:
         """Let the thread that trains end in order where its exchange fails; end the process where it doesn't."""
         self._why = why
         self._found.set()
+        self._watch.stop()
         if not self._noticed.wait(NOTICE_SECONDS) or not self._closed.wait(END_SECONDS):
-            self._end_process(f"lost others: {why}")
-
-    # ---- and the one that watches whether it does
-
-    def _watch_the_store(self) -> None:
-        """End the process when the store has been silent as long as a rank may be: its calls then never return."""
-        while self._threads[0].is_alive():
-            time.sleep(BEAT_SECONDS)
-            self._unanswered += 1
-            if self._unanswered > self._max_silent and not self._found.is_set():
-                seconds = self._max_silent * BEAT_SECONDS
-                self._end_process(f"is cut off: the launcher's store hasn't answered for {seconds:g} s")
-
-    def _end_process(self, why: str) -> None:
-        who, where = named([self._place.rank], self._place.world_size), self.progress
-        line = f"headwater: {who} {why}; this rank was {where}. {RESUMES}\n"
-        os.write(STDERR, line.encode())
-        os._exit(1)  # an exchange can't be interrupted; all that counts is on disk, or promised nothing
+            _end_process(self._place, f"lost others: {why}", self.progress)
 
 
 RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
+
+
+def _end_process(place: Place, why: str, where: Progress) -> None:
+    line = f"headwater: {named([place.rank], place.world_size)} {why}; this rank was {where}. {RESUMES}\n"
+    os.write(STDERR, line.encode())
+    os._exit(1)  # an exchange can't be interrupted; all that counts is on disk, or promised nothing
+
+
+def _num_beats(seconds: float) -> int:
+    return max(1, round(seconds / BEAT_SECONDS))
 
 
 def _key(rank: int) -> str:

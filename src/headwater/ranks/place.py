@@ -10,12 +10,16 @@ from headwater.errors import ConfigError
 
 @dataclass(frozen=True)
 class Place:
-    """Where a launcher says that this process stands: its number, among how many, and the same on this machine."""
+    """Where a launcher says that this process stands: its number, among how many, and the same on this machine.
+
+    `has_store`: the ranks meet at a store of the launcher's, which is there before them, and not at the first rank's.
+    """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
     local_world_size: int = 1
+    has_store: bool = False
 
 
 def place_of(environment: Mapping[str, str]) -> Place:
@@ -27,7 +31,9 @@ def place_of(environment: Mapping[str, str]) -> Place:
     if len(found) < len(names) or not all(value.isdigit() for value in found.values()):
         said = ", ".join(f"{name}={value}" for name, value in found.items())
         raise ConfigError(f"the environment has only part of what names a rank ({said}); start them with torchrun")
-    return Place(*(int(found[name]) for name in names))
+    has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    rank, world_size, local_rank, local_world_size = (int(found[name]) for name in names)
+    return Place(rank, world_size, local_rank, local_world_size, has_store)
 
 
 def named(ranks: Sequence[int] | None, world_size: int) -> str:
