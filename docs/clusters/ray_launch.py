@@ -4,6 +4,7 @@ One launcher a node, beside Ray's own workers; Ray starts again what was lost wi
 the launchers are to meet at, in a folder that all nodes see.
 """
 
+import os
 import subprocess
 import sys
 
@@ -15,10 +16,13 @@ PORT = 29400
 
 
 def launch(folder: str, nodes: int, ranks: int, first: str, is_host: bool, run: list[str]) -> None:
-    meeting = f"--rdzv-backend=c10d --rdzv-id=headwater --rdzv-endpoint={first}:{PORT} --rdzv-conf=is_host={int(is_host)}"
+    conf = f"is_host={int(is_host)},read_timeout=600,join_timeout=1200"
+    meeting = f"--rdzv-backend=c10d --rdzv-id=headwater --rdzv-endpoint={first}:{PORT} --rdzv-conf={conf}"
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nnodes=1:{nodes}", f"--nproc-per-node={ranks}"]
     options = ["--max-restarts=100", *meeting.split(), f"--local-addr={get_node_ip_address()}"]
-    subprocess.run([*launcher, *options, "-m", "headwater", "train", *run], cwd=folder, check=True)
+    later = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # else torch 2.13 can't let a launcher that comes later join
+    command = [*launcher, *options, "-m", "headwater", "train", *run]
+    subprocess.run(command, cwd=folder, check=True, env=os.environ | later)
 
 
 def main(nodes: int, gpus: int, run: list[str], folder: str) -> None:

@@ -41,7 +41,12 @@ def test_the_command_arrives_whole(tmp_path):
         "SLURM_NODEID": "0",
     }
     found = subprocess.run(["bash"], input=text, text=True, check=True, capture_output=True, env=variables).stdout
-    for word in ("--rdzv-endpoint=first:20007", "--rdzv-conf=is_host=1", "--rdzv-id=7-0", "name=it's mine"):
+    for word in (
+        "--rdzv-endpoint=first:20007",
+        "--rdzv-conf=is_host=1,read_timeout=600,",
+        "--rdzv-id=7-0",
+        "name=it's mine",
+    ):
         assert word in found
 
 

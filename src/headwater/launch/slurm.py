@@ -12,6 +12,9 @@ from headwater.records import seconds_of_saves
 from headwater.train.settings import SAVE_TIME_MARGIN
 
 END_SECONDS = 60  # a step, and the end of all processes; Slurm itself is late or early by as much
+# how long a launcher waits for the store before it ends, which closes the rendezvous for all others: torchrun's minute
+# is shorter than many a network is away. It joins again afterwards, for which it needs more
+WAIT_FOR_THE_STORE = "read_timeout=600,join_timeout=1200"
 SLOW_DISK_BYTES_PER_SECOND = 100e6  # of a file system that many nodes write to, where no save has shown better
 
 
@@ -83,7 +86,7 @@ launch() {{
   exec {shlex.quote(python)} -m torch.distributed.run \\
     --nnodes={nodes} --nproc-per-node={job.ranks_per_node} --max-restarts=100 \\
     --shutdown-timeout={job.term_seconds - 15} --rdzv-id="$job" --rdzv-backend=c10d \\
-    --rdzv-endpoint="$first:$port" --rdzv-conf="is_host=$((SLURM_NODEID == 0))" \\
+    --rdzv-endpoint="$first:$port" --rdzv-conf="is_host=$((SLURM_NODEID == 0)),{WAIT_FOR_THE_STORE}" \\
     {command}
 }}
 export -f launch
