@@ -192,6 +192,8 @@ class Trial:
         again_at = self._first_step_since(at) or at
         names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {'died' if self._kind == 'kill' else 'fell silent'}"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
+        if not named and not self._is_starting:
+            print(self._logs[0].read_text(errors="replace")[-3000:], file=sys.stderr)
         if self._net is not None:
             self._net.mend()
         return Fault(self._kind, self._ranks, rank, step, detected, again_at - at, named)

@@ -76,6 +76,18 @@ def test_a_rank_whose_beats_stop_is_lost_after_as_many_of_the_listeners_own():
     assert "rank 1 of 2 fell silent 4 s ago, in step 17, computing" in found[-1][1]
 
 
+def test_ranks_of_a_machine_that_is_gone_are_lost_together_though_one_was_heard_later():
+    first, _, third, fourth = hearts(4)
+    beat(first)
+    for number in range(8):
+        if number < 2:
+            beat(third)
+        beat(fourth)
+        lost, why = beat(first)
+    assert lost == (1, 2), (lost, why)
+    assert "ranks 1, 2 of 4 fell silent 4 s ago" in why
+
+
 def test_the_first_rank_is_heard_by_all_and_its_word_on_others_taken():
     first, second, third = hearts(3)
     third.progress.trouble = "hung"

@@ -196,7 +196,10 @@ class Heartbeat:
                 return beats[0].lost, beats[0].why
         else:
             self._exchanged.append((time.monotonic(), self._exchange_seconds()))
-        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat))}
+        # ranks of a machine that is gone are some beats apart: with the first of them, all are lost
+        has_silent = any(self._silent[rank] >= self._max_silent for rank, beat in beats.items() if beat.trouble is None)
+        limit = max(1, self._max_silent // 2) if has_silent else self._max_silent
+        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, limit))}
         return tuple(troubles), "; ".join(self._tell(found, troubles) for found in dict.fromkeys(troubles.values()))
 
     def _exchange_seconds(self) -> dict[int, float]:
@@ -210,11 +213,11 @@ class Heartbeat:
             f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host.split()[0]}"
         )
 
-    def _trouble(self, rank: int, beat: Beat) -> str:
+    def _trouble(self, rank: int, beat: Beat, max_silent: int) -> str:
         """Return what became of a rank, "" where nothing did."""
         if beat.trouble is not None:
             return beat.trouble
-        if self._silent[rank] >= self._max_silent:
+        if self._silent[rank] >= max_silent:
             return f"fell silent {self._max_silent * BEAT_SECONDS:g} s ago"
         if beat.host == self._own.host and not _is_running(beat):
             last = self._read([rank])[rank]  # it may have ended as it should since
