@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,17 @@ def test_all_learn_of_a_killed_rank_with_its_step_and_process(tmp_path):
     assert "rank 1 of 3 died, in step " in said[0].err and f"process {ranks[1].pid} on " in said[0].err
     assert said[2].err == "", "what it prints lies in its log"
     assert [one.status for one in said] == [1, -signal.SIGKILL, 1]
+
+
+def test_a_rank_whose_store_never_answers_ends_before_it_has_joined():
+    program = (
+        "from headwater.ranks.heartbeat import *; StoreWatch(Place(1, 2), Progress(), 0.5).start(); time.sleep(600)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.returncode == 1
+    assert (
+        "rank 1 of 2 is cut off: the launcher's store hasn't answered for 0.5 s; this rank was preparing" in said.stderr
+    )
 
 
 def hearts(world_size: int) -> list[Heartbeat]:

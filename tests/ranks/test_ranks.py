@@ -124,6 +124,7 @@ def test_ranks_are_named_as_one_of_them_sees_them():
 def test_the_place_is_that_of_torchruns_variables():
     said = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
     assert place_of(said) == Place(3, 4, 1, 2)
+    assert place_of(said | {"TORCHELASTIC_USE_AGENT_STORE": "True"}) == Place(3, 4, 1, 2, has_store=True)
     assert place_of({}) == place_of({"WORLD_SIZE": "1", "RANK": "0"}) == Place()
 
 
