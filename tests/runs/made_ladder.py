@@ -11,12 +11,12 @@ from headwater.runs.ladder_record import (
     DoneRung,
     LadderOptions,
     Rung,
-    ladder_dir,
     make_of,
     model_of,
     size_of,
     write_table,
 )
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 
 
@@ -26,7 +26,7 @@ def law(size: float, tokens: float) -> float:
 
 def leave_ladder(config: RunConfig) -> Path:
     """Leave the folder of a ladder of the run, of nine rungs that follow the law, and return its table."""
-    folder, make, done = ladder_dir(config.run_dir), make_of(config), []
+    folder, make, done = Folders(config.run_dir).ladder, make_of(config), []
     for heads, params in ((1, 1e4), (2, 3e4), (3, 6e4)):
         shape = {"num_layers": 2, "d_model": 16 * heads, "num_heads": heads, "num_kv_heads": heads, "head_dim": 16}
         for steps, tokens in ((60, 3e4), (120, 1e5), (240, 3e5)):

@@ -8,8 +8,8 @@ import pytest
 from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.layout import MARGIN, Layout
-from headwater.ranks.mesh import Mesh
+from headwater.forecast.layout import MARGIN
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import enough_memory, load_run
 from headwater.runs.hardware import processor_peak
@@ -56,7 +56,7 @@ def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkey
 
 AGREED = """
 from headwater.errors import ConfigError
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.runs import enough_memory, load_run
 from headwater.runs.layout import agreed_layout, layout_here
 

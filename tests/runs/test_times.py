@@ -20,7 +20,7 @@ from headwater.records import no_owner, read_records
 from headwater.runs import hardware, measure, times, training
 from headwater.runs.budget_search import TextOnOffer, Trials
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
-from headwater.runs.ladder_record import ladder_dir
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
 from headwater.runs.times import (
@@ -231,7 +231,7 @@ def test_only_the_newest_runs_count(config):
 
 
 def test_the_ladders_rungs_of_this_shape_count_as_one_more_run(config):
-    rungs = config.model_copy(update={"runs_dir": str(ladder_dir(config.run_dir))})
+    rungs = config.model_copy(update={"runs_dir": str(Folders(config.run_dir).ladder)})
     wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
     took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
     assert "as measured on other shapes here" in needs_of(config).step_how

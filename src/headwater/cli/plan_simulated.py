@@ -9,11 +9,11 @@ from headwater.device.facts import ACTIVATIONS
 from headwater.errors import ConfigError
 from headwater.forecast.device import Accelerator, find_device, read_devices
 from headwater.forecast.exchange import LeastStep, exchanges, least_step
-from headwater.forecast.layout import Layout
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size, times
+from headwater.ranks.mesh import Layout
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens, work_of
 from headwater.runs.layout import planned_layout

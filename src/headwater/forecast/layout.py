@@ -6,30 +6,16 @@ No torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from headwater.errors import LayoutError
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.numbers import size
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import Layout, Mesh
 
 MARGIN = 1.2
 "Of a rank's memory over its forecast: P90 of those on a processor is 1.11, and a system needs some for itself."
 
 NUM_NEAREST = 3  # layouts whose memory is said
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How ranks lie, how many of them one machine has, and why."""
-
-    mesh: Mesh = field(default_factory=Mesh)
-    num_local: int = 1
-    why: str = ""
-
-    @property
-    def num_machines(self) -> int:
-        return -(-self.mesh.world_size // self.num_local)
 
 
 def fitting_layout(

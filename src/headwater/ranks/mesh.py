@@ -6,7 +6,7 @@ Today ranks are along `replicate` and `shard`; the other axes have one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 DATA_AXES = ("replicate", "shard")  # ranks along them have rows of their own; all others have the same rows
 
@@ -43,3 +43,16 @@ class Mesh:
     def size(self, *axes: str) -> int:
         """Return the number of ranks along some axes taken as one."""
         return math.prod(getattr(self, axis) for axis in axes)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How ranks lie, how many of them one machine has, and why."""
+
+    mesh: Mesh = field(default_factory=Mesh)
+    num_local: int = 1
+    why: str = ""
+
+    @property
+    def num_machines(self) -> int:
+        return -(-self.mesh.world_size // self.num_local)

@@ -12,7 +12,6 @@ from headwater.errors import ConfigError
 from headwater.forecast.budget import FINAL_SHARE, FINAL_SHARE_SOURCE, Query, parse_amount, parse_budget, parse_hardware
 from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import read_devices
-from headwater.forecast.layout import Layout
 from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import checkpoint_bytes
 from headwater.forecast.result import PROBES_PART
@@ -21,7 +20,7 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.runs.costs import PUE, Costs
 from headwater.runs.hardware import Gpus, Hardware, Processor, gpu_to_use, gpus, hardware_of
 from headwater.runs.ladder_design import scaled_shapes

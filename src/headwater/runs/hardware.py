@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING
 
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.forecast.layout import Layout
 from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import PeakBytes, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
-from headwater.forecast.work import Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
-from headwater.runs.ladder_record import ladder_dir
+from headwater.ranks.mesh import Layout
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
 from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
+    from headwater.forecast.work import Work
 
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
@@ -223,7 +223,7 @@ def _processor(config: RunConfig, measured: Measurement | None, dtype: str | Non
     speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
     runs, rungs = (
         tuple(run for run in earlier_runs(folder, speed) if _ratio(run, peaks))
-        for folder in (Path(config.runs_dir), ladder_dir(config.run_dir))
+        for folder in (Path(config.runs_dir), Folders(config.run_dir).ladder)
     )
     devices = DeviceGroup(
         device=f"this processor ({cores} cores, {dtype})",
@@ -264,6 +264,8 @@ def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
 
 def work_of(config: RunConfig, ranks: Layout) -> Work:
     """Return what a rank on a GPU has to do in a step."""
+    from headwater.forecast.work import Work  # of GPUs alone, as all that counts by it
+
     train, tokens = config.train, microbatch_tokens(config, ranks)
     return Work(
         config.model,

@@ -27,7 +27,6 @@ from headwater.runs.ladder_record import (
     LadderOptions,
     Rung,
     done_rung,
-    ladder_dir,
     make_of,
     read_design,
     rung_file,
@@ -103,7 +102,7 @@ def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: 
         prepare_data(config, say, owner.require)
         prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
         ladder = design_ladder(run, overrides, options)
-        folder, kept = ladder_dir(config.run_dir), read_design(config)
+        folder, kept = Folders(config.run_dir).ladder, read_design(config)
         if kept is None and folder.exists():
             _put_aside(folder, say)
         if kept is None or kept.rungs != ladder.rungs:
@@ -126,7 +125,7 @@ def _put_aside(folder: Path, say: Say) -> None:
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
-    config, folder, done = ladder.config, ladder_dir(ladder.config.run_dir), list[DoneRung]()
+    config, folder, done = ladder.config, Folders(ladder.config.run_dir).ladder, list[DoneRung]()
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):

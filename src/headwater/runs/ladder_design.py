@@ -14,7 +14,8 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
-from headwater.runs.ladder_record import SHAPE, LadderOptions, Rung, ladder_dir, read_design
+from headwater.runs.ladder_record import SHAPE, LadderOptions, Rung, read_design
+from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
@@ -169,4 +170,4 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     changed = [f"{name}={value}" for name, value in settings.items()]
     config, reasons = load_run(ladder.run, [*ladder.overrides, *changed])
     # not overrides: a folder's name may be anything
-    return config.model_copy(update={"runs_dir": str(ladder_dir(ladder.config.run_dir))}), reasons
+    return config.model_copy(update={"runs_dir": str(Folders(ladder.config.run_dir).ladder)}), reasons

@@ -105,10 +105,6 @@ class Design:
     format_version: Literal[2] = 2
 
 
-def ladder_dir(run_dir: Path) -> Path:
-    return run_dir / "ladder"
-
-
 def make_of(config: RunConfig) -> str:
     """Return the digest of what a run shares with its ladder: text, and all settings that decide its loss."""
     text = stage_digest(Folders(config.run_dir).tokens)
@@ -117,12 +113,12 @@ def make_of(config: RunConfig) -> str:
 
 def read_design(config: RunConfig) -> Design | None:
     """Return the rungs that were chosen for this run; None where settings or text have changed since."""
-    found = read_kept(ladder_dir(config.run_dir) / "ladder.json", Design)
+    found = read_kept(Folders(config.run_dir).ladder / "ladder.json", Design)
     return found if found is not None and found.make == make_of(config) else None
 
 
 def rung_file(config: RunConfig, rung: Rung) -> Path:
-    return ladder_dir(config.run_dir) / rung.name / "rung.json"
+    return Folders(config.run_dir).ladder / rung.name / "rung.json"
 
 
 def done_rung(config: RunConfig, rung: Rung) -> DoneRung | None:
@@ -141,7 +137,7 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
 
 def ladder_table(config: RunConfig) -> Path | None:
     """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
-    return ladder_dir(config.run_dir) / "runs.csv" if read_ladder(config) else None
+    return Folders(config.run_dir).ladder / "runs.csv" if read_ladder(config) else None
 
 
 def table_of(done: Sequence[DoneRung], model: ModelSettings, source: str = "all") -> Runs:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.layout import Layout, fitting_layout
+from headwater.forecast.layout import fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.host.facts import cpu_flags
 from headwater.parallel.settings import fewest_ranks, meshes_of
-from headwater.ranks.mesh import DATA_AXES, Mesh
+from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import processor_dtype, processor_peak, work_of

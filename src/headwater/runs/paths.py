@@ -25,7 +25,7 @@ class Folders:
     """Where a run's stages lie."""
 
     def __init__(self, run: Path) -> None:
-        self.run, self.data, self.hf = run, run / "data", run / "export" / "hf"
+        self.run, self.data, self.ladder, self.hf = run, run / "data", run / "ladder", run / "export" / "hf"
         names = ("corpus", "tokenizer", "tokens", "rows")
         self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)
 

@@ -17,13 +17,12 @@ from typing import Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
-from headwater.forecast.layout import Layout
 from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
+from headwater.ranks.mesh import Layout
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import Needs, Processor, hardware_of
-from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
@@ -125,7 +124,10 @@ def _ranks(layout: Layout) -> dict[str, int] | None:
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
     """Return what the table says, without one the run's own ladder; or why there is no loss."""
-    runs_csv = runs_csv or ladder_table(config)
+    if runs_csv is None and Folders(config.run_dir).ladder.is_dir():
+        from headwater.runs.ladder_record import ladder_table  # and what else a ladder is
+
+        runs_csv = ladder_table(config)
     if runs_csv is None:
         return LossOutlook(None, NO_RUNS.format(LADDER if config.train.num_steps >= FEW_STEPS else TRAIN_IT))
     from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded

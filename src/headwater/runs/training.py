@@ -10,13 +10,13 @@ from typing import Any
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.layout import Layout
 from headwater.forecast.processor_memory import plan_fields
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
 from headwater.host.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.ranks.exchange import Ranks
+from headwater.ranks.mesh import Layout
 from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
