@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from headwater.host.load import LoadMeter, own_cpu_seconds
+from headwater.host.load import LoadMeter, busy_now, own_cpu_seconds
 
 
 def stat(path, *busy_ticks):
@@ -103,3 +103,11 @@ def test_what_this_process_has_started_is_its_own_work(tmp_path, monkeypatch):
 def test_the_one_cpu_of_a_machine_is_no_plural(meter_of, monkeypatch):
     monkeypatch.setattr("headwater.host.load.allowed_cpus", lambda: [0])
     assert meter_of((100, 100), (1100, 600), own=5.0).note() == "Other processes use 0.5 of the one CPU"
+
+
+@pytest.mark.parametrize(("seconds", "waited"), [(0.03, 0.07), (5.0, 0.0)])
+def test_a_meter_that_began_earlier_is_waited_for_no_longer_than_a_tenth(monkeypatch, seconds, waited):
+    slept, times = [], iter([1.0, 1.0 + seconds, 2.0 + seconds])
+    monkeypatch.setattr("headwater.host.load.time.sleep", slept.append)
+    busy_now(LoadMeter(clock=lambda: next(times)))
+    assert slept == [pytest.approx(waited)]

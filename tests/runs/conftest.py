@@ -27,7 +27,7 @@ from headwater.train.state import Run, RunState
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
     """Notes about load would depend on what else runs here; tests of them put their own back."""
-    monkeypatch.setattr(plan, "busy_now", lambda: None)
+    monkeypatch.setattr(plan, "busy_now", lambda meter=None: None)
     monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)
 
 

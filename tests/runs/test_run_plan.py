@@ -168,7 +168,7 @@ def test_a_gpu_that_is_not_there_is_said():
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
     found = []
     for note in (None, "Other processes use 1.9 of the 2 CPUs"):
-        monkeypatch.setattr(planning, "busy_now", lambda note=note: note)
+        monkeypatch.setattr(planning, "busy_now", lambda meter=None, note=note: note)
         found.append(plan_run(config, PlanOptions(), measured()).fields())
     assert found[0]["notes"] == []
     assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][0]

@@ -32,6 +32,11 @@ class LoadMeter:
         self._stat, self._clock, self._own_seconds = stat, clock, own_seconds or own_cpu_seconds
         self._before = self._read()
 
+    @property
+    def seconds(self) -> float:
+        """Since construction."""
+        return self._clock() - self._before[0]
+
     @classmethod
     def of_ranks(cls, num_local: int) -> LoadMeter:
         """Return one to which the ranks on this machine are no others: all that their launcher has started."""
@@ -70,10 +75,10 @@ class LoadMeter:
         return f"Other processes use {min(others, num_cpus):.1f} of the {cpus}"
 
 
-def busy_now() -> str | None:
-    """Return the note of the next tenth of a second, in which this process does nothing."""
-    meter = LoadMeter()
-    time.sleep(NOW_SECONDS)
+def busy_now(meter: LoadMeter | None = None) -> str | None:
+    """Return the note since `meter` began, or of the next tenth of a second; of so much at least."""
+    meter = meter or LoadMeter()
+    time.sleep(max(0.0, NOW_SECONDS - meter.seconds))
     return meter.note()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
-from headwater.host.load import busy_now
+from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
 from headwater.runs.costs import Costs
@@ -93,6 +93,7 @@ def plan_run(
     Raises ConfigError or DataError for what can't be answered.
     """
     options.check()
+    meter = LoadMeter()
     try:
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
@@ -100,7 +101,7 @@ def plan_run(
     here, loss = hardware_of(config, measured, dtype, options.layout), _loss(config, options.runs)
     needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
     limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
-    load = (measured.busy if measured else None) or (load_note() if isinstance(here, Processor) else None)
+    load = (measured.busy if measured else None) or (load_note(meter) if isinstance(here, Processor) else None)
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
         name=config.name,
@@ -152,9 +153,9 @@ def _forecast(
     return forecast(seconds, step.log_deviation, needs.memory, loss.spread, devices, limits, how)
 
 
-def load_note() -> str | None:
-    """Return a note on forecasts made under load (it takes a tenth of a second); None on a quiet machine."""
-    if (note := busy_now()) is None:
+def load_note(meter: LoadMeter | None = None) -> str | None:
+    """Return a note on forecasts made under load, as `busy_now` has it; None on a quiet machine."""
+    if (note := busy_now(meter)) is None:
         return None
     return (
         f"{note}. The forecast assumes an idle machine; expect about twice its time, or more. Stop them, "
