@@ -56,13 +56,21 @@ def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_fo
 
 @pytest.mark.parametrize("optim", [MUON, ADAMW], ids=["muon", "adamw"])
 def test_compiled_blocks_keep_what_a_fused_layer_needs(optim):
-    """By hand, of one sequence: bf16 inputs of norms and projections, heads, and the MLP's three products.
+    """By hand, of one sequence: bf16 inputs of norms and projections, heads, those before their norms, the MLP's three
+    products, and the matrices in bf16.
 
     Between the passes the head's gradient is there, the sequence's own output, and 14 bytes of each logit.
     """
     d_model, tokens = MODEL.d_model, MODEL.seq_len
     head = 65_536 * d_model
-    kept = tokens * (24 * gpu_layer() + 4 * d_model) + 14 * 2048 * 65_536 + (4 + 2) * head + 4 * tokens * d_model
+    matrices = 24 * (4 * d_model**2 + 3 * d_model * MODEL.d_ff)
+    kept = (
+        2 * matrices
+        + tokens * (24 * gpu_layer() + 4 * d_model)
+        + 14 * 2048 * 65_536
+        + (4 + 2) * head
+        + 4 * tokens * d_model
+    )
     state = state_bytes(MODEL, optim) - 4 * count_parameters(MODEL).total  # of one microbatch no gradient is there yet
     found = gpu_memory(Work(MODEL, optim), is_compiled=True)
     assert found.total == pytest.approx(state + 1.05 * kept + 1.5e9)
@@ -90,7 +98,7 @@ def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
 
 
 def gpu_layer():
-    return 2 * (4 * MODEL.d_model + 4 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
+    return 2 * (4 * MODEL.d_model + 6 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
 
 
 @pytest.mark.parametrize("num_devices", [1, 6, 8, 64])

@@ -58,7 +58,7 @@ class RankBytes:
     copy: int
 
 
-def rank_bytes(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
+def least_of_rank(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
     """Return what a rank holds: weights and gradients are divided by `shard`, state and saves by all ranks."""
     kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
     weights, gradients = BYTES_PER_VALUE * parameters, (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
@@ -75,7 +75,7 @@ def least_bytes(
     In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
     copy of weights and optimizer state beside the first ones.
     """
-    of_rank = rank_bytes(model, optim, mesh or Mesh(), exact=exact)
+    of_rank = least_of_rank(model, optim, mesh or Mesh(), exact=exact)
     return num_local * (of_rank.weights + of_rank.state + max(of_rank.copy, of_rank.gradients))
 
 
@@ -107,7 +107,7 @@ def require_gpu_memory(
 
     The copy that a save makes is the host's, of the `num_local` ranks that it has.
     """
-    of_rank = rank_bytes(model, optim, mesh or Mesh(), exact=exact)
+    of_rank = least_of_rank(model, optim, mesh or Mesh(), exact=exact)
     need_bytes, copy_bytes = of_rank.weights + of_rank.gradients + of_rank.state, num_local * of_rank.copy
     _require("weights, gradients and optimizer state of this model need", need_bytes, "this GPU", gpu_bytes)
     _require("the copy of weights and optimizer state that a save makes needs", copy_bytes, "this machine", host_bytes)
@@ -130,7 +130,7 @@ def plan_fields(
 ) -> dict[str, Any]:
     """Return what the plan card shows and the run's start record keeps; the state is that of a rank of `mesh`."""
     total, mesh = count_parameters(model).total, mesh or Mesh()
-    of_rank = rank_bytes(model, optim, mesh)
+    of_rank = least_of_rank(model, optim, mesh)
     return {
         "num_tokens": num_tokens,
         "flops": flops_per_token(model, half_length_fraction) * num_tokens,

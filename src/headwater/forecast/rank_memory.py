@@ -1,8 +1,9 @@
 """Memory of one rank on a GPU: an account of its tensors at the moments of a step at which it may hold most. No torch.
 
 It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2 % of
-that in every layout tried (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations and keep less; what
-they keep is an estimate. Axes of the mesh besides replicate and shard aren't counted: they have one rank.
+that in every layout tried (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations and keep less: what
+torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Axes of the mesh besides replicate and shard
+aren't counted: they have one rank.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ class Moments:
         cast = 0 if self.value_bytes == 4 else of_chunk
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
-        kept = self._kept(self.model.num_layers) + self.tokens * norm_bytes_per_token(self.work, self.is_compiled)
+        kept = self._kept(self.model.num_layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
         block = 4 * self.of_rank.block if self.is_divided else 0
         return Moment(self._earlier, self._gathered + block, kept + loss)
 
@@ -208,23 +209,23 @@ class Moments:
 
     @cached_property
     def _whole(self) -> float:
-        return self.tokens * block_bytes_per_token(self.work, self.is_compiled)
+        return self.tokens * kept_by_block(self.work, self.is_compiled)
 
     @cached_property
     def _casts(self) -> float:
-        """A block's matrices in bf16, which uncompiled linear maps keep for the backward pass."""
+        """A block's matrices in bf16, which the backward pass needs, compiled or not."""
         return 0.0 if self.value_bytes == 4 else 2 * (self.of_rank.block - self.of_rank.block_vectors)
 
     def _kept(self, num_blocks: int) -> float:
         """Return what the first blocks keep: their inputs alone where they are recomputed, products where selective."""
         again = min(self.again, num_blocks)
-        left: float = self.stream
+        left, whole = float(self.stream), self._whole + self._casts
         if self.work.recompute == "selective":
-            left = SELECTIVE_BUDGET * self._whole if self.is_compiled else left + self.tokens * products(self.work)
-        return again * left + (num_blocks - again) * (self._whole + (0 if self.is_compiled else self._casts))
+            left = SELECTIVE_BUDGET * whole if self.is_compiled else left + self.tokens * products(self.work)
+        return again * left + (num_blocks - again) * whole
 
 
-def norm_bytes_per_token(work: Work, is_compiled: bool) -> int:
+def kept_by_norm(work: Work, is_compiled: bool) -> int:
     """Return what a norm keeps of a token: its input in fp32, that over its scale, and its result."""
     if is_compiled:
         return 2 * work.value_bytes * work.model.d_model
@@ -232,19 +233,19 @@ def norm_bytes_per_token(work: Work, is_compiled: bool) -> int:
     return (copies + work.value_bytes) * work.model.d_model
 
 
-def block_bytes_per_token(work: Work, is_compiled: bool) -> int:
+def kept_by_block(work: Work, is_compiled: bool) -> int:
     """Return what a block's forward pass keeps of a token for the backward pass."""
     model, value_bytes = work.model, work.value_bytes
     query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
     if is_compiled:
-        num_mlp_matrices = 2 if model.family == "gpt2" else 3
-        return value_bytes * layer_values_per_token(model.d_model, query, key, model.d_ff, num_mlp_matrices)
+        values = layer_values_per_token(model.d_model, query, key, model.d_ff, 2 if model.family == "gpt2" else 3)
+        return value_bytes * (values + (query + key if model.family == "qwen3" else 0))  # before the norms of heads
     attention = value_bytes * (2 * query + 2 * key) + 4 * model.num_heads  # and a log sum of each head
     head_norms = 8 * (query + key) if model.family == "qwen3" else 0
     middle = (
         2 if model.family == "gpt2" else 4
     )  # what goes into the nonlinearity and comes out; gate, up, their product
-    return 2 * norm_bytes_per_token(work, False) + attention + head_norms + middle * value_bytes * model.d_ff
+    return 2 * kept_by_norm(work, False) + attention + head_norms + middle * value_bytes * model.d_ff
 
 
 def products(work: Work) -> int:
