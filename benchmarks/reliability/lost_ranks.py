@@ -141,6 +141,7 @@ class Trial:
         self._kind, self._ranks, self.run_dir, self._net, self._chance = kind, ranks, run_dir, net, chance
         self._is_starting = is_starting
         self._struck: set[int] = set()  # the processes that were there at the last fault
+        self._last = "the start"
         self._launchers: list[subprocess.Popen[bytes]] = []
         self._logs: list[Path] = []
 
@@ -182,6 +183,7 @@ class Trial:
             return None if self._has_ended() else self.next_fault()
         step = max((record["step"] for record in read_all(self.run_dir / "records.jsonl")), default=0)
         at, self._struck = time.time(), set(processes.values())
+        self._last = f"the {self._kind} of rank {rank} in step {step}"
         self._strike(processes[rank])
         lost = [pid for pid in processes.values() if self._kind == "cut" and self._net.node_of(pid) == 1]
         others = [pid for pid in processes.values() if pid not in (*lost, processes[rank])]
@@ -234,7 +236,7 @@ class Trial:
             if self._has_ended():
                 return False
             if time.monotonic() > until:
-                raise TimeoutError(f"nothing for {HAND_SECONDS:g} s")
+                raise TimeoutError(f"nothing for {HAND_SECONDS:g} s after {self._last}")
             time.sleep(POLL_SECONDS)
         return True
 
