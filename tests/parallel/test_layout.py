@@ -42,7 +42,7 @@ def test_what_is_left_open_is_every_division_of_the_ranks_within_a_machine_first
         ({"shard": 3}, 8, "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 8; start 9 with"),
         ({"shard": 2}, 1, "needs 2 ranks or a multiple of 2, and this process is alone; start 2 with"),
         ({"replicate": 3}, 4, "parallel.replicate = 3 needs 3 ranks or a multiple of 3, and there are 4; start 3 with"),
-        ({"shard": 2, "replicate": 2}, 8, "2 × 2 = 4 ranks, and 8 started"),
+        ({"shard": 2, "replicate": 2}, 8, "2 × 2 = 4 ranks, and there are 8"),
     ],
 )
 def test_a_layout_that_ranks_do_not_fill_is_refused_with_the_arithmetic(given, world_size, arithmetic):

@@ -66,7 +66,7 @@ def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int
     if replicate * shard != world_size:
         raise LayoutError(
             f"parallel.replicate × parallel.shard = {replicate} × {shard} = {replicate * shard} ranks, and "
-            f"{world_size} started; start {replicate * shard} with torchrun, or set one of the two to auto"
+            f"there are {world_size}; start {replicate * shard} with torchrun, or set one of the two to auto"
         )
     return [Mesh(replicate=replicate, shard=shard)]
 
