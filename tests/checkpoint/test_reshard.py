@@ -11,36 +11,41 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import load_state_, read_checkpoint, saved_shapes
 from headwater.checkpoint.verify import checked_manifest, require_whole
 from headwater.errors import CheckpointError
+from headwater.ranks.mesh import Mesh
 
 STATE = """
 from pathlib import Path
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from headwater.checkpoint.load import load_state_
 from headwater.checkpoint.save import Saver
-from headwater.ranks.mesh import Mesh
+from headwater.model.boxes import box_of
+from headwater.ranks.exchange import local
+from headwater.ranks.mesh import WEIGHT_AXES, Mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 def whole(name, *shape):
     generator = torch.Generator().manual_seed(len(name))
     return torch.randn(shape, generator=generator)
 
-SHAPES = {"rows": (7, 5), "columns": (3, 10), "all": (4, 4), "vector": (6,)}
-placements = {"rows": Shard(0), "columns": Shard(1), "all": Replicate(), "vector": Shard(0)}
+SHAPES = {"embed.weight": (6, 5), "out.weight": (3, 10), "gate.weight": (4, 4), "final_norm.weight": (6,)}
 
-def placed(name, tensor):
-    if ranks.world_size == 1:
-        return tensor
-    mesh = init_device_mesh("cpu", (ranks.world_size,), mesh_dim_names=("shard",))
-    return distribute_tensor(tensor, mesh, [placements[name]])
-
-def local(tensor):
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+def placed(tensors):
+    # what this rank has of tensors: its part along `tensor`, and of that some rows, as FSDP has them
+    found, shards = {}, ranks.along(*WEIGHT_AXES)
+    for name, tensor in tensors.items():
+        alone = Mesh(tensor=ranks.mesh.tensor)
+        part = tensor[box_of(name, tensor.shape, alone, ranks.rank % alone.tensor).slices].clone()
+        if shards.world_size > 1:
+            part = distribute_tensor(part, shards.device_mesh, [Shard(0)], src_data_rank=None)
+        found[name] = part
+    return found
 
 def owned(tensors):
-    return {name: tensor for number, (name, tensor) in enumerate(tensors.items()) if number % ranks.world_size == ranks.rank}
+    copy, copies = ranks.mesh.index(ranks.rank, "replicate"), ranks.mesh.replicate
+    return placed({name: tensor for number, (name, tensor) in enumerate(tensors.items()) if number % copies == copy})
 
-ranks.mesh = Mesh(shard=ranks.world_size)
+if ranks.world_size > 1:
+    ranks.lay_out_(mesh)
 folder = Path(f"by-{ranks.world_size}")
 wholes = {name: whole(name, *shape) for name, shape in SHAPES.items()}
 moments = {f"{name}.mean": 2 * tensor for name, tensor in wholes.items()}
@@ -49,7 +54,7 @@ results = {}
 
 SAVE = """
 saver = Saver(folder, ranks)
-saver.begin(4, {name: placed(name, tensor) for name, tensor in wholes.items()}, owned(moments), {"note": "x"})
+saver.begin(4, placed(wholes), owned(moments), {"note": "x"})
 saved = saver.finish()
 ranks.wait()
 saver.close()
@@ -57,11 +62,11 @@ results["saved"] = saved is not None
 """
 
 LOAD = """
-targets = {name: placed(name, torch.zeros_like(tensor)) for name, tensor in wholes.items()}
-mine = {name: torch.zeros_like(tensor) for name, tensor in owned(moments).items()}
-load_state_(Path(f"by-{saved_by}") / "checkpoints" / "step-000000004", targets, mine)
-same = [torch.equal(local(targets[name]), local(placed(name, tensor))) for name, tensor in wholes.items()]
-same += [torch.equal(tensor, moments[name]) for name, tensor in mine.items()]
+expected, targets = [placed(wholes), owned(moments)], [placed(wholes), owned(moments)]
+for tensor in (*targets[0].values(), *targets[1].values()):
+    local(tensor).zero_()
+load_state_(Path(f"by-{saved_by}") / "checkpoints" / "step-000000004", *targets, ranks)
+same = [torch.equal(local(found[name]), local(tensor)) for found, of in zip(targets, expected) for name, tensor in of.items()]
 results["same"] = same
 """
 
@@ -69,10 +74,15 @@ results["same"] = same
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_some_ranks_save_others_load(tmp_path):
-    """One rank saves, three load that and save, two load that and save, and this process reads each."""
-    for saved_by, world_size in ((None, 1), (1, 3), (3, 2)):
+    """One rank saves, four load that and save, three and two each load that and save, and this process reads each."""
+    meshes = [(None, Mesh()), (1, Mesh(shard=2, tensor=2)), (4, Mesh(shard=3)), (3, Mesh(replicate=2))]
+    for saved_by, mesh in meshes:
+        world_size = mesh.world_size
         load = "" if saved_by is None else f"saved_by = {saved_by}\n{LOAD}"
-        found = on_ranks(world_size, f"{STATE}{load}{SAVE}print(json.dumps(results))\n", tmp_path)
+        program = (
+            f"from headwater.ranks.mesh import Mesh\nmesh = {mesh!r}\n{STATE}{load}{SAVE}print(json.dumps(results))\n"
+        )
+        found = on_ranks(world_size, program, tmp_path)
         assert all(all(rank.get("same", [])) for rank in found), (saved_by, world_size, found)
         assert [rank["saved"] for rank in found] == [True] + [False] * (world_size - 1)
         require_saved_state(checkpoint_dir(tmp_path / f"by-{world_size}", 4), world_size)
@@ -82,9 +92,10 @@ def require_saved_state(path, saved_by):
     assert require_whole(path)["world_size"] == saved_by
     assert not list(path.glob("note-*"))
     checkpoint = read_checkpoint(path)
-    generator = torch.Generator().manual_seed(len("rows"))
-    assert torch.equal(checkpoint.model["rows"], torch.randn(7, 5, generator=generator))
-    assert checkpoint.optim.keys() == {"rows.mean", "columns.mean", "all.mean", "vector.mean"}
+    generator = torch.Generator().manual_seed(len("out.weight"))
+    assert torch.equal(checkpoint.model["out.weight"], torch.randn(3, 10, generator=generator))
+    names = {"embed.weight.mean", "out.weight.mean", "gate.weight.mean", "final_norm.weight.mean"}
+    assert checkpoint.optim.keys() == names
     assert checkpoint.state == {"note": "x"}
 
 
@@ -99,7 +110,7 @@ def refuse(file, tensors):
 if ranks.rank == 1:
     save.write_tensors = refuse
 saver = Saver(folder, ranks)
-saver.begin(4, {"all": wholes["all"]}, owned(moments), {})
+saver.begin(4, placed(wholes), owned(moments), {})
 try:
     saver.finish()
     said = "saved"
@@ -112,7 +123,8 @@ print(json.dumps(said))
 
 @pytest.mark.slow
 def test_nothing_is_committed_where_one_rank_cannot_write(tmp_path):
-    found = on_ranks(2, STATE + REFUSED, tmp_path)
+    mesh = f"from headwater.ranks.mesh import Mesh\nmesh = {Mesh(replicate=2)!r}\n"
+    found = on_ranks(2, mesh + STATE + REFUSED, tmp_path)
     assert all("No space left on device" in said for said in found), found
     assert not list((tmp_path / "by-2" / "checkpoints").iterdir())
 

@@ -22,13 +22,12 @@ from headwater.files import read_json
 SAVE_DIVIDED = """
 from pathlib import Path
 from safetensors.torch import load_file
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 from headwater.checkpoint.save import Saver
 from headwater.ranks.mesh import Mesh
 
-ranks.mesh = Mesh(shard=ranks.world_size)
-mesh = init_device_mesh("cpu", (ranks.world_size,), mesh_dim_names=("shard",))
+ranks.lay_out_(Mesh(shard=ranks.world_size))
+mesh = ranks.along("shard").device_mesh
 saver = Saver(Path("divided"), ranks)
 weights = {name: distribute_tensor(tensor, mesh, [Shard(0)]) for name, tensor in load_file("weights").items()}
 saver.begin(1, weights, {}, {})

@@ -57,7 +57,7 @@ def test_the_fewest_ranks_are_those_of_the_numbers(given, expected):
     assert fewest_ranks(ParallelSettings(**given)) == expected
 
 
-@pytest.mark.parametrize("axis", ["context", "tensor", "pipeline", "expert"])
+@pytest.mark.parametrize("axis", ["pipeline", "expert"])
 def test_an_axis_that_is_not_built_is_refused_in_words(axis):
     assert getattr(ParallelSettings(**{axis: 1}), axis) == 1
     with pytest.raises(ValidationError, match="only 1 is built, and 2 is requested"):

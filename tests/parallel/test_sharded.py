@@ -7,19 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from many_ranks import on_ranks
+from compared_ranks import DIVIDED, STATE, WITH_FAULTS, of_all
 
+from headwater.model.boxes import rows_by_rank
 from headwater.parallel.fixed_point import exact_norm
-from headwater.parallel.sharded_optimizer import rows_by_rank
 from headwater.ranks.mesh import Mesh
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PARITY = f"""
-sys.path.insert(0, {str(BENCHMARKS)!r})
-from parity import FAULTS, Case, compare
-from headwater.cpu_kernels.library import kernels_work
-
-kernels = kernels_work(16)[0]
+CASES = """
 cases = [
     Case("adamw", kernels=kernels, recompute=2),
     Case("adamw", recompute="selective"),
@@ -28,13 +22,6 @@ cases = [
     Case("muon", "bfloat16", exact=True),
     Case("adamw", "bfloat16", kernels=kernels, exact=True),
 ]
-"""
-COMPARED = """
-found = {"compared": [[str(case), *compare(case, ranks, 3)] for case in cases]}
-"""
-WITH_FAULTS = """
-chosen = {name: case for name, (_, case) in FAULTS.items() if kernels or not case.kernels}
-found["faults"] = {name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}
 """
 BYTES = """
 from unittest import mock
@@ -61,43 +48,6 @@ found["compiled"] = []
 with mock.patch.object(parity, "fastest_", compiled_where_divided_):
     for case in (Case("adamw"), Case("muon", recompute="selective")):
         found["compiled"].append(compare(case, ranks, 2)[0])
-"""
-DIVIDED = """
-from functools import partial
-from headwater.device.device import Device
-from headwater.evaluate.bits_per_byte import measure_surprise
-from headwater.evaluate.scorer import Scorer
-from headwater.model.init import initialise_
-from headwater.model.transformer import Transformer
-from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.gradient_sum import local
-from headwater.parallel.prepare import optimizer_for, prepare
-from parity import MODEL, RATES, rows, whole
-
-parallel = DataParallel(ranks, Device())
-prepared = prepare(partial(Transformer, MODEL), lambda model: model, 3, parallel)
-model, fast = prepared.model, prepared.fast_model
-"""
-STATE = """
-alone = Transformer(MODEL)
-initialise_(alone, 3)
-optimizer = optimizer_for(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates(), parallel)
-batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
-one = measure_surprise(Scorer(alone), batches, token_bytes)
-many = measure_surprise(Scorer(prepared.measured, ranks, prepared.hidden), batches, token_bytes)
-found["state"] = {
-    "alike": all(torch.equal(whole(mine), value) for mine, value in zip(model.parameters(), alone.parameters())),
-    "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
-    "weights": sum(local(parameter).numel() for parameter in model.parameters()),
-    "state": sum(local(tensor).numel() for tensor in optimizer.state_tensors().values()),
-    "all weights": sum(parameter.numel() for parameter in alone.parameters()),
-    "all state": sum(s[0] * (s[1] if len(s) > 1 else 1) for s in [
-        p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
-    ]),
-    "surprise": [one.nats, many.nats],
-}
 """
 AUDIT = """
 from headwater.errors import TrainingError
@@ -129,22 +79,14 @@ found["audit"] = [counted, [[one.differing, one.ranks] for one in seen], error]
 """
 
 
-def of_all(mesh: Mesh, folder: Path, *programs: str) -> list[dict[str, Any]]:
-    """Return what each rank finds; one start of the ranks serves several tests."""
-    joined = f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, None)\n"
-    return on_ranks(
-        mesh.world_size, "".join([joined, PARITY, COMPARED, *programs, "print(json.dumps(found))\n"]), folder
-    )
-
-
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory) -> list[dict[str, Any]]:
-    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), WITH_FAULTS, BYTES, COMPILED, DIVIDED, AUDIT)
+    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), CASES, WITH_FAULTS, BYTES, COMPILED, DIVIDED, AUDIT)
 
 
 @pytest.fixture(scope="module")
 def by_four(tmp_path_factory) -> list[dict[str, Any]]:
-    return of_all(Mesh(replicate=2, shard=2), tmp_path_factory.mktemp("hsdp2x2"), DIVIDED, STATE)
+    return of_all(Mesh(replicate=2, shard=2), tmp_path_factory.mktemp("hsdp2x2"), CASES, DIVIDED, STATE)
 
 
 @pytest.mark.slow

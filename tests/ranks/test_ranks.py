@@ -62,8 +62,8 @@ def test_an_exchange_along_an_axis_waits_no_longer_than_a_step(tmp_path, mesh):
 import torch.distributed as dist
 from headwater.ranks.mesh import Mesh
 ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})
-axes = ranks.device_mesh.mesh_dim_names
-groups = [dist.group.WORLD, *(ranks.device_mesh.get_group(axis) for axis in axes)]
+axes = [axis for axis in ("replicate", "shard") if ranks.mesh.size(axis) > 1]
+groups = [dist.group.WORLD, *(ranks.along(axis)._group for axis in axes)]
 members = dict(zip(axes, (sorted(dist.get_process_group_ranks(group)) for group in groups[1:])))
 waits = [group._get_backend(torch.device("cpu")).options._timeout.total_seconds() for group in groups]
 print(json.dumps([waits, members]))

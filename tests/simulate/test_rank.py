@@ -43,6 +43,7 @@ def simulated(program: str) -> dict:
         ("Mesh(replicate=4)", "muon", "float32"),
         ("Mesh(shard=4)", "adamw", "bfloat16"),
         ("Mesh(replicate=2, shard=2)", "muon", "float32"),
+        ("Mesh(context=2, tensor=2)", "muon", "bfloat16"),
     ],
 )
 def test_a_simulated_rank_does_what_a_real_one_does(tmp_path, mesh, rule, dtype):

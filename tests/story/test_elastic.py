@@ -24,6 +24,7 @@ NUM_STEPS = 20
 def prepare(folder: Path, **changed) -> Path:
     write_texts(folder / "texts", num_files=20)
     settings = {"train__num_steps": NUM_STEPS, "train__save_every": 4, "train__exact": "true"}
+    settings |= {"model__num_heads": 2, "model__num_kv_heads": 2, "model__head_dim": 16}
     write_run_file(folder / "mine.toml", **settings | changed)
     return folder
 
@@ -88,7 +89,10 @@ def test_divided_weights_are_the_run_of_one_through_a_kill_and_another_layout(al
 
 
 def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(alone, tmp_path):
+    """Of matrices divided between them until one is stopped, and whole on both from there on."""
     folder = prepare(tmp_path, train__exact="false")
+    stopped(folder, 2, "parallel.tensor=2")
+    assert 0 < list_checkpoints(run_dir(folder))[0][0] < NUM_STEPS
     require_done(run_ranks(2, "train", "mine.toml", cwd=folder))
     one, two = (read_records(run_dir(of) / "records.jsonl", "step") for of in (alone, folder))
     assert [record["tokens_seen"] for record in one] == [record["tokens_seen"] for record in two]

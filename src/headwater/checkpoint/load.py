@@ -75,7 +75,9 @@ class StoredTensors(Mapping[str, Tensor]):
         named = self._prefix + name
         entry = self._table[named]
         tensor = torch.empty(entry["shape"], dtype=_dtype(entry, self._path))
-        load_pieces_({named: tensor}, {named: entry}, lambda file: nullcontext(self._opened(file)), str(self._path))
+        load_pieces_(
+            {named: tensor}, {named: entry}, lambda file: nullcontext(self._opened(file)), str(self._path), Ranks()
+        )
         return tensor
 
     def _opened(self, name: str) -> CheckedTensors:
@@ -87,12 +89,14 @@ class StoredTensors(Mapping[str, Tensor]):
         return self._files[name]
 
 
-def load_state_(path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> None:
+def load_state_(
+    path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ranks: Ranks | None = None
+) -> None:
     """Copy a checkpoint into these tensors, which may be a part of it; what is read, and no more, is checked.
 
     Raises CheckpointError when it is damaged, or when a tensor isn't in it in this shape.
     """
-    _fill_(path, checked_manifest(path), _by_kind(model, optim))
+    _fill_(path, checked_manifest(path), _by_kind(model, optim), ranks or Ranks())
 
 
 def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> str | None:
@@ -101,9 +105,9 @@ def load_on_all_(ranks: Ranks, path: Path, model: Mapping[str, Tensor], optim: M
     All ranks call it together. Raises CheckpointError where a tensor isn't in it in this shape: that is no damage.
     """
     manifest, tensors, damage = checked_manifest(path), _by_kind(model, optim), None
-    require_shapes(tensors, manifest["tensors"], str(path))
+    require_shapes(tensors, manifest["tensors"], str(path), ranks)
     try:
-        _fill_(path, manifest, tensors)
+        _fill_(path, manifest, tensors, ranks)
     except CheckpointError as error:
         damage = str(error)
     ranks.wait()  # for one that reads for longer than a step's exchange may take
@@ -115,9 +119,9 @@ def _by_kind(model: Mapping[str, Tensor], optim: Mapping[str, Tensor]) -> dict[s
     return {f"{kind}.{name}": tensor for kind, tensors in kinds for name, tensor in tensors.items()}
 
 
-def _fill_(path: Path, manifest: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def _fill_(path: Path, manifest: dict[str, Any], tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
     with torch.no_grad():
-        load_pieces_(tensors, manifest["tensors"], lambda name: CheckedTensors(path / name, manifest), str(path))
+        load_pieces_(tensors, manifest["tensors"], lambda name: CheckedTensors(path / name, manifest), str(path), ranks)
 
 
 def saved_shapes(path: Path, kind: str) -> dict[str, tuple[int, ...]]:

@@ -1,17 +1,17 @@
 """Who writes which piece of a state, and which saved pieces make up a tensor at another number of ranks.
 
-A piece is a box of a tensor. Every rank computes who writes what, and asks nobody. torch.distributed.checkpoint isn't
-used: its storage loads flipped bits without a word and runs code from its metadata, and its planner, which has ranks
-ask each other, costs each process a second to import.
+A piece is a box of a tensor (`model.boxes`). Every rank computes who writes what, and asks nobody.
+torch.distributed.checkpoint isn't used: its storage loads flipped bits without a word and runs code from its metadata,
+and its planner, which has ranks ask each other, costs each process a second to import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from heapq import heapreplace
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +23,8 @@ from headwater.checkpoint.tensor_digest import add_digests, tensor_digest
 from headwater.checkpoint.tensor_file import copy_box_
 from headwater.errors import CheckpointError
 from headwater.files import digest_json
-from headwater.ranks.exchange import Ranks
-
-if TYPE_CHECKING:
-    from torch.distributed.tensor import DTensor
+from headwater.model.boxes import box_of, is_copied, whole_shape
+from headwater.ranks.exchange import Ranks, local
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in tensor_file.DTYPES}
 Table = dict[str, dict[str, Any]]
@@ -66,44 +64,31 @@ def pieces_to_write(model: Mapping[str, Tensor], optim: Mapping[str, Tensor], ra
 
     Of the ranks that hold the same box of a weight, the one writes it that has the fewest bytes to write so far.
     """
-    pieces = [_piece(f"{OPTIM}.{name}", tensor) for name, tensor in optim.items()]
+    mesh, rank = ranks.mesh, ranks.rank
+    names = [name for name in optim if not is_copied(name, mesh) or mesh.index(rank, "tensor") == 0]
+    pieces = [_piece(f"{OPTIM}.{name}", optim[name], ranks) for name in names]
     copies: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for name, tensor in model.items():
-        axes = tuple(axis for axis in ranks.mesh.axes if axis not in _axes_of(tensor))
-        heap = copies.setdefault(axes, [(0, copy) for copy in range(ranks.mesh.size(*axes))])
+        axes = ("replicate", "tensor") if is_copied(name, mesh) else ("replicate",)
+        heap = copies.setdefault(axes, [(0, copy) for copy in range(mesh.size(*axes))])
         num_bytes, copy = heap[0]
         heapreplace(heap, (num_bytes + tensor.numel() * tensor.element_size(), copy))
-        if copy == ranks.mesh.index(ranks.rank, *axes):
-            pieces.append(_piece(f"{MODEL}.{name}", tensor))
+        if copy == mesh.index(rank, *axes):
+            pieces.append(_piece(f"{MODEL}.{name}", tensor, ranks))
     return [piece for piece in pieces if piece.tensor.numel() or piece.is_whole]
 
 
-def _is_divided(tensor: Any) -> TypeGuard[DTensor]:
-    """Return whether a tensor is a DTensor; to import that class costs every process half a second."""
-    return hasattr(tensor, "placements")
+def _piece(name: str, tensor: Tensor, ranks: Ranks) -> Piece:
+    own, offsets, shape = _own_box(name, tensor, ranks)
+    return Piece(name, offsets, shape, own.detach())
 
 
-def _axes_of(tensor: Tensor) -> list[str]:
-    """Return the axes of the mesh along which a tensor is divided."""
-    if not _is_divided(tensor):
-        return []
-    names = tensor.device_mesh.mesh_dim_names or ()
-    return [name for name, placement in zip(names, tensor.placements, strict=True) if placement.is_shard()]
-
-
-def _piece(name: str, tensor: Tensor) -> Piece:
-    own, offsets = _own_box(tensor)
-    return Piece(name, offsets, tuple(tensor.shape), own.detach())
-
-
-def _own_box(tensor: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    """Return what this rank has of a tensor, in the same memory, and where in the whole that lies."""
-    if not _is_divided(tensor):
-        return tensor, (0,) * tensor.dim()
-    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
-
-    _, offsets = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
-    return tensor.to_local(), tuple(offsets)
+def _own_box(name: str, tensor: Tensor, ranks: Ranks) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """Return what this rank has of a tensor, in the same memory, where in the whole that lies, and that one's shape."""
+    own, shape = local(tensor), whole_shape(name, tensor.shape, ranks.mesh)
+    box = box_of(name, shape, ranks.mesh, ranks.rank)
+    assert box.shape == tuple(own.shape), f"{name} has {tuple(own.shape)} here, and by the layout {box.shape}"
+    return own, box.offsets, shape
 
 
 def table_of(pieces: Iterable[tuple[Piece, str]]) -> Table:
@@ -147,17 +132,19 @@ def load_pieces_(
     table: Table,
     open_file: Callable[[str], AbstractContextManager[CheckedTensors]],
     folder: str,
+    ranks: Ranks,
 ) -> None:
-    """Fill the tensors of `state` from the pieces of a checkpoint at whatever number of ranks it was written.
+    """Fill what this rank has of the tensors of `state` from a checkpoint's pieces, whatever ranks wrote them.
 
     Each file that is needed is opened once, and read where these tensors lie. Raises CheckpointError, naming `folder`,
     when a tensor isn't there or has another shape.
     """
-    require_shapes(state, table, folder)
+    require_shapes(state, table, folder, ranks)
     by_file: dict[str, list[_Read]] = {}
     try:
         for name, tensor in state.items():
-            for file_name, read in _reads(name, tensor, table[name]):
+            own, first, _ = _own_box(name, tensor, ranks)
+            for file_name, read in _reads(name, own, first, table[name]):
                 by_file.setdefault(file_name, []).append(read)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} has a table of tensors that makes no sense: {error!r:.200}") from None
@@ -177,9 +164,11 @@ class _Read:
     offsets: tuple[int, ...]
 
 
-def _reads(name: str, tensor: Tensor, entry: dict[str, Any]) -> Iterator[tuple[str, _Read]]:
-    """Yield the boxes that make up what this rank has of a tensor, each with its file; ValueError if one is missing."""
-    own, first = _own_box(tensor)
+def _reads(name: str, own: Tensor, first: Sequence[int], entry: dict[str, Any]) -> Iterator[tuple[str, _Read]]:
+    """Yield the boxes that make up this rank's `own` of a tensor, each with its file; ValueError if one is missing.
+
+    `first` is where it begins in the whole.
+    """
     num_missing = own.numel()
     for chunk in entry["chunks"]:
         shape, offsets = tuple(chunk["shape"]), tuple(chunk["offsets"])
@@ -198,10 +187,10 @@ def _reads(name: str, tensor: Tensor, entry: dict[str, Any]) -> Iterator[tuple[s
         raise ValueError(f"{num_missing} numbers of {name} are in no chunk, or in several")
 
 
-def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str) -> None:
+def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str, ranks: Ranks) -> None:
     """Raise CheckpointError, naming `folder`, unless each of these tensors was saved, in its shape."""
     for name, tensor in state.items():
-        found = table.get(name, {}).get("shape")
-        if found != list(tensor.shape):
+        found, expected = table.get(name, {}).get("shape"), list(whole_shape(name, tensor.shape, ranks.mesh))
+        if found != expected:
             said = "is missing" if found is None else f"has the shape {found}"
-            raise CheckpointError(f"{folder} doesn't fit this run: {name}, {list(tensor.shape)} here, {said} there")
+            raise CheckpointError(f"{folder} doesn't fit this run: {name}, {expected} here, {said} there")

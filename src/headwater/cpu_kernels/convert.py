@@ -139,6 +139,8 @@ class FusedLinear(Linear):
 class FusedAttention(Attention):
     """One product for queries, keys and values; their norms, rotation and layout (B, heads, T, K) in one pass."""
 
+    heads_dimension = 1
+
     def __init__(self, plain: Attention, products: Products) -> None:
         nn.Module.__init__(self)
         self.query, self.key, self.value = plain.query, plain.key, plain.value
@@ -146,14 +148,17 @@ class FusedAttention(Attention):
         self.query_norm, self.key_norm = plain.query_norm, plain.key_norm
         self.eps = getattr(plain.query_norm, "eps", 0.0)
         self.head_dim, self.products = plain.head_dim, products
+        self.attend = self._attend
 
     def forward(self, x_BTD: Tensor, first_BT: Tensor, table_2TP: Tensor | None) -> Tensor:
         qkv = self.products(x_BTD, (self.query, self.key, self.value))
         norms = [getattr(one, "weight", None) for one in (self.query_norm, self.key_norm)]
         heads = [one.weight.shape[0] // self.head_dim for one in (self.query, self.key)]
-        kernels = self.products.kernels
-        qkv_BHTK = SplitHeads.apply(qkv, *norms, self.eps, table_2TP, *heads, kernels)
-        return self.out(Attend.apply(*qkv_BHTK, first_BT, kernels))
+        qkv_BHTK = SplitHeads.apply(qkv, *norms, self.eps, table_2TP, *heads, self.products.kernels)
+        return self.out(self.attend(*qkv_BHTK, first_BT))
+
+    def _attend(self, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, first_BT: Tensor) -> Tensor:
+        return Attend.apply(q_BHTK, k_BGTK, v_BGTK, first_BT, self.products.kernels)
 
 
 def fused_attention(plain: Attention, products: Products) -> Attention:

@@ -78,11 +78,12 @@ class Scorer:
         item is computed whole by one rank: the numbers have the same bits at any number of ranks.
         """
         rank, num_ranks = self._ranks.part_of_rows
+        counted = rank if self._ranks.speaks_for_its_rows else None
         found: list[np.ndarray] = []
         remaining = iter(items)
         while taken := list(islice(remaining, num_ranks)):
             own = compute(taken[min(rank, len(taken) - 1)])
-            found += [own if number == rank else np.zeros(size_of(item)) for number, item in enumerate(taken)]
+            found += [own if number == counted else np.zeros(size_of(item)) for number, item in enumerate(taken)]
         if not found:
             return []
         numbers = torch.from_numpy(np.concatenate(found, dtype=np.float64)).to(self.device)

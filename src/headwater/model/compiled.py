@@ -53,9 +53,12 @@ class CompiledForward:
     """
 
     def __init__(self, block: nn.Module, backend: str, memory_budget: float) -> None:
-        self._plain = block.forward
+        self._plain, self._backend, self._memory_budget = block.forward, backend, memory_budget
         self._compiled = torch.compile(block.forward, backend=backend, dynamic=False, fullgraph=True)
-        self._memory_budget = memory_budget
+
+    def allow_graph_breaks_(self) -> None:
+        """Have what a compiler can't trace, as exchanges between ranks, called between several graphs."""
+        self._compiled = torch.compile(self._plain, backend=self._backend, dynamic=False)
 
     def __call__(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
         if isinstance(visible, Tensor):

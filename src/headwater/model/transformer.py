@@ -71,6 +71,9 @@ def norm(model: ModelSettings) -> nn.Module:
 class Attention(nn.Module):
     """Causal grouped-query attention inside documents (arXiv:2305.13245), with a norm of each head in family qwen3."""
 
+    heads_dimension = 2  # of what `attend` takes
+    attend: AttentionFunction
+
     def __init__(self, model: ModelSettings) -> None:
         super().__init__()
         query_width, key_width = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
@@ -83,7 +86,7 @@ class Attention(nn.Module):
         self.query_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
         self.key_norm = RMSNorm(model.head_dim, model.norm_eps) if has_norms else nn.Identity()
         self.head_dim = model.head_dim
-        self.attend: AttentionFunction = attend
+        self.attend = attend
 
     def forward(self, x_BTD: Tensor, visible: Any, table_2TP: Tensor | None) -> Tensor:
         """Return what the tokens read from those they see, (B, T, D).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,9 +22,19 @@ class Group:
     lr: float
     weight_decay: float
     parameters: dict[str, nn.Parameter]
+    shapes: dict[str, tuple[int, ...]]
+    "Of the whole parameters, of which a rank may have a part."
 
 
-def group_parameters(named_parameters: Iterable[tuple[str, nn.Parameter]], optim: OptimSettings) -> list[Group]:
+Shape = Callable[[str, Sequence[int]], tuple[int, ...]]
+"Of a parameter's name and of what ranks along `shard` have of it to the shape of the whole."
+
+
+def group_parameters(
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    optim: OptimSettings,
+    whole_shape: Shape = lambda name, shape: tuple(shape),
+) -> list[Group]:
     """Return the groups matrices, embeddings, head and vectors; empty ones are dropped."""
     kinds: dict[str, dict[str, nn.Parameter]] = {"matrices": {}, "embeddings": {}, "head": {}, "vectors": {}}
     for name, parameter in named_parameters:
@@ -35,7 +45,11 @@ def group_parameters(named_parameters: Iterable[tuple[str, nn.Parameter]], optim
         "head": ("adamw", optim.head_lr, 0.0),
         "vectors": ("adamw", optim.vector_lr, 0.0),
     }
-    return [Group(kind, *rules[kind], members) for kind, members in kinds.items() if members]
+    return [
+        Group(kind, *rules[kind], members, {name: whole_shape(name, one.shape) for name, one in members.items()})
+        for kind, members in kinds.items()
+        if members
+    ]
 
 
 def _kind(name: str, parameter: nn.Parameter) -> str:

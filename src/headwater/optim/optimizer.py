@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.errors import CheckpointError
-from headwater.optim.groups import Group, group_parameters
+from headwater.optim.groups import Group, Shape, group_parameters
 from headwater.optim.owners import Alone, Exchange, Part, owners_of, parts_of
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import AdamW, Muon, PlainUpdates
@@ -24,11 +24,12 @@ class Optimizer:
         compute_dtype: torch.dtype = torch.float32,
         updates: PlainUpdates | None = None,
         ranks: Exchange | None = None,
+        whole_shape: Shape = lambda name, shape: tuple(shape),
     ) -> None:
         self.settings = optim
         self._updates = PlainUpdates() if updates is None else updates
         self._ranks = Alone() if ranks is None else ranks
-        self.groups = group_parameters(named_parameters, optim)
+        self.groups = group_parameters(named_parameters, optim, whole_shape)
         self._compute_dtype = compute_dtype
         self._parts = parts_of(self.groups)
         self._owners = owners_of(self._parts, self._ranks.world_size)
@@ -79,7 +80,7 @@ class Optimizer:
     def require_state(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise CheckpointError unless a checkpoint's tensors are those of this optimizer, all ranks together."""
         expected = {
-            f"{name}.{slot}": tuple(part.group.parameters[name].shape)
+            f"{name}.{slot}": part.group.shapes[name]
             for part in self._parts
             for name in part.names
             for slot in part.slots

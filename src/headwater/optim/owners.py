@@ -6,8 +6,9 @@ Parts are a function of the model alone, so that an update has the same bits at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 from torch import Tensor
@@ -48,8 +49,8 @@ class Part:
 
     @property
     def cost(self) -> float:
-        shapes = [self.group.parameters[name].shape for name in self.names]
-        return sum(update_cost(shape, shape.numel(), is_muon=self.group.rule == "muon") for shape in shapes)
+        shapes = [self.group.shapes[name] for name in self.names]
+        return sum(update_cost(shape, prod(shape), is_muon=self.group.rule == "muon") for shape in shapes)
 
 
 def parts_of(groups: Sequence[Group]) -> list[Part]:
@@ -60,14 +61,14 @@ def parts_of(groups: Sequence[Group]) -> list[Part]:
 def _names(group: Group) -> list[list[str]]:
     if group.rule != "muon":
         return [[name] for name in group.parameters]
-    by_shape: dict[tuple[int, ...], list[str]] = {}
+    by_shape: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
     for name, parameter in group.parameters.items():
-        by_shape.setdefault(tuple(parameter.shape), []).append(name)
-    return [part for names in by_shape.values() for part in _stacks(names, group.parameters)]
+        by_shape.setdefault((group.shapes[name], tuple(parameter.shape)), []).append(name)
+    return [part for (shape, _), names in by_shape.items() for part in _stacks(names, shape)]
 
 
-def _stacks(names: list[str], parameters: Mapping[str, Tensor]) -> list[list[str]]:
-    size = stack_size(*parameters[names[0]].shape)
+def _stacks(names: list[str], shape: tuple[int, ...]) -> list[list[str]]:
+    size = stack_size(*shape)
     return [names[start : start + size] for start in range(0, len(names), size)]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from headwater.device.device import Device
 from headwater.parallel.gradient_sum import ExactGradientSum, GradientSum
 from headwater.ranks.exchange import Ranks
+from headwater.ranks.mesh import WEIGHT_AXES
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,16 @@ class DataParallel:
 
     def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
         self.ranks, self.device, self.exact = ranks, device, exact
-        # ranks that hold the other parts of the weights, and those that hold the same
-        self.shards, self.replicas = ranks.along("shard"), ranks.along("replicate")
-        self.gradients = (ExactGradientSum if exact else GradientSum)(self.replicas)
+        # ranks that hold the other rows of the weights, and those that hold the same
+        self.shards, self.replicas = ranks.along(*WEIGHT_AXES), ranks.along("replicate")
+        self.gradients = (ExactGradientSum if exact else GradientSum)(ranks)
 
     def total(self, num_targets: int) -> int | Tensor:
         """Return the targets of all ranks; of several a number on the device, which the host doesn't wait for."""
         if self.ranks.world_size == 1:
             return num_targets
-        return self.ranks.sum_(torch.full((), num_targets, dtype=torch.int64, device=self.device.torch_device))
+        own = num_targets if self.ranks.speaks_for_its_rows else 0
+        return self.ranks.sum_(torch.full((), own, dtype=torch.int64, device=self.device.torch_device))
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """Return which of the flags any rank has set; the host waits for it."""
@@ -59,6 +61,8 @@ class DataParallel:
         if isinstance(num_targets, int):
             own_loss, own_norm = self.device.read(loss, norm)
             return Sums(own_loss, own_norm, num_targets, list(flags))
+        if self.ranks.mesh.index(self.ranks.rank, "tensor"):  # the first along it has the same
+            loss = torch.zeros_like(loss)
         norm_of_first = norm.double() if self.ranks.is_first else torch.zeros_like(loss)
         raised = self.device.place(np.array(flags, dtype=np.int64)).double()
         summed = self.ranks.sum_(torch.cat([torch.stack([loss, norm_of_first]), raised]))

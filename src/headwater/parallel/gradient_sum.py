@@ -5,13 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from headwater.model.boxes import is_copied
 from headwater.parallel.fixed_point import FixedPointSum
-from headwater.ranks.exchange import Ranks
-
-
-def local(tensor: Tensor) -> Tensor:
-    """Return what this rank has of a tensor, in the same memory."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+from headwater.ranks.exchange import Ranks, local
 
 
 def gradients_of(model: nn.Module) -> dict[str, Tensor]:
@@ -29,8 +25,8 @@ def gradient_of(parameter: nn.Parameter) -> Tensor:
 class GradientSum:
     """Microbatches pile up at the parameters; ranks that have the same weights then add theirs."""
 
-    def __init__(self, replicas: Ranks) -> None:
-        self._replicas = replicas
+    def __init__(self, ranks: Ranks) -> None:
+        self._mesh, self._replicas, self._tensor = ranks.mesh, ranks.along("replicate"), ranks.along("tensor")
 
     def add_(self, model: nn.Module) -> None:
         """Add a microbatch's gradient, which lies at the parameters, to those of this rank before it."""
@@ -44,6 +40,9 @@ class GradientSum:
 
     def reduce_(self, model: nn.Module) -> None:
         """Leave the gradient of a step on all ranks at the parameters; call it once, after the last microbatch."""
+        if self._tensor.world_size > 1:  # each has seen a part of the sequence, or some heads
+            named = model.named_parameters()
+            self._tensor.sum_tensors_([gradient_of(one) for name, one in named if is_copied(name, self._mesh)])
         if self._replicas.world_size > 1:
             self._replicas.sum_tensors_([gradient_of(parameter) for parameter in model.parameters()])
 

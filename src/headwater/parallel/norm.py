@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from headwater.model.boxes import is_copied
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import exact_norm
-from headwater.parallel.gradient_sum import gradients_of, local
-from headwater.ranks.exchange import Ranks
+from headwater.parallel.gradient_sum import gradients_of
+from headwater.ranks.exchange import Ranks, local
+from headwater.ranks.mesh import STATE_AXES
 
 
-def norms(tensors: Sequence[Tensor], shards: Ranks) -> Tensor:
-    """Return each tensor's norm; of divided ones that of the whole, in fp64: at any cut nearly the same bits."""
-    if shards.world_size == 1:
-        return torch.stack(torch._foreach_norm(list(tensors)))
-    of_rank = [torch.linalg.vector_norm(local(tensor), dtype=torch.float64) for tensor in tensors]
-    return shards.sum_(torch.stack(of_rank).square()).sqrt()
+def norms(tensors: Mapping[str, Tensor], ranks: Ranks) -> Tensor:
+    """Return the norm of each parameter's tensor, of divided ones of the whole: in fp64, at any cut nearly the same."""
+    holders = ranks.along(*STATE_AXES)
+    if holders.world_size == 1:
+        return torch.stack(torch._foreach_norm(list(tensors.values())))
+    of_rank = [torch.linalg.vector_norm(local(tensor), dtype=torch.float64) for tensor in tensors.values()]
+    copies = [ranks.mesh.tensor if is_copied(name, ranks.mesh) else 1 for name in tensors]
+    squares = torch.stack(of_rank).square() / torch.tensor(copies, device=of_rank[0].device)
+    return holders.sum_(squares).sqrt()
 
 
 def clip_(model: nn.Module, max_norm: float | None, parallel: DataParallel) -> Tensor:
     """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
-    gradients, shards = list(gradients_of(model).values()), parallel.shards
+    named, shards = gradients_of(model), parallel.shards
+    gradients = list(named.values())
     if parallel.exact:
         num_numbers = sum(parameter.numel() for parameter in model.parameters())
         norm = exact_norm(gradients, num_numbers, shards.max_, shards.sum_)
     else:
-        norm = torch.linalg.vector_norm(norms(gradients, shards)).float()
+        norm = torch.linalg.vector_norm(norms(named, parallel.ranks)).float()
     # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
     # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
     if max_norm is not None and (not parallel.device.reads_are_free or norm > max_norm):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
+from torch import Tensor
 
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
@@ -12,8 +15,9 @@ from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
 from headwater.parallel import weights
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.layers import MeasuredModel, divide_layers_, divide_weights_
 from headwater.parallel.sharded_optimizer import ShardedOptimizer
-from headwater.ranks.exchange import GroupOfRanks
+from headwater.ranks.mesh import LAYER_AXES, STATE_AXES
 
 
 def prepare(
@@ -27,21 +31,35 @@ def prepare(
 
     `gather_dtype` is what matrices are rounded to before they are used for anything: divided ones are sent as that.
     """
-    if parallel.shards.world_size > 1:
-        from headwater.parallel.sharded import prepare_sharded  # here, for FSDP takes a second to import
-
-        return prepare_sharded(build, fastest_, seed, parallel, gather_dtype)
-    model = build()
-    weights.initialise_(model, seed, parallel.shards)
-    model.to(parallel.device.torch_device)
+    ranks, seeded = parallel.ranks, partial(weights.initialise_, seed=seed, ranks=parallel.ranks)
+    if ranks.mesh.size(*STATE_AXES) == 1:
+        model = build()
+        seeded(model)
+        model.to(parallel.device.torch_device)
+        fast_model = fastest_(model)
+        return weights.Prepared(model, fast_model, model, fast_model.hidden)
+    with torch.device("meta"):  # no rank ever holds all weights
+        model = build()
+    if ranks.mesh.tensor > 1:
+        divide_weights_(model, ranks.mesh)
     fast_model = fastest_(model)
-    return weights.Prepared(model, fast_model, model, fast_model.hidden)
+    if ranks.mesh.size(*LAYER_AXES) > 1:
+        divide_layers_(model, fast_model, ranks)
+    methods: Callable[[str], Callable[..., Tensor]] = partial(getattr, model)
+    if parallel.shards.world_size > 1:
+        from headwater.parallel.sharded import shard_  # here, for FSDP takes a second to import
+
+        methods, fast_model = shard_(model, fast_model, parallel, gather_dtype), model
+    model.to_empty(device=parallel.device.torch_device)
+    seeded(model)
+    measured = cast(Transformer, MeasuredModel(model, methods, ranks))
+    return weights.Prepared(model, fast_model, measured, measured.hidden)
 
 
 def optimizer_for(
     model: Transformer, optim: OptimSettings, dtype: torch.dtype, updates: PlainUpdates, parallel: DataParallel
 ) -> Optimizer:
     given = model.named_parameters(), optim, dtype, updates
-    if isinstance(parallel.shards, GroupOfRanks):
-        return ShardedOptimizer(*given, parallel.shards, parallel.replicas)
+    if parallel.ranks.mesh.size(*STATE_AXES) > 1:
+        return ShardedOptimizer(*given, parallel.replicas, parallel.ranks)
     return Optimizer(*given, parallel.replicas)

@@ -8,6 +8,7 @@ shards, on other ranks along `replicate`, add their gradients once a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,40 +17,31 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 
 from headwater.cpu_kernels.convert import keep_no_copies_
 from headwater.model.transformer import Transformer
-from headwater.parallel import weights
 from headwater.parallel.collectives import AllGather, ExactReduceScatter, ReduceScatter
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import FRACTION_BITS
 from headwater.parallel.gradient_sum import GradientSum, gradient_of
-from headwater.ranks.exchange import GroupOfRanks, ManyRanks
+from headwater.ranks.exchange import GroupOfRanks
 
 
-def prepare_sharded(
-    build: Callable[[], Transformer],
-    fastest_: Callable[[Transformer], Transformer],
-    seed: int,
-    parallel: DataParallel,
-    gather_dtype: torch.dtype,
-) -> weights.Prepared:
-    """Build on the meta device, divide, and fill this rank's rows alone: no rank ever holds all weights."""
-    ranks, shards = parallel.ranks, parallel.shards
-    assert isinstance(ranks, ManyRanks) and ranks.device_mesh is not None and isinstance(shards, GroupOfRanks)
-    with torch.device("meta"):
-        model = build()
-    model.forward = fastest_(model).forward  # type: ignore[method-assign]
+def shard_(
+    model: Transformer, fast: Transformer, parallel: DataParallel, gather_dtype: torch.dtype
+) -> Callable[[str], Callable[..., Tensor]]:
+    """Divide a model on the meta device, which then computes as `fast`; return how an evaluation calls its methods."""
+    shards = parallel.shards
+    assert isinstance(shards, GroupOfRanks)
+    model.forward = fast.forward  # type: ignore[method-assign]
     keep_no_copies_(model)
     reductions = [(ExactReduceScatter if parallel.exact else ReduceScatter)(shards) for _ in (*model.blocks, model)]
+    device_mesh = shards.device_mesh
     for module, reduction in zip((*model.blocks, model), reductions, strict=True):
         # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
-        fully_shard(module, mesh=ranks.device_mesh["shard"], reshard_after_forward=module is not model)
+        fully_shard(module, mesh=device_mesh, reshard_after_forward=module is not model)
         # embeddings that are added to others before they are cast are used in fp32
         is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
         _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reduction)
-    model.to_empty(device=parallel.device.torch_device)
-    weights.initialise_(model, seed, shards)
-    measured = cast(Transformer, MeasuredModel(model))
     parallel.gradients = (ExactShardedGradientSum if parallel.exact else ShardedGradientSum)(parallel, reductions)
-    return weights.Prepared(model, model, measured, measured.hidden)
+    return partial(_method, model)
 
 
 def _exchange_by_(module: nn.Module, gather: Any, reduction: Any) -> None:
@@ -72,7 +64,7 @@ class ShardedGradientSum(GradientSum):
     """Each microbatch's gradient is added over the shards in its backward pass, and over their copies at the end."""
 
     def __init__(self, parallel: DataParallel, reductions: Sequence[ReduceScatter]) -> None:
-        super().__init__(parallel.replicas)
+        super().__init__(parallel.ranks)
         self._ranks, self._reductions = parallel.ranks, reductions
 
     def watch_(self) -> None:
@@ -103,16 +95,12 @@ class ExactShardedGradientSum(ShardedGradientSum):
             assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"
 
 
-class MeasuredModel:
-    """A divided model as an evaluation calls it: each call gathers what lies outside the blocks, and gives it back."""
-
-    def __init__(self, model: Transformer) -> None:
-        self.settings, self.embed = model.settings, model.embed
-        for name in ("hidden", "token_losses", "logits"):
-            gathered = f"gathered_{name}"
-            setattr(model, gathered, getattr(model, name))
-            register_fsdp_forward_method(model, gathered)
-            setattr(self, name, _then(getattr(model, gathered), cast(FSDPModule, model).reshard))
+def _method(model: Transformer, name: str) -> Callable[..., Tensor]:
+    """Return a method that gathers what lies outside the blocks for each call, and gives it back."""
+    gathered = f"gathered_{name}"
+    setattr(model, gathered, getattr(model, name))
+    register_fsdp_forward_method(model, gathered)
+    return _then(getattr(model, gathered), cast(FSDPModule, model).reshard)
 
 
 def _then(method: Callable[..., Tensor], end: Callable[[], None]) -> Callable[..., Tensor]:

@@ -1,8 +1,8 @@
-"""An update of parameters of which each rank has some rows: AdamW where they lie, Muon on whole matrices.
+"""An update of parameters of which each rank has a box: AdamW where they lie, Muon on whole matrices.
 
-Muon needs a matrix whole. Each stack of matrices has an owner along `shard`: all ranks send it their rows of the
-look-ahead, and get back their rows of its direction, in one exchange each way. Copies of the shards, along `replicate`,
-divide the parameters among one another as ranks with whole weights do (`optim.owners`): none repeats another's work.
+Muon needs a matrix whole. Each stack of matrices has an owner among the ranks that have its boxes: all send it theirs
+of the look-ahead, and get back theirs of its direction, in one exchange each way. Copies, along `replicate`, divide the
+parameters among one another as ranks with whole weights do (`optim.owners`): none repeats another's work.
 
 N matrices of one shape · R rows · C columns
 """
@@ -10,29 +10,25 @@ N matrices of one shape · R rows · C columns
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from functools import partial
+from itertools import chain, cycle
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from headwater.model.boxes import Box, box_of, whole_shape
 from headwater.optim.groups import Group
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.owners import Exchange, Part, owners_of
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import Muon, PlainUpdates
-from headwater.parallel.gradient_sum import local
-from headwater.ranks.exchange import GroupOfRanks
-
-
-def rows_by_rank(num_rows: int, num_ranks: int) -> list[int]:
-    """Return how many rows FSDP gives each rank: equal parts, of which the last ones are smaller, or empty."""
-    size = -(-num_rows // num_ranks)
-    return [max(0, min(size, num_rows - rank * size)) for rank in range(num_ranks)]
+from headwater.ranks.exchange import GroupOfRanks, Ranks, local
+from headwater.ranks.mesh import STATE_AXES
 
 
 class ShardedOptimizer(Optimizer):
-    """The state of this rank's rows of the parameters that its replica owns."""
+    """The state of this rank's boxes of the parameters that its replica owns."""
 
     def __init__(
         self,
@@ -40,11 +36,14 @@ class ShardedOptimizer(Optimizer):
         optim: OptimSettings,
         compute_dtype: torch.dtype,
         updates: PlainUpdates,
-        shards: GroupOfRanks,
         replicas: Exchange,
+        ranks: Ranks,
     ) -> None:
-        super().__init__(named_parameters, optim, compute_dtype, updates, replicas)
-        self._shards = shards
+        shape = partial(whole_shape, mesh=ranks.mesh)
+        super().__init__(named_parameters, optim, compute_dtype, updates, replicas, shape)
+        holders = ranks.along(*STATE_AXES)
+        assert isinstance(holders, GroupOfRanks)
+        self._mesh, self._holders = ranks.mesh, holders
 
     def _held(self, tensor: Tensor) -> Tensor:
         return local(tensor)
@@ -57,29 +56,33 @@ class ShardedOptimizer(Optimizer):
             for part in parts
         ]
         for part, direction_NRC in zip(parts, self._directions(parts, aheads, by), strict=True):
-            shape = group.parameters[part.names[0]].shape
-            self._updates.descend_(
-                self._parameters(group, part.names), direction_NRC, keep=by.keep, rate=by.rate(*shape)
-            )
+            rate = by.rate(*group.shapes[part.names[0]])
+            self._updates.descend_(self._parameters(group, part.names), direction_NRC, keep=by.keep, rate=rate)
 
     def _directions(self, parts: Sequence[Part], aheads: Sequence[Tensor], by: Muon) -> list[Tensor]:
-        """Return this rank's rows of all directions; each owner computes those of its stacks."""
-        ranks = range(self._shards.world_size)
+        """Return this rank's boxes of all directions; each owner computes those of its stacks."""
+        ranks = range(self._holders.world_size)
         owners = owners_of(parts, len(ranks))
         owned = [[number for number, owner in enumerate(owners) if owner == rank] for rank in ranks]
-        own = [parts[number] for number in owned[self._shards.rank]]
-        shapes = [(len(part.names), *part.group.parameters[part.names[0]].shape) for part in own]
-        rows = [rows_by_rank(height, len(ranks)) for _, height, _ in shapes]
-        own_shapes = [[(n, rows[i][rank], c) for i, (n, _, c) in enumerate(shapes)] for rank in ranks]
+        own = [parts[number] for number in owned[self._holders.rank]]
+        boxes = [[self._box(part, rank) for part in own] for rank in ranks]
         to_owners = [[aheads[number] for number in numbers] for numbers in owned]
-        own_aheads = self._all_to_all(to_owners, own_shapes, aheads[0])
-        wholes = [torch.cat(of_ranks, dim=1) for of_ranks in zip(*own_aheads, strict=True)]
-        found = [self._updates.orthogonal(x_NRC, by.size(*x_NRC.shape[1:])).to(x_NRC.dtype) for x_NRC in wholes]
-        by_stack = [x_NRC.split(rows[i], dim=1) for i, x_NRC in enumerate(found)]
-        from_owner = [[of_ranks[rank] for of_ranks in by_stack] for rank in ranks]
+        shapes = [[(len(part.names), *box.shape) for part, box in zip(own, of_rank)] for of_rank in boxes]
+        pieces = self._all_to_all(to_owners, shapes, aheads[0])
+        found = [aheads[0].new_empty(len(part.names), *part.group.shapes[part.names[0]]) for part in own]
+        for piece, x_NRC, box in zip(chain(*pieces), cycle(found), chain(*boxes)):
+            x_NRC[:, *box.slices] = piece
+        found = [self._updates.orthogonal(x_NRC, by.size(*x_NRC.shape[1:])).to(x_NRC.dtype) for x_NRC in found]
+        from_owner = [[x_NRC[:, *box.slices] for x_NRC, box in zip(found, of_rank)] for of_rank in boxes]
         back = self._all_to_all(from_owner, [[tuple(one.shape) for one in of_rank] for of_rank in to_owners], aheads[0])
         directions = dict(zip(chain(*owned), chain(*back), strict=True))
         return [directions[number] for number in range(len(parts))]
+
+    def _box(self, part: Part, rank: int) -> Box:
+        """Return what one of the holders has of each matrix of a stack."""
+        # the first ranks of the mesh are the holders of its first copy, and those of another have the same
+        name = part.names[0]
+        return box_of(name, part.group.shapes[name], self._mesh, rank)
 
     def _all_to_all(
         self, sent: Sequence[Sequence[Tensor]], shapes: Sequence[Sequence[tuple[int, ...]]], like: Tensor
@@ -87,6 +90,6 @@ class ShardedOptimizer(Optimizer):
         """Send rank r the tensors `sent[r]`; return what each sends here, tensors of `shapes[r]` and like `like`."""
         flat = torch.cat([like.new_empty(0), *(tensor.reshape(-1) for tensor in chain(*sent))])
         counts = [[prod(shape) for shape in of_rank] for of_rank in shapes]
-        came = self._shards.swap(flat, [sum(t.numel() for t in one) for one in sent], [sum(one) for one in counts])
+        came = self._holders.swap(flat, [sum(t.numel() for t in one) for one in sent], [sum(one) for one in counts])
         pieces = iter(came.split(list(chain(*counts))))
         return [[next(pieces).view(shape) for shape in of_rank] for of_rank in shapes]

@@ -1,4 +1,4 @@
-"""What a prepared model is, and the first values of its weights, of which a rank may have some rows."""
+"""What a prepared model is, and the first values of its weights, of which a rank may have a box."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headwater.model.boxes import box_of, whole_shape
 from headwater.model.init import initial_value
 from headwater.model.transformer import Transformer
-from headwater.parallel.gradient_sum import local
-from headwater.parallel.sharded_optimizer import rows_by_rank
-from headwater.ranks.exchange import Ranks
+from headwater.ranks.exchange import Ranks, local
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,10 @@ class Prepared:
 
 
 @torch.no_grad()
-def initialise_(model: Transformer, seed: int, shards: Ranks) -> None:
-    """Give this rank's rows of all parameters their first values."""
+def initialise_(model: Transformer, seed: int, ranks: Ranks) -> None:
+    """Give this rank's boxes of all parameters their first values."""
     model.fill_buffers_()
     for name, parameter in model.named_parameters():
-        rows = rows_by_rank(parameter.shape[0], shards.world_size)
-        first = sum(rows[: shards.rank])
-        part = (slice(first, first + rows[shards.rank]),)
-        tied = model.settings.tied_embeddings
-        local(parameter).copy_(initial_value(name, parameter.shape, seed, tied=tied, part=part))
+        shape, tied = whole_shape(name, parameter.shape, ranks.mesh), model.settings.tied_embeddings
+        part = box_of(name, shape, ranks.mesh, ranks.rank).slices
+        local(parameter).copy_(initial_value(name, shape, seed, tied=tied, part=part))

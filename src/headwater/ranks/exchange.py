@@ -20,16 +20,23 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from headwater.errors import HeadwaterError, LostRanksError
 from headwater.ranks.heartbeat import RESUMES, Heartbeat, Slowest
-from headwater.ranks.mesh import DATA_AXES, Mesh
+from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.ranks.progress import Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
+GROUPS = (*((axis,) for axis in ("replicate", "shard", "context", "tensor")), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
+"The axes along which ranks exchange, those of each group taken as one."
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 # torch 2.13 has other names for them, and warns of these
 _gather_into = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
 _scatter_sum = getattr(dist, "reduce_scatter_single", dist.reduce_scatter_tensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return what this rank has of a tensor, in the same memory."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 class Ranks:
@@ -56,14 +63,19 @@ class Ranks:
         """Let the ranks lie like this from now on; all call it together, once, before they use an axis."""
         self.mesh = mesh
 
-    def along(self, axis: str) -> Ranks:
-        """Return the ranks that differ from this one along an axis alone, numbered by it; its size there is 1."""
+    def along(self, *axes: str) -> Ranks:
+        """Return the ranks that differ from this one along some axes (of GROUPS) alone, numbered by them as by one."""
         return Ranks()
 
     @property
     def part_of_rows(self) -> tuple[int, int]:
         """Return which part of a step's rows is this rank's, and of how many."""
         return self.mesh.index(self.rank, *DATA_AXES), self.mesh.size(*DATA_AXES)
+
+    @property
+    def speaks_for_its_rows(self) -> bool:
+        """Return whether this is the first of the ranks that have the same rows: what they count is counted once."""
+        return self.mesh.index(self.rank, *LAYER_AXES) == 0
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""
@@ -108,6 +120,11 @@ class GroupOfRanks(Ranks):
         self.rank, self.world_size = dist.get_rank(group), dist.get_world_size(group)
         self._group = group
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+    @property
+    def device_mesh(self) -> DeviceMesh:
+        """Return these ranks as FSDP takes them: one axis, `shard`."""
+        return DeviceMesh.from_group(self._group, self._device.type, mesh_dim_names=("shard",))
 
     def sum_(self, tensor: Tensor) -> Tensor:
         return self._all_reduce(tensor, self._group)
@@ -183,8 +200,6 @@ class GroupOfRanks(Ranks):
 class ManyRanks(GroupOfRanks):
     """One of several processes of the default process group."""
 
-    device_mesh: DeviceMesh | None = None  # along DATA_AXES, where weights are divided
-
     def __init__(self, place: Place, mesh: Mesh | None = None, heartbeat: Heartbeat | None = None) -> None:
         """The default group has ALONE_TIMEOUT, all others STEP_TIMEOUT; `heartbeat` beats already."""
         super().__init__(place, dist.new_group(timeout=STEP_TIMEOUT), mesh)
@@ -194,23 +209,21 @@ class ManyRanks(GroupOfRanks):
 
     def lay_out_(self, mesh: Mesh) -> None:
         super().lay_out_(mesh)
-        if mesh.shard > 1:
-            axes = [axis for axis in DATA_AXES if mesh.size(axis) > 1]  # of thousands of groups of one
-            numbers = torch.arange(mesh.world_size).reshape([mesh.size(axis) for axis in axes])
-            # init_device_mesh would take the default group for an axis that has all ranks
-            groups = [_own_group(numbers.movedim(i, -1).reshape(-1, numbers.shape[i])) for i in range(len(axes))]
-            self.device_mesh = DeviceMesh.from_group(
-                groups if len(axes) > 1 else groups[0], self._device.type, numbers, mesh_dim_names=tuple(axes)
-            )
+        self._groups = dict[tuple[str, ...], GroupOfRanks]()
+        for axes in map(self._filled, GROUPS):
+            if axes not in self._groups and 1 < mesh.size(*axes) < mesh.world_size:
+                group = GroupOfRanks(self.place, _own_group(mesh, axes))
+                group.progress, group._heartbeat = self.progress, self._heartbeat
+                self._groups[axes] = group
 
-    def along(self, axis: str) -> Ranks:
-        if self.mesh.size(axis) == 1:
+    def _filled(self, axes: Sequence[str]) -> tuple[str, ...]:
+        """Return those of some axes that have more than one rank."""
+        return tuple(axis for axis in axes if self.mesh.size(axis) > 1)
+
+    def along(self, *axes: str) -> Ranks:
+        if self.mesh.size(*axes) == 1:
             return Ranks()
-        if self.device_mesh is None:
-            return self
-        group = GroupOfRanks(self.place, self.device_mesh.get_group(axis))
-        group.progress, group._heartbeat = self.progress, self._heartbeat
-        return group
+        return self if self.mesh.size(*axes) == self.world_size else self._groups[self._filled(axes)]
 
     def from_first(self, value: Any) -> Any:
         return self._gather(value, dist.group.WORLD)[0]
@@ -242,9 +255,13 @@ def _trouble(error: BaseException | None) -> str:
     return f"ended ({text.strip()[:300] or 'without a word'})"
 
 
-def _own_group(numbers: Tensor) -> dist.ProcessGroup:
-    """Make a group of each row of ranks, on every rank, and return the one that has this rank."""
-    own, _ = dist.new_subgroups_by_enumeration(numbers.tolist(), timeout=STEP_TIMEOUT)
+def _own_group(mesh: Mesh, axes: Sequence[str]) -> dist.ProcessGroup:
+    """Make all groups along some axes, on every rank, and return the one that has this rank."""
+    others = [axis for axis in mesh.axes if axis not in axes]
+    members: dict[int, list[int]] = {}
+    for rank in sorted(range(mesh.world_size), key=lambda rank: mesh.index(rank, *axes)):
+        members.setdefault(mesh.index(rank, *others), []).append(rank)
+    own, _ = dist.new_subgroups_by_enumeration(list(members.values()), timeout=STEP_TIMEOUT)
     return own
 
 

@@ -1,6 +1,6 @@
 """Named axes of a run's ranks: what each rank has of the rows, the weights and the layers is a matter of where it is.
 
-Today ranks are along `replicate` and `shard`; the other axes have one.
+Today `pipeline` and `expert` have one rank.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import math
 from dataclasses import dataclass, field, fields
 
 DATA_AXES = ("replicate", "shard")  # ranks along them have rows of their own; all others have the same rows
+WEIGHT_AXES = ("shard", "context")  # ranks along them divide weights and optimizer state by rows, as FSDP does
+LAYER_AXES = ("context", "tensor")  # ranks along them share the work of a layer on the same rows
+STATE_AXES = (*WEIGHT_AXES, "tensor")  # ranks along them have all weights and all state together
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Mesh:
     context: int = 1  # parts of a sequence
     tensor: int = 1  # parts of each matrix
     expert: int = 1
+
+    def __str__(self) -> str:
+        """Return the sizes of replicate and shard, and of what else has more than one rank."""
+        shown = [axis for axis in self.axes if axis in DATA_AXES or self.size(axis) > 1]
+        return ", ".join(f"{axis} {self.size(axis)}" for axis in shown)
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from headwater.files import read_json
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
-from headwater.parallel.settings import ParallelSettings
+from headwater.parallel.settings import ParallelSettings, layers_problem
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import (
@@ -89,6 +89,9 @@ class RunConfig(Settings):
             raise ValueError(
                 f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
             )
+        shortest_row = model.seq_len // 2 if train.half_length_fraction else model.seq_len
+        if undivided := layers_problem(model, self.parallel, shortest_row, exact=train.exact):
+            raise ValueError(undivided)
         if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
             raise ValueError(problem)
         return self

@@ -27,7 +27,7 @@ from headwater.optim.fused import FusedUpdates
 from headwater.parallel import prepare, weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import ManyRanks, Ranks
-from headwater.ranks.mesh import DATA_AXES, Mesh
+from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
 from headwater.simulate.account import OPTIMIZER_STATE, WEIGHTS, Account, account_of
 from headwater.train.step import train_step
@@ -55,7 +55,7 @@ def simulate(work: Work) -> Account:
         device = FakeDevice()
         parallel = DataParallel(ranks, device)
         # on the meta device, for to divide fake tensors takes ten times as long
-        with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_: None):
+        with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_, **__: None):
             model, fast_model = prepared(work, parallel)
         device.type = "cpu"
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -72,16 +72,21 @@ def account_of_rank(work: Work, ranks: Ranks) -> Account:
 def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transformer]:
     """Return a model divided as a run's is, and what to train it with."""
     dtype = DTYPES[work.dtype]
-    build = partial(Transformer, work.model, dtype, work.recompute)
-    found = prepare.prepare(build, lambda model: model, 0, parallel, dtype)
+    found = prepare.prepare(partial(built, work), lambda model: model, 0, parallel, dtype)
     return found.model, found.fast_model
+
+
+def built(work: Work) -> Transformer:
+    """Return a model with a GPU's attention."""
+    model = Transformer(work.model, DTYPES[work.dtype], work.recompute)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.attend = fused_attention
+    return model
 
 
 def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Account:
     """Return the account of a step of a model that is prepared."""
-    for module in model.modules():
-        if isinstance(module, Attention):
-            module.attend = fused_attention
     optimizer = prepare.optimizer_for(model, work.optim, DTYPES[work.dtype], FusedUpdates(), parallel)
     rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
     max_norm = work.optim.max_grad_norm
@@ -98,13 +103,11 @@ def account_of_step(work: Work, parallel: DataParallel, model: Transformer, fast
 
 
 def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
-    """Return the axis of the mesh along which a group's ranks lie."""
-    members = dist.get_process_group_ranks(group)
-    if len(members) == ranks.place.world_size:
-        whole = [axis for axis in DATA_AXES if ranks.mesh.size(axis) == len(members)]
-        return whole[0] if whole else "all ranks"
-    numbers = {axis: {ranks.mesh.index(rank, axis) for rank in members} for axis in DATA_AXES}
-    return next(axis for axis, found in numbers.items() if len(found) > 1)
+    """Return the axis, or axes, of the mesh along which a group's ranks lie."""
+    members, mesh = dist.get_process_group_ranks(group), ranks.mesh
+    # its first rank is the first along each of its axes, and its last the last
+    axes = [axis for axis in mesh.axes if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
+    return "all ranks" if len(members) == mesh.world_size and len(axes) > 1 else " × ".join(axes)
 
 
 @contextmanager

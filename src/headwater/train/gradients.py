@@ -172,12 +172,18 @@ class GradientCheck:
             return self._compute(model, parallel, microbatches, num_targets)
         with without_rounding:
             sum_gradients(model, parallel, microbatches, num_targets)
-        matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and p.grad is not None]
-        expected: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
+        expected = _matrices(model)
         model.zero_grad(set_to_none=True)
         loss = self._compute(model, parallel, microbatches, num_targets)
-        found: list[Tensor] = [parameter.grad for parameter in matrices]  # type: ignore[misc]
-        differences = torch._foreach_sub(found, expected)
-        distances, lengths = (norms(tensors, parallel.shards) for tensors in (differences, expected))
+        found = _matrices(model)
+        differences = {name: found[name] - tensor for name, tensor in expected.items()}
+        distances, lengths = (norms(tensors, parallel.ranks) for tensors in (differences, expected))
         (self.error,) = parallel.device.read((distances / lengths).nan_to_num().max())  # 0 / 0: no gradient yet
         return loss
+
+
+def _matrices(model: Transformer) -> dict[str, Tensor]:
+    """Return this rank's part of the gradients of the blocks' matrices."""
+    named = gradients_of(model)
+    matrices = [name for name, one in model.named_parameters() if name.startswith("blocks.") and one.ndim == 2]
+    return {name: named[name] for name in matrices if name in named}

@@ -210,7 +210,7 @@ def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
     """Put weights and optimizer state back; the steps to come are saved again."""
     run.saver.forget()
     if checkpoint is None:
-        initialise_(run.model, run.plan.seed, run.parallel.shards)
+        initialise_(run.model, run.plan.seed, run.ranks)
         run.optimizer.forget()
         return
-    load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors())
+    load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors(), run.ranks)

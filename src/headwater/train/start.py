@@ -185,7 +185,7 @@ def _microbatch(
 
     To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients.
     """
-    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // parallel.ranks.world_size
+    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // parallel.ranks.part_of_rows[1]
     if tokens != "auto":
         # exact: at whatever number of ranks the same, or none
         if tokens <= share or plan.train.exact:
@@ -236,12 +236,14 @@ def _check_portions(plan: TrainPlan) -> None:
 
 
 def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> None:
-    batch, whole = plan.train.batch_tokens, microbatch.tokens * ranks.world_size
+    batch, (_, num_parts) = plan.train.batch_tokens, ranks.part_of_rows
+    whole = microbatch.tokens * num_parts
     if batch % whole:
         raise ConfigError(
-            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × world_size = {microbatch.tokens} × "
-            f"{ranks.world_size}; try {max(1, round(batch / whole)) * whole}, a smaller train.microbatch_tokens, or a "
-            f"number of ranks that divides the {batch // microbatch.tokens} microbatch(es)"
+            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × replicate × shard = "
+            f"{microbatch.tokens} × {num_parts}; try {max(1, round(batch / whole)) * whole}, a smaller "
+            "train.microbatch_tokens, or a number of ranks that divides the "
+            f"{batch // microbatch.tokens} microbatch(es)"
         )
     if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
         raise ConfigError(
@@ -264,7 +266,7 @@ def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[
     # checkpoints from before weights could be divided name the ranks alone
     before = Mesh(**kept.get("mesh", {"replicate": kept.get("world_size", 1)}))
     if before != mesh:
-        then, now = (f"(replicate {each.replicate}, shard {each.shard})" for each in (before, mesh))
+        then, now = (f"({each})" for each in (before, mesh))
         say(
             f"{before.world_size} ranks before {then} and {mesh.world_size} now {now}: same data, other last bits "
             "(train.exact has the same)"

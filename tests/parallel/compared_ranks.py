@@ -1,0 +1,71 @@
+"""Programs of ranks that are compared with one rank, by the cases of `make parity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from many_ranks import on_ranks
+
+from headwater.ranks.mesh import Mesh
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PARITY = f"""
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from parity import Case, compare, faults_of
+from headwater.cpu_kernels.library import kernels_work
+
+kernels = kernels_work(16)[0]
+"""
+COMPARED = """
+found = {"compared": [[str(case), *compare(case, ranks, 3)] for case in cases]}
+"""
+WITH_FAULTS = """
+chosen = {name: fault.case for name, fault in faults_of(ranks.mesh).items() if kernels or not fault.case.kernels}
+found["faults"] = {name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}
+"""
+DIVIDED = """
+from functools import partial
+from headwater.device.device import Device
+from headwater.evaluate.bits_per_byte import measure_surprise
+from headwater.evaluate.scorer import Scorer
+from headwater.model.init import initialise_
+from headwater.model.transformer import Transformer
+from headwater.optim.settings import OptimSettings
+from headwater.optim.updates import PlainUpdates
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import local
+from headwater.parallel.prepare import optimizer_for, prepare
+from parity import MODEL, RATES, rows, whole
+
+parallel = DataParallel(ranks, Device())
+prepared = prepare(partial(Transformer, MODEL), lambda model: model, 3, parallel)
+model, fast = prepared.model, prepared.fast_model
+"""
+STATE = """
+alone = Transformer(MODEL)
+initialise_(alone, 3)
+optimizer = optimizer_for(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates(), parallel)
+batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
+one = measure_surprise(Scorer(alone), batches, token_bytes)
+many = measure_surprise(Scorer(prepared.measured, ranks, prepared.hidden), batches, token_bytes)
+found["state"] = {
+    "alike": all(torch.equal(whole(name, mine, ranks), value) for (name, mine), value in zip(model.named_parameters(), alone.parameters())),
+    "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
+    "weights": sum(local(parameter).numel() for parameter in model.parameters()),
+    "state": sum(local(tensor).numel() for tensor in optimizer.state_tensors().values()),
+    "all weights": sum(parameter.numel() for parameter in alone.parameters()),
+    "all state": sum(s[0] * (s[1] if len(s) > 1 else 1) for s in [
+        p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
+    ]),
+    "surprise": [one.nats, many.nats],
+}
+"""
+
+
+def of_all(mesh: Mesh, folder: Path, cases: str, *programs: str) -> list[dict[str, Any]]:
+    """Return what each rank finds, cases compared first; one start of the ranks serves several tests."""
+    joined = f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, None)\n"
+    return on_ranks(
+        mesh.world_size, "".join([joined, PARITY, cases, COMPARED, *programs, "print(json.dumps(found))\n"]), folder
+    )
