@@ -183,4 +183,4 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
     said = r"train\.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
     with pytest.raises(ConfigError, match=said):
-        module._check_microbatch(plan(), Microbatch(48, "set"), SimpleNamespace(world_size=3))
+        module._check_microbatch(plan(), Microbatch(48, "set"), SimpleNamespace(part_of_rows=(0, 3)))

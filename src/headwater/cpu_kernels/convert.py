@@ -154,8 +154,8 @@ class FusedAttention(Attention):
         qkv = self.products(x_BTD, (self.query, self.key, self.value))
         norms = [getattr(one, "weight", None) for one in (self.query_norm, self.key_norm)]
         heads = [one.weight.shape[0] // self.head_dim for one in (self.query, self.key)]
-        qkv_BHTK = SplitHeads.apply(qkv, *norms, self.eps, table_2TP, *heads, self.products.kernels)
-        return self.out(self.attend(*qkv_BHTK, first_BT))
+        q, k, v = SplitHeads.apply(qkv, *norms, self.eps, table_2TP, *heads, self.products.kernels)
+        return self.out(self.attend(q, k, v, first_BT))
 
     def _attend(self, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, first_BT: Tensor) -> Tensor:
         return Attend.apply(q_BHTK, k_BGTK, v_BGTK, first_BT, self.products.kernels)
