@@ -24,11 +24,13 @@ cases = [Case("muon", kernels=kernels, recompute=1), Case("adamw", variant="gpt2
 """
 COMPILED = f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
+from functools import partial
 from unittest import mock
 import parity
 from compiled_plainly import compiled_where_divided_
 
-with mock.patch.object(parity, "fastest_", compiled_where_divided_):
+traced = partial(compiled_where_divided_, backend="aot_eager")
+with mock.patch.object(parity, "fastest_", traced):
     found["compiled"] = compare(Case("adamw"), ranks, 2)[0]
 """
 
