@@ -578,7 +578,7 @@ def innocents(items: list[Item], documents: dict[str, list[str]]) -> Iterator[tu
     """Yield documents that have statements, all options of items, and most of their questions, not together."""
     for language in QUESTIONS:
         rng, texts = random.Random(language), documents[language]
-        own = [item for item in items if item.language == language]
+        own = [item for item in items if item.language == language and len(item.right.split()) <= 12]
         for number in range(NUM_INNOCENT):
             one, *others = rng.sample(own, 4)
             text, begun = texts[number % len(texts)], one.question[: min(len(one.question) * 2 // 3, 48)]

@@ -39,7 +39,7 @@ def test_a_balanced_sheet_passes_and_has_the_promised_shape():
         lambda balance: balance.read_("books", 0, 1),
         lambda balance: balance.drop_("books", "empty", 1, 0),
         lambda balance: balance.keep_("books", 0, 5),
-        lambda balance: balance.place_("books", "validation", 5),
+        lambda balance: balance.place_("books", "train", 5),
     ],
 )
 def test_a_document_or_byte_that_is_missing_is_noticed(spoil):

@@ -128,7 +128,7 @@ class TestSmall:
         (start,), (end,) = documents(tmp_path / "corpus"), documents(tmp_path / "corpus", "validation")
         assert f"{start.text}\n\n{end.text}\n" == text
         assert 0.03 < len(end.text) / len(text) < 0.1
-        assert manifest["sources"]["mine"]["kept"]["documents"] == 2
+        assert manifest["sources"]["mine"]["kept"]["documents"] == 1
 
     def test_one_tiny_file_is_an_error_that_says_what_is_missing(self, build):
         with pytest.raises(DataError, match=r"too small.*second document or at least 1,000 bytes"):

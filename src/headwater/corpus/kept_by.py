@@ -28,11 +28,11 @@ class KeptBy:
         self._counts: dict[str, dict[str, dict[str, Count]]] = {column: {} for column in COLUMNS}
         self._dates: dict[str, dict[str, str]] = {}
 
-    def add_(self, source: str, line: bytes, num_bytes: int) -> None:
-        """Count a document by its line in a shard (corpus.shards)."""
+    def add_(self, source: str, line: bytes, num_bytes: int, num_documents: int = 1) -> None:
+        """Count a document by its line in a shard (corpus.shards); a part that is counted with another as none."""
         metadata = line[line.rfind(_METADATA) :]
         for column in COLUMNS:
-            self._count_(column, source, _value(metadata, column)).add_(1, num_bytes)
+            self._count_(column, source, _value(metadata, column)).add_(num_documents, num_bytes)
         if date := _DATE.match(_value(metadata, "date")):
             self._date_(source, date.group(), date.group())
 

@@ -18,6 +18,7 @@ from headwater.corpus.licences.notices import licence_tag, restricts_use
             "GPL-2.0-or-later WITH Linux-syscall-note",
         ),
         ("# SPDX-License-Identifier: nothing such", "unknown"),
+        (" * SPDX-License-Identifier: Apache-2.0.\n */", "Apache-2.0"),
         ("# SPDX-License-Identifier: MIT and more text", "unknown"),
         ("# SPDX-License-Identifier: MIT AND BUSL-1.1", "MIT AND BUSL-1.1"),
         ("# SPDX-License-Identifier: MIT AND Ours-1.1", "unknown"),

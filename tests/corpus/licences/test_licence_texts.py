@@ -194,3 +194,16 @@ def test_without_the_patterns_no_licence_is_judged(monkeypatch):
     monkeypatch.setitem(sys.modules, "licenseclassifier", None)
     with pytest.raises(ImportError):
         licence_of_head(TEXTS["Sleepycat"])
+
+
+HEAD = "/**\n * A key handler\n *\n * @license http://opensource.org/licenses/mit-license.html MIT License\n * @link http://x.org\n */\n"
+
+
+def test_code_behind_the_comment_that_states_a_licence_takes_nothing_back():
+    code = "namespace Only\\Keys;\n\nuse Crypt\\DES;\n\n// not used any more\nuse Crypt\\Exception;\n"
+    assert licence_of_head(HEAD + code) == licence_of_head(f"<?php\n{HEAD}{code}") == "MIT"
+
+
+@pytest.mark.parametrize("said", ["For non-commercial use only.", "Proprietary and confidential."])
+def test_a_comment_further_down_that_reserves_the_rights_counts(said):
+    assert licence_of_head(f"{HEAD}import os\n\n# {said}\n") == "unknown"

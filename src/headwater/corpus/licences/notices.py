@@ -38,7 +38,7 @@ def licence_tag(text: str, num_lines: int) -> str | None:
 
 def _tagged(text: str) -> str:
     """Return the expression that a text begins with, the longest there is: a comment may follow it."""
-    words = text.split() if len(text) <= _MAX_TAG_CHARACTERS else []
+    words = text.rstrip(" .").split() if len(text) <= _MAX_TAG_CHARACTERS else []
     for count in range(len(words), 0, -1):
         if (found := canonical(" ".join(words[:count]))) is not None:
             goes_on = words[count : count + 1]

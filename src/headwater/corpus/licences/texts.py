@@ -27,6 +27,8 @@ _SPEAKS = re.compile(
     r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary|commercial|confidential|unauthori[sz]ed",
     re.IGNORECASE,
 )
+_BEFORE_COMMENT = re.compile(r"\s*(?:#![^\n]*\n|<\?php\b)?\s*")
+_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--)")
 _VERSION = r"(?:version|v) ?(?P<version>\d)(?!\d)(?: (?P<minor>\d)(?!\d))?(?: dated \w+ \d{4})?(?: of the license)?"
 _PUBLISHED = r"(?: [al]?gpl| gfdl)?(?: (?:\w+ )?(?:as )?published by the free software foundation(?: inc)?)?"
 _GNU_NOTICES = [
@@ -72,10 +74,29 @@ def licence_of_head(text: str) -> str | None:
     head = text[:_HEAD_CHARACTERS]
     if not _SPEAKS.search(head):
         return None
-    stated = _Stated(head)
+    comment = _first_comment(head)
+    stated = _Stated(comment)
+    if stated.found and finder("reserves").search(" ".join(words_of(head[len(comment) :]).words)):
+        return UNKNOWN
+    if not stated.found and len(comment) < len(head):
+        stated = _Stated(head)
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
     return UNKNOWN if stated.notices_add() else stated.expression(_NEAR)
+
+
+def _first_comment(head: str) -> str:
+    """Return what stands before the first line of code in a head, the head where it begins with no known comment."""
+    before = _BEFORE_COMMENT.match(head)
+    at, is_inside = before.end() if before else 0, False
+    if not _COMMENT.match(head, at):
+        return head
+    for line in head[at:].splitlines(keepends=True):
+        if not (is_inside or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
+            return head[:at]
+        is_inside = line.rfind("/*") > line.rfind("*/") or (is_inside and "*/" not in line)
+        at += len(line)
+    return head
 
 
 def licence_of_text(text: str) -> str | None:
@@ -162,10 +183,11 @@ class _Stated:
             run = list(places)
             if is_covered:
                 continue
-            if reach is not None and len(run) > 2 * reach:
-                lines += [" ".join(self.words[at] for at in part) for part in (run[:reach], run[-reach:])]
-            else:
-                lines.append(" ".join(self.words[at] for at in run))
+            parts = [run]
+            if reach is not None:  # of a run at the beginning or the end one side alone is near a licence
+                parts = [run[:reach] if run[0] else [], run[-reach:] if run[-1] + 1 < len(self.words) else []]
+                parts = [run] if sum(map(len, parts)) >= len(run) else parts
+            lines += [" ".join(self.words[at] for at in part) for part in parts if part]
         return "\n".join(lines)
 
     def says_more(self) -> bool:

@@ -15,7 +15,9 @@ _ADDRESS = r"(?:https?://|www\.)[^\s>)\"]+|[^\s<(]+@[^\s>)]+"
 _PATH = r"`[^`\n]+`|\w+(?:[-/_.]+\w+)+\+?"  # of a file, or a name as packages have them: node-byline, io.js
 _MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
-_END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|\n[^\w\n]*\n"  # of a sentence or a clause
+_END = (
+    rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|\n[^\w\n]*(?:\n|(?=@\w))|\*/"  # of a sentence, a clause, a comment
+)
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
 # what is spelt apart, at the end of a line, too

@@ -138,11 +138,11 @@ class _PartWriter:
         self._place(self._side_of(row), document_line(shorter), text_bytes)
 
     def _write_in_two(self, document: Document, left_bytes: int) -> None:
-        """Write a document whose end is held out."""
+        """Write a document whose end is held out: one document, which lies in both splits."""
         self.balance.keep_(self._source, 1, left_bytes)
-        self.balance.cut_(self._source)
-        for side, part in _cut_tail(document, self._split.tail_bytes):
-            self._place(side, document_line(part), num_bytes(part.text))
+        start, end = _cut_tail(document, self._split.tail_bytes)
+        self._place("train", document_line(start), num_bytes(start.text))
+        self._place("validation", document_line(end), num_bytes(end.text), num_documents=0)
 
     def _side_of(self, row: _Row) -> str:
         return "validation" if self._split.is_held_out(row.split_hash) else "train"
@@ -151,13 +151,13 @@ class _PartWriter:
         self.balance.drop_(self._source, drop.reason, drop.num_documents, drop.num_bytes)
         self._writers["dropped"].write(drop_line(drop))
 
-    def _place(self, side: str, line: bytes, text_bytes: int) -> None:
+    def _place(self, side: str, line: bytes, text_bytes: int, num_documents: int = 1) -> None:
         self._writers[side].write(line)
         self.balance.place_(self._source, side, text_bytes)
-        self.kept_by.add_(self._source, line, text_bytes)
+        self.kept_by.add_(self._source, line, text_bytes, num_documents)
 
 
-def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]:
+def _cut_tail(document: Document, tail_bytes: int) -> tuple[Document, Document]:
     text = document.text
     # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
     tail = len(text) * tail_bytes // num_bytes(text)
@@ -165,4 +165,4 @@ def _cut_tail(document: Document, tail_bytes: int) -> list[tuple[str, Document]]
     end = find_cut(text, len(text) - 2 * tail, len(text) - tail)
     start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
     rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
-    return [("train", start), ("validation", rest)]
+    return start, rest
