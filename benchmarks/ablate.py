@@ -3,7 +3,7 @@
     python benchmarks/ablate.py --train FILE --held-out FILE --steps 200 --variant NAME=a.b=c,d.e=f --variant …
 
 Trains headwater with its rules as they are (`rules`) and with each variant's settings, from several seeds, and judges
-the held-out text as time_to_quality does. The table gives each variant's bits per byte, its difference from `rules`
+the held-out text. The table gives each variant's bits per byte, its difference from `rules`
 seed by seed with a 95 % interval (Student's t over the paired differences), and the time of a step. --json adds one
 line.
 """
@@ -19,15 +19,16 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+from scipy.stats import t as students_t
+
 from headwater.errors import ConfigError, HeadwaterError
-from quality.crossing import T_975
+from job import Shape
 from quality.headwater import resolve
-from quality.job import Job, Shape
+from quality.job import Job
 from quality.texts import prepare_texts
 from quality.workers import Workers, code_digest
 
 RULES = "rules"
-MAX_SECONDS = 3600.0
 
 Result = dict[str, Any]
 
@@ -60,24 +61,23 @@ def say(line: str) -> None:
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, list[Result]]:
     """Return each variant's results, one a seed; the variants alternate within a seed."""
-    shape = Shape.parse(arguments.shape)
+    try:
+        shape = Shape.parse(arguments.shape)
+    except ValueError as error:
+        raise ConfigError(f"--shape: {error}") from None
     names = [RULES, *(name for name, _ in arguments.variant)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"--variant {', '.join(twice)}: give each variant a name of its own, and none {RULES!r}")
     variants = {RULES: [], **dict(arguments.variant)}
     for settings in variants.values():
         resolve(shape, 1, arguments.steps, (*arguments.set, *settings))
-    texts = prepare_texts(arguments.train, arguments.held_out, shape, work, False, say)
-    workers = Workers(work, say, compiled=work / "compiled")
+    texts = prepare_texts(arguments.train, arguments.held_out, shape, work, say)
+    workers, code = Workers(work, say), code_digest()
     results: dict[str, list[Result]] = {name: [] for name in variants}
     for seed in range(1, arguments.seeds + 1):
         for name, settings in variants.items():
-            job = Job(
-                "headwater", None, str(texts.folder), shape, seed=seed, lr=1.0, dtype="auto", num_steps=arguments.steps,
-                max_seconds=MAX_SECONDS, compiled=True, settings=(*arguments.set, *settings),
-                code=code_digest("headwater"),
-            )  # fmt: skip
-            result = workers.run(job)
+            own = (*arguments.set, *settings)
+            result = workers.run(Job(str(texts.folder), shape, seed, arguments.steps, own, code))
             results[name].append(result)
             milliseconds = 1000 * result["seconds_per_step"]
             say(f"  {name}: {result['bits_per_byte'] or math.nan:.4f}, {milliseconds:.0f} ms a step")
@@ -92,7 +92,7 @@ def difference(results: list[Result], base: list[Result]) -> tuple[float, float]
     ]
     if len(pairs) < 2:
         return pairs[0], math.nan
-    return fmean(pairs), T_975[min(10, len(pairs) - 1)] * stdev(pairs) / math.sqrt(len(pairs))
+    return fmean(pairs), float(students_t.ppf(0.975, len(pairs) - 1)) * stdev(pairs) / math.sqrt(len(pairs))
 
 
 def table(results: dict[str, list[Result]]) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ INSTALLED = {
     "headwater": "headwater",
     "headwater-bfloat16": "headwater_bfloat16",
     "transformers": "transformers_trainer",
-    "litgpt": "litgpt",
 }
 REPOSITORIES = {"nanoGPT": "nanogpt", "nanochat": "nanochat"}
 

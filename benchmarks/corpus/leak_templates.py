@@ -1,9 +1,9 @@
 """Evaluation sets leaked in formats that others wrote: what is found of them, and how many innocent documents are lost.
 
 `python leak_templates.py HALF TRIVIA PROMPTSOURCE LM_EVAL TABULATE GOOD.jsonl`: questions of uberspot/OpenTriviaQA (its
-folder `categories`) and those of `leak_formats`; records as 30 data sets have them; prompts by promptsource's templates
-(its folder `templates`) and lm_eval's tasks (its folder `tasks`); files as libraries write them. HALF is "tuning" or
-"judging": by the hash of its name each data set and each sort of file is in one of them.
+folder `categories`) and those of `leak_questions`; records as 30 data sets have them; prompts by promptsource's
+templates (its folder `templates`) and lm_eval's tasks (its folder `tasks`); files as libraries write them. HALF is
+"tuning" or "judging": by the hash of its name each data set and each sort of file is in one of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from xml.etree import ElementTree
 import jinja2
 import xxhash
 import yaml
-from leak_formats import COMMA, HEADINGS, QUESTIONS
+from leak_questions import COMMA, HEADINGS, QUESTIONS
 from option_leaks import judge
 
 from headwater.corpus.clean import clean

@@ -1,4 +1,4 @@
-"""The two texts as every contender sees them: one tokenizer, one stream of training tokens, one held-out stream.
+"""The two texts as every run sees them: one tokenizer, one stream of training tokens, one held-out stream.
 
 A text is read as headwater reads a file: a document, or sections of at most 100,000 characters cut at paragraph ends.
 A stream is its documents in order, each between a begin and an end token.
@@ -24,7 +24,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import write_store
-from quality.job import Shape
+from job import Shape
 from token_stream import encode_documents
 
 SECTION_CHARACTERS = 100_000
@@ -44,29 +44,20 @@ class Texts:
     def facts(self) -> dict[str, Any]:
         return read_json(self.folder / "facts.json")
 
-    def train_tokens(self) -> np.ndarray:
-        """Return the training stream as int32."""
-        return self._stream("train")
-
     def held_out_tokens(self) -> np.ndarray:
-        return self._stream("held-out")
+        store = TokenStore(self.folder / "held-out")
+        return store.slice(0, store.num_tokens)
 
     def train_rows(self, seq_len: int) -> PackedSource:
-        """Return the same training stream as headwater packs it."""
+        """Return the training stream as headwater packs it."""
         return pack_source(TokenStore(self.folder / "train"), seq_len)
 
     def token_bytes(self) -> np.ndarray:
         """Return the bytes of each token id, 0 for begin and end."""
         return Tokenizer.load(self.folder / "tokenizer").bytes_per_token_table()
 
-    def _stream(self, name: str) -> np.ndarray:
-        store = TokenStore(self.folder / name)
-        return store.slice(0, store.num_tokens)
 
-
-def prepare_texts(
-    train: Path, held_out: Path, shape: Shape, folder: Path, allow_overlap: bool, say: Callable[[str], None]
-) -> Texts:
+def prepare_texts(train: Path, held_out: Path, shape: Shape, folder: Path, say: Callable[[str], None]) -> Texts:
     """Train the tokenizer on `train`, encode both texts, and return them; nothing is done again in the same folder.
 
     Raises DataError for a text that is missing, not text, too short for the shape, or that holds the other one.
@@ -81,11 +72,11 @@ def prepare_texts(
         _write(texts.folder, key, _documents(train), _documents(held_out), shape, say)
     _require_enough(texts, train, held_out, shape)
     overlap = texts.facts["overlap"]
-    if overlap > MAX_OVERLAP and not allow_overlap:
+    if overlap > MAX_OVERLAP:
         raise DataError(
             f"{overlap:.0%} of {held_out} (lines of {MIN_LINE_CHARACTERS} characters or more, by length) occurs in "
             f"{train}: what is held out must not be trained on. Split by whole documents, as benchmarks/texts.py "
-            "does, or say --allow-overlap"
+            "does"
         )
     return texts
 

@@ -1,4 +1,4 @@
-"""Start runs, each in a process of its own with nothing compiled beforehand, and keep their results."""
+"""Start runs, each in a process of its own, and keep their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from quality.job import Job
 
 BENCHMARKS = Path(__file__).parents[1]
 PACKAGE = Path(headwater.__file__).parent
-MODULE_FILES = {"headwater": "headwater.py", "gpt2-adamw": "gpt2_adamw.py", "nanochat": "nanochat.py"}
 
 
 class RunFailed(HeadwaterError):
@@ -28,29 +27,26 @@ class RunFailed(HeadwaterError):
 
 
 class Workers:
-    """Does jobs one after another; a result kept in `folder` is not measured again.
+    """Does jobs one after another; a result kept in `folder` is not measured again, nor is code compiled again."""
 
-    `compiled` is where code compiled by one job is found by the next; None where compiling is part of what is measured.
-    """
-
-    def __init__(self, folder: Path, say: Callable[[str], None], compiled: Path | None = None) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
         self._say = say
-        self._compiled = compiled
 
     def run(self, job: Job) -> dict[str, Any]:
         """Return the result of a job; raise RunFailed when its process dies."""
         path = self._folder / "results" / f"{job.digest.removeprefix('sha256:')[:24]}.json"
+        in_words = f"{job.num_steps} steps, seed {job.seed} {' '.join(job.settings)}"
         if path.exists():
-            self._say(f"kept: {_in_words(job)}")
+            self._say(f"kept: {in_words}")
             return read_json(path)
-        self._say(_in_words(job))
+        self._say(in_words)
         with tempfile.TemporaryDirectory() as folder:
             job_path = Path(folder) / "job.json"
             write_json(job_path, job.as_json())
             done = subprocess.run(
-                [sys.executable, "-m", "quality.worker", str(job_path), str(path)],
-                env=_environment(job, self._compiled or Path(folder)),
+                [sys.executable, "-m", "quality.headwater", str(job_path), str(path)],
+                env=_environment(self._folder / "compiled"),
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -59,36 +55,25 @@ class Workers:
             )
         if done.returncode or not path.exists():
             last_lines = "\n".join(done.stdout.strip().splitlines()[-15:])
-            raise RunFailed(f"{_in_words(job)}: the process ended with status {done.returncode}\n{last_lines}")
+            raise RunFailed(f"{in_words}: the process ended with status {done.returncode}\n{last_lines}")
         return read_json(path)
 
 
-def _in_words(job: Job) -> str:
-    what = "a measurement of speed" if job.probe_seconds is not None else f"{job.num_steps} steps, seed {job.seed}"
-    how = "" if job.contender == "headwater" else f", lr {job.lr:g}, {job.dtype}"
-    return f"{job.contender}{how}: {what}"
-
-
-def _environment(job: Job, folder: Path) -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """Return an environment whose caches of compiled code lie in `folder`, and in which no network is asked."""
     caches = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "XDG_CACHE_HOME", "HOME")
-    changed = {name: str(folder.resolve() / name.lower()) for name in (*caches, "NANOCHAT_BASE_DIR")}
+    changed = {name: str(folder.resolve() / name.lower()) for name in caches}
     changed["PYTHONPATH"] = os.pathsep.join([str(BENCHMARKS), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     changed["PYTHONUSERBASE"] = site.getuserbase()  # it lies below the old HOME
     changed["HF_HUB_OFFLINE"] = "1"
-    if job.contender == "nanochat":
-        changed["NANOCHAT_DTYPE"] = job.dtype
-    if not job.compiled:
-        changed["TORCHDYNAMO_DISABLE"] = "1"
     return os.environ | changed
 
 
-def code_digest(contender: str) -> str:
-    """Return what a kept result must agree with: the contender's module, headwater's source where it is headwater."""
+def code_digest() -> str:
+    """Return what a kept result must agree with: torch, headwater's source, and what trains and judges here."""
     digest = sha256(importlib.metadata.version("torch").encode())
-    files = [BENCHMARKS / "quality" / MODULE_FILES[contender], BENCHMARKS / "quality" / "judge.py"]
-    if contender == "headwater":
-        files += sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = [BENCHMARKS / "quality" / name for name in ("headwater.py", "judge.py")]
+    files += sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
