@@ -22,6 +22,7 @@ from headwater.model.transformer import Transformer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.gradient_sum import gradients_of
 from headwater.parallel.norm import norms
+from headwater.ranks.mesh import STATE_AXES
 from headwater.ranks.place import named
 
 NumTargets = int | Tensor
@@ -125,8 +126,8 @@ def different(one: Digests, other: Digests) -> list[str]:
 
 
 def _known(ranks: list[int], parallel: DataParallel) -> list[int] | None:
-    """Return ranks whose own gradients differed, or None: a wrong weight that all ranks gather is wrong on all."""
-    return ranks if parallel.shards.world_size == 1 else None
+    """Return ranks whose own gradients differed, or None: what is wrong on one that shares its weights is so on all."""
+    return ranks if parallel.ranks.mesh.size(*STATE_AXES) == 1 else None
 
 
 def _require_agreement(
