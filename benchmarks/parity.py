@@ -59,6 +59,7 @@ LAYOUTS = {
     "hsdp2x2": Mesh(replicate=2, shard=2),
     "tp2": Mesh(tensor=2),
     "tp4": Mesh(tensor=4),
+    "dp2xtp2": Mesh(replicate=2, tensor=2),
     "tp2xfsdp2": Mesh(shard=2, tensor=2),
     "cp2": Mesh(context=2),
     "cp4": Mesh(context=4),

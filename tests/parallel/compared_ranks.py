@@ -59,6 +59,10 @@ found["state"] = {
         p.shape for part in optimizer._parts for n in part.names for _ in part.slots for p in [part.group.parameters[n]]
     ]),
     "surprise": [one.nats, many.nats],
+    "prompts": [
+        [scorer.loglikelihood([([5, 6, 7], [8] * 9)]).tolist(), scorer.next_logits([3] * 13).tolist(), scorer.target_losses([4] * 14).tolist()]
+        for scorer in (Scorer(alone), Scorer(prepared.measured, ranks, prepared.hidden))
+    ],
 }
 """
 

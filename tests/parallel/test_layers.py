@@ -22,6 +22,18 @@ cases = [
 CONTEXT_CASES = """
 cases = [Case("muon", kernels=kernels, recompute=1), Case("adamw", variant="gpt2")]
 """
+SHARDED_CASES = """
+cases = [Case("muon", "bfloat16", kernels=kernels, tied=False)]
+"""
+COPIES = """
+from headwater.model.boxes import is_copied
+from parity import Training
+
+training = Training(Case("adamw"), ranks)
+training.take_steps(0, 3)
+tensors = dict(training.model.named_parameters()) | training.optimizer.state_tensors()
+found["copies"] = [local(one).tolist() for name, one in tensors.items() if is_copied(name, ranks.mesh)]
+"""
 COMPILED = f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from functools import partial
@@ -48,13 +60,15 @@ def by_context(tmp_path_factory) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def by_tensor(tmp_path_factory) -> list[dict[str, Any]]:
-    return of_all(Mesh(tensor=2), tmp_path_factory.mktemp("tp2"), "cases = []\n", DIVIDED, STATE)
+def by_shards(tmp_path_factory) -> list[dict[str, Any]]:
+    """Two shards of each of two ranks along `tensor`."""
+    folder = tmp_path_factory.mktemp("tp2xfsdp2")
+    return of_all(Mesh(shard=2, tensor=2), folder, SHARDED_CASES, DIVIDED, STATE, COPIES)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("layout", ["by_both", "by_context"])
+@pytest.mark.parametrize("layout", ["by_both", "by_context", "by_shards"])
 def test_gradients_losses_norms_and_weights_are_those_of_one_rank(request, layout):
     for case, apart, too_far in request.getfixturevalue(layout)[0]["compared"]:
         assert not too_far, (case, apart)
@@ -77,13 +91,23 @@ def test_blocks_are_compiled_between_exchanges(by_both):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("layout", ["by_both", "by_context", "by_tensor"])
+@pytest.mark.parametrize("layout", ["by_both", "by_context", "by_shards"])
 def test_each_rank_has_its_boxes_of_the_first_weights_and_evaluates_them_before_any_step(request, layout):
     found = [one["state"] for one in request.getfixturevalue(layout)]
     for one in found:
         assert one["alike"] and one["buffer"], "the weights differ from those of one rank"
         assert one["weights"] <= 1.05 * one["all weights"] / len(found)
         assert one["surprise"][1] == pytest.approx(one["surprise"][0], rel=1e-6)
+        for expected, measured in zip(*one["prompts"], strict=True):
+            assert measured == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ranks_that_have_the_same_gains_of_norms_keep_the_same_bits(by_shards):
+    """A checkpoint has those of one of them."""
+    found = [one["copies"] for one in by_shards]
+    assert found[0] and found[0] == found[1] and found[2] == found[3]
 
 
 MODEL = ModelSettings(

@@ -20,6 +20,8 @@ from headwater.ranks.mesh import Mesh
         ({"replicate": 1}, 8, Mesh(shard=8)),
         ({"replicate": 2}, 8, Mesh(replicate=2, shard=4)),
         ({"shard": 2, "replicate": 3}, 6, Mesh(replicate=3, shard=2)),
+        ({"tensor": 2, "shard": 1}, 4, Mesh(replicate=2, tensor=2)),
+        ({"tensor": 2, "context": 2, "replicate": 1}, 8, Mesh(shard=2, context=2, tensor=2)),
     ],
 )
 def test_ranks_lie_as_requested_and_auto_takes_what_is_left(given, world_size, expected):
@@ -42,6 +44,13 @@ def test_what_is_left_open_is_every_division_of_the_ranks_within_a_machine_first
         ({"shard": 3}, 8, "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 8; start 9 with"),
         ({"shard": 2}, 1, "needs 2 ranks or a multiple of 2, and this process is alone; start 2 with"),
         ({"replicate": 3}, 4, "parallel.replicate = 3 needs 3 ranks or a multiple of 3, and there are 4; start 3 with"),
+        (
+            {"shard": 2, "tensor": 2},
+            2,
+            "parallel.shard = 2 × parallel.tensor = 2 needs 4 ranks or a multiple of 4, and",
+        ),
+        ({"shard": 3, "tensor": 2}, 8, "needs 6 ranks or a multiple of 6, and there are 8; start 6 with"),
+        ({"shard": 1, "replicate": 1, "context": 2}, 4, "1 × 1 × 2 = 2 ranks, and there are 4; start 2 with"),
         ({"shard": 2, "replicate": 2}, 8, "2 × 2 = 4 ranks, and there are 8"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from many_ranks import on_ranks
@@ -13,7 +14,7 @@ from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import enough_memory, load_run
 from headwater.runs.hardware import processor_peak
-from headwater.runs.layout import layout_here, planned_layout
+from headwater.runs.layout import agreed_layout, layout_here, planned_layout
 from headwater.runs.text_size import token_bytes
 
 ALIKE = [
@@ -45,6 +46,30 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
     monkeypatch.setattr(enough_memory, "memory_bytes", lambda: 2 * 1.15 * halves)
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
         layout_here(config, Place(0, 2, 0, 2))
+
+
+class Told:
+    """One of four ranks, whom the first rank's words are told."""
+
+    said: Any = None
+
+    def __init__(self, rank: int) -> None:
+        self.place, self.is_first = Place(rank, 4, 0, 4), rank == 0
+
+    def gather(self, value):
+        return [value]
+
+    def from_first(self, value):
+        Told.said = value if self.is_first else Told.said
+        return json.loads(json.dumps(Told.said))
+
+
+@pytest.mark.parametrize("axis", ["context", "tensor"])
+def test_ranks_that_share_the_work_of_a_layer_lie_alike_on_all(axis):
+    config, _ = load_run("first-light", [*ALIKE, f"parallel.{axis}=2"])
+    found = [agreed_layout(config, Told(rank)).mesh for rank in range(2)]
+    assert found[0] == found[1]
+    assert (found[0].world_size, found[0].size(axis)) == (4, 2)
 
 
 def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkeypatch):

@@ -44,4 +44,4 @@ def convert_linears_(blocks: nn.Module, *, emulate: bool = False) -> None:
 
 def _takes_float8(module: nn.Module, name: str) -> bool:
     """Return whether a linear map's sizes are what the products need: multiples of 16."""
-    return isinstance(module, nn.Linear) and module.in_features % 16 == 0 and module.out_features % 16 == 0
+    return isinstance(module, nn.Linear) and all(size % 16 == 0 for size in module.weight.shape)

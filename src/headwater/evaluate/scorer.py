@@ -75,10 +75,10 @@ class Scorer:
         """Return what `compute` makes of each item, `size_of(item)` numbers in fp64, in the order of the items.
 
         A rank computes every so many-th of them; where none is left for it, another's, which then isn't counted. Each
-        item is computed whole by one rank: the numbers have the same bits at any number of ranks.
+        item is computed by the ranks that have the same rows: its bits are the same at any number of others.
         """
         rank, num_ranks = self._ranks.part_of_rows
-        counted = rank if self._ranks.speaks_for_its_rows else None
+        counted = rank if self._ranks.is_first_of_its_rows else None
         found: list[np.ndarray] = []
         remaining = iter(items)
         while taken := list(islice(remaining, num_ranks)):

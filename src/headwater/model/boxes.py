@@ -59,7 +59,7 @@ def is_copied(name: str, mesh: Mesh) -> bool:
 
 
 def whole_shape(name: str, shape: Sequence[int], mesh: Mesh) -> tuple[int, ...]:
-    """Return the shape of a tensor of which ranks along `shard` have `shape` together."""
+    """Return the shape of the whole of a tensor of which a rank along `tensor` has a part of `shape`."""
     divided = tensor_dimension(name) if mesh.tensor > 1 else None
     return tuple(size * mesh.tensor if dimension == divided else size for dimension, size in enumerate(shape))
 

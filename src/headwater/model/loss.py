@@ -24,9 +24,13 @@ def chunk_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> tuple[Tens
     loss = torch.where(has_target_N, log_sum_N - picked_N, 0.0).sum()
     probabilities_NV = torch.exp(logits_NV - log_sum_N[:, None])
     vocabulary = torch.arange(weight_VD.shape[0], device=x_ND.device)
-    one_hot_NV = vocabulary == safe_N[:, None]
-    error_NV = torch.where(has_target_N[:, None], probabilities_NV - one_hot_NV.float(), 0.0).to(x_ND.dtype)
+    error_NV = error_of(probabilities_NV, vocabulary == safe_N[:, None], has_target_N).to(x_ND.dtype)
     return loss, error_NV @ weight_VD, error_NV.T @ x_ND
+
+
+def error_of(probabilities_NV: Tensor, is_target_NV: Tensor, has_target_N: Tensor) -> Tensor:
+    """Return the gradient of the summed loss with respect to logits."""
+    return torch.where(has_target_N[:, None], probabilities_NV - is_target_NV.float(), 0.0)
 
 
 class _NextTokenLoss(torch.autograd.Function):

@@ -27,7 +27,7 @@ class Group:
 
 
 Shape = Callable[[str, Sequence[int]], tuple[int, ...]]
-"Of a parameter's name and of what ranks along `shard` have of it to the shape of the whole."
+"Of a parameter's name and of the shape of the part that a rank along `tensor` has to the shape of the whole."
 
 
 def group_parameters(

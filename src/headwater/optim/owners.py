@@ -1,6 +1,7 @@
 """Which rank keeps and computes what of the optimizer: each part of it on one rank, which gives the result to all.
 
-Parts are a function of the model alone, so that an update has the same bits at any number of ranks. This is ZeRO-1
+Parts are a function of the model, and of how matrices are divided, so that an update has the same bits at any number of
+ranks that divide none. This is ZeRO-1
 (arXiv:1910.02054) by whole matrices, because Muon needs them whole.
 """
 

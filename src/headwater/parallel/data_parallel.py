@@ -43,7 +43,7 @@ class DataParallel:
         """Return the targets of all ranks; of several a number on the device, which the host doesn't wait for."""
         if self.ranks.world_size == 1:
             return num_targets
-        own = num_targets if self.ranks.speaks_for_its_rows else 0
+        own = num_targets if self.ranks.is_first_of_its_rows else 0
         return self.ranks.sum_(torch.full((), own, dtype=torch.int64, device=self.device.torch_device))
 
     def any(self, flags: Sequence[bool]) -> list[bool]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from headwater.model.boxes import shape_along_tensor
 from headwater.model.compiled import CompiledForward
-from headwater.model.loss import CHUNK_TOKENS, NO_TARGET, NextTokenLoss, next_token_loss
+from headwater.model.loss import CHUNK_TOKENS, NO_TARGET, NextTokenLoss, error_of, next_token_loss
 from headwater.model.transformer import Attention, Block, Transformer
 from headwater.ranks.exchange import GroupOfRanks, Ranks
 from headwater.ranks.mesh import LAYER_AXES, Mesh
@@ -131,29 +131,30 @@ def chunk_loss_of_vocabulary(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Do what `model.loss.chunk_loss` does with this rank's rows of the head: its share of the gradient of `x_ND`."""
     own_N, is_here_N = _in_part(targets_N, weight_VD.shape[0], tensor)
-    losses_N, probabilities_NV = _losses_and_probabilities(x_ND, weight_VD, own_N, is_here_N, tensor)
+    losses_N, powers_NV, total_N = _losses(x_ND, weight_VD, own_N, is_here_N, tensor)
     has_target_N = targets_N != NO_TARGET
     vocabulary = torch.arange(weight_VD.shape[0], device=x_ND.device)
-    one_hot_NV = (vocabulary == own_N[:, None]) & is_here_N[:, None]
-    error_NV = torch.where(has_target_N[:, None], probabilities_NV - one_hot_NV.float(), 0.0).to(x_ND.dtype)
+    is_target_NV = (vocabulary == own_N[:, None]) & is_here_N[:, None]
+    error_NV = error_of(powers_NV / total_N[:, None], is_target_NV, has_target_N).to(x_ND.dtype)
     return torch.where(has_target_N, losses_N, 0.0).sum(), error_NV @ weight_VD, error_NV.T @ x_ND
 
 
-def _losses_and_probabilities(
+def _losses(
     x_ND: Tensor, weight_VD: Tensor, own_N: Tensor, is_here_N: Tensor, tensor: Ranks
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return losses, the exponentials of this rank's logits less the largest, and their sums over all ranks."""
     logits_NV = (x_ND @ weight_VD.T).float()
     largest_N = tensor.max_(logits_NV.max(dim=-1).values)
     picked_N = torch.where(is_here_N, logits_NV.gather(-1, own_N[:, None]).squeeze(-1), 0.0)
     powers_NV = torch.exp(logits_NV - largest_N[:, None])
     total_N, picked_N = tensor.sum_(torch.stack([powers_NV.sum(dim=-1), picked_N]))
-    return largest_N + total_N.log() - picked_N, powers_NV / total_N[:, None]
+    return largest_N + total_N.log() - picked_N, powers_NV, total_N
 
 
 def _token_losses_of_vocabulary(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, tensor: Ranks) -> Tensor:
     weight, parts = weight_VD.to(x_BTD.dtype), []
     for x_ND, targets_N in zip(x_BTD.flatten(0, -2).split(CHUNK_TOKENS), targets_BT.flatten().split(CHUNK_TOKENS)):
-        losses_N, _ = _losses_and_probabilities(x_ND, weight, *_in_part(targets_N, len(weight), tensor), tensor)
+        losses_N, *_ = _losses(x_ND, weight, *_in_part(targets_N, len(weight), tensor), tensor)
         parts.append(torch.where(targets_N != NO_TARGET, losses_N, 0.0))
     return torch.cat(parts).view(targets_BT.shape)
 
@@ -234,7 +235,7 @@ class MeasuredModel:
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
         num_tokens = tokens_BT.shape[1]
         missing = -num_tokens % self._ranks.world_size
-        # of the last document, behind all others: no token sees them
+        # behind all others: no token sees them
         tokens_BT, documents_BT = F.pad(tokens_BT, (0, missing)), F.pad(documents_BT, (0, missing))
         return gathered(self._hidden(tokens_BT, documents_BT), self._ranks)[:, :num_tokens]
 

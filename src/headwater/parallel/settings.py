@@ -10,9 +10,10 @@ from pydantic import Field, field_validator
 from headwater.config import Settings
 from headwater.errors import LayoutError
 from headwater.model.settings import ModelSettings
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, Mesh
 
 UNBUILT = ("pipeline", "expert")
+_AXES = (*DATA_AXES, *LAYER_AXES)
 Auto = Literal["auto"]
 
 
@@ -25,9 +26,9 @@ class ParallelSettings(Settings):
     """Ranks that divide weights, gradients and optimizer state (FSDP); auto: what replicate leaves, and where that is
     auto, too, by memory: 1 where whole weights fit, else the fewest that fit (headwater plan RUN --ranks N)."""
     context: int = Field(default=1, ge=1)
-    "Parts of each sequence: a rank keeps the activations of one, and computes attention of some heads."
+    "Ranks that divide each sequence; each computes attention of some heads for all of it."
     tensor: int = Field(default=1, ge=1)
-    "Parts of each matrix, of the vocabulary and of what lies between: ranks of one machine, for large layers."
+    "Ranks that divide each matrix, the vocabulary and, between layers, the sequence; of one machine, for large layers."
     pipeline: int = Field(default=1, ge=1)
     "Parts of the layers; only 1 is built."
     expert: int = Field(default=1, ge=1)
@@ -46,7 +47,7 @@ class ParallelSettings(Settings):
     @classmethod
     def _check_built(cls, value: int) -> int:
         if value > 1:
-            raise ValueError(f"only 1 is built, and {value} is requested; divide the ranks by replicate and shard")
+            raise ValueError(f"only 1 is built, and {value} is requested; divide the ranks by the other axes")
         return value
 
 
@@ -56,30 +57,46 @@ def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int
     `local_world_size` is how many ranks a machine has; None: all. Raises LayoutError, with the arithmetic, where the
     ranks don't fill the layout.
     """
-    replicate, shard, inner = parallel.replicate, parallel.shard, parallel.context * parallel.tensor
+    named = _numbers(parallel)
+    inner, product = parallel.context * parallel.tensor, prod(named.values())
+    if world_size % product or (product != world_size and len(named) == len(_AXES)):
+        raise LayoutError(_refusal(named, world_size))
+    replicate, shard, rest = parallel.replicate, parallel.shard, world_size // product
     layers = {"context": parallel.context, "tensor": parallel.tensor}
-    named = [axis for axis, size in layers.items() if size > 1]
-    rows = _rest(world_size, " × ".join(f"parallel.{axis}" for axis in named), inner)
     if replicate == shard == "auto":
         local = (local_world_size or world_size) / inner
-        shards = [size for size in range(1, rows + 1) if rows % size == 0]
+        shards = [size for size in range(1, rest + 1) if rest % size == 0]
         shards.sort(key=lambda size: (local % size > 0, size))
-        return [Mesh(replicate=rows // size, shard=size, **layers) for size in shards]
-    replicate = _rest(rows, "parallel.shard", shard) if replicate == "auto" else replicate
-    shard = _rest(rows, "parallel.replicate", replicate) if shard == "auto" else shard
-    if replicate * shard != rows:
-        raise LayoutError(
-            f"parallel.replicate × parallel.shard = {replicate} × {shard} = {replicate * shard} ranks"
-            f"{f' of {inner} each' if inner > 1 else ''}, and "
-            f"there are {world_size}; start {replicate * shard * inner} with torchrun, or set one of the two to auto"
-        )
+        return [Mesh(replicate=rest // size, shard=size, **layers) for size in shards]
+    replicate, shard = (rest if size == "auto" else size for size in (replicate, shard))
     return [Mesh(replicate=replicate, shard=shard, **layers)]
+
+
+def _numbers(parallel: ParallelSettings) -> dict[str, int]:
+    """Return the size of each axis that isn't left open."""
+    return {axis: size for axis in _AXES if (size := getattr(parallel, axis)) != "auto"}
+
+
+def _refusal(named: dict[str, int], world_size: int) -> str:
+    """Return why ranks don't fill axes of these sizes."""
+    shown = {f"parallel.{axis}": size for axis, size in named.items() if size > 1 or axis in DATA_AXES}
+    product, there = prod(named.values()), f"there are {world_size}" if world_size > 1 else "this process is alone"
+    if len(named) == len(_AXES):
+        sizes = " × ".join(map(str, shown.values()))
+        return (
+            f"{' × '.join(shown)} = {sizes} = {product} ranks, and {there}; start {product} with torchrun, or set "
+            "replicate or shard to auto"
+        )
+    axes = " × ".join(f"{axis} = {size}" for axis, size in shown.items() if size > 1)
+    return (
+        f"{axes} needs {product} ranks or a multiple of {product}, and {there}; start "
+        f"{max(1, round(world_size / product)) * product} with torchrun, or change {' or '.join(shown)}"
+    )
 
 
 def fewest_ranks(parallel: ParallelSettings) -> int:
     """Return the fewest ranks that fill the layout."""
-    sizes = (parallel.replicate, parallel.shard, parallel.context, parallel.tensor)
-    return prod(size for size in sizes if size != "auto")
+    return prod(_numbers(parallel).values())
 
 
 def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_row: int, *, exact: bool) -> str:
@@ -111,15 +128,3 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
         of_rank = f"{model.num_kv_heads}{f' / {tensor}' if tensor > 1 else ''}"
         return f"{axes} shares model.num_kv_heads = {of_rank} unevenly: {heads} for {context} ranks"
     return ""
-
-
-def _rest(world_size: int, axis: str, size: int | Auto) -> int:
-    """Return the ranks that axes of together `size` leave to the others."""
-    assert size != "auto"
-    if world_size % size:
-        there = f"there are {world_size}" if world_size > 1 else "this process is alone"
-        raise LayoutError(
-            f"{axis} = {size} needs {size} ranks or a multiple of {size}, and {there}; start "
-            f"{max(1, round(world_size / size)) * size} with torchrun, or change {axis}"
-        )
-    return world_size // size

@@ -26,7 +26,7 @@ from headwater.ranks.progress import Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
-GROUPS = (*((axis,) for axis in ("replicate", "shard", "context", "tensor")), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
+GROUPS = (*((axis,) for axis in ("replicate", *LAYER_AXES)), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
 "The axes along which ranks exchange, those of each group taken as one."
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 # torch 2.13 has other names for them, and warns of these
@@ -73,7 +73,7 @@ class Ranks:
         return self.mesh.index(self.rank, *DATA_AXES), self.mesh.size(*DATA_AXES)
 
     @property
-    def speaks_for_its_rows(self) -> bool:
+    def is_first_of_its_rows(self) -> bool:
         """Return whether this is the first of the ranks that have the same rows: what they count is counted once."""
         return self.mesh.index(self.rank, *LAYER_AXES) == 0
 
@@ -259,7 +259,7 @@ def _own_group(mesh: Mesh, axes: Sequence[str]) -> dist.ProcessGroup:
     """Make all groups along some axes, on every rank, and return the one that has this rank."""
     others = [axis for axis in mesh.axes if axis not in axes]
     members: dict[int, list[int]] = {}
-    for rank in sorted(range(mesh.world_size), key=lambda rank: mesh.index(rank, *axes)):
+    for rank in range(mesh.world_size):
         members.setdefault(mesh.index(rank, *others), []).append(rank)
     own, _ = dist.new_subgroups_by_enumeration(list(members.values()), timeout=STEP_TIMEOUT)
     return own

@@ -159,6 +159,9 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         "train.save_every": -(-rung.num_steps // NUM_SAVES),
         "train.num_probes": 0,
         "train.profile_steps": "off",
+        # a smaller layer needn't divide
+        "parallel.context": 1,
+        "parallel.tensor": 1,
         "train.validation_sequences": ALL_ROWS,
         # so that its text is read as often as the run's
         "mixture.share_of_text": ladder.config.mixture.share_of_text * min(1.0, rung.num_steps / train.num_steps),

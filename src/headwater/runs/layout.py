@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
@@ -73,10 +74,10 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
             found = _fitting(config, meshes, place, smallest)
         except ConfigError as error:
             refusal = str(error)
-    shard, refusal = ranks.from_first([found and found.mesh.shard, refusal])
+    sizes, refusal = ranks.from_first([found and asdict(found.mesh), refusal])
     if refusal:
         raise LayoutError(refusal)
-    return found or Layout(Mesh(replicate=place.world_size // shard, shard=shard), place.local_world_size)
+    return found or Layout(Mesh(**sizes), place.local_world_size)
 
 
 def _as_set(mesh: Mesh, num_local: int) -> Layout:
