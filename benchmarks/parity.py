@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -350,11 +350,17 @@ class Row:
     too_far: list[str]
 
 
+@cache
+def trained_alone(case: Case, mesh: Mesh, steps: int) -> Trained:
+    """Return what one rank comes to with the model of this mesh; several faults are compared with the same."""
+    return trained(case, Ranks(), steps, model_for(mesh))
+
+
 def compare(case: Case, ranks: Ranks, steps: int, fault: str | None = None) -> tuple[dict[str, float], list[str]]:
     """Train by these ranks, and by the first one alone; return how far apart they are and what is too far, there."""
     with FAULTS[fault].plant() if fault else nullcontext():
         found = trained(case, ranks, steps, model_for(ranks.mesh))
-    apart = differences(found, trained(case, Ranks(), steps, model_for(ranks.mesh))) if ranks.is_first else {}
+    apart = differences(found, trained_alone(case, ranks.mesh, steps)) if ranks.is_first else {}
     ranks.wait()
     return apart, too_far(case, apart) if apart else []
 

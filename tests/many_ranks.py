@@ -76,10 +76,12 @@ def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
     return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
 
 
-# a process that has imported torch, whose forks are ranks: the import takes longer than most of their programs
+# a process that has imported torch and what ranks need of it, whose forks are ranks: the imports take longer than most
+# of their programs
 TEMPLATE = """
 import json, os, sys, traceback
 import torch, torch.distributed
+import headwater.parallel.prepare, headwater.simulate.rank, headwater.train.step
 from headwater.ranks import place, rendezvous
 
 def become_rank(order, number):

@@ -44,7 +44,7 @@ def tokens(chance: random.Random, at_least: int, at_most: int) -> list[int]:
 @pytest.fixture
 def pairs():
     chance = random.Random(1)
-    return [(tokens(chance, 1, 8), tokens(chance, 1, 8)) for _ in range(25)]
+    return [(tokens(chance, 1, 8), tokens(chance, 1, 8)) for _ in range(12)]
 
 
 @torch.inference_mode()

@@ -12,13 +12,15 @@ from headwater.ranks.mesh import Mesh
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PARITY = f"""
 sys.path.insert(0, {str(BENCHMARKS)!r})
+import parity
 from parity import Case, compare, faults_of
 from headwater.cpu_kernels.library import kernels_work
 
 kernels = kernels_work(16)[0]
+parity.ROWS = max(4, 2 * ranks.part_of_rows[1])  # two microbatches or more for each rank
 """
 COMPARED = """
-found = {"compared": [[str(case), *compare(case, ranks, 3)] for case in cases]}
+found = {"compared": [[str(case), *compare(case, ranks, 2)] for case in cases]}
 """
 WITH_FAULTS = """
 chosen = {name: fault.case for name, fault in faults_of(ranks.mesh).items() if kernels or not fault.case.kernels}
@@ -46,7 +48,7 @@ STATE = """
 alone = Transformer(MODEL)
 initialise_(alone, 3)
 optimizer = optimizer_for(model, OptimSettings(weight_decay=0.1, **RATES), torch.float32, PlainUpdates(), parallel)
-batches, token_bytes = [rows(0, first, 3) for first in (0, 3, 5)], torch.arange(MODEL.vocab_size).numpy() % 4
+batches, token_bytes = [rows(0, first, 3) for first in (0, 1, 2)], torch.arange(MODEL.vocab_size).numpy() % 4
 one = measure_surprise(Scorer(alone), batches, token_bytes)
 many = measure_surprise(Scorer(prepared.measured, ranks, prepared.hidden), batches, token_bytes)
 found["state"] = {

@@ -24,11 +24,11 @@ def attend_plainly(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, seen: FirstVi
     return attend(q_BTHK, k_BTGK, v_BTGK, seen.first_BT)
 
 
-def compiled_where_divided_(model: Transformer, facts: MachineFacts, backend: str = "inductor") -> Transformer:
-    """Compile a model that is about to be divided; the one rank's to compare with stays as it is."""
+def compiled_where_divided_(model: Transformer, facts: MachineFacts) -> Transformer:
+    """Trace and cut a model that is about to be divided, without generating code; the one rank's to compare with stays as it is."""
     if not model.embed.weight.is_meta:
         return model
-    fast = compile_blocks_(model, backend)
+    fast = compile_blocks_(model, "aot_eager")
     fast.blocks.visible = visible
     for block in model.blocks:
         block.attention.attend = attend_plainly

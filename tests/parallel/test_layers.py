@@ -36,13 +36,10 @@ found["copies"] = [local(one).tolist() for name, one in tensors.items() if is_co
 """
 COMPILED = f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from functools import partial
 from unittest import mock
-import parity
 from compiled_plainly import compiled_where_divided_
 
-traced = partial(compiled_where_divided_, backend="aot_eager")
-with mock.patch.object(parity, "fastest_", traced):
+with mock.patch.object(parity, "fastest_", compiled_where_divided_):
     found["compiled"] = compare(Case("adamw"), ranks, 2)[0]
 """
 

@@ -41,7 +41,6 @@ with mock.patch.object(GroupOfRanks, "gather_into_", counted):
 """
 COMPILED = f"""
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import parity
 from compiled_plainly import compiled_where_divided_
 
 found["compiled"] = []

@@ -9,7 +9,6 @@ import pytest
 from small_run import final_weights, measured
 
 from headwater.checkpoint.save import Saver
-from headwater.files import digest_file
 from headwater.records import read_all
 
 SETTINGS = {"train__num_steps": 10, "train__save_every": 4, "train__validate_every": 4, "train__num_probes": 2}
@@ -46,11 +45,13 @@ def killed_after(num_records: int):
 def require_same(folder: Path, whole: Path) -> None:
     assert measured(folder) == measured(whole)
     assert final_weights(folder) == final_weights(whole)
+    states = [(of / "checkpoints/step-000000010/optim.safetensors").read_bytes() for of in (folder, whole)]
+    assert states[0] == states[1]
 
 
 # of the 20 records of a run of 10 steps: start, steps, validations, samples and checkpoints, the first and the last ones
 @pytest.mark.slow
-@pytest.mark.parametrize("num_records", [1, 2, 3, 4, 8, 9, 14, 20])
+@pytest.mark.parametrize("num_records", [1, 2, 4, 8, 14, 20])
 def test_a_kill_after_any_record_changes_nothing(workshop, whole, tmp_path, num_records):
     with pytest.raises(Killed):
         workshop.train(tmp_path, killed_after(num_records))
@@ -94,14 +95,6 @@ def test_a_run_that_reached_its_end_resumes_to_measure_it_again_and_ends(worksho
     shutil.copytree(whole, tmp_path / "copy")
     assert workshop.train(tmp_path / "copy").step == 10
     require_same(tmp_path / "copy", whole)
-
-
-def test_two_whole_runs_have_the_same_bytes(workshop, whole, tmp_path):
-    workshop.train(tmp_path)
-    require_same(tmp_path, whole)
-    for name in ("model.safetensors", "optim.safetensors"):
-        files = [folder / "checkpoints/step-000000010" / name for folder in (whole, tmp_path)]
-        assert digest_file(files[0]) == digest_file(files[1])
 
 
 def test_another_seed_gives_other_losses(prepare, whole, tmp_path):

@@ -16,7 +16,7 @@ from headwater.optim.settings import OptimSettings
 from headwater.ranks.mesh import Mesh
 
 RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr": 0.01, "weight_decay": 0.1}
-SIZES = {"num_layers": 4, "d_model": 256, "d_ff": 704, "num_heads": 4, "head_dim": 64, "seq_len": 512}
+SIZES = {"num_layers": 2, "d_model": 256, "d_ff": 704, "num_heads": 4, "head_dim": 64, "seq_len": 512}
 TIED = ModelSettings(**SIZES, num_kv_heads=2, vocab_size=4096)
 LLAMA = ModelSettings(**SIZES, num_kv_heads=4, vocab_size=4096, family="llama", tied_embeddings=False)
 GPT2 = ModelSettings(**SIZES, num_kv_heads=4, vocab_size=4096, family="gpt2")
@@ -27,10 +27,10 @@ WORKS = {
     "copies, adamw, fp32, two microbatches": Work(
         LLAMA, ADAMW, Mesh(replicate=4), num_rows=8, num_microbatches=2, dtype="float32"
     ),
-    "shards, muon, half recomputed": Work(LLAMA, MUON, Mesh(shard=8), num_rows=8, recompute=2),
+    "shards, muon, half recomputed": Work(LLAMA, MUON, Mesh(shard=8), num_rows=8, recompute=1),
     "both, adamw, gpt2, selective": Work(GPT2, ADAMW, Mesh(replicate=2, shard=4), num_rows=8, recompute="selective"),
-    "a thousand, muon, all recomputed": Work(LLAMA, MUON, Mesh(replicate=16, shard=64), num_rows=16, recompute=4),
-    "few tokens: the update takes most": Work(LLAMA, MUON, Mesh(replicate=2, shard=4), recompute=4),
+    "a thousand, muon, all recomputed": Work(LLAMA, MUON, Mesh(replicate=16, shard=64), num_rows=16, recompute=2),
+    "few tokens: the update takes most": Work(LLAMA, MUON, Mesh(replicate=2, shard=4), recompute=2),
 }
 PROGRAM = """
 import json, pickle, sys

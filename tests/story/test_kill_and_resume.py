@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_run import Said, call, final_weights, finish, measured, run, start, write_run_file, write_texts
+from small_run import Said, call, final_weights, finish, measured, start, write_run_file, write_texts
 
 from headwater.records import read_all, read_records
 
@@ -66,7 +66,7 @@ def interrupted(tmp_path_factory) -> tuple[Path, list[Said]]:
         stop_when(folder, signal.SIGINT, lambda run_dir: steps_done(run_dir) >= 4),
         stop_when(folder, signal.SIGTERM, lambda run_dir: steps_done(run_dir) >= 13),
         stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= 24),
-        run("run", "mine.toml", cwd=folder),
+        call("run", "mine.toml", cwd=folder),
     ]
     return folder / "runs" / "mine", said
 

@@ -52,7 +52,9 @@ def test_ids_are_those_of_the_library(trained, text):
 @pytest.mark.slow
 def test_every_character_is_cut_off_its_neighbours_alike(trained):
     ours, theirs = trained
-    characters = [chr(code) for code in range(0, sys.maxunicode + 1, 7) if not 0xD800 <= code < 0xE000]
+    # fewer of the long blocks: of Chinese, Korean and what no one has assigned
+    codes = [*range(0, 0x3100, 3), *range(0x3100, sys.maxunicode + 1, 61)]
+    characters = [chr(code) for code in codes if not 0xD800 <= code < 0xE000]
     texts = [f"ab{c}cd 1{c}2 {c}{c} {c}\n{c}'{c}x  {c}" for c in characters]
     found = theirs.encode_batch_fast(texts, add_special_tokens=False)
     differ = [text for text, ids, other in zip(texts, ours.encode_many(texts), found) if ids != other.ids]

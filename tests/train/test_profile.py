@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -26,11 +27,17 @@ def losses(run_dir) -> list[float]:
     return [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    train_here(folder, plan())
+    return folder
+
+
 @pytest.mark.parametrize(("steps", "named"), [([3, 4], [3, 4]), ([11, 30], [11, 12])])
-def test_the_steps_are_traced_with_the_operations_inside_and_no_bit_changes(tmp_path, steps, named):
+def test_the_steps_are_traced_with_the_operations_inside_and_no_bit_changes(tmp_path, plain, steps, named):
     train_here(tmp_path / "profiled", plan(profile_steps=steps))
-    train_here(tmp_path / "plain", plan())
-    assert losses(tmp_path / "profiled") == losses(tmp_path / "plain")
+    assert losses(tmp_path / "profiled") == losses(plain)
     trace = json.loads((tmp_path / "profiled/profile/rank-0.json").read_text())
     complete = [event for event in trace["traceEvents"] if event["ph"] == "X"]
     assert all({"name", "ts", "dur", "pid", "tid"} <= event.keys() for event in complete)
@@ -39,7 +46,7 @@ def test_the_steps_are_traced_with_the_operations_inside_and_no_bit_changes(tmp_
     for span in spans.values():
         products = [event for event in complete if event["name"] == "aten::mm"]
         assert any(span["ts"] <= event["ts"] <= span["ts"] + span["dur"] for event in products)
-    assert not (tmp_path / "plain/profile").exists()
+    assert not (plain / "profile").exists()
 
 
 def test_a_run_that_resumes_between_the_steps_is_traced_from_there(tmp_path):
