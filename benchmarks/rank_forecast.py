@@ -2,8 +2,8 @@
 
     python benchmarks/rank_forecast.py [NAME ...]
 
-Rows h1 to h8 were simulated after the forecast was done. A row takes ten seconds to two minutes. Beside the forecast
-stands a rule of thumb: 16 bytes a parameter, divided by the shards.
+Rows h1 to h15 were simulated after the forecast was done. A row takes ten seconds to two minutes. Beside the forecast
+stands a rule of thumb: 16 bytes a parameter, divided by the ranks that have all weights together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headwater.forecast.work import Work
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import STATE_AXES, Mesh
 from headwater.simulate.rank import simulate
 
 GIB = 2**30
@@ -76,6 +76,12 @@ WORKS = {
     "t17 1B": Work(LLAMA_1B, ADAMW, Mesh(), 1, 1, 16),
     "t18 7B": Work(OLMO_7B, MUON, Mesh(replicate=2, shard=4), 1, 1, 32),
     "t19 13B": Work(LLAMA_13B, MUON, Mesh(replicate=8), 1, 1, 40),
+    "t20 1B": Work(LLAMA_1B, ADAMW, Mesh(tensor=2), 2),
+    "t21 8B": Work(LLAMA_8B, ADAMW, Mesh(shard=64, tensor=8), 4, 1, 32),
+    "t22 8B": Work(LLAMA_8B, MUON, Mesh(shard=8, context=2), 2, 1, "selective"),
+    "t23 1B": Work(LLAMA_1B, MUON, Mesh(context=2, tensor=2), 4, 2, 0, "float32"),
+    "t24 4B": Work(QWEN_4B, ADAMW, Mesh(replicate=2, shard=4, tensor=4), 2, 2, 12),
+    "t25 1B": Work(LLAMA_1B, MUON, Mesh(tensor=4), 4, 1, "selective"),
     "h1 1B": Work(LLAMA_1B, MUON, Mesh(), 1, 2, "selective", "float32"),
     "h2 3B": Work(LLAMA_3B, ADAMW, Mesh(shard=16), 2),
     "h3 8B": Work(LLAMA_8B, MUON, Mesh(replicate=16, shard=64), 1, 2, "selective"),
@@ -84,25 +90,30 @@ WORKS = {
     "h6 gpt2 124M": Work(GPT2_124M, ADAMW, Mesh(shard=2), 32, 2, 0, "float32"),
     "h7 70B": Work(LLAMA_70B, MUON, Mesh(replicate=8, shard=128), 1, 1, 80),
     "h8 13B": Work(LLAMA_13B, ADAMW, Mesh(shard=8), 4, 1, 40),
+    "h9 70B": Work(LLAMA_70B, MUON, Mesh(shard=64, tensor=8), 1, 1, 80),
+    "h10 13B": Work(LLAMA_13B, ADAMW, Mesh(shard=4, context=4), 4, 1, "selective"),
+    "h11 3B": Work(LLAMA_3B, MUON, Mesh(tensor=2), 2, 1, 28, "float32"),
+    "h12 8B": Work(LLAMA_8B, ADAMW, Mesh(replicate=2, shard=4, context=2, tensor=2), 2, 2, "selective"),
+    "h13 14B": Work(QWEN_14B, MUON, Mesh(replicate=4, shard=8, tensor=8), 2, 1, 20),
+    "h14 1B": Work(LLAMA_1B, MUON, Mesh(shard=2, context=16), 8),
+    "h15 0.6B": Work(QWEN_600M, ADAMW, Mesh(context=2), 2, 1, 0, "float32"),
 }
 
 
 def main(names: list[str]) -> None:
     """Print a row of each of the works: the simulated memory, and the forecasts over it."""
-    print(
-        "| row | replicate × shard | optimizer, dtype, recomputed | simulated, GiB | forecast | 16 bytes | exchanges |"
-    )
+    print("| row | layout | optimizer, dtype, recomputed | simulated, GiB | forecast | 16 bytes | exchanges |")
     print("|---|---|---|--:|--:|--:|--:|")
     for name, work in WORKS.items():
         if names and name.split()[0] not in names:
             continue
         account, found = simulate(work), sum(each.num_bytes for each in exchanges(work))
         peak, exchanged = account.total_peak_bytes, sum(each.num_bytes for each in account.exchanges)
-        rule = 16 * count_parameters(work.model).total / work.mesh.shard / peak
+        rule = 16 * count_parameters(work.model).total / work.mesh.size(*STATE_AXES) / peak
         kind = f"{work.optim.name}, {work.dtype}, {work.recompute}"
         memory = f"{peak / GIB:.1f} | {gpu_memory(work, is_compiled=False).tensors / peak:.3f} | {rule:.2f}"
         ratio = f"{found / exchanged:.4f}" if exchanged else ""
-        print(f"| {name} | {work.mesh.replicate} × {work.mesh.shard} | {kind} | {memory} | {ratio} |", flush=True)
+        print(f"| {name} | {work.mesh} | {kind} | {memory} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":

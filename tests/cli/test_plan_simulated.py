@@ -29,7 +29,7 @@ def test_a_rank_of_1024_is_simulated_here(tmp_path):
     assert "simulating a step of one of 1,024 ranks" in said.err
     assert found["step"]["exchange_seconds"] > found["step"]["computing_seconds"] > 0, "a tiny model on fast devices"
     shown = call(*words, cwd=tmp_path)
-    assert "1024: weights twice, divided by 512" in shown.out and "utilisation" not in shown.out
+    assert "1024: replicate 2, shard 512; " in shown.out and "utilisation" not in shown.out
 
 
 def test_where_the_settings_leave_it_open_the_named_devices_memory_chooses_the_layout(tmp_path):

@@ -13,7 +13,7 @@ from headwater.forecast.layout import MARGIN
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import enough_memory, load_run
-from headwater.runs.hardware import processor_peak
+from headwater.runs.hardware import processor_peak, work_of
 from headwater.runs.layout import agreed_layout, layout_here, planned_layout
 from headwater.runs.text_size import token_bytes
 
@@ -120,6 +120,12 @@ def test_all_ranks_take_what_the_first_decides_for_the_smallest_memory(config, t
 def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks, settings, mesh, num_local, machines):
     found = planned_layout(load_run("first-light", settings)[0], ranks)
     assert (found.mesh, found.num_local, found.num_machines) == (mesh, num_local, machines)
+
+
+def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
+    config = load_run("first-light", ["train.batch_tokens=65536", "train.microbatch_tokens=8192"])[0]
+    alone, shared = (work_of(config, Layout(Mesh(shard=2, **layers))) for layers in ({}, {"context": 2, "tensor": 2}))
+    assert shared.num_microbatches == alone.num_microbatches == 4
 
 
 def test_a_layout_of_numbers_is_said_as_such():

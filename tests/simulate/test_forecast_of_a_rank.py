@@ -30,6 +30,13 @@ WORKS = {
     "shards, muon, half recomputed": Work(LLAMA, MUON, Mesh(shard=8), num_rows=8, recompute=1),
     "both, adamw, gpt2, selective": Work(GPT2, ADAMW, Mesh(replicate=2, shard=4), num_rows=8, recompute="selective"),
     "a thousand, muon, all recomputed": Work(LLAMA, MUON, Mesh(replicate=16, shard=64), num_rows=16, recompute=2),
+    "tensor, muon, selective": Work(LLAMA, MUON, Mesh(tensor=4), num_rows=8, recompute="selective"),
+    "context and tensor, adamw, fp32": Work(
+        TIED, ADAMW, Mesh(context=2, tensor=2), num_rows=8, num_microbatches=2, dtype="float32"
+    ),
+    "all axes, more ranks than keys, muon, all recomputed": Work(
+        TIED, MUON, Mesh(replicate=2, shard=4, context=2, tensor=2), num_rows=8, recompute=2
+    ),
     "few tokens: the update takes most": Work(LLAMA, MUON, Mesh(replicate=2, shard=4), recompute=2),
 }
 PROGRAM = """

@@ -16,6 +16,7 @@ from headwater.cli.terminal import (
     say_beside,
 )
 from headwater.numbers import count, plural, times
+from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 
 if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
@@ -80,10 +81,13 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return how several ranks lie, and why."""
     if "ranks" not in result:
         return []
-    machines, copies, shards = (result["ranks"][name] for name in ("machines", "replicate", "shard"))
-    weights = "whole weights on each" if shards == 1 else f"weights divided by {shards}, {times(copies)}"
+    sizes = dict(result["ranks"])
+    machines, mesh = plural(sizes.pop("machines"), "machine"), Mesh(**sizes)
+    parts, layers = mesh.size(*STATE_AXES), mesh.size(*LAYER_AXES)
+    weights = "whole weights on each" if parts == 1 else f"weights divided by {parts}, {times(mesh.replicate)}"
+    work = f"; the work on the same rows by {layers}" if layers > 1 else ""
     return [
-        ("ranks", f"{copies * shards} on {plural(machines, 'machine')}; {weights}"),
+        ("ranks", f"{mesh.world_size} on {machines}; {weights}{work}"),
         ("", result["how"]["ranks"]),
     ]
 

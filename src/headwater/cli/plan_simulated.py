@@ -12,8 +12,8 @@ from headwater.forecast.exchange import LeastStep, exchanges, least_step
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
-from headwater.numbers import count, plural, size, times
-from headwater.ranks.mesh import Layout
+from headwater.numbers import count, plural, size
+from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, Layout
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens, work_of
 from headwater.runs.layout import planned_layout
@@ -32,7 +32,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
             "it, such as --hardware H100"
         )
     layout = planned_layout(config, ranks, device)
-    _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.world_size)
+    _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
     say_beside(as_json)(f"simulating a step of one of {plural(layout.mesh.world_size, 'rank')}, for a minute at most")
     account, tokens = simulate(work), work.num_microbatches * work.microbatch_tokens
@@ -43,19 +43,20 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     }
     shown = lines(work, layout, account)
     if device is not None:
-        model_flops = tokens * flops_per_token(config.model)
+        model_flops = tokens * flops_per_token(config.model) / layout.mesh.size(*LAYER_AXES)
         step = least_step(device, work.dtype, account.flops, model_flops, account.exchanges, work.mesh)
         found["step"], shown = asdict(step), shown + step_lines(step, device)
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
 
 
-def _require_simulated(config: RunConfig, tokens: int, world_size: int) -> None:
+def _require_simulated(config: RunConfig, tokens: int, num_parts: int) -> None:
     """Raise ConfigError for what would get a wrong account: a batch that the ranks can't share, other numbers."""
-    batch, whole = config.train.batch_tokens, max(tokens, config.model.seq_len) * world_size
+    batch, whole = config.train.batch_tokens, max(tokens, config.model.seq_len) * num_parts
     if batch % whole:
         raise ConfigError(
-            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × ranks = {whole // world_size} × "
-            f"{world_size}; try train.batch_tokens={max(1, round(batch / whole)) * whole}, or other --ranks"
+            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × replicate × shard = "
+            f"{whole // num_parts} × {num_parts}; try train.batch_tokens={max(1, round(batch / whole)) * whole}, or "
+            "other --ranks"
         )
     if config.train.exact:
         raise ConfigError("train.exact isn't simulated, whose sums of integers take more; add train.exact=false")
@@ -71,10 +72,9 @@ def lines(work: Work, layout: Layout, account: Account) -> list[tuple[str, str]]
     mesh, peak = work.mesh, account.peak_bytes
     kinds = ", ".join(f"{size(peak[kind])} {kind}" for kind in KINDS if peak.get(kind))
     tokens = work.num_microbatches * work.microbatch_tokens
-    lie = f"weights {times(mesh.replicate)}, divided by {mesh.shard}; {count(tokens)} tokens a rank and step"
     forecast = gpu_memory(work, is_compiled=False).tensors
     shown = [
-        ("ranks", f"{mesh.world_size}: {lie}"),
+        ("ranks", f"{mesh.world_size}: {mesh}; {count(tokens)} tokens a rank and step"),
         ("", layout.why),
         ("memory", f"{size(account.total_peak_bytes)} of a rank when it holds most: {kinds}"),
         ("", f"{size(forecast)} by forecast; blocks aren't compiled here, and on a GPU keep less"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headwater.forecast.device import Accelerator
-from headwater.forecast.rank_memory import division_of
+from headwater.forecast.rank_memory import Division, division_of
 from headwater.forecast.work import Work
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 
 WIRE_UTILISATION = 0.8
 "Of the data sheet's bandwidth; as it was fitted on published layouts."
@@ -18,8 +19,9 @@ WIRE_UTILISATION = 0.8
 class Exchange:
     """Exchanges of one kind along one axis: how many, and the bytes of all their whole tensors.
 
-    `axis` is that of the mesh, or "all ranks". Whole are an all-gather's result and a reduce-scatter's input; an
-    all-reduce, a broadcast and an all-to-all have one size. A forecast doesn't count calls: `calls` is None.
+    `axis` is that of the mesh, several with " × " between them, or "all ranks". Whole are an all-gather's result and a
+    reduce-scatter's input; an all-reduce, a broadcast and an all-to-all have one size. A forecast doesn't count calls:
+    `calls` is None.
     """
 
     kind: str
@@ -33,24 +35,66 @@ def exchanges(work: Work) -> list[Exchange]:
 
     Copies of the weights add their gradients once a step and give one another the updated weights. Weights that are
     divided are gathered for each pass, those outside of the blocks once, and their gradients added once a microbatch.
+    Muon's matrices go to owners among all ranks that have boxes of them. What layers exchange is `_of_layers`.
     """
     mesh, of_rank, found = work.mesh, division_of(work.model, work.optim.name, work.mesh), list[Exchange]()
-    if mesh.shard > 1:
+    axis, shards = _named(mesh, WEIGHT_AXES), mesh.size(*WEIGHT_AXES)
+    if shards > 1:
         vectors = 4 - work.sent_bytes  # of which a value is sent in fp32
         block = work.sent_bytes * of_rank.block + vectors * of_rank.block_vectors
         outside = 4 * of_rank.outside
         if work.model.family != "gpt2":  # whose embeddings are used in fp32
             outside = work.sent_bytes * of_rank.outside + vectors * of_rank.outside_vectors
         gathered = work.num_microbatches * (2 * work.model.num_layers * block + outside)
-        found.append(Exchange("all-gather", "shard", None, gathered))
-        found.append(Exchange("reduce-scatter", "shard", None, work.num_microbatches * 4 * of_rank.total))
-        if work.optim.name == "muon":
-            swapped = of_rank.look_ahead + of_rank.own_directions
-            found.append(Exchange("all-to-all", "shard", None, round(work.value_bytes * swapped)))
+        found.append(Exchange("all-gather", axis, None, gathered))
+        found.append(Exchange("reduce-scatter", axis, None, work.num_microbatches * 4 * of_rank.total))
+    if mesh.size(*STATE_AXES) > 1 and work.optim.name == "muon":
+        swapped = of_rank.look_ahead + of_rank.own_directions
+        found.append(Exchange("all-to-all", _named(mesh, STATE_AXES), None, round(work.value_bytes * swapped)))
     if mesh.replicate > 1:
-        held = 4 * of_rank.total // mesh.shard
+        held = 4 * of_rank.total // shards
         found += [Exchange(kind, "replicate", None, held) for kind in ("all-reduce", "broadcast")]
+    return _joined([*found, *_of_layers(work, of_rank)])
+
+
+def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
+    """Return what layers exchange that ranks compute together.
+
+    Along `tensor` each of attention and MLP gathers its input and scatters its sum, forward, and the other way round
+    backward; what is recomputed does so again, but for the last sum, which nothing needs. So do the loss and, in fp32,
+    the embedding. Along `context` attention swaps queries, keys, values and its output, forward and backward.
+    """
+    model, mesh, times = work.model, work.mesh, work.num_microbatches
+    again = model.num_layers if work.recompute == "selective" else min(work.recompute, model.num_layers)
+    found = list[Exchange]()
+    if mesh.tensor > 1:
+        stream = work.layer_tokens * model.d_model
+        ends = (4 + work.value_bytes) * stream
+        for kind, num_again in (("all-gather", 2), ("reduce-scatter", 1)):
+            of_blocks = work.value_bytes * stream * (4 * model.num_layers + num_again * again)
+            found.append(Exchange(kind, "tensor", None, times * (ends + of_blocks)))
+        scores = 3 * 4 * work.layer_tokens  # the largest, a sum and the target's
+        vectors = 4 * (model.num_layers * of_rank.block_vectors + of_rank.outside_vectors) // mesh.size(*WEIGHT_AXES)
+        found.append(Exchange("all-reduce", "tensor", None, times * scores + vectors))
+    if mesh.context > 1:
+        heads = 2 * (model.num_heads // mesh.tensor + max(model.num_kv_heads // mesh.tensor, mesh.context))
+        swapped = work.value_bytes * work.layer_tokens * heads * model.head_dim
+        found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * model.num_layers + again)))
     return found
+
+
+def _named(mesh: Mesh, axes: Iterable[str]) -> str:
+    """Return the name of those of some axes that have several ranks."""
+    several = [axis for axis in axes if mesh.size(axis) > 1]
+    return "all ranks" if len(several) > 1 and mesh.size(*several) == mesh.world_size else " × ".join(several)
+
+
+def _joined(found: Iterable[Exchange]) -> list[Exchange]:
+    """Return them with those of one kind along one axis as one."""
+    bytes_of = Counter[tuple[str, str]]()
+    for each in found:
+        bytes_of[each.kind, each.axis] += each.num_bytes
+    return [Exchange(*key, None, num_bytes) for key, num_bytes in bytes_of.items()]
 
 
 def exchange_seconds(device: Accelerator, exchange: Exchange, mesh: Mesh) -> float:
@@ -58,10 +102,8 @@ def exchange_seconds(device: Accelerator, exchange: Exchange, mesh: Mesh) -> flo
 
     Over several nodes a ring passes through the network cards of all its ranks in a node together.
     """
-    inner, num_ranks = 1, mesh.world_size
-    if exchange.axis in mesh.axes:
-        num_ranks = mesh.size(exchange.axis)
-        inner = mesh.size(*mesh.axes[mesh.axes.index(exchange.axis) + 1 :])
+    axes = mesh.axes if exchange.axis == "all ranks" else exchange.axis.split(" × ")
+    num_ranks, inner = mesh.size(*axes), mesh.size(*mesh.axes[mesh.axes.index(axes[-1]) + 1 :])
     in_node = max(1, device.node_size // inner)
     bandwidth = device.links if num_ranks <= in_node else min(device.links, device.network * in_node)
     passes = 2 if exchange.kind == "all-reduce" else 1

@@ -28,7 +28,7 @@ def fitting_layout(
         tried.append((MARGIN * peak.total, mesh))
         if tried[-1][0] <= rank_bytes:
             why = _arithmetic(tried, needs, rank_bytes)
-            return Layout(mesh, num_local, f"replicate = {mesh.replicate} × shard = {mesh.shard}: {why}")
+            return Layout(mesh, num_local, f"{mesh.product}: {why}")
     raise LayoutError(
         f"no layout of {meshes[0].world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on "
         "more machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "

@@ -14,7 +14,7 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.numbers import size
 from headwater.optim.settings import OptimSettings
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
@@ -59,12 +59,11 @@ class RankBytes:
 
 
 def least_of_rank(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
-    """Return what a rank holds: weights and gradients are divided by `shard`, state and saves by all ranks."""
+    """Return what a rank holds: copies of weights and gradients, of which state and saves are divided by all ranks."""
     kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
-    weights, gradients = BYTES_PER_VALUE * parameters, (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
-    return RankBytes(
-        weights // mesh.shard, gradients // mesh.shard, (kept - weights) // mesh.world_size, kept // mesh.world_size
-    )
+    parts, weights = mesh.size(*STATE_AXES), BYTES_PER_VALUE * parameters
+    gradients = (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
+    return RankBytes(weights // parts, gradients // parts, (kept - weights) // mesh.world_size, kept // mesh.world_size)
 
 
 def least_bytes(
@@ -191,9 +190,15 @@ def run_memory(
     """
     mesh, total = mesh or Mesh(), count_parameters(model).total
     weights_and_gradients = 2 * BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)
-    casts = 0 if dtype == "float32" or mesh.shard > 1 else CAST_BYTES
-    state = weights_and_gradients / mesh.shard + (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - casts) / mesh.world_size
-    activations = (1 + SLACK_FRACTION) * tokens * kept_bytes_per_token(model, dtype, recompute)
+    has_casts = dtype != "float32" and mesh.size(*WEIGHT_AXES) == 1
+    casts = CAST_BYTES / mesh.tensor if has_casts else 0
+    state = weights_and_gradients / mesh.size(*STATE_AXES)
+    state += (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - CAST_BYTES * has_casts) / mesh.world_size
+    kept = kept_bytes_per_token(model, dtype, recompute) / mesh.tensor
+    if recompute != "selective":  # whole blocks' inputs of products are gathered along `tensor`
+        num_whole = max(1, model.num_layers - recompute)
+        kept += (1 - 1 / mesh.tensor) * num_whole * 2 * _size(dtype) * model.d_model
+    activations = (1 + SLACK_FRACTION) * tokens * kept / mesh.context
     text = (1 + INDEX_FRACTION) * token_bytes / num_local
     return PeakBytes(
         PROCESS_BYTES + text,
@@ -208,12 +213,12 @@ def exchanged_bytes(model: ModelSettings, mesh: Mesh, swapped_bytes: int = 0) ->
 
     `swapped_bytes` are those of a value that Muon sends to a matrix's owner; 0: of none.
     """
-    total = count_parameters(model).total
-    if mesh.shard == 1:
-        return min(BYTES_PER_VALUE * total, BUCKET_BYTES) if mesh.world_size > 1 else 0.0
-    outside = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2)
+    total, shards = count_parameters(model).total / mesh.tensor, mesh.size(*WEIGHT_AXES)
+    outside = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2) / mesh.tensor
     block = (total - outside) / model.num_layers
-    swapped = SWAPPED_COPIES * swapped_bytes * (total - outside) / mesh.shard
+    swapped = SWAPPED_COPIES * swapped_bytes * (total - outside) / shards if mesh.size(*STATE_AXES) > 1 else 0.0
+    if shards == 1:
+        return swapped + (min(BYTES_PER_VALUE * total, BUCKET_BYTES) if mesh.replicate > 1 else 0.0)
     return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block) + swapped
 
 

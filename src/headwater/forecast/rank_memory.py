@@ -2,8 +2,8 @@
 
 It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2 % of
 that in every layout tried (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations and keep less: what
-torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Axes of the mesh besides replicate and shard
-aren't counted: they have one rank.
+torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Along `context` and `tensor` layers divide
+as parallel.layers says; `pipeline` and `expert` have one rank.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from math import ceil, prod
 
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.forecast.work import Work
+from headwater.model.boxes import shape_along_tensor
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.settings import ModelSettings
 from headwater.optim.shares import owners_by_cost, stack_size, update_cost
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 
 CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
@@ -28,79 +29,100 @@ LOSS_TOKENS = 2048  # of a chunk of the loss (`model.loss`)
 LOGIT_BYTES, COMPILED_LOGIT_BYTES = 17, 14
 """Bytes of a logit at the peak of the loss: logits, probabilities, their difference to the target and the error in
 fp32, and whether it is the target; compiled bf16, fp32, log-softmax, gradient."""
-FEW_LOGIT_BYTES = 11  # while the head's gradient is made: two in fp32, the error in bf16, whether it is the target
+FEW_LOGIT_BYTES, FEW_ALONG_TENSOR = 10, 6
+"While the head's gradient is made: two in fp32, along `tensor` one, and the error in bf16."
 SELECTIVE_BUDGET = 0.5
 "Of a layer's bytes, what the compiler may keep with train.recompute selective (`model.compiled`)."
+
+
+@dataclass(frozen=True)
+class Part:
+    """Matrices of one shape that are updated together, and the shape that a rank along `tensor` has of each."""
+
+    shape: Shape
+    along_tensor: Shape
+    count: int
+    is_muon: bool
+
+    @property
+    def whole(self) -> int:
+        return self.count * prod(self.shape)
+
+    @property
+    def held(self) -> int:
+        return self.count * prod(self.along_tensor)
+
+    @property
+    def cost(self) -> float:
+        return self.count * update_cost(self.shape, prod(self.shape), is_muon=self.is_muon)
 
 
 class Division:
     """Numbers of weights as FSDP and the optimizer divide them: `total`, `block` and `outside` are padded to shards."""
 
     def __init__(self, model: ModelSettings, rule: str, mesh: Mesh) -> None:
-        self._model, self._rule, self._mesh, self._shard = model, rule, mesh, mesh.shard
-        self.block, self.block_vectors = _padded(block_shapes(model), mesh.shard)
-        self.outside, self.outside_vectors = _padded(outside_shapes(model), mesh.shard)
+        self._model, self._rule, self._mesh, self._shards = model, rule, mesh, mesh.size(*WEIGHT_AXES)
+        self.block, self.block_vectors = self._padded(block_shapes(model))
+        self.outside, self.outside_vectors = self._padded(outside_shapes(model))
         self.total = model.num_layers * self.block + self.outside
 
-    @cached_property
-    def _parts(self) -> list[tuple[Shape, int, bool]]:
-        """Tensors of one shape that are updated together: the shape, how many, and whether by Muon."""
-        model, is_muon = self._model, self._rule == "muon"
-        matrices = [shape for shape in block_shapes(model) if len(shape) == 2]
-        alone = [shape for shape in outside_shapes(model) if len(shape) == 2]
-        if not is_muon:
-            return [(shape, 1, False) for shape in matrices * model.num_layers + alone]
-        found = list[tuple[Shape, int, bool]]()
-        for shape in dict.fromkeys(matrices):
-            left, size = matrices.count(shape) * model.num_layers, stack_size(*shape)
-            found += [(shape, min(size, left - first), True) for first in range(0, left, size)]
-        return found + [(shape, 1, False) for shape in alone]
+    def _padded(self, shapes: dict[str, Shape]) -> tuple[int, int]:
+        """Return numbers of a rank along `tensor`, padded to a multiple of the shards; and those of vectors alone."""
+        found = [shape_along_tensor(name, shape, self._mesh) for name, shape in shapes.items()]
+        sizes = [(len(shape), ceil(shape[0] / self._shards) * self._shards * prod(shape[1:])) for shape in found]
+        return sum(size for _, size in sizes), sum(size for num_axes, size in sizes if num_axes == 1)
 
     @cached_property
-    def _own(self) -> list[tuple[Shape, int, bool]]:
+    def _parts(self) -> list[Part]:
+        model, is_muon = self._model, self._rule == "muon"
+        matrices, alone = self._matrices(block_shapes(model)), self._matrices(outside_shapes(model))
+        if not is_muon:
+            return [Part(*each, 1, False) for each in matrices * model.num_layers + alone]
+        found = list[Part]()
+        for shape, along_tensor in dict.fromkeys(matrices):
+            left, size = matrices.count((shape, along_tensor)) * model.num_layers, stack_size(*shape)
+            found += [Part(shape, along_tensor, min(size, left - first), True) for first in range(0, left, size)]
+        return found + [Part(*each, 1, False) for each in alone]
+
+    def _matrices(self, shapes: dict[str, Shape]) -> list[tuple[Shape, Shape]]:
+        """Return the shapes of matrices, and of what a rank along `tensor` has of them."""
+        matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
+        return [(shape, shape_along_tensor(name, shape, self._mesh)) for name, shape in matrices]
+
+    @cached_property
+    def _own(self) -> list[Part]:
         """Those that the first rank along `replicate` updates."""
-        owners = owners_by_cost([_cost(part) for part in self._parts], self._mesh.replicate)
+        owners = owners_by_cost([part.cost for part in self._parts], self._mesh.replicate)
         return [part for part, owner in zip(self._parts, owners, strict=True) if owner == 0]
 
     @cached_property
     def optimizer_state(self) -> float:
         """Numbers of the first rank's optimizer state: Muon keeps one a weight, AdamW two."""
         vectors = (self._model.num_layers * self.block_vectors + self.outside_vectors) / self._mesh.replicate
-        matrices = sum(count * prod(shape) * (1 if is_muon else 2) for shape, count, is_muon in self._own)
-        return (matrices + 2 * vectors) / self._shard
+        matrices = sum(part.held * (1 if part.is_muon else 2) for part in self._own)
+        return (matrices + 2 * vectors) / self._shards
 
     @cached_property
     def look_ahead(self) -> float:
-        """Numbers of this rank's rows of the matrices that Muon updates."""
-        return sum(count * prod(shape) for shape, count, is_muon in self._own if is_muon) / self._shard
+        """Numbers of this rank's boxes of the matrices that Muon updates."""
+        return sum(part.held for part in self._own if part.is_muon) / self._shards
 
     @cached_property
     def own_directions(self) -> float:
-        """Numbers of the matrices whose directions the first rank along `shard` computes."""
-        stacks = [part for part in self._own if part[2]]
-        owners = owners_by_cost([_cost(part) for part in stacks], self._shard)
-        return sum(count * prod(shape) for (shape, count, _), owner in zip(stacks, owners, strict=True) if owner == 0)
+        """Numbers of the matrices whose directions the first of the ranks with boxes of them computes."""
+        stacks = [part for part in self._own if part.is_muon]
+        owners = owners_by_cost([part.cost for part in stacks], self._mesh.size(*STATE_AXES))
+        return sum(part.whole for part, owner in zip(stacks, owners, strict=True) if owner == 0)
 
     @property
     def largest_stack(self) -> int:
-        return max((count * prod(shape) for shape, count, is_muon in self._own if is_muon), default=0)
+        return max((part.whole for part in self._own if part.is_muon), default=0)
 
 
 @cache
 def division_of(model: ModelSettings, rule: str, mesh: Mesh) -> Division:
     """Return what doesn't depend on the batch, of which a search tries many."""
     return Division(model, rule, mesh)
-
-
-def _cost(part: tuple[Shape, int, bool]) -> float:
-    shape, count, is_muon = part
-    return count * update_cost(shape, prod(shape), is_muon=is_muon)
-
-
-def _padded(shapes: list[Shape], shard: int) -> tuple[int, int]:
-    """Return the numbers of tensors whose rows are padded to a multiple of the shards; and those of vectors alone."""
-    sizes = [(len(shape), ceil(shape[0] / shard) * shard * prod(shape[1:])) for shape in shapes]
-    return sum(size for _, size in sizes), sum(size for num_axes, size in sizes if num_axes == 1)
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,7 @@ def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most."""
     of_rank = division_of(work.model, work.optim.name, work.mesh)
     moment = max(Moments(work, of_rank, is_compiled).all(), key=lambda each: each.total)
-    state = 4 * (of_rank.total / work.mesh.shard + of_rank.optimizer_state) + moment.gradients
+    state = 4 * (of_rank.total / work.mesh.size(*WEIGHT_AXES) + of_rank.optimizer_state) + moment.gradients
     slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
     return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
 
@@ -130,10 +152,14 @@ class Moments:
 
     def __init__(self, work: Work, of_rank: Division, is_compiled: bool) -> None:
         self.work, self.model, self.of_rank, self.is_compiled = work, work.model, of_rank, is_compiled
-        self.tokens, self.value_bytes = work.microbatch_tokens, work.value_bytes
-        self.is_divided = work.mesh.shard > 1
-        self.stream = self.value_bytes * self.tokens * self.model.d_model
-        self.head = 4 * self.model.vocab_size * self.model.d_model  # of its gradient
+        mesh = work.mesh
+        self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
+        self.shards = mesh.size(*WEIGHT_AXES)
+        self.is_divided = self.shards > 1
+        self.stream = self.value_bytes * self.tokens * self.model.d_model  # gathered, of which a rank has a part
+        self.part = self.stream / mesh.tensor
+        self.vocabulary = self.model.vocab_size // mesh.tensor
+        self.head = 4 * self.vocabulary * self.model.d_model  # of its gradient
         self.again = self.model.num_layers if work.recompute == "selective" else work.recompute
 
     def all(self) -> Iterator[Moment]:
@@ -149,11 +175,13 @@ class Moments:
 
         FSDP still has the last block's weights as they came, and keeps those outside of the blocks.
         """
-        vocabulary, chunk = self.model.vocab_size, min(self.tokens, LOSS_TOKENS)
+        vocabulary, chunk = self.vocabulary, min(self.tokens, LOSS_TOKENS)
         of_chunk = self.value_bytes * vocabulary * self.model.d_model  # the head's gradient of a chunk
+        is_divided = self.work.mesh.tensor > 1  # whose loss isn't compiled
         logits = COMPILED_LOGIT_BYTES * chunk * vocabulary
-        if not self.is_compiled:
-            logits = max(LOGIT_BYTES * chunk * vocabulary, FEW_LOGIT_BYTES * chunk * vocabulary + of_chunk)
+        if not self.is_compiled or is_divided:
+            few = (FEW_ALONG_TENSOR if is_divided else FEW_LOGIT_BYTES) * chunk * vocabulary
+            logits = max(LOGIT_BYTES * chunk * vocabulary, few + of_chunk)
         cast = 0 if self.value_bytes == 4 else of_chunk
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
@@ -167,10 +195,12 @@ class Moments:
         Of divided weights the block's are gathered, those of the next one on their way, and gradients of the last one.
         """
         copies = 1 + (block > 0) + (block < self.model.num_layers - 1)
-        of_down = 4 * self.model.d_ff * self.model.d_model  # the gradient of its last matrix, copied to be kept
-        of_middle = self.value_bytes * self.tokens * self.model.d_ff
-        working = self._whole + self._casts + 2 * self.stream + max(of_down, 2 * of_middle)
-        done = 4 * (self.model.num_layers - 1 - block) * self.of_rank.block / self.work.mesh.shard
+        of_down = (
+            4 * self.model.d_ff // self.work.mesh.tensor * self.model.d_model
+        )  # the gradient of its last matrix, copied to be kept
+        of_middle = self.value_bytes * self.tokens * self.model.d_ff // self.work.mesh.tensor
+        working = self._whole + self._casts + self.stream + self.part + max(of_down, 2 * of_middle)
+        done = 4 * (self.model.num_layers - 1 - block) * self.of_rank.block / self.shards
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
             gradients += self.head  # waits for the embedding's, or to be summed
@@ -179,7 +209,7 @@ class Moments:
 
     def after_blocks(self) -> Moment:
         """At the end of the backward pass, with the gradient of the embedding, to which a tied head's is added."""
-        gradients, is_tied = 4 * self.of_rank.total / self.work.mesh.shard, self.model.tied_embeddings
+        gradients, is_tied = 4 * self.of_rank.total / self.shards, self.model.tied_embeddings
         if self.is_divided:
             of_tables = (3 if is_tied else 2) * self.head
             return Moment(gradients + of_tables, self._gathered + 4 * self.of_rank.block, 0.0)
@@ -189,18 +219,19 @@ class Moments:
     def in_update(self) -> Moment:
         """In Muon's update: copies of a stack; of divided weights of all matrices that are sent or made orthogonal.
 
-        What AdamW needs besides its state isn't worth a term.
+        What AdamW needs besides its state isn't worth a term. Along `tensor` alone, in fp32, five copies were held
+        where this counts six: 11 % too much of the one layout in which that is the peak (docs/log.md).
         """
         of_rank, swapped = self.of_rank, 0.0
-        if self.is_divided and self.work.optim.name == "muon":
+        if self.work.mesh.size(*STATE_AXES) > 1 and self.work.optim.name == "muon":
             swapped = self.value_bytes * (2 * of_rank.look_ahead + 4 * of_rank.own_directions)
         stack = 0 if swapped else 4 * self.value_bytes * of_rank.largest_stack
-        return Moment(4 * of_rank.total / self.work.mesh.shard, swapped, stack)
+        return Moment(4 * of_rank.total / self.shards, swapped, stack)
 
     @property
     def _earlier(self) -> float:
         """Gradients of the microbatches before."""
-        return 4 * self.of_rank.total / self.work.mesh.shard if self.work.num_microbatches > 1 else 0.0
+        return 4 * self.of_rank.total / self.shards if self.work.num_microbatches > 1 else 0.0
 
     @property
     def _gathered(self) -> float:
@@ -219,40 +250,49 @@ class Moments:
     def _kept(self, num_blocks: int) -> float:
         """Return what the first blocks keep: their inputs alone where they are recomputed, products where selective."""
         again = min(self.again, num_blocks)
-        left, whole = float(self.stream), self._whole + self._casts
+        left, whole = self.part, self._whole + self._casts
         if self.work.recompute == "selective":
             left = SELECTIVE_BUDGET * whole if self.is_compiled else left + self.tokens * products(self.work)
         return again * left + (num_blocks - again) * whole
 
 
-def kept_by_norm(work: Work, is_compiled: bool) -> int:
-    """Return what a norm keeps of a token: its input in fp32, that over its scale, and its result."""
-    if is_compiled:
-        return 2 * work.value_bytes * work.model.d_model
-    copies = 4 if work.model.family == "gpt2" else 8  # torch's layer norm keeps no more than its input
-    return (copies + work.value_bytes) * work.model.d_model
+def kept_by_norm(work: Work, is_compiled: bool) -> float:
+    """Return what a norm keeps of a token: its input in fp32, that over its scale, and its result, gathered."""
+    of_input = work.value_bytes
+    if not is_compiled:
+        of_input = 4 if work.model.family == "gpt2" else 8  # torch's layer norm keeps no more than its input
+    return (of_input / work.mesh.tensor + work.value_bytes) * work.model.d_model
 
 
-def kept_by_block(work: Work, is_compiled: bool) -> int:
-    """Return what a block's forward pass keeps of a token for the backward pass."""
-    model, value_bytes = work.model, work.value_bytes
-    query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+def kept_by_block(work: Work, is_compiled: bool) -> float:
+    """Return what a block's forward pass keeps of a token that this rank's layers compute with."""
+    model, value_bytes, mesh = work.model, work.value_bytes, work.mesh
+    query, num_keys = model.num_heads * model.head_dim // mesh.tensor, model.num_kv_heads // mesh.tensor
+    key, normed = model.head_dim * num_keys, query + model.head_dim * num_keys
+    swapped = 0
+    if mesh.context > 1:  # keys as many as ranks at least; attention's output also as it is swapped back
+        key, swapped = model.head_dim * max(num_keys, mesh.context), query
+    d_ff = model.d_ff // mesh.tensor
     if is_compiled:
-        values = layer_values_per_token(model.d_model, query, key, model.d_ff, 2 if model.family == "gpt2" else 3)
-        return value_bytes * (values + (query + key if model.family == "qwen3" else 0))  # before the norms of heads
-    attention = value_bytes * (2 * query + 2 * key) + 4 * model.num_heads  # and a log sum of each head
-    head_norms = 8 * (query + key) if model.family == "qwen3" else 0
+        ends = (1 - 1 / mesh.tensor) * 2 * model.d_model  # inputs of the norms are parts
+        values = layer_values_per_token(model.d_model, query, key, d_ff, 2 if model.family == "gpt2" else 3)
+        # before the norms of heads
+        return value_bytes * (values - ends + swapped + (normed if model.family == "qwen3" else 0))
+    log_sums = 4 * model.num_heads // mesh.tensor
+    attention = value_bytes * (2 * query + 2 * key + swapped) + log_sums
+    head_norms = 8 * normed if model.family == "qwen3" else 0
     middle = (
         2 if model.family == "gpt2" else 4
     )  # what goes into the nonlinearity and comes out; gate, up, their product
-    return 2 * kept_by_norm(work, False) + attention + head_norms + middle * value_bytes * model.d_ff
+    return 2 * kept_by_norm(work, False) + attention + head_norms + middle * value_bytes * d_ff
 
 
 def products(work: Work) -> int:
     """Return what a block keeps of a token whose products alone are kept: their outputs."""
     model, outputs = work.model, 1 if work.model.family == "gpt2" else 2
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
-    return work.value_bytes * (heads + 2 * model.d_model + outputs * model.d_ff)
+    divided = heads + outputs * model.d_ff  # the others are sums, which aren't scattered yet
+    return work.value_bytes * (divided // work.mesh.tensor + 2 * model.d_model)
 
 
 def layer_values_per_token(d_model: int, query_width: int, kv_width: int, d_ff: int, num_mlp_matrices: int) -> int:

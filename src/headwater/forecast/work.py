@@ -30,6 +30,11 @@ class Work:
         return self.num_rows * self.model.seq_len
 
     @property
+    def layer_tokens(self) -> int:
+        """Tokens that a rank's layers compute with; between layers it has a part of these along `tensor`."""
+        return self.microbatch_tokens // self.mesh.context
+
+    @property
     def value_bytes(self) -> int:
         """Bytes of an activation: int8 and float8 are formats of products alone."""
         return 4 if self.dtype == "float32" else 2

@@ -58,30 +58,39 @@ def count_model(model: ModelSettings) -> ModelCount:
     )
 
 
-def block_shapes(model: ModelSettings) -> list[Shape]:
-    """Return the shapes of a block's parameters, matrices first."""
+def block_shapes(model: ModelSettings) -> dict[str, Shape]:
+    """Return the shapes of a block's parameters by their names, matrices first."""
     width, query, key = model.d_model, model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-    into_mlp = [(model.d_ff, width)] * (1 if model.family == "gpt2" else 2)
-    found = [(query, width), (key, width), (key, width), (width, query), *into_mlp, (width, model.d_ff)]
-    if model.family == "gpt2":  # biases of all, and two vectors to a norm
-        return [*found, *((shape[0],) for shape in found), *[(width,)] * 4]
-    biases = [(query,), (key,), (key,)] if model.attention_bias else []
-    head_norms = [(model.head_dim,)] * 2 if model.family == "qwen3" else []
-    return [*found, *biases, *head_norms, *[(width,)] * 2]
+    heads = {"query": (query, width), "key": (key, width), "value": (key, width)}
+    gate = {} if model.family == "gpt2" else {"gate": (model.d_ff, width)}
+    found = {**heads, "out": (width, query), **gate, "up": (model.d_ff, width), "down": (width, model.d_ff)}
+    biases = found if model.family == "gpt2" else heads if model.attention_bias else ()
+    norms = {"attention_norm": width, "mlp_norm": width}
+    norms |= {"query_norm": model.head_dim, "key_norm": model.head_dim} if model.family == "qwen3" else {}
+    return {
+        **{f"{name}.weight": shape for name, shape in found.items()},
+        **{f"{name}.bias": found[name][:1] for name in biases},
+        **_norm_shapes(model, norms),
+    }
 
 
-def outside_shapes(model: ModelSettings) -> list[Shape]:
+def outside_shapes(model: ModelSettings) -> dict[str, Shape]:
     """Return the shapes of all other parameters: embeddings, the head where it is not tied, the last norm."""
-    width = model.d_model
-    positions = [(model.seq_len, width)] if model.family == "gpt2" else []
-    tables = [(model.vocab_size, width)] * (1 if model.tied_embeddings else 2)
-    return [*tables, *positions, *[(width,)] * (2 if model.family == "gpt2" else 1)]
+    tables = {"embed.weight": model.vocab_size} | ({} if model.tied_embeddings else {"head.weight": model.vocab_size})
+    tables |= {"positions.weight": model.seq_len} if model.family == "gpt2" else {}
+    shapes = {name: (rows, model.d_model) for name, rows in tables.items()}
+    return {**shapes, **_norm_shapes(model, {"final_norm": model.d_model})}
+
+
+def _norm_shapes(model: ModelSettings, widths: dict[str, int]) -> dict[str, Shape]:
+    kinds = ("weight", "bias") if model.family == "gpt2" else ("weight",)
+    return {f"{name}.{kind}": (width,) for name, width in widths.items() for kind in kinds}
 
 
 def count_parameters(model: ModelSettings) -> ParameterCount:
     """Return what `Transformer(model).parameters()` would add up to."""
-    block, embedding = block_shapes(model), model.vocab_size * model.d_model
-    total = model.num_layers * sum(map(prod, block)) + sum(map(prod, outside_shapes(model)))
+    block, embedding = block_shapes(model).values(), model.vocab_size * model.d_model
+    total = model.num_layers * sum(map(prod, block)) + sum(map(prod, outside_shapes(model).values()))
     positions = model.seq_len * model.d_model if model.family == "gpt2" else 0
     matrices = model.num_layers * sum(prod(shape) for shape in block if len(shape) == 2)
     return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + embedding)

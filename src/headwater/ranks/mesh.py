@@ -27,8 +27,16 @@ class Mesh:
 
     def __str__(self) -> str:
         """Return the sizes of replicate and shard, and of what else has more than one rank."""
-        shown = [axis for axis in self.axes if axis in DATA_AXES or self.size(axis) > 1]
-        return ", ".join(f"{axis} {self.size(axis)}" for axis in shown)
+        return ", ".join(f"{axis} {self.size(axis)}" for axis in self._shown)
+
+    @property
+    def product(self) -> str:
+        """Return the same as a product of settings."""
+        return " × ".join(f"{axis} = {self.size(axis)}" for axis in self._shown)
+
+    @property
+    def _shown(self) -> list[str]:
+        return [axis for axis in self.axes if axis in DATA_AXES or self.size(axis) > 1]
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
-from headwater.ranks.mesh import Layout
+from headwater.ranks.mesh import DATA_AXES, Layout
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
@@ -258,7 +258,7 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
 def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
     """Return a rank's microbatch by the settings; the rule's where it will be measured at the run's start."""
     tokens, share = config.train.microbatch_tokens, config.train.batch_tokens
-    share = share if ranks is None else max(1, share // ranks.mesh.world_size)
+    share = share if ranks is None else max(1, share // ranks.mesh.size(*DATA_AXES))
     return rule_microbatch(share, config.model.seq_len) if tokens == "auto" else min(tokens, share)
 
 
@@ -272,7 +272,7 @@ def work_of(config: RunConfig, ranks: Layout) -> Work:
         config.optim,
         ranks.mesh,
         num_rows=max(1, tokens // config.model.seq_len),
-        num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.world_size)),
+        num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.size(*DATA_AXES))),
         recompute=recompute_of(train, config.model.num_layers),
         dtype="bfloat16" if config.machine.dtype == "auto" else config.machine.dtype,
     )

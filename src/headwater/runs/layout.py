@@ -12,7 +12,7 @@ from headwater.forecast.layout import fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.host.facts import cpu_flags
 from headwater.parallel.settings import fewest_ranks, meshes_of
-from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import processor_dtype, processor_peak, work_of
@@ -82,8 +82,7 @@ def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:
 
 def _as_set(mesh: Mesh, num_local: int) -> Layout:
     """Return a layout that the settings leave no choice of."""
-    sizes = [f"{axis} = {mesh.size(axis)}" for axis in mesh.axes if axis in DATA_AXES or mesh.size(axis) > 1]
-    return Layout(mesh, num_local, f"{' × '.join(sizes)}, as set by [parallel]")
+    return Layout(mesh, num_local, f"{mesh.product}, as set by [parallel]")
 
 
 def _fitting(config: RunConfig, meshes: list[Mesh], place: Place, smallest: float) -> Layout:

@@ -119,8 +119,7 @@ def plan_run(
 def _ranks(layout: Layout) -> dict[str, int] | None:
     """Return how several ranks lie; None where there is one."""
     mesh = layout.mesh
-    counts = {"replicate": mesh.replicate, "shard": mesh.shard, "machines": layout.num_machines}
-    return counts if mesh.world_size > 1 else None
+    return {**asdict(mesh), "machines": layout.num_machines} if mesh.world_size > 1 else None
 
 
 def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:

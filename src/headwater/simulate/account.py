@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.forecast.exchange import Exchange
 from headwater.host.garbage import collected_on_request
@@ -49,7 +50,7 @@ def _causal_products(number: int) -> Callable[..., int]:
 
 
 attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-# torch's counter doesn't know a processor's fused attention; its backward pass makes the scores again
+# torch's formulas know no processor's fused attention; its backward pass makes the scores again
 ATTENTION = {attention: _causal_products(2)}
 ATTENTION |= {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _causal_products(5)}
 
@@ -77,6 +78,7 @@ class Bookkeeper(TorchDispatchMode):
         self._live: dict[int, tuple[str, int]] = {}  # kind and bytes by the storage's id
         self._now: Counter[str] = Counter()
         self.peak: Counter[str] = Counter()
+        self.flops, self._formulas = 0, FlopCounterMode(display=False, custom_mapping=ATTENTION).flop_registry
         self.exchanges: Counter[tuple[str, str]] = Counter()
         self.exchanged_bytes: Counter[tuple[str, str]] = Counter()
         for kind, tensors in known.items():
@@ -101,6 +103,8 @@ class Bookkeeper(TorchDispatchMode):
                 self._note(tensor, REST)
         if func in EXCHANGES:
             self._note_exchange(func, args)
+        elif (formula := self._formulas.get(func._overloadpacket)) is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
         return result
 
     def _note_exchange(self, func: Any, args: Any) -> None:
@@ -156,14 +160,11 @@ class Bookkeeper(TorchDispatchMode):
 def account_of(
     step: Callable[[], object], known: Mapping[str, Sequence[Tensor]], axis_of: Callable[[dist.ProcessGroup], str]
 ) -> Account:
-    """Take two steps and return the account of the second; operations are counted in the first, which makes what stays.
+    """Take two steps and return the account of the second; the first makes what stays.
 
-    The counter would hold what is recomputed. Nothing is collected meanwhile, as in training (`host.garbage`).
+    Nothing is collected meanwhile, as in training (`host.garbage`).
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as flops:
-        step()
+    step()
     book = Bookkeeper(known, axis_of)
     hooks = [
         parameter.register_post_accumulate_grad_hook(lambda each: book.label(each.grad, GRADIENTS))
@@ -174,4 +175,4 @@ def account_of(
     for hook in hooks:
         hook.remove()
     exchanges = [Exchange(*key, calls, book.exchanged_bytes[key]) for key, calls in book.exchanges.items()]
-    return Account(dict(book.peak), tuple(exchanges), flops.get_total_flops())
+    return Account(dict(book.peak), tuple(exchanges), book.flops)
