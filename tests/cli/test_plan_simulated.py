@@ -44,8 +44,8 @@ def test_where_the_settings_leave_it_open_the_named_devices_memory_chooses_the_l
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--ranks", "2048", "parallel.shard=512"], "train.batch_tokens=131072"),
-        (["--ranks", "3", "parallel.shard=3"], "must be a multiple"),
+        (["--ranks", "2048", "parallel.shard=512"], "set train.batch_tokens to 131072"),
+        (["--ranks", "3", "parallel.shard=3"], "3 ranks can't divide"),
         (["--ranks", "2", "parallel.shard=2", "train.exact=true"], "add train.exact=false"),
         (["--ranks", "2", "parallel.shard=2", "machine.dtype=float8"], "add machine.dtype=bfloat16"),
         (["--ranks", "2", "--text-bytes", "3G"], "--text-bytes is not for --simulate"),

@@ -132,7 +132,7 @@ MODEL = ModelSettings(
             1,
             "context = 4 shares model.num_kv_heads = 6 unevenly: 6 for 4 ranks",
         ),
-        ({"family": "gpt2", "num_kv_heads": 8}, 1, 2, "family gpt2, with biases of sums, can't be divided"),
+        ({"family": "gpt2", "num_kv_heads": 8}, 1, 2, "family gpt2 can't be divided"),
     ],
 )
 def test_layers_that_do_not_divide_are_refused_with_the_arithmetic(given, context, tensor, arithmetic):

@@ -114,7 +114,7 @@ def test_all_ranks_take_what_the_first_decides_for_the_smallest_memory(config, t
         ("", [], Mesh(), 1, 1),
         ("", ["parallel.shard=2"], Mesh(shard=2), 2, 1),
         ("4", ["parallel.shard=2"], Mesh(replicate=2, shard=2), 4, 1),
-        ("3x2", ["parallel.replicate=1"], Mesh(shard=6), 2, 3),
+        ("4x2", ["parallel.replicate=1"], Mesh(shard=8), 2, 4),
     ],
 )
 def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks, settings, mesh, num_local, machines):
@@ -131,6 +131,13 @@ def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
 def test_a_layout_of_numbers_is_said_as_such():
     said = planned_layout(load_run("first-light", ["parallel.shard=2"])[0], "4").why
     assert said == "replicate = 2 × shard = 2, as set by [parallel]"
+
+
+def test_sequences_of_a_step_that_ranks_cannot_divide_are_refused_before_anything_is_prepared(config):
+    rows = config.train.batch_tokens // config.model.seq_len
+    assert rows % 7
+    with pytest.raises(LayoutError, match=f"= {rows} sequences, which replicate × shard = 7 ranks can't divide"):
+        layout_here(config, Place(0, 7, 0, 7))
 
 
 @pytest.mark.parametrize("ranks", ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"])

@@ -110,9 +110,9 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
     sizes = {"context": context, "tensor": tensor}
     axes = " × ".join(f"parallel.{axis} = {size}" for axis, size in sizes.items() if size > 1)
     if exact:
-        return f"train.exact has the same bits on any ranks along replicate and shard alone, and here is {axes}"
+        return f"train.exact has the same bits along replicate and shard alone, and can't be combined with {axes}"
     if tensor > 1 and model.family == "gpt2":
-        return f"family gpt2, with biases of sums, can't be divided along tensor, and here is {axes}"
+        return f"family gpt2 can't be divided along tensor, where each rank would add its biases, and here is {axes}"
     divided = {
         "model.num_heads": (model.num_heads, tensor * context),
         "model.num_kv_heads": (model.num_kv_heads, tensor),
@@ -122,7 +122,8 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
     }
     for name, (size, parts) in divided.items():
         if size % parts:
-            return f"{axes} can't divide {name} = {size} into {parts} equal parts: {size % parts} is left"
+            rest = f"{size % parts} is left; take a multiple of {parts}"
+            return f"{axes} can't divide {name} = {size} into {parts} equal parts: {rest}"
     heads = model.num_kv_heads // tensor
     if heads % context and context % heads:
         of_rank = f"{model.num_kv_heads}{f' / {tensor}' if tensor > 1 else ''}"

@@ -192,8 +192,8 @@ class GroupOfRanks(Ranks):
             reason = str(error).strip().splitlines()[0][:200]
             why = "" if self._heartbeat is None else self._heartbeat.why()
             raise LostRanksError(
-                f"rank {self.place.rank} of {self.place.world_size} lost the others ({reason}): "
-                f"{why or 'the rank that ended first says why'}. {RESUMES}"
+                f"rank {self.place.rank} of {self.place.world_size} lost the others: "
+                f"{why or f'the rank that ended first says why ({reason})'}. {RESUMES}"
             ) from error
 
 

@@ -38,6 +38,7 @@ def layout_here(config: RunConfig, place: Place) -> Layout:
         if place.world_size > 1 or not is_trained(config):
             raise
         meshes = [Mesh()]
+    _require_whole_rows(config, meshes[0])
     if len(meshes) == 1 or place.rank:  # another rank than the first learns later what that one decides
         return Layout(meshes[0], place.local_world_size)
     return _fitting(config, meshes, place, rank_bytes(config.machine.device, place.local_world_size))
@@ -57,6 +58,18 @@ def planned_layout(config: RunConfig, ranks: str, device: Accelerator | None = N
     place = Place(0, int(found[1] or 1) * num_local, 0, num_local)
     layout = layout_here(config, place) if device is None else _layout_on(device, config, place)
     return layout if layout.why else _as_set(layout.mesh, num_local)
+
+
+def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:
+    """Raise LayoutError where the sequences of a step can't be divided among ranks, before anything is prepared."""
+    seq_len, batch_tokens, parts = config.model.seq_len, config.train.batch_tokens, mesh.size(*DATA_AXES)
+    rows = batch_tokens // seq_len
+    if rows % parts:
+        raise LayoutError(
+            f"a step has train.batch_tokens / model.seq_len = {batch_tokens} / {seq_len} = {rows} sequences, which "
+            f"replicate × shard = {parts} ranks can't divide; start as many ranks as divide {rows}, or set "
+            f"train.batch_tokens to {-(-rows // parts) * parts * seq_len}"
+        )
 
 
 def agreed_layout(config: RunConfig, ranks: Ranks) -> Layout:

@@ -269,5 +269,5 @@ def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[
         then, now = (f"({each})" for each in (before, mesh))
         say(
             f"{before.world_size} ranks before {then} and {mesh.world_size} now {now}: same data, other last bits "
-            "(train.exact has the same)"
+            "(train.exact has the same along replicate and shard)"
         )
