@@ -12,7 +12,7 @@ from headwater.forecast.layout import fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.host.facts import cpu_flags
 from headwater.parallel.settings import fewest_ranks, meshes_of
-from headwater.ranks.mesh import Layout, Mesh
+from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import processor_dtype, processor_peak, work_of
