@@ -13,6 +13,7 @@ class EnergyMeter:
     """Count energy from construction on: by the CPU's own counters (RAPL) if they can be read."""
 
     def __init__(self, num_threads: int, device: str = "cpu") -> None:
+        """`num_threads` are those of all ranks; counters are of this machine alone."""
         self._num_threads, self._device = num_threads, device
         self._start = _read_counters()
 

@@ -132,7 +132,7 @@ def build(
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
         watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
         interventions=interventions,
-        energy=EnergyMeter(facts.num_threads, facts.device),
+        energy=EnergyMeter(facts.num_threads * ranks.world_size, facts.device),
         memory=memory,
         start=start,
         started_at=time.perf_counter(),

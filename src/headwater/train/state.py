@@ -96,7 +96,7 @@ class Run:
 
     def with_clock_started(self) -> Run:
         """Return this run, whose time and energy count from now on: to be ready for the first step isn't training."""
-        energy = EnergyMeter(self.facts.num_threads, self.facts.device)
+        energy = EnergyMeter(self.facts.num_threads * self.ranks.world_size, self.facts.device)
         return replace(self, started_at=time.perf_counter(), energy=energy)
 
     def seconds(self) -> float:
