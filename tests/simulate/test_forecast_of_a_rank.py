@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,21 +41,20 @@ WORKS = {
     "few tokens: the update takes most": Work(LLAMA, MUON, Mesh(replicate=2, shard=4), recompute=2),
 }
 PROGRAM = """
-import json, pickle, sys
+import json
 from dataclasses import asdict
 from headwater.simulate.rank import simulate
+from test_forecast_of_a_rank import WORKS
 
-works = pickle.load(sys.stdin.buffer)
-print(json.dumps({name: asdict(simulate(work)) for name, work in works.items()}))
+print(json.dumps({name: asdict(simulate(work)) for name, work in WORKS.items()}))
 """
 
 
 @pytest.fixture(scope="module")
 def simulated():
     """The accounts of all steps, made in a process of its own: a process is a rank but once."""
-    import pickle
-
-    done = subprocess.run([sys.executable, "-c", PROGRAM], input=pickle.dumps(WORKS), check=True, capture_output=True)
+    here = Path(__file__).parent  # where `-c` finds this module
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=here, check=True, capture_output=True)
     return json.loads(done.stdout)
 
 

@@ -34,7 +34,8 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     layout = planned_layout(config, ranks, device)
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
-    say_beside(as_json)(f"simulating a step of one of {plural(layout.mesh.world_size, 'rank')}, for a minute at most")
+    all_ranks = plural(layout.mesh.world_size, "rank")
+    say_beside(as_json)(f"simulating a step of one of {all_ranks}; many large layers take a minute or two")
     account, tokens = simulate(work), work.num_microbatches * work.microbatch_tokens
     found = {"name": config.name, **asdict(layout.mesh), "tokens": tokens, **asdict(account)}
     found["forecast"] = {

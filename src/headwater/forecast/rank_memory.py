@@ -1,9 +1,9 @@
 """Memory of one rank on a GPU: an account of its tensors at the moments of a step at which it may hold most. No torch.
 
-It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2 % of
-that in every layout tried (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations and keep less: what
-torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Along `context` and `tensor` layers divide
-as parallel.layers says; `pipeline` and `expert` have one rank.
+It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2.1 %
+of that in 39 of 40 layouts, and 11 % over in one (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations
+and keep less: what torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Along `context` and
+`tensor` layers divide as parallel.layers says; `pipeline` and `expert` have one rank.
 """
 
 from __future__ import annotations
@@ -195,10 +195,9 @@ class Moments:
         Of divided weights the block's are gathered, those of the next one on their way, and gradients of the last one.
         """
         copies = 1 + (block > 0) + (block < self.model.num_layers - 1)
-        of_down = (
-            4 * self.model.d_ff // self.work.mesh.tensor * self.model.d_model
-        )  # the gradient of its last matrix, copied to be kept
-        of_middle = self.value_bytes * self.tokens * self.model.d_ff // self.work.mesh.tensor
+        d_ff = self.model.d_ff // self.work.mesh.tensor
+        of_down = 4 * d_ff * self.model.d_model  # the gradient of its last matrix, copied to be kept
+        of_middle = self.value_bytes * self.tokens * d_ff
         working = self._whole + self._casts + self.stream + self.part + max(of_down, 2 * of_middle)
         done = 4 * (self.model.num_layers - 1 - block) * self.of_rank.block / self.shards
         gradients = self._earlier or done
@@ -281,9 +280,8 @@ def kept_by_block(work: Work, is_compiled: bool) -> float:
     log_sums = 4 * model.num_heads // mesh.tensor
     attention = value_bytes * (2 * query + 2 * key + swapped) + log_sums
     head_norms = 8 * normed if model.family == "qwen3" else 0
-    middle = (
-        2 if model.family == "gpt2" else 4
-    )  # what goes into the nonlinearity and comes out; gate, up, their product
+    # what goes into the nonlinearity and comes out; gate, up, their product
+    middle = 2 if model.family == "gpt2" else 4
     return 2 * kept_by_norm(work, False) + attention + head_norms + middle * value_bytes * d_ff
 
 

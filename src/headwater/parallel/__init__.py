@@ -1,1 +1,1 @@
-"""How one update is spread over ranks. Today: data parallel alone."""
+"""How one update is spread over ranks: rows, weights and the work of layers."""

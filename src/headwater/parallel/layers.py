@@ -216,7 +216,7 @@ def scattered(x_BTD: Tensor, ranks: Ranks) -> Tensor:
 @torch.compiler.disable
 def regrouped(x: Tensor, ranks: GroupOfRanks, *, split: int, join: int) -> Tensor:
     """Return of a tensor divided along `join` a part along `split` instead."""
-    forward, back = ((partial(_swap, ranks=ranks, split=a, join=b)) for a, b in ((split, join), (join, split)))
+    forward, back = (partial(_swap, ranks=ranks, split=a, join=b) for a, b in ((split, join), (join, split)))
     return _Exchange.apply(x, forward, back)
 
 
