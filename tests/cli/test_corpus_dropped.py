@@ -1,4 +1,4 @@
-"""corpus show --dropped and corpus classifier train, as a person calls them."""
+"""corpus show --dropped, as a person calls it."""
 
 from __future__ import annotations
 
@@ -65,27 +65,6 @@ def test_an_unknown_reason_is_an_error_without_a_traceback(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "ugly", cwd=place)
     assert said.status == 2
     assert "reasons here: exact_duplicate, repeated_ngrams (docs/corpus.md explains them)" in said.err
-
-
-def test_a_classifier_is_trained_and_reported(place):
-    for name, line in (
-        ("good", "It is {n} o'clock and the river of day {n} runs.\n"),
-        ("bad", "menu {n} next previous\n"),
-    ):
-        (place / name).mkdir()
-        for n in range(60):
-            (place / name / f"{n}.txt").write_text(line.format(n=n) * 20)
-    verb = ["corpus", "tune", "--positive", "good", "--negative", "bad", "--kind", "text"]
-    missing = call(*verb[:3], "nowhere", *verb[4:], "--out", "judge", cwd=place)
-    assert missing.status == 1 and "--positive: no such file or folder: 'nowhere'" in missing.err
-    said = call(*verb, "--out", "judge", "--json", cwd=place)
-    assert said.status == 0, said
-    assert json.loads(said.out)["report"]["held_out"]["auc"] == 1.0
-    assert (place / "judge" / "weights.f32").is_file()
-    again = call(*verb, "--out", "judge", cwd=place)
-    assert again.status == 2 and "exists already" in again.err
-    wrong = call(*verb[:-1], "prose", "--out", "other", cwd=place)
-    assert wrong.status == 2 and "there is no kind 'prose'" in wrong.err
 
 
 def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_something(tmp_path):

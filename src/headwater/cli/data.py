@@ -1,4 +1,4 @@
-"""Verbs about data: corpus build, show, trace, where, fetch, mixture, and those of the tokenizer; see tune."""
+"""Verbs about data: corpus build, show, trace, where, fetch, mixture, and those of the tokenizer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.cli import arguments as arg
-from headwater.cli import tune
 from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
 from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
 from headwater.cli.terminal import print_json, safe, say, say_beside
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def add_to(app: App) -> None:
-    corpus = App("Build, inspect and tune a corpus, its tokenizer, its mixture.")
-    for verb in (build, show, trace, where, fetch, mixture, tune.tune):
+    corpus = App("Build and inspect a corpus, its tokenizer, its mixture.")
+    for verb in (build, show, trace, where, fetch, mixture):
         corpus.verb(verb)
     tokenizer = App("Train a run's tokenizer, or see what it does to a text.")
     tokenizer.verb(train_tokenizer, "train")

@@ -13,7 +13,7 @@ from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import Redactor
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
-from headwater.corpus.quality.classifier import Classifier, classifier_digest, classifier_step
+from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_digest, model_is_installed
 from headwater.corpus.quality.limits import FindLimits, LimitsByText, limits_by_metadata
@@ -30,7 +30,7 @@ def quality_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Ste
     steps.append(rules_step(settings.rules, find_limits))
     quality = settings.quality
     if quality.classifier is not None:
-        score = Classifier.load(Path(quality.classifier)).score
+        score = label_scorer(Path(quality.classifier), quality.label)
         steps.append(classifier_step(score, quality.min_score, quality.kinds))
     return steps
 

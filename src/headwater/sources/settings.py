@@ -284,10 +284,12 @@ class EngineSettings(Settings):
 
 
 class QualitySettings(Settings):
-    """A classifier trained by `headwater corpus tune`, beside the rules."""
+    """A classifier beside the rules: a model of fastText, such as DCLM's or one trained on your own documents."""
 
     classifier: str | None = None
-    """Its folder."""
+    """Its file (.bin, .ftz)."""
+    label: str | None = None
+    """The label that it gives documents worth keeping, without fastText's __label__."""
     min_score: float = Field(default=0.5, ge=0, le=1)
     """Documents that it holds good with a smaller probability are dropped as low_quality."""
     kinds: list[Kind] | None = None
@@ -297,12 +299,11 @@ class QualitySettings(Settings):
     def _nothing_without_effect(self) -> QualitySettings:
         # not model_fields_set: a run's config.json has all settings, and a default in it asks for nothing
         fields = type(self).model_fields
-        is_set = [name for name in ("min_score", "kinds") if getattr(self, name) != fields[name].default]
+        is_set = [name for name in ("label", "min_score", "kinds") if getattr(self, name) != fields[name].default]
         if is_set and self.classifier is None:
             raise ValueError(
                 f"{is_set[0]}={getattr(self, is_set[0])} has no effect without a classifier; set "
-                "corpus.quality.classifier to a folder that `headwater corpus tune` wrote, or leave "
-                f"{is_set[0]} out"
+                f"corpus.quality.classifier to the file of a fastText model, or leave {is_set[0]} out"
             )
         return self
 

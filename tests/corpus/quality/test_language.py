@@ -121,6 +121,7 @@ def test_several_languages_named_otherwise_each_get_their_code(model):
         ({"languages": []}, "languages\n.*at least 1 item"),
         ({"quality": {"min_score": 0.9}}, "min_score=0.9 has no effect without a classifier"),
         ({"quality": {"kinds": ["web"]}}, "kinds=.* has no effect without a classifier"),
+        ({"quality": {"label": "hq"}}, "label=hq has no effect without a classifier"),
     ],
 )
 def test_a_setting_that_would_drop_all_or_nothing_is_refused(wrong, said):

@@ -45,7 +45,7 @@ SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3
 _CANDIDATES = 5  # languages a sample may be in, the likeliest first
 _INSTALL = "pip install headwater[corpus]"
-_MORE_THAN_ALL = 1000
+MORE_THAN_ALL_LABELS = 1000
 _EXEMPT_KINDS = ("code", "almanac")  # no natural language, or written by ourselves
 
 
@@ -56,12 +56,12 @@ class LanguageModel:
     """
 
     def __init__(self) -> None:
-        self._model = _load(model_file())
+        self._model = load_model(model_file(), "corpus.languages")
 
     @property
     def languages(self) -> set[str]:
         """The languages it knows, by ISO 639-1 code where there is one."""
-        labels, _ = self._model.predict("a", k=_MORE_THAN_ALL, threshold=-1.0)  # also those of probability 0
+        labels, _ = self._model.predict("a", k=MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
         return {_code(label) for label in labels}
 
     def identify(self, text: str) -> tuple[str, float]:
@@ -142,11 +142,12 @@ def model_digest() -> str:
     return digest_file(model_file())
 
 
-def _load(path: Path) -> Any:
+def load_model(path: Path, setting: str) -> Any:
+    """Return a model of fastText; raise DataError where what reads it, which the setting needs, isn't installed."""
     try:
         import fasttext
     except ImportError as error:
-        raise DataError(f"corpus.languages needs fasttext-predict, which isn't installed; {_INSTALL}") from error
+        raise DataError(f"{setting} needs fasttext-predict, which isn't installed; {_INSTALL}") from error
     return fasttext.load_model(str(path))
 
 
