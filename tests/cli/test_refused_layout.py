@@ -1,4 +1,4 @@
-"""A layout that the ranks don't fill is refused by all and said by the first, and torchrun ends with what that says."""
+"""What all ranks refuse, the first of a machine says, once for all restarts, and torchrun ends with what that says."""
 
 from __future__ import annotations
 
@@ -34,3 +34,29 @@ def test_torchruns_summary_ends_with_the_reason(tmp_path):
     last = ChildFailedError("headwater", {0: failure}).format_msg().split("traceback :")[-1]
     assert "parallel.shard = 3 needs 3 ranks or a multiple of 3, and this process is alone" in " ".join(last.split())
     assert max(map(len, last.splitlines())) < 110
+
+
+def test_a_restart_says_only_what_was_not_said_before_it(tmp_path):
+    def refusal(start: int, setting: str) -> str:
+        path = tmp_path / f"attempt_{start}" / "0" / "error.json"
+        path.parent.mkdir(parents=True)
+        place = environment(TORCHELASTIC_ERROR_FILE=str(path), TORCHELASTIC_RESTART_COUNT=str(start))
+        command = [sys.executable, "-m", "headwater", "train", "first-light", setting]
+        done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True)
+        assert done.returncode == 2, done
+        assert len(path.read_text()) > 100, path.read_text()
+        return done.stderr
+
+    assert "train.bath = 3: unknown setting" in refusal(0, "train.bath=3")
+    assert refusal(1, "train.bath=3") == ""
+    assert "train.bush = 3: unknown setting" in refusal(2, "train.bush=3")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_wrong_setting_is_said_by_the_first_rank_of_a_machine(tmp_path, rank):
+    command = [sys.executable, "-m", "headwater", "train", "first-light", "train.bath=3"]
+    place = environment(RANK=str(2 + rank), WORLD_SIZE="4", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
+    done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True)
+    assert done.returncode == 2, done
+    assert ("train.bath = 3: unknown setting" in done.stderr) == (rank == 0), done
+    assert done.stderr == "" or rank == 0

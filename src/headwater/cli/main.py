@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -17,11 +19,12 @@ import typer
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, usage_problem
-from headwater.errors import HeadwaterError
+from headwater.errors import ConfigError, HeadwaterError
 from headwater.host.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"
+FIRST_SAYS_SECONDS = 1.0  # within which a machine's first rank, too, has found what another refuses
 
 ABOUT = """From raw text to a foundation model.
 
@@ -93,7 +96,8 @@ def main() -> None:
         # whatever a stopped process meets on its way out, a rank that is gone, say, comes of the signal
         if termination.is_requested and status:
             status = STOPPED_BY_SIGNAL
-            _complain(STOPPED)
+            if _is_first_here():
+                _complain(STOPPED)
         elif status == INTERRUPTED:  # outside of training, where a signal saves
             _complain("interrupted; run the same command to resume")
         if status == STOPPED_BY_SIGNAL:
@@ -106,6 +110,9 @@ def _run_verb() -> int:
     try:
         app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
+    except ConfigError as error:
+        _refuse(str(error))
+        return error.exit_status
     except HeadwaterError as error:
         _complain(str(error))
         _tell_launcher(str(error))
@@ -135,14 +142,46 @@ def _wrong_usage(error: Any) -> int:
     return 2
 
 
+def _refuse(message: str) -> None:
+    """Say why settings are refused: by torchrun's ranks, which find the same, once a machine and not at every restart.
+
+    torchrun knows no error after which it doesn't restart; its own last words have the reason, too.
+    """
+    if _is_first_here() and _message_before_restart() != _for_launcher(message):
+        _complain(message)
+    _tell_launcher(message)
+    if not _is_first_here():  # torchrun ends the others as soon as one has ended
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(FIRST_SAYS_SECONDS)
+
+
+def _is_first_here() -> bool:
+    """Return whether this is the first rank of this machine, or a process alone."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _tell_launcher(message: str) -> None:
     """Give torchrun what to end its own traceback with, where that started this process."""
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         from headwater import files
 
-        about = {"message": "\n".join(textwrap.wrap(message, 100)), "extraInfo": {"timestamp": str(int(time.time()))}}
+        about = {"message": _for_launcher(message), "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(HeadwaterError, OSError):
             files.write_json(Path(path), {"message": about})
+
+
+def _message_before_restart() -> str:
+    """Return what this rank gave torchrun when it was last started, which has a folder of its own; "" of nothing."""
+    path, restarts = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")), os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    try:
+        last = path.parents[1].with_name(f"attempt_{int(restarts or 0) - 1}") / path.parent.name / path.name
+        return str(json.loads(last.read_text())["message"]["message"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _for_launcher(message: str) -> str:
+    return "\n".join(textwrap.fill(line, 100) for line in message.splitlines())
 
 
 def _complain(message: str) -> None:

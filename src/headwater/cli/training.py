@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError, LayoutError
+from headwater.errors import ConfigError
 from headwater.ranks.place import place_of
 
 if TYPE_CHECKING:
@@ -78,13 +78,7 @@ def train(
 def _do_stages(config: RunConfig, reasons: list[Reason], call: Call) -> None:
     from headwater.cli.running import run_with_cards
 
-    try:
-        status = run_with_cards(config, reasons, call).status
-    except LayoutError as refusal:
-        if call.place.rank:
-            sys.exit(refusal.exit_status)
-        raise
-    if status == "stopped":
+    if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
 
