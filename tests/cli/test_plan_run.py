@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 
 import pytest
@@ -79,13 +77,6 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "train small ones with headwater ladder mine.toml" in " ".join(longer.out.replace("│", " ").split())
 
 
-def test_no_step_is_measured_where_the_run_cannot_fit(run_file, tmp_path):
-    huge = ("model.num_layers=2000", "model.d_model=8192", "model.d_ff=32768")
-    said = call("plan", "mine.toml", *huge, "--measure", cwd=tmp_path)
-    assert said.status == 2
-    assert "lower model.d_model" in said.err
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -112,7 +103,9 @@ def test_options_of_the_other_question_are_refused(run_file, tmp_path):
     assert said.status == 2
     assert "--hardware needs --budget" in said.err
     assert call(*shlex.split(said.err.rpartition("such as: headwater ")[2]), cwd=tmp_path).status == 0
-    assert "--measure is for the plan of one run" in call("plan", "--budget", "2h", "--measure", cwd=tmp_path).err
+    assert (
+        "--max-hours is for the plan of one run" in call("plan", "--budget", "2h", "--max-hours", "1", cwd=tmp_path).err
+    )
 
 
 RUNS = ("--runs", "runs.csv", "--loss-unit", "nats_per_token")
@@ -150,11 +143,3 @@ def test_what_is_wrong_is_said_without_a_traceback(run_file, tmp_path, arguments
     assert said.status in (1, 2), said
     assert message in said.err
     assert "Traceback" not in said.err
-
-
-@pytest.mark.slow
-def test_measuring_a_step_leaves_nothing(run_file, tmp_path):
-    value = json.loads(call("plan", "mine.toml", "--measure", "--json", cwd=tmp_path).out)
-    assert math.isfinite(value["step_seconds"])
-    assert "measured now" in value["how"]["hours"]
-    assert not (tmp_path / "runs").exists()

@@ -7,7 +7,7 @@ import torch
 
 from headwater.device.device import Gpu
 from headwater.errors import ConfigError
-from headwater.forecast.processor_memory import least_bytes
+from headwater.forecast.processor_memory import state_bytes
 from headwater.ranks.mesh import Mesh
 from headwater.runs import enough_memory as module
 from headwater.runs import load_run
@@ -53,8 +53,8 @@ def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_byte
 
 def test_weights_that_are_divided_over_gpus_fit_where_whole_ones_do_not(machine):
     config, _ = load_run("first-light")
-    whole = least_bytes(config.model, config.optim)
-    machine(LARGE, whole // 4)
+    whole = state_bytes(config.model, config.optim)
+    machine(LARGE, whole // 2)
     with pytest.raises(ConfigError, match="this GPU has"):
         require_memory_here(config, Mesh(replicate=8), 8)
     require_memory_here(config, Mesh(shard=8), 8)

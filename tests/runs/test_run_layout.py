@@ -1,12 +1,8 @@
-"""How a run's ranks lie: as the first one decides for the smallest memory of all, and as a plan shows it."""
+"""How a run's ranks lie: as the first one decides by its memory, and as a plan shows it."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
-from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.layout import MARGIN
@@ -14,7 +10,7 @@ from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import enough_memory, load_run
 from headwater.runs.hardware import processor_peak, work_of
-from headwater.runs.layout import agreed_layout, layout_here, planned_layout
+from headwater.runs.layout import layout_here, planned_layout
 from headwater.runs.text_size import token_bytes
 
 ALIKE = [
@@ -48,28 +44,11 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
         layout_here(config, Place(0, 2, 0, 2))
 
 
-class Told:
-    """One of four ranks, whom the first rank's words are told."""
-
-    said: Any = None
-
-    def __init__(self, rank: int) -> None:
-        self.place, self.is_first = Place(rank, 4, 0, 4), rank == 0
-
-    def gather(self, value):
-        return [value]
-
-    def from_first(self, value):
-        Told.said = value if self.is_first else Told.said
-        return json.loads(json.dumps(Told.said))
-
-
 @pytest.mark.parametrize("axis", ["context", "tensor"])
-def test_ranks_that_share_the_work_of_a_layer_lie_alike_on_all(axis):
+def test_ranks_that_share_the_work_of_a_layer_leave_the_others_to_the_data(axis):
     config, _ = load_run("first-light", [*ALIKE, f"parallel.{axis}=2"])
-    found = [agreed_layout(config, Told(rank)).mesh for rank in range(2)]
-    assert found[0] == found[1]
-    assert (found[0].world_size, found[0].size(axis)) == (4, 2)
+    mesh = layout_here(config, Place(0, 4, 0, 4)).mesh
+    assert (mesh.world_size, mesh.size(axis)) == (4, 2)
 
 
 def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkeypatch):
@@ -77,35 +56,6 @@ def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkey
     assert layout_here(config, Place()).mesh == Mesh()
     numbers, _ = load_run("first-light", [*ALIKE, "parallel.shard=2"])
     assert layout_here(numbers, Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)
-
-
-AGREED = """
-from headwater.errors import ConfigError
-from headwater.ranks.mesh import Layout, Mesh
-from headwater.runs import enough_memory, load_run
-from headwater.runs.layout import agreed_layout, layout_here
-
-config, _ = load_run("first-light", {alike} + ["runs_dir=."])
-found = []
-for memories in {memories}:
-    enough_memory.memory_bytes = lambda: memories[ranks.rank]
-    try:
-        layout = agreed_layout(config, ranks)
-        found.append([layout.mesh.replicate, layout.mesh.shard])
-    except ConfigError as error:
-        found.append(str(error))
-print(json.dumps(found))
-"""
-
-
-@pytest.mark.slow
-def test_all_ranks_take_what_the_first_decides_for_the_smallest_memory(config, tmp_path):
-    whole, halves = (2 * peak_of(config, mesh, 2) for mesh in (Mesh(replicate=2), Mesh(shard=2)))
-    memories = [[2 * whole, 2 * whole], [2 * whole, 1.3 * halves], [1.3 * halves, 2 * whole], [2 * whole, halves]]
-    found = on_ranks(2, AGREED.format(alike=ALIKE, memories=json.dumps(memories)), tmp_path)
-    assert found[0] == found[1]
-    assert found[0][:3] == [[2, 1], [1, 2], [1, 2]]
-    assert "no layout of 2 ranks fits" in found[0][3]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from headwater.runs.hardware import hardware_of, microbatch_tokens
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of, source_bytes, usual_bytes_per_token
-from headwater.runs.times import Measurement, around_steps
+from headwater.runs.times import around_steps
 from headwater.sources.settings import SourceSettings
 from headwater.train.settings import is_validation, validation_steps
 
@@ -35,11 +35,6 @@ def choosing(config):
     return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
 
 
-def measured(**changed) -> Measurement:
-    numbers = {"step_seconds": 0.5, "num_steps": 10, "dtype": "float32"}
-    return Measurement(**numbers | changed)
-
-
 def write_tokens(config, num_tokens: int) -> None:
     write_splits(config, {"mine": {"num_tokens": num_tokens}})
 
@@ -55,17 +50,11 @@ def test_validations_are_counted_as_the_loop_makes_them(config):
     assert validation_steps(config.train) == steps
 
 
-def test_a_measured_step_decides_the_time(config):
-    value = plan_run(config, PlanOptions(), measured()).fields()
-    assert value["step_seconds"] == pytest.approx(0.5, rel=1e-4)
-    assert "10 steps measured now" in value["how"]["hours"]
-
-
 def test_first_light_is_forecasts_from_its_steps():
     # docs/log.md, 2026-11-25: training 282 s, preparation 24 s, what comes after 25 s; its steps took 0.255 s
     config, _ = load_run("first-light", ["runs_dir=nowhere"])
-    hours = plan_run(config, PlanOptions(), measured(step_seconds=0.2552, dtype="int8")).fields()["hours"]
-    assert hours["p50"] * 3600 == pytest.approx(282 + 24 + 25, rel=0.05)
+    around = sum(part.median for part in around_steps(config, 0.2552).values())
+    assert config.train.num_steps * 0.2552 + around == pytest.approx(282 + 24 + 25, rel=0.05)
 
 
 def test_prepared_text_takes_no_time_again(config):
@@ -166,34 +155,31 @@ def test_a_gpu_that_is_not_there_is_said():
 
 
 def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
     found = []
     for note in (None, "Other processes use 1.9 of the 2 CPUs"):
         monkeypatch.setattr(planning, "busy_now", lambda meter=None, note=note: note)
-        found.append(plan_run(config, PlanOptions(), measured()).fields())
+        found.append(plan_run(config, PlanOptions()).fields())
     assert found[0]["notes"] == []
     assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][0]
-    assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)  # the rate of the moment is measured
-    beside = plan_run(config, PlanOptions(), measured(busy="measured beside others")).fields()
-    assert beside["notes"] == ["measured beside others"]
+    assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)
 
 
 def test_text_that_is_not_there_is_said(config):
     (source,) = config.corpus.sources.values()
     source = source.model_copy(update={"paths": ["texts", "tekst"]})
     config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
-    (note,) = [note for note in plan_run(config, PlanOptions(), measured()).notes if "tekst" in note]
+    (note,) = [note for note in plan_run(config, PlanOptions()).notes if "tekst" in note]
     assert note.startswith("source 'mine': no file with text can be read at 'tekst'")
     write_tokens(config, 5000)  # built: what it was built from isn't needed
-    assert not any("tekst" in note for note in plan_run(config, PlanOptions(), measured()).notes)
+    assert not any("tekst" in note for note in plan_run(config, PlanOptions()).notes)
 
 
 def test_a_folder_without_text_is_said(config, tmp_path):
-    assert not any(
-        "no file with text can be read" in note for note in plan_run(config, PlanOptions(), measured()).notes
-    )
+    assert not any("no file with text can be read" in note for note in plan_run(config, PlanOptions()).notes)
     for path in (tmp_path / "texts").iterdir():
         path.write_text("")
-    notes = plan_run(config, PlanOptions(), measured()).notes
+    notes = plan_run(config, PlanOptions()).notes
     (note,) = [note for note in notes if "no file with text can be read" in note]
     assert "at 'texts'" in note and "nothing of it is counted" in note
 

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import shutil
-from statistics import median
 
 import pytest
 from needs import needs_of
@@ -17,7 +16,7 @@ from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.optim.rules import rows_of_batch
 from headwater.records import no_owner, read_records
-from headwater.runs import hardware, measure, times, training
+from headwater.runs import hardware, times, training
 from headwater.runs.budget_search import TextOnOffer, Trials
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.paths import Folders
@@ -25,7 +24,6 @@ from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
 from headwater.runs.times import (
     MIN_TIMED_STEPS,
-    Measurement,
     around_steps,
     keep_times,
     mean_step,
@@ -82,10 +80,6 @@ def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: i
     finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak, "seconds": seconds}
     speed = speed or speed_here("float32", 1, is_compiled=False)
     keep_times(config, [*steps, finish], speed, no_owner)
-
-
-def measured(step_seconds: float, busy: str | None = None) -> Measurement:
-    return Measurement(step_seconds, 40, "float32", busy)
 
 
 def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
@@ -183,45 +177,6 @@ def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
     assert (found["preparation"], found["after"]) == (usual["preparation"], usual["after"])
 
 
-def test_a_measured_step_counts_as_one_more_run(config):
-    for day in range(2):
-        took(named(config, f"before{day}"), 1.0, day=day + 1)
-    found = needs_of(config, measured(8.0))
-    assert found.step_how.startswith("mean of 2 earlier runs and 40 steps measured now of this shape here")
-    assert found.step.median == pytest.approx(2.0)
-
-
-def test_a_measurement_is_not_profiled(config, monkeypatch):
-    monkeypatch.setattr("headwater.device.profile.profile", None)
-    monkeypatch.setattr(measure, "MEASURED_SECONDS", 0.0)
-    monkeypatch.setattr(measure, "WARMUP_SECONDS", 0.0)
-    with quick():
-        found = measure.measure_step(named(config, "mine", profile_steps=[1, 2]), 0.01, print)
-    assert found.num_steps == measure.MIN_MEASURED_STEPS
-
-
-def test_a_measurement_is_of_so_many_seconds_after_the_warm_up(monkeypatch):
-    """Steps of a tenth of a second: six slow ones warm up, ten feel another program."""
-    now = [0.0]
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
-    stopwatch = measure._Stopwatch()
-    with pytest.raises(measure._Enough):
-        for number in range(1000):
-            seconds = 0.5 if number < 6 or 50 <= number < 60 else 0.1
-            now[0] += seconds
-            stopwatch({"event": "step", "seconds": seconds})
-    assert 150 < len(stopwatch.steps) <= 200
-    assert sum(stopwatch.steps) == pytest.approx(measure.MEASURED_SECONDS, abs=0.5)
-    assert median(stopwatch.steps) == 0.1
-
-
-def test_a_step_measured_under_load_counts_only_where_there_is_no_run(config):
-    busy = measured(3.0, "under load")
-    assert needs_of(config, busy).step.median == pytest.approx(3.0)
-    took(named(config, "before"), 1.0)
-    assert needs_of(config, busy).step.median == pytest.approx(1.0)
-
-
 def test_only_the_newest_runs_count(config):
     for day in range(15):
         took(named(config, f"run{day}"), 6.0 if day < 5 else 2.0, day=day + 1)
@@ -230,19 +185,17 @@ def test_only_the_newest_runs_count(config):
     assert found.step_how.startswith("mean of 10 earlier runs")
 
 
-def test_the_ladders_rungs_of_this_shape_count_as_one_more_run(config):
+def test_the_ladders_rungs_of_this_shape_count_as_runs(config):
     rungs = config.model_copy(update={"runs_dir": str(Folders(config.run_dir).ladder)})
     wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
     took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
     assert "as measured on other shapes here" in needs_of(config).step_how
-    for name, seconds in (("short", 0.1), ("long", 0.3)):
-        took(named(rungs, name), seconds)
-    found = needs_of(config)
-    assert found.step.median == pytest.approx(0.2)
-    assert found.step_how.startswith("mean of the ladder's runs of this shape here")
-    assert "earlier run" not in found.memory_how, "a rung holds less text"
+    took(named(rungs, "short"), 0.2)
+    assert needs_of(config).step.median == pytest.approx(0.2)
     took(named(config, "before"), 0.8)
-    assert needs_of(config).step.median == pytest.approx(0.4)
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(0.4)
+    assert found.step_how == "mean of 2 earlier runs of this shape here"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ RunAndSettings = Annotated[
     list[str] | None,
     typer.Argument(metavar="[RUN] [setting=value ...]", help="A run (optional with --budget), and settings."),
 ]
-ByMeasuring = Annotated[bool, of_run("--measure", help="Time the run's own step here, for a minute at most.")]
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
@@ -99,7 +98,6 @@ def track_record(
 
 def plan(
     what: RunAndSettings = None,
-    measure: ByMeasuring = False,
     max_hours: MaxHours = None,
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
@@ -125,7 +123,7 @@ def plan(
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
     unit = loss_unit or "bits_per_byte"
-    of_one = {"measure": measure, "max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
+    of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if simulate:
         of_others = {"text_bytes": text_bytes, "serve_tokens": serve_tokens, "runs": runs, "loss_unit": loss_unit}
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
@@ -152,7 +150,7 @@ def plan(
     from headwater.runs.plan import PlanOptions
 
     options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
-    plan_one(words[0], words[1:], options, ranks, measure, as_json)
+    plan_one(words[0], words[1:], options, ranks, as_json)
 
 
 def _require_a_run(words: list[str]) -> None:

@@ -6,15 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from headwater.cli.terminal import (
-    carbon_interval,
-    card,
-    energy_interval,
-    hours_interval,
-    interval,
-    print_json,
-    say_beside,
-)
+from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.numbers import count, plural, times
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 
@@ -22,7 +14,7 @@ if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, measure: bool, as_json: bool) -> None:
+def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_json: bool) -> None:
     """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval.
 
     `ranks` are how many train it, on one machine or on several like this; "" is as few as [parallel] needs.
@@ -31,19 +23,12 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, measur
     from headwater.runs.plan import plan_run
     from headwater.runs.run_config import load_run
 
-    say = say_beside(as_json)
     config, _ = load_run(run, overrides)
     if ranks or fewest_ranks(config.parallel) > 1:
         from headwater.runs.layout import planned_layout
 
         options = replace(options, layout=planned_layout(config, ranks))
-    plan = plan_run(config, options)
-    if measure:
-        from headwater.runs.measure import measure_step
-
-        say("measuring the run's own step here, for a minute at most")
-        plan = plan_run(config, options, measure_step(config, plan.step_seconds, say))
-    result = plan.fields()
+    result = plan_run(config, options).fields()
     print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
 
 

@@ -76,7 +76,7 @@ def lines(work: Work, layout: Layout, account: Account) -> list[tuple[str, str]]
     forecast = gpu_memory(work, is_compiled=False).tensors
     shown = [
         ("ranks", f"{mesh.world_size}: {mesh}; {count(tokens)} tokens a rank and step"),
-        ("", layout.why),
+        *([("", layout.why)] if layout.why else []),
         ("memory", f"{size(account.total_peak_bytes)} of a rank when it holds most: {kinds}"),
         ("", f"{size(forecast)} by forecast; blocks aren't compiled here, and on a GPU keep less"),
     ]

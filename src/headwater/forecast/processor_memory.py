@@ -66,58 +66,28 @@ def least_of_rank(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exa
     return RankBytes(weights // parts, gradients // parts, (kept - weights) // mesh.world_size, kept // mesh.world_size)
 
 
-def least_bytes(
-    model: ModelSettings, optim: OptimSettings, mesh: Mesh | None = None, num_local: int = 1, *, exact: bool = False
-) -> int:
-    """Return what any training of a model needs of a machine with `num_local` of the ranks, however small its batch.
+def require_memory(of_rank: RankBytes, num_local: int, host_bytes: int, gpu_bytes: int | None = None) -> None:
+    """Raise ConfigError when `num_local` ranks can't train in this much memory, however small their batch.
 
-    In a step that is weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone, a
-    copy of weights and optimizer state beside the first ones.
+    In a step a rank holds weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone,
+    a copy of weights and optimizer state beside the first ones. That copy is the host's, also of a GPU.
     """
-    of_rank = least_of_rank(model, optim, mesh or Mesh(), exact=exact)
-    return num_local * (of_rank.weights + of_rank.state + max(of_rank.copy, of_rank.gradients))
-
-
-def require_memory(
-    model: ModelSettings,
-    optim: OptimSettings,
-    memory_bytes: int,
-    mesh: Mesh | None = None,
-    num_local: int = 1,
-    *,
-    exact: bool = False,
-) -> None:
-    """Raise ConfigError when a model can't be trained in this much memory, whatever the batch."""
+    kept = of_rank.weights + of_rank.state
     needs = "weights and optimizer state of this model, with gradients or the copy that a save makes, need"
-    _require(needs, least_bytes(model, optim, mesh, num_local, exact=exact), "this machine", memory_bytes)
-
-
-def require_gpu_memory(
-    model: ModelSettings,
-    optim: OptimSettings,
-    gpu_bytes: int,
-    host_bytes: int,
-    mesh: Mesh | None = None,
-    num_local: int = 1,
-    *,
-    exact: bool = False,
-) -> None:
-    """Raise ConfigError when a model can't be trained on GPUs of this much memory, whatever the batch.
-
-    The copy that a save makes is the host's, of the `num_local` ranks that it has.
-    """
-    of_rank = least_of_rank(model, optim, mesh or Mesh(), exact=exact)
-    need_bytes, copy_bytes = of_rank.weights + of_rank.gradients + of_rank.state, num_local * of_rank.copy
-    _require("weights, gradients and optimizer state of this model need", need_bytes, "this GPU", gpu_bytes)
-    _require("the copy of weights and optimizer state that a save makes needs", copy_bytes, "this machine", host_bytes)
-
-
-def _require(needs: str, need_bytes: int, where: str, memory_bytes: int) -> None:
-    if need_bytes > memory_bytes:
-        raise ConfigError(
-            f"{needs} {need_bytes / 1e9:,.0f} GB and {where} has {memory_bytes / 1e9:,.0f} GB of memory; lower "
-            "model.d_model, model.num_layers or tokenizer.vocab_size"
-        )
+    least = [(needs, num_local * (kept + max(of_rank.copy, of_rank.gradients)), "this machine", host_bytes)]
+    if gpu_bytes is not None:
+        needs = "weights, gradients and optimizer state of this model need"
+        of_save = "the copy of weights and optimizer state that a save makes needs"
+        least = [
+            (needs, kept + of_rank.gradients, "this GPU", gpu_bytes),
+            (of_save, num_local * of_rank.copy, "this machine", host_bytes),
+        ]
+    for needs, need_bytes, where, memory_bytes in least:
+        if need_bytes > memory_bytes:
+            raise ConfigError(
+                f"{needs} {need_bytes / 1e9:,.0f} GB and {where} has {memory_bytes / 1e9:,.0f} GB of memory; lower "
+                "model.d_model, model.num_layers or tokenizer.vocab_size"
+            )
 
 
 def plan_fields(

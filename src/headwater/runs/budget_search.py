@@ -26,7 +26,6 @@ from headwater.runs.hardware import Gpus, Hardware, Processor, gpu_to_use, gpus,
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.paths import split_tokens
-from headwater.runs.plan_loss import schedule_effect
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
@@ -82,7 +81,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     text, here = _text_of(options, config), _hardware(options, config)
     query, models = _query(options, config, here, text), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
-    losses = _losses(options, config, runs)
+    losses = _losses(options, runs)
     possible, candidates = Trials(here, config, text, 3600 * query.final_hours), list[Candidate]()
     limit = query.devices.memory_limit
     for model in models:
@@ -115,15 +114,11 @@ def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
     return sorted(found, key=lambda each: count_parameters(each).total)
 
 
-def _losses(options: SearchOptions, config: RunConfig, runs: Path | None) -> PublishedLaw | OwnRuns:
-    """Return the law of --runs or of the run's ladder, with the run's own schedule; else the published law."""
+def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns:
+    """Return the law of --runs or of the run's ladder; else the published law."""
     if runs is None:
         return PublishedLaw()
-    law = ScalingLaw(read_runs(runs), USUAL if options.runs else OWN)
-    if options.run is None:
-        return OwnRuns(law, runs)
-    factor, why = schedule_effect(config, runs)
-    return OwnRuns(law, runs, math.log(factor.median), factor.log_deviation, why)
+    return OwnRuns(ScalingLaw(read_runs(runs), USUAL if options.runs else OWN), runs)
 
 
 def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:

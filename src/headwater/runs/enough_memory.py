@@ -1,8 +1,8 @@
-"""Whether a run's model can be trained here at all: found out before anything is prepared."""
+"""What memory a run's ranks have here, and whether its model can be trained in it: found out before anything else."""
 
 from __future__ import annotations
 
-from headwater.forecast.processor_memory import require_gpu_memory, require_memory
+from headwater.forecast.processor_memory import least_of_rank, require_memory
 from headwater.host.facts import gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.ranks.mesh import Mesh
@@ -14,19 +14,8 @@ def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: 
 
     `mesh` says how the run's ranks divide it, `num_local` how many of them this machine has.
     """
-    exact, gpu_bytes = config.train.exact, gpu_memory_bytes(config.machine.device)
-    if gpu_bytes is None:
-        require_memory(config.model, config.optim, memory_bytes(), mesh, num_local, exact=exact)
-    else:
-        require_gpu_memory(config.model, config.optim, gpu_bytes, memory_bytes(), mesh, num_local, exact=exact)
-
-
-def _takes_gpu(wanted: str) -> bool:
-    if wanted == "cpu" or gpu_name() is None:
-        return False
-    import torch  # where the driver lists a GPU: it takes seconds
-
-    return torch.cuda.is_available()
+    of_rank = least_of_rank(config.model, config.optim, mesh or Mesh(), exact=config.train.exact)
+    require_memory(of_rank, num_local, memory_bytes(), gpu_memory_bytes(config.machine.device))
 
 
 def rank_bytes(wanted: str, num_local: int) -> float:
@@ -37,8 +26,10 @@ def rank_bytes(wanted: str, num_local: int) -> float:
 
 def gpu_memory_bytes(wanted: str) -> int | None:
     """Return the memory of the GPU that a run takes; None where it takes a processor."""
-    if not _takes_gpu(wanted):
+    if wanted == "cpu" or gpu_name() is None:
         return None
+    import torch  # where the driver lists a GPU: it takes seconds
+
     from headwater.device.device import Gpu
 
-    return Gpu().memory_bytes()
+    return Gpu().memory_bytes() if torch.cuda.is_available() else None

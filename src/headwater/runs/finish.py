@@ -1,7 +1,4 @@
-"""What a trained run has: its model, and evaluation, export and report, made when what they are made from has changed.
-
-Then what a run can do without: the baselines, which go into the evaluation, the model card and the report.
-"""
+"""What a trained run has: its model; evaluation, export and report, made when what they are made from has changed."""
 
 from __future__ import annotations
 
@@ -21,14 +18,13 @@ from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
 from headwater.evaluate.scorer import Forward
 from headwater.export.hf import export_hf
-from headwater.export.hf_card import write_card
 from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
-from headwater.runs.paths import Folders, Require, Say, ignore, read_json_or_none, stage_digest
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
@@ -98,54 +94,38 @@ def _synthetic_sources(config: RunConfig) -> frozenset[str]:
 
 
 def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
-    """Bring everything after training up to date; what is needed comes first."""
-    evaluation = score_held_out(config, say, require_owner)
+    """Bring everything after training up to date."""
+    evaluation = evaluate_stage(config, say, require_owner)
     export_stage(config, say, require_owner)
     report_stage(config, evaluation, say, require_owner)
-    report_stage(config, add_baselines(config, evaluation, say, require_owner), ignore, require_owner)
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
-    """Return the full evaluation of the newest checkpoint with the baselines; what is known isn't measured again."""
-    return add_baselines(config, score_held_out(config, say, require_owner), say, require_owner)
+    """Return the full evaluation of the newest checkpoint and the baselines on real text; what is known isn't measured.
 
-
-def score_held_out(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
-    """Return the newest checkpoint's evaluation, measured unless evaluation.json already is of it."""
+    Where the baselines can't be measured, say why and go without: the next call tries again.
+    """
     run_dir = config.run_dir
     inputs = {"model": model_digest(final_checkpoint(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
-    known: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
-    if known is not None and is_made("evaluation", run_dir, key):
-        return known
-    say("evaluating on all held-out text")
-    with making("evaluation", run_dir, require_owner, key):
-        with load_for_evaluation(config) as (model, forward):
-            result = full_evaluation(open_evaluator(config), model, forward)
-        write_json(run_dir / EVALUATION, result, require_owner)
-    return result
-
-
-def add_baselines(
-    config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner
-) -> dict[str, Any]:
-    """Return the evaluation with the baselines on real text; where they can't be measured, say why and go without."""
-    if "yardsticks" in evaluation:
-        return evaluation
-    folders = Folders(config.run_dir)
-    with making("baselines", config.run_dir, require_owner):
-        try:
-            training, held_out = (_real_stores(config, split) for split in ("train", "validation"))
-            bits, read = measure_baselines(training, held_out, Tokenizer.load(folders.tokenizer))
-        except (HeadwaterError, OSError, MemoryError) as error:
-            say(f"the baselines are not measured: {error or 'not enough memory'}")
-            return evaluation
-        evaluation = evaluation | {"yardsticks": bits, "baseline_sample": read}
-        # evaluation.json last: once the baselines stand there, nothing here is done again
-        if folders.hf.is_dir():
-            write_card(folders.hf, config.model, *card_facts(config, evaluation), require_owner)
-        write_json(config.run_dir / EVALUATION, evaluation, require_owner)
-    return evaluation
+    found: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
+    if found is None or not is_made("evaluation", run_dir, key):
+        say("evaluating on all held-out text")
+        with making("evaluation", run_dir, require_owner, key):
+            with load_for_evaluation(config) as (model, forward):
+                found = full_evaluation(open_evaluator(config), model, forward)
+            write_json(run_dir / EVALUATION, found, require_owner)
+    if "yardsticks" not in found:
+        with making("baselines", run_dir, require_owner):
+            try:
+                training, held_out = (_real_stores(config, split) for split in ("train", "validation"))
+                bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(run_dir).tokenizer))
+            except (HeadwaterError, OSError, MemoryError) as error:
+                say(f"the baselines are not measured: {error or 'not enough memory'}")
+                return found
+            found = found | {"yardsticks": bits, "baseline_sample": read}
+            write_json(run_dir / EVALUATION, found, require_owner)
+    return found
 
 
 def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
@@ -157,15 +137,16 @@ def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
     folders, data_card = Folders(config.run_dir), data_card_of_run(config)
+    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
     inputs = {
         "model": model_digest(final_checkpoint(config.run_dir)),
         "tokenizer": stage_digest(folders.tokenizer),
         "data_card": digest_json(data_card),
+        "scores": digest_json(scores),
     }
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
         return folders.hf
-    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
     with (
         making("export", config.run_dir, require_owner),
         _reading_newest(config.run_dir) as path,

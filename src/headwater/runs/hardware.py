@@ -1,8 +1,8 @@
 """What hardware computes, holds and costs: one description for the plan of a run and for a search over a budget.
 
-On a processor a step's time is the mean of what was measured of this shape here: earlier runs in the folder, the
-ladder's rungs, a measurement just made, each once. Without any it is that of `forecast.processor`, times what steps of
-other shapes took over theirs. GPUs, here or of a table, go by the rules of `forecast.gpu`. No torch.
+On a processor a step's time is the mean of what earlier runs of this shape took here, those of the ladder among them.
+Without any it is that of `forecast.processor`, times what steps of other shapes took over theirs. GPUs, here or of a
+table, go by the rules of `forecast.gpu`. No torch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,8 @@ from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
 from headwater.ranks.mesh import DATA_AXES, Layout
-from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
-from headwater.runs.times import MeasuredSteps, Measurement, StepShape, earlier_runs, speed_here
+from headwater.runs.times import MeasuredSteps, StepShape, earlier_runs, speed_here
 from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
-GPU_MEASURED = 0.08  # from a measured step to a run's; a processor's, none was measured on a GPU
 NUM_NEWEST = 10  # measurements that count: machine and code may change
 MAX_RATIO = 1000.0  # a measured step further from the model's isn't of this machine
 SAME_MEMORY = 0.02
@@ -63,38 +60,25 @@ class Needs:
 
 @dataclass(frozen=True)
 class Processor:
-    """The processor here, and what was measured on it: `runs` in their folder, `rungs` of the run's ladder, and now."""
+    """The processor here, and what earlier runs took on it."""
 
     dtype: str
-    cores: int
     peaks: Peaks
     runs: tuple[MeasuredSteps, ...]
-    rungs: tuple[MeasuredSteps, ...]
     devices: DeviceGroup
-    measured: Measurement | None = None
     ranks: Layout = field(default_factory=Layout)
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
-        """Return what a run with a token store of so many bytes needs; memory is that of each rank.
-
-        A measurement under load counts only where nothing else of this shape does.
-        """
+        """Return what a run with a token store of so many bytes needs; memory is that of each rank."""
         key = StepShape.of(config).key
-        own, alike = ([run for run in found if run.of.key == key] for found in (self.runs, self.rungs))
-        own, now = own[:NUM_NEWEST], self.measured
-        steps, sources = [run.step_seconds for run in own], [plural(len(own), "earlier run")] if own else []
-        if alike:
-            steps.append(fmean(rung.step_seconds for rung in alike))
-            sources.append("the ladder's runs")
-        if now is not None and not (now.busy and steps):
-            steps.append(now.step_seconds)
-            sources.append(f"{now.num_steps} steps measured now")
-        if steps:
-            step, how = _mean(steps), f"mean of {' and '.join(sources)} of this shape here"
+        own = [run for run in self.runs if run.of.key == key][:NUM_NEWEST]
+        if own:
+            step = _mean([run.step_seconds for run in own])
+            how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
         else:
-            usual, measured = usual_here([*self.runs, *self.rungs], self.peaks), self.runs or self.rungs
-            step, how = usual.times(Spread(self.modelled(config))), f"modelled at {self.peaks.how}; --measure times it"
-            how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if measured else how
+            usual = usual_here(self.runs, self.peaks)
+            step, how = usual.times(Spread(self.modelled(config))), f"modelled at {self.peaks.how}"
+            how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if self.runs else how
         memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
         if self.ranks.mesh.world_size > 1:
             step = step.scaled(1 / self.ranks.num_machines)
@@ -134,21 +118,17 @@ class Gpus:
     ranks: Layout
     device: Accelerator
     devices: DeviceGroup
-    measured: Measurement | None = None
 
     @property
     def num_devices(self) -> int:
         return self.ranks.mesh.world_size
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
-        """Return what a run needs of each device; the step as measured, where it was. Text is in the host's memory."""
+        """Return what a run needs of each device. Text is in the host's memory."""
         from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION
         from headwater.forecast.rank_memory import gpu_memory
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
-        if self.measured is not None:
-            step = Spread(self.measured.step_seconds, GPU_MEASURED)
-            how = f"{self.measured.num_steps} steps measured now"
         peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
@@ -179,18 +159,16 @@ class Gpus:
 Hardware = Processor | Gpus
 
 
-def hardware_of(
-    config: RunConfig, measured: Measurement | None = None, dtype: str | None = None, ranks: Layout | None = None
-) -> Hardware:
+def hardware_of(config: RunConfig, dtype: str | None = None, ranks: Layout | None = None) -> Hardware:
     """Return what a run's ranks would take on machines like this; `dtype` is what it computes in, where known."""
     device, ranks = gpu_to_use(config.machine.device), ranks or Layout()
-    return _processor(config, measured, dtype, ranks) if device is None else gpus(ranks, device, measured)
+    return _processor(config, dtype, ranks) if device is None else gpus(ranks, device)
 
 
-def gpus(ranks: Layout, device: Accelerator, measured: Measurement | None = None) -> Gpus:
+def gpus(ranks: Layout, device: Accelerator) -> Gpus:
     from headwater.forecast.gpu import device_group
 
-    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size), measured)
+    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size))
 
 
 def gpu_to_use(wanted: str) -> Accelerator | None:
@@ -216,15 +194,12 @@ def gpu_to_use(wanted: str) -> Accelerator | None:
     return device
 
 
-def _processor(config: RunConfig, measured: Measurement | None, dtype: str | None, ranks: Layout) -> Processor:
+def _processor(config: RunConfig, dtype: str | None, ranks: Layout) -> Processor:
     cores, flags, watts = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["watts_per_core"]
-    dtype = dtype or (measured.dtype if measured else processor_dtype(config.machine, flags))
+    dtype = dtype or processor_dtype(config.machine, flags)
     peaks = processor_peaks(dtype, cores, flags)
     speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
-    runs, rungs = (
-        tuple(run for run in earlier_runs(folder, speed) if _ratio(run, peaks))
-        for folder in (Path(config.runs_dir), Folders(config.run_dir).ladder)
-    )
+    runs = tuple(run for run in earlier_runs(config, speed) if _ratio(run, peaks))
     devices = DeviceGroup(
         device=f"this processor ({cores} cores, {dtype})",
         hours_how=PROCESSOR_HOURS,
@@ -234,7 +209,7 @@ def _processor(config: RunConfig, measured: Measurement | None, dtype: str | Non
         memory_limit=memory_bytes() / ranks.num_local,
         num_devices=ranks.num_machines,
     )
-    return Processor(dtype, cores, peaks, runs, rungs, devices, measured, ranks)
+    return Processor(dtype, peaks, runs, devices, ranks)
 
 
 def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""The forecast of a run from its settings, its ladder, earlier runs here and a probe, and as JSON. No torch.
+"""The forecast of a run from its settings, its ladder and earlier runs here, and as JSON. No torch.
 
 What a run begins with is kept in RUN/forecast.json, made when the text is prepared and before the first step. A resume
 leaves it as it is, to the byte; a run that starts from step 0 again gets a new one; one that resumes with other
@@ -26,7 +26,7 @@ from headwater.runs.hardware import Needs, Processor, hardware_of
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
-from headwater.runs.times import Measurement, around_steps
+from headwater.runs.times import around_steps
 from headwater.train.settings import WHEN_ABSENT
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
@@ -85,9 +85,7 @@ class RunPlan:
         return asdict(self.forecast) | found
 
 
-def plan_run(
-    config: RunConfig, options: PlanOptions, measured: Measurement | None = None, dtype: str | None = None
-) -> RunPlan:
+def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) -> RunPlan:
     """Return the plan of a run; `dtype` is what it computes in, where that is known.
 
     Raises ConfigError or DataError for what can't be answered.
@@ -98,10 +96,10 @@ def plan_run(
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = hardware_of(config, measured, dtype, options.layout), _loss(config, options.runs)
+    here, loss = hardware_of(config, dtype, options.layout), _loss(config, options.runs)
     needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
     limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
-    load = (measured.busy if measured else None) or (load_note(meter) if isinstance(here, Processor) else None)
+    load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
         name=config.name,

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.checkpoint.lock import Owner, owned
 from headwater.numbers import count
 from headwater.optim.rules import Reason
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
 from headwater.runs.enough_memory import require_memory_here
-from headwater.runs.layout import agreed_layout, layout_here
+from headwater.runs.layout import layout_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
@@ -95,7 +96,7 @@ def run(
     layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
     with call.log():
         if call.place.rank:
-            is_done = _train(config, ignore, say, call, None, False)
+            is_done = _train(config, ignore, say, call, None, False, layout)
             return RunResult("finished" if is_done else "stopped", config.run_dir, time.perf_counter() - started_at)
         with call.own(config.run_dir) as owner:
             if owner.note:
@@ -103,7 +104,7 @@ def run(
             require_memory_here(config, layout.mesh, layout.num_local)
             is_fresh = bool(prepare_data(config, say, owner.require))
             write_config(config, reasons, owner.require)
-            is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh)
+            is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
@@ -132,11 +133,13 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
         return replay_training(config.run_dir, train_plan(config), open_batches(config), display, say)
 
 
-def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool) -> bool:
+def _train(
+    config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool, layout: Layout
+) -> bool:
     """Train with the other ranks, where there is something to train; return False when a signal stopped it.
 
-    The first rank, which owns the run's folder, joins when it has prepared the data. Where a stage was made again,
-    training compares the rows with its checkpoint's, and ends immediately.
+    The first rank, which owns the run's folder, joins when it has prepared the data; its `layout` is that of all. Where
+    a stage was made again, training compares the rows with its checkpoint's, and ends immediately.
     """
     from headwater.ranks.rendezvous import join_ranks
 
@@ -150,8 +153,7 @@ def _train(config: RunConfig, display: Display, say: Say, call: Call, owner: Own
         if ranks.from_first(text is not None):
             from headwater.runs.training import follow_training, train_stage
 
-            layout = agreed_layout(config, ranks)
-            ranks.lay_out_(layout.mesh)
+            ranks.lay_out_(Mesh(**ranks.from_first(asdict(layout.mesh))))
             if owner is None:
                 return follow_training(config, ranks, call.stop_within)
             if layout.why:

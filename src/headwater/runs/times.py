@@ -1,4 +1,4 @@
-"""What steps took on this machine: of whole runs, kept in RUN/times.json for later plans, or just measured. No torch.
+"""What steps took on this machine: of whole runs, kept in RUN/times.json for later plans. No torch.
 
 times.json is of a processor alone, by one process, on an idle machine: such steps are what forecasts are for.
 """
@@ -6,7 +6,7 @@ times.json is of a processor alone, by one process, on an idle machine: such ste
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -89,16 +89,6 @@ class MeasuredSteps(BaseModel):
     peak_memory_bytes: Bytes | None = None
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What the run's own steps took here just now; `busy` is set where the machine was under load."""
-
-    step_seconds: float
-    num_steps: int
-    dtype: str
-    busy: str | None = None
-
-
 def mean_step(records: Sequence[Record], train: TrainSettings) -> float:
     """Return the mean seconds of the steps that nothing held up; rows of half the length are compared by themselves."""
     found, num_steps = 0.0, 0
@@ -118,9 +108,14 @@ def speed_here(dtype: str, num_threads: int, is_compiled: bool) -> dict[str, Any
     return {"dtype": dtype, "num_threads": num_threads, "compiled": is_compiled, "flags": flags}
 
 
-def earlier_runs(runs_dir: Path, speed: dict[str, Any]) -> list[MeasuredSteps]:
-    """Return what the runs of a folder took that computed as `speed` says, newest first; what can't be read isn't."""
-    found = [read_kept(path, MeasuredSteps) for path in sorted(runs_dir.glob(f"*/{TIMES_FILE}"))]
+def earlier_runs(config: RunConfig, speed: dict[str, Any]) -> list[MeasuredSteps]:
+    """Return what runs beside this one and of its ladder took that computed as `speed` says, newest first.
+
+    What can't be read isn't.
+    """
+    folders = Path(config.runs_dir), Folders(config.run_dir).ladder
+    paths = chain.from_iterable(sorted(folder.glob(f"*/{TIMES_FILE}")) for folder in folders)
+    found = [read_kept(path, MeasuredSteps) for path in paths]
     return sorted((run for run in found if run and run.speed == speed), key=lambda run: -run.ended_at)
 
 

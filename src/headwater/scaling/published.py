@@ -89,17 +89,10 @@ class PublishedLaw:
 
 @dataclass(frozen=True)
 class OwnRuns:
-    """The law of one table, in the table's unit, which no column names.
-
-    Losses are multiplied by e^`log_factor`, known to a standard deviation of `factor_deviation`, for why `factor_how`
-    says.
-    """
+    """The law of one table, in the table's unit, which no column names."""
 
     law: ScalingLaw
     path: Path
-    log_factor: float = 0.0
-    factor_deviation: float = 0.0
-    factor_how: str = ""
     counts_embedding: ClassVar[bool] = True
 
     @cached_property
@@ -112,8 +105,7 @@ class OwnRuns:
     ) -> FloatArray:
         shape = np.broadcast_shapes(sizes.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (sizes, tokens)]
-        fresh = self.law.log_loss(*flat).reshape(shape) + self.log_factor
-        return np.asarray(fresh + self.strength.log_cost(params, tokens, unique))
+        return np.asarray(self.law.log_loss(*flat).reshape(shape) + self.strength.log_cost(params, tokens, unique))
 
     def most_epochs(self, params: float, unique: float) -> float:
         """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""
@@ -126,10 +118,7 @@ class OwnRuns:
 
         Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
         """
-        found = self.law.predict(size, tokens, unique_tokens=unique)
-        median = float(found.median[0]) * math.exp(self.log_factor)
-        factor = math.exp(Z_P90 * math.hypot(float(found.log_deviation[0]), self.factor_deviation))
-        return median / factor, median, median * factor
+        return self.law.predict(size, tokens, unique_tokens=unique).band
 
     def refusal(self, params: float, tokens: float) -> str | None:
         """Return why a budget can't choose this run: too far from the rows, or of a shape that none of them is like."""
@@ -137,6 +126,5 @@ class OwnRuns:
         return next((each.says for each in doubts if each.code in ("refused", "other_shape")), None)
 
     def how(self, params: float, tokens: float) -> str:
-        how = f"law of {len(self.law.table)} runs in {self.path}"
         doubts = (f"not sure: {warning.says}" for warning in self.law.warnings(params, tokens))
-        return "; ".join([how, *([self.factor_how] if self.factor_how else []), *doubts])
+        return "; ".join([f"law of {len(self.law.table)} runs in {self.path}", *doubts])
