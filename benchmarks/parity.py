@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -44,7 +44,7 @@ from headwater.optim.settings import OptimSettings
 from headwater.parallel import gradient_sum, layers, norm, prepare, sharded, weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import GroupOfRanks, Ranks, local
-from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
+from headwater.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.train.gradients import sum_gradients
@@ -65,6 +65,11 @@ LAYOUTS = {
     "cp4": Mesh(context=4),
     "cp2xfsdp2": Mesh(shard=2, context=2),
     "cp2xtp2": Mesh(context=2, tensor=2),
+    "pp2": Mesh(pipeline=2),
+    "pp2x2": Mesh(pipeline=2, stages_per_rank=2),
+    "pp2xfsdp2": Mesh(pipeline=2, shard=2),
+    "pp2x2xfsdp2": Mesh(pipeline=2, shard=2, stages_per_rank=2),
+    "pp2xtp2": Mesh(pipeline=2, tensor=2),
 }
 STEPS, ROWS, SEQ_LEN, SEED = 30, 8, 32, 7
 MAX_GRAD_NORM = 0.5  # most steps are clipped
@@ -110,7 +115,8 @@ class Case:
 
 
 def model_for(mesh: Mesh) -> ModelSettings:
-    return MODEL_FOR_FOUR if mesh.tensor == 4 else MODEL
+    model = MODEL_FOR_FOUR if mesh.tensor == 4 else MODEL
+    return model if mesh.pipeline == 1 else model.model_copy(update={"num_layers": 5, "tied_embeddings": False})
 
 
 def all_cases(mesh: Mesh) -> list[Case]:
@@ -124,8 +130,10 @@ def all_cases(mesh: Mesh) -> list[Case]:
     found += [Case("muon", kernels=True, variant=variant) for variant in VARIANTS if variant]
     if multiplies_int8_exactly():
         found += [Case(rule, "int8", kernels=True) for rule in ("adamw", "muon")]
-    if mesh.size(*LAYER_AXES) > 1:
+    if mesh.size(*SAME_ROWS_AXES) > 1:
         found = [case for case in found if not case.exact]
+    if mesh.pipeline > 1:
+        found = list(dict.fromkeys(replace(case, tied=False) for case in found))
     return [case for case in found if case.variant != "gpt2" or mesh.tensor == 1]
 
 
@@ -141,11 +149,21 @@ class Trained:
 
 def whole(name: str, tensor: Tensor, ranks: Ranks) -> Tensor:
     """Return a parameter, or its gradient, of which each rank has a box."""
-    shape = whole_shape(name, tensor.shape, ranks.mesh)
-    found = torch.zeros(shape, dtype=tensor.dtype)
-    if not is_copied(name, ranks.mesh) or ranks.mesh.index(ranks.rank, "tensor") == 0:
+    return _whole(name, tensor, whole_shape(name, tensor.shape, ranks.mesh), ranks)
+
+
+def wholes(tensors: dict[str, Tensor], model: ModelSettings, ranks: Ranks) -> dict[str, Tensor]:
+    """Return tensors of all parameters of a model, of which each rank has boxes of some."""
+    with torch.device("meta"):
+        named = dict(Transformer(model).named_parameters())
+    return {name: _whole(name, tensors.get(name), like.shape, ranks) for name, like in named.items()}
+
+
+def _whole(name: str, tensor: Tensor | None, shape: Sequence[int], ranks: Ranks) -> Tensor:
+    found = torch.zeros(*shape)
+    if tensor is not None and (not is_copied(name, ranks.mesh) or ranks.mesh.index(ranks.rank, "tensor") == 0):
         found[box_of(name, shape, ranks.mesh, ranks.rank).slices] = local(tensor.detach())
-    return ranks.along(*STATE_AXES).sum_(found)
+    return ranks.along("pipeline").sum_(ranks.along(*STATE_AXES).sum_(found))
 
 
 def rows(step: int, first: int, count: int) -> Batch:
@@ -182,6 +200,7 @@ class Training:
             facts_of(case),
             model.model_copy(update={"tied_embeddings": case.tied} | VARIANTS[case.variant]),
         )
+        self.settings = settings
         build = partial(Transformer, settings, facts.compute_dtype, case.recompute)
         self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
         given = build, partial(fastest_, facts=facts), SEED, self.parallel
@@ -200,9 +219,8 @@ class Training:
     ) -> Tensor:
         loss = sum_gradients(fast, parallel, microbatches, num_targets)
         if not self.first_gradients:
-            self.first_gradients = {
-                name: whole(name, one.grad, self.ranks) for name, one in self.model.named_parameters()
-            }
+            own = {name: one.grad for name, one in self.model.named_parameters() if one.grad is not None}
+            self.first_gradients = wholes(own, self.settings, self.ranks)
         return loss
 
     def take_steps(self, first: int, last: int) -> list[StepResult]:
@@ -220,7 +238,7 @@ def trained(case: Case, ranks: Ranks, steps: int, model: ModelSettings = MODEL) 
     training = Training(case, ranks, model)
     found = training.take_steps(0, steps)
     losses, norms = ([getattr(result, name) for result in found] for name in ("loss", "grad_norm"))
-    parameters = {name: whole(name, one, ranks) for name, one in training.model.named_parameters()}
+    parameters = wholes(dict(training.model.named_parameters()), training.settings, ranks)
     return Trained(training.first_gradients, torch.tensor(losses).double(), torch.tensor(norms).double(), parameters)
 
 

@@ -8,7 +8,7 @@ B batch · T time · D model width · H query heads · G key and value heads · 
 from __future__ import annotations
 
 import ctypes
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from typing import NamedTuple, cast
 
 import torch
@@ -54,10 +54,14 @@ def keep_no_copies_(model: Transformer) -> None:
         model.blocks.products.keeps_copies = False
 
 
-def unrounded(model: Transformer) -> AbstractContextManager[None] | None:
+def unrounded(model: Transformer) -> ExitStack | None:
     """Return a context in which a model's products aren't rounded to int8; None where they never are."""
-    products = getattr(model.blocks, "products", None)
-    return products.unrounded() if isinstance(products, Int8Products) else None
+    used = {getattr(module, "products", None) for module in model.modules()}
+    found = [products for products in used if isinstance(products, Int8Products)]
+    contexts = ExitStack()
+    for products in found:
+        contexts.enter_context(products.unrounded())
+    return contexts if found else None
 
 
 class PendingSum(NamedTuple):
@@ -69,7 +73,9 @@ class PendingSum(NamedTuple):
 
 class FusedBlocks(Blocks):
     def __init__(self, plain: Blocks, products: Products) -> None:
-        nn.ModuleList.__init__(self, [FusedBlock(cast(Block, block), products) for block in plain])
+        nn.ModuleList.__init__(self)
+        for name, block in plain.named_children():
+            self.add_module(name, FusedBlock(cast(Block, block), products))
         self.window, self.recompute, self.products = plain.window, plain.recompute, products
 
     def forward(self, x_BTD: Tensor, documents_BT: Tensor, table_2TP: Tensor | None) -> Tensor:

@@ -66,7 +66,7 @@ class Scorer:
         """`forward` is the pass to the hidden states as it is fastest here; None: as the model does it."""
         self._model, self._hidden = model, forward or model.hidden
         self._ranks = ranks or Ranks()
-        self.device = model.embed.weight.device
+        self.device = model.device
         self.max_tokens = model.settings.seq_len
 
     def divided(

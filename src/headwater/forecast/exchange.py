@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from headwater.forecast.device import Accelerator
 from headwater.forecast.rank_memory import Division, division_of
 from headwater.forecast.work import Work
-from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
+from headwater.ranks.mesh import AXES, STATE_AXES, WEIGHT_AXES, Mesh
 
 WIRE_UTILISATION = 0.8
 "Of the data sheet's bandwidth; as it was fitted on published layouts."
@@ -102,8 +102,8 @@ def exchange_seconds(device: Accelerator, exchange: Exchange, mesh: Mesh) -> flo
 
     Over several nodes a ring passes through the network cards of all its ranks in a node together.
     """
-    axes = mesh.axes if exchange.axis == "all ranks" else exchange.axis.split(" × ")
-    num_ranks, inner = mesh.size(*axes), mesh.size(*mesh.axes[mesh.axes.index(axes[-1]) + 1 :])
+    axes = AXES if exchange.axis == "all ranks" else exchange.axis.split(" × ")
+    num_ranks, inner = mesh.size(*axes), mesh.size(*AXES[AXES.index(axes[-1]) + 1 :])
     in_node = max(1, device.node_size // inner)
     bandwidth = device.links if num_ranks <= in_node else min(device.links, device.network * in_node)
     passes = 2 if exchange.kind == "all-reduce" else 1

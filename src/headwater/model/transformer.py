@@ -216,9 +216,9 @@ class Transformer(nn.Module):
 
     def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
         """Return the final hidden states (B, T, D); T is at most the model's seq_len."""
-        num_tokens = tokens_BT.shape[1]
+        num_tokens = documents_BT.shape[1]
         x_BTD = self.embed(tokens_BT)
-        if self.settings.family == "gpt2":
+        if hasattr(self, "positions"):
             x_BTD = x_BTD + self.positions(torch.arange(num_tokens, device=tokens_BT.device))
         table_2TP = None if self.rotary_2TP is None else self.rotary_2TP[:, :num_tokens]
         x_BTD = self.blocks(x_BTD.to(self.compute_dtype), documents_BT, table_2TP)
@@ -231,6 +231,10 @@ class Transformer(nn.Module):
     def logits(self, x_D: Tensor) -> Tensor:
         """Return fp32 scores (..., V) of the next token for hidden states (..., D)."""
         return F.linear(x_D, self.head_weight().to(x_D.dtype)).float()
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def head_weight(self) -> Tensor:
         """Return the matrix (V, D) whose rows score the next token."""

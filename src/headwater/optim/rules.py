@@ -187,10 +187,16 @@ def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
     return rows * seq_len, why
 
 
-def rule_microbatch(batch_tokens: int, seq_len: int) -> int:
-    """Return the tokens of the microbatch that the rule gives a run whose file says nothing."""
+def rule_microbatch(batch_tokens: int, seq_len: int, wanted: int = 1) -> int:
+    """Return the tokens of the microbatch that the rule gives a run whose file says nothing.
+
+    Of a batch that halves so far there are `wanted` of them, or more.
+    """
     given = {"train": {"batch_tokens": batch_tokens}, "model": {"seq_len": seq_len}}
-    return int(_microbatch_tokens(RawSettings(given, {}))[0])
+    tokens = int(_microbatch_tokens(RawSettings(given, {}))[0])
+    while batch_tokens // tokens < wanted and tokens // seq_len % 2 == 0:
+        tokens //= 2
+    return tokens
 
 
 def is_on(value: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from headwater.device.device import Device
 from headwater.parallel.gradient_sum import ExactGradientSum, GradientSum
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import WEIGHT_AXES
+
+if TYPE_CHECKING:
+    from headwater.parallel.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class DataParallel:
     """The ranks of a run in a step; with `exact` it has the same bits at any number of them."""
 
     gradients: GradientSum
+    pipeline: Pipeline | None = None  # of ranks that have some of the layers each
 
     def __init__(self, ranks: Ranks, device: Device, *, exact: bool = False) -> None:
         self.ranks, self.device, self.exact = ranks, device, exact

@@ -19,28 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.model.boxes import shape_along_tensor
 from headwater.model.compiled import CompiledForward
 from headwater.model.loss import CHUNK_TOKENS, NO_TARGET, NextTokenLoss, error_of, next_token_loss
 from headwater.model.transformer import Attention, Block, Transformer
 from headwater.ranks.exchange import GroupOfRanks, Ranks
-from headwater.ranks.mesh import LAYER_AXES, Mesh
-
-
-def divide_weights_(model: Transformer, mesh: Mesh) -> None:
-    """Leave of each parameter, on the meta device, what a rank along `tensor` has of it."""
-    for module_name, module in model.named_modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            shape = shape_along_tensor(f"{module_name}.{name}", parameter.shape, mesh)
-            setattr(module, name, nn.Parameter(torch.empty(shape, device="meta")))
 
 
 def divide_layers_(model: Transformer, fast: Transformer, ranks: Ranks) -> None:
     """Have a model and its faster root compute on parts of sequences; their weights are divided already."""
     context, tensor = ranks.along("context"), ranks.along("tensor")
     cut = partial(part_of, ranks=context)
-    model.embed.forward = _divided_embedding(model.embed, cut, tensor)  # type: ignore[method-assign, assignment]
-    if model.settings.family == "gpt2":
+    if isinstance(model.embed, nn.Embedding):  # a pipeline's first stage alone
+        model.embed.forward = _divided_embedding(model.embed, cut, tensor)  # type: ignore[method-assign, assignment]
+    if hasattr(model, "positions"):
         add_positions = model.positions.forward
         model.positions.forward = lambda ids: add_positions(cut(ids, dim=0))  # type: ignore[method-assign, assignment]
     for block in model.blocks:
@@ -162,13 +153,6 @@ def _token_losses_of_vocabulary(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Te
 # ---- exchanges
 
 
-def _gather(x: Tensor, ranks: GroupOfRanks) -> Tensor:
-    """Return the parts of all ranks, joined along the sequence."""
-    whole = x.new_empty(ranks.world_size * x.shape[0], *x.shape[1:])
-    ranks.gather_into_(whole, x.contiguous())
-    return torch.cat(whole.chunk(ranks.world_size), dim=1)
-
-
 def _scatter_sum(x: Tensor, ranks: GroupOfRanks) -> Tensor:
     """Return this rank's part of the sequence of the sum over all ranks."""
     parts = x.chunk(ranks.world_size, dim=1)
@@ -202,7 +186,7 @@ def gathered(x_BTD: Tensor, ranks: Ranks) -> Tensor:
     """Return the whole of a sequence of which each rank has a part; the gradients of all ranks are added."""
     if not isinstance(ranks, GroupOfRanks):
         return x_BTD
-    return _Exchange.apply(x_BTD, partial(_gather, ranks=ranks), partial(_scatter_sum, ranks=ranks))
+    return _Exchange.apply(x_BTD, partial(ranks.joined, dim=1), partial(_scatter_sum, ranks=ranks))
 
 
 @torch.compiler.disable
@@ -210,7 +194,7 @@ def scattered(x_BTD: Tensor, ranks: Ranks) -> Tensor:
     """Return this rank's part of a sequence that is the sum of all ranks'."""
     if not isinstance(ranks, GroupOfRanks):
         return x_BTD
-    return _Exchange.apply(x_BTD, partial(_scatter_sum, ranks=ranks), partial(_gather, ranks=ranks))
+    return _Exchange.apply(x_BTD, partial(_scatter_sum, ranks=ranks), partial(ranks.joined, dim=1))
 
 
 @torch.compiler.disable
@@ -218,29 +202,3 @@ def regrouped(x: Tensor, ranks: GroupOfRanks, *, split: int, join: int) -> Tenso
     """Return of a tensor divided along `join` a part along `split` instead."""
     forward, back = (partial(_swap, ranks=ranks, split=a, join=b) for a, b in ((split, join), (join, split)))
     return _Exchange.apply(x, forward, back)
-
-
-# ---- as an evaluation calls it
-
-
-class MeasuredModel:
-    """A divided model for whole sequences of any length: hidden states and scores are whole on every rank."""
-
-    def __init__(self, model: Transformer, methods: Callable[[str], Callable[..., Tensor]], ranks: Ranks) -> None:
-        """`methods` returns a model's method by its name, in whatever way it has to be called."""
-        self.settings, self.embed = model.settings, model.embed
-        self._hidden, self._logits, self.token_losses = map(methods, ("hidden", "logits", "token_losses"))
-        self._ranks, self._tensor = ranks.along(*LAYER_AXES), ranks.along("tensor")
-
-    def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
-        num_tokens = tokens_BT.shape[1]
-        missing = -num_tokens % self._ranks.world_size
-        # behind all others: no token sees them
-        tokens_BT, documents_BT = F.pad(tokens_BT, (0, missing)), F.pad(documents_BT, (0, missing))
-        return gathered(self._hidden(tokens_BT, documents_BT), self._ranks)[:, :num_tokens]
-
-    def logits(self, x_D: Tensor) -> Tensor:
-        found = self._logits(x_D)
-        if not isinstance(self._tensor, GroupOfRanks):
-            return found
-        return _gather(found.reshape(1, -1, found.shape[-1]).mT, self._tensor).mT.reshape(*found.shape[:-1], -1)

@@ -34,7 +34,10 @@ def clip_(model: nn.Module, max_norm: float | None, parallel: DataParallel) -> T
         num_numbers = sum(parameter.numel() for parameter in model.parameters())
         norm = exact_norm(gradients, num_numbers, shards.max_, shards.sum_)
     else:
-        norm = torch.linalg.vector_norm(norms(named, parallel.ranks)).float()
+        norm = torch.linalg.vector_norm(norms(named, parallel.ranks))
+        if parallel.pipeline is not None:
+            norm = parallel.ranks.along("pipeline").sum_(norm.double().square()).sqrt()
+        norm = norm.float()
     # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
     # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
     if max_norm is not None and (not parallel.device.reads_are_free or norm > max_norm):

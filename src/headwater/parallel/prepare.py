@@ -15,8 +15,10 @@ from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
 from headwater.parallel import weights
 from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.layers import MeasuredModel, divide_layers_, divide_weights_
+from headwater.parallel.measured import MeasuredModel
 from headwater.parallel.sharded_optimizer import ShardedOptimizer
+from headwater.parallel.stages import hand_on_, joined, own_stages, stages_of
+from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES
 
 
@@ -32,28 +34,47 @@ def prepare(
     `gather_dtype` is what matrices are rounded to before they are used for anything: divided ones are sent as that.
     """
     ranks, seeded = parallel.ranks, partial(weights.initialise_, seed=seed, ranks=parallel.ranks)
-    if ranks.mesh.size(*STATE_AXES) == 1:
+    if ranks.mesh.size("pipeline", *STATE_AXES) == 1:
         model = build()
         seeded(model)
         model.to(parallel.device.torch_device)
         fast_model = fastest_(model)
         return weights.Prepared(model, fast_model, model, fast_model.hidden)
     with torch.device("meta"):  # no rank ever holds all weights
-        model = build()
-    if ranks.mesh.tensor > 1:
-        divide_weights_(model, ranks.mesh)
-    fast_model = fastest_(model)
-    if ranks.mesh.size(*LAYER_AXES) > 1:
-        divide_layers_(model, fast_model, ranks)
-    methods: Callable[[str], Callable[..., Tensor]] = partial(getattr, model)
+        numbers, last = own_stages(ranks.mesh, ranks.rank), ranks.mesh.num_stages - 1
+        stages = stages_of(build, numbers, ranks.mesh.num_stages)
+    roots = [_fast_root(stage, fastest_, ranks) for stage in stages]
+    for root in (root for root, number in zip(roots, numbers, strict=True) if number < last):
+        hand_on_(root)
+    model, fast_model = joined(stages), joined(roots)
+    methods: list[Callable[[str], Callable[..., Tensor]]] = [partial(getattr, stage) for stage in stages]
     if parallel.shards.world_size > 1:
         from headwater.parallel.sharded import shard_  # here, for FSDP takes a second to import
 
-        methods, fast_model = shard_(model, fast_model, parallel, gather_dtype), model
-    model.to_empty(device=parallel.device.torch_device)
+        methods, roots, fast_model = shard_(stages, roots, parallel, gather_dtype), stages, model
+    for stage in stages:
+        stage.to_empty(device=parallel.device.torch_device)
+    if ranks.mesh.pipeline > 1:
+        from headwater.parallel.pipeline import Pipeline  # here, for torch's schedules take a second to import
+
+        parallel.pipeline = Pipeline(roots, methods, ranks, parallel.device)
+        methods = [parallel.pipeline.method]
     seeded(model)
-    measured = cast(Transformer, MeasuredModel(model, methods, ranks))
+    measured = cast(Transformer, MeasuredModel(model, methods[0], ranks))
     return weights.Prepared(model, fast_model, measured, measured.hidden)
+
+
+def _fast_root(stage: Transformer, fastest_: Callable[[Transformer], Transformer], ranks: Ranks) -> Transformer:
+    """Divide the layers of a model on the meta device, or of a stage, and return what trains fast."""
+    mesh = ranks.mesh
+    if mesh.tensor > 1:
+        weights.divide_weights_(stage, mesh)
+    root = fastest_(stage)
+    if mesh.size(*LAYER_AXES) > 1:
+        from headwater.parallel.layers import divide_layers_  # here, for torch's compiler takes a second to import
+
+        divide_layers_(stage, root, ranks)
+    return root
 
 
 def optimizer_for(

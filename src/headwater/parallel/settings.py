@@ -10,10 +10,9 @@ from pydantic import Field, field_validator
 from headwater.config import Settings
 from headwater.errors import LayoutError
 from headwater.model.settings import ModelSettings
-from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, Mesh
+from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
 
-UNBUILT = ("pipeline", "expert")
-_AXES = (*DATA_AXES, *LAYER_AXES)
+_AXES = (*DATA_AXES, *SAME_ROWS_AXES)
 Auto = Literal["auto"]
 
 
@@ -30,7 +29,10 @@ class ParallelSettings(Settings):
     tensor: int = Field(default=1, ge=1)
     "Ranks that divide each matrix, the vocabulary and, between layers, the sequence; of one machine, for large layers."
     pipeline: int = Field(default=1, ge=1)
-    "Parts of the layers; only 1 is built."
+    """Ranks that have consecutive layers each, and compute with several microbatches at a time (1F1B); for models that
+    the other axes of a machine or two can't hold."""
+    stages_per_rank: int = Field(default=1, ge=1)
+    "Groups of layers that each rank of a pipeline has, in turns with the others: ranks wait less and exchange more."
     expert: int = Field(default=1, ge=1)
     "Parts of the experts; only 1 is built."
     silence_seconds: float | None = Field(default=4.0, ge=1)
@@ -43,7 +45,7 @@ class ParallelSettings(Settings):
             raise ValueError("an axis has a number of ranks, 1 or more, or auto")
         return value
 
-    @field_validator(*UNBUILT)
+    @field_validator("expert")
     @classmethod
     def _check_built(cls, value: int) -> int:
         if value > 1:
@@ -62,14 +64,14 @@ def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int
     if world_size % product or (product != world_size and len(named) == len(_AXES)):
         raise LayoutError(_refusal(named, world_size))
     replicate, shard, rest = parallel.replicate, parallel.shard, world_size // product
-    layers = {"context": parallel.context, "tensor": parallel.tensor}
+    others = {axis: getattr(parallel, axis) for axis in (*SAME_ROWS_AXES, "stages_per_rank")}
     if replicate == shard == "auto":
         local = (local_world_size or world_size) / inner
         shards = [size for size in range(1, rest + 1) if rest % size == 0]
         shards.sort(key=lambda size: (local % size > 0, size))
-        return [Mesh(replicate=rest // size, shard=size, **layers) for size in shards]
+        return [Mesh(replicate=rest // size, shard=size, **others) for size in shards]
     replicate, shard = (rest if size == "auto" else size for size in (replicate, shard))
-    return [Mesh(replicate=replicate, shard=shard, **layers)]
+    return [Mesh(replicate=replicate, shard=shard, **others)]
 
 
 def _numbers(parallel: ParallelSettings) -> dict[str, int]:
@@ -100,19 +102,36 @@ def fewest_ranks(parallel: ParallelSettings) -> int:
 
 
 def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_row: int, *, exact: bool) -> str:
-    """Return why the work of a model's layers can't be divided so, with the arithmetic; "" where it can.
+    """Return why a model's layers, or the work of one, can't be divided so, with the arithmetic; "" where they can.
 
     `shortest_row` is the number of tokens of the shortest rows that it is trained with.
     """
-    context, tensor = parallel.context, parallel.tensor
-    if context * tensor == 1:
+    context, tensor, pipeline = parallel.context, parallel.tensor, parallel.pipeline
+    sizes = {axis: size for axis in SAME_ROWS_AXES if (size := getattr(parallel, axis)) > 1}
+    axes = " × ".join(f"parallel.{axis} = {size}" for axis, size in sizes.items())
+    if parallel.stages_per_rank > 1 and pipeline == 1:
+        return f"parallel.stages_per_rank = {parallel.stages_per_rank} is for a pipeline; set parallel.pipeline"
+    if not axes:
         return ""
-    sizes = {"context": context, "tensor": tensor}
-    axes = " × ".join(f"parallel.{axis} = {size}" for axis, size in sizes.items() if size > 1)
     if exact:
         return f"train.exact has the same bits along replicate and shard alone, and can't be combined with {axes}"
     if tensor > 1 and model.family == "gpt2":
         return f"family gpt2 can't be divided along tensor, where each rank would add its biases, and here is {axes}"
+    if pipeline > 1 and model.tied_embeddings:
+        return (
+            f"{axes} has the embedding on another rank than the head, and model.tied_embeddings makes them one; set "
+            "model.tied_embeddings to false"
+        )
+    num_stages = pipeline * parallel.stages_per_rank
+    if num_stages > model.num_layers:
+        return (
+            f"parallel.pipeline × stages_per_rank = {pipeline} × {parallel.stages_per_rank} = {num_stages} stages need "
+            f"a layer each, and model.num_layers is {model.num_layers}"
+        )
+    return _uneven(model, context, tensor, shortest_row, axes)
+
+
+def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int, axes: str) -> str:
     divided = {
         "model.num_heads": (model.num_heads, tensor * context),
         "model.num_kv_heads": (model.num_kv_heads, tensor),
@@ -129,3 +148,15 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
         of_rank = f"{model.num_kv_heads}{f' / {tensor}' if tensor > 1 else ''}"
         return f"{axes} shares model.num_kv_heads = {of_rank} unevenly: {heads} for {context} ranks"
     return ""
+
+
+def microbatches_problem(mesh: Mesh, num_microbatches: int) -> str:
+    """Return why a pipeline can't take so many microbatches a rank and step, "" where it can."""
+    round_size = mesh.pipeline if mesh.stages_per_rank > 1 else 1
+    if num_microbatches >= mesh.num_stages and num_microbatches % round_size == 0:
+        return ""
+    multiple = f", a multiple of {round_size}," if round_size > 1 else ""
+    return (
+        f"a pipeline of {mesh.num_stages} stages takes {mesh.num_stages} microbatches a rank and step{multiple} or "
+        f"more, and here are {num_microbatches}; lower train.microbatch_tokens, or raise train.batch_tokens"
+    )

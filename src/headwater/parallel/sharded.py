@@ -7,7 +7,7 @@ shards, on other ranks along `replicate`, add their gradients once a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -23,25 +23,43 @@ from headwater.parallel.fixed_point import FRACTION_BITS
 from headwater.parallel.gradient_sum import GradientSum, gradient_of
 from headwater.ranks.exchange import GroupOfRanks
 
+Method = Callable[[str], Callable[..., Tensor]]
+"Of a name, that method of a model, in the way in which an evaluation has to call it."
+
 
 def shard_(
-    model: Transformer, fast: Transformer, parallel: DataParallel, gather_dtype: torch.dtype
-) -> Callable[[str], Callable[..., Tensor]]:
-    """Divide a model on the meta device, which then computes as `fast`; return how an evaluation calls its methods."""
-    shards = parallel.shards
+    stages: Sequence[Transformer], roots: Sequence[Transformer], parallel: DataParallel, gather_dtype: torch.dtype
+) -> list[Method]:
+    """Divide models on the meta device, which then compute as `roots`; return how an evaluation calls their methods."""
+    reductions: dict[str, ReduceScatter] = {}
+    for stage, root in zip(stages, roots, strict=True):
+        reductions |= _shard_(stage, root, parallel, gather_dtype)
+    parallel.gradients = (ExactShardedGradientSum if parallel.exact else ShardedGradientSum)(parallel, reductions)
+    return [partial(_method, stage) for stage in stages]
+
+
+def _shard_(
+    model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype
+) -> dict[str, ReduceScatter]:
+    """Divide one model; return what adds the gradients of its blocks and of what lies outside of them."""
+    shards, reductions = parallel.shards, dict[str, ReduceScatter]()
     assert isinstance(shards, GroupOfRanks)
-    model.forward = fast.forward  # type: ignore[method-assign]
+    model.forward = root.forward  # type: ignore[method-assign]
     keep_no_copies_(model)
-    reductions = [(ExactReduceScatter if parallel.exact else ReduceScatter)(shards) for _ in (*model.blocks, model)]
     device_mesh = shards.device_mesh
-    for module, reduction in zip((*model.blocks, model), reductions, strict=True):
-        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
-        fully_shard(module, mesh=device_mesh, reshard_after_forward=module is not model)
+    modules = {f"block {name}": block for name, block in model.blocks.named_children()}
+    for name, module in {**modules, "outside the blocks": model}.items():
+        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next; in a pipeline
+        # all does, for all microbatches
+        is_kept = module is model or parallel.ranks.mesh.pipeline > 1
+        fully_shard(module, mesh=device_mesh, reshard_after_forward=not is_kept)
+        if not fully_shard.state(module)._fsdp_param_groups:  # type: ignore[attr-defined]
+            continue  # of a stage between the first and the last
         # embeddings that are added to others before they are cast are used in fp32
         is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
-        _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reduction)
-    parallel.gradients = (ExactShardedGradientSum if parallel.exact else ShardedGradientSum)(parallel, reductions)
-    return partial(_method, model)
+        reductions[name] = (ExactReduceScatter if parallel.exact else ReduceScatter)(shards)
+        _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reductions[name])
+    return reductions
 
 
 def _exchange_by_(module: nn.Module, gather: Any, reduction: Any) -> None:
@@ -63,19 +81,18 @@ def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) ->
 class ShardedGradientSum(GradientSum):
     """Each microbatch's gradient is added over the shards in its backward pass, and over their copies at the end."""
 
-    def __init__(self, parallel: DataParallel, reductions: Sequence[ReduceScatter]) -> None:
+    def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter]) -> None:
         super().__init__(parallel.ranks)
         self._ranks, self._reductions = parallel.ranks, reductions
 
     def watch_(self) -> None:
-        for reduction in self._reductions:
+        for reduction in self._reductions.values():
             reduction.bits = torch.zeros((), dtype=torch.int64)
 
     def own(self, model: nn.Module) -> dict[str, Tensor]:
         """Return sums of the bits: the gradients are gone when a block's backward pass has ended."""
-        names = [*(f"block {number}" for number in range(len(self._reductions) - 1)), "outside the blocks"]
-        bits = {name: one.bits for name, one in zip(names, self._reductions, strict=True) if one.bits is not None}
-        for reduction in self._reductions:
+        bits = {name: one.bits for name, one in self._reductions.items() if one.bits is not None}
+        for reduction in self._reductions.values():
             reduction.bits = None
         return bits
 
@@ -84,7 +101,7 @@ class ExactShardedGradientSum(ShardedGradientSum):
     """The same, added as integers."""
 
     def reduce_(self, model: nn.Module) -> None:
-        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions]
+        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]
         num_bad = self._ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
         self._replicas.sum_tensors_([total.integers for total in totals])
         spoilt = torch.where(num_bad > 0, torch.nan, 0.0)
@@ -96,17 +113,17 @@ class ExactShardedGradientSum(ShardedGradientSum):
 
 
 def _method(model: Transformer, name: str) -> Callable[..., Tensor]:
-    """Return a method that gathers what lies outside the blocks for each call, and gives it back."""
+    """Return a method that gathers what it uses for each call, and gives it back: an update may come next."""
     gathered = f"gathered_{name}"
     setattr(model, gathered, getattr(model, name))
     register_fsdp_forward_method(model, gathered)
-    return _then(getattr(model, gathered), cast(FSDPModule, model).reshard)
+    method: Callable[..., Tensor] = getattr(model, gathered)
 
-
-def _then(method: Callable[..., Tensor], end: Callable[[], None]) -> Callable[..., Tensor]:
     def call(*inputs: Tensor) -> Tensor:
         result = method(*inputs)
-        end()
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
         return result
 
     return call

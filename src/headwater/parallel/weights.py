@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headwater.model.boxes import box_of, whole_shape
+from headwater.model.boxes import box_of, shape_along_tensor, whole_shape
 from headwater.model.init import initial_value
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks, local
+from headwater.ranks.mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class Prepared:
     measured: Transformer
     "What an evaluation calls for inputs of many shapes, and `hidden` for those of few."
     hidden: Callable[[Tensor, Tensor], Tensor]
+
+
+def divide_weights_(model: Transformer, mesh: Mesh) -> None:
+    """Leave of each parameter, on the meta device, what a rank along `tensor` has of it."""
+    for module_name, module in model.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            shape = shape_along_tensor(f"{module_name}.{name}", parameter.shape, mesh)
+            setattr(module, name, nn.Parameter(torch.empty(shape, device="meta")))
 
 
 @torch.no_grad()

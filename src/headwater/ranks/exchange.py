@@ -20,13 +20,13 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from headwater.errors import HeadwaterError, LostRanksError
 from headwater.ranks.heartbeat import RESUMES, Heartbeat, Slowest
-from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, STATE_AXES, WEIGHT_AXES, Mesh
+from headwater.ranks.mesh import AXES, DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, STATE_AXES, WEIGHT_AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.ranks.progress import Progress
 
 ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: evaluate, save, read checkpoints
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
-GROUPS = (*((axis,) for axis in ("replicate", *LAYER_AXES)), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
+GROUPS = (*((axis,) for axis in ("pipeline", "replicate", *LAYER_AXES)), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
 "The axes along which ranks exchange, those of each group taken as one."
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 # torch 2.13 has other names for them, and warns of these
@@ -75,7 +75,7 @@ class Ranks:
     @property
     def is_first_of_its_rows(self) -> bool:
         """Return whether this is the first of the ranks that have the same rows: what they count is counted once."""
-        return self.mesh.index(self.rank, *LAYER_AXES) == 0
+        return self.mesh.index(self.rank, *SAME_ROWS_AXES) == 0
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor by its sum over all ranks, which each gets with the same bits; return it."""
@@ -90,6 +90,10 @@ class Ranks:
 
     def share_(self, tensors: Sequence[Sequence[Tensor]]) -> None:
         """Copy tensors from their owners to all others: `tensors[r]` are those that rank r has the values of."""
+
+    def joined(self, part: Tensor, dim: int) -> Tensor:
+        """Return the parts of all ranks, joined along a dimension."""
+        return part
 
     def gather(self, value: Any) -> list[Any]:
         """Return the JSON values of all ranks, in their order."""
@@ -122,6 +126,11 @@ class GroupOfRanks(Ranks):
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     @property
+    def group(self) -> dist.ProcessGroup:
+        """Return these ranks as torch takes them."""
+        return self._group
+
+    @property
     def device_mesh(self) -> DeviceMesh:
         """Return these ranks as FSDP takes them: one axis, `shard`."""
         return DeviceMesh.from_group(self._group, self._device.type, mesh_dim_names=("shard",))
@@ -133,7 +142,7 @@ class GroupOfRanks(Ranks):
         return self._all_reduce(tensor, self._group, dist.ReduceOp.MAX)
 
     def _all_reduce(self, tensor: Tensor, group: dist.ProcessGroup | None, op: Any = dist.ReduceOp.SUM) -> Tensor:
-        with self._exchange():
+        with self.exchange():
             dist.all_reduce(tensor, op, group=group)
         return tensor
 
@@ -145,25 +154,30 @@ class GroupOfRanks(Ranks):
         for owner, owned in enumerate(tensors):
             for same in _buckets(owned):
                 flat = _flatten_dense_tensors(same)
-                with self._exchange():
+                with self.exchange():
                     dist.broadcast(flat, group=self._group, group_src=owner)
                 if owner != self.rank:
                     _copy_back(flat, same)
 
     def gather_into_(self, whole: Tensor, part: Tensor, *, is_queued: bool = False) -> dist.Work | None:
         """Fill `whole` with the flat tensors of all ranks, in their order; `is_queued`: return what to wait for."""
-        with self._exchange():
+        with self.exchange():
             return _gather_into(whole, part, group=self._group, async_op=is_queued)
 
     def scatter_sum_(self, part: Tensor, whole: Tensor, *, is_queued: bool = False) -> dist.Work | None:
         """Fill `part` with this rank's of the equal parts of the sum of all ranks' flat `whole`."""
-        with self._exchange():
+        with self.exchange():
             return _scatter_sum(part, whole, group=self._group, async_op=is_queued)
+
+    def joined(self, part: Tensor, dim: int) -> Tensor:
+        whole = part.new_empty(self.world_size, *part.shape)
+        self.gather_into_(whole.flatten(), part.contiguous().flatten())
+        return torch.cat(whole.unbind(), dim)
 
     def swap(self, flat: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
         """Send each rank its piece of a flat tensor, `sent` numbers long; return what comes, `received` from each."""
         came = flat.new_empty(sum(received))
-        with self._exchange():
+        with self.exchange():
             dist.all_to_all_single(came, flat, list(received), list(sent), group=self._group)
         return came
 
@@ -178,12 +192,12 @@ class GroupOfRanks(Ranks):
         padded = torch.zeros(max(counts), dtype=torch.uint8, device=self._device)
         padded[: mine.numel()] = mine
         texts = [torch.zeros_like(padded) for _ in counts]
-        with self._exchange():
+        with self.exchange():
             dist.all_gather(texts, padded, group=group)
         return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, counts, strict=True)]
 
     @contextmanager
-    def _exchange(self) -> Iterator[None]:
+    def exchange(self) -> Iterator[None]:
         """Say what it means when an exchange fails: another rank has ended, or hangs."""
         try:
             with self.progress.exchanging():
@@ -257,7 +271,7 @@ def _trouble(error: BaseException | None) -> str:
 
 def _own_group(mesh: Mesh, axes: Sequence[str]) -> dist.ProcessGroup:
     """Make all groups along some axes, on every rank, and return the one that has this rank."""
-    others = [axis for axis in mesh.axes if axis not in axes]
+    others = [axis for axis in AXES if axis not in axes]
     members: dict[int, list[int]] = {}
     for rank in range(mesh.world_size):
         members.setdefault(mesh.index(rank, *others), []).append(rank)

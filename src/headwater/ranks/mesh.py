@@ -1,33 +1,37 @@
 """Named axes of a run's ranks: what each rank has of the rows, the weights and the layers is a matter of where it is.
 
-Today `pipeline` and `expert` have one rank.
+Today `expert` has one rank.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
+AXES = ("pipeline", "replicate", "shard", "context", "tensor", "expert")  # the outermost first
 DATA_AXES = ("replicate", "shard")  # ranks along them have rows of their own; all others have the same rows
 WEIGHT_AXES = ("shard", "context")  # ranks along them divide weights and optimizer state by rows, as FSDP does
 LAYER_AXES = ("context", "tensor")  # ranks along them share the work of a layer on the same rows
-STATE_AXES = (*WEIGHT_AXES, "tensor")  # ranks along them have all weights and all state together
+STATE_AXES = (*WEIGHT_AXES, "tensor")  # ranks along them have all weights and all state of a stage together
+SAME_ROWS_AXES = ("pipeline", *LAYER_AXES)  # ranks along them have the same rows
 
 
 @dataclass(frozen=True)
 class Mesh:
     """The number of ranks along each axis, the outermost first: those of one innermost axis are neighbours."""
 
-    pipeline: int = 1  # layers
+    pipeline: int = 1  # stages: some layers each
     replicate: int = 1  # whole copies of the weights
     shard: int = 1  # shares of weights and optimizer state
     context: int = 1  # parts of a sequence
     tensor: int = 1  # parts of each matrix
     expert: int = 1
+    stages_per_rank: int = 1  # of a pipeline: no axis
 
     def __str__(self) -> str:
         """Return the sizes of replicate and shard, and of what else has more than one rank."""
-        return ", ".join(f"{axis} {self.size(axis)}" for axis in self._shown)
+        stages = f", {self.stages_per_rank} stages a rank" if self.stages_per_rank > 1 else ""
+        return ", ".join(f"{axis} {self.size(axis)}" for axis in self._shown) + stages
 
     @property
     def product(self) -> str:
@@ -36,23 +40,28 @@ class Mesh:
 
     @property
     def _shown(self) -> list[str]:
-        return [axis for axis in self.axes if axis in DATA_AXES or self.size(axis) > 1]
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return tuple(field.name for field in fields(self))
+        return [axis for axis in AXES if axis in DATA_AXES or self.size(axis) > 1]
 
     @property
     def world_size(self) -> int:
-        return math.prod(getattr(self, axis) for axis in self.axes)
+        return self.size(*AXES)
+
+    @property
+    def wanted_microbatches(self) -> int:
+        """Return how many microbatches of a step keep each rank busy: of a pipeline for four fifths of the time."""
+        return 4 * self.pipeline if self.pipeline > 1 else 1
+
+    @property
+    def num_stages(self) -> int:
+        return self.pipeline * self.stages_per_rank
 
     def index(self, rank: int, *axes: str) -> int:
         """Return the number of a rank along some axes taken as one, those outside of them before."""
         found, below = dict[str, int](), rank
-        for axis in reversed(self.axes):
+        for axis in reversed(AXES):
             below, found[axis] = divmod(below, getattr(self, axis))
         number = 0
-        for axis in self.axes:
+        for axis in AXES:
             number = number * getattr(self, axis) + found[axis] if axis in axes else number
         return number
 

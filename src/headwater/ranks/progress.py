@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class Progress:
@@ -22,14 +22,25 @@ class Progress:
     def is_exchanging(self) -> bool:
         return self._since > 0
 
-    @contextmanager
-    def exchanging(self) -> Iterator[None]:
+    def exchanging(self) -> AbstractContextManager[None]:
         """Count the time inside as that of an exchange with other ranks."""
-        self._since = time.perf_counter()
+        return self._counted(is_exchanging=True)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Don't count the time inside, of an exchange under way, as that of an exchange."""
+        return self._counted(is_exchanging=False)
+
+    @contextmanager
+    def _counted(self, *, is_exchanging: bool) -> Iterator[None]:
+        before = self.is_exchanging
+        self._count(is_exchanging)
         try:
             yield
         finally:
-            self._exchanged, self._since = self.exchange_seconds(), 0.0
+            self._count(before)
+
+    def _count(self, is_exchanging: bool) -> None:
+        self._exchanged, self._since = self.exchange_seconds(), time.perf_counter() if is_exchanging else 0.0
 
     def exchange_seconds(self) -> float:
         """Return the seconds in all exchanges, with those of one under way."""

@@ -24,7 +24,7 @@ from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
-from headwater.ranks.mesh import DATA_AXES, Layout
+from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredSteps, StepShape, earlier_runs, speed_here
 from headwater.train.settings import fraction_repeated, recompute_of
@@ -233,8 +233,11 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
 def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
     """Return a rank's microbatch by the settings; the rule's where it will be measured at the run's start."""
     tokens, share = config.train.microbatch_tokens, config.train.batch_tokens
-    share = share if ranks is None else max(1, share // ranks.mesh.size(*DATA_AXES))
-    return rule_microbatch(share, config.model.seq_len) if tokens == "auto" else min(tokens, share)
+    mesh = Mesh() if ranks is None else ranks.mesh
+    share = max(1, share // mesh.size(*DATA_AXES))
+    if tokens == "auto":
+        return rule_microbatch(share, config.model.seq_len, mesh.wanted_microbatches)
+    return min(tokens, share)
 
 
 def work_of(config: RunConfig, ranks: Layout) -> Work:

@@ -10,11 +10,11 @@ from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.layout import fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.host.facts import cpu_flags
-from headwater.parallel.settings import fewest_ranks, meshes_of
+from headwater.parallel.settings import fewest_ranks, meshes_of, microbatches_problem
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
-from headwater.runs.hardware import processor_dtype, processor_peak, work_of
+from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak, work_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 
@@ -69,6 +69,9 @@ def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:
             f"replicate × shard = {parts} ranks can't divide; start as many ranks as divide {rows}, or set "
             f"train.batch_tokens to {-(-rows // parts) * parts * seq_len}"
         )
+    num_microbatches = batch_tokens // (parts * microbatch_tokens(config, Layout(mesh)))
+    if problem := microbatches_problem(mesh, num_microbatches):
+        raise LayoutError(problem)
 
 
 def _needs(config: RunConfig, num_local: int, device: Accelerator | None) -> Callable[[Mesh], PeakBytes]:

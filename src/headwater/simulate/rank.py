@@ -27,7 +27,7 @@ from headwater.optim.fused import FusedUpdates
 from headwater.parallel import prepare, weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import ManyRanks, Ranks
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import AXES, Mesh
 from headwater.ranks.place import Place
 from headwater.simulate.account import OPTIMIZER_STATE, WEIGHTS, Account, account_of
 from headwater.train.step import train_step
@@ -106,7 +106,7 @@ def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
     """Return the axis, or axes, of the mesh along which a group's ranks lie."""
     members, mesh = dist.get_process_group_ranks(group), ranks.mesh
     # its first rank is the first along each of its axes, and its last the last
-    axes = [axis for axis in mesh.axes if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
+    axes = [axis for axis in AXES if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
     return "all ranks" if len(members) == mesh.world_size and len(axes) > 1 else " × ".join(axes)
 
 

@@ -33,6 +33,8 @@ def sum_own_gradients(
     model: Transformer, parallel: DataParallel, microbatches: list[Batch], num_targets: NumTargets
 ) -> Tensor:
     """Leave this rank's share of a step's gradient, not yet exchanged; return its summed loss, fp64 on the device."""
+    if parallel.pipeline is not None:
+        return parallel.pipeline.gradients(microbatches, num_targets)
     loss_total = torch.zeros((), dtype=torch.float64, device=parallel.device.torch_device)
     for batch in microbatches:
         loss_sum = model(*map(parallel.device.place, (batch.tokens_BT, batch.documents_BT, batch.targets_BT)))
@@ -179,7 +181,8 @@ class GradientCheck:
         found = _matrices(model)
         differences = {name: found[name] - tensor for name, tensor in expected.items()}
         distances, lengths = (norms(tensors, parallel.ranks) for tensors in (differences, expected))
-        (self.error,) = parallel.device.read((distances / lengths).nan_to_num().max())  # 0 / 0: no gradient yet
+        largest = (distances / lengths).nan_to_num().max()  # 0 / 0: no gradient yet
+        (self.error,) = parallel.device.read(parallel.ranks.along("pipeline").max_(largest))
         return loss
 
 

@@ -27,6 +27,7 @@ from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.parallel.prepare import optimizer_for, prepare
+from headwater.parallel.settings import microbatches_problem
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
@@ -193,7 +194,7 @@ def _microbatch(
         return Microbatch(share, "a rank's share of the batch")
     if "microbatch_tokens" in state:
         return Microbatch(state["microbatch_tokens"], "measured at the run's start")
-    rule = rule_microbatch(share, plan.model.seq_len)
+    rule = rule_microbatch(share, plan.model.seq_len, parallel.ranks.mesh.wanted_microbatches)
     if parallel.ranks.world_size > 1:
         return Microbatch(rule, "by rule; it is measured by one rank alone")
 
@@ -245,6 +246,8 @@ def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> 
             "train.microbatch_tokens, or a number of ranks that divides the "
             f"{batch // microbatch.tokens} microbatch(es)"
         )
+    if problem := microbatches_problem(ranks.mesh, batch // whole):
+        raise ConfigError(problem)
     if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
         raise ConfigError(
             f"train.exact sums {MAX_MICROBATCHES} microbatches a step at most, and this step has "

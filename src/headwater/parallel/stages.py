@@ -1,0 +1,67 @@
+"""A model cut into stages of consecutive blocks, whose parameters keep the names that they have in the whole."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from headwater.model.transformer import Blocks, Transformer
+from headwater.ranks.mesh import Mesh
+
+
+def blocks_of(stage: int, num_stages: int, num_layers: int) -> range:
+    """Return the blocks of a stage, one at least: the first and the last have fewer, for the embedding and the head."""
+
+    def begin(of: int) -> int:
+        return min(max(round(of * (num_layers + 2) / num_stages) - 1, of), num_layers - (num_stages - of))
+
+    return range(0 if stage == 0 else begin(stage), num_layers if stage == num_stages - 1 else begin(stage + 1))
+
+
+def own_stages(mesh: Mesh, rank: int) -> range:
+    """Return the numbers of a rank's stages: one in each round through the ranks."""
+    return range(mesh.index(rank, "pipeline"), mesh.num_stages, mesh.pipeline)
+
+
+def stages_of(build: Callable[[], Transformer], numbers: Sequence[int], num_stages: int) -> list[Transformer]:
+    """Return these of a model's stages, each a model of its own that lacks what the others have."""
+    stages = [build() for _ in numbers]
+    for stage, number in zip(stages, numbers, strict=True):
+        _keep_stage_(stage, number, num_stages)
+        stage._buffers = stages[0]._buffers
+    return stages
+
+
+def _keep_stage_(model: Transformer, number: int, num_stages: int) -> None:
+    here = blocks_of(number, num_stages, model.settings.num_layers)
+    for name in [name for name in model.blocks._modules if int(name) not in here]:
+        del model.blocks._modules[name]
+    if isinstance(recomputed := model.blocks.recompute, int):  # as many as in any other stage
+        model.blocks.recompute = -(-recomputed * len(here) // model.settings.num_layers)
+    if number > 0:
+        model.embed = nn.Identity()  # type: ignore[assignment]
+        model._modules.pop("positions", None)
+    if number < num_stages - 1:
+        model.final_norm = nn.Identity()
+        del model.head
+
+
+def hand_on_(root: Transformer) -> None:
+    """Have a stage that isn't the last one return hidden states in place of a loss."""
+    hidden = root.hidden
+    root.forward = lambda x, documents_BT, targets_BT: hidden(x, documents_BT)  # type: ignore[method-assign, assignment]
+
+
+def joined(stages: Sequence[Transformer]) -> Transformer:
+    """Return one root of all modules of some stages; of a single stage itself."""
+    if len(stages) == 1:
+        return stages[0]
+    root = copy.copy(stages[0])
+    root._modules = stages[-1]._modules | {name: stages[0]._modules[name] for name in stages[0]._modules}
+    root.final_norm = stages[-1].final_norm
+    blocks: Blocks = copy.copy(stages[0].blocks)
+    blocks._modules = {name: block for stage in stages for name, block in stage.blocks._modules.items()}
+    root.blocks = blocks
+    return root
