@@ -24,12 +24,12 @@ from headwater.checkpoint.load import load_state_
 from headwater.checkpoint.save import Saver
 from headwater.checkpoint.verify import checked_manifest
 from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import LAYER_AXES
+from headwater.ranks.mesh import SAME_ROWS_AXES
 from parity import LAYOUTS, MODEL_FOR_FOUR, Case, Training, joined, lines_of_layout
 
 CASE = Case("muon", tied=False, block_rows=16)
 # 66 rows over four ranks are 17, 17, 17 and 15
-MODEL = MODEL_FOR_FOUR.model_copy(update={"d_model": 66})
+MODEL = MODEL_FOR_FOUR.model_copy(update={"d_model": 66, "num_layers": 5})
 LIMIT = 1e-6  # of the losses after loading, relative; between layouts that exact sums are possible in: not a bit
 SAVED_STEP, LAST_STEP = 3, 8
 
@@ -45,7 +45,7 @@ def save(training: Training, ranks: Ranks, folder: Path) -> str:
 
 
 def is_exact(layout: str) -> bool:
-    return LAYOUTS[layout].size(*LAYER_AXES) == 1
+    return LAYOUTS[layout].size(*SAME_ROWS_AXES) == 1
 
 
 def as_rank(layout: str, folder: Path, sources: list[str]) -> None:
