@@ -205,7 +205,7 @@ class Training:
         self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
         given = build, partial(fastest_, facts=facts), SEED, self.parallel
         prepared = prepare.prepare(*given, gather_dtype=facts.gather_dtype)
-        self.model, self.fast_model = prepared.model, prepared.fast_model
+        self.prepared, self.model, self.fast_model = prepared, prepared.model, prepared.fast_model
         fill_zeros_(self.model, ranks)
         multiplies_rounding = case.rule == "adamw" or (case.dtype != "float32" and not case.exact)
         rates = {name: rate * (SLOW_FACTOR if multiplies_rounding else 1.0) for name, rate in RATES.items()}
@@ -325,6 +325,22 @@ def _positions_of_first_part() -> Any:
     return mock.patch.object(layers, "part_of", first_of_table)
 
 
+def _norm_of_one_stage() -> Any:
+    return mock.patch.object(norm, "of_all_stages", lambda norm, ranks: norm.float())
+
+
+def _mask_lost_behind_the_first_stage() -> Any:
+    from headwater.parallel import pipeline  # here, for torch's schedules take a second to import
+
+    forward = pipeline.Stage.forward_one_chunk
+
+    def without_mask(stage: Any, number: int, given: Any, named: dict[str, Tensor], **more: Any) -> Any:
+        lost = {"documents_BT": torch.zeros_like(named["documents_BT"])} if stage.stage_index else {}
+        return forward(stage, number, given, named | lost, **more)
+
+    return mock.patch.object(pipeline.Stage, "forward_one_chunk", without_mask)
+
+
 @dataclass(frozen=True)
 class Fault:
     """What is wrong, which case shows it, and the axis along which it is."""
@@ -344,11 +360,16 @@ FAULTS = {
     "probabilities by one part's largest score": Fault(_largest_of_one_part, "tensor"),
     "documents that see each other": Fault(_mask_lost, "context"),
     "positions of the first part": Fault(_positions_of_first_part, "context"),
+    "a norm over one stage": Fault(_norm_of_one_stage, "pipeline"),
+    "documents that see each other behind the first stage": Fault(_mask_lost_behind_the_first_stage, "pipeline"),
 }
 
 
 def faults_of(mesh: Mesh) -> dict[str, Fault]:
-    return {name: fault for name, fault in FAULTS.items() if mesh.size(fault.axis) > 1}
+    found = {name: fault for name, fault in FAULTS.items() if mesh.size(fault.axis) > 1}
+    if mesh.pipeline > 1:
+        found = {name: replace(fault, case=replace(fault.case, tied=False)) for name, fault in found.items()}
+    return found
 
 
 # ---- the comparison

@@ -38,8 +38,9 @@ from headwater.optim.updates import PlainUpdates
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import local
 from headwater.parallel.prepare import optimizer_for, prepare
-from parity import MODEL, RATES, rows, whole
+from parity import RATES, rows, wholes
 
+MODEL = parity.model_for(ranks.mesh)
 parallel = DataParallel(ranks, Device())
 prepared = prepare(partial(Transformer, MODEL), lambda model: model, 3, parallel)
 model, fast = prepared.model, prepared.fast_model
@@ -52,7 +53,10 @@ batches, token_bytes = [rows(0, first, 3) for first in (0, 1, 2)], torch.arange(
 one = measure_surprise(Scorer(alone), batches, token_bytes)
 many = measure_surprise(Scorer(prepared.measured, ranks, prepared.hidden), batches, token_bytes)
 found["state"] = {
-    "alike": all(torch.equal(whole(name, mine, ranks), value) for (name, mine), value in zip(model.named_parameters(), alone.parameters())),
+    "alike": all(
+        torch.equal(value, dict(alone.named_parameters())[name])
+        for name, value in wholes(dict(model.named_parameters()), MODEL, ranks).items()
+    ),
     "buffer": torch.equal(model.rotary_2TP, alone.rotary_2TP),
     "weights": sum(local(parameter).numel() for parameter in model.parameters()),
     "state": sum(local(tensor).numel() for tensor in optimizer.state_tensors().values()),

@@ -29,6 +29,8 @@ CASES = [
     ("Mesh(shard=4)", "adamw", "bfloat16"),
     ("Mesh(replicate=2, shard=2)", "muon", "float32"),
     ("Mesh(context=2, tensor=2)", "muon", "bfloat16"),
+    ("Mesh(pipeline=2, shard=2)", "muon", "bfloat16"),
+    ("Mesh(pipeline=2, tensor=2)", "adamw", "bfloat16"),
 ]
 
 

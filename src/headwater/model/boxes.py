@@ -2,7 +2,7 @@
 
 Along `tensor` matrices are divided by rows or columns, as a table here says, so that a rank has some heads, some
 channels of the MLP and some of the vocabulary (arXiv:1909.08053); norms are whole. Of what is left, ranks along `shard`
-and `context` have some rows each, as FSDP divides them.
+and `context` have some rows each, as FSDP divides them. Along `pipeline` a rank has the tensors of some blocks.
 """
 
 from __future__ import annotations
@@ -85,3 +85,17 @@ def rows_by_rank(num_rows: int, num_ranks: int) -> list[int]:
     """Return how many rows FSDP gives each rank: equal parts, of which the last ones are smaller, or empty."""
     size = -(-num_rows // num_ranks)
     return [max(0, min(size, num_rows - rank * size)) for rank in range(num_ranks)]
+
+
+def own_stages(mesh: Mesh, rank: int) -> range:
+    """Return the numbers of a rank's stages: one in each round through the ranks."""
+    return range(mesh.index(rank, "pipeline"), mesh.num_stages, mesh.pipeline)
+
+
+def blocks_of(stage: int, num_stages: int, num_layers: int) -> range:
+    """Return the blocks of a stage, one at least: the first and the last have fewer, for the embedding and the head."""
+
+    def begin(of: int) -> int:
+        return min(max(round(of * (num_layers + 2) / num_stages) - 1, of), num_layers - (num_stages - of))
+
+    return range(0 if stage == 0 else begin(stage), num_layers if stage == num_stages - 1 else begin(stage + 1))

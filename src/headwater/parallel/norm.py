@@ -26,6 +26,12 @@ def norms(tensors: Mapping[str, Tensor], ranks: Ranks) -> Tensor:
     return holders.sum_(squares).sqrt()
 
 
+def of_all_stages(norm: Tensor, ranks: Ranks) -> Tensor:
+    """Return the norm of what all ranks along `pipeline` have from those of what each has, in fp32."""
+    stages = ranks.along("pipeline")
+    return norm.float() if stages.world_size == 1 else stages.sum_(norm.double().square()).sqrt().float()
+
+
 def clip_(model: nn.Module, max_norm: float | None, parallel: DataParallel) -> Tensor:
     """Scale all gradients down to `max_norm` and return their norm before that, fp32 on the device."""
     named, shards = gradients_of(model), parallel.shards
@@ -34,10 +40,7 @@ def clip_(model: nn.Module, max_norm: float | None, parallel: DataParallel) -> T
         num_numbers = sum(parameter.numel() for parameter in model.parameters())
         norm = exact_norm(gradients, num_numbers, shards.max_, shards.sum_)
     else:
-        norm = torch.linalg.vector_norm(norms(named, parallel.ranks))
-        if parallel.pipeline is not None:
-            norm = parallel.ranks.along("pipeline").sum_(norm.double().square()).sqrt()
-        norm = norm.float()
+        norm = of_all_stages(torch.linalg.vector_norm(norms(named, parallel.ranks)), parallel.ranks)
     # to compare the norm is free on a processor and spares a pass over the gradients; a GPU would have to be waited
     # for, and multiplies by 1 instead. A norm that is NaN clips nothing.
     if max_norm is not None and (not parallel.device.reads_are_free or norm > max_norm):

@@ -21,8 +21,8 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleIn
 
 from headwater.batches.assemble import Batch
 from headwater.device.device import Device
+from headwater.model.boxes import own_stages
 from headwater.model.transformer import Transformer
-from headwater.parallel.stages import own_stages
 from headwater.ranks.exchange import GroupOfRanks, Ranks
 from headwater.ranks.mesh import LAYER_AXES
 
@@ -47,6 +47,10 @@ class Pipeline:
         self._schedules: dict[tuple[int, ...], Any] = {}
         self._num_targets: int | Tensor = 1
         self._loss_total = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def roots(self) -> list[Transformer]:
+        return list(self._roots.values())
 
     def gradients(self, microbatches: Sequence[Batch], num_targets: int | Tensor) -> Tensor:
         """Leave the gradients of a step's microbatches at the parameters of this rank's stages.

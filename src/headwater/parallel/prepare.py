@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from headwater.model.boxes import own_stages
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.settings import OptimSettings
@@ -17,7 +18,7 @@ from headwater.parallel import weights
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.measured import MeasuredModel
 from headwater.parallel.sharded_optimizer import ShardedOptimizer
-from headwater.parallel.stages import hand_on_, joined, own_stages, stages_of
+from headwater.parallel.stages import hand_on_, joined, stages_of
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES
 

@@ -152,11 +152,11 @@ def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int, 
 
 def microbatches_problem(mesh: Mesh, num_microbatches: int) -> str:
     """Return why a pipeline can't take so many microbatches a rank and step, "" where it can."""
-    round_size = mesh.pipeline if mesh.stages_per_rank > 1 else 1
-    if num_microbatches >= mesh.num_stages and num_microbatches % round_size == 0:
+    in_turns = mesh.stages_per_rank > 1
+    if num_microbatches >= mesh.pipeline and not (in_turns and num_microbatches % mesh.pipeline):
         return ""
-    multiple = f", a multiple of {round_size}," if round_size > 1 else ""
+    least = f"a multiple of {mesh.pipeline}" if in_turns else f"{mesh.pipeline} or more"
     return (
-        f"a pipeline of {mesh.num_stages} stages takes {mesh.num_stages} microbatches a rank and step{multiple} or "
-        f"more, and here are {num_microbatches}; lower train.microbatch_tokens, or raise train.batch_tokens"
+        f"parallel.pipeline = {mesh.pipeline} needs {least} microbatches a rank and step, and here are "
+        f"{num_microbatches}; lower train.microbatch_tokens, or raise train.batch_tokens"
     )

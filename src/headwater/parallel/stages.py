@@ -7,22 +7,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from headwater.model.boxes import blocks_of
 from headwater.model.transformer import Blocks, Transformer
-from headwater.ranks.mesh import Mesh
-
-
-def blocks_of(stage: int, num_stages: int, num_layers: int) -> range:
-    """Return the blocks of a stage, one at least: the first and the last have fewer, for the embedding and the head."""
-
-    def begin(of: int) -> int:
-        return min(max(round(of * (num_layers + 2) / num_stages) - 1, of), num_layers - (num_stages - of))
-
-    return range(0 if stage == 0 else begin(stage), num_layers if stage == num_stages - 1 else begin(stage + 1))
-
-
-def own_stages(mesh: Mesh, rank: int) -> range:
-    """Return the numbers of a rank's stages: one in each round through the ranks."""
-    return range(mesh.index(rank, "pipeline"), mesh.num_stages, mesh.pipeline)
 
 
 def stages_of(build: Callable[[], Transformer], numbers: Sequence[int], num_stages: int) -> list[Transformer]:

@@ -34,6 +34,8 @@ EXCHANGES: dict[Any, tuple[str, int, int]] = {
     c10d._allgather_base_.default: ("all-gather", 2, 0),
     c10d._reduce_scatter_base_.default: ("reduce-scatter", 2, 1),
     c10d.alltoall_base_.default: ("all-to-all", 2, 1),
+    c10d.send.default: ("send", 1, 0),
+    c10d.recv_.default: ("receive", 1, 0),
 }
 
 

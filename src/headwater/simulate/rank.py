@@ -6,9 +6,11 @@ torch's fake process group answers every exchange at once, and its fake tensors 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -49,17 +51,21 @@ def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Te
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2)
 
 
-def simulate(work: Work) -> Account:
-    """Return the account of a step of the first rank of a mesh; the process must not be a rank already."""
-    with fake_ranks(work.mesh) as ranks:
+def simulate(work: Work, stage: int = 0) -> Account:
+    """Return the account of a step of the first rank of a mesh that has a stage of the pipeline, or as many after it.
+
+    The process must not be a rank already.
+    """
+    with fake_ranks(work.mesh, stage * (work.mesh.world_size // work.mesh.pipeline)) as ranks:
         device = FakeDevice()
         parallel = DataParallel(ranks, device)
         # on the meta device, for to divide fake tensors takes ten times as long
         with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_, **__: None):
             model, fast_model = prepared(work, parallel)
         device.type = "cpu"
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            fast_model.to_empty(device="cpu")
+        with FakeTensorMode(allow_non_fake_inputs=True), stages_agree():
+            for root in [fast_model] if parallel.pipeline is None else parallel.pipeline.roots:
+                root.to_empty(device="cpu")
             return account_of_step(work, parallel, model, fast_model)
 
 
@@ -108,6 +114,22 @@ def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
     # its first rank is the first along each of its axes, and its last the last
     axes = [axis for axis in AXES if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
     return "all ranks" if len(members) == mesh.world_size and len(axes) > 1 else " × ".join(axes)
+
+
+@contextmanager
+def stages_agree() -> Iterator[None]:
+    """Have stages not ask one another whether the shapes of what they exchange are known: nobody answers."""
+    if "torch.distributed.pipelining" not in sys.modules:
+        yield
+        return
+    from torch.distributed.pipelining import schedules, stage
+
+    def agree(schedule: object, stages: Sequence[Any], *_: object) -> None:
+        for each in stages:
+            each._inference_mode = stage.InferenceMode.STATIC
+
+    with mock.patch.object(schedules._PipelineSchedule, "_warmup_p2p", agree):
+        yield
 
 
 @contextmanager
