@@ -66,7 +66,7 @@ def sum_own_gradients(model, *rest):
 
 seen = []
 module.sum_gradients(fast, parallel, [rows(0, 0, 3)], 100)
-counted = [reduction.bits is not None for reduction in parallel.gradients._reductions]
+counted = [reduction.bits is not None for reduction in parallel.gradients._reductions.values()]
 module.sum_own_gradients = sum_own_gradients
 for wrong in [(1,), (3, 4, 5)]:
     try:
