@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from headwater.forecast.device import Accelerator
 from headwater.forecast.rank_memory import Division, division_of
@@ -45,9 +46,10 @@ def exchanges(work: Work) -> list[Exchange]:
         outside = 4 * of_rank.outside
         if work.model.family != "gpt2":  # whose embeddings are used in fp32
             outside = work.sent_bytes * of_rank.outside + vectors * of_rank.outside_vectors
-        gathered = work.num_microbatches * (2 * work.model.num_layers * block + outside)
-        found.append(Exchange("all-gather", axis, None, gathered))
-        found.append(Exchange("reduce-scatter", axis, None, work.num_microbatches * 4 * of_rank.total))
+        # in a pipeline once a step
+        times, passes = (work.num_microbatches, 2) if mesh.pipeline == 1 else (1, 1)
+        found.append(Exchange("all-gather", axis, None, times * (passes * of_rank.layers * block + outside)))
+        found.append(Exchange("reduce-scatter", axis, None, times * 4 * of_rank.total))
     if mesh.size(*STATE_AXES) > 1 and work.optim.name == "muon":
         swapped = of_rank.look_ahead + of_rank.own_directions
         found.append(Exchange("all-to-all", _named(mesh, STATE_AXES), None, round(work.value_bytes * swapped)))
@@ -64,22 +66,27 @@ def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
     backward; what is recomputed does so again, but for the last sum, which nothing needs. So do the loss and, in fp32,
     the embedding. Along `context` attention swaps queries, keys, values and its output, forward and backward.
     """
-    model, mesh, times = work.model, work.mesh, work.num_microbatches
-    again = model.num_layers if work.recompute == "selective" else min(work.recompute, model.num_layers)
+    model, mesh, times, layers = work.model, work.mesh, work.num_microbatches, of_rank.layers
+    again = layers if work.recompute == "selective" else ceil(work.recompute * layers / model.num_layers)
     found = list[Exchange]()
     if mesh.tensor > 1:
         stream = work.layer_tokens * model.d_model
-        ends = (4 + work.value_bytes) * stream
+        ends = (4 + work.value_bytes * of_rank.is_last) * stream
         for kind, num_again in (("all-gather", 2), ("reduce-scatter", 1)):
-            of_blocks = work.value_bytes * stream * (4 * model.num_layers + num_again * again)
+            of_blocks = work.value_bytes * stream * (4 * layers + num_again * again)
             found.append(Exchange(kind, "tensor", None, times * (ends + of_blocks)))
-        scores = 3 * 4 * work.layer_tokens  # the largest, a sum and the target's
-        vectors = 4 * (model.num_layers * of_rank.block_vectors + of_rank.outside_vectors) // mesh.size(*WEIGHT_AXES)
+        scores = 3 * 4 * work.layer_tokens * of_rank.is_last  # the largest, a sum and the target's
+        vectors = 4 * (layers * of_rank.block_vectors + of_rank.outside_vectors) // mesh.size(*WEIGHT_AXES)
         found.append(Exchange("all-reduce", "tensor", None, times * scores + vectors))
     if mesh.context > 1:
         heads = 2 * (model.num_heads // mesh.tensor + max(model.num_kv_heads // mesh.tensor, mesh.context))
         swapped = work.value_bytes * work.layer_tokens * heads * model.head_dim
-        found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * model.num_layers + again)))
+        found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * layers + again)))
+    if mesh.pipeline > 1:  # each stage but the last one of all hands on its hidden states, and gets back their gradients
+        handed = work.value_bytes * work.layer_tokens * model.d_model // mesh.tensor
+        forward = times * (mesh.stages_per_rank * handed)
+        back = times * ((mesh.stages_per_rank - 1) * handed)
+        found += [Exchange(kind, "pipeline", None, forward + back) for kind in ("send", "receive")]
     return found
 
 
@@ -106,6 +113,8 @@ def exchange_seconds(device: Accelerator, exchange: Exchange, mesh: Mesh) -> flo
     num_ranks, inner = mesh.size(*axes), mesh.size(*AXES[AXES.index(axes[-1]) + 1 :])
     in_node = max(1, device.node_size // inner)
     bandwidth = device.links if num_ranks <= in_node else min(device.links, device.network * in_node)
+    if exchange.kind in ("send", "receive"):  # between two neighbours, both ways at once
+        return exchange.num_bytes / 2 / (WIRE_UTILISATION * bandwidth)
     passes = 2 if exchange.kind == "all-reduce" else 1
     return passes * exchange.num_bytes * (num_ranks - 1) / num_ranks / (WIRE_UTILISATION * bandwidth)
 

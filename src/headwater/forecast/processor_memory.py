@@ -61,7 +61,7 @@ class RankBytes:
 def least_of_rank(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
     """Return what a rank holds: copies of weights and gradients, of which state and saves are divided by all ranks."""
     kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
-    parts, weights = mesh.size(*STATE_AXES), BYTES_PER_VALUE * parameters
+    parts, weights = mesh.size("pipeline", *STATE_AXES), BYTES_PER_VALUE * parameters
     gradients = (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
     return RankBytes(weights // parts, gradients // parts, (kept - weights) // mesh.world_size, kept // mesh.world_size)
 
@@ -161,8 +161,8 @@ def run_memory(
     mesh, total = mesh or Mesh(), count_parameters(model).total
     weights_and_gradients = 2 * BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)
     has_casts = dtype != "float32" and mesh.size(*WEIGHT_AXES) == 1
-    casts = CAST_BYTES / mesh.tensor if has_casts else 0
-    state = weights_and_gradients / mesh.size(*STATE_AXES)
+    casts = CAST_BYTES / (mesh.tensor * mesh.pipeline) if has_casts else 0
+    state = weights_and_gradients / mesh.size("pipeline", *STATE_AXES)
     state += (PARAMETER_BYTES - 2 * BYTES_PER_VALUE - CAST_BYTES * has_casts) / mesh.world_size
     kept = kept_bytes_per_token(model, dtype, recompute) / mesh.tensor
     if recompute != "selective":  # whole blocks' inputs of products are gathered along `tensor`
@@ -183,12 +183,15 @@ def exchanged_bytes(model: ModelSettings, mesh: Mesh, swapped_bytes: int = 0) ->
 
     `swapped_bytes` are those of a value that Muon sends to a matrix's owner; 0: of none.
     """
-    total, shards = count_parameters(model).total / mesh.tensor, mesh.size(*WEIGHT_AXES)
-    outside = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2) / mesh.tensor
+    total, shards = count_parameters(model).total / (mesh.tensor * mesh.pipeline), mesh.size(*WEIGHT_AXES)
+    tables = model.vocab_size * model.d_model * (1 if model.tied_embeddings else 2)
+    outside = tables / (mesh.tensor * mesh.pipeline)
     block = (total - outside) / model.num_layers
     swapped = SWAPPED_COPIES * swapped_bytes * (total - outside) / shards if mesh.size(*STATE_AXES) > 1 else 0.0
     if shards == 1:
         return swapped + (min(BYTES_PER_VALUE * total, BUCKET_BYTES) if mesh.replicate > 1 else 0.0)
+    if mesh.pipeline > 1:  # all weights stay gathered, and gradients whole, for all microbatches
+        return 2 * BYTES_PER_VALUE * total + swapped
     return BYTES_PER_VALUE * (OUTSIDE_COPIES * outside + BLOCK_COPIES * block) + swapped
 
 

@@ -3,7 +3,7 @@
 It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2.1 %
 of that in 39 of 40 layouts, and 11 % over in one (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations
 and keep less: what torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Along `context` and
-`tensor` layers divide as parallel.layers says; `pipeline` and `expert` have one rank.
+`tensor` layers divide as parallel.layers says; of a pipeline the rank counts that holds most.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import ceil, prod
 
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.forecast.work import Work
-from headwater.model.boxes import shape_along_tensor
+from headwater.model.boxes import blocks_of, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.settings import ModelSettings
 from headwater.optim.shares import owners_by_cost, stack_size, update_cost
@@ -58,13 +58,29 @@ class Part:
 
 
 class Division:
-    """Numbers of weights as FSDP and the optimizer divide them: `total`, `block` and `outside` are padded to shards."""
+    """Numbers of weights as FSDP and the optimizer divide them: `total`, `block` and `outside` are padded to shards.
 
-    def __init__(self, model: ModelSettings, rule: str, mesh: Mesh) -> None:
+    They are of the first rank among those at `place` along `pipeline`, which has `layers` of the blocks.
+    """
+
+    def __init__(self, model: ModelSettings, rule: str, mesh: Mesh, place: int = 0) -> None:
         self._model, self._rule, self._mesh, self._shards = model, rule, mesh, mesh.size(*WEIGHT_AXES)
+        self.place, self.is_last = place, place == mesh.pipeline - 1
+        stages = range(place, mesh.num_stages, mesh.pipeline)
+        self.layers = sum(len(blocks_of(stage, mesh.num_stages, model.num_layers)) for stage in stages)
         self.block, self.block_vectors = self._padded(block_shapes(model))
-        self.outside, self.outside_vectors = self._padded(outside_shapes(model))
-        self.total = model.num_layers * self.block + self.outside
+        self.outside, self.outside_vectors = self._padded(self._outside)
+        self.total = self.layers * self.block + self.outside
+
+    @property
+    def _outside(self) -> dict[str, Shape]:
+        """Return the shapes outside of the blocks that the first and the last place of a pipeline have."""
+        shapes, is_first = outside_shapes(self._model), self.place == 0
+        return {
+            name: shape
+            for name, shape in shapes.items()
+            if (is_first if name.startswith(("embed", "positions")) else self.is_last)
+        }
 
     def _padded(self, shapes: dict[str, Shape]) -> tuple[int, int]:
         """Return numbers of a rank along `tensor`, padded to a multiple of the shards; and those of vectors alone."""
@@ -75,12 +91,12 @@ class Division:
     @cached_property
     def _parts(self) -> list[Part]:
         model, is_muon = self._model, self._rule == "muon"
-        matrices, alone = self._matrices(block_shapes(model)), self._matrices(outside_shapes(model))
+        matrices, alone = self._matrices(block_shapes(model)), self._matrices(self._outside)
         if not is_muon:
-            return [Part(*each, 1, False) for each in matrices * model.num_layers + alone]
+            return [Part(*each, 1, False) for each in matrices * self.layers + alone]
         found = list[Part]()
         for shape, along_tensor in dict.fromkeys(matrices):
-            left, size = matrices.count((shape, along_tensor)) * model.num_layers, stack_size(*shape)
+            left, size = matrices.count((shape, along_tensor)) * self.layers, stack_size(*shape)
             found += [Part(shape, along_tensor, min(size, left - first), True) for first in range(0, left, size)]
         return found + [Part(*each, 1, False) for each in alone]
 
@@ -98,7 +114,7 @@ class Division:
     @cached_property
     def optimizer_state(self) -> float:
         """Numbers of the first rank's optimizer state: Muon keeps one a weight, AdamW two."""
-        vectors = (self._model.num_layers * self.block_vectors + self.outside_vectors) / self._mesh.replicate
+        vectors = (self.layers * self.block_vectors + self.outside_vectors) / self._mesh.replicate
         matrices = sum(part.held * (1 if part.is_muon else 2) for part in self._own)
         return (matrices + 2 * vectors) / self._shards
 
@@ -120,9 +136,9 @@ class Division:
 
 
 @cache
-def division_of(model: ModelSettings, rule: str, mesh: Mesh) -> Division:
+def division_of(model: ModelSettings, rule: str, mesh: Mesh, place: int = 0) -> Division:
     """Return what doesn't depend on the batch, of which a search tries many."""
-    return Division(model, rule, mesh)
+    return Division(model, rule, mesh, place)
 
 
 @dataclass(frozen=True)
@@ -139,9 +155,17 @@ class Moment:
 
 
 def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
-    """Return the peak of a rank's device, at whichever moment it holds most."""
-    of_rank = division_of(work.model, work.optim.name, work.mesh)
-    moment = max(Moments(work, of_rank, is_compiled).all(), key=lambda each: each.total)
+    """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
+    places = {0, work.mesh.pipeline // 2, work.mesh.pipeline - 1}
+    found = [memory_at(work, place, is_compiled=is_compiled) for place in places]
+    return max(found, key=lambda each: each.total)
+
+
+def memory_at(work: Work, place: int, *, is_compiled: bool) -> PeakBytes:
+    """Return the peak of the first rank at a place along `pipeline`."""
+    of_rank = division_of(work.model, work.optim.name, work.mesh, place)
+    make = Moments if work.mesh.pipeline == 1 else StageMoments
+    moment = max(make(work, of_rank, is_compiled).all(), key=lambda each: each.total)
     state = 4 * (of_rank.total / work.mesh.size(*WEIGHT_AXES) + of_rank.optimizer_state) + moment.gradients
     slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
     return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
@@ -160,10 +184,12 @@ class Moments:
         self.part = self.stream / mesh.tensor
         self.vocabulary = self.model.vocab_size // mesh.tensor
         self.head = 4 * self.vocabulary * self.model.d_model  # of its gradient
-        self.again = self.model.num_layers if work.recompute == "selective" else work.recompute
+        self.layers = of_rank.layers
+        again = work.model.num_layers if work.recompute == "selective" else work.recompute
+        self.again = ceil(again * self.layers / work.model.num_layers)
 
     def all(self) -> Iterator[Moment]:
-        last = self.model.num_layers - 1
+        last = self.layers - 1
         yield self.at_loss()
         for block in {last, max(0, last - 1), 0}:
             yield self.in_block(block)
@@ -185,7 +211,7 @@ class Moments:
         cast = 0 if self.value_bytes == 4 else of_chunk
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
-        kept = self._kept(self.model.num_layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
+        kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
         block = 4 * self.of_rank.block if self.is_divided else 0
         return Moment(self._earlier, self._gathered + block, kept + loss)
 
@@ -194,12 +220,12 @@ class Moments:
 
         Of divided weights the block's are gathered, those of the next one on their way, and gradients of the last one.
         """
-        copies = 1 + (block > 0) + (block < self.model.num_layers - 1)
+        copies = 1 + (block > 0) + (block < self.layers - 1)
         d_ff = self.model.d_ff // self.work.mesh.tensor
         of_down = 4 * d_ff * self.model.d_model  # the gradient of its last matrix, copied to be kept
         of_middle = self.value_bytes * self.tokens * d_ff
         working = self._whole + self._casts + self.stream + self.part + max(of_down, 2 * of_middle)
-        done = 4 * (self.model.num_layers - 1 - block) * self.of_rank.block / self.shards
+        done = 4 * (self.layers - 1 - block) * self.of_rank.block / self.shards
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
             gradients += self.head  # waits for the embedding's, or to be summed
@@ -253,6 +279,47 @@ class Moments:
         if self.work.recompute == "selective":
             left = SELECTIVE_BUDGET * whole if self.is_compiled else left + self.tokens * products(self.work)
         return again * left + (num_blocks - again) * whole
+
+
+class StageMoments(Moments):
+    """The same for a rank of a pipeline, between a microbatch's passes: those of other microbatches keep theirs.
+
+    Divided weights stay gathered for all microbatches, whose gradients pile up whole. torch's stages have a place for
+    what each microbatch receives, and keep what they send until its backward pass.
+    """
+
+    def all(self) -> Iterator[Moment]:
+        if self.of_rank.is_last:
+            yield self.at_loss()
+        yield self.in_block(self.layers - 1)
+        yield self.in_update()
+
+    def at_loss(self) -> Moment:
+        found = super().at_loss()
+        return Moment(self._earlier, self._gathered, found.activations + self._of_others)
+
+    def in_block(self, block: int) -> Moment:
+        working = super().in_block(block).activations
+        return Moment(self._earlier, self._gathered, working + self._of_others)
+
+    @property
+    def _earlier(self) -> float:
+        return 4 * self.of_rank.total
+
+    @property
+    def _gathered(self) -> float:
+        return 4 * self.of_rank.total if self.is_divided else 0.0
+
+    @cached_property
+    def _of_others(self) -> float:
+        """What microbatches keep besides the one at work, and what is received and sent."""
+        mesh, times, place = self.work.mesh, self.work.num_microbatches, self.of_rank.place
+        ahead = min(times, mesh.pipeline - place)
+        if mesh.stages_per_rank > 1:
+            first = (mesh.stages_per_rank - 1) * mesh.pipeline + 2 * (mesh.pipeline - place - 1) + 1
+            ahead = min(times * mesh.stages_per_rank, first) / mesh.stages_per_rank
+        received = times * (2 * mesh.stages_per_rank - (place == 0) - self.of_rank.is_last)
+        return (ahead - 1) * self._kept(self.layers) + (received + ahead * mesh.stages_per_rank) * self.part
 
 
 def kept_by_norm(work: Work, is_compiled: bool) -> float:
