@@ -68,9 +68,10 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     sizes = dict(result["ranks"])
     machines, mesh = plural(sizes.pop("machines"), "machine"), Mesh(**sizes)
-    parts, layers = mesh.size(*STATE_AXES), mesh.size(*LAYER_AXES)
+    parts, layers = mesh.size("pipeline", *STATE_AXES), mesh.size(*LAYER_AXES)
     weights = "whole weights on each" if parts == 1 else f"weights divided by {parts}, {times(mesh.replicate)}"
-    work = f"; the work on the same rows by {layers}" if layers > 1 else ""
+    work = f"; layers in {mesh.num_stages} stages" if mesh.pipeline > 1 else ""
+    work += f"; the work on the same rows by {layers}" if layers > 1 else ""
     return [
         ("ranks", f"{mesh.world_size} on {machines}; {weights}{work}"),
         ("", result["how"]["ranks"]),

@@ -13,7 +13,7 @@ from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
-from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, Layout
+from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Layout, Mesh
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens, work_of
 from headwater.runs.layout import planned_layout
@@ -34,20 +34,35 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     layout = planned_layout(config, ranks, device)
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
-    all_ranks = plural(layout.mesh.world_size, "rank")
-    say_beside(as_json)(f"simulating a step of one of {all_ranks}; many large layers take a minute or two")
-    account, tokens = simulate(work), work.num_microbatches * work.microbatch_tokens
-    found = {"name": config.name, **asdict(layout.mesh), "tokens": tokens, **asdict(account)}
+    all_ranks, places = plural(layout.mesh.world_size, "rank"), _places(layout.mesh)
+    number = "one" if len(places) == 1 else len(places)
+    say_beside(as_json)(f"simulating a step of {number} of {all_ranks}; many large layers take a minute or two")
+    accounts, tokens = [simulate(work, place) for place in places], work.num_microbatches * work.microbatch_tokens
+    fullest = max(accounts, key=lambda each: each.total_peak_bytes)
+    found = {"name": config.name, **asdict(layout.mesh), "tokens": tokens, **asdict(fullest)}
+    found["stages"] = [{"place": place, **asdict(each)} for place, each in zip(places, accounts, strict=True)]
     found["forecast"] = {
         "peak_bytes": gpu_memory(work, is_compiled=False).tensors,
         "exchanges": [asdict(each) for each in exchanges(work)],
     }
-    shown = lines(work, layout, account)
+    shown = lines(work, layout, fullest)
+    if len(places) > 1:
+        held = (f"{size(each.total_peak_bytes)} at {place}" for place, each in zip(places, accounts, strict=True))
+        shown.append(("pipeline", f"ranks along it hold {', '.join(held)}; the rest is of the one that holds most"))
     if device is not None:
-        model_flops = tokens * flops_per_token(config.model) / layout.mesh.size(*LAYER_AXES)
-        step = least_step(device, work.dtype, account.flops, model_flops, account.exchanges, work.mesh)
+        model_flops = tokens * flops_per_token(config.model) / layout.mesh.size(*SAME_ROWS_AXES)
+        waiting = layout.mesh.waiting(work.num_microbatches)
+        flops = (1 + waiting) * max(each.flops for each in accounts)
+        step = least_step(device, work.dtype, flops, model_flops, fullest.exchanges, work.mesh)
         found["step"], shown = asdict(step), shown + step_lines(step, device)
+        if waiting:
+            shown.append(("", f"computing counts the pipeline's first and last microbatches, {waiting:.0%} more"))
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
+
+
+def _places(mesh: Mesh) -> list[int]:
+    """Return places along a pipeline whose ranks differ most: its ends and its middle."""
+    return sorted({0, mesh.pipeline // 2, mesh.pipeline - 1})
 
 
 def _require_simulated(config: RunConfig, tokens: int, num_parts: int) -> None:

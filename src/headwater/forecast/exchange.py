@@ -82,7 +82,9 @@ def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
         heads = 2 * (model.num_heads // mesh.tensor + max(model.num_kv_heads // mesh.tensor, mesh.context))
         swapped = work.value_bytes * work.layer_tokens * heads * model.head_dim
         found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * layers + again)))
-    if mesh.pipeline > 1:  # each stage but the last one of all hands on its hidden states, and gets back their gradients
+    if (
+        mesh.pipeline > 1
+    ):  # each stage but the last one of all hands on its hidden states, and gets back their gradients
         handed = work.value_bytes * work.layer_tokens * model.d_model // mesh.tensor
         forward = times * (mesh.stages_per_rank * handed)
         back = times * ((mesh.stages_per_rank - 1) * handed)

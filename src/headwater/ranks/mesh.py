@@ -51,6 +51,10 @@ class Mesh:
         """Return how many microbatches of a step keep each rank busy: of a pipeline for four fifths of the time."""
         return 4 * self.pipeline if self.pipeline > 1 else 1
 
+    def waiting(self, num_microbatches: int) -> float:
+        """Return the time that a rank of a pipeline waits at the ends of a step, over that in which it computes."""
+        return (self.pipeline - 1) / (self.stages_per_rank * num_microbatches)
+
     @property
     def num_stages(self) -> int:
         return self.pipeline * self.stages_per_rank
