@@ -61,7 +61,7 @@ def test_of_a_pipeline_both_ends_and_the_middle_are_simulated(tmp_path):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--ranks", "2", "parallel.pipeline=2"], "set model.tied_embeddings to false"),
+        (["parallel.pipeline=2", "model.tied_embeddings=true"], "set model.tied_embeddings to false"),
         (["--ranks", "2048", "parallel.shard=512"], "set train.batch_tokens to 131072"),
         (["--ranks", "3", "parallel.shard=3"], "3 ranks can't divide"),
         (["--ranks", "2", "parallel.shard=2", "train.exact=true"], "add train.exact=false"),

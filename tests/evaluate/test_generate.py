@@ -46,7 +46,7 @@ class FixedModel:
 
     def __init__(self, vocab_size: int, probabilities: dict[int, float]) -> None:
         self.settings = type("Settings", (), {"seq_len": SEQ_LEN})
-        self.embed = torch.nn.Embedding(1, 1)
+        self.device = torch.device("cpu")
         self.logits_V = torch.full((vocab_size,), -math.inf)
         for token, probability in probabilities.items():
             self.logits_V[token] = math.log(probability)

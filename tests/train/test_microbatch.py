@@ -13,6 +13,7 @@ from headwater.device.device import Device
 from headwater.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
 from headwater.errors import CheckpointError, ConfigError, TrainingError
 from headwater.optim.rules import rule_microbatch
+from headwater.ranks.mesh import Mesh
 from headwater.records import read_records
 from headwater.train import start as module
 
@@ -169,7 +170,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
     monkeypatch.setattr(module, "available_bytes", lambda: available)
     monkeypatch.setattr(module, "resident_bytes", lambda: resident)
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    monkeypatch.setattr(module, "rule_microbatch", lambda batch_tokens, seq_len: 2 * seq_len)
+    monkeypatch.setattr(module, "rule_microbatch", lambda *_: 2 * seq_len)
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):
@@ -183,4 +184,6 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
     said = r"train\.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
     with pytest.raises(ConfigError, match=said):
-        module._check_microbatch(plan(), Microbatch(48, "set"), SimpleNamespace(part_of_rows=(0, 3)))
+        module._check_microbatch(
+            plan(), Microbatch(48, "set"), SimpleNamespace(part_of_rows=(0, 3), mesh=Mesh(replicate=3))
+        )

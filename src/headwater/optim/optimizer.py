@@ -78,18 +78,13 @@ class Optimizer:
         return dict(self._state)
 
     def require_state(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise CheckpointError unless a checkpoint has the tensors of this optimizer, all ranks together.
-
-        Those of parameters that it doesn't have are of another stage of a pipeline.
-        """
+        """Raise CheckpointError unless a checkpoint's tensors are those of this optimizer, all ranks together."""
         expected = {
             f"{name}.{slot}": part.group.shapes[name]
             for part in self._parts
             for name in part.names
             for slot in part.slots
         }
-        own = {name for group in self.groups for name in group.parameters}
-        shapes = {name: shape for name, shape in shapes.items() if name.rpartition(".")[0] in own}
         if shapes != expected:
             names = shapes.keys() | expected.keys()
             different = sorted(name for name in names if shapes.get(name) != expected.get(name))

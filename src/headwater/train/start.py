@@ -107,7 +107,7 @@ def build(
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     start = RunState()
     if found is not None:
-        optimizer.require_state(saved_shapes(found.path, OPTIM))
+        optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
@@ -139,6 +139,12 @@ def build(
         started_at=time.perf_counter(),
         say=say,
     )
+
+
+def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> dict[str, tuple[int, ...]]:
+    """Return those of a saved optimizer state that are of a model, which in a pipeline has a part of the parameters."""
+    own = {name for name, _ in model.named_parameters()}
+    return {name: shape for name, shape in shapes.items() if mesh.pipeline == 1 or name.rpartition(".")[0] in own}
 
 
 def _agreed_facts(
