@@ -170,7 +170,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
     monkeypatch.setattr(module, "available_bytes", lambda: available)
     monkeypatch.setattr(module, "resident_bytes", lambda: resident)
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    monkeypatch.setattr(module, "rule_microbatch", lambda *_: 2 * seq_len)
+    monkeypatch.setattr(module, "rule_microbatch", lambda batch_tokens, seq_len, wanted: 2 * seq_len)
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):
