@@ -314,7 +314,7 @@ class StageMoments(Moments):
     def _of_others(self) -> float:
         """What microbatches keep besides the one at work, and what is received and sent."""
         mesh, times, place = self.work.mesh, self.work.num_microbatches, self.of_rank.place
-        ahead = min(times, mesh.pipeline - place)
+        ahead: float = min(times, mesh.pipeline - place)
         if mesh.stages_per_rank > 1:
             first = (mesh.stages_per_rank - 1) * mesh.pipeline + 2 * (mesh.pipeline - place - 1) + 1
             ahead = min(times * mesh.stages_per_rank, first) / mesh.stages_per_rank
