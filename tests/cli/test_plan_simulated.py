@@ -58,12 +58,23 @@ def test_of_a_pipeline_both_ends_and_the_middle_are_simulated(tmp_path):
     assert "simulating a step of 3 of 32 ranks" in said.err
 
 
+def test_where_nothing_but_the_number_of_ranks_is_named_the_layout_is_the_plans(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__batch_tokens=512, train__microbatch_tokens=64)
+    two, one = (call("plan", "mine.toml", *words, "--simulate", cwd=tmp_path) for words in (["--ranks", "2"], []))
+    assert "2: replicate 2, shard 1; " in two.out and "a rank has " in two.out, two
+    assert "1: replicate 1, shard 1; " in one.out and "[parallel]" not in one.out, one
+    of_eight = call("plan", "mine.toml", "--simulate", "--hardware", "8xH100", cwd=tmp_path)
+    assert "8: replicate 8, shard 1; " in of_eight.out and "of one of 8 ranks" in of_eight.out, of_eight
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
         (["parallel.pipeline=2", "model.tied_embeddings=true"], "set model.tied_embeddings to false"),
         (["--ranks", "2048", "parallel.shard=512"], "set train.batch_tokens to 131072"),
         (["--ranks", "3", "parallel.shard=3"], "3 ranks can't divide"),
+        (["--ranks", "4", "--hardware", "8xH100"], "--hardware 8xH100 counts the ranks, as --ranks 4 does"),
         (["--ranks", "2", "parallel.shard=2", "train.exact=true"], "add train.exact=false"),
         (["--ranks", "2", "parallel.shard=2", "machine.dtype=float8"], "add machine.dtype=bfloat16"),
         (["--ranks", "2", "--text-bytes", "3G"], "--text-bytes is not for --simulate"),

@@ -73,6 +73,12 @@ def test_what_is_no_forecast_has_no_outcome(odd):
     assert outcomes(odd, FINISH, VALIDATION, {}) == []
 
 
+@pytest.mark.parametrize(("seconds", "says"), [(378, "outside, 30.0% under"), (10_440, "outside, × 19 the forecast")])
+def test_what_is_far_off_is_said_as_a_factor(seconds, says):
+    found = by_name(forecast(), FINISH | {"seconds": seconds}, VALIDATION)
+    assert against_forecast(found["time"]).endswith(says)
+
+
 @pytest.mark.parametrize("beside", ["1.4 of the 2 CPUs here are busy", None, 7])
 def test_a_time_under_load_is_marked_and_counts(beside):
     found = by_name(forecast(), FINISH | {"beside": beside}, VALIDATION)

@@ -174,6 +174,19 @@ def test_a_killed_attempt_says_how_many_steps_were_recomputed(tmp_path):
     assert page.trace("Training loss", "each step")[0] == [16_384 * step for step in range(1, 9)]
 
 
+def test_ranks_and_their_layout_are_said_of_the_run_and_of_each_attempt(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=8)
+    first, *records = [record | {"attempt": 1} for record in run_records(8)]
+    layout = {"replicate": 2, "shard": 2, "tensor": 1, "machines": 2, "why": "8 GB of a rank are too few"}
+    of_four = first | {"attempt": 2, "plan": first["plan"] | {"ranks": 4}, "layout": layout}
+    half = len(records) // 2
+    write_records(run_dir, [first, *records[:half], of_four, *[each | {"attempt": 2} for each in records[half:]]])
+    text = read_page(render_report(run_dir)).text
+    four = "4 ranks (replicate = 2 × shard = 2) on 2 machines"
+    assert f"in 2 attempts, on {four}." in text and "8 GB of a rank are too few" in text
+    assert text.count("\n1 rank\n") == 1 and text.count(f"\n{four}\n") == 2, "in Attempts, and in Data and device"
+
+
 def test_the_time_is_split_by_what_the_records_time(page, run_dir):
     records = read_records(run_dir / "records.jsonl")
     training = sum(record["seconds"] for record in records if record["event"] == "step")

@@ -25,13 +25,13 @@ def saved(attempt: int, peak: int | None) -> dict:
     ("records", "peak", "found", "how"),
     [
         ([], 5, 5, "peak of the process"),
-        ([], None, None, "not known of every process"),
-        ([step(1), saved(1, 7), saved(1, 9), step(3)], 5, 9, "largest peak of the 2 processes that trained"),
-        ([step(1), saved(1, 4), step(3)], 5, 5, "largest peak of the 2 processes that trained"),
+        ([], None, None, "not known of every attempt"),
+        ([step(1), saved(1, 7), saved(1, 9), step(3)], 5, 9, "largest peak of the process in 2 attempts"),
+        ([step(1), saved(1, 4), step(3)], 5, 5, "largest peak of the process in 2 attempts"),
         ([{"event": "start", "attempt": 1, "step": 0}, step(3)], 5, 5, "peak of the process"),
-        ([step(1), step(3)], 5, None, "not known of every process"),
-        ([step(1), saved(1, None)], 5, None, "not known of every process"),
-        ([saved(1, 7), saved(2, 8)], None, None, "not known of every process"),
+        ([step(1), step(3)], 5, None, "not known of every attempt"),
+        ([step(1), saved(1, None)], 5, None, "not known of every attempt"),
+        ([saved(1, 7), saved(2, 8)], None, None, "not known of every attempt"),
     ],
 )
 def test_the_peak_of_a_run_is_the_largest_of_its_processes_or_unknown(records, peak, found, how):
@@ -68,7 +68,7 @@ def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, m
         assert train_stage(config, TrainingDisplay(config.train, 1), print)
     (end,) = read_records(config.run_dir / "records.jsonl", "finish")
     assert 1000 < end["peak_memory_bytes"] < before
-    assert end["peak_memory_how"] == "largest peak of the 2 processes that trained"
+    assert end["peak_memory_how"] == "largest peak of the process in 2 attempts"
     assert end["audits"] == {"num_steps": 4, "num_differing": 0}
     line = "udited 4 steps: computed twice, each had the same bits both times"
     assert f"     a{line}" in capsys.readouterr().out

@@ -27,12 +27,12 @@ MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probabil
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
 NumRanks = Annotated[str, of_run(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
 Simulate = Annotated[
-    bool, of_run("--simulate", help="What one of --ranks N holds and exchanges in a step; on --hardware H100 its time.")
+    bool, of_run("--simulate", help="What one of the ranks holds and exchanges in a step; with --hardware its time.")
 ]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[
     str,
-    of_both(metavar="NxDEVICE", help="Devices of a budget, such as 8xH100 (else: this machine); of --simulate one."),
+    of_both(metavar="NxDEVICE", help="Devices of a budget, or of --simulate, such as 8xH100 (else: this machine)."),
 ]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 ServeTokens = Annotated[
@@ -144,7 +144,8 @@ def plan(
     of_a_search = {"hardware": hardware, "text_bytes": text_bytes, "serve_tokens": serve_tokens}
     given = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *given])
-    require_none(f"needs --budget AMOUNT, money or time, such as: {call}", **of_a_search)
+    simulate_it = " (or, of a run, --simulate: a step of one of its ranks)" if hardware else ""
+    require_none(f"needs --budget AMOUNT, money or time{simulate_it}, such as: {call}", **of_a_search)
     _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
     from headwater.runs.plan import PlanOptions

@@ -7,11 +7,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
+from headwater.durations import duration
+from headwater.forecast.result import PREPARATION, PROBES_PART
 from headwater.numbers import count, plural, times
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 
 if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
+
+PARTS = {
+    "steps": "steps",
+    "validations": "validations",
+    PROBES_PART: "probes",
+    "checkpoints": "checkpoints",
+    PREPARATION: "preparation",
+    "start": "start",
+    "after": "after training",
+}
+"Of the time, by their keys in a plan's seconds."
+LEAST_SECONDS = 0.5
 
 
 def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_json: bool) -> None:
@@ -50,6 +64,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         *_of_ranks(result),
         ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
+        ("", _parts(result["seconds"])),
         ("memory", interval(result["memory_gib"], "GiB a rank" if "ranks" in result else "GiB")),
         ("", how["memory_gib"]),
         ("energy", energy_interval(result["energy_kwh"])),
@@ -60,6 +75,12 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     lines += [("chance", text) for text in _chances(result)]
     return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
+
+
+def _parts(seconds: dict[str, Any]) -> str:
+    """Return what the time is the sum of, the medians."""
+    found = ((words, seconds[name]["p50"]) for name, words in PARTS.items())
+    return ", ".join(f"{words} {duration(median)}" for words, median in found if median >= LEAST_SECONDS)
 
 
 def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
-from headwater.errors import ConfigError
-from headwater.forecast.device import Accelerator, find_device, read_devices
+from headwater.errors import ConfigError, LayoutError
+from headwater.forecast.budget import parse_hardware
+from headwater.forecast.device import Accelerator, read_devices
 from headwater.forecast.exchange import LeastStep, exchanges, least_step
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
@@ -25,18 +26,23 @@ from headwater.simulate.rank import simulate
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
-    device = find_device(hardware, read_devices(costs.hardware)) if hardware else None
-    if device is None and config.parallel.replicate == config.parallel.shard == "auto":
-        raise ConfigError(
-            "--simulate needs a layout: set parallel.shard to a number, or name the device whose memory is to choose "
-            "it, such as --hardware H100"
-        )
-    layout = planned_layout(config, ranks, device)
+    num_devices, device = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else (1, None)
+    if num_devices > 1 and ranks:
+        raise ConfigError(f"--hardware {hardware} counts the ranks, as --ranks {ranks} does; leave one of the two out")
+    if device is not None and num_devices > 1:
+        nodes, rest = divmod(num_devices, device.node_size)
+        ranks = f"{nodes}x{device.node_size}" if nodes and not rest else str(num_devices)
+    try:
+        layout = planned_layout(config, ranks, device)
+    except LayoutError as error:
+        if device is not None or "auto" not in (config.parallel.replicate, config.parallel.shard):
+            raise
+        raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
-    all_ranks, places = plural(layout.mesh.world_size, "rank"), _places(layout.mesh)
-    number = "one" if len(places) == 1 else len(places)
-    say_beside(as_json)(f"simulating a step of {number} of {all_ranks}; many large layers take a minute or two")
+    num_ranks, places = layout.mesh.world_size, _places(layout.mesh)
+    of_ranks = f" of {'one' if len(places) == 1 else len(places)} of {num_ranks:,} ranks" if num_ranks > 1 else ""
+    say_beside(as_json)(f"simulating a step{of_ranks}; many large layers take a minute or two")
     accounts, tokens = [simulate(work, place) for place in places], work.num_microbatches * work.microbatch_tokens
     fullest = max(accounts, key=lambda each: each.total_peak_bytes)
     found = {"name": config.name, **asdict(layout.mesh), "tokens": tokens, **asdict(fullest)}
@@ -91,7 +97,7 @@ def lines(work: Work, layout: Layout, account: Account) -> list[tuple[str, str]]
     forecast = gpu_memory(work, is_compiled=False).tensors
     shown = [
         ("ranks", f"{mesh.world_size}: {mesh}; {count(tokens)} tokens a rank and step"),
-        *([("", layout.why)] if layout.why else []),
+        *([("", layout.why)] if mesh.world_size > 1 else []),
         ("memory", f"{size(account.total_peak_bytes)} of a rank when it holds most: {kinds}"),
         ("", f"{size(forecast)} by forecast; blocks aren't compiled here, and on a GPU keep less"),
     ]

@@ -13,7 +13,7 @@ from headwater.interventions import name_documents
 from headwater.numbers import count
 from headwater.ranks.place import named
 from headwater.report.measures import audit_line
-from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes
+from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80
@@ -28,7 +28,9 @@ def against_forecast(outcome: Outcome) -> str:
     if outcome.how == LAST_VALIDATION:  # the forecast is of all held-out text, and a sample of it is no verdict
         fact = outcome.show(outcome.fact)
         return f"{fact} of a sample, forecast {outcome.show_forecast()}: all held-out text decides"
-    off = "" if outcome.is_inside else f", {abs(outcome.error):.1%} {'over' if outcome.error > 0 else 'under'}"
+    size = show_error(outcome.error)
+    way = " the forecast" if outcome.error >= 1 else " over" if outcome.error > 0 else " under"
+    off = "" if outcome.is_inside else f", {size.lstrip('+-')}{way}"
     return f"{outcome.show(outcome.fact)}, forecast {outcome.show_forecast()}: {outcome.verdict}{off}"
 
 
@@ -116,7 +118,7 @@ class TrainingDisplay:
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
-            "bpb": f"bits/byte {self._validation['bits_per_byte']['all']:.3f}" if self._validation else "",
+            "bpb": self._measured(),
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tokens/s",
@@ -134,6 +136,11 @@ class TrainingDisplay:
             if len(line) <= limit:
                 break
         return line
+
+    def _measured(self) -> str:
+        """Return the last validation's bits per byte, and the step that they are of, which comes before this one."""
+        last = self._validation
+        return f"bits/byte {last['bits_per_byte']['all']:.3f} (step {last['step']})" if last else ""
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record

@@ -35,15 +35,17 @@ def _table(record: TrackRecord) -> list[str]:
 
 
 def _row(name: str, outcome: Outcome, width: int) -> str:
+    from headwater.report.outcome import show_error
+
     start = f"{name:<{width}} {outcome.quantity:<9} {outcome.show_forecast():<36}"
     if outcome.fact is None or outcome.error is None:
         return f"{start} {'–':>22} {'':>8}  {outcome.how}"
     verdict = outcome.verdict.replace("outside", "OUTSIDE") if outcome.is_counted else outcome.how
-    return f"{start} {outcome.show(outcome.fact):>22} {outcome.error:>+8.1%}  {verdict}"
+    return f"{start} {outcome.show(outcome.fact):>22} {show_error(outcome.error):>8}  {verdict}"
 
 
 def _summary(record: TrackRecord) -> list[str]:
-    from headwater.report.outcome import forecast_error
+    from headwater.report.outcome import forecast_error, show_error
     from headwater.report.track_record import by_quantity, share_inside
 
     inside, score = share_inside(record.counted), forecast_error(record.counted)
@@ -56,10 +58,10 @@ def _summary(record: TrackRecord) -> list[str]:
     ]
     for name, found in by_quantity(record.counted).items():
         lines.append(
-            f"{name:<9} median absolute error {found['median_absolute_error']:.1%}, "
+            f"{name:<9} median absolute error {show_error(found['median_absolute_error']).lstrip('+')}, "
             f"{found['num_inside']} of {found['num_facts']} inside"
         )
-    return [*lines, f"score     {score:.2%} (mean relative CRPS; 0 is perfect)"]
+    return [*lines, f"score     {score:.3f} (mean CRPS of the logarithm; 0 is perfect)"]
 
 
 def _left_out(record: TrackRecord) -> list[str]:

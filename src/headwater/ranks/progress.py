@@ -6,9 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+COMPUTING = "computing"
+"The phase of a step."
+
 
 class Progress:
-    """The step that is worked on, what is done for it, and the seconds spent in exchanges so far."""
+    """The step that is worked on, what is done for it, and the seconds spent in exchanges of steps so far."""
 
     def __init__(self) -> None:
         self.step, self.phase = 0, "preparing"
@@ -43,8 +46,11 @@ class Progress:
         self._exchanged, self._since = self.exchange_seconds(), time.perf_counter() if is_exchanging else 0.0
 
     def exchange_seconds(self) -> float:
-        """Return the seconds in all exchanges, with those of one under way."""
-        since = self._since  # the thread that trains may end the exchange meanwhile
+        """Return the seconds in exchanges of steps, with those of one under way.
+
+        Others aren't counted: while the first rank measures the machine or evaluates, the rest wait for no slow one.
+        """
+        since = self._since if self.phase == COMPUTING else 0.0  # the other thread may end the exchange meanwhile
         return self._exchanged + (time.perf_counter() - since if since else 0.0)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from typing import Literal
 
-from headwater.ranks.progress import Progress
+from headwater.ranks.progress import COMPUTING, Progress
 
 STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
 UNWATCHED_STEPS = 3  # the first compile, and nothing says how long that may take
@@ -51,7 +51,7 @@ class Watchdog:
 
     def begin(self, step: int) -> None:
         """Watch from now on; `step` is the one that is worked on."""
-        self._progress.enter("computing", step)
+        self._progress.enter(COMPUTING, step)
         self._since = self._ticks
         if self._thread is None and self._limit is not None:
             self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)

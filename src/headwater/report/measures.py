@@ -6,7 +6,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from headwater.numbers import MISSING, number, plural
+from headwater.numbers import MISSING, number, plural, whole
 from headwater.records import Record
 from headwater.report.curves import Points, points
 from headwater.report.run_data import Object, RunData, amount, table
@@ -124,6 +124,16 @@ def utilisation(run: RunData) -> tuple[float | None, Points]:
         for seen, fraction in points([record], "tokens_seen", "mfu")
     ]
     return largest, curve
+
+
+def ranks_of(start: Record) -> str:
+    """Return how many ranks trained and how they lay: 4 ranks (replicate = 2 × shard = 2)."""
+    num_ranks, sizes = amount(start, "plan", "ranks") or 1, table(start, "layout")
+    many = {axis: size for axis in sizes if (size := amount(sizes, axis) or 1) > 1}
+    machines = many.pop("machines", 1)
+    layout = f" ({' × '.join(f'{axis} = {whole(size)}' for axis, size in many.items())})" if many else ""
+    where = f" on {plural(int(machines), 'machine')}" if machines > 1 else ""
+    return f"{plural(int(num_ranks), 'rank')}{layout}{where}"
 
 
 def no_utilisation(run: RunData) -> str:

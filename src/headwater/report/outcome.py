@@ -91,6 +91,11 @@ def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: O
     return [outcome for outcome in found if outcome is not None]
 
 
+def show_error(error: float) -> str:
+    """Return a relative error: +12.3%, and where the value is twice the forecast or more, their ratio: × 4.9."""
+    return f"{error:+.1%}" if error < 1 else f"× {significant(1 + error, 2)}"
+
+
 def forecast_error(found: list[Outcome]) -> float | None:
     """Return the mean over the quantities that were measured."""
     scores = [outcome.score for outcome in found if outcome.score is not None]

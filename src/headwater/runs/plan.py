@@ -109,12 +109,12 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         limits=limits,
         loss_unit=options.loss_unit if options.runs else "bits_per_byte",
         loss_refused=loss.refused,
-        ranks=_ranks(options.layout),
+        ranks=sizes_of(options.layout),
         notes=[*notes, load] if load else notes,
     )
 
 
-def _ranks(layout: Layout) -> dict[str, int] | None:
+def sizes_of(layout: Layout) -> dict[str, int] | None:
     """Return how several ranks lie; None where there is one."""
     mesh = layout.mesh
     return {**asdict(mesh), "machines": layout.num_machines} if mesh.world_size > 1 else None

@@ -20,7 +20,7 @@ from headwater.ranks.mesh import Layout
 from headwater.records import Record, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
-from headwater.runs.plan import forecast_of_run
+from headwater.runs.plan import forecast_of_run, sizes_of
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
 from headwater.runs.text import RunText, open_batches, open_held_out, open_text
@@ -65,7 +65,8 @@ def train_stage(
             dtype, forecast = run.facts.dtype, None
             if is_planned:
                 forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner, layout)
-            _record_beginning(run, config, display, peak, forecast)
+            layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
+            _record_beginning(run, config, display, peak, forecast, layout)
             meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
             if end.step < config.train.num_steps:
@@ -146,7 +147,12 @@ def _largest_peak(run: Run, measured: dict[str, Any]) -> float | None:
 
 
 def _record_beginning(
-    run: Run, config: RunConfig, display: Display, peak: dict[str, Any], forecast: dict[str, Any] | None
+    run: Run,
+    config: RunConfig,
+    display: Display,
+    peak: dict[str, Any],
+    forecast: dict[str, Any] | None,
+    layout: Layout,
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
     train, facts, step = config.train, run.facts, run.start.step
@@ -174,6 +180,8 @@ def _record_beginning(
         "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction, run.ranks.mesh)
         | {"sources": sources},
     }
+    if (sizes := sizes_of(layout)) is not None:
+        fields["layout"] = {**sizes, "why": layout.why}
     if step:
         display(run.records.append("resume", step, **rows, **{"from": checkpoint_dir(run.run_dir, step).name}))
     record = run.records.append("start", step, **rows, **fields)
@@ -187,19 +195,23 @@ def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:
     watt_hours, how = run.energy.watt_hours(seconds_here)
     if run.start.seconds:
         share = run.start.seconds / seconds
-        how += f"; {share:.0%} of the time was in earlier processes, estimated by the power of the last"
+        how += f"; {share:.0%} of the time was in earlier attempts, estimated by the power of the last one"
     return {
         "tokens_seen": end.tokens_seen,
         "seconds": round(seconds, 1),
         "energy_wh": round(watt_hours * seconds / seconds_here, 2),
         "energy_how": how,
-        **memory_fields(read_all(path), run.records.attempt, run.peak_memory_bytes(), run.facts.device),
+        **memory_fields(
+            read_all(path), run.records.attempt, run.peak_memory_bytes(), run.facts.device, run.ranks.world_size
+        ),
         **audit_fields(read_records(path)),
     }
 
 
-def memory_fields(records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu") -> dict[str, Any]:
-    """Return the most memory that a process of the run held, and how it is known; `attempt`, the last, held `peak`.
+def memory_fields(
+    records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu", num_ranks: int = 1
+) -> dict[str, Any]:
+    """Return the most memory that the first rank held, and how it is known; `attempt`, the last, held `peak`.
 
     Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
     for want of what it had done before it began to train. `records` are all, also of steps that were done again.
@@ -208,9 +220,10 @@ def memory_fields(records: Sequence[Record], attempt: int, peak: int | None, dev
     peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
     known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
     if len(known) < len(peaks.keys() | {attempt}):
-        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every process that trained"}
+        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every attempt that trained"}
     where = "" if device == "cpu" else ", of its GPU's memory"
-    how = "peak of the process" if len(known) == 1 else f"largest peak of the {len(known)} processes that trained"
+    process = "the process" if num_ranks == 1 else f"the first of {num_ranks} ranks"
+    how = f"peak of {process}" if len(known) == 1 else f"largest peak of {process} in {len(known)} attempts"
     return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
 
 

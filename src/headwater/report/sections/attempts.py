@@ -1,4 +1,4 @@
-"""Every process that trained the run: where it began, how it ended, what it recomputed, skipped and went back from."""
+"""Every attempt to train the run: where it began, how it ended, its ranks, what it recomputed and skipped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from headwater.interventions import name_documents
 from headwater.numbers import moment, number, plural, size, times, whole
 from headwater.records import Record
 from headwater.report.markup import Child, card, data_table
-from headwater.report.measures import audit_line
+from headwater.report.measures import audit_line, ranks_of
 from headwater.report.run_data import RunData, amount, table
 
 MAX_SHOWN = 50
@@ -23,7 +23,12 @@ def attempts(run: RunData) -> Child:
     followers: list[list[Record] | None] = [*in_order[1:], None]
     rows = [_row(records, following) for records, following in zip(in_order, followers, strict=True)]
     heads = ["attempt", "began", "from step", "to step", "how it ended", "steps recomputed"]
-    return card("Attempts", " ".join(_notes(run, len(in_order))), data_table(heads, rows, words=["how it ended"]))
+    starts = [next((each for each in records if each.get("event") == "start"), {}) for records in in_order]
+    if any(amount(start, "plan", "ranks") not in (None, 1) for start in starts):
+        heads, rows = [*heads, "layout"], [[*row, ranks_of(start)] for row, start in zip(rows, starts, strict=True)]
+    return card(
+        "Attempts", " ".join(_notes(run, len(in_order))), data_table(heads, rows, words=["how it ended", "layout"])
+    )
 
 
 def _notes(run: RunData, num_attempts: int) -> list[str]:
@@ -32,7 +37,7 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
     if resumes:
         notes.append(f"Resumed {times(resumes)}; steps past the last checkpoint were recomputed.")
     elif num_attempts == 1:
-        notes.append("One process, never interrupted." if run.is_finished else "One process so far.")
+        notes.append("One attempt, never interrupted." if run.is_finished else "One attempt so far.")
     if saves:
         last = saves[-1]
         where = f"step {whole(amount(last, 'step'))} ({size(amount(last, 'bytes'))})"

@@ -9,7 +9,7 @@ from headwater.numbers import percent, significant, time_unit
 from headwater.report.chart import Spec, chart_card, layout, line, plot
 from headwater.report.curves import on_log_axis, points, thin
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.report.outcome import UNITS, Outcome, outcomes_of
+from headwater.report.outcome import UNITS, Outcome, outcomes_of, show_error
 from headwater.report.run_data import RunData, amount
 
 _NO_FORECAST = (
@@ -55,10 +55,14 @@ def _row(outcome: Outcome) -> list[Child]:
         *(significant(value / scale, 4) for value in (outcome.p10, outcome.p50, outcome.p90)),
         tag("b", significant(actual / scale, 4)) if actual is not None else "not known",
         unit,
-        f"{100 * error:+.1f}\u00a0%".replace("-", "−") if error is not None else None,
+        _off(error) if error is not None else None,
         tag("span", verdict, class_=f"badge {verdict.split(',')[0].replace(' ', '-')}") if verdict else None,
         outcome.how,
     ]
+
+
+def _off(error: float) -> str:
+    return show_error(error).replace("-", "−").replace("%", "\u00a0%").replace("× ", "×\u00a0")
 
 
 def _band(xs: tuple[float, float], outcome: Outcome) -> list[Spec]:

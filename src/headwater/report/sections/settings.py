@@ -8,6 +8,7 @@ from typing import Any
 
 from headwater.numbers import plural
 from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
+from headwater.report.measures import ranks_of
 from headwater.report.run_data import Object, RunData, entries, table
 
 _ORIGINS = {
@@ -72,6 +73,8 @@ def _inputs(run: RunData) -> Child:
     named = [("corpus", run.corpus), ("tokenizer", run.tokenizer), ("tokens", run.tokens)]
     facts = [(name, manifest.get("digest")) for name, manifest in named if manifest.get("digest")]
     facts += [(name.replace("_", " "), value) for name, value in table(run.start, "device").items()]
+    if layout := table(run.start, "layout"):
+        facts += [("layout", ranks_of(run.start)), ("why that layout", layout.get("why") or "–")]
     if not facts:
         return None
     rows = [[name, tag("code", show_value(value))] for name, value in facts]

@@ -25,6 +25,7 @@ from headwater.report.measures import (
     median_of,
     median_share,
     no_utilisation,
+    ranks_of,
     seconds_trained,
     utilisation,
 )
@@ -66,7 +67,8 @@ def status(run: RunData) -> str:
     if run.is_finished:
         num_attempts = len({str(record.get("attempt")) for record in run.all_records})
         how = "in one attempt" if num_attempts == 1 else f"in {num_attempts} attempts"
-        return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}."
+        on = f", on {ranks_of(run.start)}" if table(run.start, "layout") else ""
+        return f"Finished {moment(amount(run.last('finish'), 'time'))}, {how}{on}."
     step, num_steps = amount(run.last("step"), "step"), amount(run.start, "num_steps")
     if step is None:
         return "Not started yet: this page shows what there is so far."
