@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +142,31 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
             kept = [old for old in kept if _survives(old, record)]
         kept.append(record)
     return [record for record in kept if event is None or record.get("event") == event]
+
+
+def memory_fields(
+    records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu", num_ranks: int = 1
+) -> dict[str, Any]:
+    """Return the most memory that the first rank held, and how it is known; `attempt`, the last, held `peak`.
+
+    Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
+    for want of what it had done before it began to train. `records` are all, also of steps that were done again.
+    """
+    peaks: dict[int, int | None] = {r["attempt"]: None for r in records if r.get("event") in ("step", "skipped")}
+    peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
+    known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
+    if len(known) < len(peaks.keys() | {attempt}):
+        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every attempt that trained"}
+    where = "" if device == "cpu" else ", of its GPU's memory"
+    process = "the process" if num_ranks == 1 else f"the first of {num_ranks} ranks"
+    how = f"peak of {process}" if len(known) == 1 else f"largest peak of {process} in {len(known)} attempts"
+    return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
+
+
+def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding."""
+    num_steps = sum(bool(record.get("audited")) for record in records)
+    num_differing = sum(record.get("event") == "audit" for record in records)
+    errors = [record["gradient_error"] for record in records if "gradient_error" in record]
+    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
+    return audits | ({"gradient_error": max(errors)} if errors else {})

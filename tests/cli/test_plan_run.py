@@ -84,7 +84,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
         ("watts = 0", "watts = 0: give a number above 0"),
         ("pue = 0.9", "pue = 0.9: give 1 or more"),
         ("watts = ", "costs.toml: "),
-        ("final_share = 0.5", "final_share counts with --budget alone"),
+        ('hardware = "mine.csv"', "hardware counts with --budget alone"),
     ],
 )
 def test_a_costs_file_that_cannot_be_says_why(run_file, tmp_path, text, says):

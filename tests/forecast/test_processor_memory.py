@@ -8,19 +8,32 @@ import statistics
 import pytest
 
 from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import kept_bytes_per_token, run_memory
+from headwater.forecast.processor_memory import PeakBytes, kept_bytes_per_token, run_memory
+from headwater.forecast.rank_memory import processor_rank_memory
+from headwater.forecast.work import Work
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.optim.settings import OptimSettings
 from headwater.ranks.mesh import Mesh
 
 MIB = 2**20
+RATES = {"matrix_lr": 0.01, "embedding_lr": 0.01, "head_lr": 0.01, "vector_lr": 0.01, "weight_decay": 0.1}
+MUON, ADAMW = (OptimSettings(name=name, **RATES) for name in ("muon", "adamw"))
 
 
 def model(num_layers=4, d_model=192, seq_len=256, vocab_size=6144) -> ModelSettings:
     sizes = {"num_layers": num_layers, "d_model": d_model, "seq_len": seq_len, "vocab_size": vocab_size}
     heads = {"num_heads": d_model // 64, "num_kv_heads": d_model // 64, "head_dim": 64}
     return ModelSettings(**sizes, **heads, d_ff=round(8 * d_model / 3 / 64) * 64, tied_embeddings=False)
+
+
+def work(shape, tokens, dtype, recompute=0, mesh=None, optim=ADAMW, num_microbatches=1) -> Work:
+    return Work(shape, optim, mesh or Mesh(), tokens // shape.seq_len, num_microbatches, recompute, dtype)
+
+
+def peak(shape, tokens, dtype, text=0.0, *, exact=False, recompute=0) -> PeakBytes:
+    return run_memory(work(shape, tokens, dtype, recompute), text, exact=exact)
 
 
 # layers, width, vocabulary, tokens, dtype: store and peak in MiB. Of 2026-11-28 as it was; of 2026-11-26 with 47 MiB of a
@@ -37,9 +50,9 @@ RUNS = {
 
 def error_of(run) -> float:
     layers, width, vocab_size, tokens, dtype = run
-    store, peak = RUNS[run]
+    store, held = RUNS[run]
     shape = model(num_layers=layers, d_model=width, vocab_size=vocab_size)
-    return math.log(run_memory(shape, tokens, dtype, store * MIB).total / MIB / peak)
+    return math.log(peak(shape, tokens, dtype, store * MIB).total / MIB / held)
 
 
 def test_peaks_of_whole_runs_lie_in_their_bands():
@@ -50,16 +63,16 @@ def test_peaks_of_whole_runs_lie_in_their_bands():
 
 
 def test_recomputed_blocks_take_less_and_never_nothing():
-    peaks = [run_memory(model(), 16384, "bfloat16", 0.0, num).total for num in range(5)]
+    peaks = [peak(model(), 16384, "bfloat16", recompute=num).total for num in range(5)]
     assert peaks[0] > peaks[1] > peaks[2] > peaks[3]
-    assert peaks[4] > run_memory(model(), 1024, "bfloat16", 0.0, 4).total
+    assert peaks[4] > peak(model(), 1024, "bfloat16", recompute=4).total
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_blocks_that_keep_products_take_less_than_whole_ones_and_more_than_recomputed_ones(dtype):
     """By hand: of a width of 192 and an MLP of 512, products and attention leave 3 + 4 of them a token, and 2 × 512."""
     whole, selective, recomputed = (
-        kept_bytes_per_token(model(), dtype, recompute) for recompute in (0, "selective", 4)
+        kept_bytes_per_token(work(model(), 256, dtype, recompute)) for recompute in (0, "selective", 4)
     )
     assert recomputed < 0.7 * selective < 0.7 * 0.95 * whole
     size = 4 if dtype == "float32" else 2
@@ -67,41 +80,28 @@ def test_blocks_that_keep_products_take_less_than_whole_ones_and_more_than_recom
 
 
 def test_exact_sums_take_eight_bytes_a_parameter():
-    plain, exact = (run_memory(model(), 4096, "float32", 0.0, exact=exact).total for exact in (False, True))
+    plain, exact = (peak(model(), 4096, "float32", exact=exact).total for exact in (False, True))
     assert exact - plain == 8 * count_parameters(model()).total
 
 
-def test_a_ranks_share_of_the_state_by_hand():
-    """In float32: weights and gradients are 8 of 16 bytes, and each rank's text is its part of the machine's."""
+def test_ranks_hold_their_share_of_the_text_and_of_exact_sums():
+    """Of whole weights each rank sums all gradients, of divided ones its part."""
     shape, total = model(), count_parameters(model()).total
-    bytes_a_parameter = {
-        Mesh(): 16,
-        Mesh(replicate=4): 8 + 8 / 4,
-        Mesh(replicate=2, shard=2): 8 / 2 + 8 / 4,
-        Mesh(shard=4): 16 / 4,
-    }
-    for mesh, per_parameter in bytes_a_parameter.items():
-        found = run_memory(shape, 4096, "float32", 1e9, 0, mesh, mesh.world_size)
-        assert found.state == per_parameter * total, mesh
-        assert found.process - run_memory(shape, 4096, "float32", 0.0).process == 1.16e9 / mesh.world_size
-        assert found.activations == run_memory(shape, 4096, "float32", 0.0).activations
-    assert run_memory(shape, 4096, "float32", 0.0).exchanged == 0
-
-
-def test_whole_weights_have_a_cast_each_and_divided_ones_none():
-    shape, total = model(), count_parameters(model()).total
-    by_mesh = {
-        mesh: run_memory(shape, 4096, "bfloat16", 0.0, 0, mesh).state for mesh in (Mesh(replicate=2), Mesh(shard=2))
-    }
-    assert by_mesh == {Mesh(replicate=2): (8 + 2 + 6 / 2) * total, Mesh(shard=2): 8 * total}
+    for mesh, num_sums in ((Mesh(replicate=4), 1), (Mesh(replicate=2, shard=2), 2), (Mesh(shard=4), 4)):
+        plain, exact = (
+            processor_rank_memory(work(shape, 4096, "float32", mesh=mesh), 1e9, exact=exact) for exact in (False, True)
+        )
+        assert exact.state - plain.state == 8 * total / num_sums, mesh
+        assert plain.process - peak(shape, 4096, "float32").process == 1.16e9
 
 
 def test_peaks_of_two_ranks_lie_near_what_they_held():
     """MB of a rank, 2026-11-29 (docs/log.md): width 768, 512 tokens a microbatch, float32, a store of nothing."""
     held = {(8, 1, True): 1949, (8, 2, True): 2427, (4, 2, False): 1484}
-    for (layers, shard, swaps), peak in held.items():
+    for (layers, shard, swaps), bytes_held in held.items():
         heads = {"num_heads": 12, "num_kv_heads": 12, "head_dim": 128}
         sizes = {"num_layers": layers, "d_model": 768, "d_ff": 2048, "seq_len": 256, "vocab_size": 6144}
-        shape = ModelSettings(**sizes, **heads, tied_embeddings=False)
-        found = run_memory(shape, 512, "float32", 0.0, 0, Mesh(replicate=2 // shard, shard=shard), 2, swaps=swaps)
-        assert abs(math.log(found.total / 1e6 / peak)) < 0.11, (layers, shard, found)
+        shape, mesh = ModelSettings(**sizes, **heads, tied_embeddings=False), Mesh(replicate=2 // shard, shard=shard)
+        of_rank = work(shape, 512, "float32", 0, mesh, MUON if swaps else ADAMW, num_microbatches=2)
+        found = processor_rank_memory(of_rank, 0.0)
+        assert abs(math.log(found.total / 1e6 / bytes_held)) < 0.09, (layers, shard, found)

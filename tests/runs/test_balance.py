@@ -6,10 +6,10 @@ import pytest
 from small_run import call, prose, write_run_file, write_texts
 
 from headwater.cli.balance import print_findings
-from headwater.corpus.load import SPLITS, read_documents
+from headwater.corpus.load import SPLITS, balance_of, read_documents
 from headwater.export.data_card import markdown
 from headwater.runs.run_config import config_of_run
-from headwater.runs.text import balance_of_run, data_card_of_run, training_of_run
+from headwater.runs.text import data_card_of_run, training_of_run
 
 EXTRA = """
 [corpus.sources.more]
@@ -47,7 +47,7 @@ def prepared(tmp_path_factory):
 
 
 def test_each_source_adds_up_by_stage(prepared):
-    for sheet in balance_of_run(prepared)["sources"].values():
+    for sheet in balance_of(prepared / "data/corpus")["sources"].values():
         for unit in ("documents", "bytes"):
             dropped = sum(stage[unit] for stage in sheet["stages"].values())
             assert sheet["read"][unit] == sheet["kept"][unit] + dropped
@@ -67,7 +67,7 @@ def written_bytes(run_dir, source):
 
 
 def test_what_is_kept_and_what_lies_in_the_corpus_differ_by_what_cleaning_did_to_the_byte(prepared):
-    balance = balance_of_run(prepared)
+    balance = balance_of(prepared / "data/corpus")
     for name, sheet in balance["sources"].items():
         assert sheet["text"] == written_bytes(prepared, name)
         assert sheet["kept"]["bytes"] == sheet["text"]["bytes"] + sheet["cleaned_bytes"]
@@ -96,7 +96,7 @@ def test_the_printed_balance_adds_up_to_the_byte(prepared):
 
 
 def test_what_the_steps_found_is_in_it(prepared):
-    balance = balance_of_run(prepared)
+    balance = balance_of(prepared / "data/corpus")
     assert balance["decontamination"]["quiz"]["found"] == 1
     assert balance["redaction"]["email"]["replaced"] == 1
     assert set(balance["kept_by"]["licence"]["more"]) == {"CC0-1.0"}

@@ -9,9 +9,9 @@ from headwater.device.device import Gpu
 from headwater.errors import ConfigError
 from headwater.forecast.processor_memory import state_bytes
 from headwater.ranks.mesh import Mesh
-from headwater.runs import enough_memory as module
+from headwater.runs import layout as module
 from headwater.runs import load_run
-from headwater.runs.enough_memory import require_memory_here
+from headwater.runs.layout import require_memory_here
 
 
 @pytest.fixture

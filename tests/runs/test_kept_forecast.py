@@ -64,19 +64,6 @@ def test_settings_that_decide_nothing_may_change(folder):
     assert KEPT.read_bytes() == before
 
 
-def test_the_key_of_a_run_from_before_a_setting_came_is_the_same_and_another_value_changes_it(folder, monkeypatch):
-    parts = []
-    monkeypatch.setattr(plan, "digest_json", parts.append)
-    for override in ("train.log_every=3", "model.sliding_window=8", "model.attention_bias=true"):
-        plan.forecast_key(load_run("mine.toml", [override])[0])
-    later = {"rope_scaling", "attention_bias", "sliding_window"}
-    found = [later & part["settings"]["model"].keys() for part in parts]
-    assert found == [set(), {"sliding_window"}, {"attention_bias"}]
-    assert len(parts[0]["settings"]["model"]) == 12, "all others"
-    train = parts[0]["settings"]["train"]
-    assert "recompute" not in train and train["recompute_fraction"] == 0.0, "as the setting was called once"
-
-
 def test_a_resume_with_other_settings_keeps_no_stale_one(folder):
     begin()
     found, said = begin(8, "train.validate_every=2")

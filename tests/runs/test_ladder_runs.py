@@ -16,16 +16,17 @@ from small_run import call, quick, require_clear_error, write_run_file, write_te
 from headwater.batches.rows import are_current, rows_key
 from headwater.errors import CheckpointError, ConfigError
 from headwater.host.load import LoadMeter
+from headwater.model.settings import ModelSettings
 from headwater.runs import times
 from headwater.runs.ladder import climb, prepare_ladder
-from headwater.runs.ladder_design import choose_rungs
-from headwater.runs.ladder_record import LadderOptions, Rung, done_rung, read_ladder
+from headwater.runs.ladder_design import DEFAULT_SHARES, choose_rungs
+from headwater.runs.ladder_record import Rung, done_rung, read_ladder
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.table import read_runs
 
-ARGUMENTS = ("ladder", "mine.toml", "--minutes", "2", "--json")
+ARGUMENTS = ("ladder", "mine.toml", "--share", "9", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}
 NUM_FILES = 90  # the run reads them twice
 
@@ -61,7 +62,7 @@ def test_the_rungs_are_runs_of_the_same_text(ladder):
 def test_a_ladder_of_a_run_trained_with_other_settings_says_how_to_have_one(finished_copy, monkeypatch):
     monkeypatch.chdir(finished_copy)
     with pytest.raises(CheckpointError) as refused:
-        prepare_ladder("mine.toml", ["train.num_steps=60"], LadderOptions(), print)
+        prepare_ladder("mine.toml", ["train.num_steps=60"], None, print)
     said = str(refused.value)
     assert "train.num_steps: was 8, is 60" in said
     assert "Of the run as it was trained: headwater ladder runs/mine" in said
@@ -128,20 +129,6 @@ def test_a_damaged_ladder_says_nothing(ladder, monkeypatch):
         path.write_text(whole)
 
 
-def test_a_dry_run_writes_nothing_and_says_what_it_took_for_granted(ladder, tmp_path):
-    write_texts(tmp_path / "texts", NUM_FILES)
-    write_run_file(tmp_path / "mine.toml", **LENGTH)
-    foreseen = call(*ARGUMENTS, "--dry-run", cwd=tmp_path).json
-    assert not (tmp_path / "runs").exists()
-    assert len(foreseen["rungs"]) == 6
-    assert not foreseen["is_text_prepared"]
-    assert "the text is not prepared" in foreseen["notes"][0]
-    folder, said = ladder
-    ready = call(*ARGUMENTS, "--dry-run", cwd=folder).json
-    assert ready["is_text_prepared"]
-    assert [rung["name"] for rung in ready["rungs"]] == [rung["name"] for rung in said.json["rungs"]]
-
-
 @pytest.mark.parametrize("changed", ["text", "settings"])
 def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, changed):
     shutil.copytree(ladder[0], tmp_path / "here", symlinks=True)
@@ -150,7 +137,7 @@ def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, cha
     settings = ["optim.matrix_lr=0.001"] if changed == "settings" else []
     with contextlib.chdir(tmp_path / "here"), quick():
         before, said = sorted(path.name for path in Path("runs/mine/ladder").iterdir()), []
-        other = prepare_ladder("mine.toml", settings, LadderOptions(2.0), said.append)
+        other = prepare_ladder("mine.toml", settings, 9.0, said.append)
         assert [done_rung(other.config, rung) for rung in other.rungs] == [None] * 6
         assert sorted(path.name for path in Path("runs/mine/ladder-1").iterdir()) == before
         assert any("it is kept as ladder-1" in line for line in said)
@@ -164,7 +151,7 @@ def test_an_unreadable_ladder_is_put_aside_and_rungs_count_once_it_is_back(ladde
         whole = design.read_bytes()
         for number in (1, 2):
             design.write_text("{")
-            prepare_ladder("mine.toml", [], LadderOptions(2.0), lambda line: None)
+            prepare_ladder("mine.toml", [], 9.0, lambda line: None)
             assert Path(f"runs/mine/ladder-{number}/ladder.json").read_text() == "{"
         shutil.rmtree("runs/mine/ladder")
         Path("runs/mine/ladder-1").rename("runs/mine/ladder")
@@ -201,7 +188,7 @@ def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with contextlib.chdir(here), quick():
-        chosen = prepare_ladder("mine.toml", [], LadderOptions(2.0), lambda line: None)
+        chosen = prepare_ladder("mine.toml", [], 9.0, lambda line: None)
         heard = []
         assert climb(chosen, lambda config: stop, heard.append) is None
         assert heard[-1] == "2 of 6 rungs are trained; the same command resumes"
@@ -216,9 +203,8 @@ def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--minutes", "0.001"), "at least"),
-        (("--minutes", "-1"), "above zero"),
-        (("--minutes", "1", "--share", "0.5"), "not both"),
+        (("--share", "0.0001"), "at least"),
+        (("--share", "-1"), "above zero"),
         (("train.num_steps=60",), "too short"),
     ],
 )
@@ -228,7 +214,7 @@ def test_impossible_ladders_are_refused(ladder, arguments, says):
     require_clear_error(call("ladder", "mine.toml", *name, *arguments, cwd=folder), says)
 
 
-def test_a_ladder_resumes_without_its_minutes(ladder):
+def test_a_ladder_resumes_without_its_share(ladder):
     folder, said = ladder
     before = (folder / "runs/mine/ladder/ladder.json").read_bytes()
     again = call("ladder", "mine.toml", "--json", cwd=folder)
@@ -237,24 +223,16 @@ def test_a_ladder_resumes_without_its_minutes(ladder):
 
 
 def made_rung(num_layers: int, num_steps: int, seconds: float) -> Rung:
-    sizes = {"d_model": 64, "num_heads": 1, "num_kv_heads": 1, "head_dim": 64, "d_ff": 192}
-    params, tokens = 1e5 * num_layers, 1e3 * num_steps
-    return Rung(
-        num_layers,
-        **sizes,
-        num_steps=num_steps,
-        params=params,
-        tokens=tokens,
-        flops=6 * params * tokens,
-        seconds=seconds,
-    )
+    heads = {"num_heads": 1, "num_kv_heads": 1, "head_dim": 64, "d_ff": 192}
+    model = ModelSettings(num_layers=num_layers, d_model=64, **heads, vocab_size=512, seq_len=64)
+    return Rung(model, num_steps, 1e3 * num_steps, flops=6e5 * num_layers * 1e3 * num_steps, seconds=seconds)
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(6.0, 40.0), (8.0, 50.0), (9.5, 60.0)])
 def test_a_ladder_takes_two_fifths_of_the_run_or_of_a_short_one_up_to_three(seconds, most):
     target = made_rung(8, 1000, 100.0)
     candidates = [made_rung(layers, steps, seconds) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
-    chosen = choose_rungs(candidates, target, LadderOptions().budgets(target.seconds))
+    chosen = choose_rungs(candidates, target, DEFAULT_SHARES)
     assert most - 10 < sum(rung.seconds for rung in chosen) <= most
 
 
@@ -262,10 +240,10 @@ def test_a_run_of_which_a_ladder_takes_more_is_better_trained_itself():
     target = made_rung(8, 1000, 100.0)
     candidates = [made_rung(layers, steps, 12.0) for layers in (1, 2, 4, 8) for steps in (125, 250, 500)]
     with pytest.raises(ConfigError, match="of the run's own time, and 60 s are given: train the run itself") as error:
-        choose_rungs(candidates, target, LadderOptions().budgets(target.seconds))
+        choose_rungs(candidates, target, DEFAULT_SHARES)
     share = float(re.search(r"--share ([\d.]+)", str(error.value))[1])
     assert 0.72 <= share <= 0.8
-    assert len(choose_rungs(candidates, target, LadderOptions(share=share).budgets(target.seconds))) == 6
+    assert len(choose_rungs(candidates, target, [share])) == 6
 
 
 def test_a_table_that_is_gone_is_made_of_the_rungs(ladder):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.layout import MARGIN
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs import enough_memory, load_run
+from headwater.runs import layout, load_run
 from headwater.runs.hardware import processor_peak, work_of
-from headwater.runs.layout import layout_here, planned_layout
+from headwater.runs.layout import MARGIN, layout_here, planned_layout
 from headwater.runs.text_size import token_bytes
 
 ALIKE = [
@@ -37,9 +36,9 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
     whole, halves = (peak_of(config, mesh, 2) for mesh in (Mesh(replicate=2), Mesh(shard=2)))
     assert 1.25 * halves < MARGIN * whole, "the sizes tell the layouts apart"
     for memory, expected in ((2 * 1.25 * whole, Mesh(replicate=2)), (2 * 1.25 * halves, Mesh(shard=2))):
-        monkeypatch.setattr(enough_memory, "memory_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(layout, "memory_bytes", lambda memory=memory: memory)
         assert layout_here(config, Place(0, 2, 0, 2)).mesh == expected
-    monkeypatch.setattr(enough_memory, "memory_bytes", lambda: 2 * 1.15 * halves)
+    monkeypatch.setattr(layout, "memory_bytes", lambda: 2 * 1.15 * halves)
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
         layout_here(config, Place(0, 2, 0, 2))
 
@@ -52,7 +51,7 @@ def test_ranks_that_share_the_work_of_a_layer_leave_the_others_to_the_data(axis)
 
 
 def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkeypatch):
-    monkeypatch.setattr(enough_memory, "memory_bytes", lambda: 1)
+    monkeypatch.setattr(layout, "memory_bytes", lambda: 1)
     assert layout_here(config, Place()).mesh == Mesh()
     numbers, _ = load_run("first-light", [*ALIKE, "parallel.shard=2"])
     assert layout_here(numbers, Place(0, 4, 0, 4)).mesh == Mesh(replicate=2, shard=2)

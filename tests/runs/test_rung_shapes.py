@@ -27,10 +27,7 @@ MODEL = ModelSettings(
 
 def rung(model: ModelSettings, num_steps: int) -> Rung:
     flops = flops_per_token(model) * num_steps * BATCH
-    return Rung(
-        model.num_layers, model.d_model, model.num_heads, model.num_kv_heads, model.head_dim, model.d_ff, num_steps,
-        params=count_parameters(model).total, tokens=num_steps * BATCH, flops=flops, seconds=3 + flops / 1e12,
-    )  # fmt: skip
+    return Rung(model, num_steps, tokens=num_steps * BATCH, flops=flops, seconds=3 + flops / 1e12)
 
 
 TARGET = rung(MODEL, 2000)
@@ -111,16 +108,16 @@ def test_smaller_models_are_models(changes):
 
 
 @pytest.mark.parametrize("budget", [1.0, 20.0, 60.0])
-def test_the_minutes_that_are_advised_are_enough(budget):
+def test_the_share_that_is_advised_is_enough(budget):
     # the cheapest six are all of one size, which carry no law
     cheap = [replace(CANDIDATES[0], num_steps=60 + step, seconds=1.0) for step in range(8)]
     cheap = [replace(rung, flops=TARGET.flops / 30) for rung in cheap]
     others = [rung for rung in CANDIDATES if rung.seconds > budget / 6]
     with pytest.raises(ConfigError) as error:
-        choose_rungs([*cheap, *others], TARGET, [min(budget, 5.0)])
-    advised = re.search(r"--minutes ([\d.]+)", str(error.value))
+        choose_rungs([*cheap, *others], TARGET, [min(budget, 5.0) / TARGET.seconds])
+    advised = re.search(r"--share ([\d.]+)", str(error.value))
     assert advised is not None, str(error.value)
-    assert len(choose_rungs([*cheap, *others], TARGET, [60 * float(advised[1])])) == 6
+    assert len(choose_rungs([*cheap, *others], TARGET, [float(advised[1])])) == 6
 
 
 @pytest.mark.parametrize(
@@ -129,4 +126,4 @@ def test_the_minutes_that_are_advised_are_enough(budget):
 )
 def test_what_no_ladder_fits_in(target, says):
     with pytest.raises(ConfigError, match=says):
-        choose_rungs(CANDIDATES, target, [1.0])
+        choose_rungs(CANDIDATES, target, [1.0 / target.seconds])

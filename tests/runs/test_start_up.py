@@ -136,14 +136,16 @@ def test_the_time_of_training_starts_with_the_first_step(prepare, monkeypatch):
     assert finish["seconds"] <= finish["time"] - begun["time"] + 0.1, "the two seconds before aren't counted"
 
 
-def test_utilisation_is_of_the_largest_peak_that_was_measured_without_load(prepare, monkeypatch):
+def test_utilisation_is_of_a_peak_that_was_measured_without_load(prepare, monkeypatch):
     config = prepare(name="peaks", train__num_steps=8, train__save_every=8).config
     records = peaks_of(config, monkeypatch, (1e12, "under load"), (4e12, None), (9e12, "under load"), (2e12, None))
     starts = [record["device"] for record in records if record["event"] == "start"]
     assert [device.get("peak_under_load") for device in starts] == ["under load", None, "under load", None]
     flops = next(record["flops_per_token"] for record in records if record["event"] == "start")
+    peaks = {2: 4e12, 4: 2e12}
     for record in (record for record in records if record["event"] == "step"):
-        share = record["tokens_per_second"] * flops / 4e12  # within a fifth: a step of half-length sequences has fewer
-        assert record["mfu"] == (None if record["attempt"] == 1 else pytest.approx(share, abs=0.2 * share + 5.1e-5)), (
-            record
-        )
+        if (peak := peaks.get(record["attempt"])) is None:
+            assert record["mfu"] is None, record
+            continue
+        share = record["tokens_per_second"] * flops / peak  # within a fifth: a step of half-length sequences has fewer
+        assert record["mfu"] == pytest.approx(share, abs=0.2 * share + 5.1e-5), record

@@ -17,7 +17,7 @@ from headwater.host.load import LoadMeter
 from headwater.optim.rules import rows_of_batch
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, times, training
-from headwater.runs.budget_search import TextOnOffer, Trials
+from headwater.runs.budget_search import Trials
 from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import load_run
@@ -247,22 +247,13 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(Trials(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), 60.0).of(config.model, 1e6))
+        return next(Trials(hardware_of(config), config, 60.0).of(config.model, 1e6))
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
     after = found()
     assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
     assert after.hours_deviation < 0.8 * before.hours_deviation
-
-
-def test_the_times_of_a_run_that_wrote_recompute_by_its_older_name_count(config):
-    took(named(config, "older"), 1.3 * needs_of(config).step.median, num_steps=9000)
-    path = config.run_dir.parent / "older/times.json"
-    text = path.read_text()
-    path.write_text(text.replace('"recompute"', '"recompute_fraction"'))
-    assert path.read_text() != text
-    assert "1 earlier run" in needs_of(config).step_how
 
 
 SEARCHED = 3600.0
@@ -273,7 +264,7 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = next(Trials(hardware_of(config), config, TextOnOffer(math.inf, "none", 3.5), SEARCHED).of(long, math.inf))
+    found = next(Trials(hardware_of(config), config, SEARCHED).of(long, math.inf))
     num_tokens = SEARCHED / found.seconds_per_token
     assert found.batch_rows == rows_of_batch(num_tokens, long.seq_len)
     assert found.batch_rows < rows_of_batch(8 * num_tokens, long.seq_len)

@@ -10,7 +10,7 @@ from headwater.corpus.load import read_documents
 from headwater.errors import ConfigError, StoreError
 from headwater.interventions import WrittenInterventions
 from headwater.runs.run_config import config_of_run
-from headwater.runs.text import open_batches, where_rows, where_step
+from headwater.runs.text import open_batches, rows_of
 from headwater.tokenizer.tokenizer import Tokenizer
 
 ROWS_PER_STEP = 512 // 64
@@ -36,7 +36,7 @@ def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tm
     with pytest.raises(
         StoreError, match=r"tokens is not built yet; `headwater corpus tokenizer train RUN\.toml` builds it"
     ):
-        where_step(config_of_run(tmp_path), 1)
+        rows_of(config_of_run(tmp_path)).of_step(1)
 
 
 def test_the_passages_are_what_the_model_is_given(prepared):
@@ -49,7 +49,7 @@ def test_the_passages_are_what_the_model_is_given(prepared):
     }
     step = 41
     batch = open_batches(config).rows((step - 1) * ROWS_PER_STEP, ROWS_PER_STEP)
-    found = where_step(config, step)
+    found = rows_of(config).of_step(step)
     assert [row["row"] for row in found["rows"]] == list(range(320, 328))
     for index, row in enumerate(found["rows"]):
         place = 0
@@ -66,13 +66,13 @@ def test_the_passages_are_what_the_model_is_given(prepared):
 
 def test_a_step_is_its_rows_one_by_one(prepared):
     config = config_of_run(prepared)
-    rows = where_step(config, 7)["rows"]
-    assert rows == [row for number in range(48, 56) for row in where_rows(config, range(number, number + 1))]
+    rows = rows_of(config).of_step(7)["rows"]
+    assert rows == [row for number in range(48, 56) for row in rows_of(config).of_rows(range(number, number + 1))]
 
 
 def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
     config = config_of_run(prepared)
-    rows = where_rows(config, range(60 * ROWS_PER_STEP))
+    rows = rows_of(config).of_rows(range(60 * ROWS_PER_STEP))
     short = next(row for row in rows if row["num_tokens"] < row["seq_len"])
     full = next(row for row in rows if row["num_tokens"] == row["seq_len"] == config.model.seq_len)
     for row, ending in ((short, ", the rest is padding"), (full, "")):
@@ -83,7 +83,7 @@ def test_a_sequence_that_is_not_full_says_what_it_holds(prepared):
 
 def test_titles_and_epochs_are_shown(prepared):
     config = config_of_run(prepared)
-    rows = where_rows(config, range(60 * ROWS_PER_STEP))
+    rows = rows_of(config).of_rows(range(60 * ROWS_PER_STEP))
     assert {passage["title"] for row in rows for passage in row["passages"]} == {"", "A | title"}
     assert max(row["epoch"] for row in rows) >= 1
     batches = open_batches(config)
@@ -95,7 +95,7 @@ def test_titles_and_epochs_are_shown(prepared):
 def test_the_command_prints_and_gives_json(prepared):
     runs = prepared.parent.parent
     said = call("corpus", "where", "--run", "runs/mine", "--step", "3", "--json", cwd=runs)
-    assert said.json == where_step(config_of_run(prepared), 3)
+    assert said.json == rows_of(config_of_run(prepared)).of_step(3)
     said = call("corpus", "where", "--run", "runs/mine", "--sequence", "0", cwd=runs)
     assert said.status == 0
     assert said.out.startswith("sequence 0 · ")
@@ -138,12 +138,12 @@ def test_a_skipped_step_is_said_to_be(prepared):
     log = WrittenInterventions(prepared, {})
     log.append("skip", first_row=16, last_row=23, step=2)
     try:
-        assert where_step(config, 3)["skipped"]
-        assert not where_step(config, 2)["skipped"]
+        assert rows_of(config).of_step(3)["skipped"]
+        assert not rows_of(config).of_step(2)["skipped"]
     finally:
         (prepared / "interventions.jsonl").unlink()
 
 
 def test_a_negative_row_is_refused(prepared):
     with pytest.raises(ConfigError, match="sequence -3 is not one of this run's: they are 0 to 479"):
-        where_rows(config_of_run(prepared), range(-3, 0))
+        rows_of(config_of_run(prepared)).of_rows(range(-3, 0))

@@ -8,9 +8,9 @@ import pytest
 from small_run import quick
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.records import read_records
+from headwater.records import audit_fields, memory_fields, read_records
 from headwater.report.page import render_report
-from headwater.runs.training import audit_fields, memory_fields, train_stage
+from headwater.runs.training import train_stage
 
 
 def step(attempt: int, **fields) -> dict:

@@ -16,7 +16,7 @@ from headwater.scaling.table import Runs
 
 def said(runs: Runs) -> dict[str, str]:
     law = ScalingLaw(runs)
-    return {warning.code: warning.says for warning in table_warnings(law.posterior, law.curve, law.exponents)}
+    return {warning.code: warning.says for warning in table_warnings(law.posterior, law.exponents)}
 
 
 def codes(runs: Runs) -> set[str]:
@@ -160,7 +160,3 @@ def test_one_curve_of_equal_compute_has_no_larger_and_smaller_runs_and_is_not_re
 
 def test_a_table_without_a_law_gets_that_warning_alone():
     assert codes(with_loss(2.5)) == {"no_law"}
-
-
-def test_a_term_that_is_missing_is_named():
-    assert "no place for a term of tokens (B)" in said(with_loss(2 + 400 * GRID.params**-0.33))["missing_term"]

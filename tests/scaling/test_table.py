@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import ConfigError, DataError
+from headwater.errors import DataError
 from headwater.scaling.table import num_distinct, read_runs, runs_of
 
 GOOD = [f"{1e6 * 2**i:g},{2e7 * 3**i:g},{4 - 0.1 * i:.2f}" for i in range(8)]
@@ -119,13 +119,6 @@ def test_what_is_no_text_is_refused(tmp_path):
     path.write_bytes(bytes(range(256)))
     with pytest.raises(DataError, match="not a CSV file in UTF-8"):
         read_runs(path)
-
-
-def test_dropping_the_highest_leaves_enough_to_fit():
-    runs = runs_of([1e6] * 8, [1e7] * 8, [3, 9, 2, 8, 4, 5, 6, 7])
-    assert runs.without_highest(2).loss.tolist() == [3, 2, 4, 5, 6, 7]
-    with pytest.raises(ConfigError, match="can't drop the 3 highest"):
-        runs.without_highest(3)
 
 
 def test_sizes_within_five_percent_are_one():

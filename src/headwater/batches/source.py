@@ -95,6 +95,28 @@ class BatchSource:
         row = permute(num_rows, order_key(self.seed, name, epoch), index)
         return name, epoch, int(self._among_all(name, np.array([row]))[0])
 
+    def shares(self, num_rows: int) -> dict[str, dict[str, float]]:
+        """Return what a run of so many rows sees of each source.
+
+        documents, tokens and rows of the source; tokens_lost, which packing skipped (0: every token but a document's
+        first is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share
+        of the run's rows; rows_read, how many different ones the run may read; epochs, how often it goes through those.
+        """
+        counts, epochs, found = self.plan.counts(num_rows), self.plan.epochs(num_rows), {}
+        for name in self.plan.sources:
+            store, index = self._sources[name].store, self._sources[name].index
+            found[name] = {
+                "documents": store.num_documents,
+                "tokens": store.num_tokens,
+                "rows": self._sources[name].num_rows,
+                "rows_read": self.plan.rows[name],
+                "tokens_lost": store.num_tokens - store.num_documents - index.num_targets,
+                "padding": round(index.padding_fraction, 6),
+                "weight": round(counts[name] / num_rows, 6),
+                "epochs": round(epochs[name], 4),
+            }
+        return found
+
 
 def rank_rows(step_first_row: int, batch_rows: int, rank: int, world_size: int) -> tuple[int, int]:
     """Return the first row and the number of rows of one rank in a step of `batch_rows` rows.

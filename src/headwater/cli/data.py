@@ -40,9 +40,10 @@ def build(
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
     from headwater.checkpoint.lock import owned
+    from headwater.corpus.load import balance_of
+    from headwater.runs.paths import Folders
     from headwater.runs.run_config import load_run
     from headwater.runs.stages import prepare_data, write_config
-    from headwater.runs.text import balance_of_run
 
     chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
     extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
@@ -52,7 +53,7 @@ def build(
         write_config(config, reasons, owner.require)
     if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
-    balance = balance_of_run(config.run_dir)
+    balance = balance_of(Folders(config.run_dir).corpus)
     print_balance(balance["sources"], balance["splits"]["validation"])
     print_findings(balance)
 
@@ -75,14 +76,15 @@ def show(
 
     docs/corpus.md explains every reason.
     """
+    from headwater.corpus.load import balance_of
     from headwater.runs.paths import Folders
-    from headwater.runs.text import balance_of_run, training_of_run
+    from headwater.runs.text import training_of_run
 
     run_dir = folder_of(run, same_run, overrides)
     if dropped or reason is not None or source is not None:
         show_dropped(Folders(run_dir).corpus, reason, source, count, as_json)
         return
-    balance, training = balance_of_run(run_dir), training_of_run(run_dir)
+    balance, training = balance_of(Folders(run_dir).corpus), training_of_run(run_dir)
     if as_json:
         print_json({**balance, "training": training})
         return
@@ -124,13 +126,13 @@ def where(
 ) -> None:
     """List the documents that the model sees at a step."""
     from headwater.runs.run_config import config_of_run
-    from headwater.runs.text import where_rows, where_step
+    from headwater.runs.text import rows_of
 
     config = config_of_run(folder_of(run, same_run))
     if step is not None and sequence is None:
-        found = where_step(config, step)
+        found = rows_of(config).of_step(step)
     elif sequence is not None and step is None:
-        found = {"rows": where_rows(config, range(sequence, sequence + 1))}
+        found = {"rows": rows_of(config).of_rows(range(sequence, sequence + 1))}
     else:
         raise ConfigError("name one of them: --step N (from 1) or --sequence N (from 0)")
     print_json(found) if as_json else _print_rows(found)

@@ -20,7 +20,7 @@ from headwater.errors import ConfigError
 from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
-    from headwater.runs.ladder import LadderPreview, LadderResult
+    from headwater.runs.ladder import LadderResult
     from headwater.runs.ladder_record import Rung
 
 
@@ -30,12 +30,9 @@ Share = Annotated[
     float | None,
     of_runs(metavar="X", help="Their time together, over RUN's (default: 0.4, more if RUN is short)."),
 ]
-Minutes = Annotated[float | None, of_runs(metavar="N", help="Their time together in minutes.")]
-DryRun = Annotated[bool, of_runs("--dry-run", help="Print what would be trained; write nothing.")]
 Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
-DropHighest = Annotated[int, of_table(metavar="N", help="Exclude the N runs of the highest loss.", min=0)]
 Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute, such as 1e21.")]
 
 
@@ -47,12 +44,9 @@ def ladder(
     run: RunOrNone = None,
     overrides: Overrides = None,
     share: Share = None,
-    minutes: Minutes = None,
-    dry_run: DryRun = False,
     table: Table = None,
     at: At = None,
     loss_column: LossColumn = "loss",
-    drop_highest: DropHighest = 0,
     budget: Flops = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,15 +57,10 @@ def ladder(
     if table is not None:
         if run is not None:
             raise ConfigError(f"--table fits {table} alone; remove {run}")
-        require_none(
-            "is for the small runs of RUN; remove it or --table",
-            share=share,
-            minutes=minutes,
-            dry_run=dry_run,
-        )
+        require_none("is for the small runs of RUN; remove it or --table", share=share)
         from headwater.cli.law import fit_table
 
-        return fit_table(table, at or [], loss_column, drop_highest, budget, as_json)
+        return fit_table(table, at or [], loss_column, budget, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     column = None if loss_column == "loss" else loss_column
@@ -79,35 +68,18 @@ def ladder(
         "needs --table CSV",
         at=at or None,
         loss_column=column,
-        drop_highest=drop_highest or None,
         budget=budget,
     )
     from headwater.cli.progress import TrainingDisplay
-    from headwater.runs.ladder import climb, ladder_preview, ladder_result, prepare_ladder
-    from headwater.runs.ladder_record import LadderOptions
+    from headwater.runs.ladder import climb, ladder_result, prepare_ladder
 
-    options = LadderOptions(minutes, share)
-    if dry_run:
-        preview = ladder_preview(run, overrides or [], options)
-        return print_json(preview.fields()) if as_json else _print_preview(preview)
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
-    chosen = prepare_ladder(run, overrides or [], options, say)
+    chosen = prepare_ladder(run, overrides or [], share, say)
     done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
     return print_json(result.fields()) if as_json else _print(result)
-
-
-def _print_preview(preview: LadderPreview) -> None:
-    rungs, run_seconds = preview.ladder.rungs, preview.ladder.target.seconds
-    print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'about':>9}")
-    for rung in rungs:
-        print(f"{_sizes(rung)} {duration(rung.seconds):>9}{'  trained' if rung in preview.trained else ''}")
-    total = sum(rung.seconds for rung in rungs)
-    print(f"together {duration(total)}, {total / run_seconds:.0%} of the run's own {duration(run_seconds)}")
-    for note in preview.notes:
-        print(note)
 
 
 def _sizes(rung: Rung) -> str:

@@ -22,7 +22,6 @@ def fit_table(
     table: Path,
     at: list[str],
     loss_column: str,
-    drop_highest: int,
     budget: float | None,
     as_json: bool,
 ) -> None:
@@ -39,7 +38,7 @@ def fit_table(
         raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
     # under load two threads wait for each other, spinning: a fit of 0.2 s took 10
     with threadpool_limits(limits=1, user_api="blas"):
-        law = ScalingLaw(runs.without_highest(drop_highest) if drop_highest else runs)
+        law = ScalingLaw(runs)
         result = _law_fields(law, time.perf_counter() - started_at)
         if targets:
             result["forecasts"] = [_forecast_fields(law, *target) for target in targets]
@@ -70,7 +69,7 @@ def _law_fields(law: ScalingLaw, seconds: float) -> dict[str, Any]:
         "exponent_intervals": intervals,
         "interval_levels": {"p10_p90": LEVEL},
         "backtest": {"num_cuts": len(law.past), "widening": law.widening},
-        "warnings": [asdict(warning) for warning in table_warnings(law.posterior, law.curve, law.exponents)],
+        "warnings": [asdict(warning) for warning in table_warnings(law.posterior, law.exponents)],
     }
 
 

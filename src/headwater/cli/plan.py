@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,10 +36,6 @@ Hardware = Annotated[
     of_both(metavar="NxDEVICE", help="Devices of a budget, or of --simulate, such as 8xH100 (else: this machine)."),
 ]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
-ServeTokens = Annotated[
-    str,
-    of_budget(metavar="COUNT", help="Tokens to process in use (default: as many as trained on)."),
-]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
 FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
 UnitOfLoss = Annotated[
@@ -106,7 +103,6 @@ def plan(
     budget: Budget = "",
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
-    serve_tokens: ServeTokens = "",
     costs: CostsFile = None,
     runs: FinishedRuns = None,
     loss_unit: UnitOfLoss = None,
@@ -117,41 +113,45 @@ def plan(
     See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
     """
     words = what or []
-    from headwater.runs.costs import read_costs
-
-    read = read_costs(costs)
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
     unit = loss_unit or "bits_per_byte"
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if simulate:
-        of_others = {"text_bytes": text_bytes, "serve_tokens": serve_tokens, "runs": runs, "loss_unit": loss_unit}
+        of_others = {"text_bytes": text_bytes, "runs": runs, "loss_unit": loss_unit}
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
+        from headwater.runs.costs import read_costs
 
-        return simulate_one(words[0], words[1:], ranks, hardware, read, as_json)
+        return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
         from headwater.cli.plan_search import search
         from headwater.runs.budget_search import SearchOptions
+        from headwater.runs.costs import read_costs
 
+        given = read_costs(costs)
         run, *overrides = words if words and "=" not in words[0] else [None, *words]
         return search(
-            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, serve_tokens, runs, unit, read),  # type: ignore[arg-type]
+            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, runs, unit, given),  # type: ignore[arg-type]
             as_json,
         )
-    of_a_search = {"hardware": hardware, "text_bytes": text_bytes, "serve_tokens": serve_tokens}
-    given = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
-    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *given])
+    of_a_search = {"hardware": hardware, "text_bytes": text_bytes}
+    options = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
+    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *options])
     simulate_it = " (or, of a run, --simulate: a step of one of its ranks)" if hardware else ""
     require_none(f"needs --budget AMOUNT, money or time{simulate_it}, such as: {call}", **of_a_search)
     _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
     from headwater.runs.plan import PlanOptions
 
-    options = PlanOptions(runs, unit, max_hours, max_money, target_loss, read)
-    plan_one(words[0], words[1:], options, ranks, as_json)
+    limits = PlanOptions(runs, unit, max_hours, max_money, target_loss)
+    if costs is not None:
+        from headwater.runs.costs import read_costs
+
+        limits = replace(limits, costs=read_costs(costs))
+    plan_one(words[0], words[1:], limits, ranks, as_json)
 
 
 def _require_a_run(words: list[str]) -> None:
@@ -186,8 +186,6 @@ def count(
 
     model = _model(what or [], family, settings or [])
     if seq_len is not None:
-        from dataclasses import replace
-
         model = replace(model, seq_len=seq_len)
     fields = count_fields(model, _recompute(recompute))
     print_json(fields) if as_json else _print_count(fields)

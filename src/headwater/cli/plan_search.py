@@ -20,11 +20,11 @@ Lines = list[tuple[str, str]]
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 ALL_SPENT = 0.99
-"Of the final run's hours: of less the card says what is left."
+"Of the budget's hours: of less the card says what is left."
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
-    """Search size, tokens and batch for a budget; say what each choice is good for, and what to run next."""
+    """Search size, tokens and batch for a budget; say what the run takes, and what to run next."""
     from headwater.runs.budget_search import search_budget
 
     started_at = time.perf_counter()
@@ -34,15 +34,13 @@ def search(options: SearchOptions, as_json: bool) -> None:
     if as_json:
         return print_json(plan.fields() | {"next": commands, "seconds": seconds})
     card(f"plan · {plan.query.name} · {plan.query.budget.text}", budget_card(plan, seconds))
-    for choice in plan.choices:
-        mark = " · recommended" if choice is plan.choices[-1] else ""
-        card(choice.kind + mark, choice_card(choice, plan))
+    card("the run", choice_card(plan.choice, plan))
     print("next:", *commands, sep="\n")  # outside of the box, on one line each, so that it can be copied
 
 
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
-    """Return what to call for the recommended choice: its own plan, where that is of this machine, and its training."""
-    choice = plan.choices[-1]
+    """Return what to call for the run that was found: its plan, where that is of this machine, and its training."""
+    choice = plan.choice
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
@@ -64,15 +62,11 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
         ("price", price + devices.price_how),
         ("power", devices.energy_how),
         ("hours", devices.hours_how),
-        ("final run", _cost(query.final_hours, query)),
+        ("budget", f"{_cost(query.hours, query)}, of one run whose text is prepared"),
     ]
-    if query.final_share < 1:
-        rest = _cost(query.whole_hours - query.final_hours, query)
-        programme = f"{_cost(query.whole_hours, query)}; a ladder and failed attempts: {rest}"
-        lines += [("programme", programme), ("", query.share_how)]
     unlimited = query.unique == float("inf")
     text = "taken as unlimited: no --text-bytes" if unlimited else f"{count(query.unique)} tokens: {query.text_how}"
-    lines += [("text", text), ("served", f"{count(plan.served)} tokens"), ("loss", plan.losses_how)]
+    lines += [("text", text), ("loss", plan.losses_how)]
     for each in plan.by_repetition:
         lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
     lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))
@@ -88,16 +82,14 @@ def _cost(hours: float, query: Query) -> str:
 def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
     model, settings, query = choice.shape, choice.settings, plan.query
-    devices, final_hours = query.devices, query.final_hours
+    devices, hours = query.devices, query.hours
     rows, micro = (settings[f"train.{name}_tokens"] // model.seq_len for name in ("batch", "microbatch"))
     microbatches = rows // devices.num_devices // micro
     epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
     share = choice.repetition_costs / (1 + choice.repetition_costs)
     repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
-    spent = choice.hours.p50 / final_hours
-    served, usd = choice.serving_device_hours, devices.usd(choice.serving_device_hours / devices.num_devices)
+    spent = choice.hours.p50 / hours
     return [
-        ("why", choice.reason),
         (
             "model",
             f"{count(choice.params)} parameters: {model.num_layers} layers, d_model {model.d_model}, "
@@ -111,7 +103,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
         *([("loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
         ("time", hours_interval(asdict(choice.hours))),
         *([("money", f"${interval(asdict(choice.money), '')}")] if choice.money else []),
-        *([("left", f"{_cost(final_hours * (1 - spent), query)} of the final run's")] if spent < ALL_SPENT else []),
+        *([("left", f"{_cost(hours * (1 - spent), query)} of the budget")] if spent < ALL_SPENT else []),
         ("energy", energy_interval(asdict(choice.energy_kwh))),
         ("carbon", carbon_interval(asdict(choice.kg_co2))),
         (
@@ -124,10 +116,5 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
             "",
             f"{plural(micro, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a step; "
             f"{count(choice.tokens_per_second)} tokens/s",
-        ),
-        (
-            "serving",
-            f"{significant(served)} device-hours for {count(plan.served)} tokens"
-            + ("" if usd is None else f", ${significant(usd)}"),
         ),
     ]

@@ -101,7 +101,7 @@ def new(
     ] = 8.0,
 ) -> None:
     """Write a run file for your own text, sized for it and this machine."""
-    from headwater.runs.new import write_run_file
+    from headwater.cli.new import write_run_file
 
     paths = [*(text or []), *(more or [])]
     if not paths:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from headwater.corpus.balance import dropped_by_stage, with_text
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
 from headwater.corpus.tasks.work import Work
@@ -16,6 +17,8 @@ from headwater.outputs import work_folder
 from headwater.seals import is_unmade, read_manifest
 
 _DROPPED = "dropped/"
+
+FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 
 
 def failed_build_folder(corpus_dir: Path) -> Path:
@@ -109,3 +112,18 @@ def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[st
         if (name := document_id(line)) in ids:
             found[name] = parse_document(line)
     return found
+
+
+def balance_of(corpus: Path) -> dict[str, Any]:
+    """Return {sources, splits, kept_by, …} of a corpus.
+
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes
+    and text, as `with_text` says. `splits` and `kept_by` are parts of text. Raises DataError without a corpus.
+    """
+    manifest = read_corpus_manifest(corpus)
+    splits = manifest["splits"]
+    sources = {
+        name: {**with_text(sheet, splits, name), "stages": dropped_by_stage(sheet)}
+        for name, sheet in manifest["sources"].items()
+    }
+    return {"sources": sources, "splits": splits, **{name: manifest[name] for name in FINDINGS if name in manifest}}

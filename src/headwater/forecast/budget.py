@@ -17,11 +17,6 @@ SPANS = {"s sec second": 1 / 3600, "m min minute": 1 / 60, "h hr hour": 1.0, "d 
 HOURS = {unit: hours for units, hours in SPANS.items() for unit in units.split()}
 NUMBER = r"(\d[\d,_]*\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
 MAX_DEVICES = 1_000_000
-FINAL_SHARE = 2 / 3
-FINAL_SHARE_SOURCE = (
-    "development took OLMo 2 half the energy of its final run (arXiv:2503.05804), so the run is 1 / 1.5 of "
-    "the programme; Olmo 3's was 18 %"
-)
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 
@@ -92,52 +87,38 @@ def _above_zero(option: str, text: str, value: float) -> float:
 
 @dataclass(frozen=True)
 class Query:
-    """A budget for text of `unique` tokens (infinite: no limit); `final_share` of it is the final run's.
+    """A budget of one run on these devices, for text of `unique` tokens (infinite: no limit).
 
     Raises ConfigError for what no search can answer.
     """
 
     name: str
     budget: Budget
-    final_share: float
-    share_how: str
     devices: DeviceGroup
     unique: float
     text_how: str
-    serve_tokens: float | None = None
 
     def __post_init__(self) -> None:
         if self.budget.usd is not None and self.devices.usd_per_hour is None:
             raise ConfigError(f"a budget of money needs a price: {self.devices.price_how}")
-        years = self.final_hours / HOURS_PER_YEAR
+        years = self.hours / HOURS_PER_YEAR
         if years > MAX_YEARS:
-            most = self.whole_hours * MAX_YEARS / years
+            most = self.hours * MAX_YEARS / years
             amount = f"{most:,.0f}h" if self.budget.usd is None else f"${self.devices.usd(most):,.0f}"
             raise ConfigError(
-                f"the budget {self.budget.text} is {years:,.3g} years of the final run on {self.devices.num_devices} × "
+                f"the budget {self.budget.text} is {years:,.3g} years on {self.devices.num_devices} × "
                 f"{self.devices.device}, and no run is planned that takes more than {MAX_YEARS} years: take more "
                 f"hardware, or a budget of at most {amount}"
             )
 
     @property
-    def whole_hours(self) -> float:
+    def hours(self) -> float:
         if self.budget.usd is None:
             return self.budget.hours or 0.0
         return self.budget.usd / (self.devices.usd(1.0) or math.inf)
 
-    @property
-    def final_hours(self) -> float:
-        """Hours of the final run."""
-        return self.whole_hours * self.final_share
-
     def fields(self) -> dict[str, Any]:
         """Return what `headwater plan --budget --json` prints of it as `budget`."""
-        devices, hours = self.devices, {"programme": self.whole_hours, "final_run": self.final_hours}
-        return {
-            **asdict(devices),
-            "text": self.budget.text,
-            "usd_per_device_hour": devices.usd_per_hour and devices.usd_per_hour.median,
-            "final_share": self.final_share,
-            "final_share_how": self.share_how,
-            **{name: {"hours": part, "usd": devices.usd(part)} for name, part in hours.items()},
-        }
+        price, devices = self.devices.usd_per_hour, asdict(self.devices) | {"energy_how": self.devices.energy_how}
+        amounts = {"text": self.budget.text, "hours": self.hours, "usd": self.devices.usd(self.hours)}
+        return devices | amounts | {"usd_per_device_hour": price and price.median}

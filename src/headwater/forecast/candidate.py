@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from headwater.config import RawSettings, Settings, apply_override
 from headwater.errors import ConfigError
 from headwater.forecast.result import Spread
@@ -26,8 +24,8 @@ SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv
 class Candidate:
     """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
 
-    `seconds_per_token` is of the whole machine; `around_seconds` come once, `prepare_seconds` for each token of text
-    that is read. Memory is in bytes of one device; `hours_deviation` is of the logarithm.
+    `seconds_per_token` is of the whole machine, `around_seconds` come once. Memory is in bytes of one device;
+    `hours_deviation` is of the logarithm.
     """
 
     model: ModelSettings
@@ -39,7 +37,6 @@ class Candidate:
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
-    prepare_seconds: float = 0.0
 
     @cached_property
     def params(self) -> int:
@@ -53,15 +50,13 @@ class Candidate:
     def layout(self) -> str:
         return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
 
-    def seconds(self, tokens: Any, unique: float) -> Any:
-        """Return the time of runs of `tokens`, of which `unique` are different ones."""
-        return self.around_seconds + self.seconds_per_token * tokens + self.prepare_seconds * np.minimum(tokens, unique)
+    def seconds(self, tokens: Any) -> Any:
+        """Return the time of runs of `tokens`."""
+        return self.around_seconds + self.seconds_per_token * tokens
 
-    def tokens(self, seconds: float, unique: float) -> float:
+    def tokens(self, seconds: float) -> float:
         """Return how many tokens a time allows, zero where it is over before the first."""
-        left = seconds - self.around_seconds
-        fresh = max(0.0, left / (self.seconds_per_token + self.prepare_seconds))
-        return fresh if fresh <= unique else (left - self.prepare_seconds * unique) / self.seconds_per_token
+        return max(0.0, (seconds - self.around_seconds) / self.seconds_per_token)
 
     def settings(self, tokens: float) -> dict[str, Any]:
         """Return what a run file, or overrides on the command line, say of its training on `tokens`."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from math import ceil, prod
 
-from headwater.forecast.processor_memory import PeakBytes
+from headwater.forecast.processor_memory import EXACT_BYTES, PeakBytes, process_bytes
 from headwater.forecast.work import Work
 from headwater.model.boxes import blocks_of, shape_along_tensor
-from headwater.model.count import Shape, block_shapes, outside_shapes
+from headwater.model.count import Shape, block_shapes, count_parameters, outside_shapes
 from headwater.model.settings import ModelSettings
 from headwater.optim.shares import owners_by_cost, stack_size, update_cost
 from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
@@ -25,7 +25,9 @@ CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
 SLACK_FRACTION = 0.05
 "What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
-LOSS_TOKENS = 2048  # of a chunk of the loss (`model.loss`)
+LOSS_TOKENS, PROCESSOR_LOSS_TOKENS = 2048, 256  # of a chunk of the loss (`model.loss`)
+KEPT_SLACK, EXCHANGED_SLACK = 0.25, 0.5
+"Of activations and of what is exchanged, on a processor: allocated again while the last is still held (docs/log.md)."
 LOGIT_BYTES, COMPILED_LOGIT_BYTES = 17, 14
 """Bytes of a logit at the peak of the loss: logits, probabilities, their difference to the target and the error in
 fp32, and whether it is the target; compiled bf16, fp32, log-softmax, gradient."""
@@ -154,18 +156,29 @@ class Moment:
         return self.gradients + self.exchanged + self.activations
 
 
-def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
+def gpu_memory(work: Work, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
     places = {0, work.mesh.pipeline // 2, work.mesh.pipeline - 1}
-    found = [memory_at(work, place, is_compiled=is_compiled) for place in places]
+    found = [memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in places]
     return max(found, key=lambda each: each.total)
 
 
-def memory_at(work: Work, place: int, *, is_compiled: bool) -> PeakBytes:
+def processor_rank_memory(work: Work, text_bytes: float, *, exact: bool = False) -> PeakBytes:
+    """Return the peak of one of several ranks on a processor, whose part of the text has so many bytes.
+
+    Its fused blocks keep what compiled ones do. `exact`: gradients are summed as integers.
+    """
+    found = gpu_memory(work, is_compiled=True, loss_tokens=PROCESSOR_LOSS_TOKENS)
+    sums = EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0
+    slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
+    return PeakBytes(process_bytes(text_bytes), found.state + sums, found.exchanged, found.activations, slack)
+
+
+def memory_at(work: Work, place: int, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
     """Return the peak of the first rank at a place along `pipeline`."""
     of_rank = division_of(work.model, work.optim.name, work.mesh, place)
     make = Moments if work.mesh.pipeline == 1 else StageMoments
-    moment = max(make(work, of_rank, is_compiled).all(), key=lambda each: each.total)
+    moment = max(make(work, of_rank, is_compiled, loss_tokens).all(), key=lambda each: each.total)
     state = 4 * (of_rank.total / work.mesh.size(*WEIGHT_AXES) + of_rank.optimizer_state) + moment.gradients
     slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
     return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
@@ -174,8 +187,9 @@ def memory_at(work: Work, place: int, *, is_compiled: bool) -> PeakBytes:
 class Moments:
     """The moments of a step at which a rank may hold most."""
 
-    def __init__(self, work: Work, of_rank: Division, is_compiled: bool) -> None:
+    def __init__(self, work: Work, of_rank: Division, is_compiled: bool, loss_tokens: int) -> None:
         self.work, self.model, self.of_rank, self.is_compiled = work, work.model, of_rank, is_compiled
+        self.loss_tokens = loss_tokens
         mesh = work.mesh
         self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
         self.shards = mesh.size(*WEIGHT_AXES)
@@ -201,7 +215,7 @@ class Moments:
 
         FSDP still has the last block's weights as they came, and keeps those outside of the blocks.
         """
-        vocabulary, chunk = self.vocabulary, min(self.tokens, LOSS_TOKENS)
+        vocabulary, chunk = self.vocabulary, min(self.tokens, self.loss_tokens)
         of_chunk = self.value_bytes * vocabulary * self.model.d_model  # the head's gradient of a chunk
         is_divided = self.work.mesh.tensor > 1  # whose loss isn't compiled
         logits = COMPILED_LOGIT_BYTES * chunk * vocabulary

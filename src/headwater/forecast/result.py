@@ -17,6 +17,8 @@ FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
 PREPARATION, PROBES_PART = "preparation", "looks"
 "Keys in the seconds of `plan RUN --json` and forecast.json; that of probes is kept from older versions."
+PUE, KG_CO2_PER_KWH = 1.2, 0.4
+"Of a data centre: OLMo 2's (arXiv:2501.00656), and carbon between the averages of the United States and the world."
 NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
 TRAINING_PARTS = ("steps", "validations", PROBES_PART, "checkpoints")
 "Parts of the seconds that a run's own clock counts: it starts with the first step and stops with the last."
@@ -72,8 +74,13 @@ class DeviceGroup:
     node_size: int = 1
     hours_backtest: dict[str, float] | None = None
     pue: float = 1.0
-    kg_co2_per_kwh: float = 0.0
-    energy_how: str = ""
+    kg_co2_per_kwh: float = KG_CO2_PER_KWH
+
+    @property
+    def energy_how(self) -> str:
+        cooling = f"PUE {self.pue:g}" if self.pue > 1 else "nothing for cooling"
+        source = ", between the averages of the US and the world" if self.kg_co2_per_kwh == KG_CO2_PER_KWH else ""
+        return f"{self.power_how}, {cooling}, {self.kg_co2_per_kwh:g} kg of CO2 a kWh{source}"
 
     def usd(self, hours: float) -> float | None:
         return None if self.usd_per_hour is None else hours * self.num_devices * self.usd_per_hour.median

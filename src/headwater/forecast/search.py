@@ -1,7 +1,4 @@
-"""A budget as a choice of runs: sizes × tokens, scored by a loss model, on one machine. No torch.
-
-compute-optimal: the least loss that the budget buys. inference-aware (after arXiv:2401.00448): training and serving
-together at the least cost, at a loss within SLACK of it: smaller and trained longer, or shorter where text is short.
+"""The run of the least loss that a budget buys: sizes × tokens, scored by a loss model, on one machine. No torch.
 
 c candidates · g grid of tokens
 """
@@ -28,13 +25,9 @@ from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, 
 from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
-SERVED_COST = 4 / 3
-"Of a trained token's: the forward pass alone (2 N of 6 N), at a quarter of training's FLOP/s; the latter is assumed."
 MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
 TOO_SHORT = "too few steps"
-MIN_SAVING = 0.1  # of training and serving: a choice that saves less isn't one
 NUM_GRID = 512
-COMPUTE, INFERENCE = "compute-optimal", "inference-aware"
 PENALTY_NAME = "the penalty of headwater's runs"
 
 
@@ -64,7 +57,7 @@ class Field:
         batch = np.array([float(each.batch_tokens) for each in self.candidates])
         useful = [self.losses.most_epochs(params, self.unique) * self.unique for params in self.params]
         most = np.minimum(np.maximum(useful, MIN_RUN_STEPS * batch), MAX_EPOCHS * self.unique)
-        return np.floor(np.minimum([each.tokens(self.seconds, self.unique) for each in self.candidates], most) / batch)
+        return np.floor(np.minimum([each.tokens(self.seconds) for each in self.candidates], most) / batch)
 
     @cached_property
     def tokens_cg(self) -> FloatArray:
@@ -98,18 +91,14 @@ class Field:
     @cached_property
     def least(self) -> tuple[int, float]:
         """The place of the candidate of the least loss, and its tokens."""
-        return self._at(self.log_loss_cg)
-
-    def cheapest(self, served: float) -> tuple[int, float]:
-        """Return what costs least to train and to serve, at a loss within SLACK of the least."""
-        is_near = self.log_loss_cg <= self.log_loss_cg.min() + math.log1p(SLACK)
-        serving = [served * SERVED_COST * each.seconds_per_token for each in self.candidates]
-        training = [each.seconds(row, self.unique) for each, row in zip(self.candidates, self.tokens_cg, strict=True)]
-        return self._at(np.where(is_near, np.array(training) + np.array(serving)[:, None], np.inf))
-
-    def _at(self, scores_cg: FloatArray) -> tuple[int, float]:
-        place, column = np.unravel_index(int(scores_cg.argmin()), scores_cg.shape)
+        place, column = np.unravel_index(int(self.log_loss_cg.argmin()), self.log_loss_cg.shape)
         return int(place), float(self.tokens_cg[place, column])
+
+    @property
+    def smallest_near(self) -> Candidate:
+        """The smallest of which a run's loss is within SLACK of the least."""
+        is_near = self.log_loss_cg.min(axis=1) <= self.log_loss_cg.min() + math.log1p(SLACK)
+        return self.candidates[int(is_near.argmax())]
 
     def optimum(self, law: str) -> SizeByLaw:
         place, tokens = self.least
@@ -141,14 +130,12 @@ class SizeByLaw:
 
 @dataclass(frozen=True)
 class BudgetChoice:
-    """A run, why it is offered and what it takes, as `plan --budget --json` prints it.
+    """The run of the least expected loss and what it takes, as `plan --budget --json` prints it.
 
     `repetition_costs` is by which part a text too short for the run raises the loss. The loss is None where no law
-    reaches, the money where no price is known. Memory is of one device, `serving_device_hours` are of all together.
+    reaches, the money where no price is known. Memory is of one device.
     """
 
-    kind: str
-    reason: str
     params: int
     shape: ModelSettings
     settings: dict[str, Any]
@@ -166,16 +153,14 @@ class BudgetChoice:
     memory_limit_gib: float
     layout: str
     tokens_per_second: float
-    serving_device_hours: float
 
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """The choices, compute-optimal first and the recommended last; what each law of repeated text would choose."""
+    """The choice; what each law of repeated text would choose."""
 
     query: Query
-    choices: tuple[BudgetChoice, ...]
-    served: float
+    choice: BudgetChoice
     loss_unit: str
     losses_how: str
     by_repetition: tuple[SizeByLaw, ...]
@@ -185,16 +170,12 @@ class BudgetPlan:
 
     def fields(self) -> dict[str, Any]:
         """Return what `headwater plan --budget --json` prints."""
-        query, last = self.query, self.choices[-1]
+        query, choice = self.query, self.choice
         return {
             "name": query.name,
             "budget": query.fields(),
             "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
-            "serving_tokens": self.served,
-            "choices": [
-                asdict(each) | {"shape": each.shape.model_dump(mode="json"), "recommended": each is last}
-                for each in self.choices
-            ],
+            "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
             "loss": {"unit": self.loss_unit, "how": self.losses_how},
             "by_law_of_repetition": [asdict(each) for each in self.by_repetition],
             "searched": {"sizes": self.num_sizes, "sizes_that_fit": self.num_fitting},
@@ -210,42 +191,31 @@ def search(
     models: Sequence[ModelSettings],
 ) -> BudgetPlan:
     """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
-    field = Field(tuple(candidates), query.final_hours * 3600, query.unique, losses)
+    field = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
     if all(field.refused):
         raise ConfigError(_nothing_trains(query, field))
     place, tokens = field.least
-    served = tokens if query.serve_tokens is None else query.serve_tokens
-    first, cheap = (_choice(query, field, *found, served) for found in (field.least, field.cheapest(served)))
-    costs = [each.hours.p50 * query.devices.num_devices + each.serving_device_hours for each in (first, cheap)]
-    saved = 1 - costs[1] / costs[0]
-    choices = [first]
-    if saved > MIN_SAVING:
-        choices.append(replace(cheap, kind=INFERENCE, reason=_why_cheaper(cheap, first, saved, served)))
-    by_repetition = []
-    if isinstance(losses, PublishedLaw) and first.epochs > 1:
+    choice, by_repetition = _choice(query, field, place, tokens), list[SizeByLaw]()
+    if isinstance(losses, PublishedLaw) and choice.epochs > 1:
         other = replace(field, losses=replace(losses, penalty=PUBLISHED))
         by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
     return BudgetPlan(
         query=query,
-        choices=tuple(choices),
-        served=served,
+        choice=choice,
         loss_unit=loss_unit,
         losses_how=losses.how(float(field.sizes[place]), tokens),
         by_repetition=tuple(by_repetition),
-        notes=tuple(_notes(field, choices, by_repetition, is_last=candidates[-1].model == models[-1])),
+        notes=tuple(_notes(field, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
         num_sizes=len(models),
         num_fitting=len(candidates),
     )
 
 
-def _choice(query: Query, field: Field, place: int, tokens: float, served: float) -> BudgetChoice:
+def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoice:
     each, devices, epochs = field.candidates[place], query.devices, field.epochs(tokens)
-    hours = Spread(float(each.seconds(tokens, query.unique)) / 3600, each.hours_deviation)
+    hours = Spread(float(each.seconds(tokens)) / 3600, each.hours_deviation)
     kwh, money = devices.kwh(hours), devices.money(hours)
     return BudgetChoice(
-        kind=COMPUTE,
-        reason="the least expected loss for the budget"
-        + (f", at {epochs:.1f} epochs: more text would bring more" if epochs > 1 else ""),
         params=each.params,
         shape=each.model,
         settings=each.settings(tokens),
@@ -263,35 +233,28 @@ def _choice(query: Query, field: Field, place: int, tokens: float, served: float
         memory_limit_gib=devices.memory_limit / 2**30,
         layout=each.layout,
         tokens_per_second=1 / each.seconds_per_token,
-        serving_device_hours=served * SERVED_COST * each.seconds_per_token / 3600 * devices.num_devices,
     )
 
 
-def _why_cheaper(cheap: BudgetChoice, first: BudgetChoice, saved: float, served: float) -> str:
-    smaller, longer = first.params / cheap.params, cheap.tokens / first.tokens
-    what = f"{smaller:.1f} times smaller, " if smaller > 1.02 else ""
-    return (
-        f"{what}{longer:.2f} times the tokens: loss within {SLACK:.0%} of the least, and {saved:.0%} less for training "
-        f"and for serving {count(served)} tokens together"
-    )
-
-
-def _notes(
-    field: Field, choices: Sequence[BudgetChoice], by_repetition: Sequence[SizeByLaw], is_last: bool
-) -> list[str]:
-    """Return what a reader of the choices must know besides; `is_last` says that the largest of all sizes fits."""
-    found = []
+def _notes(field: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
+    """Return what a reader of the choice must know besides; `is_last` says that the largest of all sizes fits."""
+    found, near = [], field.smallest_near
+    if near.params < choice.params:
+        says = f"{count(near.params)} parameters would lose less than {SLACK:.0%}, and are cheaper to serve"
+        found.append(f"forecasts are not sure of {SLACK:.0%} of the loss: {says}")
+    if choice.epochs > 1:
+        found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
     if field.refusals:
         found.append(f"{len(field.refusals)} sizes are excluded: the table can't carry their loss: {field.refusals[0]}")
     if field.least[0] == len(field.candidates) - 1:
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
         found.append(f"{larger} might be better")
     if by_repetition:
-        useful = field.losses.most_epochs(choices[0].params, field.unique)
+        useful = field.losses.most_epochs(choice.params, field.unique)
         found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
         if len({each.params for each in by_repetition}) > 1:
             found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
-    epochs, density = max(each.epochs for each in choices), max(each.params for each in choices) / field.unique
+    epochs, density = choice.epochs, choice.params / field.unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
             f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
@@ -313,9 +276,8 @@ def _nothing_trains(query: Query, field: Field) -> str:
             f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
             f"than {MIN_RUN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
-    needs = float(smallest.seconds(least, query.unique)) / 3600
+    needs = float(smallest.seconds(least)) / 3600
     return (
-        f"the budget {query.budget.text} is {query.final_hours:.3g} h of the final run on "
-        f"{query.devices.num_devices} × {query.devices.device}; {MIN_RUN_STEPS} steps "
-        f"of the smallest model take {needs:.3g} h: raise the budget"
+        f"the budget {query.budget.text} is {query.hours:.3g} h on {query.devices.num_devices} × "
+        f"{query.devices.device}; {MIN_RUN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"
     )

@@ -9,19 +9,18 @@ from itertools import islice, product
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.budget import FINAL_SHARE, FINAL_SHARE_SOURCE, Query, parse_amount, parse_budget, parse_hardware
+from headwater.forecast.budget import Query, parse_amount, parse_budget, parse_hardware
 from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import read_devices
-from headwater.forecast.processor import constants
 from headwater.forecast.processor_memory import checkpoint_bytes
-from headwater.forecast.result import PROBES_PART
+from headwater.forecast.result import PROBES_PART, PUE
 from headwater.forecast.search import BudgetPlan, search
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
 from headwater.ranks.mesh import Layout, Mesh
-from headwater.runs.costs import PUE, Costs
+from headwater.runs.costs import Costs
 from headwater.runs.hardware import Gpus, Hardware, Processor, gpu_to_use, gpus, hardware_of
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
@@ -59,33 +58,22 @@ class SearchOptions:
     overrides: tuple[str, ...] = ()
     hardware: str = ""
     text_bytes: str = ""
-    serve_tokens: str = ""
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
     costs: Costs = field(default_factory=Costs)
 
 
-@dataclass(frozen=True)
-class TextOnOffer:
-    """Its different tokens, infinite where nothing says; whether it must be prepared in the hours that are paid for."""
-
-    unique: float
-    how: str
-    bytes_per_token: float
-    is_raw: bool = True
-
-
 def search_budget(options: SearchOptions) -> BudgetPlan:
-    """Return the plan; raise ConfigError or DataError where there can be none."""
+    """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
     config = _config(options)
-    text, here = _text_of(options, config), _hardware(options, config)
-    query, models = _query(options, config, here, text), _models(config, options.run is not None)
+    here = _hardware(options, config)
+    query, models = _query(options, config, here), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, runs)
-    possible, candidates = Trials(here, config, text, 3600 * query.final_hours), list[Candidate]()
+    possible, candidates = Trials(here, config, 3600 * query.hours), list[Candidate]()
     limit = query.devices.memory_limit
     for model in models:
-        most_tokens = losses.most_epochs(count_parameters(model).total, text.unique) * text.unique
+        most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
         # nine of ten such runs stay below the limit
         fitting = (each for each in possible.of(model, most_tokens) if each.memory.band().p90 <= limit)
         candidates += islice(fitting, 1)
@@ -93,7 +81,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
             f"larger batch, than {query.devices.num_devices} × {query.devices.device} allow; take other or more "
-            "devices, raise max_memory, or lower tokenizer.vocab_size or model.seq_len"
+            "devices, or lower tokenizer.vocab_size or model.seq_len"
         )
     return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
 
@@ -138,30 +126,22 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     return here
 
 
-def _query(options: SearchOptions, config: RunConfig, here: Hardware, text: TextOnOffer) -> Query:
+def _query(options: SearchOptions, config: RunConfig, here: Hardware) -> Query:
     # named devices stand in a data centre, those at hand don't
     devices = options.costs.applied(here.devices, PUE if options.hardware else 1.0)
-    budget, share, share_how = parse_budget(options.budget), FINAL_SHARE, FINAL_SHARE_SOURCE
-    if options.costs.final_share is not None:
-        share, share_how = options.costs.final_share, "final_share of the costs file"
-    elif budget.usd is None:
-        share, share_how = 1.0, "a budget of hours is the run's own"
-    serve = parse_amount("--serve-tokens", options.serve_tokens, "tokens") if options.serve_tokens else None
     name = "budget" if options.run is None else config.name
-    return Query(name, budget, share, share_how, devices, text.unique, text.how, serve)
+    return Query(name, parse_budget(options.budget), devices, *_text_of(options, config))
 
 
-def _text_of(options: SearchOptions, config: RunConfig) -> TextOnOffer:
-    """Return how much text there is: as said, else as the plan of the run counts it; raise for none."""
+def _text_of(options: SearchOptions, config: RunConfig) -> tuple[float, str]:
+    """Return how many different tokens of text there are, infinite where nothing says, and how that is known."""
     bytes_per_token = usual_bytes_per_token(config.model.vocab_size)
-    is_raw = not options.hardware  # text for devices elsewhere is prepared before their hours are paid for
     by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
         size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        how = f"--text-bytes {options.text_bytes}{by_rule}"
-        return TextOnOffer(size / bytes_per_token, how, bytes_per_token, is_raw)
+        return size / bytes_per_token, f"--text-bytes {options.text_bytes}{by_rule}"
     if options.run is None:
-        return TextOnOffer(math.inf, "not given", bytes_per_token, is_raw)
+        return math.inf, "not given"
     found, sources, share = tokens_of(config, "train"), config.corpus.sources, config.mixture.share_of_text
     if not any(found.values()):
         raise ConfigError(
@@ -173,7 +153,7 @@ def _text_of(options: SearchOptions, config: RunConfig) -> TextOnOffer:
     how = f"{num_tokens:,} tokens built" if is_built else f"the sources of {config.name} as they lie here{by_rule}"
     how += f"; nothing counted for {', '.join(missing)}" if missing else ""
     how += "" if share == 1 else f"; {share:.0%} of it are read (mixture.share_of_text)"
-    return TextOnOffer(share * num_tokens, how, bytes_per_token, is_raw and not is_built)
+    return share * num_tokens, how
 
 
 class Trials:
@@ -182,13 +162,11 @@ class Trials:
     But for the pages of its text, which the system takes back where memory is short: they decide no size.
     """
 
-    def __init__(self, here: Hardware, config: RunConfig, text: TextOnOffer, seconds: float) -> None:
-        self.here, self.config, self.text, self.seconds = here, config, text, seconds
+    def __init__(self, here: Hardware, config: RunConfig, seconds: float) -> None:
+        self.here, self.config, self.seconds = here, config, seconds
         # of steps that take a second a token, so that all but the start and the saves is in tokens
         parts = around_steps(config, float(config.train.batch_tokens))
         self._around = {name: part.median for name, part in parts.items()}
-        rate = constants()["around_steps"]["preparation_bytes_per_second"]
-        self._prepare_seconds = text.bytes_per_token / rate if text.is_raw else 0.0
 
     def of(self, model: ModelSettings, most_tokens: float) -> Iterator[Candidate]:
         """Yield how a size may be trained on at most that many tokens, the best first.
@@ -216,7 +194,6 @@ class Trials:
                 memory=needs.memory,
                 hours_deviation=needs.step.log_deviation,
                 around_seconds=fixed + tokens_around * per_token,
-                prepare_seconds=self._prepare_seconds,
             )
 
     def _trial(self, model: ModelSettings, rows: int, micro: int, recompute: float) -> RunConfig:

@@ -13,11 +13,6 @@ from headwater.errors import ConfigError
 from headwater.forecast.result import DeviceGroup, Spread
 from headwater.validation import validate
 
-OF_A_BUDGET = ("hardware", "max_memory", "final_share")
-"What a plan of one run on this machine doesn't read."
-PUE, KG_CO2_PER_KWH = 1.2, 0.4
-"Of a data centre: OLMo 2's (arXiv:2501.00656), and carbon between the averages of the United States and the world."
-
 
 class Costs(Settings):
     """What an hour costs and draws; None or "" where the file doesn't say."""
@@ -31,34 +26,21 @@ class Costs(Settings):
     kg_co2_per_kwh: float | None = Field(default=None, gt=0)
     hardware: Path | None = None
     "A table of devices instead of headwater's."
-    max_memory: str = ""
-    "What may be used of a device, such as 60G."
-    final_share: float | None = Field(default=None, gt=0, le=1)
-    "Part of the budget for the final run."
 
     def applied(self, devices: DeviceGroup, usual_pue: float = 1.0) -> DeviceGroup:
         """Return the devices with what the file says of them in place of what is usual."""
-        price, watts, limit = self.price_per_hour, self.watts, devices.memory_limit
-        if price is not None:
-            how = f"${price} an hour, of the costs file"
-            devices = replace(devices, usd_per_hour=Spread(price), price_how=how)
-        if watts is not None:
-            devices = replace(devices, watts=Spread(watts), power_how=f"{watts:g} W of the costs file")
-        if self.max_memory:
-            from headwater.forecast.budget import parse_amount  # of a search alone
-
-            limit = min(limit, parse_amount("max_memory", self.max_memory, "bytes"))
-        pue, carbon = self.pue or usual_pue, self.kg_co2_per_kwh or KG_CO2_PER_KWH
-        cooling = f"PUE {pue:g}" if pue > 1 else "nothing for cooling"
-        source = "" if self.kg_co2_per_kwh else ", between the averages of the US and the world"
-        how = f"{devices.power_how}, {cooling}, {carbon:g} kg of CO2 a kWh{source}"
-        return replace(devices, memory_limit=limit, pue=pue, kg_co2_per_kwh=carbon, energy_how=how)
+        if self.price_per_hour is not None:
+            how = f"${self.price_per_hour} an hour, of the costs file"
+            devices = replace(devices, usd_per_hour=Spread(self.price_per_hour), price_how=how)
+        if self.watts is not None:
+            devices = replace(devices, watts=Spread(self.watts), power_how=f"{self.watts:g} W of the costs file")
+        carbon = self.kg_co2_per_kwh or devices.kg_co2_per_kwh
+        return replace(devices, pue=self.pue or usual_pue, kg_co2_per_kwh=carbon)
 
     def require_of_a_run(self) -> None:
         """Raise ConfigError for what only a search over a budget reads."""
-        for name in OF_A_BUDGET:
-            if getattr(self, name):
-                raise ConfigError(f"--costs: {name} counts with --budget alone; remove it to plan one run")
+        if self.hardware:
+            raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")
 
 
 def read_costs(path: Path | None) -> Costs:

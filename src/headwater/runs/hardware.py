@@ -18,6 +18,7 @@ from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind
 from headwater.forecast.processor_memory import PeakBytes, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
+from headwater.forecast.work import Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores
@@ -31,7 +32,6 @@ from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
-    from headwater.forecast.work import Work
 
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
@@ -240,10 +240,8 @@ def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
     return min(tokens, share)
 
 
-def work_of(config: RunConfig, ranks: Layout) -> Work:
-    """Return what a rank on a GPU has to do in a step."""
-    from headwater.forecast.work import Work  # of GPUs alone, as all that counts by it
-
+def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
+    """Return what a rank has to do in a step; `dtype` is what it computes in, where the settings leave that open."""
     train, tokens = config.train, microbatch_tokens(config, ranks)
     return Work(
         config.model,
@@ -252,7 +250,7 @@ def work_of(config: RunConfig, ranks: Layout) -> Work:
         num_rows=max(1, tokens // config.model.seq_len),
         num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.size(*DATA_AXES))),
         recompute=recompute_of(train, config.model.num_layers),
-        dtype="bfloat16" if config.machine.dtype == "auto" else config.machine.dtype,
+        dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
     )
 
 
@@ -261,11 +259,13 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
 
     A store's pages are all mapped once a hundredth of its rows is read, however little that is.
     """
-    text, tokens = min(text_bytes, MOST_OF_MEMORY * memory_bytes()), microbatch_tokens(config, ranks)
-    recompute, exact = recompute_of(config.train, config.model.num_layers), config.train.exact
-    swaps = config.optim.name == "muon"
-    of_ranks = ranks.mesh, ranks.num_local
-    return run_memory(config.model, tokens, dtype, text, recompute, *of_ranks, exact=exact, swaps=swaps)
+    text = min(text_bytes, MOST_OF_MEMORY * memory_bytes())
+    work = work_of(config, ranks, dtype)
+    if work.mesh.world_size == 1:
+        return run_memory(work, text, exact=config.train.exact)
+    from headwater.forecast.rank_memory import processor_rank_memory
+
+    return processor_rank_memory(work, text / ranks.num_local, exact=config.train.exact)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:

@@ -16,15 +16,13 @@ from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
-from headwater.files import link_folder, make_folder, move_folder, remove_leftovers, write_json
-from headwater.model.settings import ModelSettings
+from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
 from headwater.records import read_records
 from headwater.runs.ladder_design import Ladder, design_ladder, rung_config
 from headwater.runs.ladder_record import (
     BITS_PER_BYTE,
     Design,
     DoneRung,
-    LadderOptions,
     Rung,
     done_rung,
     make_of,
@@ -33,11 +31,10 @@ from headwater.runs.ladder_record import (
     table_of,
     write_table,
 )
-from headwater.runs.paths import Folders, Say
+from headwater.runs.paths import Folders, Say, write_kept
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import (
-    is_prepared,
     is_trained,
     prepare_data,
     prepare_rows,
@@ -46,7 +43,6 @@ from headwater.runs.stages import (
     write_config,
 )
 from headwater.runs.text_size import epochs_of
-from headwater.runs.times import mean_step
 from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
@@ -54,60 +50,25 @@ from headwater.scaling.table import with_epochs
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
-NOT_PREPARED = (
-    "the text is not prepared yet: held-out text is estimated from file sizes, and the rungs may change a little when "
-    "headwater ladder RUN has prepared it"
-)
-
 OF_ANOTHER_RUN = """\
 A ladder shares its run's folder and settings. Of the run as it was trained: headwater ladder {run_dir}
 Of the run with the settings of now: give it another name (name=…)"""
 
 
-@dataclass(frozen=True)
-class LadderPreview:
-    """The ladder that would be trained, which of its rungs are done, and what was taken for granted."""
-
-    ladder: Ladder
-    trained: list[Rung]
-    is_text_prepared: bool
-    notes: list[str]
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater ladder RUN --dry-run --json` prints."""
-        rungs = [vars(rung) | {"name": rung.name, "is_trained": rung in self.trained} for rung in self.ladder.rungs]
-        return {
-            "rungs": rungs,
-            "run_seconds": self.ladder.target.seconds,
-            "is_text_prepared": self.is_text_prepared,
-            "notes": self.notes,
-        }
-
-
-def ladder_preview(run: str, overrides: list[str], options: LadderOptions) -> LadderPreview:
-    """Return what would be trained; writes nothing. Raises ConfigError for a time that no ladder fits in."""
-    ladder = design_ladder(run, overrides, options)
-    is_text_ready = is_prepared(ladder.config)
-    counts = is_text_ready and read_design(ladder.config)  # others are trained again
-    trained = [rung for rung in ladder.rungs if counts and done_rung(ladder.config, rung)]
-    notes = [*([] if is_text_ready else [NOT_PREPARED]), *filter(None, [load_note()])]
-    return LadderPreview(ladder, trained, is_text_ready, notes)
-
-
-def prepare_ladder(run: str, overrides: list[str], options: LadderOptions, say: Say) -> Ladder:
+def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, _ = load_run(run, overrides)
     require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
         prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
-        ladder = design_ladder(run, overrides, options)
+        ladder = design_ladder(run, overrides, share)
         folder, kept = Folders(config.run_dir).ladder, read_design(config)
         if kept is None and folder.exists():
             _put_aside(folder, say)
         if kept is None or kept.rungs != ladder.rungs:
             make_folder(folder)
-            write_json(folder / "ladder.json", asdict(Design(make_of(config), options, ladder.rungs)), owner.require)
+            write_kept(folder / "ladder.json", Design(make_of(config), share, ladder.rungs), owner.require)
     if busy := load_note():
         say(busy)
     return ladder
@@ -153,11 +114,9 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
         write_config(config, reasons, owner.require)
         if not is_trained(config) and not train_stage(config, make_display(config), say, require_owner=owner.require):
             return None
-    records = read_records(folder / "records.jsonl")
-    last = {record["event"]: record for record in records}
-    loss, seconds = last["validation"]["bits_per_byte"], last["finish"]["seconds"]
-    done = DoneRung(rung, loss, mean_step(records, config.train), seconds)
-    write_json(rung_file(ladder.config, rung), asdict(done))
+    last = {record["event"]: record for record in read_records(folder / "records.jsonl")}
+    done = DoneRung(rung, last["validation"]["bits_per_byte"], last["finish"]["seconds"])
+    write_kept(rung_file(ladder.config, rung), done)
     return done
 
 
@@ -213,22 +172,29 @@ class LadderResult:
 
 
 def _rung_fields(done: DoneRung) -> dict[str, Any]:
-    planned = asdict(done.rung) | {"planned_seconds": done.rung.seconds}
-    measured = {"loss": done.loss["all"], "loss_by_source": done.loss, "seconds": done.seconds}
-    return planned | measured | {"name": done.rung.name, "step_seconds": done.step_seconds}
+    rung, names = done.rung, ("name", "num_steps", "params", "tokens", "flops")
+    return {
+        **{name: getattr(rung, name) for name in names},
+        "num_layers": rung.model.num_layers,
+        "d_model": rung.model.d_model,
+        "planned_seconds": rung.seconds,
+        "seconds": done.seconds,
+        "loss": done.loss["all"],
+        "loss_by_source": done.loss,
+    }
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
     config = ladder.config
-    found = backtest(done, config.model, epochs_of(config).overall)
+    found = backtest(done, epochs_of(config).overall)
     return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
 
 
-def backtest(done: Sequence[DoneRung], model: ModelSettings, epochs: float = 1.0) -> list[RungBacktest]:
+def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
     found = []
-    for cut in past_cuts(with_epochs(table_of(done, model), epochs)):
+    for cut in past_cuts(with_epochs(table_of(done), epochs)):
         rung, fact, row = done[len(cut.fitted)].rung, float(cut.beyond.loss[0]), cut.beyond
         unique, law = rung.tokens / epochs, ScalingLaw(cut.fitted, OWN)
         with suppress(DataError):  # too far from the smaller ones

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from headwater.errors import ConfigError
 from headwater.forecast.search import MIN_RUN_STEPS
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
-from headwater.runs.ladder_record import SHAPE, LadderOptions, Rung, read_design
+from headwater.runs.ladder_record import Rung, read_design
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.times import around_steps, training_rest
@@ -28,7 +29,9 @@ NUM_SAVES = 4  # of a rung, the last at its end
 ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
-NUM_BUDGETS = 16  # tried where a ladder doesn't fit
+DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
+NUM_SHARES = 16  # tried where a ladder doesn't fit
+SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
 
 
 def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
@@ -72,47 +75,47 @@ class Ladder:
     rungs: list[Rung]
 
 
-def design_ladder(run: str, overrides: list[str], options: LadderOptions) -> Ladder:
-    """Return the ladder of a run: the one chosen before, for the same options, run and text.
+def design_ladder(run: str, overrides: list[str], share: float | None) -> Ladder:
+    """Return the ladder of a run that takes at most `share` of its time: the one chosen before for that, run and text.
 
     Writes nothing. Raises ConfigError for a time that no ladder fits in.
     """
+    if share is not None and not 0 < share < math.inf:
+        raise ConfigError(f"--share {share:g}: give a number above zero")
     config, reasons = load_run(run, overrides)
     target, candidates = _sizes(config)
-    budgets = options.budgets(target.seconds)
     kept = read_design(config)  # forecasts of times differ from call to call, and so would the choice
-    is_same = kept is not None and options in (kept.options, LadderOptions())
-    rungs = kept.rungs if kept and is_same else choose_rungs(candidates, target, budgets)
+    is_same = kept is not None and share in (kept.share, None)
+    rungs = kept.rungs if kept and is_same else choose_rungs(candidates, target, [share] if share else DEFAULT_SHARES)
     return Ladder(run, overrides, config, reasons, target, rungs)
 
 
-def choose_rungs(candidates: list[Rung], target: Rung, budgets: list[float]) -> list[Rung]:
-    """Return the rungs of the first budget in seconds that a ladder fits in; raise ConfigError where it fits in none.
+def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) -> list[Rung]:
+    """Return the rungs of the first share of the target's time that a ladder fits in.
 
-    The error says what would do instead.
+    Raises ConfigError where it fits in none, and says what would do instead.
     """
-    for budget in budgets:
-        if (rungs := design(candidates, target, budget)) is not None:
-            return rungs
     if len(allowed := usable(candidates, target)) < MIN_RUNS:
         raise ConfigError(
             f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
             f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed) or 'none'} is "
             f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUN_STEPS} or more"
         )
-    most = max(sum(rung.seconds for rung in allowed), 2 * budgets[-1])
-    tried = np.geomspace(budgets[-1], most, NUM_BUDGETS)[1:].tolist()
-    enough = next((budget for budget in tried if design(candidates, target, budget)), None)
-    if enough is None:
-        raise ConfigError(
-            f"no ladder of {MIN_RUNS} runs of this run has three sizes of model and as many lengths: train the run "
-            "itself, or plan a larger model or a longer run"
-        )
-    share = math.ceil(100 * enough / target.seconds) / 100
+    given = shares[-1]
+    most = max(sum(rung.seconds for rung in allowed) / target.seconds, 2 * given)
+    for share in [*shares, *np.geomspace(given, most, NUM_SHARES)[1:].tolist()]:
+        rungs = design(candidates, target, share * target.seconds)
+        if rungs is not None and share <= given:
+            return rungs
+        if rungs is not None:
+            enough, given_seconds = math.ceil(100 * share) / 100, given * target.seconds
+            raise ConfigError(
+                f"a ladder of this run takes {share * target.seconds:.0f} s at least, {enough:.0%} of the run's own "
+                f"time, and {given_seconds:.0f} s are given: train the run itself, or give --share {enough:g}"
+            )
     raise ConfigError(
-        f"a ladder of this run takes {enough:.0f} s at least, {share:.0%} of the run's own time, and "
-        f"{budgets[-1]:.0f} s are given: train the run itself, or give --share {share:g} or "
-        f"--minutes {math.ceil(enough / 6) / 10:g}"
+        f"no ladder of {MIN_RUNS} runs of this run has three sizes of model and as many lengths: train the run "
+        "itself, or plan a larger model or a longer run"
     )
 
 
@@ -138,9 +141,8 @@ def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
 def _rung(config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
     model, train = config.model, config.train
     return Rung(
-        **{name: getattr(model, name) for name in SHAPE},
+        model=model,
         num_steps=train.num_steps,
-        params=float(count_parameters(model).total),
         tokens=float(train.num_steps * train.batch_tokens),
         flops=float(flops_per_token(model, train.half_length_fraction) * train.num_steps * train.batch_tokens),
         seconds=train.num_steps * step_seconds + other_seconds,
@@ -152,7 +154,7 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     train = ladder.config.train
     settings: dict[str, Any] = {
         "name": rung.name,
-        **{f"model.{name}": getattr(rung, name) for name in SHAPE},
+        **{f"model.{name}": getattr(rung.model, name) for name in SHAPE},
         "train.num_steps": rung.num_steps,
         "train.batch_tokens": train.batch_tokens,
         "train.validate_every": rung.num_steps,

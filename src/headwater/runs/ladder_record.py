@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from headwater.errors import ConfigError
 from headwater.files import digest_json, write_text
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
@@ -30,79 +28,55 @@ if TYPE_CHECKING:
     from headwater.scaling.table import Runs
 
 LADDER_VERSION = 2  # rungs read their text as often as the run
-DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
-SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One run: its shape, its length, and what it takes."""
+    """One run: its model, its length, and what it takes."""
 
-    num_layers: int
-    d_model: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    d_ff: int
+    model: ModelSettings
     num_steps: int
-    params: float
     tokens: float
     flops: float
     seconds: float
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.num_layers, self.d_model
+        return self.model.num_layers, self.model.d_model
+
+    @property
+    def params(self) -> float:
+        return float(count_parameters(self.model).total)
 
     @property
     def name(self) -> str:
-        return f"{self.num_layers}x{self.d_model}-{self.num_steps}"
+        return f"{self.model.num_layers}x{self.model.d_model}-{self.num_steps}"
 
 
 @dataclass(frozen=True)
 class DoneRung:
-    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
-
-    `step_seconds` is that of steady training, on a machine that may have been under load.
-    """
+    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all"."""
 
     rung: Rung
     loss: dict[str, Bits]
-    step_seconds: float
     seconds: float
 
 
 @dataclass(frozen=True)
-class LadderOptions:
-    """The time that a ladder may take: minutes, or a share of the run's own time; None where not given."""
-
-    minutes: float | None = None
-    share: float | None = None
-
-    def budgets(self, run_seconds: float) -> list[float]:
-        """Return the seconds that the rungs may take, to be tried in turn; raise ConfigError for what can't be."""
-        for name, value in (("--minutes", self.minutes), ("--share", self.share)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} {value:g}: give a number above zero")
-        if self.minutes is not None and self.share is not None:
-            raise ConfigError("give --minutes or --share, not both")
-        if self.minutes is not None:
-            return [60 * self.minutes]
-        return [run_seconds * share for share in ([self.share] if self.share else DEFAULT_SHARES)]
-
-
-@dataclass(frozen=True)
 class Design:
-    """`ladder.json`: the rungs that were chosen for a run, smallest compute first; `make` is what they share."""
+    """`ladder.json`: the rungs that were chosen for a run, smallest compute first; `make` is what they share.
+
+    `share` is the part of the run's own time that was given, None where none was.
+    """
 
     make: str
-    options: LadderOptions
+    share: float | None
     rungs: list[Rung]
     format: Literal["headwater-ladder"] = "headwater-ladder"
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
 
 
 def make_of(config: RunConfig) -> str:
@@ -140,23 +114,18 @@ def ladder_table(config: RunConfig) -> Path | None:
     return Folders(config.run_dir).ladder / "runs.csv" if read_ladder(config) else None
 
 
-def table_of(done: Sequence[DoneRung], model: ModelSettings, source: str = "all") -> Runs:
-    """Return the rungs of a run of this model as the rows of a law, with the bits per byte of one source.
+def table_of(done: Sequence[DoneRung]) -> Runs:
+    """Return rungs as the rows of a law, with the bits per byte of all text.
 
     Sizes leave embedding and head out. Of small models these are nearly all there is and don't do the work: over all
     parameters eleven runs lay up to 1.5 % off any law, without these 0.4 (docs/log.md, 2026-11-28).
     """
     from headwater.scaling.table import runs_of  # where there are rungs
 
-    rungs = [rung.rung for rung in done]
-    losses = [rung.loss[source] for rung in done]
-    runs = runs_of([size_of(model_of(rung, model)) for rung in rungs], [rung.tokens for rung in rungs], losses)
+    rungs = [each.rung for each in done]
+    losses = [each.loss["all"] for each in done]
+    runs = runs_of([size_of(rung.model) for rung in rungs], [rung.tokens for rung in rungs], losses)
     return replace(runs, total=np.array([rung.params for rung in rungs]))
-
-
-def model_of(rung: Rung, model: ModelSettings) -> ModelSettings:
-    """Return the model of a rung of a run of `model`."""
-    return model.model_copy(update={name: getattr(rung, name) for name in SHAPE})
 
 
 def size_of(model: ModelSettings) -> float:
@@ -173,10 +142,10 @@ def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = ["params", "tokens", "epochs", "loss", "seed", "num_layers", "d_model", "num_steps", "flops"]
-    writer.writerow([*columns, "seconds_per_step", *(SOURCE_COLUMN + name for name in sources)])
+    writer.writerow([*columns, *(SOURCE_COLUMN + name for name in sources)])
     for done in rungs:
         rung = done.rung
         sizes = [f"{rung.params:.0f}", f"{rung.tokens:.0f}", f"{epochs:.4g}", f"{done.loss['all']:.6f}", seed]
-        shape = [rung.num_layers, rung.d_model, rung.num_steps, f"{rung.flops:.6g}", f"{done.step_seconds:.5g}"]
+        shape = [*rung.shape, rung.num_steps, f"{rung.flops:.6g}"]
         writer.writerow([*sizes, *shape, *(f"{done.loss[name]:.6f}" for name in sources)])
     write_text(path, out.getvalue())

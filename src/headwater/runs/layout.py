@@ -1,25 +1,60 @@
-"""How a run's ranks lie: by its settings, and where they leave it open by the forecast of their memory."""
+"""How a run's ranks lie, and whether its model can be trained so: by its settings and the forecast of their memory.
+
+Where the settings leave the layout open: whole weights where they fit, else the fewest shards that do. No torch on a
+processor.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.layout import fitting_layout
-from headwater.forecast.processor_memory import PeakBytes
-from headwater.host.facts import cpu_flags
+from headwater.forecast.processor_memory import PeakBytes, least_of_rank, require_memory
+from headwater.host.facts import cpu_flags, gpu_name
+from headwater.host.memory import memory_bytes
+from headwater.numbers import size
 from headwater.parallel.settings import fewest_ranks, meshes_of, microbatches_problem
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.enough_memory import gpu_memory_bytes, rank_bytes
 from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak, work_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
+
+MARGIN = 1.2
+"Of a rank's memory over its forecast: P90 of those on a processor is 1.11, and a system needs some for itself."
+
+NUM_NEAREST = 3  # layouts whose memory is said
+
+
+def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: int = 1) -> None:
+    """Raise ConfigError when the memory that a run takes, a GPU's where it takes one, can't hold its model's state.
+
+    `mesh` says how the run's ranks divide it, `num_local` how many of them this machine has.
+    """
+    of_rank = least_of_rank(config.model, config.optim, mesh or Mesh(), exact=config.train.exact)
+    require_memory(of_rank, num_local, memory_bytes(), gpu_memory_bytes(config.machine.device))
+
+
+def rank_bytes(wanted: str, num_local: int) -> float:
+    """Return the memory of one of `num_local` ranks here: its GPU's, or its share of the machine's."""
+    gpu_bytes = gpu_memory_bytes(wanted)
+    return memory_bytes() / num_local if gpu_bytes is None else gpu_bytes
+
+
+def gpu_memory_bytes(wanted: str) -> int | None:
+    """Return the memory of the GPU that a run takes; None where it takes a processor."""
+    if wanted == "cpu" or gpu_name() is None:
+        return None
+    import torch  # where the driver lists a GPU: it takes seconds
+
+    from headwater.device.device import Gpu
+
+    return Gpu().memory_bytes() if torch.cuda.is_available() else None
 
 
 def layout_here(config: RunConfig, place: Place, device: Accelerator | None = None) -> Layout:
@@ -83,3 +118,29 @@ def _needs(config: RunConfig, num_local: int, device: Accelerator | None) -> Cal
 
     is_compiled = device is None and config.machine.compile != "off"  # a simulated step isn't
     return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled)
+
+
+def fitting_layout(
+    meshes: Sequence[Mesh], num_local: int, needs: Callable[[Mesh], PeakBytes], rank_bytes: float
+) -> Layout:
+    """Return the first mesh of which a rank fits into `rank_bytes`, with MARGIN; raise LayoutError where none does."""
+    tried: list[tuple[float, Mesh]] = []
+    for mesh in meshes:
+        peak = needs(mesh)
+        tried.append((MARGIN * peak.total, mesh))
+        if tried[-1][0] <= rank_bytes:
+            why = _arithmetic(tried, needs, rank_bytes)
+            return Layout(mesh, num_local, f"{mesh.product}: {why}")
+    raise LayoutError(
+        f"no layout of {meshes[0].world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on "
+        "more machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "
+        "for parallel.shard starts that layout whatever the forecast says"
+    )
+
+
+def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], PeakBytes], rank_bytes: float) -> str:
+    """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
+    nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
+    said = ", ".join(f"{size(need)} with shard = {mesh.shard}" for need, mesh in nearest)
+    others = f", {len(tried) - NUM_NEAREST} more layouts tried" if len(tried) > NUM_NEAREST else ""
+    return f"a rank has {size(rank_bytes)} and needs {said}{others}: {MARGIN} × ({needs(nearest[-1][1])})"

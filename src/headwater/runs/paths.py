@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from headwater.errors import ConfigError
-from headwater.files import read_json, read_manifest_or_none
+from headwater.files import no_check, read_json, read_manifest_or_none, write_json
 
 Say = Callable[[str], None]
 Require = Callable[[], None]
@@ -58,6 +58,11 @@ def read_kept(path: Path, kind: type[Kept]) -> Kept | None:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValueError):  # pydantic's errors are ValueErrors
         return None
+
+
+def write_kept(path: Path, value: Any, require_owner: Require = no_check) -> None:
+    """Write a value for `read_kept`."""
+    write_json(path, TypeAdapter(type(value)).dump_python(value, mode="json"), require_owner)
 
 
 def require_run_dir(run_dir: Path) -> None:

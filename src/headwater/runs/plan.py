@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
@@ -21,13 +21,14 @@ from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, Lo
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
-from headwater.runs.costs import Costs
 from headwater.runs.hardware import Needs, Processor, hardware_of
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
 from headwater.runs.times import around_steps
-from headwater.train.settings import WHEN_ABSENT
+
+if TYPE_CHECKING:
+    from headwater.runs.costs import Costs
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
@@ -52,7 +53,7 @@ class PlanOptions:
     max_hours: float | None = None
     max_money: float | None = None
     target_loss: float | None = None
-    costs: Costs = field(default_factory=Costs)
+    costs: Costs | None = None
     layout: Layout = field(default_factory=Layout)
 
     def check(self) -> None:
@@ -62,7 +63,8 @@ class PlanOptions:
             if value is not None and not 0 < value < math.inf:
                 option = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{option} {value:g}: give a number above zero")
-        self.costs.require_of_a_run()
+        if self.costs:
+            self.costs.require_of_a_run()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
     here, loss = hardware_of(config, dtype, options.layout), _loss(config, options.runs)
-    needs, devices = here.needs(config, token_bytes(config)), options.costs.applied(here.devices)
+    needs = here.needs(config, token_bytes(config))
+    devices = options.costs.applied(here.devices) if options.costs else here.devices
     limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
@@ -224,18 +227,10 @@ def forecast_of_run(
 
 
 def forecast_key(config: RunConfig) -> str:
-    """Return the digest of all that a forecast is made for: settings of the training, and its text.
-
-    Settings of a model that came later are named where they aren't as before: a key stays that of an older run.
-    """
+    """Return the digest of all that a forecast is made for: settings of the training, and its text."""
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
     settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
-    settings["train"]["recompute_fraction"] = settings["train"].pop("recompute")  # as older runs' keys call it
-    before = {name.removeprefix("model."): value for name, value in WHEN_ABSENT.items()}
-    settings["model"] = {
-        name: value for name, value in settings["model"].items() if name not in before or value != before[name]
-    }
     return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
 
 

@@ -18,7 +18,7 @@ from headwater.scaling.table import read_runs, with_epochs
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
     own = read_ladder(config) if runs_csv == ladder_table(config) else []
-    runs = table_of(own, config.model) if own else read_runs(runs_csv)
+    runs = table_of(own) if own else read_runs(runs_csv)
     total = float(count_parameters(config.model).total)
     params = size_of(config.model) if own else total  # sizes of rungs leave embeddings out; a table counts them
     tokens = float(config.train.num_steps * config.train.batch_tokens)

@@ -17,8 +17,7 @@ from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.enough_memory import require_memory_here
-from headwater.runs.layout import layout_here
+from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config

@@ -130,11 +130,6 @@ def tidy(folders: Folders) -> None:
         remove_leftovers(folder)
 
 
-def is_prepared(config: RunConfig) -> bool:
-    """Return whether the run's tokens are those of its settings and of its text as it is now; nothing is written."""
-    return all(is_current(folder, key) for folder, key in _data_stages(config, corpus_inputs(config.corpus)))
-
-
 @contextmanager
 def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: str | None = None) -> Iterator[None]:
     """Time what makes a stage, and keep the seconds, and its key where there is one, in RUN/stages.json.

@@ -41,18 +41,14 @@ def source_bytes(source: SourceSettings) -> float | None:
     """
     known: dict[str, float] = constants()["known_source_bytes"]
     if source.fetched is not None:
-        sizes = [_package_bytes(entry, known) for entry in source.fetched]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        # of a package's alternatives the first that was measured
+        named = [[f"{each.channel}:{each.name}" for each in parse_names(entry)] for entry in source.fetched]
+        measured = [[known[name] for name in names if name in known] for names in named]
+        return sum(sizes[0] for sizes in measured) if all(measured) else None
     if source.paths is None:
         return known.get(source.package or source.builtin or "")
     files = {file for path in source.paths for file in files_below(path)}
     return float(sum(map(os.path.getsize, files))) if files else None
-
-
-def _package_bytes(entry: str, known: dict[str, float]) -> float | None:
-    """Return the size of the first of a package's alternatives that was measured."""
-    names = (f"{package.channel}:{package.name}" for package in parse_names(entry))
-    return next((known[name] for name in names if name in known), None)
 
 
 def files_below(path: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
 from headwater.forecast.processor import constants
@@ -28,7 +28,6 @@ from headwater.train.settings import (
     is_half_length,
     probe_steps,
     validation_steps,
-    with_present_names,
 )
 
 if TYPE_CHECKING:
@@ -53,11 +52,6 @@ class StepShape(BaseModel):
     model: ModelSettings
     optim: OptimSettings
     train: TrainSettings
-
-    @field_validator("train", mode="before")
-    @classmethod
-    def _name_as_now(cls, train: Any) -> Any:
-        return with_present_names(train) if isinstance(train, dict) else train
 
     @classmethod
     def of(cls, config: RunConfig) -> StepShape:

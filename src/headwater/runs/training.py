@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.processor_memory import plan_fields
+from headwater.forecast.processor_memory import least_of_rank
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
 from headwater.host.signals import StopRequest
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Layout
-from headwater.records import Record, no_owner, read_all, read_records
+from headwater.records import audit_fields, memory_fields, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import forecast_of_run, sizes_of
@@ -59,14 +58,14 @@ def train_stage(
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
             _require_space(run)
-            peak = _measured_peak(run)
-            run.peak.flops_per_second = _largest_peak(run, peak)
+            if run.facts.load is not None:  # a peak that was measured under load is too low
+                run.peak.flops_per_second = None
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
             if is_planned:
                 forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner, layout)
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
-            _record_beginning(run, config, display, peak, forecast, layout)
+            _record_beginning(run, config, display, forecast, layout)
             meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
             end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
             if end.step < config.train.num_steps:
@@ -123,36 +122,8 @@ def _require_space(run: Run) -> None:
     require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
 
 
-def _measured_peak(run: Run) -> dict[str, Any]:
-    """Return the fields of the peak that this process measured."""
-    facts = run.facts
-    return {
-        "peak_flops_per_second": facts.peak_flops_per_second,
-        "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
-        **({} if facts.load is None else {"peak_under_load": facts.load}),
-    }
-
-
-def _largest_peak(run: Run, measured: dict[str, Any]) -> float | None:
-    """Return the largest peak of this run's processes on such a device, this one's among them; utilisation is of it.
-
-    A peak that was measured under load is too low, and its utilisation too high: with no other there is none.
-    """
-    facts = run.facts
-    same = {"name": facts.device_name, "cores": facts.num_threads, "dtype": facts.dtype}
-    earlier = [record.get("device", {}) for record in read_all(run.run_dir / "records.jsonl")]
-    alike = [device for device in [*earlier, same | measured] if same.items() <= device.items()]
-    peaks = [device["peak_flops_per_second"] for device in alike if "peak_under_load" not in device]
-    return max(peaks, default=None)
-
-
 def _record_beginning(
-    run: Run,
-    config: RunConfig,
-    display: Display,
-    peak: dict[str, Any],
-    forecast: dict[str, Any] | None,
-    layout: Layout,
+    run: Run, config: RunConfig, display: Display, forecast: dict[str, Any] | None, layout: Layout
 ) -> None:
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
     train, facts, step = config.train, run.facts, run.start.step
@@ -175,10 +146,18 @@ def _record_beginning(
             "dtype": facts.dtype,
             "compiled": facts.compiled,
             "torch": facts.torch_version,
-            **peak,
+            "peak_flops_per_second": facts.peak_flops_per_second,
+            "peak_how": f"best of several {facts.peak_dtype} matrix multiplications, at the start of this process",
+            **({} if facts.load is None else {"peak_under_load": facts.load}),
         },
-        "plan": plan_fields(config.model, config.optim, num_tokens, train.half_length_fraction, run.ranks.mesh)
-        | {"sources": sources},
+        "plan": {
+            "num_tokens": num_tokens,
+            "flops": flops_per_token(config.model, train.half_length_fraction) * num_tokens,
+            "tokens_per_parameter": round(num_tokens / parameters.total, 2),
+            "state_bytes": least_of_rank(config.model, config.optim, run.ranks.mesh).in_step,
+            "ranks": run.ranks.world_size,
+            "sources": sources,
+        },
     }
     if (sizes := sizes_of(layout)) is not None:
         fields["layout"] = {**sizes, "why": layout.why}
@@ -206,31 +185,3 @@ def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:
         ),
         **audit_fields(read_records(path)),
     }
-
-
-def memory_fields(
-    records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu", num_ranks: int = 1
-) -> dict[str, Any]:
-    """Return the most memory that the first rank held, and how it is known; `attempt`, the last, held `peak`.
-
-    Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
-    for want of what it had done before it began to train. `records` are all, also of steps that were done again.
-    """
-    peaks: dict[int, int | None] = {r["attempt"]: None for r in records if r.get("event") in ("step", "skipped")}
-    peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
-    known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
-    if len(known) < len(peaks.keys() | {attempt}):
-        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every attempt that trained"}
-    where = "" if device == "cpu" else ", of its GPU's memory"
-    process = "the process" if num_ranks == 1 else f"the first of {num_ranks} ranks"
-    how = f"peak of {process}" if len(known) == 1 else f"largest peak of {process} in {len(known)} attempts"
-    return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
-
-
-def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
-    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding."""
-    num_steps = sum(bool(record.get("audited")) for record in records)
-    num_differing = sum(record.get("event") == "audit" for record in records)
-    errors = [record["gradient_error"] for record in records if "gradient_error" in record]
-    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
-    return audits | ({"gradient_error": max(errors)} if errors else {})

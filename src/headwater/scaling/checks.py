@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from headwater.errors import DataError
 from headwater.intervals import Z_P90
 from headwater.scaling.backtest import MIN_SIZES, decades_beyond, span
-from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, Law, solve_grid
+from headwater.scaling.law import GREATEST_EXPONENT, LEAST_EXPONENT, solve_grid
 from headwater.scaling.posterior import NOISE, Posterior
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray, Runs, most_epochs_of, num_distinct
 
@@ -32,7 +32,6 @@ _SIDES = (  # where a target may lie outside the rows, and what to add
 _LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _WIDEST_OPTIMUM = 10.0  # high / low of the optimal size
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
-_LEAST_TERM = 1e-6  # of the least loss
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
     return Exponent(float(space[top]), float(np.exp(low)), float(np.exp(high)), bool(len(below) and len(above)))
 
 
-def table_warnings(posterior: Posterior, curve: Law, both: tuple[Exponent, Exponent]) -> list[Caution]:
+def table_warnings(posterior: Posterior, both: tuple[Exponent, Exponent]) -> list[Caution]:
     """Return what a reader of the fit must know: what these rows don't show, and what was done about it."""
     runs = posterior.runs
     if absent := no_law(runs):  # from which all else would follow
@@ -191,13 +190,6 @@ def table_warnings(posterior: Posterior, curve: Law, both: tuple[Exponent, Expon
                 "forecasts average over what is left open"
             )
             found.append(Caution(f"unidentified_{name}", says))
-    terms = {"a floor (E)": curve.E, "a term of params (A)": curve.A, "a term of tokens (B)": curve.B}
-    if missing := [name for name, value in terms.items() if value < _LEAST_TERM * float(runs.loss.min())]:
-        says = (
-            f"the best fit has no place for {' and '.join(missing)}: the rows don't show it, and a forecast from them "
-            "can't know what other runs owe to it"
-        )
-        found.append(Caution("missing_term", says))
     if num_odd := posterior.num_outliers:
         says = (
             f"{num_odd} of {len(runs)} runs {'lies' if num_odd == 1 else 'lie'} far off the rest, with less than half "

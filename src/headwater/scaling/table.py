@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import ConfigError, DataError
+from headwater.errors import DataError
 from headwater.tables import CsvRow, Sheet, read_sheet
 
 FloatArray = NDArray[np.float64]
@@ -62,14 +62,6 @@ class Runs:
     def where(self, mask: NDArray[Any]) -> Runs:
         unique, total = (None if each is None else each[mask] for each in (self.unique, self.total))
         return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique, total)
-
-    def without_highest(self, count: int) -> Runs:
-        """Return the runs without the `count` of the highest loss: outliers are named by the user, never guessed."""
-        if not 0 <= count <= len(self) - MIN_RUNS:
-            raise ConfigError(
-                f"can't drop the {count} highest losses of {len(self)} runs: {MIN_RUNS} must stay to fit five unknowns"
-            )
-        return self.where(np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count]))
 
 
 def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from headwater.errors import LayoutError
-from headwater.forecast.layout import MARGIN, fitting_layout
 from headwater.forecast.processor_memory import PeakBytes
 from headwater.ranks.mesh import Layout, Mesh
+from headwater.runs.layout import MARGIN, fitting_layout
 
 MESHES = [Mesh(replicate=4), Mesh(replicate=2, shard=2), Mesh(shard=4)]
 GB = 1e9

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import call, prose
 
+from headwater.cli.new import MIN_PLANNED_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.errors import DataError
-from headwater.runs.new import MIN_PLANNED_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import epochs_of, notes_of_repetition
