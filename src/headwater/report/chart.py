@@ -97,6 +97,10 @@ def _x_axis(scale: str, ranges: dict[str, list[float]], ticks: Spec) -> Spec:
     }
 
 
+LEAST_SHARE = 0.001
+"Of a time that a legend says in percent."
+
+
 def _axis_title(text: str) -> Spec:
     return {"automargin": True, "title": {"text": chart_text(text), "standoff": 8, "font": {"size": 12}}}
 
@@ -179,6 +183,10 @@ def legend(words: Sequence[Child]) -> Html:
 def time_bar(split: dict[str, float]) -> Html:
     """Return the bar of seconds by kind of work, and its legend; some time must be in it."""
     whole = sum(split.values())
-    words = [[f"{kind} ", tag("b", duration(time)), f" ({percent(time / whole)})"] for kind, time in split.items()]
+    shares = {kind: time / whole for kind, time in split.items()}
+    words = [
+        [f"{kind} ", tag("b", duration(time)), f" ({percent(shares[kind])})" if shares[kind] >= LEAST_SHARE else None]
+        for kind, time in split.items()
+    ]
     parts = [(index, kind, time) for index, (kind, time) in enumerate(split.items())]
     return render([stacked_bar(parts, duration, "time by kind of work"), legend(words)])

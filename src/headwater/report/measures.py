@@ -13,7 +13,8 @@ from headwater.report.run_data import Object, RunData, amount, table
 
 MIN_TARGETS = 2500
 "Scored tokens; of fewer the standard error is over 2 %: a token's surprise deviates by about its mean."
-_STAGES = {"rows": "sequences"}
+_STAGES = {"rows": "tokens"}
+"What a stage is counted with."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
@@ -181,8 +182,11 @@ def stage_seconds(run: RunData) -> dict[str, float]:
     timed = {str(name): number(value) for name, value in table(run.stages, "seconds").items()}
     before = ("corpus", "tokenizer", "tokens", "rows")
     names = [*(name for name in before if name in timed), "training", *(name for name in timed if name not in before)]
-    every = {name: seconds for name in names if (seconds := {**timed, "training": seconds_trained(run)}[name])}
-    return {_STAGES.get(name, name): seconds for name, seconds in every.items()} if len(every) > 1 else {}
+    every: dict[str, float] = {}
+    for name in names:
+        if seconds := {**timed, "training": seconds_trained(run)}[name]:
+            every[_STAGES.get(name, name)] = every.get(_STAGES.get(name, name), 0.0) + seconds
+    return every if len(every) > 1 else {}
 
 
 def number_formats(run: RunData) -> dict[str, str]:

@@ -22,7 +22,7 @@ def attempts(run: RunData) -> Child:
     in_order = list(groups.values())
     followers: list[list[Record] | None] = [*in_order[1:], None]
     rows = [_row(records, following) for records, following in zip(in_order, followers, strict=True)]
-    heads = ["attempt", "began", "from step", "to step", "how it ended", "steps recomputed"]
+    heads = ["", "began", "from step", "to step", "how it ended", "steps recomputed"]
     starts = [next((each for each in records if each.get("event") == "start"), {}) for records in in_order]
     if any(amount(start, "plan", "ranks") not in (None, 1) for start in starts):
         heads, rows = [*heads, "layout"], [[*row, ranks_of(start)] for row, start in zip(rows, starts, strict=True)]
@@ -55,7 +55,7 @@ def _row(records: list[Record], following: list[Record] | None) -> list[Child]:
     reached, resumed_at = max(steps, default=None), _resumed_at(following)
     recomputed = max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
     return [
-        str(records[0].get("attempt", "–")),
+        f"attempt {records[0].get('attempt', '–')}",
         moment(number(records[0].get("time"))),
         whole(steps[0] if steps else None),
         whole(reached),

@@ -58,7 +58,7 @@ def _probe_plot(summary: str, title: str, curve: Points, chance: float | None, c
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
         # the curve begins on this line and later rises from it, so there is room on the left
         text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
-        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=True))
+        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=chance < 0.2))
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
     return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more), "small")

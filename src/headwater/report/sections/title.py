@@ -107,13 +107,14 @@ def _tiles(run: RunData) -> list[Html]:
     tokens, seconds, speed = run.tokens_seen, seconds_trained(run), median_of(run, "tokens_per_second")
     peak, curve = utilisation(run)
     dtype = table(run.start, "device").get("dtype") or "matrix products"
+    under_load = ", under load" if run.last("finish").get("beside") else ""
     energy = amount(run.last("finish"), "energy_wh")
     of_peak = peak and f"of the largest possible speed, {flop_rate(peak)} in {dtype} (median)"
     return [
         _tile("bits per byte", score, decimal, [f"{on}; lower is better", beside]),
         _tile("parameters", total, count, embedding and f"{count(embedding)} of them embedding"),
         _tile("tokens", tokens, count, tokens and total and f"{significant(tokens / total, 2)} per parameter"),
-        _tile("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median)"),
+        _tile("training time", seconds, duration, speed and f"{count(speed)} tokens per second (median){under_load}"),
         _tile("utilisation", median_share(curve), percent, of_peak, no_utilisation(run)),
         _tile("energy", energy, _watt_hours, run.last("finish").get("energy_how")),
     ]
