@@ -7,8 +7,8 @@ A tiny run with `train.exact` under torchrun, again and again, until so many fau
 stop: one launcher. Cut: two launchers in network namespaces of their own, joined by a bridge, of which one port goes
 down until training has begun again with the ranks that are left; this needs root. `--starting` strikes while ranks
 start, in place of amid steps. Nobody steps in: launchers start ranks again, and every run must end with the losses of
-an undisturbed run of one process, bit by bit; with `train.exact` switched off, as pipelines need it, within `--within` of
-them. Exit status 1 where one doesn't, a lost rank isn't named, or a run needs a hand.
+an undisturbed run of one process, bit by bit; with `train.exact` switched off, as pipelines need it, within `--within`.
+Exit status 1 where one doesn't, a lost rank isn't named, or a run needs a hand.
 """
 
 from __future__ import annotations
