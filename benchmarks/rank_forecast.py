@@ -47,6 +47,7 @@ LLAMA_1B = shape("llama", 16, 2048, 8192, (32, 8, 64), 128_256, 4096, True)
 LLAMA_3B = shape("llama", 28, 3072, 8192, (24, 8, 128), 128_256, 4096, True)
 LLAMA_8B = shape("llama", 32, 4096, 14_336, (32, 8, 128), 128_256, 8192, False)
 LLAMA_13B = shape("llama", 40, 5120, 13_824, (40, 40, 128), 32_000, 4096, False)
+LLAMA_405B = shape("llama", 126, 16_384, 53_248, (128, 8, 128), 128_256, 8192, False)
 LLAMA_70B = shape("llama", 80, 8192, 28_672, (64, 8, 128), 128_256, 8192, False)
 QWEN_600M = shape("qwen3", 28, 1024, 3072, (16, 8, 128), 151_936, 4096, True)
 QWEN_4B = shape("qwen3", 36, 2560, 9728, (32, 8, 128), 151_936, 4096, True)
@@ -82,6 +83,12 @@ WORKS = {
     "t23 1B": Work(LLAMA_1B, MUON, Mesh(context=2, tensor=2), 4, 2, 0, "float32"),
     "t24 4B": Work(QWEN_4B, ADAMW, Mesh(replicate=2, shard=4, tensor=4), 2, 2, 12),
     "t25 1B": Work(LLAMA_1B, MUON, Mesh(tensor=4), 4, 1, "selective"),
+    "t26 8B": Work(LLAMA_8B, ADAMW, Mesh(pipeline=4, shard=8), 1, 8, 32),
+    "t27 8B": Work(LLAMA_8B, MUON, Mesh(pipeline=4, shard=8, tensor=2), 1, 16, "selective"),
+    "t28 13B": Work(LLAMA_13B, ADAMW, Mesh(pipeline=4, shard=4, stages_per_rank=2), 1, 8, 40),
+    "t29 70B": Work(LLAMA_70B, ADAMW, Mesh(pipeline=8, shard=8, tensor=8), 1, 16),
+    "t30 405B": Work(LLAMA_405B, ADAMW, Mesh(pipeline=16, shard=128, tensor=8), 1, 16, 126),
+    "t31 405B": Work(LLAMA_405B, ADAMW, Mesh(pipeline=16, shard=128, tensor=8, stages_per_rank=7), 1, 16, 126),
     "h1 1B": Work(LLAMA_1B, MUON, Mesh(), 1, 2, "selective", "float32"),
     "h2 3B": Work(LLAMA_3B, ADAMW, Mesh(shard=16), 2),
     "h3 8B": Work(LLAMA_8B, MUON, Mesh(replicate=16, shard=64), 1, 2, "selective"),
@@ -97,6 +104,10 @@ WORKS = {
     "h13 14B": Work(QWEN_14B, MUON, Mesh(replicate=4, shard=8, tensor=8), 2, 1, 20),
     "h14 1B": Work(LLAMA_1B, MUON, Mesh(shard=2, context=16), 8),
     "h15 0.6B": Work(QWEN_600M, ADAMW, Mesh(context=2), 2, 1, 0, "float32"),
+    "h16 14B": Work(QWEN_14B, MUON, Mesh(pipeline=2, shard=16), 2, 8, 20),
+    "h17 7B": Work(OLMO_7B, ADAMW, Mesh(pipeline=8, replicate=2, stages_per_rank=4), 1, 16, "selective"),
+    "h18 70B": Work(LLAMA_70B, MUON, Mesh(pipeline=5, shard=8, context=2, tensor=4, stages_per_rank=2), 1, 20, 80),
+    "h19 13B": Work(LLAMA_13B, ADAMW, Mesh(pipeline=4, replicate=2), 1, 6, 0, "float32"),
 }
 
 
@@ -107,9 +118,10 @@ def main(names: list[str]) -> None:
     for name, work in WORKS.items():
         if names and name.split()[0] not in names:
             continue
-        account, found = simulate(work), sum(each.num_bytes for each in exchanges(work))
-        peak, exchanged = account.total_peak_bytes, sum(each.num_bytes for each in account.exchanges)
-        rule = 16 * count_parameters(work.model).total / work.mesh.size(*STATE_AXES) / peak
+        accounts = [simulate(work, place) for place in work.mesh.ends_and_middle]
+        peak = max(account.total_peak_bytes for account in accounts)
+        found, exchanged = (sum(each.num_bytes for each in of) for of in (exchanges(work), accounts[0].exchanges))
+        rule = 16 * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) / peak
         kind = f"{work.optim.name}, {work.dtype}, {work.recompute}"
         memory = f"{peak / GIB:.1f} | {gpu_memory(work, is_compiled=False).tensors / peak:.3f} | {rule:.2f}"
         ratio = f"{found / exchanged:.4f}" if exchanged else ""

@@ -14,7 +14,7 @@ from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
-from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Layout, Mesh
+from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Layout
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens, work_of
 from headwater.runs.layout import planned_layout
@@ -40,7 +40,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
-    num_ranks, places = layout.mesh.world_size, _places(layout.mesh)
+    num_ranks, places = layout.mesh.world_size, layout.mesh.ends_and_middle
     of_ranks = f" of {'one' if len(places) == 1 else len(places)} of {num_ranks:,} ranks" if num_ranks > 1 else ""
     say_beside(as_json)(f"simulating a step{of_ranks}; many large layers take a minute or two")
     accounts, tokens = [simulate(work, place) for place in places], work.num_microbatches * work.microbatch_tokens
@@ -64,11 +64,6 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         if waiting:
             shown.append(("", f"computing counts the pipeline's first and last microbatches, {waiting:.0%} more"))
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
-
-
-def _places(mesh: Mesh) -> list[int]:
-    """Return places along a pipeline whose ranks differ most: its ends and its middle."""
-    return sorted({0, mesh.pipeline // 2, mesh.pipeline - 1})
 
 
 def _require_simulated(config: RunConfig, tokens: int, num_parts: int) -> None:

@@ -158,8 +158,9 @@ class Moment:
 
 def gpu_memory(work: Work, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
-    places = {0, work.mesh.pipeline // 2, work.mesh.pipeline - 1}
-    found = [memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in places]
+    found = [
+        memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in work.mesh.ends_and_middle
+    ]
     return max(found, key=lambda each: each.total)
 
 
@@ -295,11 +296,14 @@ class Moments:
         return again * left + (num_blocks - again) * whole
 
 
+ACTIVE_STAGES = 3  # of a rank, whose divided weights torch's schedules have gathered at a time
+
+
 class StageMoments(Moments):
     """The same for a rank of a pipeline, between a microbatch's passes: those of other microbatches keep theirs.
 
-    Divided weights stay gathered for all microbatches, whose gradients pile up whole. torch's stages have a place for
-    what each microbatch receives, and keep what they send until its backward pass.
+    Divided weights stay gathered for all microbatches of a round, whose gradients pile up whole. torch's stages have a
+    place for what each microbatch receives, and keep what they send until its backward pass.
     """
 
     def all(self) -> Iterator[Moment]:
@@ -318,22 +322,26 @@ class StageMoments(Moments):
 
     @property
     def _earlier(self) -> float:
-        return 4 * self.of_rank.total
+        """Gradients that pile up: divided ones of one stage, where each has all its microbatches in one round."""
+        mesh = self.work.mesh
+        is_by_stage = self.is_divided and self.work.num_microbatches < 2 * mesh.pipeline
+        return 4 * self.of_rank.total / (mesh.stages_per_rank if is_by_stage else 1)
 
     @property
     def _gathered(self) -> float:
-        return 4 * self.of_rank.total if self.is_divided else 0.0
+        active = min(1.0, ACTIVE_STAGES / self.work.mesh.stages_per_rank)
+        return 4 * self.of_rank.total * active if self.is_divided else 0.0
 
     @cached_property
     def _of_others(self) -> float:
         """What microbatches keep besides the one at work, and what is received and sent."""
         mesh, times, place = self.work.mesh, self.work.num_microbatches, self.of_rank.place
-        ahead: float = min(times, mesh.pipeline - place)
-        if mesh.stages_per_rank > 1:
-            first = (mesh.stages_per_rank - 1) * mesh.pipeline + 2 * (mesh.pipeline - place - 1) + 1
-            ahead = min(times * mesh.stages_per_rank, first) / mesh.stages_per_rank
-        received = times * (2 * mesh.stages_per_rank - (place == 0) - self.of_rank.is_last)
-        return (ahead - 1) * self._kept(self.layers) + (received + ahead * mesh.stages_per_rank) * self.part
+        stages, ahead = mesh.stages_per_rank, min(times, mesh.pipeline - place)  # passes of stages under way
+        if stages > 1:
+            ahead = min(times * stages, (stages - 1) * mesh.pipeline + 2 * (mesh.pipeline - place - 1) + 1)
+        received = times * (2 * stages - (place == 0) - self.of_rank.is_last)
+        sent = ahead * (place == 0) / stages  # less what a stage's first block keeps, which is what was received
+        return (ahead / stages - 1) * self._kept(self.layers) + (received + sent) * self.part
 
 
 def kept_by_norm(work: Work, is_compiled: bool) -> float:

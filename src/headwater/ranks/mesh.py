@@ -56,6 +56,11 @@ class Mesh:
         return (self.pipeline - 1) / (self.stages_per_rank * num_microbatches)
 
     @property
+    def ends_and_middle(self) -> list[int]:
+        """Return the places along `pipeline` whose ranks differ most."""
+        return sorted({0, self.pipeline // 2, self.pipeline - 1})
+
+    @property
     def num_stages(self) -> int:
         return self.pipeline * self.stages_per_rank
 
