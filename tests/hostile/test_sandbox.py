@@ -42,7 +42,6 @@ def files(tmp_path) -> dict[str, InputFile]:
     (tmp_path / "d.json").write_text('{"text": "one"}\n{"text": "two"}\n{"text": "cut')
     pq.write_table(pa.table({"text": ["one", None, "words " * 1000] * 30}), tmp_path / "e.parquet")
     (tmp_path / "f.parquet").write_bytes((tmp_path / "e.parquet").read_bytes()[:-9])
-    (tmp_path / "g.db").write_bytes(b"SQLite format 3\0" + b"x" * 200)
     name = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\n.html"))
     name.write_text(PAGE, encoding="utf-8")
     return {path.name: InputFile(path, f"origin/{path.name}", "mine", "web") for path in sorted(tmp_path.iterdir())}

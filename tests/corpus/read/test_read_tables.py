@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,58 +48,6 @@ class TestParquet:
         content[20:2000] = b"\xff" * 1980
         documents, drops = read(name, bytes(content))
         assert (documents, reasons(drops)) == ([], ["damaged_parquet"])
-
-
-@pytest.fixture
-def database(tmp_path):
-    def write(*statements, name="a.db"):
-        connection = sqlite3.connect(tmp_path / name)
-        for statement, *rows in statements:
-            connection.executemany(statement, rows) if rows else connection.execute(statement)
-        connection.commit()
-        connection.close()
-        return name
-
-    return write
-
-
-class TestSqlite:
-    def test_rows_of_tables_with_text_are_documents(self, read, database):
-        name = database(
-            ("CREATE TABLE posts (id INT, Text TEXT)",),
-            ("INSERT INTO posts VALUES (?, ?)", (1, "one"), (2, "two")),
-            ('CREATE TABLE "odd ""name" (content TEXT)',),
-            ('INSERT INTO "odd ""name" VALUES (?)', ("three",)),
-            ("CREATE TABLE other (word TEXT)",),
-            ("INSERT INTO other VALUES (?)", ("ignored",)),
-        )
-        documents, drops = read(name, None)
-        assert ([document.text for document in documents], drops) == (["three", "one", "two"], [])
-
-    def test_a_bad_row_costs_that_row(self, read, database):
-        name = database(
-            ("CREATE TABLE posts (text)",),
-            ("INSERT INTO posts VALUES (CAST(? AS TEXT))", ("one",), (b"\xff",), ("two",)),
-            ("INSERT INTO posts VALUES (?)", (7,)),
-        )
-        documents, drops = read(name, None)
-        assert [document.text for document in documents] == ["one", "two"]
-        assert reasons(drops) == ["not_utf8", "no_text"]
-
-    def test_text_under_its_name_is_dropped(self, read):
-        assert reasons(read("a.sqlite", b"plain words")[1]) == ["not_sqlite"]
-
-    def test_a_damaged_database_is_dropped(self, read, database, tmp_path):
-        name = database(("CREATE TABLE posts (text)",), ("INSERT INTO posts VALUES (?)", *[("a" * 500,)] * 100))
-        content = (tmp_path / name).read_bytes()
-        drops = read(name, content[:100] + b"\x77" * (len(content) - 100))[1]
-        assert reasons(drops) == ["damaged_sqlite"]
-
-    def test_reading_leaves_no_file_beside_the_database(self, read, database, tmp_path):
-        name = database(("CREATE TABLE posts (text)",), ("INSERT INTO posts VALUES (?)", ("one",)))
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        read(name, None)
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 class TestCsv:

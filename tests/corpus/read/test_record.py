@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -57,17 +56,8 @@ def arrow(row, path):
     return TRUE
 
 
-def sqlite(row, path):
-    connection = sqlite3.connect(path)
-    connection.execute(f"CREATE TABLE rows ({', '.join(row)})")
-    connection.execute(f"INSERT INTO rows VALUES ({', '.join('?' * len(row))})", list(row.values()))
-    connection.commit()
-    connection.close()
-    return {"extra": "1"}
-
-
 FORMATS = {
-    "a.jsonl": json_lines, "a.json": json_list, "a.csv": table, "a.parquet": parquet, "a.arrow": arrow, "a.db": sqlite,
+    "a.jsonl": json_lines, "a.json": json_list, "a.csv": table, "a.parquet": parquet, "a.arrow": arrow,
 }  # fmt: skip
 
 
@@ -98,7 +88,7 @@ class TestEveryFormat:
         assert document.meta == {"title": "T", **{f"c{n}": "v" for n in range(16)}}
 
     def test_a_name_of_a_column_may_be_anything(self, read, tmp_path, name):
-        names = ["self", "part", "x.y", "", "n" * 100] if name != "a.db" else ["self", "part", '"x.y"', "n" * 100]
+        names = ["self", "part", "x.y", "", "n" * 100]
         FORMATS[name]({**dict.fromkeys(names, "v"), "text": "words"}, tmp_path / name)
         (document,), _ = read(name, None)
         assert {"self", "part"} <= set(document.meta) <= {"self", "part", "x.y"}
@@ -170,12 +160,6 @@ def test_a_column_of_any_type_that_names_a_licence_counts(read, tmp_path, name, 
     FORMATS[name]({"text": "x = 1", "license": value}, tmp_path / name)
     (document,), _ = read(name, None)
     assert document.meta["licence"] == licence
-
-
-def test_a_blob_that_names_a_licence_is_not_understood(read, tmp_path):
-    FORMATS["a.db"]({"text": "x = 1", "license": b"GPL-3.0", "other": b"blob"}, tmp_path / "a.db")
-    (document,), _ = read("a.db", None)
-    assert document.meta == {"licence": "unknown"}
 
 
 @pytest.mark.parametrize("value", [None, "", " ", [], {}, [""], [None], {"id": ""}, float("nan")])

@@ -8,7 +8,7 @@ import pytest
 
 from headwater.corpus.document import Drop
 from headwater.corpus.read.source import read_files, read_source
-from headwater.corpus.read.splits import Splits
+from headwater.corpus.read.splits import is_held_out
 from headwater.corpus.read.walk import ListedFile
 from headwater.errors import DataError
 from headwater.sources.settings import CorpusSettings
@@ -87,12 +87,12 @@ def test_the_settings_name_splits_to_read(pieces):
 
 @pytest.mark.parametrize("split", ["test", "validation", "valid", "dev", "eval", "test_sft", "Test", "validation-1"])
 def test_splits_for_testing(split):
-    assert not Splits("mine", None).are_read(split)
+    assert is_held_out(split)
 
 
 @pytest.mark.parametrize("split", ["train", "train_sft", "testament", "developer", "unsupervised", "latest"])
 def test_splits_for_training(split):
-    assert Splits("mine", None).are_read(split)
+    assert not is_held_out(split)
 
 
 @pytest.mark.parametrize("origin", [{"builtin": "almanac"}, {"fetched": ["deb:doc-rfc"]}])

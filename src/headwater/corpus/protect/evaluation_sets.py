@@ -1,4 +1,4 @@
-"""The items of evaluation sets, as texts to look for: read from JSONL, JSON, Parquet and text files, or our own probes.
+"""The items of evaluation sets, as texts to look for: read from JSONL, JSON, Parquet and text files.
 
 A question is looked for together with what answers it. The options of a question are never looked for by themselves:
 names and sentences of any encyclopaedia are among them.
@@ -20,10 +20,8 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
 from headwater.errors import DataError
-from headwater.samples import almanac
-from headwater.samples.almanac.probes import probes
 from headwater.sources.formats import format_of
-from headwater.sources.settings import BUILTIN_PROBES, DecontaminateSettings
+from headwater.sources.settings import DecontaminateSettings
 
 _MAX_DEPTH = 30
 _LONG_CHARACTERS = 100  # of a passage: no title or name is as long
@@ -83,9 +81,6 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
     """
     items: list[Item] = []
     for given in settings.sets[name]:
-        if given == BUILTIN_PROBES:
-            items += _own_probes()
-            continue
         for path, origin in find_files([given], f"corpus.decontaminate.sets.{name}"):
             records = _records(InputFile(path, origin, name, "text"), name)
             wanted = settings.fields.get(name)
@@ -98,21 +93,8 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
 
 
 def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, str]]:
-    """Return the files of a set with their origins; those of headwater's own probes are its code."""
-    given = settings.sets[name]
-    found = list(find_files([path for path in given if path != BUILTIN_PROBES], f"corpus.decontaminate.sets.{name}"))
-    if BUILTIN_PROBES in given:
-        written_by = Path(almanac.__file__).parent
-        found += [(path, path.name) for path in sorted(written_by.iterdir()) if path.is_file()]
-    return found
-
-
-def _own_probes() -> list[Item]:
-    return [
-        Item(f"{probe}: {choice.item}", (Text(choice.prompt + choice.options[choice.answer]),))
-        for probe, choices in probes().items()
-        for choice in choices
-    ]
+    """Return the files of a set with their origins."""
+    return list(find_files(settings.sets[name], f"corpus.decontaminate.sets.{name}"))
 
 
 def _records(file: InputFile, name: str) -> Iterator[Any]:

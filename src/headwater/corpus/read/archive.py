@@ -32,7 +32,7 @@ from headwater.sources.formats import (
 )
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
-_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "sqlite", "arrow", "unsupported", "to_convert")
+_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "arrow", "unsupported", "to_convert")
 _MAX_READS_AT_END = 20
 _MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")

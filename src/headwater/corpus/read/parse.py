@@ -14,7 +14,7 @@ from headwater.corpus.read.limits import ReadLimits, bounded
 
 _DOCUMENT_FORMATS = (
     *("archive", "arrow", "csv", "epub", "html", "json"),
-    *("notebook", "parquet", "pdf", "sqlite", "warc", "xml"),
+    *("notebook", "parquet", "pdf", "warc", "xml"),
 )
 PARSED_FORMATS = (
     *_DOCUMENT_FORMATS,

@@ -14,7 +14,6 @@ from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
-from headwater.corpus.read.markup import markup_metadata
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.text import read_text
 
@@ -53,15 +52,7 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
         return read_markdown(file, limits)
     if file_format == "text" and file.kind == "books":
         return _read_book(file, limits)
-    if file_format == "text":
-        return _read_marked_up(file, limits)
     return read_text(file, limits.max_document_characters)
-
-
-def _read_marked_up(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
-    meta = markup_metadata(file)
-    for document in read_text(file, limits.max_document_characters):
-        yield replace(document, meta={**meta, **document.meta}) if meta else document
 
 
 def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:

@@ -1,4 +1,4 @@
-"""Files at addresses that fsspec knows (s3://, https://, memory://, …): listed, told apart by version, read by a copy.
+"""Files at addresses that fsspec knows (s3://, https://, hf://, …): listed, told apart by version, read by a copy.
 
 A file is copied to this machine's temporary folder when its turn comes and removed when it is read: never more than
 one a process. What a network or a store fails at in passing (503, a reset, no answer in time) is tried again, later
@@ -31,7 +31,7 @@ _SECRET = re.compile(
     r"[?&](?:sig|sas|auth|[^=&]*(?:signature|token|credential|secret|password|key)[^=&]*)=", re.IGNORECASE
 )
 _PATTERN = re.compile(r"[*?\[]")
-_VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "size")
+_VERSIONS = ("ETag", "etag", "LastModified", "mtime", "last_modified", "created", "sha256", "blob_id", "size")
 WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # before each further try
 NO_DATA_SECONDS = 60.0  # in which a server that lives says something
 _PASSING = (408, 425, 429)  # status of an answer that asks for another try, as those from 500 on do
@@ -92,7 +92,9 @@ def size_of(address: str, setting: str) -> int:
 
 def _info(address: str) -> dict[str, Any]:
     store, path = _open_store(address)
-    return dict(store.info(path))
+    # without it the hub says nothing of a file that changes with its content
+    options = {"expand_info": True} if urlsplit(address).scheme.lower() == "hf" else {}
+    return dict(store.info(path, **options))
 
 
 @contextmanager
@@ -163,7 +165,7 @@ def _cause(error: Exception, address: str) -> BaseException:
 
 def _may_pass(error: BaseException) -> bool:
     """Return whether an error is of a kind that another try may not meet."""
-    status = getattr(error, "status", None)
+    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int) and status:
         return status in _PASSING or status >= 500
     lasting = (DataError, ImportError, FileNotFoundError, PermissionError, ValueError)

@@ -94,7 +94,7 @@ class Sandbox:
 
 
 TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
-RECORD_FORMATS = ("archive", "arrow", "csv", "parquet", "sqlite", "warc", "xml")  # whose readers call begin_record
+RECORD_FORMATS = ("archive", "arrow", "csv", "parquet", "warc", "xml")  # whose readers call begin_record
 MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document may
 
 

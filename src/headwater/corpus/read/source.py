@@ -12,7 +12,6 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences
 from headwater.corpus.personal.replace import ColumnRedactor
 from headwater.corpus.read.archive_licences import marked_archive
-from headwater.corpus.read.hub import read_hub
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import PARSED_FORMATS
@@ -27,7 +26,7 @@ from headwater.corpus.read.samples import (
     read_package,
 )
 from headwater.corpus.read.sandbox import Sandbox
-from headwater.corpus.read.splits import Splits, SplitsOfFiles
+from headwater.corpus.read.splits import Splits
 from headwater.corpus.read.walk import ListedFile, list_files
 from headwater.errors import DataError
 from headwater.samples.fetch.fetched import NOT_FETCHED, fetched_files, package_of
@@ -64,8 +63,7 @@ def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | 
         return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
     if source.paths is None:
         return None
-    files = list_files(source.paths, setting_of(name))
-    return SplitsOfFiles(source.paths).required(files, _splits(name, source))
+    return _splits(name, source).required(list_files(source.paths, setting_of(name)))
 
 
 def setting_of(name: str) -> str:
@@ -92,7 +90,7 @@ def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings)
 def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
     limits = _limits(settings, source)
-    splits, of_files = _splits(name, source), SplitsOfFiles(source.paths or [])
+    splits = _splits(name, source)
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
@@ -100,9 +98,8 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
             if skipped:
                 yield Drop(skipped, name, origin, origin, 0, because=because)
                 continue
-            split = of_files.split_of(path, origin)
-            if split is not None and not splits.are_read(split):
-                yield splits.drop(split, origin, _num_bytes(path))
+            if left_out := splits.drop_of(path, origin):
+                yield left_out
                 continue
             with _local(path, origin, name) as local:
                 if source.fetched is not None:
@@ -125,14 +122,7 @@ def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
 
 
 def _splits(name: str, source: SourceSettings) -> Splits:
-    return Splits(name, None if source.splits is None else tuple(source.splits))
-
-
-def _num_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # at an address, or no more
-        return 0
+    return Splits(name, source.paths or [], source.splits)
 
 
 def _read_fetched(
@@ -151,10 +141,8 @@ def _read_fetched(
 
 
 def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield the pieces of a source that comes with a package, with Python or from the hub."""
-    if source.hf is not None:
-        yield from read_hub(source.hf, name, source.kind, _splits(name, source), source.text_column)
-    elif source.package is not None:
+    """Yield the pieces of a source that comes with a package or with Python."""
+    if source.package is not None:
         yield from read_package(source.package, name, source.kind)
     elif source.builtin == "python-library":
         yield from read_library(name, source.kind, settings.max_document_characters)
@@ -199,7 +187,7 @@ def _require_parser(file: InputFile, file_format: str) -> None:
 
 def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbox) -> Iterator[Piece]:
     is_compressed = compression_of(file.path.name) is not None
-    if file_format in ("parquet", "sqlite", "arrow") and is_compressed:
+    if file_format in ("parquet", "arrow") and is_compressed:
         raise Unusable("unknown_format", f"a compressed {file_format} file is not read; decompress it")
     if file_format in ("unsupported", "to_convert"):
         raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Drop
@@ -23,36 +22,28 @@ _CARD = "dataset_dict.json"
 REASON = "split_left_out"
 
 
-@dataclass(frozen=True, slots=True)
+def is_held_out(split: str) -> bool:
+    """Return whether a split of this name is one for testing, which is not read unless it is wanted."""
+    return _HELD_OUT.match(split) is not None
+
+
 class Splits:
-    """Which splits a source reads: those that are named, or all but test and validation."""
+    """Tells the split of a file that lies below a path of a source, and whether it is read: what `wanted` names, or all
+    but test and validation. A path that names a split has chosen it.
+    """
 
-    source: str
-    wanted: tuple[str, ...] | None
-
-    def are_read(self, split: str) -> bool:
-        return split in self.wanted if self.wanted is not None else _HELD_OUT.match(split) is None
-
-    def require(self, found: list[str]) -> None:
-        """Raise DataError where a split is wanted that isn't among those that a data set has."""
-        missing = [split for split in self.wanted or () if split not in found]
-        if missing:
-            raise DataError(
-                f"corpus.sources.{self.source}.splits: there is no split {missing[0]!r}; "
-                f"the data set has {', '.join(sorted(found)) or 'none, so remove splits'}"
-            )
-
-    def drop(self, split: str, origin: str, num_bytes: int) -> Drop:
-        why = f"split {split[:60]}; corpus.sources.{self.source}.splits names those to read"
-        return Drop(REASON, self.source, origin, origin, num_bytes, because=why)
-
-
-class SplitsOfFiles:
-    """Tells the split of a file that lies below a path of the settings; a path that names a split has chosen it."""
-
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, source: str, paths: list[str], wanted: list[str] | None) -> None:
+        self._source, self._wanted = source, wanted
         self._given = [parts_and_pattern(path) for path in paths]
         self._is_set: dict[Path, bool] = {}
+
+    def drop_of(self, path: Path, origin: str) -> Drop | None:
+        """Return the drop of a file whose split is not read, None for one that is."""
+        split = self.split_of(path, origin)
+        if split is None or (not is_held_out(split) if self._wanted is None else split in self._wanted):
+            return None
+        why = f"split {split[:60]}; corpus.sources.{self._source}.splits names those to read"
+        return Drop(REASON, self._source, origin, origin, _num_bytes(path), because=why)
 
     def split_of(self, path: Path, origin: str) -> str | None:
         """Return the split that a file belongs to, by the settings' name for it; None where a path has chosen it."""
@@ -66,19 +57,23 @@ class SplitsOfFiles:
                 return None
         return split
 
-    def required(self, files: Iterable[ListedFile], splits: Splits) -> Iterator[ListedFile]:
+    def required(self, files: Iterable[ListedFile]) -> Iterator[ListedFile]:
         """Yield all files of a source; behind the last raise DataError where a split is wanted that none is of.
 
         One that a path names is not missed: what lies below is of no split then.
         """
         chosen = set().union(*(_words(given) for given, _ in self._given))
-        required = [split for split in splits.wanted or () if split not in chosen]
+        required = [split for split in self._wanted or () if split not in chosen]
         found = set[str]()
         for file in files:
             if required and not file.skipped and (split := self.split_of(file.path, file.origin)) is not None:
                 found.add(split)
             yield file
-        Splits(splits.source, tuple(required)).require(list(found))
+        if missing := [split for split in required if split not in found]:
+            raise DataError(
+                f"corpus.sources.{self._source}.splits: there is no split {missing[0]!r}; "
+                f"the data set has {', '.join(sorted(found)) or 'none, so remove splits'}"
+            )
 
     def _below(self, path: Path, parts: tuple[str, ...], top: int) -> str | None:
         """Return the split that a file belongs to by what stands in its path behind the first `top` parts."""
@@ -95,3 +90,10 @@ class SplitsOfFiles:
 
 def _words(parts: tuple[str, ...]) -> set[str]:
     return {word for part in parts for word in re.split(r"\W", part)}
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # at an address, or no more
+        return 0
