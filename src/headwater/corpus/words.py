@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,9 @@ _MAX_CACHED_WORDS = 1 << 15  # 6 MB; with more, looking up costs more than hashi
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
-class _Hashes(dict[str, int]):
-    def __missing__(self, word: str) -> int:
-        self[word] = value = xxhash.xxh3_64_intdigest(word.encode())
+class _Hashes(dict[str | bytes, int]):
+    def __missing__(self, word: str | bytes) -> int:
+        self[word] = value = xxhash.xxh3_64_intdigest(word if isinstance(word, bytes) else word.encode())
         return value
 
 
@@ -32,6 +32,10 @@ class WordHasher:
         """Return the uint64 hashes of `words`; the same on every machine."""
         if words and not words[0].isascii() and len(characters := "".join(words)) == len(words):
             return self._hash_characters(characters)
+        return self.hash_each(words)
+
+    def hash_each(self, words: Sequence[str | bytes]) -> np.ndarray:
+        """Return the hashes of words, or of their bytes, which are the same."""
         if len(self._hashes) > _MAX_CACHED_WORDS:
             self._hashes.clear()
         return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))

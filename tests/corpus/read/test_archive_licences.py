@@ -10,12 +10,13 @@ import zipfile
 from pathlib import PurePath
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.archive_licences import read_archive_licences
+from headwater.corpus.read.archive import read_archive
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
 from headwater.sources.settings import CorpusSettings
 
+LIMITS = ReadLimits(1000, 1000, 100_000, finds_licences=True)
 MIT = "Licensed under the MIT License."
 GPL_3 = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007"
 APACHE = "Apache License\nVersion 2.0, January 2004"
@@ -73,7 +74,7 @@ CASES = [
     (
         {"y/a.py": "x = 1", "z/a.py": "x = 2", "w.py": "x = 3", "q/a.py": "x = 4", "Y-1.dist-info/METADATA": METADATA}
         | {"w-2.egg-info/PKG-INFO": MIT_METADATA, "z-1.dist-info/METADATA": MIT_METADATA},
-        {"x = 1": "GPL-3.0-or-later", "x = 2": "MIT", "x = 3": "MIT", "x = 4": "unknown"},
+        dict.fromkeys(["x = 1", "x = 2", "x = 3", "x = 4"], "GPL-3.0-or-later AND MIT"),
     ),
     ({"x-1/PKG-INFO": METADATA, "x-1/src/x/a.py": "x = 1"}, {"x = 1": "GPL-3.0-or-later"}),
     ({"p/package.json": '{"license": "GPL-3.0"}', "p/lib/a.js": "x = 1"}, {"x = 1": "GPL-3.0-only"}),
@@ -188,19 +189,24 @@ def test_terms_behind_a_long_beginning_count(tmp_path):
 
 
 def test_more_licence_files_than_are_kept_leave_the_rest_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr("headwater.corpus.read.archive_licences._MAX_FILES", 3)
+    monkeypatch.setattr("headwater.corpus.read.archive._MAX_LICENCE_FILES", 3)
     files = {f"g{n}/LICENSE": MIT for n in range(5)} | {f"g{n}/a.py": f"x = {n}" for n in range(5)}
     (tmp_path / "a.zip").write_bytes(zipped(files))
-    assert list(read_licences(tmp_path).values()) == ["MIT"] * 3 + ["unknown"] * 2
+    found = read_archive(InputFile(tmp_path / "a.zip", "a.zip", "s", "code"), LIMITS)
+    licences = [each.meta["licence"] for each in found if isinstance(each, Document) and each.text.startswith("x = ")]
+    assert licences == ["MIT"] * 3 + ["unknown"] * 2
 
 
-def test_every_member_of_a_tar_is_answered_so_that_no_clock_runs_over_several(tmp_path):
+def test_the_search_for_licence_files_says_at_every_member_that_it_lives(tmp_path, monkeypatch):
+    """So that no clock runs over several members, of which most are no licence files."""
+    said = []
+    monkeypatch.setattr(InputFile, "still_reading", lambda file: said.append(file.path.name))
     files = {"p/package.json": "{}", "p/LICENSE": MIT} | {f"p/{n}.py": "x = 1" for n in range(20)}
     (tmp_path / "a.tar").write_bytes(tarred(files))
     file = InputFile(tmp_path / "a.tar", "a.tar", "s", "code")
-    answers = list(read_archive_licences(file, ReadLimits(1000, 1000, 100_000)))
-    assert [each.text for each in answers if isinstance(each, Document)] == ["MIT"]
-    assert len(answers) == len(files)
+    found = list(read_archive(file, LIMITS))
+    assert {each.meta["licence"] for each in found if isinstance(each, Document)} == {"MIT"}
+    assert len(said) == len(files)
 
 
 def test_without_the_setting_no_licence_file_is_searched(tmp_path):

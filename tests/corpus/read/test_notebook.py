@@ -1,4 +1,4 @@
-"""Jupyter notebooks; against those that nbformat's own schema describes, of the third and the fourth version."""
+"""Jupyter notebooks; against those that nbformat's own schema describes, of the fourth version."""
 
 from __future__ import annotations
 
@@ -33,13 +33,9 @@ def test_cells_are_read_in_order_without_what_the_code_printed(read, kind):
     assert document.meta == {"language": "python", "title": "Rivers"}
 
 
-def test_the_third_version_has_sheets(read):
-    cells = [
-        {"cell_type": "heading", "level": 2, "source": ["Rivers"]},
-        {"cell_type": "code", "language": "Julia", "input": ["x = 1"], "outputs": []},
-    ]
-    (document,), _ = read("a.ipynb", json.dumps({"worksheets": [{"cells": cells}], "nbformat": 3}).encode())
-    assert (document.text, document.meta) == ("## Rivers\n\n```julia\nx = 1\n```\n", {"language": "julia"})
+def test_the_third_version_is_no_notebook(read):
+    documents, drops = read("a.ipynb", json.dumps({"worksheets": [{"cells": CELLS}], "nbformat": 3}).encode())
+    assert (documents, [drop.reason for drop in drops]) == ([], ["not_notebook"])
 
 
 @pytest.mark.parametrize(

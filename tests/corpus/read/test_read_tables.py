@@ -113,15 +113,15 @@ def test_text_under_the_name_of_arrow_is_dropped(read):
     assert reasons(read("a.arrow", b"plain words, no table")[1]) == ["damaged_arrow"]
 
 
-def test_a_hugging_face_data_set_on_disk_is_read_with_its_licence(read, tmp_path):
+def test_a_hugging_face_data_set_on_disk_is_read_but_for_its_cards(read, tmp_path):
     for split, texts in (("test", ["three"]), ("train", ["one", "two"])):
         folder = tmp_path / "set" / split
         folder.mkdir(parents=True)
         (folder / "data-00000-of-00001.arrow").write_bytes(arrow({"text": texts}, pa.ipc.new_stream))
         (folder / "state.json").write_text(json.dumps({"_split": split}))
-        (folder / "dataset_info.json").write_text(json.dumps({"license": "cc0-1.0", "features": {}}))
+        (folder / "dataset_info.json").write_text(json.dumps({"features": {}}))
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
     documents, drops = read("set", None)
-    assert [(each.text, each.meta) for each in documents] == [(text, {"licence": "cc0-1.0"}) for text in ("one", "two")]
+    assert [(each.text, each.meta) for each in documents] == [("one", {}), ("two", {})]
     cards = ["data_set_card"] * 5
     assert sorted(reasons(drops)) == [*cards, "split_left_out"]

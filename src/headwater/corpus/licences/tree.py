@@ -1,7 +1,8 @@
 """Which licence a file of a tree is under: licence files apply to what lies beside and below, the nearest counts.
 
 The tree is a folder on disk (`TreeLicences`) or what an archive holds (`ArchiveLicences`). In one folder the least
-permissive counts: a refusal, then what isn't understood.
+permissive counts: a refusal, then what isn't understood. What installers write of a distribution (.dist-info) is said
+of all that lies beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
@@ -32,40 +33,20 @@ _INFO_SUFFIXES = (".dist-info", ".egg-info")
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
-@dataclass(slots=True)
-class _FolderLicences:
-    """What is said in one folder, by the name of the file; and that of distributions by the name of their folder."""
+class _FolderLicences(dict[str, str]):
+    """What is said in one folder, by the names of the files; in those of the distributions that lie there, too."""
 
-    said: dict[str, str] = field(default_factory=dict)
-    distributions: dict[str, _FolderLicences] = field(default_factory=dict)
-
-    def licence_for(self, child: str) -> str | None:
-        """Return the licence of what lies in the folder under the name `child`; None where nothing is said of it."""
-        found = _joined(self._own(), self._of_distribution(child))
+    def licence(self) -> str | None:
+        """Return the licence of what lies in the folder; None where nothing is said of it."""
+        manifests = {name for name in self if PurePath(name).name in MANIFESTS}
+        found = of_licence_files({name: said for name, said in self.items() if name not in manifests})
+        for name in sorted(manifests):
+            found = _joined(found, self[name])
         return UNKNOWN if found in (REFUSED, POINTS) else found
 
     def not_understood(self) -> str:
         """Return the name of a licence file that isn't understood, "" where all are."""
-        inner = (f"{name}/{file}" for name, each in self.distributions.items() if (file := each.not_understood()))
-        return next((name for name, said in sorted(self.said.items()) if said in (UNKNOWN, REFUSED)), next(inner, ""))
-
-    def _own(self) -> str | None:
-        manifests = {name for name in self.said if PurePath(name).name in MANIFESTS}
-        found = of_licence_files({name: said for name, said in self.said.items() if name not in manifests})
-        for name in sorted(manifests):
-            found = _joined(found, self.said[name])
-        return found
-
-    def _of_distribution(self, child: str) -> str | None:
-        """Return what the distribution says that `child` belongs to, by its name; of one alone all is.
-
-        Where several lie there, and none is called so, what isn't the same for all isn't known.
-        """
-        by_name = {_distribution(name): licences for name, licences in self.distributions.items()}
-        if (named := by_name.get(_distribution(child.removesuffix(".py")))) is not None:
-            return named._own()
-        found = {licences._own() for licences in by_name.values()}
-        return next(iter(found)) if len(found) == 1 else UNKNOWN if found else None
+        return next((name for name, said in sorted(self.items()) if said in (UNKNOWN, REFUSED)), "")
 
 
 class TreeLicences:
@@ -85,13 +66,14 @@ class TreeLicences:
 
         "unknown" where the nearest that does isn't understood, and the name of that one, else "".
         """
-        return _nearest(path, list(path.parents)[: self._paths.levels_below(origin)], self._licences_in)
+        return _nearest(list(path.parents)[: self._paths.levels_below(origin)], self._licences_in)
 
     def _licences_in(self, folder: Path) -> _FolderLicences:
         if folder not in self._found:
-            infos = {name: _FolderLicences(_said_below(folder / name)) for name in _names(folder, _is_info)}
-            spoken = {name: each for name, each in infos.items() if each.said}
-            self._found[folder] = _FolderLicences(_said_in(folder), spoken)
+            said = _FolderLicences(_said_in(folder))
+            for info in _names(folder, _is_info):
+                said |= {f"{info}/{name}": each for name, each in _said_below(folder / info).items()}
+            self._found[folder] = said
         return self._found[folder]
 
 
@@ -105,11 +87,9 @@ class ArchiveLicences:
     def add_(self, name: str, said: str) -> None:
         """Add what the licence file of this name says: of its folder, and of a distribution beside that."""
         path = PurePosixPath(name)
-        self._folders.setdefault(path.parent, _FolderLicences()).said[path.name] = said
         info = next((folder for folder in path.parents if _is_info(folder.name)), None)
-        if info is not None:
-            beside = self._folders.setdefault(info.parent, _FolderLicences()).distributions
-            beside.setdefault(info.name, _FolderLicences()).said[str(path.relative_to(info))] = said
+        for folder in {path.parent, info.parent if info else path.parent}:
+            self._folders.setdefault(folder, _FolderLicences())[str(path.relative_to(folder))] = said
 
     def found_for(self, name: str) -> tuple[str | None, str]:
         """Return what is said of a file of the archive, as TreeLicences does.
@@ -117,7 +97,7 @@ class ArchiveLicences:
         Where not all licence files could be read, what is under none of those that were is "unknown".
         """
         path = PurePosixPath(name)
-        licence, file = _nearest(path, path.parents, self._folders.get)
+        licence, file = _nearest(path.parents, self._folders.get)
         return licence or (None if self.is_whole else UNKNOWN), file
 
 
@@ -130,14 +110,14 @@ def with_licence(piece: Document | Drop, licence: str | None, file: str = "") ->
 
 
 def _nearest(
-    path: AnyPath, folders: Iterable[AnyPath], licences_in: Callable[[AnyPath], _FolderLicences | None]
+    folders: Iterable[AnyPath], licences_in: Callable[[AnyPath], _FolderLicences | None]
 ) -> tuple[str | None, str]:
-    """Return the licence that the first of `folders`, the nearest first, states for a file, and the file that isn't
-    understood, "" without one.
+    """Return the licence that the first of `folders`, the nearest first, states, and the file that isn't understood, ""
+    without one.
     """
     for folder in folders:
         licences = licences_in(folder)
-        if licences and (found := licences.licence_for(path.relative_to(folder).parts[0])) is not None:
+        if licences and (found := licences.licence()) is not None:
             return found, licences.not_understood() if found == UNKNOWN else ""
     return None, ""
 
@@ -159,11 +139,6 @@ def _joined(first: str | None, second: str | None) -> str | None:
 
 def _licences(expression: str) -> set[str]:
     return {re.sub("-(?:only|or-later)$", "", each) for each in identifiers(expression)}
-
-
-def _distribution(name: str) -> str:
-    """Return the name of a distribution as that of its module is written: PyYAML-6.0.dist-info is "pyyaml"."""
-    return re.sub(r"[._]+", "_", name.split("#")[0].split("-")[0].lower().removesuffix(".egg"))
 
 
 def _is_info(name: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+from headwater.corpus.toml_tables import toml_table
 
 _FOLDER = files("headwater.corpus.licences")
 _WORD = r"[^\W_]+\+?"
@@ -73,7 +74,7 @@ def _kind(word: str) -> str:
 @cache
 def phrases() -> dict[str, Any]:
     """Return what phrases.toml lists: parts of patterns, and sets of words."""
-    table = tomllib.loads((_FOLDER / "phrases.toml").read_text(encoding="utf-8"))
+    table = toml_table("headwater.corpus.licences", "phrases")
     return {name: frozenset(listed.split()) if isinstance(listed, str) else listed for name, listed in table.items()}
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from headwater.corpus.personal.find import DATA, Scanned, Span, listed
+from headwater.corpus.personal.find import Scanned, Span, listed
+from headwater.corpus.toml_tables import toml_table
 
 # what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
 _TEMPLATE = re.compile(
@@ -120,7 +120,7 @@ class _Rule(NamedTuple):
 def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
     """Return what finds the keywords of rules, and the rules by keyword: those of gitleaks and some of our own."""
     rules: dict[str, dict[_Rule, None]] = {}
-    for table in tomllib.loads((DATA / "secrets.toml").read_text(encoding="utf-8"))["rules"]:
+    for table in toml_table("headwater.corpus.personal", "data/secrets")["rules"]:
         allowed = tuple(re.compile(each, re.ASCII) for each in table.get("allowed", ()))
         rule = _Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed)
         for keyword in table["keywords"]:

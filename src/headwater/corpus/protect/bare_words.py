@@ -12,11 +12,10 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import xxhash
 
 from headwater.corpus.scripts import UNSPACED
+from headwater.corpus.words import WordHasher
 
-_MAX_CACHED_WORDS = 1 << 15
 _LETTERS = {*(string.ascii_letters + string.digits).encode(), *range(128, 256)}
 _ASCII = bytes(byte if byte in _LETTERS else 32 for byte in range(256)).lower()
 # Latin-1's signs (but not its letters and ª º), the blocks of general and of CJK punctuation, full-width signs
@@ -71,21 +70,12 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-class _Hashes(dict[bytes, int]):
-    def __missing__(self, word: bytes) -> int:
-        self[word] = value = xxhash.xxh3_64_intdigest(word)
-        return value
-
-
 class BareWordHasher:
     """Turns texts into the 64-bit hashes of their bare words; words seen before are looked up."""
 
     def __init__(self) -> None:
-        self._hashes = _Hashes()
+        self._hasher = WordHasher()
 
     def hash(self, text: str) -> np.ndarray:
         """Return the uint64 hashes of the bare words of a text; the same on every machine."""
-        if len(self._hashes) > _MAX_CACHED_WORDS:
-            self._hashes.clear()
-        words = bare_words(text)
-        return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))
+        return self._hasher.hash_each(bare_words(text))

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
+from headwater.corpus.toml_tables import toml_table
 from headwater.errors import DataError
 from headwater.sources.formats import format_of
 from headwater.sources.settings import DecontaminateSettings
@@ -26,22 +28,6 @@ from headwater.sources.settings import DecontaminateSettings
 _MAX_DEPTH = 30
 _LONG_CHARACTERS = 100  # of a passage: no title or name is as long
 
-
-_OPTIONS = re.compile(
-    r"choices|options|endings|candidates|alternatives|distractors|incorrect_answers|multiple_choice_targets|target_scores|"
-    r"mc[12]_targets|[a-j]|(?:option|op|sol|ending|choice|alternative|answer|distractor)_?[\da-j]"
-)
-_ANSWERS = re.compile(
-    r"(?:best|correct|final|gold)?_?(?:answers?|targets?|labels?|solutions?|outputs?|completion|response|option)"
-    r"(?:_?(?:key|idx|index|text))?|gold|correct|canonical_solution|ans"
-)
-_QUESTION = re.compile(
-    r"question.*|prompt|query|stem|ctx|context|sentence|goal|problem|premise|hypothesis|input|startphrase"
-)
-_ABOUT = re.compile(
-    r"(?:.*_)?(?:u?id|url)|subject|category|topic|task|type|dataset|lang(?:uage)?|level|difficulty|source|split|name"
-)
-_SORTS = {"cause", "effect", "원인", "결과", "原因", "結果", "结果"}  # of a question, in its place: COPA's
 _MAX_ANSWERS = 20
 _GAP = re.compile(r"(?<!\w)_+(?!\w)|_{3,}", re.ASCII)  # what an answer is to fill
 _ASKS = re.compile(r"[?？؟][\W_]*$")
@@ -169,6 +155,13 @@ def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
             yield Text(longest, tuple(islice(others, _MAX_ANSWERS)))
 
 
+@cache
+def _field_names() -> dict[str, re.Pattern[str]]:
+    """Return what matches the name of a field, by what that holds."""
+    patterns = toml_table("headwater.corpus.protect", "field_names")
+    return {name: re.compile(pattern) for name, pattern in patterns.items()}
+
+
 @dataclass
 class _Parts:
     """The strings of a record by what they are, as the names of their fields say."""
@@ -181,26 +174,28 @@ class _Parts:
 
     def take_(self, fields: dict[str, Any], is_answer: bool = False, depth: int = 0) -> None:
         """Add the strings of a record, or of an object in it; in one that is an answer are options and answers."""
+        known = _field_names()
         for name, value in fields.items():
             name = name.lower().replace(" ", "_")
-            if _OPTIONS.fullmatch(name):
+            if known["options"].fullmatch(name):
                 self.options += [option for each in _option_texts(value) for option in _without_labels(each)]
-            elif _ABOUT.fullmatch(name):
+            elif known["about"].fullmatch(name):
                 continue
             elif isinstance(value, dict) and depth < _MAX_DEPTH:
-                self.take_(value, is_answer or _ANSWERS.fullmatch(name) is not None, depth + 1)
-            elif is_answer or _ANSWERS.fullmatch(name):
+                self.take_(value, is_answer or known["answers"].fullmatch(name) is not None, depth + 1)
+            elif is_answer or known["answers"].fullmatch(name):
                 self.answers += _option_texts(value)
             else:
                 for each in _strings(value, None):
                     self._take_question_(name, each)
 
     def _take_question_(self, name: str, text: str) -> None:
-        if len(text) >= _LONG_CHARACTERS and not _QUESTION.fullmatch(name):  # a passage, an explanation: by itself
+        is_question = _field_names()["question"].fullmatch(name) is not None
+        if len(text) >= _LONG_CHARACTERS and not is_question:  # a passage, an explanation: by itself
             self.passages.append(text)
-        elif text.strip() and text.lower() not in _SORTS:
+        elif text.strip() and not _field_names()["sorts"].fullmatch(text.lower()):
             question, *listed = _parts_of_list(text)
-            (self.questions if _QUESTION.fullmatch(name) else self.others).append(question)
+            (self.questions if is_question else self.others).append(question)
             self.options += listed
 
 

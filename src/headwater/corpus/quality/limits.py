@@ -7,15 +7,14 @@ thresholds; a row a language, and two for languages without one.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.resources import files
 
 from headwater.corpus.quality.language import LanguageModel, model_is_installed
 from headwater.corpus.scripts import is_unspaced
 from headwater.corpus.step import Candidate
+from headwater.corpus.toml_tables import toml_table
 
 _CLEAR_SHARE = 0.5  # of a language's stop words: no doubt is left
 _MIN_CONFIDENCE = 0.7
@@ -54,9 +53,8 @@ def stop_word_share(text: str, stop_words: Iterable[str]) -> float:
 
 def read_limits() -> dict[str, Limits]:
     """Return the limits by language, and those of the rest under "default" and "unspaced"."""
-    table = tomllib.loads(files(__package__).joinpath("limits.toml").read_text(encoding="utf-8"))
     limits = {}
-    for name, row in table.items():
+    for name, row in toml_table("headwater.corpus.quality", "limits").items():
         length = row["word_length"]
         shortest, longest = length if isinstance(length, list) else (length, length)
         limits[name] = Limits(

@@ -1,7 +1,8 @@
 """Archives of files, zip and tar: each member as the reader for its name reads it, in memory.
 
 Nothing is written anywhere, so a member's name is no more than a name. Links, devices, hidden names and an archive in
-an archive are drops.
+an archive are drops. Where licences are found out, the archive is read once for its licence files before it is read for
+its texts: in a tar they may stand behind what they speak of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.licences.files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
+from headwater.corpus.licences.tree import ArchiveLicences, with_licence
 from headwater.corpus.read.input import InputFile, Member, Stream
 from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
@@ -30,12 +33,14 @@ from headwater.sources.formats import (
     skip_reason,
     without_compression,
 )
+from headwater.sources.spdx import UNKNOWN
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "arrow", "unsupported", "to_convert")
 _MAX_READS_AT_END = 20
 _MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
+_MAX_LICENCE_FILES = 20_000  # a few megabytes of what they say
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,10 @@ def path_skip_reason(name: str) -> str:
 
 
 def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield what the members hold, in the archive's order. Raises Unusable as `archive_members` does."""
+    """Yield what the members hold, in the archive's order, documents that name no licence of their own with that of the
+    tree it holds. Raises Unusable as `archive_members` does.
+    """
+    licences = _licences(file, limits) if limits.finds_licences else None
     seen: dict[str, int] = {}
     for member in archive_members(file, limits, lambda name: limits.max_file_bytes):
         if member.data is None:
@@ -84,7 +92,39 @@ def read_archive(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dro
         elif member.link_to is not None:
             yield file.drop("link_in_archive", 0, part, because=f"it leads to {member.link_to[:200]}")
         else:
-            yield from _member_pieces(file, name, member.data, part, limits)
+            licence = licences.found_for(name) if licences else (None, "")
+            for piece in _member_pieces(file, name, member.data, part, limits):
+                yield with_licence(piece, *licence)
+
+
+def _licences(file: InputFile, limits: ReadLimits) -> ArchiveLicences:
+    """Return what the licence files of an archive say; no damage is raised here.
+
+    A link says what the licence file says that it leads to; "unknown" where it leads to none.
+    """
+    licences, said, links = ArchiveLicences(), dict[str, str | None](), list[tuple[str, str]]()
+    try:
+        for member in archive_members(file, limits, _licence_file_bytes):
+            file.still_reading()
+            if member.link_to is not None:
+                links.append((member.name, member.link_to))
+            elif member.data is not None:
+                data = member.data
+                found = stated(PurePosixPath(member.name).name, data) if isinstance(data, bytes) else UNKNOWN
+                said[posixpath.normpath(member.name)] = found
+    except Unusable:
+        licences.is_whole = False
+    found_by_name = [*said.items(), *((name, said.get(target, UNKNOWN)) for name, target in links)]
+    for name, found in found_by_name[:_MAX_LICENCE_FILES]:
+        if found is not None:
+            licences.add_(name, found)
+    licences.is_whole &= len(found_by_name) <= _MAX_LICENCE_FILES
+    return licences
+
+
+def _licence_file_bytes(name: str) -> int | None:
+    is_wanted = is_licence_file(PurePosixPath(name).name) and not path_skip_reason(name)
+    return MAX_LICENCE_FILE_BYTES if is_wanted else None
 
 
 def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: ReadLimits) -> Iterator[Document | Drop]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,6 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
-    licence_of_value,
     may_be_list,
     names_licence,
     record_meta,
@@ -23,8 +21,6 @@ from headwater.corpus.read.record import (
 from headwater.sources.spdx import UNKNOWN
 
 _FILE_MAGIC = b"ARROW1"
-_CARD = "dataset_info.json"  # beside the files of a Hugging Face data set
-_MAX_CARD_BYTES = 10_000_000
 
 
 def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -32,7 +28,6 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
 
     Raises Unusable: not_arrow, damaged_arrow, no_text, not_utf8, expands_too_far.
     """
-    shared = _card(file)
     try:
         with pa.memory_map(str(file.path)) as source:
             is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
@@ -40,7 +35,7 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
             reader: Any = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
             columns = table_columns(file, reader.schema, limits)
-            yield from _documents(rows(file, _checked(batches), columns, reader.schema.names), shared)
+            yield from rows(file, _checked(batches), columns, reader.schema.names)
     except pa.ArrowMemoryError:
         raise
     except UnicodeDecodeError as error:
@@ -53,13 +48,6 @@ def _checked(batches: Iterator[Any]) -> Iterator[Any]:
     for batch in batches:
         batch.validate(full=True)  # offsets beyond the buffers end the process otherwise
         yield batch
-
-
-def _documents(pieces: Iterator[Document | Drop], shared: dict[str, str]) -> Iterator[Document | Drop]:
-    for piece in pieces:
-        if isinstance(piece, Document):
-            piece.meta.update({name: value for name, value in shared.items() if name not in piece.meta})
-        yield piece
 
 
 def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]:
@@ -122,16 +110,3 @@ def _holds_values(name: str, kind: Any) -> bool:
     types = pa.types
     is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
     return bool(is_number or types.is_boolean(kind) or types.is_date(kind) or types.is_timestamp(kind))
-
-
-def _card(file: InputFile) -> dict[str, str]:
-    """Return the licence that a data set's own description names."""
-    path = file.path.with_name(_CARD)
-    try:
-        if path.stat().st_size > _MAX_CARD_BYTES:
-            return {}
-        card = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    licence = licence_of_value(card.get("license")) if isinstance(card, dict) else ""
-    return {"licence": licence} if licence else {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
+
+from headwater.corpus.toml_tables import toml_table
 
 
 def detected(data: bytes) -> str:
@@ -21,5 +21,5 @@ def codec_of(label: str | None) -> str | None:
 
 @cache
 def _labels() -> dict[str, str]:
-    table = tomllib.loads(files("headwater.corpus.read").joinpath("encodings.toml").read_text(encoding="utf-8"))
+    table = toml_table("headwater.corpus.read", "encodings")
     return {label: codec for codec, labels in table.items() for label in labels.split()}

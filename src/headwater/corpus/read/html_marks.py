@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+
+from headwater.corpus.toml_tables import toml_table
 
 MAIN, ARTICLE, BODY, NOISE, FOOT, COMMENTS = 1, 2, 4, 8, 16, 64
 
-_NOISE_WORDS = (
-    "nav navbar navigation menu submenu breadcrumb breadcrumbs sidebar sphinxsidebar sidenav footer share sharing "
-    "sharebar social related recommended recommendations recirculation cookie cookies consent gdpr newsletter "
-    "subscribe subscription signup promo promotion promos advert advertisement advertising ads adslot sponsored "
-    "sponsor banner popup modal overlay toolbar pagination pager paging toc tableofcontents widget widgets "
-    "masthead topbar skip skiplink outbrain taboola search login copyright navfooter navheader navbox catlinks "
-    "printfooter noprint editsection byline tags taglist trending popular readmore morestories teaser teasers "
-    "playlist paywall donate feedback rating ratings bottombar headerlink prevnext related-articles hidden "
-    "visuallyhidden sr-only screen-reader-text"
-)
-_NOISE = frozenset(_NOISE_WORDS.split())
-_COMMENTS_WORDS = "comments commentlist comment-list disqus disqus_thread respond responses"
-_COMMENTS = frozenset(_COMMENTS_WORDS.split())
-_CONTENT_WORDS = "note warning admonition footnote footnotes topic"
-_CONTENT = frozenset(_CONTENT_WORDS.split())
-_BODY_WORDS = (
-    "articlebody article-body article__body article-content article__content articlecontent post-content "
-    "postcontent entry-content entrycontent post-body post_body story-body storybody story-content story__body "
-    "content-body main-content maincontent body-content mw-parser-output article-text articletext story-text "
-    "page-content"
-)
-_BODY = frozenset(_BODY_WORDS.split())
 _NAMED = re.compile(r' (class|id|role|itemprop)="([^"]*)"')
 _HIDDEN = re.compile(r' (?:hidden=""|aria-hidden="true"|style="[^"]*display: ?none)')
 _SPLIT = re.compile(r"[\s_-]+")
@@ -55,11 +36,16 @@ def marks_of(name: str, attributes: str) -> int:
 _KEPT = 32
 
 
+@cache
+def _words() -> dict[str, frozenset[str]]:
+    return {name: frozenset(words.split()) for name, words in toml_table("headwater.corpus.read", "html_marks").items()}
+
+
 def _word_marks(value: str) -> int:
-    whole = value.lower().split()
+    whole, listed = value.lower().split(), _words()
     words = {word.lower() for word in _SPLIT.split(_CAMEL.sub(" ", value))} | set(whole)
-    marks = NOISE if words & _NOISE else 0
+    marks = NOISE if words & listed["noise"] else 0
     marks |= FOOT if "footer" in words else 0
-    marks |= COMMENTS if words & _COMMENTS else 0
-    marks |= BODY if not _BODY.isdisjoint(whole) else 0
-    return marks | (_KEPT if words & _CONTENT else 0)
+    marks |= COMMENTS if words & listed["comments"] else 0
+    marks |= BODY if not listed["body"].isdisjoint(whole) else 0
+    return marks | (_KEPT if words & listed["content"] else 0)

@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 from headwater.corpus.licences.names import licence_at, licence_said
+from headwater.corpus.toml_tables import toml_table
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _META = re.compile(r"<meta ([^>]*)>")
@@ -24,14 +25,7 @@ _THIS_PAGE_IS = re.compile(
 _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
-_NAMES = {
-    "date": "article:published_time datepublished date dc.date dcterms.date dcterms.issued dcterms.created "
-    "dc.date.issued dc.date.created citation_date",
-    "author": "author article:author dc.creator dcterms.creator citation_author",
-    "site": "og:site_name",
-    "url": "og:url",
-}
-_LICENCES = ("dcterms.license", "dc.rights", "dcterms.rights", "license", "licence")
+_NAMES: dict[str, str] = toml_table("headwater.corpus.read", "metadata_names")["page"]
 _MAX_CHARACTERS = 300
 
 
@@ -49,7 +43,7 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
         found = dict(_ATTRIBUTE.findall(attributes))
         name = (found.get("name") or found.get("property") or found.get("itemprop") or "").lower()
         said.setdefault(name, _plain(found.get("content", "")))
-        rights += [_plain(found.get("content", ""))] if name in _LICENCES else []
+        rights += [_plain(found.get("content", ""))] if name in _NAMES["licence"].split() else []
     meta = {key: next((said[name] for name in names.split() if said.get(name)), "") for key, names in _NAMES.items()}
     meta["title"] = _plain(match[1]) if (match := _TITLE.search(head)) else ""
     meta["language"] = language_of(language) or ""

@@ -79,6 +79,9 @@ class InputFile:
         """
         return True
 
+    def still_reading(self) -> None:
+        """Say that the file is read on, though nothing came of it yet: a parser has some time for each answer."""
+
     def document(self, text: str, part: str = "", /, **meta: str) -> Document:
         """Return a document of this file; `part` tells several of one file apart."""
         if "title" in meta:

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from headwater.corpus.licences.names import licence_at, licence_said
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.xml_events import XmlEvents
+from headwater.corpus.toml_tables import toml_table
 
 
-def _named(names: str, block: str) -> dict[str, str]:
-    return dict.fromkeys(names.split(), block)
+@cache
+def _names(what: str) -> frozenset[str]:
+    """Return the names of the elements that are silent, of rights or cited."""
+    return frozenset(toml_table("headwater.corpus.read", "jats")[what].split())
 
 
-# an element's name and the HTML element whose blocks it gives; those not named here are part of the text around them
-_BLOCKS = {
-    **_named("p para simpara formalpara ab l seg-p disp-quote attrib verse-line", "p"),
-    **_named("title article-title head subtitle", "h2"),
-    **_named("list itemizedlist simplelist", "ul"),
-    "orderedlist": "ol",
-    **_named("list-item listitem member item", "li"),
-    **_named("variablelist def-list glosslist", "dl"),
-    **_named("term glossterm", "dt"),
-    **_named("def glossdef", "dd"),
-    **_named("programlisting screen code literallayout preformat synopsis eg", "pre"),
-    **_named("table informaltable tgroup", "table"),
-    **_named("tr row", "tr"),
-    **_named("td th entry cell", "td"),
-    **_named("sec section sect1 sect2 sect3 chapter body abstract div div1 div2 lg sp", "div"),
-    **_named("disp-formula blockquote caption label-block note warning tip important caution", "div"),
-}
-# what is about the article, points elsewhere, or is written twice
-_SILENT_NAMES = (
-    "front-stub journal-meta contrib-group aff author-notes pub-date permissions history counts kwd-group "
-    "funding-group article-categories article-id self-uri related-article ref-list references back-matter "
-    "bibliography fn-group tex-math teiHeader indexterm graphic inline-graphic media supplementary-material object-id "
-    "label custom-meta-group volume issue fpage lpage elocation-id trans-abstract script style author authorgroup "
-    "copyright legalnotice date pubdate releaseinfo keywordset revhistory edition publisher"
-)
-# where a link names the article's own licence; elsewhere it may be that of a picture or of what the text speaks of
-_RIGHTS = frozenset(["permissions", "license", "copyright", "legalnotice", "releaseinfo", "availability", "licence"])
-_SILENT = frozenset(_SILENT_NAMES.split())
-# what is kept as metadata: the text of the first element of that name
-_WANTED = {"article-title": "title", "title": "title", "surname": "surname", "given-names": "given", "year": "year"}
-_WANTED |= {"month": "month", "day": "day", "license_ref": "licence", "license": "licence"}
-_CITED = ("ref-list", "bibliography", "ref", "mixed-citation", "element-citation")
+@cache
+def _by_name(table: str) -> dict[str, str]:
+    """Return what a table says of elements, by their names."""
+    listed = toml_table("headwater.corpus.read", "jats")[table]
+    return {name: said for said, names in listed.items() for name in names.split()}
 
 
 def article(data: bytes) -> tuple[str, dict[str, str]]:
@@ -65,6 +43,7 @@ class _Reader:
     def __init__(self) -> None:
         self.builder = Builder()
         self.has_paragraph = False
+        self._silent_names, self._rights_names, self._cited_names = _names("silent"), _names("rights"), _names("cited")
         self._silent = self._cited = 0
         self._blocks: list[str] = []  # of each open element, "" for one that is part of the text around it
         self._said: dict[str, list[str]] = {}
@@ -76,20 +55,20 @@ class _Reader:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._blocks:
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
-        self._rights += name in _RIGHTS
+        self._rights += name in self._rights_names
         if name == "license" or (self._rights and name in ("ulink", "ext-link", "link")):
             address = next((value for key, value in attributes.items() if key.endswith(("href", "url"))), "")
             # a license's own address counts, known or not; a link in its words may lead anywhere
             self._licences += [address] if name == "license" or licence_at(address) else []
-        self._silent += name in _SILENT
-        self._cited += name in _CITED
+        self._silent += name in self._silent_names
+        self._cited += name in self._cited_names
         is_inline = name == "code" and self._blocks[-1:] == ["p"]  # in JATS a block, in DocBook a word
-        block = "" if self._silent or is_inline else _BLOCKS.get(name, "")
+        block = "" if self._silent or is_inline else _by_name("blocks").get(name, "")
         self._blocks.append(block)
         if block:
             self.has_paragraph |= block == "p"
             self.builder.open_(block, "")
-        key = _WANTED.get(name)
+        key = _by_name("wanted").get(name)
         if key and not self._cited and self._keeping is None and key not in self._said:
             self._keeping = key, len(self._blocks)
             self._said[key] = []
@@ -99,9 +78,9 @@ class _Reader:
             self._keeping = None
         if block := self._blocks.pop():
             self.builder.close_(block)
-        self._silent -= name in _SILENT
-        self._cited -= name in _CITED
-        self._rights -= name in _RIGHTS
+        self._silent -= name in self._silent_names
+        self._cited -= name in self._cited_names
+        self._rights -= name in self._rights_names
 
     def text(self, text: str) -> None:
         if not self._silent:

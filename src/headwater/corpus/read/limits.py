@@ -46,6 +46,7 @@ class ReadLimits:
     max_line_bytes: int
     max_file_bytes: int
     text_column: str | None = None
+    finds_licences: bool = False
 
 
 class Expansion:

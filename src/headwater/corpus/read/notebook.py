@@ -30,38 +30,29 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     except (ValueError, RecursionError) as error:
         raise Unusable("malformed_json", str(error)) from None
     cells = _cells(notebook)
-    language = _language(notebook, cells)
+    language = _language(notebook)
     texts = [text for cell in cells if (text := _text(cell, language))]
     if not texts:
         raise Unusable("no_text")
-    prose = (_source(cell) for cell in cells if cell.get("cell_type") in ("markdown", "heading"))
+    prose = (_source(cell) for cell in cells if cell.get("cell_type") == "markdown")
     title = next((found[1] for text in prose if (found := _HEADING.search(text[:2000]))), "")
     meta = {"language": language, "title": title}
     yield file.document("\n\n".join(texts) + "\n", **{name: value for name, value in meta.items() if value})
 
 
 def _cells(notebook: Any) -> list[dict[str, Any]]:
-    """Return the cells, which in the third version of the format and before stand in work sheets."""
-    if not isinstance(notebook, dict):
+    """Return the cells; before the fourth version of the format, of 2015, they stood elsewhere."""
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
         raise Unusable("not_notebook")
-    sheets = notebook.get("worksheets")
-    holders = sheets if isinstance(sheets, list) else [notebook]
-    found = [holder.get("cells") for holder in holders if isinstance(holder, dict)]
-    if not any(isinstance(cells, list) for cells in found):
-        raise Unusable("not_notebook")
-    return [cell for cells in found if isinstance(cells, list) for cell in cells if isinstance(cell, dict)]
+    return [cell for cell in cells if isinstance(cell, dict)]
 
 
-def _language(notebook: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+def _language(notebook: dict[str, Any]) -> str:
     """Return the language of the kernel, in our spelling where we know it; "" where none is told."""
     metadata = notebook.get("metadata")
     said = metadata if isinstance(metadata, dict) else {}
-    tables = [
-        (said.get("kernelspec"), "language"),
-        (said.get("language_info"), "name"),
-        *((c, "language") for c in cells),
-    ]
-    for table, key in tables:
+    for table, key in ((said.get("kernelspec"), "language"), (said.get("language_info"), "name")):
         name = table.get(key) if isinstance(table, dict) else None
         if isinstance(name, str) and _PLAIN_NAME.fullmatch(name.strip().lower()):
             return programming_language(name) or name.strip().lower()
@@ -75,9 +66,6 @@ def _text(cell: dict[str, Any], language: str) -> str:
     match cell.get("cell_type"):
         case "markdown":
             return source
-        case "heading":
-            level = cell.get("level")
-            return f"{'#' * (level if level in (1, 2, 3, 4, 5, 6) else 1)} {source}"
         case "code":
             fence = "`" * max(3, 1 + max((len(found) for found in _FENCES.findall(source)), default=0))
             return f"{fence}{language}\n{source}\n{fence}"
@@ -85,6 +73,6 @@ def _text(cell: dict[str, Any], language: str) -> str:
 
 
 def _source(cell: dict[str, Any]) -> str:
-    source = cell.get("source", cell.get("input", ""))
+    source = cell.get("source", "")
     lines = source if isinstance(source, list) else [source]
     return "".join(line for line in lines if isinstance(line, str))

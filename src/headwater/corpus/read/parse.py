@@ -12,14 +12,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, bounded
 
-_DOCUMENT_FORMATS = (
-    *("archive", "arrow", "csv", "epub", "html", "json"),
-    *("notebook", "parquet", "pdf", "warc", "xml"),
-)
-PARSED_FORMATS = (
-    *_DOCUMENT_FORMATS,
-    "archive_licences",
-)  # an archive, read for its licences
+PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "notebook", "parquet", "pdf", "warc", "xml")
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:

@@ -15,6 +15,7 @@ from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.toml_tables import toml_table
 from headwater.sources.formats import programming_language
 from headwater.sources.spdx import UNKNOWN
 
@@ -56,13 +57,8 @@ _CHATS = ("messages", "conversations", "conversation")
 _KINDS = {list: "a list", dict: "an object", bool: "a truth value"}
 _INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
 # what a record says of its text, by the names that data sets use, and the name under which it is kept; the first counts
-_OURS = {
-    **{name: name for name in ("title", "language", "licence", "date", "url", "author", "site")},
-    **{"license": "licence", "licenses": "licence", "max_stars_repo_licenses": "licence"},
-    **{"detected_licenses": "licence", "lang": "language", "programming_language": "language"},
-    **{"timestamp": "date", "published": "date", "created": "date", "created_at": "date"},
-    **{"authors": "author", "creator": "author"},
-}
+_RECORD_NAMES = toml_table("headwater.corpus.read", "metadata_names")["record"]
+_OURS = {name: ours for ours, names in _RECORD_NAMES.items() for name in names.split()}
 _LICENCES = {name for name, ours in _OURS.items() if ours == "licence"}
 _LISTS = {name for name, ours in _OURS.items() if ours == "author"}
 _TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus says itself under these names

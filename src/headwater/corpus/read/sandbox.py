@@ -113,6 +113,8 @@ class _Progress:
         """Yield the pieces in a process's answers, but for those handed on before."""
         self.num_started = num_answers = 0
         for answer in answers:
+            if "still_reading" in answer:
+                continue
             piece = _piece(file, answer)
             if "begin" in answer and isinstance(piece, Drop):
                 self._record = piece

@@ -47,11 +47,21 @@ def main() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Records(InputFile):
+class _Timed(InputFile):
+    """A file that is read against a clock."""
+
+    clock: _CpuClock
+
+    def still_reading(self) -> None:
+        if self.clock.refresh_():
+            _write({"still_reading": True})
+
+
+@dataclass(frozen=True, slots=True)
+class _Records(_Timed):
     """A file whose records are told as they begin; `done` gives one number for each that was answered before."""
 
     done: Iterator[int]
-    clock: _CpuClock
 
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
         self.clock.refresh_()
@@ -63,9 +73,9 @@ class _Records(InputFile):
 
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
-        file = InputFile(_path(request), "", request["source"], request["kind"])
+        file = _Timed(_path(request), "", request["source"], request["kind"], clock)
         if request["tells"]:
-            file = _Records(file.path, file.origin, file.source, file.kind, iter(range(request["num_done"])), clock)
+            file = _Records(file.path, file.origin, file.source, file.kind, clock, iter(range(request["num_done"])))
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)
@@ -148,9 +158,12 @@ class _CpuClock:
         self._set_at = time.process_time()
         limit_(resource.RLIMIT_CPU, int(self._set_at) + 1 + self._seconds)
 
-    def refresh_(self) -> None:
-        if time.process_time() - self._set_at > 1:
+    def refresh_(self) -> bool:
+        """Give the next piece its seconds; return whether a second of them was used."""
+        is_used = time.process_time() - self._set_at > 1
+        if is_used:
             self.restart_()
+        return is_used
 
 
 def _write(answer: dict[str, Any]) -> None:

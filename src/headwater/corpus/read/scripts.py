@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import PurePath
 from typing import TypeVar
 
 from headwater.corpus.read.input import InputFile
+from headwater.corpus.toml_tables import toml_table
 from headwater.sources.formats import compression_of, language_of, programming_language, without_compression
 
 _HEAD_BYTES = 200
 _FIRST_LINE = re.compile(rb"#![ \t]*(/[^\n\0]*)")
 _VERSION = re.compile(r"[\d.]+$")
-_LANGUAGES = {
-    **dict.fromkeys(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish", "busybox"), "shell"),
-    **dict.fromkeys(("python", "pypy", "ipython"), "python"),
-    **dict.fromkeys(("node", "nodejs", "bun"), "javascript"),
-    **dict.fromkeys(("deno", "ts-node", "tsx"), "typescript"),
-    **dict.fromkeys(("guile", "racket", "sbcl", "clisp", "scheme", "emacs", "bb"), "lisp"),
-    **dict.fromkeys(("runhaskell", "runghc", "stack"), "haskell"),
-    **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), "awk"),
-    **dict.fromkeys(("tclsh", "wish", "expect"), "tcl"),
-    **{"perl": "perl", "ruby": "ruby", "jruby": "ruby", "lua": "lua", "luajit": "lua", "php": "php", "rscript": "r"},
-    **{"julia": "julia", "ocaml": "ocaml", "escript": "erlang", "elixir": "elixir", "pwsh": "powershell"},
-    **{"swift": "swift", "kotlin": "kotlin", "scala": "scala", "make": "make", "gmake": "make"},
-}
 File = TypeVar("File", bound=InputFile)
 
 
@@ -51,6 +40,12 @@ def code_language(file: InputFile) -> str | None:
     return interpreted_language(file.head(_HEAD_BYTES))
 
 
+@cache
+def _languages() -> dict[str, str]:
+    listed = toml_table("headwater.corpus.read", "interpreters")
+    return {program: language for language, programs in listed.items() for program in programs.split()}
+
+
 def interpreted_language(head: bytes) -> str | None:
     """Return the language of the interpreter that a first line such as "#!/usr/bin/env python3" names."""
     found = _FIRST_LINE.match(head)
@@ -61,6 +56,6 @@ def interpreted_language(head: bytes) -> str | None:
         return None
     program = PurePath(words[0]).name.lower()
     for name in (program, _VERSION.sub("", program)):
-        if known := _LANGUAGES.get(name) or programming_language(name):
+        if known := _languages().get(name) or programming_language(name):
             return known
     return None

@@ -11,7 +11,6 @@ from pathlib import Path
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences
 from headwater.corpus.personal.replace import ColumnRedactor
-from headwater.corpus.read.archive_licences import marked_archive
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import PARSED_FORMATS
@@ -107,17 +106,17 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                     continue
                 pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
                 if trees is not None:
-                    # in an archive what is nearest to a file lies in the archive
-                    if format_of(local.name) == "archive" and reason_not_readable(local) is None:
-                        file = InputFile(local, origin, name, source.kind)
-                        pieces = marked_archive(pieces, file, limits, sandbox)
                     pieces = trees.marked(pieces, path, origin)
                 yield from repositories.grouped(pieces, path, origin)
 
 
 def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
     return ReadLimits(
-        settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes, source.text_column
+        settings.max_document_characters,
+        settings.max_line_bytes,
+        settings.max_file_bytes,
+        source.text_column,
+        finds_licences=settings.licences is not None,
     )
 
 

@@ -6,7 +6,11 @@ Everything is done in one pass each, in time in proportion to the text: pages ar
 from __future__ import annotations
 
 import re
+from functools import cache
 from html import unescape
+from typing import Any
+
+from headwater.corpus.toml_tables import toml_table
 
 _REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*(?::\s*)?\[\[")
 # of "|}}" the bar is a template's last, empty field; of "|}}}" it ends a table within a template
@@ -29,22 +33,6 @@ _EMPTY = re.compile(r"\([\s;,:]{0,100}\)")
 _SPACES = re.compile(r"(?<=\S)[ \t\u00a0]{2,}")
 _BLANK = re.compile(r"\n{3,}")
 _SPACED = re.compile(r"(?<=\S) ([,.;:)])")
-_ENDINGS = (
-    "see also",
-    "references",
-    "external links",
-    "further reading",
-    "notes",
-    "bibliography",
-    "sources",
-    "citations",
-)
-# a link whose name has a prefix of one of these kinds shows a picture, or says where the page belongs
-_PREFIX_NAMES = (
-    "file image category media datei bild kategorie fichier catégorie archivo imagen categoría immagine categoria "
-    "ficheiro imagem bestand afbeelding categorie plik grafika kategoria файл изображение категория"
-)
-_PREFIXES = frozenset(_PREFIX_NAMES.split())
 
 
 def is_redirect(text: str) -> bool:
@@ -138,23 +126,20 @@ def _close_outer_(stack: list[tuple[str, list[str]]], mark: str) -> None:
         del stack[depth:]
 
 
-# templates that stand for words, by what they show of what they are given: the first, the last, all
-_FIRST = (
-    "nowrap nobr small smaller big sc smallcaps abbr tooltip em strong mvar math var code tt kbd samp mono sub sup "
-    "quote quotation blockquote cquote poemquote zitat ill flag flagcountry formatnum nombre number dts sic vanchor val"
-)
-_LAST = "lang langx langue transl translit transliteration"
-_ALL = "unité maßeinheit date birth_date birth_date_and_age death_date start_date end_date as_of circa nihongo"
-_BEFORE = {"as_of": "as of ", "circa": "c. "}
-_SIGNS = {"us$": "$", "usd": "$", "gbp": "£", "£": "£", "eur": "€", "€": "€", "inr": "₹", "₹": "₹"}
-_CHARACTERS = {"ndash": "–", "snd": " – ", "spnd": " – ", "mdash": "—", "nbsp": " ", "!": "|", "=": "=", "'": "'"}
 _IN_BETWEEN = re.compile(r"[-–−+x×]|to|and|or|by|[\d.,/+ ⁄]*")  # what stands before the unit
 _NAMED = re.compile(r"\s*[\w -]{1,40}=")
-_SHOWN = {
-    **dict.fromkeys(_FIRST.split(), slice(1)),
-    **dict.fromkeys(_LAST.split(), slice(-1, None)),
-    **dict.fromkeys(_ALL.split(), slice(None)),
-}
+
+
+@cache
+def _words() -> dict[str, Any]:
+    return toml_table("headwater.corpus.read", "wikitext")
+
+
+@cache
+def _shown() -> dict[str, slice]:
+    """Return which of its fields a template shows, by its name."""
+    parts = {"first": slice(1), "last": slice(-1, None), "all": slice(None)}
+    return {name: parts[part] for part, names in _words()["shown"].items() for name in names.split()}
 
 
 def _template(inner: str) -> str:
@@ -164,24 +149,24 @@ def _template(inner: str) -> str:
     name = name.strip().lower().replace(" ", "_")
     fields = [given] if colon else []
     fields += [field.strip() for field in rest.split("|") if bar and not _NAMED.match(field)]
-    if name in _CHARACTERS:
-        return _CHARACTERS[name]
-    if name in _SIGNS:
-        return _SIGNS[name] + "".join(fields[:1])
+    if name in _words()["characters"]:
+        return str(_words()["characters"][name])
+    if name in _words()["signs"]:
+        return _words()["signs"][name] + "".join(fields[:1])
     if name == "frac":
         return "/".join(fields)
     if name in ("convert", "cvt"):
         unit = next((at for at, field in enumerate(fields) if not _IN_BETWEEN.fullmatch(field)), 0)
         return " ".join(fields[: unit + 1])
-    shown = slice(1) if name.startswith("lang-") else _SHOWN.get(name, slice(0))
-    return _BEFORE.get(name, "") + " ".join(fields[shown])
+    shown = slice(1) if name.startswith("lang-") else _shown().get(name, slice(0))
+    return _words()["before"].get(name, "") + " ".join(fields[shown])
 
 
 def _link(inner: str) -> str:
     """Return the words that a link shows."""
     target, bar, words = inner.partition("|")
     prefix = target.lstrip(": ").partition(":")[0].strip().lower() if ":" in target else ""
-    if prefix in _PREFIXES and not target.lstrip().startswith(":"):
+    if prefix in _words()["prefixes"].split() and not target.lstrip().startswith(":"):
         return ""
     shown = words.rpartition("|")[2] if bar else target.lstrip(":")
     return shown if shown.strip() or not bar else target.partition("(")[0].strip()
@@ -199,7 +184,7 @@ def _sections(text: str) -> str:
         body = text[heading.end() : following.start() if following else len(text)]
         if silent_level and level > silent_level:
             continue
-        silent_level = level if title.strip().lower() in _ENDINGS else 0
+        silent_level = level if title.strip().lower() in _words()["endings"] else 0
         has_inner = following is not None and levels[at + 1] > level
         if not silent_level and (body.strip() or has_inner):
             parts.append(f"\n\n{title}\n\n{body.strip()}\n")

@@ -1,0 +1,14 @@
+"""Tables of words and signs that lie as TOML beside the code that goes by them."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def toml_table(package: str, name: str) -> dict[str, Any]:
+    """Return the table of a file of a package: NAME.toml."""
+    return tomllib.loads(files(package).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
