@@ -19,6 +19,7 @@ _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
 # From a sign of copyright the package counts all words up to the next licence as part of it, but not from a plain "c",
 # which most of its patterns take for the sign, too.
 _COPYRIGHT = re.compile(r"\(c\)|©|\bcopyright\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+|[ivx]+|\w")  # of a section or an item
 _MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
 
 
@@ -41,10 +42,16 @@ def licence_texts(text: str) -> list[LicenceText]:
     """Return the licence texts that stand in a text, in order."""
     from licenseclassifier import identify_license  # here: 36 ms that only corpora with licences need
 
-    found = [(each.id, each.start, each.end) for each in identify_license(text, coverage_threshold=0)]
+    others = phrases()["other_identifiers"]
+    found = [
+        (others.get(each.id, each.id), each.start, each.end) for each in identify_license(text, coverage_threshold=0)
+    ]
     if any(_COPYRIGHT.search(text[start:end].lstrip()[:80]) for _, start, end in found):
         masked = _COPYRIGHT.sub(lambda sign: "c".ljust(len(sign.group())), text)
-        begins = {(each.id, each.end): each.start for each in identify_license(masked, coverage_threshold=0)}
+        begins = {
+            (others.get(each.id, each.id), each.end): each.start
+            for each in identify_license(masked, coverage_threshold=0)
+        }
         found = [(identifier, begins.get((identifier, end), start), end) for identifier, start, end in found]
     return [
         LicenceText(identifier, start, end, _is_doubtful(identifier, text[start:end]))
@@ -59,11 +66,11 @@ def _is_doubtful(identifier: str, text: str) -> bool:
     if any(right not in found.words for right in phrases()["must_grant"].get(identifier, "").split()):
         return True
     own = _words_of_patterns()[identifier]
-    is_other = [word not in own and not word.isdigit() and len(word) > 1 for word in found.words]
+    is_other = [word not in own and not _NUMBER.fullmatch(word) for word in found.words]
     other = [word for word, is_it in zip(found.words, is_other) if is_it]
     plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
-    num_unknown = sum(found.words[at] not in phrases()["of_names"] for at in plain)
-    return num_unknown > _MAX_UNKNOWN or finder("narrows").search(" ".join(other)) is not None
+    unknown = {found.words[at] for at in plain} - phrases()["of_names"]
+    return len(unknown) > _MAX_UNKNOWN or finder("narrows").search(" ".join(other)) is not None
 
 
 @cache
@@ -73,7 +80,9 @@ def _words_of_patterns() -> dict[str, set[str]]:
     assert found is not None and found.origin is not None
     own: dict[str, set[str]] = defaultdict(set)
     for each in json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes())):
-        own[each["id"]] |= set(license_words(_MARKUP.sub(" ", each.get("lre") or "")))
+        own[phrases()["other_identifiers"].get(each["id"], each["id"])] |= set(
+            license_words(_MARKUP.sub(" ", each.get("lre") or ""))
+        )
     for words in own.values():
         words |= {"are", "is", "them", "they", "it", "these", "this", "those", "the", "copies", "copy", "https"}
     return own

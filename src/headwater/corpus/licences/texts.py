@@ -124,6 +124,14 @@ def _restrictions() -> re.Pattern[str]:
     )
 
 
+@cache
+def _description() -> re.Pattern[str]:
+    """Return what a line is that says what a thing is: "tomb - support for clean goroutine termination in Go"."""
+    behind = r"(?: (?:for|of|in|on|to|from|with) (?:[\w'’-]+ ?){1,8})?"
+    begins = r"[^\n,;]{1,60}?\s(?:-{1,2}|–|—)\s(?:[\w'’-]+ ){0,4}"
+    return re.compile(begins + alternatives("things") + behind, re.IGNORECASE)
+
+
 def _is_gnu(identifier: str) -> bool:
     return "GPL" in identifier or "GFDL" in identifier
 
@@ -143,7 +151,7 @@ class _Stated:
     """
 
     def __init__(self, text: str) -> None:
-        text = joined_up(text)
+        self.raw = text = joined_up(text)
         self.text = words_of(text)
         self.words = self.text.words
         self.found: list[tuple[int, str]] = []
@@ -159,12 +167,11 @@ class _Stated:
             self.found.append((start, identifier))
             self.is_doubtful |= each.is_doubtful and not _is_gnu(identifier)
             self._cover_(start, end)
+        self._cover_either_way_()
         self._take_notices_()
         # behind the text of a GNU licence stands how it is applied
         self.found = [(at, name) for at, name in self.found if at <= gnu_text_at or not _is_gnu(name)]
-        joined, starts = self._rest_joined()
-        for match in finder("either_way", start=r"(?<!\S)", end=r"(?!\S)").finditer(joined):
-            self._cover_(bisect_left(starts, match.start()), bisect_left(starts, match.end()))
+        self._cover_either_way_()
 
     def expression(self, reach: int | None = None) -> str:
         """Return the expression of what is found; "unknown" where other words, up to `reach` from it, may narrow it."""
@@ -214,9 +221,12 @@ class _Stated:
         return False
 
     def _adds(self, sentence: list[int], max_title_words: int) -> bool:
-        joined = " ".join(self.words[at] for at in sentence)
+        # a word in a path or an address says nothing
+        joined = " ".join(self.words[at] for at in sentence if self.text.kinds[at] != "address")
         if finder("narrows").search(joined):
             return True
+        if self._is_description(sentence):
+            return False
         other = self._other(sentence)
         if not other or self._is_name_of_found(other):
             return False
@@ -226,6 +236,15 @@ class _Stated:
         is_title = "license" not in joined and len(other) <= max_title_words
         is_place = any(self.text.kinds[at] == "address" for at in sentence)
         return bool(unknown) or not (is_title or is_place)
+
+    def _is_description(self, sentence: list[int]) -> bool:
+        """Return whether a sentence before the first licence says what a thing is, and not for whom it is."""
+        last = sentence[-1]
+        line = self.raw[self.text.starts[sentence[0]] : self.text.starts[last] + len(self.words[last])]
+        words = " ".join(self.words[at] for at in sentence)
+        is_of_use = _restrictions().search(words) or finder("allows", "of_use").search(words)
+        is_before = sentence[0] < min(at for at, _ in self.found)
+        return is_before and _description().fullmatch(line) is not None and not is_of_use
 
     def _other(self, sentence: list[int]) -> list[int]:
         """Return the words of a sentence that don't stand in titles and introductions."""
@@ -259,6 +278,12 @@ class _Stated:
 
     def _cover_(self, start: int, end: int) -> None:
         self.covered[start:end] = [True] * (end - start)
+
+    def _cover_either_way_(self) -> None:
+        """Cover what takes nothing back: some of it names a licence, and some stands around one that is named."""
+        joined, starts = self._rest_joined()
+        for match in finder("either_way", start=r"(?<!\S)", end=r"(?!\S)").finditer(joined):
+            self._cover_(bisect_left(starts, match.start()), bisect_left(starts, match.end()))
 
     def _rest_joined(self) -> tuple[str, list[int]]:
         """Return the words in one string, those that something accounts for omitted, and where each begins there."""

@@ -13,7 +13,9 @@ from headwater.corpus.toml_tables import toml_table
 _FOLDER = files("headwater.corpus.licences")
 _WORD = r"[^\W_]+\+?"
 _ADDRESS = r"(?:https?://|www\.)[^\s>)\"]+|[^\s<(]+@[^\s>)]+"
-_PATH = r"`[^`\n]+`|\w+(?:[-/_.]+\w+)+\+?"  # of a file, or a name as packages have them: node-byline, io.js
+_PATH = (
+    r"`[^`\n]+`|\w+(?:[-/_.]+\w+)+(?:\+|/\*?)?|\w+/\*"  # of files, or a name as packages have them: node-byline, io.js
+)
 _MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
 _END = (
@@ -68,7 +70,13 @@ def words_of(text: str) -> Words:
 
 
 def _kind(word: str) -> str:
-    return "plain" if word[0].islower() else "loud" if word.isupper() and len(word) > 1 else "name"
+    return (
+        "plain"
+        if word[0].islower() and not any(map(str.isdigit, word))
+        else "loud"
+        if word.isupper() and len(word) > 1
+        else "name"
+    )
 
 
 @cache
