@@ -282,7 +282,8 @@ class _Stated:
     def _cover_either_way_(self) -> None:
         """Cover what takes nothing back: some of it names a licence, and some stands around one that is named."""
         joined, starts = self._rest_joined()
-        for match in finder("either_way", start=r"(?<!\S)", end=r"(?!\S)").finditer(joined):
+        finds = finder("either_way", "choice", "choice_of_following", start=r"(?<!\S)", end=r"(?!\S)")
+        for match in finds.finditer(joined):
             self._cover_(bisect_left(starts, match.start()), bisect_left(starts, match.end()))
 
     def _rest_joined(self) -> tuple[str, list[int]]:
