@@ -7,29 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+from headwater.corpus.toml_tables import toml_table
 
 STAGES = ("reading", "protection", "quality", "duplicates")
 
-_PROTECTION = {"held_out_probe", "licence_not_allowed"}
 _PROTECTION_PREFIXES = ("contaminated_", "redacted_")
-_DUPLICATES = {"exact_duplicate", "near_duplicate", "repeated_paragraph", "repeated_line"}
-_QUALITY_REASONS = (
-    "boilerplate_lines bullet_list cut_off_lines data_file encoded_data few_sentences few_stop_words "
-    "few_words generated long_lines long_words low_alpha_fraction low_quality many_symbols other_language "
-    "placeholder_text repeated_lines repeated_ngrams repeated_passages short_lines short_words site_notice too_short "
-    "unfinished_lines unsure_language wrongly_decoded"
-)
-_QUALITY = frozenset(_QUALITY_REASONS.split())
+
+
+@cache
+def stages_of_reasons() -> dict[str, str]:
+    """Return the stage of each reason that has one but reading."""
+    stages = toml_table("headwater.corpus", "reasons")["stages"]
+    return {reason: stage for stage, reasons in stages.items() for reason in reasons.split()}
 
 
 def stage_of(reason: str) -> str:
     """Return the stage of a reason, one of STAGES."""
-    if reason in _PROTECTION or reason.startswith(_PROTECTION_PREFIXES):
-        return "protection"
-    if reason in _DUPLICATES:
-        return "duplicates"
-    return "quality" if reason in _QUALITY else "reading"
+    return stages_of_reasons().get(reason, "protection" if reason.startswith(_PROTECTION_PREFIXES) else "reading")
 
 
 def commonest_first(amounts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, Any]]:

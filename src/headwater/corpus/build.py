@@ -41,23 +41,16 @@ from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
 from headwater.corpus.tasks.segments import Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.work import Task, Work, begin_work
+from headwater.corpus.toml_tables import toml_table
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
 from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
-CODE_VERSION = 17  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 18  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
-_SETTINGS = {
-    "licence_not_allowed": "corpus.licences.allow",
-    "other_language": "corpus.languages",
-    "unsure_language": "corpus.min_language_confidence",
-    "low_quality": "corpus.quality.min_score",
-    "exact_duplicate": "corpus.dedup.exact",
-    "near_duplicate": "corpus.dedup.near",
-}
 
 Say = Callable[[str], None]
 
@@ -267,8 +260,9 @@ def _amount(reason: str, count: Count) -> str:
 def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iterator[str]:
     """Yield which rules alone dropped nearly all documents of a source: such a setting may be a mistake."""
     source, rules = balance.sources[name], f"corpus.rules.{settings.sources[name].kind}"
+    settings_of_reasons = toml_table("headwater.corpus", "reasons")["settings"]
     for reason, count in source.dropped.items():
-        setting = _SETTINGS.get(reason, rules if stage_of(reason) == "quality" else "")
+        setting = settings_of_reasons.get(reason, rules if stage_of(reason) == "quality" else "")
         if setting and count.documents > MAX_EXPECTED_LOSS * source.read.documents:
             share = f"{name}: {count.documents / source.read.documents:.0%} of its documents were dropped as {reason}"
             yield f"{share}: {setting} decides that; `headwater corpus show --dropped` shows some"

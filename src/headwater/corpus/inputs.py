@@ -9,10 +9,10 @@ from pathlib import Path
 import xxhash
 
 from headwater.corpus.pipeline import quality_inputs
-from headwater.corpus.protect.evaluation_sets import set_files
 from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
+from headwater.corpus.read.walk import find_files
 from headwater.files import read_manifest_or_none
 from headwater.samples import almanac
 from headwater.samples.fetch.fetched import fetched_packages, require_packages
@@ -34,7 +34,8 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
-    return digests | {f"decontaminate:{name}": _files_digest(set_files(name, kept_out)) for name in kept_out.sets}
+    sets = ((name, find_files(paths, f"corpus.decontaminate.sets.{name}")) for name, paths in kept_out.sets.items())
+    return digests | {f"decontaminate:{name}": _files_digest(found) for name, found in sets}
 
 
 def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> str:

@@ -16,13 +16,13 @@ from headwater.corpus.protect.decontaminate import Decontaminator, withhold
 from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_digest, model_is_installed
-from headwater.corpus.quality.limits import FindLimits, LimitsByText, limits_by_metadata
+from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
 from headwater.sources.settings import CorpusSettings
 
 
-def quality_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Step]:
+def quality_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
     """Return the steps that `settings` ask for; what they need (a language model, a classifier) is loaded here."""
     steps: list[Step] = []
     if settings.languages is not None:
@@ -33,11 +33,6 @@ def quality_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Ste
         score = label_scorer(Path(quality.classifier), quality.label)
         steps.append(classifier_step(score, quality.min_score, quality.kinds))
     return steps
-
-
-def limits_finder(settings: CorpusSettings) -> FindLimits:
-    """Return what finds a document's limits: by the language that the language step has named, else by its text."""
-    return limits_by_metadata() if settings.languages is not None else LimitsByText()
 
 
 def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -52,7 +47,7 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     return inputs
 
 
-def make_steps(settings: CorpusSettings, find_limits: FindLimits) -> list[Step]:
+def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
     """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first."""
     return [
         cleaned,

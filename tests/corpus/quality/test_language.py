@@ -5,7 +5,7 @@ import pytest
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.pipeline import limits_finder, quality_steps
+from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.quality import language as language_module
 from headwater.corpus.quality.language import (
     NUM_SAMPLES,
@@ -15,6 +15,7 @@ from headwater.corpus.quality.language import (
     language_step,
     samples,
 )
+from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
@@ -146,7 +147,7 @@ def settings(**more):
 
 def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_without_them(monkeypatch):
     off, on = settings(), settings(languages=["en"])
-    assert len(quality_steps(on, limits_finder(on))) == len(quality_steps(off, limits_finder(off))) + 1
+    assert len(quality_steps(on, LimitsByText())) == len(quality_steps(off, LimitsByText())) + 1
     assert corpus_inputs(on)["(language model)"] == corpus_inputs(off)["(language model)"]
     assert corpus_key(on, corpus_inputs(on)) != corpus_key(off, corpus_inputs(off))
     monkeypatch.setattr("headwater.corpus.pipeline.model_is_installed", lambda: False)

@@ -40,31 +40,6 @@ def test_what_is_cut_out_of_a_book_is_accounted_for(read):
     ]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_what_the_frame_says_of_a_book_is_kept(read, end):
-    header = (
-        "The Project Gutenberg eBook of Rivers\n\nTitle: Rivers of the North,\n       and of the South\n\n"
-        "Author: A. N. Other\n\nRelease date: June 25, 2008 [eBook #11]\n    Most recently updated: March 3, 2021\n\n"
-        "Language: English\n\nCredits: Title: none\n\n"
-    )
-    whole = (header + START + "Title: of a chapter\n" + BODY + END).replace("\n", end)
-    documents, _ = read("a.txt", whole.encode(), kind="books", max_document_characters=100_000)
-    assert len(documents) > 1
-    assert [document.meta for document in documents] == [
-        {
-            "title": "Rivers of the North, and of the South",
-            "author": "A. N. Other",
-            "date": "2008-06-25",
-            "language": "en",
-            "group": documents[0].origin,
-        }
-    ] * len(documents)
-
-
-def test_a_book_without_a_frame_says_nothing(read):
-    assert read("a.txt", b"Title: Rivers\n\nThey flow.\n", kind="books")[0][0].meta == {}
-
-
 def test_texts_of_other_kinds_are_not_cut(read):
     content = HEAD + START + BODY[:1000] + END
     (document,), drops = read("a.txt", content.encode(), kind="articles")

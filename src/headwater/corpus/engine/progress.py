@@ -6,26 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
+from headwater.corpus.toml_tables import toml_table
 from headwater.durations import duration
 
 SECONDS_BETWEEN_LINES = 10.0
-
-_WORDS = {
-    "filter": "reading and filtering",
-    "merge_keys": "merging keys",
-    "merge_exact": "merging exact duplicates",
-    "merge_common_lines": "merging lines that pages share",
-    "merge_pages": "merging keys of pages",
-    "merge_near": "merging pairs",
-    "merge_repeats": "merging repeated paragraphs and lines",
-    "exact": "exact duplicates",
-    "common_lines": "lines that pages share",
-    "pages": "pages without them",
-    "near": "pairs that may be near duplicates",
-    "verify": "near duplicates",
-    "repeats": "repeated paragraphs and lines",
-    "write": "writing",
-}
 
 
 class Progress:
@@ -40,7 +24,7 @@ class Progress:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name = _WORDS.get(stage, stage)
+        self._name = toml_table("headwater.corpus.engine", "stages").get(stage, stage)
         self._of_parts = stage in STAGES_OF_PARTS
         self._sizes = {part.number: part.num_bytes for part in work.plan.parts} if self._of_parts else {}
         self._num_tasks = num_tasks

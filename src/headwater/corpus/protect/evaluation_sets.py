@@ -78,11 +78,6 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
     return items
 
 
-def set_files(name: str, settings: DecontaminateSettings) -> list[tuple[Path, str]]:
-    """Return the files of a set with their origins."""
-    return list(find_files(settings.sets[name], f"corpus.decontaminate.sets.{name}"))
-
-
 def _records(file: InputFile, name: str) -> Iterator[Any]:
     """Yield the records of a file; a paragraph of a text file is one."""
     file_format = format_of(file.path.name)

@@ -8,7 +8,7 @@ import string
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality.broken import Broken, above, below
-from headwater.corpus.quality.limits import FindLimits, Limits, LimitsByText, stop_word_share
+from headwater.corpus.quality.limits import Limits, LimitsByText, stop_word_share
 from headwater.corpus.quality.lines import cut_lines, line_shapes
 from headwater.corpus.quality.repetition import Runs, frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
@@ -37,7 +37,7 @@ _IN_DATA = "share of characters in long runs of base64 or hexadecimal data"
 _LEAST_UNITS_FOR_SHARE = 600  # of a shorter text it says less: of pieces of good Thai with 400 units 3 % are below
 
 
-def rules_step(rules: RuleSettings, find_limits: FindLimits | None = None) -> Step:
+def rules_step(rules: RuleSettings, find_limits: LimitsByText | None = None) -> Step:
     """Return the step that applies the rules for a document's kind, by the limits of its language."""
     find_limits = find_limits or LimitsByText()
 
@@ -69,7 +69,7 @@ def _without_notices(candidate: Candidate, phrases: list[str] | None) -> tuple[C
     return candidate.with_text(clean(text, document.kind)), (Cut("site_notice", num_bytes(cut), cut),)
 
 
-def broken_rule(candidate: Candidate, rules: RuleSettings, find_limits: FindLimits) -> Broken | None:
+def broken_rule(candidate: Candidate, rules: RuleSettings, find_limits: LimitsByText) -> Broken | None:
     """Return why a cleaned document is dropped, or None to keep it."""
     document = candidate.document
     if not document.text:
@@ -80,7 +80,7 @@ def broken_rule(candidate: Candidate, rules: RuleSettings, find_limits: FindLimi
     return None if prose is None else _prose_rule(candidate, prose, find_limits)
 
 
-def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: FindLimits) -> Broken | None:
+def _prose_rule(candidate: Candidate, rules: ProseRules, find_limits: LimitsByText) -> Broken | None:
     text = candidate.document.text
     num_visible, num_others = _visible_bytes(text)
     broken = (

@@ -7,7 +7,7 @@ thresholds; a row a language, and two for languages without one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -68,20 +68,6 @@ def read_limits() -> dict[str, Limits]:
             is_named_for_relatives=row.get("relatives", False),
         )
     return limits
-
-
-FindLimits = Callable[[Candidate], Limits]
-
-
-def limits_by_metadata() -> FindLimits:
-    """Return what finds a document's limits by the language in its metadata, as the language step has named it."""
-    rows = read_limits()
-
-    def find(candidate: Candidate) -> Limits:
-        named = rows.get(candidate.document.meta.get("language", ""))
-        return named or rows["unspaced" if candidate.is_unspaced else "default"]
-
-    return find
 
 
 class LimitsByText:

@@ -14,11 +14,14 @@ _MONTH_FIRST = re.compile(rf"\b({_MONTH})[ ,]+(?:(\d{{1,2}})(?:st|nd|rd|th)?[ ,]
 _DAY_FIRST = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?[ .]+({_MONTH})[ ,]+(\d{{4}})\b", re.IGNORECASE)
 
 
-def iso_date(text: str) -> str:
-    """Return the first date of a line, such as "June 25, 2008", "25 June 2008" or "March, 1994", as 2008-06-25.
+def iso_date_or_time(text: str) -> str:
+    """Return a date that is in ISO's form with its time, if it has one behind a T, or the first date of a line.
 
-    Of what names no day the result is 1994-03; "" where there is no date. What is in numbers alone is read as ISO's.
+    Of "June 25, 2008", "25 June 2008" and "March, 1994" that is 2008-06-25 and 1994-03; "" where there is no date.
+    What is in numbers alone is read as ISO's.
     """
+    if _ISO_WHOLE.fullmatch(text):
+        return text
     text = text[:300]
     if found := _ISO.search(text):
         return _written(found[1], found[2], found[3])
@@ -27,11 +30,6 @@ def iso_date(text: str) -> str:
     if found := _MONTH_FIRST.search(text):
         return _written(found[3], _number(found[1]), found[2])
     return ""
-
-
-def iso_date_or_time(text: str) -> str:
-    """Return a date that is in ISO's form with its time, if it has one behind a T; else as `iso_date`."""
-    return text if _ISO_WHOLE.fullmatch(text) else iso_date(text)
 
 
 def _number(month: str) -> str:

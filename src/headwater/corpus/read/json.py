@@ -14,7 +14,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
-from headwater.corpus.read.record import has_text, record_document
+from headwater.corpus.read.record import record_document, text_field
 from headwater.corpus.read.text import read_text
 
 
@@ -58,7 +58,7 @@ def _parsed(data: bytes) -> Any:
 
 def _has_text(value: Any) -> bool:
     records = value if isinstance(value, list) else [value]
-    return any(isinstance(each, dict) and has_text(each, None) for each in records)
+    return any(isinstance(each, dict) and text_field(each, None) for each in records)
 
 
 def _piece(file: InputFile, record: Any, part: str, text_column: str | None) -> Document | Drop:

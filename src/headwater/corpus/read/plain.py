@@ -57,8 +57,7 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
 
 def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     boilerplate = Boilerplate()
-    for document in read_text(file, limits.max_document_characters, boilerplate.without):
-        yield replace(document, meta={**boilerplate.said, **document.meta}) if boilerplate.said else document
+    yield from read_text(file, limits.max_document_characters, boilerplate.without)
     if boilerplate.num_bytes:
         drop = file.drop("gutenberg_boilerplate", boilerplate.num_bytes, "#boilerplate", boilerplate.excerpt)
         yield replace(drop, num_documents=0)

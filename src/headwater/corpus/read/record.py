@@ -141,7 +141,7 @@ def record_document(
     "metadata" as if it stood beside the text.
     """
     fields = record if isinstance(record, dict) else {}
-    column = _text_field(fields, wanted)
+    column = text_field(fields, wanted)
     if column is None:
         why = "not an object, with its text in a field named text"
         if isinstance(record, dict):
@@ -154,12 +154,8 @@ def record_document(
     return file.document(fields[column], part, **record_meta(said, column))
 
 
-def has_text(record: dict[str, Any], wanted: str | None) -> bool:
-    """Return whether `record_document` finds the text of a record."""
-    return _text_field(record, wanted) is not None
-
-
-def _text_field(fields: dict[str, Any], wanted: str | None) -> str | None:
+def text_field(fields: dict[str, Any], wanted: str | None) -> str | None:
+    """Return the name of the field that is the text of a record, None where there is none."""
     return text_column((name for name, value in fields.items() if isinstance(value, str)), wanted)
 
 

@@ -34,8 +34,6 @@ from headwater.sources.settings import CorpusSettings, SourceSettings
 
 Piece = Document | Drop
 
-_PARSERS = {"pdf": "pypdfium2"}
-
 
 def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     """Yield everything that the source `name` holds, in the same order every time.
@@ -174,12 +172,11 @@ def _read_local(
     yield from pieces_of(file, file_format, lambda each, its: _read(each, its, limits, sandbox), limits)
 
 
-def _require_parser(file: InputFile, file_format: str) -> None:
-    """Raise DataError where a parser isn't installed: which documents a corpus has must not depend on it."""
-    package = _PARSERS.get(file_format)
-    if package is not None and find_spec(package) is None:
+def _require_parser(file: InputFile) -> None:
+    """Raise DataError where PDFs can't be parsed: which documents a corpus has must not depend on what is installed."""
+    if find_spec("pypdfium2") is None:
         raise DataError(
-            f"source {file.source!r}: {file.origin} can't be read without {package}; "
+            f"source {file.source!r}: {file.origin} can't be read without pypdfium2; "
             "`pip install headwater[corpus]` installs it, or leave such files out of `paths`"
         )
 
@@ -191,6 +188,7 @@ def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbo
     if file_format in ("unsupported", "to_convert"):
         raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
     if file_format in PARSED_FORMATS:
-        _require_parser(file, file_format)
+        if file_format == "pdf":
+            _require_parser(file)
         return sandbox.read(file, file_format, limits)
     return read_plain(file, file_format, limits)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from headwater.corpus.minhash import MinHash
-from headwater.corpus.pipeline import limits_finder, make_steps
-from headwater.corpus.quality.limits import FindLimits
+from headwater.corpus.pipeline import make_steps
+from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.repeats import BoilerplateRule, RepeatRule, repeat_rules
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
@@ -22,17 +22,13 @@ from headwater.corpus.words import WordHasher
 from headwater.sources.settings import CorpusSettings
 
 
-def _ignore(num_bytes: int) -> None:
-    pass
-
-
 class WorkerContext:
     """A process's place of work in a work folder."""
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
         self._results: dict[str, Results] = {}
-        self.on_read: Callable[[int], None] = _ignore  # told the bytes of every document that is read
+        self.on_read: Callable[[int], None] = lambda num_bytes: None  # told the bytes of every document that is read
 
     @property
     def settings(self) -> CorpusSettings:
@@ -52,8 +48,8 @@ class WorkerContext:
         return next(rule for rule in self.repeat_rules if isinstance(rule, BoilerplateRule))
 
     @cached_property
-    def find_limits(self) -> FindLimits:
-        return limits_finder(self.settings)
+    def find_limits(self) -> LimitsByText:
+        return LimitsByText()
 
     @cached_property
     def hasher(self) -> WordHasher:
