@@ -235,7 +235,7 @@ class _Stated:
             return len(unknown) > (1 if joined.startswith("copyright") else 0)
         is_title = "license" not in joined and len(other) <= max_title_words
         is_place = any(self.text.kinds[at] == "address" for at in sentence)
-        return bool(unknown) or not (is_title or is_place)
+        return not (is_title and len(other) == 1) and (bool(unknown) or not (is_title or is_place))
 
     def _is_description(self, sentence: list[int]) -> bool:
         """Return whether a sentence before the first licence says what a thing is, and not for whom it is."""

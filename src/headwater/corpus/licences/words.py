@@ -18,9 +18,9 @@ _PATH = (
 )
 _MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
-_END = (
-    rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|\n[^\w\n]*(?:\n|(?=@\w))|\*/"  # of a sentence, a clause, a comment
-)
+# of a sentence, a clause, a comment; a line about who holds the rights is one by itself
+_LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b))"
+_END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|\*/"
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
 # what is spelt apart, at the end of a line, too
