@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.document import Document
 from headwater.corpus.load import find_documents, read_documents
-from headwater.corpus.shards import document_id, document_line, read_blocks, read_lines
+from headwater.corpus.shards import read_blocks, read_lines
 from headwater.corpus.trace import trace
 from headwater.errors import DataError
 
@@ -68,9 +67,3 @@ def test_documents_are_found_by_their_ids(corpus):
     chosen = {document.id: document for document in documents[::7]}
     assert find_documents(corpus, "train", "mine", chosen) == chosen
     assert find_documents(corpus, "train", "mine", ["no such id"]) == {}
-
-
-@pytest.mark.parametrize("name", ['a"b', "back\\slash", "ü/京", "\ud800", ""])
-def test_an_id_is_read_without_its_text(name):
-    name = name.encode("utf-8", "backslashreplace").decode()
-    assert document_id(document_line(Document("text", "s", name, "o", "text"))) == name

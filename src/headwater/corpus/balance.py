@@ -84,19 +84,6 @@ class SourceBalance:
         return {"read": self.read.as_dict(), "kept": self.kept.as_dict(), "dropped": dropped}
 
 
-def with_text(sheet: Mapping[str, Any], splits: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return a source's sheet with what joins it to the splits of the corpus, in whole bytes.
-
-    text           the kept documents as they lie in the corpus, in both splits
-    cleaned_bytes  what cleaning took away from the kept documents: kept = text + cleaned_bytes. Below zero where it
-                   made them longer: normal form C and placeholders may
-    """
-    text = Count()
-    for counts in splits.values():
-        text.merge_(counts[source])
-    return {**sheet, "cleaned_bytes": sheet["kept"]["bytes"] - text.bytes, "text": text.as_dict()}
-
-
 class Balance:
     """The balance of a corpus, and what each split holds of it.
 

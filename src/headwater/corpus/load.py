@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from headwater.corpus.balance import dropped_by_stage, with_text
+from headwater.corpus.balance import dropped_by_stage
 from headwater.corpus.document import Document
-from headwater.corpus.shards import FORMAT, FORMAT_VERSION, document_id, parse_document, read_lines
+from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
 from headwater.corpus.tasks.work import Work
 from headwater.errors import DataError
 from headwater.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
@@ -104,26 +104,28 @@ def whole_folder(corpus_dir: Path, split: str, source: str) -> Path:
 
 
 def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[str]) -> dict[str, Document]:
-    """Return the documents of a source with these ids, by id; only their texts are parsed."""
+    """Return the documents of a source with these ids, by id; those behind the last of them are not parsed."""
     found: dict[str, Document] = {}
-    for line in read_lines(whole_folder(corpus_dir, split, source)):
+    for document in read_documents(corpus_dir, split, source):
         if len(found) == len(ids):
             break
-        if (name := document_id(line)) in ids:
-            found[name] = parse_document(line)
+        if document.id in ids:
+            found[document.id] = document
     return found
 
 
 def balance_of(corpus: Path) -> dict[str, Any]:
     """Return {sources, splits, kept_by, …} of a corpus.
 
-    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; cleaned_bytes
-    and text, as `with_text` says. `splits` and `kept_by` are parts of text. Raises DataError without a corpus.
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; text, its kept
+    documents as they lie in both splits; and cleaned_bytes, what cleaning took away from them: kept = text +
+    cleaned_bytes, below zero where it made them longer, as normal form C and placeholders may. `splits` and `kept_by`
+    are parts of text. Raises DataError without a corpus.
     """
     manifest = read_corpus_manifest(corpus)
-    splits = manifest["splits"]
-    sources = {
-        name: {**with_text(sheet, splits, name), "stages": dropped_by_stage(sheet)}
-        for name, sheet in manifest["sources"].items()
-    }
+    sources, splits = {}, manifest["splits"]
+    for name, sheet in manifest["sources"].items():
+        text = {unit: sum(counts[name][unit] for counts in splits.values()) for unit in ("documents", "bytes")}
+        cleaned_bytes = sheet["kept"]["bytes"] - text["bytes"]
+        sources[name] = {**sheet, "cleaned_bytes": cleaned_bytes, "text": text, "stages": dropped_by_stage(sheet)}
     return {"sources": sources, "splits": splits, **{name: manifest[name] for name in FINDINGS if name in manifest}}

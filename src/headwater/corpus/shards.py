@@ -18,7 +18,6 @@ from headwater.files import DigestedFile
 FORMAT = "headwater-corpus"
 FORMAT_VERSION = 1
 SUFFIX = ".jsonl.zst"
-_MAX_ID_BYTES = 1 << 16  # four times the longest path, with every character escaped
 
 
 class ShardWriter:
@@ -89,12 +88,6 @@ def parse_document(line: bytes) -> Document:
     value = json.loads(line)
     meta = dict(value["metadata"])
     return Document(value["text"], meta.pop("source"), value["id"], meta.pop("origin"), meta.pop("kind"), meta)
-
-
-def document_id(line: bytes) -> str:
-    """Return the id of a document without parsing its text: it is what the line begins with."""
-    found, _ = json.JSONDecoder().raw_decode(line[:_MAX_ID_BYTES].decode(errors="replace"), len('{"id":'))
-    return str(found)
 
 
 def read_blocks(folder: Path, block_bytes: int = 1 << 20) -> Iterator[bytes]:
