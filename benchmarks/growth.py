@@ -249,7 +249,7 @@ def threads(measure: Measurer, shape: Shape, dtype: str) -> dict[str, Any]:
 
 def other_sizes(config: RunConfig, recipe: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the memory of other sizes: states counted, activations by what a layer of the sweep takes."""
-    from headwater.forecast.processor_memory import BYTES_PER_VALUE
+    from headwater.forecast.work import BYTES_PER_VALUE
     from headwater.model.count import count_parameters
 
     first, last = layers[0], layers[-1]

@@ -93,7 +93,7 @@ def measure(order: Order) -> dict[str, Any]:
     from contenders.headwater import make_plan, open_rows
     from headwater.compute import compiler_works
     from headwater.device.settings import MachineSettings
-    from headwater.forecast.processor_memory import state_bytes
+    from headwater.forecast.work import state_bytes
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.forecast.processor_memory import state_bytes
+from headwater.forecast.work import state_bytes
 from headwater.runs.run_config import load_run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

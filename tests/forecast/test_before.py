@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import ConfigError
-from headwater.forecast.processor_memory import least_of_rank, require_memory
+from headwater.forecast.work import least_of_rank, require_memory
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from headwater.cli.family import own_family
 from headwater.errors import ConfigError
-from headwater.forecast.candidate import own_family
 from headwater.model import count as own
 from headwater.model.count import RECOMPUTES, count_flops
 from headwater.model.settings import ModelSettings

@@ -10,9 +10,8 @@ from headwater.forecast.candidate import model_of, sizes
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
 from headwater.forecast.gpu import batches, seconds_per_token
-from headwater.forecast.processor_memory import state_bytes
 from headwater.forecast.rank_memory import gpu_memory
-from headwater.forecast.work import Work
+from headwater.forecast.work import Work, state_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings

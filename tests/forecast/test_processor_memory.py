@@ -7,10 +7,9 @@ import statistics
 
 import pytest
 
-from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import PeakBytes, kept_bytes_per_token, run_memory
+from headwater.forecast.processor import constants, kept_bytes_per_token, run_memory
 from headwater.forecast.rank_memory import processor_rank_memory
-from headwater.forecast.work import Work
+from headwater.forecast.work import PeakBytes, Work
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings

@@ -10,10 +10,10 @@ import pytest
 from needs import needs_of
 from small_run import write_run_file, write_texts
 
+from headwater.cli.plan_search import budget_fields, search_options
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.device import COLUMNS, find_device, read_devices
 from headwater.runs import budget_search, hardware
-from headwater.runs.budget_search import SearchOptions
 from headwater.runs.costs import Costs
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
@@ -21,11 +21,11 @@ from headwater.runs.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_t
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.checks import forecast_warnings
 
-MONEY = SearchOptions("$10k", hardware="8xH100", text_bytes="40G")
+MONEY = {"budget": "$10k", "hardware": "8xH100", "text_bytes": "40G"}
 
 
-def searched(options):
-    return budget_search.search_budget(options).fields()
+def searched(budget, **given):
+    return budget_fields(budget_search.search_budget(search_options(budget, **given)))
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def no_gpu(monkeypatch):
 
 @pytest.fixture(scope="module")
 def answer():
-    return searched(MONEY)
+    return searched(**MONEY)
 
 
 def table(path, scale=1.0):
@@ -59,7 +59,7 @@ def test_hours_times_devices_times_price_is_the_money(answer):
 
 
 def test_the_band_of_money_holds_the_range_of_prices_unless_a_price_is_given(answer):
-    told = searched(SearchOptions("$10k", hardware="8xH100", text_bytes="40G", costs=Costs(price_per_hour=2.95)))
+    told = searched("$10k", hardware="8xH100", text_bytes="40G", costs=Costs(price_per_hour=2.95))
     (of_hours, ranged), (own_hours, own) = (
         (log_band(found["choice"]["hours"]), log_band(found["choice"]["money"])) for found in (answer, told)
     )
@@ -73,7 +73,7 @@ def log_band(band):
 
 
 def test_with_enough_text_the_first_choice_spends_the_money():
-    result = searched(SearchOptions("$10k", hardware="8xH100", text_bytes="4T"))
+    result = searched("$10k", hardware="8xH100", text_bytes="4T")
     first, step = result["choice"], 1 / result["choice"]["num_steps"]
     assert first["money"]["p50"] == pytest.approx(10_000, rel=step)
 
@@ -102,13 +102,13 @@ def test_both_sizes_are_shown_where_laws_of_repeated_text_disagree(answer):
 
 
 def test_what_nobody_measured_is_said():
-    found = searched(SearchOptions("$10k", hardware="8xH100", text_bytes="4G"))
+    found = searched("$10k", hardware="8xH100", text_bytes="4G")
     assert any("measured up to 0.7 parameters a unique token" in note for note in found["notes"])
 
 
 def test_a_dearer_price_buys_less():
     options = {"hardware": "8xH100", "text_bytes": "4T"}
-    one, double = (searched(SearchOptions("$10k", costs=Costs(price_per_hour=usd), **options)) for usd in (2.0, 4.0))
+    one, double = (searched("$10k", costs=Costs(price_per_hour=usd), **options) for usd in (2.0, 4.0))
     assert one["budget"]["hours"] == pytest.approx(2 * double["budget"]["hours"])
 
 
@@ -117,12 +117,12 @@ def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
     table = (tmp_path / "hardware.csv").read_text()
     for memory_gb, says in ((4000, "no larger model is searched: one"), (80, "no larger model fits: with more memory")):
         (tmp_path / "hardware.csv").write_text(table.format(memory_gb))
-        found = searched(SearchOptions("3000d", hardware="8xX1", costs=Costs(hardware=tmp_path / "hardware.csv")))
+        found = searched("3000d", hardware="8xX1", costs=Costs(hardware=tmp_path / "hardware.csv"))
         assert any(note.startswith(says) for note in found["notes"]), found["notes"]
 
 
 def test_the_processor_at_hand_is_searched_without_hardware():
-    result = searched(SearchOptions("2h", text_bytes="300M"))
+    result = searched("2h", text_bytes="300M")
     assert "this processor" in result["budget"]["device"]
     assert result["choice"]["hours"]["p50"] == pytest.approx(2, rel=0.01)
     assert result["choice"]["money"] is None
@@ -137,7 +137,7 @@ def run_of(choice, run_file, *overrides):
 
 @pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_probes=0")], ids=" ".join)
 def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
-    choice = searched(SearchOptions("90s", run=run_file, overrides=changed))["choice"]
+    choice = searched("90s", run=run_file, overrides=changed)["choice"]
     run = run_of(choice, run_file, *changed)
     step, plan = needs_of(run).step.median, plan_run(run, PlanOptions()).forecast
     assert run.model.model_dump(mode="json") == choice["shape"]
@@ -152,11 +152,7 @@ def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(r
 
 def test_rows_in_halves_are_faster(run_file):
     halves, whole = (
-        searched(
-            SearchOptions(
-                "90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}", f"model.seq_len={length}")
-            )
-        )
+        searched("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}", f"model.seq_len={length}"))
         for fraction, length in ((1.0, 64), (0.0, 64))
     )
     assert halves["choice"]["tokens_per_second"] > whole["choice"]["tokens_per_second"]
@@ -164,29 +160,29 @@ def test_rows_in_halves_are_faster(run_file):
 
 def test_memory_does_not_grow_with_the_text_on_offer():
     """Its pages are taken back where memory is short, so that they decide nothing."""
-    choices = [searched(SearchOptions("10min", text_bytes=size))["choice"] for size in ("1G", "400G", "4T")]
+    choices = [searched("10min", text_bytes=size)["choice"] for size in ("1G", "400G", "4T")]
     assert len({json.dumps(found) for found in choices}) == 1
 
 
 def test_a_processor_refuses_what_is_for_devices():
     with pytest.raises(ConfigError, match="name --hardware"):
-        searched(SearchOptions("2h", text_bytes="300M", costs=Costs(hardware="mine.csv")))
+        searched("2h", text_bytes="300M", costs=Costs(hardware="mine.csv"))
 
 
 def test_a_processor_is_searched_in_the_dtype_given():
     with pytest.raises(ConfigError, match="float8, which is for GPUs"):
-        searched(SearchOptions("1h", overrides=("machine.dtype=float8",)))
-    assert "bfloat16" in searched(SearchOptions("1h", overrides=("machine.dtype=bfloat16",)))["budget"]["device"]
+        searched("1h", overrides=("machine.dtype=float8",))
+    assert "bfloat16" in searched("1h", overrides=("machine.dtype=bfloat16",))["budget"]["device"]
 
 
 def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
     monkeypatch.setattr(budget_search, "ladder_table", lambda config: table(tmp_path / "runs.csv"))
-    result = searched(SearchOptions("2min", run=str(run_file)))
+    result = searched("2min", run=str(run_file))
     assert result["loss"]["unit"] == "bits_per_byte"
 
 
 def test_far_below_published_runs_no_loss_is_given():
-    result = searched(SearchOptions("5min", text_bytes="40M"))
+    result = searched("5min", text_bytes="40M")
     assert result["choice"]["loss"] is None
     flops = 6 * result["choice"]["params"] * result["choice"]["tokens"]
     said = float(re.search(r"and (\S+) lie too far outside", result["loss"]["how"]).group(1))
@@ -204,7 +200,7 @@ def test_a_budget_stays_within_the_reach_of_its_table(tmp_path):
     path.write_text("\n".join(rows) + "\n")
     runs = ScalingLaw(read_runs(path)).runs
     for hours in ("1h", "4h"):
-        for choice in [searched(SearchOptions(hours, text_bytes="1G", runs=path))["choice"]]:
+        for choice in [searched(hours, text_bytes="1G", runs=path)["choice"]]:
             codes = {each.code for each in forecast_warnings(runs, choice["params"], choice["tokens"])}
             assert "other_shape" not in codes
             assert choice["num_steps"] >= 60
@@ -219,7 +215,7 @@ def run_file(tmp_path, monkeypatch):
 
 def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
     size = sum(file.stat().st_size for file in (tmp_path / "texts").iterdir())
-    result = searched(SearchOptions("90s", run=run_file))
+    result = searched("90s", run=run_file)
     shape = result["choice"]["shape"]
     train_part = 1 - load_run(run_file, [])[0].corpus.validation_fraction
     assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
@@ -229,7 +225,7 @@ def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
 
 @pytest.mark.parametrize("size", ["140k", "1M"])
 def test_the_plan_of_a_choice_does_not_warn_of_its_epochs(run_file, size):
-    choice = searched(SearchOptions("10min", run=run_file, text_bytes=size))["choice"]
+    choice = searched("10min", run=run_file, text_bytes=size)["choice"]
     tokens = choice["settings"]["train.batch_tokens"]
     useful = useful_epochs(choice["params"], choice["tokens"] / choice["epochs"], tokens)
     assert choice["epochs"] < MUCH_MORE * useful
@@ -240,12 +236,12 @@ def test_built_tokens_count_before_files(run_file, tmp_path):
     folder.mkdir(parents=True)
     manifest = {"splits": {"train": {"mine": {"num_tokens": 123_456}}}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert searched(SearchOptions("90s", run=run_file))["text"]["unique_tokens"] == 123_456
+    assert searched("90s", run=run_file)["text"]["unique_tokens"] == 123_456
 
 
 def test_losses_are_those_of_the_users_table(run_file, tmp_path):
     one, double = (table(tmp_path / f"{scale}.csv", scale) for scale in (1, 2))
-    small, large = (searched(SearchOptions("60s", run=run_file, text_bytes="40M", runs=csv)) for csv in (one, double))
+    small, large = (searched("60s", run=run_file, text_bytes="40M", runs=csv) for csv in (one, double))
     for name in ("p10", "p50", "p90"):
         assert large["choice"]["loss"][name] == pytest.approx(2 * small["choice"]["loss"][name], rel=1e-3)
     first = small["choice"]
@@ -255,7 +251,7 @@ def test_losses_are_those_of_the_users_table(run_file, tmp_path):
 
 def test_a_table_too_far_away_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
-        searched(SearchOptions("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv")))
+        searched("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv"))
 
 
 @pytest.mark.parametrize(
@@ -280,11 +276,11 @@ def test_a_table_too_far_away_is_refused(tmp_path):
 )
 def test_what_cant_be_answered_says_why(changed, says):
     with pytest.raises((ConfigError, DataError), match=says):
-        searched(SearchOptions(**{**vars(MONEY), **changed}))
+        searched(**{**MONEY, **changed})
 
 
 def test_a_gpu_at_hand_is_one_device(monkeypatch):
     monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
-    result = searched(SearchOptions("2h"))
+    result = searched("2h")
     assert result["budget"]["device"] == find_device("H100", read_devices()).name
     assert result["budget"]["num_devices"] == 1

@@ -7,7 +7,7 @@ import torch
 
 from headwater.device.device import Gpu
 from headwater.errors import ConfigError
-from headwater.forecast.processor_memory import state_bytes
+from headwater.forecast.work import state_bytes
 from headwater.ranks.mesh import Mesh
 from headwater.runs import layout as module
 from headwater.runs import load_run

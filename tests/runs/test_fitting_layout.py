@@ -7,7 +7,7 @@ import re
 import pytest
 
 from headwater.errors import LayoutError
-from headwater.forecast.processor_memory import PeakBytes
+from headwater.forecast.work import PeakBytes
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.runs.layout import MARGIN, fitting_layout
 

@@ -7,7 +7,7 @@ import torch
 from small_run import call, require_clear_error, write_texts
 
 from headwater.cli.running import plan_lines
-from headwater.forecast.processor_memory import least_of_rank
+from headwater.forecast.work import least_of_rank
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
 from headwater.ranks.mesh import Mesh

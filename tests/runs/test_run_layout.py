@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.cli.amounts import parse_ranks
 from headwater.errors import ConfigError, LayoutError
+from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import layout, load_run
 from headwater.runs.hardware import processor_peak, work_of
-from headwater.runs.layout import MARGIN, layout_here, planned_layout
+from headwater.runs.layout import MARGIN, layout_here
 from headwater.runs.text_size import token_bytes
 
 ALIKE = [
@@ -67,7 +69,8 @@ def test_a_process_alone_and_a_layout_of_numbers_are_never_judged(config, monkey
     ],
 )
 def test_a_plan_has_the_ranks_that_are_named_or_the_fewest_of_the_settings(ranks, settings, mesh, num_local, machines):
-    found = planned_layout(load_run("first-light", settings)[0], ranks)
+    config = load_run("first-light", settings)[0]
+    found = layout_here(config, parse_ranks(ranks or str(fewest_ranks(config.parallel))))
     assert (found.mesh, found.num_local, found.num_machines) == (mesh, num_local, machines)
 
 
@@ -78,7 +81,7 @@ def test_ranks_that_have_the_same_rows_do_not_divide_the_batch():
 
 
 def test_a_layout_of_numbers_is_said_as_such():
-    said = planned_layout(load_run("first-light", ["parallel.shard=2"])[0], "4").why
+    said = layout_here(load_run("first-light", ["parallel.shard=2"])[0], parse_ranks("4")).why
     assert said == "replicate = 2 × shard = 2, as set by [parallel]"
 
 
@@ -90,6 +93,6 @@ def test_sequences_of_a_step_that_ranks_cannot_divide_are_refused_before_anythin
 
 
 @pytest.mark.parametrize("ranks", ["0", "two", "2x", "x2", "-1", "2x0", "1.5", "2x2x2"])
-def test_what_is_no_number_of_ranks_is_refused(config, ranks):
+def test_what_is_no_number_of_ranks_is_refused(ranks):
     with pytest.raises(ConfigError, match="give a number of ranks, such as 8, or 4x8"):
-        planned_layout(config, ranks)
+        parse_ranks(ranks)

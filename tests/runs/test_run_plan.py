@@ -16,9 +16,10 @@ from headwater.runs import plan as planning
 from headwater.runs.hardware import hardware_of, microbatch_tokens
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import epochs_of, source_bytes, usual_bytes_per_token
+from headwater.runs.text_size import epochs_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.sources.settings import SourceSettings
+from headwater.sources.size import source_bytes
 from headwater.train.settings import is_validation, validation_steps
 
 

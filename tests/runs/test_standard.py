@@ -10,9 +10,9 @@ from made_packages import write_deb
 from small_run import call, require_clear_error
 
 from headwater.runs.run_config import list_recipes, load_run
-from headwater.runs.text_size import source_bytes
 from headwater.samples.fetch.known import contents_of
 from headwater.sources.settings import parse_names
+from headwater.sources.size import source_bytes
 
 RUN = """
 name = "mine"

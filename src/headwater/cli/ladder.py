@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
     from headwater.runs.ladder import LadderResult
-    from headwater.runs.ladder_record import Rung
+    from headwater.runs.ladder_record import DoneRung, Rung
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
@@ -79,7 +79,7 @@ def ladder(
     if done is None:
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_result(chosen, done)
-    return print_json(result.fields()) if as_json else _print(result)
+    return print_json(ladder_fields(result)) if as_json else _print(result)
 
 
 def _sizes(rung: Rung) -> str:
@@ -114,3 +114,32 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
 def _width(p10: float, p50: float, p90: float) -> str:
     width = (p90 / p10) ** 0.5 - 1
     return f"{significant(p50, 4)} (± {width:.1%})" if math.isfinite(width) else significant(p50, 4)
+
+
+def ladder_fields(result: LadderResult) -> dict[str, Any]:
+    """Return what `headwater ladder RUN --json` prints."""
+    plan = result.plan.fields()
+    return {
+        "name": result.ladder.config.name,
+        "unit": "bits per byte",
+        "seconds": result.seconds,
+        "share": result.share,
+        "rungs": [_rung_fields(rung) for rung in result.done],
+        "forecast": plan["loss"],
+        "best_rung": result.best.loss["all"],
+        "backtest": [asdict(found) for found in result.backtest],
+        "plan": plan,
+    }
+
+
+def _rung_fields(done: DoneRung) -> dict[str, Any]:
+    rung, names = done.rung, ("name", "num_steps", "params", "tokens", "flops")
+    return {
+        **{name: getattr(rung, name) for name in names},
+        "num_layers": rung.model.num_layers,
+        "d_model": rung.model.d_model,
+        "planned_seconds": rung.seconds,
+        "seconds": done.seconds,
+        "loss": done.loss["all"],
+        "loss_by_source": done.loss,
+    }

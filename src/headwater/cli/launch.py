@@ -36,7 +36,7 @@ def slurm(
     For instance: headwater launch slurm mine.toml --nodes 2 --ranks-per-node 8 --sbatch --gpus-per-node=8
     """
     from headwater.files import make_folder, write_text
-    from headwater.forecast.processor_memory import state_bytes
+    from headwater.forecast.work import state_bytes
     from headwater.launch.slurm import Job, predicted_save_seconds, script
     from headwater.parallel.settings import meshes_of
     from headwater.runs.run_config import load_run

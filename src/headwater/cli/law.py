@@ -104,7 +104,7 @@ def _optimum_fields(law: ScalingLaw, flops: float | None) -> dict[str, Any]:
 
 def _target(text: str) -> list[float]:
     """Return the numbers of PARAMS,TOKENS[,EPOCHS]."""
-    from headwater.forecast.budget import parse_amount
+    from headwater.cli.amounts import parse_amount
 
     parts = text.split(",")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from functools import partial
@@ -127,16 +128,12 @@ def plan(
         return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
-        from headwater.cli.plan_search import search
-        from headwater.runs.budget_search import SearchOptions
+        from headwater.cli.plan_search import search, search_options
         from headwater.runs.costs import read_costs
 
         given = read_costs(costs)
-        run, *overrides = words if words and "=" not in words[0] else [None, *words]
-        return search(
-            SearchOptions(budget, run, tuple(overrides), hardware, text_bytes, runs, unit, given),  # type: ignore[arg-type]
-            as_json,
-        )
+        run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
+        return search(search_options(budget, run, overrides, hardware, text_bytes, runs, unit, given), as_json)
     of_a_search = {"hardware": hardware, "text_bytes": text_bytes}
     options = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *options])
@@ -146,11 +143,16 @@ def plan(
     from headwater.cli.plan_run import run as plan_one
     from headwater.runs.plan import PlanOptions
 
+    for name, value in of_one.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
     limits = PlanOptions(runs, unit, max_hours, max_money, target_loss)
     if costs is not None:
         from headwater.runs.costs import read_costs
 
-        limits = replace(limits, costs=read_costs(costs))
+        limits = replace(limits, costs=(read := read_costs(costs)))
+        if read.hardware:
+            raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")
     plan_one(words[0], words[1:], limits, ranks, as_json)
 
 
@@ -202,8 +204,8 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
         )
     from typing import get_args
 
+    from headwater.cli.family import own_family
     from headwater.config import RawSettings, apply_override
-    from headwater.forecast.candidate import own_family
     from headwater.model.count import count_model
     from headwater.model.settings import Family
 

@@ -39,9 +39,11 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_jso
 
     config, _ = load_run(run, overrides)
     if ranks or fewest_ranks(config.parallel) > 1:
-        from headwater.runs.layout import planned_layout
+        from headwater.cli.amounts import parse_ranks
+        from headwater.runs.layout import layout_here
 
-        options = replace(options, layout=planned_layout(config, ranks))
+        place = parse_ranks(ranks or str(fewest_ranks(config.parallel)))
+        options = replace(options, layout=layout_here(config, place))
     result = plan_run(config, options).fields()
     print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
 

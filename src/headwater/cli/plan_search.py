@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from headwater.cli.amounts import parse_amount, parse_budget, parse_hardware
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.numbers import count, plural, significant
@@ -15,12 +19,34 @@ if TYPE_CHECKING:
     from headwater.forecast.budget import Query
     from headwater.forecast.search import BudgetChoice, BudgetPlan
     from headwater.runs.budget_search import SearchOptions
+    from headwater.runs.costs import Costs
 
 Lines = list[tuple[str, str]]
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 ALL_SPENT = 0.99
 "Of the budget's hours: of less the card says what is left."
+
+
+def search_options(
+    budget: str,
+    run: str | None = None,
+    overrides: Sequence[str] = (),
+    hardware: str = "",
+    text_bytes: str = "",
+    runs: Path | None = None,
+    loss_unit: str = "bits_per_byte",
+    costs: Costs | None = None,
+) -> SearchOptions:
+    """Return what is searched for, of what was typed; raise ConfigError for what is no amount."""
+    from headwater.forecast.device import read_devices
+    from headwater.runs.budget_search import SearchOptions
+    from headwater.runs.costs import Costs
+
+    costs = costs or Costs()
+    devices = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else None
+    size = parse_amount("--text-bytes", text_bytes, "bytes") if text_bytes else None
+    return SearchOptions(parse_budget(budget), run, tuple(overrides), devices, size, runs, loss_unit, costs)
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
@@ -32,10 +58,28 @@ def search(options: SearchOptions, as_json: bool) -> None:
     seconds = time.perf_counter() - started_at
     commands = next_commands(options, plan)
     if as_json:
-        return print_json(plan.fields() | {"next": commands, "seconds": seconds})
+        return print_json(budget_fields(plan) | {"next": commands, "seconds": seconds})
     card(f"plan · {plan.query.name} · {plan.query.budget.text}", budget_card(plan, seconds))
     card("the run", choice_card(plan.choice, plan))
     print("next:", *commands, sep="\n")  # outside of the box, on one line each, so that it can be copied
+
+
+def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
+    """Return what `headwater plan --budget --json` prints."""
+    query, choice, devices = plan.query, plan.choice, plan.query.devices
+    price = devices.usd_per_hour
+    amounts = {"text": query.budget.text, "hours": query.hours, "usd": devices.usd(query.hours)}
+    more = {"energy_how": devices.energy_how, "usd_per_device_hour": price and price.median}
+    return {
+        "name": query.name,
+        "budget": asdict(devices) | amounts | more,
+        "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
+        "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
+        "loss": {"unit": plan.loss_unit, "how": plan.losses_how},
+        "by_law_of_repetition": [asdict(each) for each in plan.by_repetition],
+        "searched": {"sizes": plan.num_sizes, "sizes_that_fit": plan.num_fitting},
+        "notes": list(plan.notes),
+    }
 
 
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
@@ -50,7 +94,7 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
     first = [] if options.run else ["headwater new mine --text FOLDER"]
-    return [*first, *([] if options.hardware else [f"headwater plan {words}"]), train]
+    return [*first, *([] if options.devices else [f"headwater plan {words}"]), train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:

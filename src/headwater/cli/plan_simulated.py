@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from headwater.cli.amounts import parse_hardware, parse_ranks
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.budget import parse_hardware
 from headwater.forecast.device import Accelerator, read_devices
 from headwater.forecast.exchange import LeastStep, exchanges, least_step
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
+from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Layout
 from headwater.runs.costs import Costs
 from headwater.runs.hardware import microbatch_tokens, work_of
-from headwater.runs.layout import planned_layout
+from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account
 from headwater.simulate.rank import simulate
@@ -33,7 +34,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         nodes, rest = divmod(num_devices, device.node_size)
         ranks = f"{nodes}x{device.node_size}" if nodes and not rest else str(num_devices)
     try:
-        layout = planned_layout(config, ranks, device)
+        layout = layout_here(config, parse_ranks(ranks or str(fewest_ranks(config.parallel))), device)
     except LayoutError as error:
         if device is not None or "auto" not in (config.parallel.replicate, config.parallel.shard):
             raise

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from headwater.config import RawSettings, Settings, apply_override
-from headwater.errors import ConfigError
+from headwater.config import RawSettings
 from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
-from headwater.optim.rules import RULES, apply_rules_
-from headwater.validation import missing_settings, require_sound, validate
+from headwater.optim.rules import apply_rules_
 
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
@@ -83,28 +81,3 @@ def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettin
     """Yield every size, smallest first."""
     for num_layers in DIAL:
         yield model_of(num_layers, family, vocab_size, seq_len)
-
-
-class _ModelAlone(Settings):
-    """The table `model` of a run file, by itself."""
-
-    model: ModelSettings
-
-
-def own_family(family: str, overrides: list[str]) -> ModelSettings:
-    """Return the settings given, such as `num_layers=32`, heads that fill the width, and the rest by rules.
-
-    Raises ConfigError for an unknown setting, a missing one that no rule makes, or a shape that can't be.
-    """
-    raw = RawSettings({"model": {"family": family, "seq_len": 1024}}, {})
-    for override in overrides:
-        apply_override(raw, f"model.{override.removeprefix('model.')}")
-    heads, d_model = raw.get("model.num_heads"), raw.get("model.d_model")
-    if isinstance(heads, int) and isinstance(d_model, int) and heads > 0 and not raw.has("model.head_dim"):
-        raw.set_("model.head_dim", d_model // heads, "heads that fill the width")
-    require_sound(_ModelAlone, raw, RULES)
-    if missing := missing_settings(_ModelAlone, raw, RULES):
-        names = ", ".join(name.removeprefix("model.") for name in missing)
-        raise ConfigError(f"family {family} needs {names}; give each with --set NAME=NUMBER")
-    apply_rules_(raw)
-    return validate(_ModelAlone, RawSettings({"model": raw.get("model")}, raw.origins), RULES).model

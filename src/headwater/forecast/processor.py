@@ -1,8 +1,11 @@
-"""How long a step takes on a processor: its FLOPs over a rate that was measured at five widths. No torch.
+"""What a run takes on a processor: how long a step is, and what its process holds at its peak. No torch.
 
-FLOPs are the model's and those of Muon's products, which cost the cube of the width whatever the tokens. The rate, as a
-part of the machine's peak, is that of whole steps in `data/processor.json`, interpolated in the logarithm of the width
-and held at the ends. An efficiency for each part of a step was no nearer (docs/log.md, 2026-11-28).
+A step is its FLOPs, the model's and those of Muon's products, which cost the cube of the width whatever the tokens,
+over a rate. As a part of the machine's peak that is the rate of whole steps in `data/processor.json`, interpolated in
+the logarithm of the width and held at the ends. An efficiency for each part of a step was no nearer (docs/log.md).
+
+The peak is a constant of the process, text, 16 bytes a parameter and activations; coarse on purpose: details grow stale
+with each torch. Where earlier runs of the same shape measured either, plans take theirs.
 """
 
 from __future__ import annotations
@@ -16,11 +19,21 @@ from typing import Any
 
 import numpy as np
 
-from headwater.model.count import flops_per_token
+from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work
+from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
 USUAL = "usual"
+PROCESS_BYTES = 556 * 2**20
+"""Of a run's process: libraries (370 MiB), what evaluation and saves add, holes between them (160), and the chunks of
+logits (26, more from 8,192 ids on); torch 2.13, 2026-11-28."""
+SLACK_FRACTION = 0.25
+"Of activations: what is allocated again while the last is still held."
+PARAMETER_BYTES = 16
+"Weights, gradients, optimizer state and casts, about; also of Muon, which keeps less and needs room to multiply."
+INDEX_FRACTION = 0.16
+"Of the token store's bytes: which rows they make."
 
 
 @cache
@@ -114,3 +127,39 @@ def shape_model(shape: dict[str, Any]) -> ModelSettings:
         seq_len=shape["seq_len"],
         tied_embeddings=False,
     )
+
+
+def process_bytes(token_bytes: float) -> float:
+    """Return what a process holds besides its model, of which a token store with its index is mapped."""
+    return PROCESS_BYTES + (1 + INDEX_FRACTION) * token_bytes
+
+
+def run_memory(work: Work, token_bytes: float, *, exact: bool = False) -> PeakBytes:
+    """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
+
+    `exact`: gradients are summed as integers.
+    """
+    a_parameter = PARAMETER_BYTES + (EXACT_BYTES if exact else 0)
+    activations = (1 + SLACK_FRACTION) * work.microbatch_tokens * kept_bytes_per_token(work)
+    state = a_parameter * count_parameters(work.model).total
+    return PeakBytes(process_bytes(token_bytes), state, 0.0, activations)
+
+
+def kept_bytes_per_token(work: Work) -> float:
+    """Return what the forward pass keeps of a token: blocks, of recomputed ones their two inputs, and the ends.
+
+    Of recomputed blocks one at a time is kept whole. Selective ones keep the outputs of products and attention, too. Of
+    a block these are two sums of the residual stream, heads before and after they are split, attention's output, gate
+    and up; inputs of the four products. Log sums are fp32.
+    """
+    model, value_bytes = work.model, work.value_bytes
+    gates, heads = 1 if model.family == "gpt2" else 2, (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
+    products = value_bytes * (model.d_model + heads + model.num_heads * model.head_dim + gates * model.d_ff)
+    products += 4 * model.num_heads
+    block = products + value_bytes * (3 * model.d_model + heads + model.d_ff) + 4 * 2
+    is_selective = work.recompute == "selective"
+    again = model.num_layers if work.recompute == "selective" else min(work.recompute, model.num_layers)
+    kept_again = 2 * value_bytes * model.d_model + (products if is_selective else 0)
+    # the last sum and norm; ids, targets and documents in int64, of this portion and of one fetched ahead
+    ends = 2 * value_bytes * model.d_model + 2 * 3 * 8
+    return max(1, model.num_layers - again) * block + again * kept_again + ends

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from math import ceil, prod
 
-from headwater.forecast.processor_memory import EXACT_BYTES, PeakBytes, process_bytes
-from headwater.forecast.work import Work
+from headwater.forecast.processor import process_bytes
+from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work
 from headwater.model.boxes import blocks_of, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, count_parameters, outside_shapes
 from headwater.model.settings import ModelSettings

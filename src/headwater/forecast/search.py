@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,20 +167,6 @@ class BudgetPlan:
     notes: tuple[str, ...]
     num_sizes: int
     num_fitting: int
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater plan --budget --json` prints."""
-        query, choice = self.query, self.choice
-        return {
-            "name": query.name,
-            "budget": query.fields(),
-            "text": {"unique_tokens": None if math.isinf(query.unique) else query.unique, "how": query.text_how},
-            "choice": asdict(choice) | {"shape": choice.shape.model_dump(mode="json")},
-            "loss": {"unit": self.loss_unit, "how": self.losses_how},
-            "by_law_of_repetition": [asdict(each) for each in self.by_repetition],
-            "searched": {"sizes": self.num_sizes, "sizes_that_fit": self.num_fitting},
-            "notes": list(self.notes),
-        }
 
 
 def search(

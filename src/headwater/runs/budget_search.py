@@ -9,14 +9,15 @@ from itertools import islice, product
 from pathlib import Path
 
 from headwater.errors import ConfigError
-from headwater.forecast.budget import Query, parse_amount, parse_budget, parse_hardware
+from headwater.forecast.budget import Budget, Query
 from headwater.forecast.candidate import Candidate, sizes
-from headwater.forecast.device import read_devices
-from headwater.forecast.processor_memory import checkpoint_bytes
+from headwater.forecast.device import Accelerator
 from headwater.forecast.result import PROBES_PART, PUE
 from headwater.forecast.search import BudgetPlan, search
+from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.numbers import size
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
 from headwater.ranks.mesh import Layout, Mesh
@@ -51,13 +52,13 @@ RECOMPUTED = (0.0, 0.5, 1.0)  # parts of the blocks that are tried, the fastest 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What was given, as text where it has a unit; None or "" where it wasn't."""
+    """What was given, None where it wasn't; `devices` are how many of which."""
 
-    budget: str
+    budget: Budget
     run: str | None = None
     overrides: tuple[str, ...] = ()
-    hardware: str = ""
-    text_bytes: str = ""
+    devices: tuple[int, Accelerator] | None = None
+    text_bytes: float | None = None
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
     costs: Costs = field(default_factory=Costs)
@@ -90,7 +91,7 @@ def _config(options: SearchOptions) -> RunConfig:
     """Return the run's settings; without a run those of a usual one, with the settings that were given."""
     if options.run is not None:
         return load_run(options.run, list(options.overrides))[0]
-    usual = ON_DEVICES if options.hardware or gpu_to_use("auto") else ON_PROCESSOR
+    usual = ON_DEVICES if options.devices or gpu_to_use("auto") else ON_PROCESSOR
     return config_of_text(NO_RUN.format(**usual), list(options.overrides))
 
 
@@ -111,8 +112,8 @@ def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns
 
 def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     """Return the devices that were named, else the GPU at hand, else the processor."""
-    if options.hardware:
-        num_devices, device = parse_hardware(options.hardware, read_devices(options.costs.hardware))
+    if options.devices:
+        num_devices, device = options.devices
         here: Hardware = gpus(Layout(Mesh(replicate=num_devices)), device)
     else:
         here = hardware_of(config)
@@ -128,9 +129,9 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
 
 def _query(options: SearchOptions, config: RunConfig, here: Hardware) -> Query:
     # named devices stand in a data centre, those at hand don't
-    devices = options.costs.applied(here.devices, PUE if options.hardware else 1.0)
+    devices = options.costs.applied(here.devices, PUE if options.devices else 1.0)
     name = "budget" if options.run is None else config.name
-    return Query(name, parse_budget(options.budget), devices, *_text_of(options, config))
+    return Query(name, options.budget, devices, *_text_of(options, config))
 
 
 def _text_of(options: SearchOptions, config: RunConfig) -> tuple[float, str]:
@@ -138,8 +139,7 @@ def _text_of(options: SearchOptions, config: RunConfig) -> tuple[float, str]:
     bytes_per_token = usual_bytes_per_token(config.model.vocab_size)
     by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
-        size = parse_amount("--text-bytes", options.text_bytes, "bytes")
-        return size / bytes_per_token, f"--text-bytes {options.text_bytes}{by_rule}"
+        return options.text_bytes / bytes_per_token, f"{size(options.text_bytes)} given{by_rule}"
     if options.run is None:
         return math.inf, "not given"
     found, sources, share = tokens_of(config, "train"), config.corpus.sources, config.mixture.share_of_text

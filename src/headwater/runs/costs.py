@@ -37,11 +37,6 @@ class Costs(Settings):
         carbon = self.kg_co2_per_kwh or devices.kg_co2_per_kwh
         return replace(devices, pue=self.pue or usual_pue, kg_co2_per_kwh=carbon)
 
-    def require_of_a_run(self) -> None:
-        """Raise ConfigError for what only a search over a budget reads."""
-        if self.hardware:
-            raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")
-
 
 def read_costs(path: Path | None) -> Costs:
     """Return the costs of a TOML file, the defaults without one; raise ConfigError for what can't be one."""

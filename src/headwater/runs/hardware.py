@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind
-from headwater.forecast.processor_memory import PeakBytes, run_memory
+from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
-from headwater.forecast.work import Work
+from headwater.forecast.work import PeakBytes, Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.host.threads import usable_cores

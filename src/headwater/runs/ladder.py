@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
@@ -20,7 +19,6 @@ from headwater.files import link_folder, make_folder, move_folder, remove_leftov
 from headwater.records import read_records
 from headwater.runs.ladder_design import Ladder, design_ladder, rung_config
 from headwater.runs.ladder_record import (
-    BITS_PER_BYTE,
     Design,
     DoneRung,
     Rung,
@@ -154,34 +152,6 @@ class LadderResult:
     def best(self) -> DoneRung:
         """The rung of the least loss: the baseline that a forecast must beat."""
         return min(self.done, key=lambda done: done.loss["all"])
-
-    def fields(self) -> dict[str, Any]:
-        """Return what `headwater ladder RUN --json` prints."""
-        plan = self.plan.fields()
-        return {
-            "name": self.ladder.config.name,
-            "unit": BITS_PER_BYTE,
-            "seconds": self.seconds,
-            "share": self.share,
-            "rungs": [_rung_fields(rung) for rung in self.done],
-            "forecast": plan["loss"],
-            "best_rung": self.best.loss["all"],
-            "backtest": [asdict(found) for found in self.backtest],
-            "plan": plan,
-        }
-
-
-def _rung_fields(done: DoneRung) -> dict[str, Any]:
-    rung, names = done.rung, ("name", "num_steps", "params", "tokens", "flops")
-    return {
-        **{name: getattr(rung, name) for name in names},
-        "num_layers": rung.model.num_layers,
-        "d_model": rung.model.d_model,
-        "planned_seconds": rung.seconds,
-        "seconds": done.seconds,
-        "loss": done.loss["all"],
-        "loss_by_source": done.loss,
-    }
 
 
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:

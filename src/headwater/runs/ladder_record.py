@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from headwater.scaling.table import Runs
 
 LADDER_VERSION = 2  # rungs read their text as often as the run
-BITS_PER_BYTE = "bits per byte"
 SOURCE_COLUMN = "bits_per_byte_"
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 

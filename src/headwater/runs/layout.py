@@ -6,16 +6,15 @@ processor.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.processor_memory import PeakBytes, least_of_rank, require_memory
+from headwater.errors import LayoutError
+from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
 from headwater.host.facts import cpu_flags, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.numbers import size
-from headwater.parallel.settings import fewest_ranks, meshes_of, microbatches_problem
+from headwater.parallel.settings import meshes_of, microbatches_problem
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak, work_of
@@ -80,18 +79,6 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
         return Layout(meshes[0], num_local)
     limit = rank_bytes(config.machine.device, num_local) if device is None else device.memory_bytes
     return fitting_layout(meshes, num_local, _needs(config, num_local, device), limit)
-
-
-def planned_layout(config: RunConfig, ranks: str, device: Accelerator | None = None) -> Layout:
-    """Return how ranks would lie: "8" on this machine, "4x8" on four like it; of "" the fewest that the settings need.
-
-    Raises ConfigError where that names no ranks, and as `layout_here` does.
-    """
-    found = re.fullmatch(r"(?:([1-9]\d*)x)?([1-9]\d*)", ranks or str(fewest_ranks(config.parallel)), re.ASCII)
-    if found is None:
-        raise ConfigError(f"--ranks {ranks}: give a number of ranks, such as 8, or 4x8: 8 on each of 4 machines")
-    num_local = int(found[2])
-    return layout_here(config, Place(0, int(found[1] or 1) * num_local, 0, num_local), device)
 
 
 def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:

@@ -8,7 +8,6 @@ settings loses it.
 from __future__ import annotations
 
 import importlib.metadata
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -56,16 +55,6 @@ class PlanOptions:
     costs: Costs | None = None
     layout: Layout = field(default_factory=Layout)
 
-    def check(self) -> None:
-        """Raise ConfigError for a number that can't be."""
-        for name in ("max_hours", "max_money", "target_loss"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} {value:g}: give a number above zero")
-        if self.costs:
-            self.costs.require_of_a_run()
-
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -92,7 +81,6 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
 
     Raises ConfigError or DataError for what can't be answered.
     """
-    options.check()
     meter = LoadMeter()
     try:
         epochs = epochs_of(config)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.batches.mixture import make_plan
-from headwater.forecast.processor import constants
 from headwater.model.count import count_parameters
 from headwater.runs.paths import Folders, split_tokens
 from headwater.runs.run_config import RunConfig
-from headwater.sources.settings import SourceSettings, parse_names
+from headwater.sources.size import files_below, source_bytes
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
@@ -32,41 +29,6 @@ class Epochs:
     @property
     def most(self) -> float:
         return max(self.by_source.values(), default=1.0)
-
-
-def source_bytes(source: SourceSettings) -> float | None:
-    """Return the bytes of a source's files as they lie on the disk, or of its packages' text as it was when measured.
-
-    None where a package was never measured: pages and compressed books say little about the text in them.
-    """
-    known: dict[str, float] = constants()["known_source_bytes"]
-    if source.fetched is not None:
-        # of a package's alternatives the first that was measured
-        named = [[f"{each.channel}:{each.name}" for each in parse_names(entry)] for entry in source.fetched]
-        measured = [[known[name] for name in names if name in known] for names in named]
-        return sum(sizes[0] for sizes in measured) if all(measured) else None
-    if source.paths is None:
-        return known.get(source.package or source.builtin or "")
-    files = {file for path in source.paths for file in files_below(path)}
-    return float(sum(map(os.path.getsize, files))) if files else None
-
-
-def files_below(path: str) -> Iterator[str]:
-    """Yield the files that a path of the settings names, without hidden ones; none of an address or of nothing.
-
-    About what the corpus reads, which skips some of them and says why.
-    """
-    waiting = [] if "://" in path else glob.glob(os.path.expanduser(path), recursive=True) or [path]
-    known = set[str]()
-    while waiting:
-        here = os.path.realpath(waiting.pop())
-        if here in known:  # a link may lead back
-            continue
-        known.add(here)
-        if os.path.isfile(here):
-            yield here
-        elif os.path.isdir(here) and os.access(here, os.R_OK | os.X_OK):
-            waiting += [entry.path for entry in os.scandir(here) if not entry.name.startswith(".")]
 
 
 def notes_of_missing_text(config: RunConfig) -> list[str]:

@@ -15,14 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
 from headwater.forecast.processor import constants
-from headwater.forecast.processor_memory import checkpoint_bytes
 from headwater.forecast.result import PREPARATION, PROBES_PART, TRAINING_PARTS, Spread
+from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
 from headwater.runs.paths import Folders, Require, read_kept
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import source_bytes, tokens_of
+from headwater.runs.text_size import tokens_of
+from headwater.sources.size import source_bytes
 from headwater.train.settings import (
     TrainSettings,
     is_half_length,

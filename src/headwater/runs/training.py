@@ -9,7 +9,7 @@ from typing import Any
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.processor_memory import least_of_rank
+from headwater.forecast.work import least_of_rank
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
 from headwater.host.signals import StopRequest

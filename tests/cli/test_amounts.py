@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.cli.amounts import parse_amount, parse_budget, parse_hardware
 from headwater.errors import ConfigError
-from headwater.forecast.budget import parse_amount, parse_budget, parse_hardware
 from headwater.forecast.device import read_devices
 
 
