@@ -143,7 +143,8 @@ def _meant(kind: type[Settings], detail: Any) -> list[str]:
     *parents, name = (str(part) for part in detail["loc"])
     tables = [[], *([table] for table in setting_names(kind, []))]
     elsewhere = [table for table in tables if table != parents and name in setting_names(kind, table)]
-    near = difflib.get_close_matches(name, setting_names(kind, parents), n=2)
+    names = setting_names(kind, parents)
+    near = difflib.get_close_matches(name, names, n=2) or [each for each in names if name in each.split("_")]
     found = [[*table, name] for table in elsewhere] or [[*parents, each] for each in near]
     return [".".join(place) for place in found[:2]]
 

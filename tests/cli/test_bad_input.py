@@ -57,6 +57,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         (["run", "texts"], ["texts is a folder, and no run folder", "headwater new NAME --text texts"]),
         (["run", "x" * 5000], ["is no recipe, run file or run folder"]),
         (["explain", "mine.toml", "train.num_step=5"], ["train.num_step", "unknown setting", "did you mean num_steps"]),
+        (["explain", "mine.toml", "train.batch=5"], ["unknown setting; did you mean batch_tokens?"]),
         (["explain", "mine.toml", "trian.num_steps=5"], ["trian", "unknown setting", "did you mean train"]),
         (["run", "mine.toml", "train.num_steps"], ["has no '='", "section.setting=value"]),
         (["explain", "mine.toml", "model.family=lama"], ["model.family", "'qwen3', 'llama' or 'gpt2'"]),

@@ -74,7 +74,8 @@ def test_a_probe_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(e
 
 
 def test_samples_keep_their_lines_and_no_other_control_character(evaluator, loaded, monkeypatch):
-    monkeypatch.setattr("headwater.evaluate.evaluator.generate", lambda *rest, **more: ":\n\treturn 1\x1b[2J\r\n")
+    monkeypatch.setattr("headwater.evaluate.evaluator.likeliest", lambda *rest: [":\n\treturn 1\x1b[2J\r\n"])
+    evaluator = dataclasses.replace(evaluator, prompts=["def f()"])
     samples = dict(evaluator.probe(loaded.model))["samples"]["samples"]
     assert samples[0]["text"] == ":\n\treturn 1\\x1b[2J\\r\n"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.generate import generate, next_tokens, stream, surprise, token_text
+from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
 from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -97,6 +97,15 @@ def test_temperature_zero_takes_the_likeliest_token_each_time(model, tokenizer):
         ids.append(int(direct_log_probabilities(model, ids)[-1].argmax()))
     expected = tokenizer.decode(ids[1 + len(tokenizer.encode("The")) :])
     assert generate(Scorer(model), tokenizer, "The", 8, temperature=0.0) == expected
+
+
+def test_prompts_are_continued_together_as_each_alone(model, tokenizer):
+    prompts = ["The river", "", TEXT * 3, "sea"]
+    together = likeliest(Scorer(model), tokenizer, prompts, 2 * SEQ_LEN)
+    assert together == [generate(Scorer(model), tokenizer, each, 2 * SEQ_LEN, temperature=0) for each in prompts]
+    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert likeliest(Scorer(ends), tokenizer, ["The"], 5) == [""]
+    assert likeliest(Scorer(model), tokenizer, [], 5) == []
 
 
 def test_same_seed_gives_the_same_text_and_a_longer_one_starts_with_it(model, tokenizer):

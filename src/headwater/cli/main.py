@@ -138,7 +138,7 @@ def _wrong_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.ctx.get_help())
         return 0
-    _complain(usage_problem(error))
+    _complain(usage_problem(error, " ".join(["headwater", *sys.argv[1:2]])))
     return 2
 
 

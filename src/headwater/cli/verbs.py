@@ -96,23 +96,26 @@ def summary(command: Any) -> str:
     return " ".join((command.help or "").partition("\n\n")[0].split())
 
 
-def usage_problem(error: Any) -> str:
-    """Return a usage error of typer's in one sentence, with what to do about it."""
-    path = error.ctx.command_path if error.ctx else "headwater"
+def usage_problem(error: Any, called: str) -> str:
+    """Return a usage error of typer's in one sentence, with what to do about it; `called` are the command's words."""
+    path = error.ctx.command_path if error.ctx else called
     verb, advice = path.partition(" ")[2], f"; `{path} -h` shows what it takes"
     param, option = getattr(error, "param", None), getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
+        near = [each for each in error.possibilities or () if each != "--help"]
         if "." in option:
             advice = f"; settings are written without dashes: {option.lstrip('-')}=VALUE"
-        elif error.possibilities:
-            advice = f"; did you mean {error.possibilities[0]}?"
+        elif near:
+            advice = f"; did you mean {near[0]}?"
+        elif error.ctx and any("setting=value" in (each.metavar or "") for each in error.ctx.command.params):
+            advice = f"; settings are written without dashes, such as train.num_steps=200{advice}"
         return f"{verb or path} has no option {option}{advice}"
     if param is not None and hasattr(error, "param_type"):
         what = param.metavar or param.name.upper()
         what = what if param.param_type_name == "argument" else f"{param.opts[0]} {what}"
         why = f": {param.help[:1].lower()}{param.help[1:].rstrip('.')}" if param.help else ""
         return f"{verb or path} needs {what}{why}{advice}"
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     if (place := message.find(": Input should be a valid ")) >= 0:  # pydantic's words, by way of typer
         kind = "a whole number" if "integer" in message else "a number"
         message = f"{message[:place]}: give {kind}"

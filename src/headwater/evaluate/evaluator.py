@@ -12,7 +12,7 @@ from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
-from headwater.evaluate.generate import generate, next_tokens
+from headwater.evaluate.generate import likeliest, next_tokens
 from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
@@ -72,10 +72,8 @@ class RunEvaluator:
         return {name: score_choices(scorer, self.tokenizer, choices) for name, choices in items.items()}
 
     def _samples(self, scorer: Scorer) -> dict[str, Any]:
-        samples = [
-            {"prompt": prompt, "text": _shown(generate(scorer, self.tokenizer, prompt, SAMPLE_TOKENS, temperature=0))}
-            for prompt in self.prompts
-        ]
+        texts = likeliest(scorer, self.tokenizer, self.prompts, SAMPLE_TOKENS)
+        samples = [{"prompt": prompt, "text": _shown(text)} for prompt, text in zip(self.prompts, texts, strict=True)]
         following = [{"prompt": prompt, "next": self._next(scorer, prompt)} for prompt in self.prompts[:1]]
         return {"samples": samples, "next": following}
 

@@ -130,13 +130,19 @@ class Scorer:
     @torch.no_grad()
     def next_logits(self, ids: list[int]) -> Tensor:
         """Return the scores (V) of the token after `ids`, in fp32 on the CPU: of all ranks the first one's."""
+        return self.next_logits_of([ids])[0]
 
-        def compute(ids: list[int]) -> np.ndarray:
-            x_BTD = self._hidden(*padded_rows([ids], self.max_tokens, self.device))
-            return self._model.logits(x_BTD[0, min(len(ids), self.max_tokens) - 1]).cpu().numpy()
+    @torch.no_grad()
+    def next_logits_of(self, rows: list[list[int]]) -> Tensor:
+        """Return the same of several rows (B, V), all in one pass."""
 
-        (logits_V,) = self.divided([ids], lambda ids: self._model.settings.vocab_size, compute)
-        return torch.from_numpy(logits_V).float()
+        def compute(rows: list[list[int]]) -> np.ndarray:
+            x_BTD = self._hidden(*padded_rows(rows, self.max_tokens, self.device))
+            last_B = [min(len(ids), self.max_tokens) - 1 for ids in rows]
+            return self._model.logits(x_BTD[range(len(rows)), last_B]).cpu().numpy().ravel()
+
+        (found,) = self.divided([rows], lambda rows: len(rows) * self._model.settings.vocab_size, compute)
+        return torch.from_numpy(found).float().view(len(rows), -1)
 
     @torch.no_grad()
     def target_losses(self, ids: list[int]) -> np.ndarray:
