@@ -8,7 +8,7 @@ import pytest
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.quality.classifier import classifier_step, label_scorer
+from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.language import model_file
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -53,7 +53,7 @@ def test_a_label_that_the_model_does_not_know_is_refused_with_those_it_has(model
 
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"there is no file .*name a model of fastText"):
-        label_scorer(tmp_path, "hq")
+        classifier_digest(tmp_path)
     (tmp_path / "model.bin").write_bytes(b"no model at all")
     with pytest.raises(DataError, match="is no model of fastText"):
         label_scorer(tmp_path / "model.bin", "hq")

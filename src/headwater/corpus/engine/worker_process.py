@@ -9,7 +9,8 @@ from typing import Any
 
 from headwater import errors
 from headwater.corpus.read.child import Child
-from headwater.corpus.read.frames import OUT_OF_MEMORY, BadFrame
+from headwater.corpus.read.frames import BadFrame
+from headwater.corpus.read.process_limits import OUT_OF_MEMORY
 from headwater.corpus.tasks.work import Task
 from headwater.errors import HeadwaterError
 from headwater.files import make_folder

@@ -28,8 +28,6 @@ from headwater.corpus.licences.names import all_of
 from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.spdx import UNKNOWN, identifiers
 
-# the folders in which installers write what they know of the distributions that lie beside them
-_INFO_SUFFIXES = (".dist-info", ".egg-info")
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
@@ -142,7 +140,8 @@ def _licences(expression: str) -> set[str]:
 
 
 def _is_info(name: str) -> bool:
-    return name.endswith(_INFO_SUFFIXES)
+    """Return whether installers write into a folder of this name what they know of the distribution beside it."""
+    return name.endswith((".dist-info", ".egg-info"))
 
 
 def _said_below(info: Path) -> dict[str, str]:

@@ -24,7 +24,6 @@ def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:
 
     Raises DataError for a file that is no model, and for a label that it hasn't, with those that it has.
     """
-    require_model(path)
     try:
         model = load_model(path, "corpus.quality.classifier")
         labels, _ = model.predict("a", k=MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
@@ -59,13 +58,8 @@ def classifier_step(score: Callable[[str], float], min_score: float, kinds: Sequ
     return step
 
 
-def require_model(path: Path) -> None:
-    """Raise DataError where there is no file of a model."""
-    if not path.is_file():
-        raise DataError(f"corpus.quality.classifier: there is no file {path}; name a model of fastText (.bin or .ftz)")
-
-
 def classifier_digest(path: Path) -> str:
     """Return the digest of a model, on which depends what is dropped; raise DataError where there is none."""
-    require_model(path)
+    if not path.is_file():
+        raise DataError(f"corpus.quality.classifier: there is no file {path}; name a model of fastText (.bin or .ftz)")
     return digest_file(path)

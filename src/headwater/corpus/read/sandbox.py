@@ -16,9 +16,10 @@ from typing import Any
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.child import Child
-from headwater.corpus.read.frames import OUT_OF_MEMORY, BadFrame
+from headwater.corpus.read.frames import BadFrame
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.process_limits import OUT_OF_MEMORY
 from headwater.errors import DataError
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
