@@ -414,7 +414,7 @@ def name_of(case: Case) -> str:
 
 @contextmanager
 def joined(layout: str) -> Iterator[Ranks]:
-    ranks = join_ranks(place_of(os.environ), LAYOUTS[layout])
+    ranks = join_ranks(place_of(os.environ), LAYOUTS[layout], None)
     yield ranks
     sys.stdout.flush()
     ranks.wait()
