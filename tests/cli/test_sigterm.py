@@ -18,7 +18,7 @@ STAGES = {
     "tokenizer": "headwater.runs.stages.train_tokenizer",
     "tokens": "headwater.runs.stages.build_tokens",
     "evaluation": "headwater.runs.finish.full_evaluation",
-    "export": "headwater.runs.finish.export_hf",
+    "export": "headwater.export.hf.export_hf",
     "report": "headwater.report.page.render_report",
     "baselines": "headwater.runs.finish.measure_baselines",
 }

@@ -17,7 +17,6 @@ from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
 from headwater.evaluate.scorer import Forward
-from headwater.export.hf import export_hf
 from headwater.files import digest_json, is_current, stage_key, write_json
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
@@ -144,6 +143,8 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
         "data_card": digest_json(data_card),
         "scores": digest_json(scores),
     }
+    from headwater.export.hf import export_hf  # no rank that trains needs it
+
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
         return folders.hf

@@ -76,7 +76,8 @@ class Processor:
             how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
         else:
             usual = usual_here(self.runs, self.peaks)
-            step, how = usual.times(Spread(self.modelled(config))), f"modelled at {self.peaks.how}"
+            step = usual.times(Spread(self.modelled(config) * (1 + self._waiting(config))))
+            how = f"modelled at {self.peaks.how}"
             how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if self.runs else how
         memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
         if self.ranks.mesh.world_size > 1:
@@ -84,6 +85,12 @@ class Processor:
             how += f", on {plural(self.ranks.num_machines, 'machine')}; what ranks exchange isn't counted"
         rests = [run.rest_over_usual for run in own if run.rest_over_usual]
         return Needs(step, how, memory, memory_how, fmean(rests) if rests else None)
+
+    def _waiting(self, config: RunConfig) -> float:
+        """Return what ranks of a pipeline wait for one another, over the time in which they compute."""
+        mesh = self.ranks.mesh
+        share = config.train.batch_tokens / mesh.size(*DATA_AXES)
+        return mesh.waiting(max(1, round(share / microbatch_tokens(config, self.ranks))))
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
@@ -131,6 +138,12 @@ class Gpus:
         peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
+
+    def _waiting(self, config: RunConfig) -> float:
+        """Return what ranks of a pipeline wait for one another, over the time in which they compute."""
+        mesh = self.ranks.mesh
+        share = config.train.batch_tokens / mesh.size(*DATA_AXES)
+        return mesh.waiting(max(1, round(share / microbatch_tokens(config, self.ranks))))
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
