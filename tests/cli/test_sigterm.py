@@ -20,7 +20,6 @@ STAGES = {
     "evaluation": "headwater.runs.finish.full_evaluation",
     "export": "headwater.export.hf.export_hf",
     "report": "headwater.report.page.render_report",
-    "baselines": "headwater.runs.finish.measure_baselines",
 }
 LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"
 
