@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from compared_ranks import DIVIDED, STATE, WITH_FAULTS, of_all
+from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.model.boxes import blocks_of
 from headwater.model.settings import ModelSettings
@@ -65,7 +65,7 @@ def in_turns(tmp_path_factory) -> list[dict[str, Any]]:
     """Two ranks with two stages each."""
     folder = tmp_path_factory.mktemp("pp2x2")
     mesh = Mesh(pipeline=2, stages_per_rank=2)
-    return of_all(mesh, folder, CASES, WITH_FAULTS, DIVIDED, STATE, EVALUATED, CHECKED)
+    return of_all(mesh, folder, CASES, WITH_FAULTS, DIVIDED, STATE, EVALUATED, CHECKED, AUDIT)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,15 @@ def test_rounding_to_int8_is_as_far_off_over_all_stages_as_in_one_model(in_turns
         pytest.skip("this machine doesn't multiply int8 exactly")
     many, one = in_turns[1]["checked"]
     assert many == pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_audit_of_a_pipeline_names_no_rank(in_turns):
+    """What one stage computes wrong is in the gradients of all."""
+    for _, seen, error in (one["audit"] for one in in_turns):
+        assert [ranks for _, ranks in seen] == [None, None]
+        assert error.startswith("one of 2 ranks, it isn't known which")
 
 
 @pytest.mark.slow

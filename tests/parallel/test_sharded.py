@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from compared_ranks import DIVIDED, STATE, WITH_FAULTS, of_all
+from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.model.boxes import rows_by_rank
 from headwater.parallel.fixed_point import exact_norm
@@ -47,34 +47,6 @@ found["compiled"] = []
 with mock.patch.object(parity, "fastest_", compiled_where_divided_):
     for case in (Case("adamw"), Case("muon", recompute="selective")):
         found["compiled"].append(compare(case, ranks, 2)[0])
-"""
-AUDIT = """
-from headwater.errors import TrainingError
-from headwater.train import gradients as module
-
-honest, passes = module.sum_own_gradients, []
-
-def sum_own_gradients(model, *rest):
-    passes.append(len(passes))
-    weights = [local(parameter).data for parameter in model.parameters()]
-    right = [weight.clone() for weight in weights]
-    if ranks.rank == 1 and passes[-1] in wrong:
-        torch._foreach_add_(weights, 1.0 + passes[-1])
-    loss = honest(model, *rest)
-    torch._foreach_copy_(weights, right)
-    return loss
-
-seen = []
-module.sum_gradients(fast, parallel, [rows(0, 0, 3)], 100)
-counted = [reduction.bits is not None for reduction in parallel.gradients._reductions.values()]
-module.sum_own_gradients = sum_own_gradients
-for wrong in [(1,), (3, 4, 5)]:
-    try:
-        module.Audit(seen.append)(fast, parallel, [rows(0, 0, 3)], 100)
-        error = ""
-    except TrainingError as raised:
-        error = str(raised)
-found["audit"] = [counted, [[one.differing, one.ranks] for one in seen], error]
 """
 
 

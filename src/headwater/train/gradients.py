@@ -64,7 +64,8 @@ Compute = Callable[[Transformer, DataParallel, list[Batch], NumTargets], Tensor]
 class Difference:
     """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did.
 
-    No ranks are known where weights are divided: a wrong one is gathered by all, and all compute differently.
+    No ranks are known where weights or layers are divided: what is wrong on one reaches all, and all compute
+    differently.
     """
 
     differing: list[str]
@@ -128,8 +129,8 @@ def different(one: Digests, other: Digests) -> list[str]:
 
 
 def _known(ranks: list[int], parallel: DataParallel) -> list[int] | None:
-    """Return ranks whose own gradients differed, or None: what is wrong on one that shares its weights is so on all."""
-    return ranks if parallel.ranks.mesh.size(*STATE_AXES) == 1 else None
+    """Return ranks whose own gradients differed, or None: of ranks that hold a model together, one's fault is in all."""
+    return ranks if parallel.ranks.mesh.size("pipeline", *STATE_AXES) == 1 else None
 
 
 def _require_agreement(
