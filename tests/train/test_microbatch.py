@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from tiny_run import MadeUpRows, begin, plan, train_here
 
@@ -11,9 +9,12 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
 from headwater.device.device import Device
 from headwater.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
-from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.errors import CheckpointError, TrainingError
 from headwater.optim.rules import rule_microbatch
+from headwater.parallel.data_parallel import DataParallel
+from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
+from headwater.ranks.place import Place
 from headwater.records import read_records
 from headwater.train import start as module
 
@@ -182,8 +183,18 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 
 
 def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
-    said = r"train\.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
-    with pytest.raises(ConfigError, match=said):
-        module._check_microbatch(
-            plan(), Microbatch(48, "set"), SimpleNamespace(part_of_rows=(0, 3), mesh=Mesh(replicate=3))
-        )
+    said = "train.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
+    assert said in module._microbatch_problem(plan(), 48, Ranks(Place(0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "tokens"), [(Mesh(), 96), (Mesh(replicate=2), 48), (Mesh(pipeline=2), 24), (Mesh(pipeline=4), 24)], ids=str
+)
+def test_a_microbatch_of_auto_is_kept_where_the_ranks_that_resume_can_take_it(tmp_path, mesh, tokens):
+    """A measured number can't be lowered by hand in a resumed run, which would be another one's settings."""
+    ranks = Ranks(Place(0, mesh.world_size), mesh)
+    parallel = DataParallel(ranks, Device())
+    found = module._microbatch(
+        plan(microbatch_tokens="auto"), {"microbatch_tokens": 96}, None, None, parallel, None, lambda line: None
+    )
+    assert found.tokens == tokens

@@ -111,7 +111,8 @@ def build(
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    _check_microbatch(plan, microbatch, ranks)
+    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
+        raise ConfigError(problem)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
     return Run(
@@ -198,8 +199,9 @@ def _microbatch(
         if tokens <= share or plan.train.exact:
             return Microbatch(tokens, "train.microbatch_tokens")
         return Microbatch(share, "a rank's share of the batch")
-    if "microbatch_tokens" in state:
-        return Microbatch(state["microbatch_tokens"], "measured at the run's start")
+    kept = state.get("microbatch_tokens")
+    if kept is not None and not _microbatch_problem(plan, kept, parallel.ranks):  # other ranks may have to divide it
+        return Microbatch(kept, "measured at the run's start")
     rule = rule_microbatch(share, plan.model.seq_len, parallel.ranks.mesh.wanted_microbatches)
     if parallel.ranks.world_size > 1:
         return Microbatch(rule, "by rule; it is measured by one rank alone")
@@ -242,23 +244,23 @@ def _check_portions(plan: TrainPlan) -> None:
             raise ConfigError(problem)
 
 
-def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> None:
+def _microbatch_problem(plan: TrainPlan, tokens: int, ranks: Ranks) -> str:
+    """Return why ranks can't divide a step into microbatches of so many tokens, "" where they can."""
     batch, (_, num_parts) = plan.train.batch_tokens, ranks.part_of_rows
-    whole = microbatch.tokens * num_parts
+    whole = tokens * num_parts
     if batch % whole:
-        raise ConfigError(
+        return (
             f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × replicate × shard = "
-            f"{microbatch.tokens} × {num_parts}; try {max(1, round(batch / whole)) * whole}, a smaller "
+            f"{tokens} × {num_parts}; try {max(1, round(batch / whole)) * whole}, a smaller "
             "train.microbatch_tokens, or a number of ranks that divides the "
-            f"{batch // microbatch.tokens} microbatch(es)"
+            f"{batch // tokens} microbatch(es)"
         )
-    if problem := microbatches_problem(ranks.mesh, batch // whole):
-        raise ConfigError(problem)
-    if plan.train.exact and batch // microbatch.tokens > MAX_MICROBATCHES:
-        raise ConfigError(
+    if plan.train.exact and batch // tokens > MAX_MICROBATCHES:
+        return (
             f"train.exact sums {MAX_MICROBATCHES} microbatches a step at most, and this step has "
-            f"{batch // microbatch.tokens}; raise train.microbatch_tokens"
+            f"{batch // tokens}; raise train.microbatch_tokens"
         )
+    return microbatches_problem(ranks.mesh, batch // whole)
 
 
 def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:
