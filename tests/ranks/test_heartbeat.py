@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from headwater.errors import LostRanksError, StorageError
 from headwater.ranks.exchange import _trouble
 from headwater.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.ranks.place import Place
-from headwater.ranks.progress import Progress
+from headwater.ranks.progress import COMPUTING, Progress
 from headwater.records import read_records
 
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
@@ -127,6 +128,27 @@ def test_an_error_of_one_rank_is_what_the_others_say():
     assert "rank 1 of 2 ended (no space left), preparing" in beat(first)[1]
 
 
+def test_another_thread_never_reads_fewer_seconds_of_exchanges_than_before(monkeypatch):
+    """It reads after any assignment, and stages of a pipeline make many while an exchange is under way."""
+    clock, found = itertools.count(1.0), []
+    monkeypatch.setattr("headwater.ranks.progress.time.perf_counter", lambda: next(clock))
+
+    class Read(Progress):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            found.append(self.exchange_seconds())
+
+    progress = Progress()
+    progress.enter(COMPUTING, 1)
+    progress.__class__ = Read
+    with progress.exchanging():
+        for _ in range(3):
+            with progress.computing():
+                pass
+    assert found == sorted(found)
+    assert len(found) >= 8
+
+
 @pytest.mark.parametrize(("waited", "slowest"), [((8.0, 2.0, 8.5), Slowest(1, 0.625)), ((8.0, 7.5, 8.5), None)])
 def test_the_rank_that_waits_least_in_exchanges_is_the_slowest_where_it_stands_out(monkeypatch, waited, slowest):
     first, *others = hearts(3)
@@ -135,7 +157,7 @@ def test_the_rank_that_waits_least_in_exchanges_is_the_slowest_where_it_stands_o
     beat(first)
     assert first.slowest() is None
     for heart, seconds in zip([first, *others], waited, strict=True):
-        heart.progress._exchanged = seconds
+        heart.progress._exchanged = seconds, 0.0
         heart._write()
     beat(first)
     assert first.slowest() == slowest

@@ -16,14 +16,15 @@ class Progress:
     def __init__(self) -> None:
         self.step, self.phase = 0, "preparing"
         self.trouble: str | None = None  # what the others are to know of this rank's end; "": it ended as it should
-        self._exchanged, self._since = 0.0, 0.0
+        # seconds in exchanges that have ended, and when the one under way began: one value, which changes at once
+        self._exchanged = (0.0, 0.0)
 
     def enter(self, phase: str, step: int | None = None) -> None:
         self.phase, self.step = phase, self.step if step is None else step
 
     @property
     def is_exchanging(self) -> bool:
-        return self._since > 0
+        return self._exchanged[1] > 0
 
     def exchanging(self) -> AbstractContextManager[None]:
         """Count the time inside as that of an exchange with other ranks."""
@@ -43,15 +44,15 @@ class Progress:
             self._count(before)
 
     def _count(self, is_exchanging: bool) -> None:
-        self._exchanged, self._since = self.exchange_seconds(), time.perf_counter() if is_exchanging else 0.0
+        self._exchanged = self.exchange_seconds(), time.perf_counter() if is_exchanging else 0.0
 
     def exchange_seconds(self) -> float:
         """Return the seconds in exchanges of steps, with those of one under way.
 
         Others aren't counted: while the first rank measures the machine or evaluates, the rest wait for no slow one.
         """
-        since = self._since if self.phase == COMPUTING else 0.0  # the other thread may end the exchange meanwhile
-        return self._exchanged + (time.perf_counter() - since if since else 0.0)
+        seconds, since = self._exchanged
+        return seconds + (time.perf_counter() - since if since and self.phase == COMPUTING else 0.0)
 
     def __str__(self) -> str:
         return place_in_run(self.step, "waiting in an exchange" if self.is_exchanging else self.phase)
