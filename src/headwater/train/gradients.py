@@ -129,7 +129,7 @@ def different(one: Digests, other: Digests) -> list[str]:
 
 
 def _known(ranks: list[int], parallel: DataParallel) -> list[int] | None:
-    """Return ranks whose own gradients differed, or None: of ranks that hold a model together, one's fault is in all."""
+    """Return ranks whose own gradients differed, or None: ranks that hold a model together all share one's fault."""
     return ranks if parallel.ranks.mesh.size("pipeline", *STATE_AXES) == 1 else None
 
 
