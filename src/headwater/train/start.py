@@ -111,8 +111,7 @@ def build(
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
         start = state_of_checkpoint(found.state, plan.train.batch_tokens)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
-        raise ConfigError(problem)
+    _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
     return Run(
@@ -242,6 +241,11 @@ def _check_portions(plan: TrainPlan) -> None:
         problem = None if tokens == "auto" else whole_rows_problem(portion, tokens, plan.model.seq_len)
         if problem:
             raise ConfigError(problem)
+
+
+def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> None:
+    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
+        raise ConfigError(problem)
 
 
 def _microbatch_problem(plan: TrainPlan, tokens: int, ranks: Ranks) -> str:
