@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+import torch
 from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.model.boxes import blocks_of
 from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
 from headwater.parallel.settings import ParallelSettings, layers_problem, microbatches_problem
+from headwater.parallel.stages import stages_of
 from headwater.ranks.mesh import Mesh
 
 CASES = """
@@ -148,6 +152,18 @@ def test_each_block_is_in_one_stage_and_stages_are_nearly_equal(num_stages, num_
     sizes = [len(part) for part in parts]
     assert min(sizes) >= 1
     assert max(sizes) - min(sizes) <= 2
+
+
+def test_stages_recompute_as_many_blocks_as_the_model_would():
+    model = ModelSettings(
+        vocab_size=64, num_layers=32, d_model=8, d_ff=8, num_heads=2, num_kv_heads=1, head_dim=4, seq_len=32,
+        tied_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        stages = stages_of(partial(Transformer, model, recompute=8), range(16), 16)
+    counts = [stage.blocks.recompute for stage in stages]
+    assert sum(counts) == 8
+    assert max(counts) == 1
 
 
 def test_the_stages_of_llama_405b_are_those_it_was_trained_in():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil
 
 from headwater.forecast.device import Accelerator
 from headwater.forecast.rank_memory import Division, division_of
@@ -67,7 +66,7 @@ def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
     the embedding. Along `context` attention swaps queries, keys, values and its output, forward and backward.
     """
     model, mesh, times, layers = work.model, work.mesh, work.num_microbatches, of_rank.layers
-    again = layers if work.recompute == "selective" else ceil(work.recompute * layers / model.num_layers)
+    again = of_rank.num_recomputed(work.recompute)
     found = list[Exchange]()
     if mesh.tensor > 1:
         stream = work.layer_tokens * model.d_model
@@ -82,13 +81,10 @@ def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
         heads = 2 * (model.num_heads // mesh.tensor + max(model.num_kv_heads // mesh.tensor, mesh.context))
         swapped = work.value_bytes * work.layer_tokens * heads * model.head_dim
         found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * layers + again)))
-    if (
-        mesh.pipeline > 1
-    ):  # each stage but the last one of all hands on its hidden states, and gets back their gradients
+    if mesh.pipeline > 1:  # the first rank's stages send hidden states, and all but the first one their gradients
         handed = work.value_bytes * work.layer_tokens * model.d_model // mesh.tensor
-        forward = times * (mesh.stages_per_rank * handed)
-        back = times * ((mesh.stages_per_rank - 1) * handed)
-        found += [Exchange(kind, "pipeline", None, forward + back) for kind in ("send", "receive")]
+        num_bytes = times * (2 * mesh.stages_per_rank - 1) * handed
+        found += [Exchange(kind, "pipeline", None, num_bytes) for kind in ("send", "receive")]
     return found
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import ceil, prod
+from typing import Literal
 
 from headwater.forecast.processor import process_bytes
 from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work
-from headwater.model.boxes import blocks_of, shape_along_tensor
+from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, count_parameters, outside_shapes
 from headwater.model.settings import ModelSettings
 from headwater.optim.shares import owners_by_cost, stack_size, update_cost
@@ -69,10 +70,17 @@ class Division:
         self._model, self._rule, self._mesh, self._shards = model, rule, mesh, mesh.size(*WEIGHT_AXES)
         self.place, self.is_last = place, place == mesh.pipeline - 1
         stages = range(place, mesh.num_stages, mesh.pipeline)
-        self.layers = sum(len(blocks_of(stage, mesh.num_stages, model.num_layers)) for stage in stages)
+        self._blocks = [blocks_of(stage, mesh.num_stages, model.num_layers) for stage in stages]
+        self.layers = sum(map(len, self._blocks))
         self.block, self.block_vectors = self._padded(block_shapes(model))
         self.outside, self.outside_vectors = self._padded(self._outside)
         self.total = self.layers * self.block + self.outside
+
+    def num_recomputed(self, recompute: int | Literal["selective"]) -> int:
+        """Return how many of this rank's blocks are recomputed."""
+        if recompute == "selective":
+            return self.layers
+        return sum(num_recomputed(blocks, recompute, self._model.num_layers) for blocks in self._blocks)
 
     @property
     def _outside(self) -> dict[str, Shape]:
@@ -200,8 +208,7 @@ class Moments:
         self.vocabulary = self.model.vocab_size // mesh.tensor
         self.head = 4 * self.vocabulary * self.model.d_model  # of its gradient
         self.layers = of_rank.layers
-        again = work.model.num_layers if work.recompute == "selective" else work.recompute
-        self.again = ceil(again * self.layers / work.model.num_layers)
+        self.again = of_rank.num_recomputed(work.recompute)
 
     def all(self) -> Iterator[Moment]:
         last = self.layers - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from headwater.ranks.mesh import WEIGHT_AXES, Mesh
 
@@ -99,3 +100,9 @@ def blocks_of(stage: int, num_stages: int, num_layers: int) -> range:
         return min(max(round(of * (num_layers + 2) / num_stages) - 1, of), num_layers - (num_stages - of))
 
     return range(0 if stage == 0 else begin(stage), num_layers if stage == num_stages - 1 else begin(stage + 1))
+
+
+def num_recomputed(blocks: range, num_of_model: int, num_layers: int) -> int:
+    """Return how many of a stage's blocks are recomputed, where of the whole model so many are."""
+    before, after = (ceil(num_of_model * end / num_layers) for end in (blocks.start, blocks.stop))
+    return after - before

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from headwater.model.boxes import blocks_of
+from headwater.model.boxes import blocks_of, num_recomputed
 from headwater.model.transformer import Blocks, Transformer
 
 
@@ -24,8 +24,8 @@ def _keep_stage_(model: Transformer, number: int, num_stages: int) -> None:
     here = blocks_of(number, num_stages, model.settings.num_layers)
     for name in [name for name in model.blocks._modules if int(name) not in here]:
         del model.blocks._modules[name]
-    if isinstance(recomputed := model.blocks.recompute, int):  # as many as in any other stage
-        model.blocks.recompute = -(-recomputed * len(here) // model.settings.num_layers)
+    if isinstance(recomputed := model.blocks.recompute, int):
+        model.blocks.recompute = num_recomputed(here, recomputed, model.settings.num_layers)
     if number > 0:
         model.embed = nn.Identity()  # type: ignore[assignment]
         model._modules.pop("positions", None)
