@@ -26,7 +26,7 @@ from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import GroupOfRanks, Ranks
 from headwater.ranks.mesh import LAYER_AXES
 
-# of a rank that is lost it would print its whole schedule
+# where a rank is lost, torch would print the whole schedule
 logging.getLogger("torch.distributed.pipelining").setLevel(logging.CRITICAL)
 
 
@@ -36,7 +36,7 @@ class Pipeline:
     def __init__(
         self, roots: Sequence[Transformer], methods: Sequence[Callable[[str], Any]], ranks: Ranks, device: Device
     ) -> None:
-        """`roots` are called in training; `methods` return those of a stage, by name, as an evaluation calls them."""
+        """Take this rank's stages in order: `roots` as they are trained, `methods` by name as evaluations call them."""
         along = ranks.along("pipeline")
         assert isinstance(along, GroupOfRanks)
         self._ranks, self._mesh, self._device = along, ranks.mesh, device
@@ -77,10 +77,10 @@ class Pipeline:
         return loss_sum / self._num_targets
 
     def _schedule(self, num_microbatches: int, num_rows: int, num_tokens: int) -> Any:
-        """Return the schedule for microbatches of a shape; it keeps what it receives them in."""
+        """Return the schedule for microbatches of a shape, whose stages keep the memory that they receive them in."""
         key = num_microbatches, num_rows, num_tokens
         if key not in self._schedules:
-            self._schedules.clear()  # rows of half the length come for good, or end for good
+            self._schedules.clear()  # one is enough: the length of rows changes once a run
             x_BTD = torch.empty(self._shape(num_rows, num_tokens), dtype=self._dtype, device="meta", requires_grad=True)
             stages: list[Any] = [
                 Stage(root, number, x_BTD, self._ranks, self._mesh.num_stages, self._device)
@@ -125,7 +125,7 @@ class Pipeline:
 
 
 class StageError(Exception):
-    """What a stage raised: torch wraps it as it does a lost connection."""
+    """What a stage raised: a RuntimeError of torch's around it would be taken for a lost connection."""
 
     def __init__(self, error: Exception) -> None:
         cause = error.__cause__
@@ -133,7 +133,7 @@ class StageError(Exception):
 
 
 class Stage(PipelineStage):
-    """A stage as schedules call it: they wait for other ranks but where it computes."""
+    """A stage as schedules call it; all time outside of its passes is waiting for other ranks."""
 
     def __init__(
         self, root: Transformer, number: int, x_BTD: Tensor, ranks: GroupOfRanks, num_stages: int, device: Device

@@ -12,7 +12,10 @@ from headwater.model.transformer import Blocks, Transformer
 
 
 def stages_of(build: Callable[[], Transformer], numbers: Sequence[int], num_stages: int) -> list[Transformer]:
-    """Return these of a model's stages, each a model of its own that lacks what the others have."""
+    """Return the stages of these numbers: each is what `build` makes, on the meta device, less what the others have.
+
+    They share their buffers, which a rank fills once.
+    """
     stages = [build() for _ in numbers]
     for stage, number in zip(stages, numbers, strict=True):
         _keep_stage_(stage, number, num_stages)
@@ -22,7 +25,7 @@ def stages_of(build: Callable[[], Transformer], numbers: Sequence[int], num_stag
 
 def _keep_stage_(model: Transformer, number: int, num_stages: int) -> None:
     here = blocks_of(number, num_stages, model.settings.num_layers)
-    for name in [name for name in model.blocks._modules if int(name) not in here]:
+    for name in [name for name in model.blocks._modules if int(name) not in here]:  # those that stay keep their names
         del model.blocks._modules[name]
     if isinstance(recomputed := model.blocks.recompute, int):
         model.blocks.recompute = num_recomputed(here, recomputed, model.settings.num_layers)
@@ -35,13 +38,13 @@ def _keep_stage_(model: Transformer, number: int, num_stages: int) -> None:
 
 
 def hand_on_(root: Transformer) -> None:
-    """Have a stage that isn't the last one return hidden states in place of a loss."""
+    """Have a stage that isn't the last one return its hidden states, for the next one, in place of a loss."""
     hidden = root.hidden
     root.forward = lambda x, documents_BT, targets_BT: hidden(x, documents_BT)  # type: ignore[method-assign, assignment]
 
 
 def joined(stages: Sequence[Transformer]) -> Transformer:
-    """Return one root of all modules of some stages; of a single stage itself."""
+    """Return a model of all parameters of a rank's stages, for all that goes by their names: nobody calls it."""
     if len(stages) == 1:
         return stages[0]
     root = copy.copy(stages[0])
