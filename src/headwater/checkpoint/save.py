@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -316,12 +316,12 @@ def _write_manifest(work: _Work, notes: list[dict[str, Any]], state: dict[str, A
     write_json(work.folder / "manifest.json", seal(manifest))
 
 
-def require_space(run_dir: Path, state: Iterable[Tensor], num_kept: int, num_saves: int) -> None:
+def require_space(run_dir: Path, num_bytes: int, num_kept: int, num_saves: int) -> None:
     """Raise StorageError unless the disk holds the checkpoints that a run keeps and one that is being written.
 
-    Each has the tensors of `state`; `num_saves` are still to come. What is there already needs no more room.
+    Each has `num_bytes` of tensors; `num_saves` are still to come. What is there already needs no more room.
     """
-    num_bytes = int(SPACE_MARGIN * sum(tensor.numel() * tensor.element_size() for tensor in state))
+    num_bytes = int(SPACE_MARGIN * num_bytes)
     there = len(list_checkpoints(run_dir))
     num_more = min(num_saves, max(1, max(MIN_KEPT, num_kept) + 1 - there))
     free = free_bytes(run_dir)

@@ -9,7 +9,7 @@ from typing import Any
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.work import least_of_rank
+from headwater.forecast.work import checkpoint_bytes, least_of_rank
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
 from headwater.host.signals import StopRequest
@@ -116,10 +116,9 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
 
 
 def _require_space(run: Run) -> None:
-    train = run.plan.train
-    state = [*run.model.state_dict().values(), *run.optimizer.state_tensors().values()]
+    train, num_bytes = run.plan.train, checkpoint_bytes(run.plan.model, run.plan.optim)
     num_saves = math.ceil(train.num_steps / train.save_every) - run.start.step // train.save_every
-    require_space(run.run_dir, state, train.keep_checkpoints, num_saves)
+    require_space(run.run_dir, num_bytes, train.keep_checkpoints, num_saves)
 
 
 def _record_beginning(
