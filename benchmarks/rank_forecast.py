@@ -118,7 +118,7 @@ def main(names: list[str]) -> None:
     for name, work in WORKS.items():
         if names and name.split()[0] not in names:
             continue
-        accounts = [simulate(work, place) for place in work.mesh.ends_and_middle]
+        accounts = [simulate(work, place) for place in work.mesh.differing_places]
         peak = max(account.total_peak_bytes for account in accounts)
         found, exchanged = (sum(each.num_bytes for each in of) for of in (exchanges(work), accounts[0].exchanges))
         rule = 16 * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) / peak

@@ -41,7 +41,7 @@ def test_where_the_settings_leave_it_open_the_named_devices_memory_chooses_the_l
     assert (found["replicate"], found["shard"]) == (1024, 1), "a 1024th of this machine's memory holds no rank"
 
 
-def test_of_a_pipeline_both_ends_and_the_middle_are_simulated(tmp_path):
+def test_of_a_pipeline_both_ends_and_the_second_rank_are_simulated(tmp_path):
     write_texts(tmp_path / "texts")
     write_run_file(tmp_path / "mine.toml", train__batch_tokens=65536, train__microbatch_tokens=2048)
     model = ["model.num_layers=4", "model.tied_embeddings=false"]
@@ -49,11 +49,11 @@ def test_of_a_pipeline_both_ends_and_the_middle_are_simulated(tmp_path):
     said = call(*words, "--simulate", "--hardware", "H100", "--json", cwd=tmp_path)
     assert said.status == 0, said
     found = json.loads(said.out)
-    assert [each["place"] for each in found["stages"]] == [0, 2, 3]
+    assert [each["place"] for each in found["stages"]] == [0, 1, 3]
     peaks = [sum(each["peak_bytes"].values()) for each in found["stages"]]
     assert sum(found["peak_bytes"].values()) == max(peaks) and len(set(peaks)) == 3
     sent = [{each["kind"]: each["num_bytes"] for each in stage["exchanges"]}["send"] for stage in found["stages"]]
-    assert sent[1] == 2 * sent[0] == 2 * sent[2], "the middle hands on hidden states and their gradients"
+    assert sent[1] == 2 * sent[0] == 2 * sent[2], "the second hands on hidden states and their gradients"
     assert found["forecast"]["peak_bytes"] == pytest.approx(max(peaks), rel=0.3)
     assert "simulating a step of 3 of 32 ranks" in said.err
 

@@ -91,10 +91,13 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     sizes = dict(result["ranks"])
     machines, mesh = plural(sizes.pop("machines"), "machine"), Mesh(**sizes)
-    parts, layers = mesh.size("pipeline", *STATE_AXES), mesh.size(*LAYER_AXES)
-    weights = "whole weights on each" if parts == 1 else f"weights divided by {parts}, {times(mesh.replicate)}"
-    work = f"; layers in {mesh.num_stages} stages" if mesh.pipeline > 1 else ""
-    work += f"; the work on the same rows by {layers}" if layers > 1 else ""
+    parts, layers, copies = mesh.size(*STATE_AXES), mesh.size(*LAYER_AXES), times(mesh.replicate)
+    if mesh.pipeline > 1:
+        whole = "whole on a rank each" if parts == 1 else f"each divided by {parts}"
+        weights = f"layers in {mesh.num_stages} stages, {whole}, {copies}"
+    else:
+        weights = "whole weights on each" if parts == 1 else f"weights divided by {parts}, {copies}"
+    work = f"; the work on the same rows by {layers}" if layers > 1 else ""
     return [
         ("ranks", f"{mesh.world_size} on {machines}; {weights}{work}"),
         ("", result["how"]["ranks"]),

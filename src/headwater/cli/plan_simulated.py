@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from headwater.cli.amounts import parse_hardware, parse_ranks
 from headwater.cli.terminal import card, print_json, say_beside
@@ -41,11 +41,12 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
-    num_ranks, places = layout.mesh.world_size, layout.mesh.ends_and_middle
+    num_ranks, places = layout.mesh.world_size, layout.mesh.differing_places
     of_ranks = f" of {'one' if len(places) == 1 else len(places)} of {num_ranks:,} ranks" if num_ranks > 1 else ""
     say_beside(as_json)(f"simulating a step{of_ranks}; many large layers take a minute or two")
     accounts, tokens = [simulate(work, place) for place in places], work.num_microbatches * work.microbatch_tokens
-    fullest = max(accounts, key=lambda each: each.total_peak_bytes)
+    most_flops = max(each.flops for each in accounts)
+    fullest = replace(max(accounts, key=lambda each: each.total_peak_bytes), flops=most_flops)
     found = {"name": config.name, **asdict(layout.mesh), "tokens": tokens, **asdict(fullest)}
     found["stages"] = [{"place": place, **asdict(each)} for place, each in zip(places, accounts, strict=True)]
     found["forecast"] = {
@@ -54,16 +55,21 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     }
     shown = lines(work, layout, fullest)
     if len(places) > 1:
-        held = (f"{size(each.total_peak_bytes)} at {place}" for place, each in zip(places, accounts, strict=True))
-        shown.append(("pipeline", f"ranks along it hold {', '.join(held)}; the rest is of the one that holds most"))
+        names = {0: "first", 1: "second", layout.mesh.pipeline - 1: "last"}
+        held = (
+            f"{size(each.total_peak_bytes)} the {names[place]}" for place, each in zip(places, accounts, strict=True)
+        )
+        shown.append(
+            ("pipeline", f"of its ranks {', '.join(held)}; memory and exchanges are of the one that holds most")
+        )
     if device is not None:
         model_flops = tokens * flops_per_token(config.model) / layout.mesh.size(*SAME_ROWS_AXES)
         waiting = layout.mesh.waiting(work.num_microbatches)
-        flops = (1 + waiting) * max(each.flops for each in accounts)
+        flops = (1 + waiting) * most_flops
         step = least_step(device, work.dtype, flops, model_flops, fullest.exchanges, work.mesh)
         found["step"], shown = asdict(step), shown + step_lines(step, device)
         if waiting:
-            shown.append(("", f"computing counts the pipeline's first and last microbatches, {waiting:.0%} more"))
+            shown.append(("", f"computing has {waiting:.0%} more, in which ranks of the pipeline wait for one another"))
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
 
 

@@ -167,7 +167,7 @@ class Moment:
 def gpu_memory(work: Work, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
     found = [
-        memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in work.mesh.ends_and_middle
+        memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in work.mesh.differing_places
     ]
     return max(found, key=lambda each: each.total)
 

@@ -94,12 +94,15 @@ def own_stages(mesh: Mesh, rank: int) -> range:
 
 
 def blocks_of(stage: int, num_stages: int, num_layers: int) -> range:
-    """Return the blocks of a stage, one at least: the first and the last have fewer, for the embedding and the head."""
+    """Return the blocks of a stage: equally many in all, and what is left one by one from the second stage on.
 
-    def begin(of: int) -> int:
-        return min(max(round(of * (num_layers + 2) / num_stages) - 1, of), num_layers - (num_stages - of))
-
-    return range(0 if stage == 0 else begin(stage), num_layers if stage == num_stages - 1 else begin(stage + 1))
+    The first has the embedding and the last the head: they are the last to have one more.
+    """
+    size, left = divmod(num_layers, num_stages)
+    sizes = [size] * num_stages
+    for larger in [*range(1, num_stages - 1), 0][:left]:
+        sizes[larger] += 1
+    return range(sum(sizes[:stage]), sum(sizes[: stage + 1]))
 
 
 def num_recomputed(blocks: range, num_of_model: int, num_layers: int) -> int:

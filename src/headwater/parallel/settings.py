@@ -128,10 +128,12 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
             f"parallel.pipeline × stages_per_rank = {pipeline} × {parallel.stages_per_rank} = {num_stages} stages need "
             f"a layer each, and model.num_layers is {model.num_layers}"
         )
-    return _uneven(model, context, tensor, shortest_row, axes)
+    return _uneven(model, context, tensor, shortest_row)
 
 
-def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int, axes: str) -> str:
+def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int) -> str:
+    sizes = {"context": context, "tensor": tensor}
+    axes = " × ".join(f"parallel.{axis} = {size}" for axis, size in sizes.items() if size > 1)
     divided = {
         "model.num_heads": (model.num_heads, tensor * context),
         "model.num_kv_heads": (model.num_kv_heads, tensor),

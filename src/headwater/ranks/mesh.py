@@ -30,13 +30,16 @@ class Mesh:
 
     def __str__(self) -> str:
         """Return the sizes of replicate and shard, and of what else has more than one rank."""
-        stages = f", {self.stages_per_rank} stages a rank" if self.stages_per_rank > 1 else ""
-        return ", ".join(f"{axis} {self.size(axis)}" for axis in self._shown) + stages
+        return ", ".join(f"{axis} {self.size(axis)}" for axis in self._shown) + self._stages
 
     @property
     def product(self) -> str:
         """Return the same as a product of settings."""
-        return " × ".join(f"{axis} = {self.size(axis)}" for axis in self._shown)
+        return " × ".join(f"{axis} = {self.size(axis)}" for axis in self._shown) + self._stages
+
+    @property
+    def _stages(self) -> str:
+        return f", {self.stages_per_rank} stages a rank" if self.stages_per_rank > 1 else ""
 
     @property
     def _shown(self) -> list[str]:
@@ -56,9 +59,9 @@ class Mesh:
         return (self.pipeline - 1) / (self.stages_per_rank * num_microbatches)
 
     @property
-    def ends_and_middle(self) -> list[int]:
-        """Return the places along `pipeline` whose ranks differ most."""
-        return sorted({0, self.pipeline // 2, self.pipeline - 1})
+    def differing_places(self) -> list[int]:
+        """Return places along `pipeline`: the ends, and the second, which has most layers and most microbatches."""
+        return sorted({0, min(1, self.pipeline - 1), self.pipeline - 1})
 
     @property
     def num_stages(self) -> int:
