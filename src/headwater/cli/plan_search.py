@@ -152,7 +152,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
         ("carbon", carbon_interval(asdict(choice.kg_co2))),
         (
             "memory",
-            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(choice.memory_limit_gib)} a device, "
+            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(choice.memory_limit_gib)} GiB a device, "
             "without the pages of the text",
         ),
         ("layout", choice.layout),
