@@ -68,7 +68,7 @@ def test_a_simulated_rank_does_what_a_real_one_does(simulated, real, number):
         assert found["peak_bytes"] == expected["peak_bytes"]
     # what is sent is let go of when the other rank has it, at a moment of its own
     total, of_real = (sum(account["peak_bytes"].values()) for account in (found, expected))
-    assert total == pytest.approx(of_real, rel=0.02)
+    assert total == pytest.approx(of_real, rel=0.05)
 
 
 @pytest.mark.slow
