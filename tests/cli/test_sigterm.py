@@ -18,6 +18,7 @@ STAGES = {
     "tokenizer": "headwater.runs.stages.train_tokenizer",
     "tokens": "headwater.runs.stages.build_tokens",
     "evaluation": "headwater.runs.finish.full_evaluation",
+    "baselines": "headwater.runs.finish.measure_baselines",
     "export": "headwater.export.hf.export_hf",
     "report": "headwater.report.page.render_report",
 }

@@ -44,7 +44,7 @@ class Pipeline:
         self._roots = dict(zip(numbers, roots, strict=True))
         self._methods = dict(zip(numbers, methods, strict=True))
         self._settings, self._dtype = roots[0].settings, roots[0].compute_dtype
-        self._schedules: dict[tuple[int, ...], Any] = {}
+        self._scheduled: tuple[tuple[int, int, int] | None, Any] = None, None
         self._num_targets: int | Tensor = 1
         self._loss_total = torch.zeros((), dtype=torch.float64)
 
@@ -79,18 +79,17 @@ class Pipeline:
     def _schedule(self, num_microbatches: int, num_rows: int, num_tokens: int) -> Any:
         """Return the schedule for microbatches of a shape, whose stages keep the memory that they receive them in."""
         key = num_microbatches, num_rows, num_tokens
-        if key not in self._schedules:
-            self._schedules.clear()  # one is enough: the length of rows changes once a run
+        if self._scheduled[0] != key:  # one is kept: the length of rows changes once a run
             x_BTD = torch.empty(self._shape(num_rows, num_tokens), dtype=self._dtype, device="meta", requires_grad=True)
             stages: list[Any] = [
                 Stage(root, number, x_BTD, self._ranks, self._mesh.num_stages, self._device)
                 for number, root in self._roots.items()
             ]
             given: Any = {"n_microbatches": num_microbatches, "loss_fn": self._share_of_loss, "scale_grads": False}
-            self._schedules[key] = (
-                Schedule1F1B(stages[0], **given) if len(stages) == 1 else ScheduleInterleaved1F1B(stages, **given)
-            )
-        return self._schedules[key]
+            in_turns = len(stages) > 1
+            schedule = ScheduleInterleaved1F1B(stages, **given) if in_turns else Schedule1F1B(stages[0], **given)
+            self._scheduled = key, schedule
+        return self._scheduled[1]
 
     def _shape(self, num_rows: int, num_tokens: int) -> tuple[int, int, int]:
         return num_rows, num_tokens // self._mesh.size(*LAYER_AXES), self._settings.d_model
