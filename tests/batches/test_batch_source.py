@@ -16,7 +16,7 @@ from headwater.batches.pack import pack_source
 from headwater.batches.settings import MixtureSettings
 from headwater.batches.source import BatchSource, rank_rows
 from headwater.errors import ConfigError, StoreError
-from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID
+from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, Markers
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
 
@@ -90,6 +90,17 @@ def test_each_row_is_runs_of_its_documents_in_order(packed):
         padding = numbers == len(names)
         assert np.all(numbers <= len(names)) and np.all(np.diff(numbers) >= 0)
         assert np.all(tokens[padding] == PAD_ID) and np.all(targets[padding] == -1) and np.all(targets[~padding] >= 0)
+
+
+def test_begin_end_and_padding_are_those_of_the_store(tmp_path):
+    write_store(tmp_path / "s", documents("code"), 65_000, "t", markers=Markers(7, 8, 9))
+    store = TokenStore(tmp_path / "s")
+    tokens = store.slice(0, store.num_tokens)
+    assert np.all(tokens[store.starts[:-1]] == 7) and np.all(tokens[store.starts[1:] - 1] == 8)
+    batch = source_of({"code": pack_source(store, SEQ_LEN)}, num_rows=20).rows(0, 20)
+    padding = batch.documents_BT > 0
+    padding &= batch.targets_BT == -1
+    assert padding.any() and np.all(batch.tokens_BT[padding] == 9)
 
 
 def test_successive_epochs_hold_the_same_rows_in_another_order(packed):

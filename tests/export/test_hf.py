@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from headwater import files
 from headwater.errors import ExportError
 from headwater.export.hf import export_hf
-from headwater.export.hf_weights import export_rules
+from headwater.model.names import places, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.settings import TokenizerSettings
@@ -212,8 +212,32 @@ def test_config_has_the_keys_of_both_major_versions(cases):
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_parameter_of_a_family_has_exactly_one_place(name):
     model = random_model(model_settings(**SHAPES[name]))
-    placed = [ours for rule in export_rules(model.settings) for ours in rule.ours]
+    placed = [ours for rule in rules(model.settings) for ours in rule.ours]
     assert sorted(placed) == sorted(model.state_dict())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_parameter_lies_where_its_place_says(name):
+    model = random_model(model_settings(**SHAPES[name]))
+    state = model.state_dict()
+    theirs = {rule.theirs: rule.made_of(state.__getitem__) for rule in rules(model.settings)}
+    assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == their_shapes(model.settings)
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == shapes(model.settings)
+    for ours, place in places(model.settings).items():
+        rows = theirs[place.theirs].T if place.is_transposed else theirs[place.theirs]
+        assert torch.equal(rows[place.first_row :][: len(state[ours])], state[ours]), ours
+
+
+def test_positions_beyond_the_rows_of_training_are_kept(tokenizer_dir, tmp_path):
+    for name, key in (("gpt2", "n_positions"), ("llama", "max_position_embeddings")):
+        model = random_model(model_settings(**SHAPES[name], max_positions=3 * SEQ_LEN))
+        export(model, tokenizer_dir, tmp_path / name)
+        assert files.read_json(tmp_path / name / "config.json")[key] == 3 * SEQ_LEN
+        assert files.read_json(tmp_path / name / "tokenizer_config.json")["model_max_length"] == 3 * SEQ_LEN
+    saved = load_file(tmp_path / "gpt2" / "model.safetensors")
+    assert saved["transformer.wpe.weight"].shape == (3 * SEQ_LEN, 32)
+    with pytest.raises(ValueError, match="max_positions=32 must be at least seq_len=64"):
+        model_settings(**SHAPES["gpt2"], max_positions=32)
 
 
 def test_a_missing_or_left_over_parameter_is_named(tokenizer_dir, tmp_path):

@@ -125,7 +125,8 @@ class Watched:
     """A tokenizer that encodes by another function."""
 
     def __init__(self, tokenizer: Tokenizer, encode) -> None:
-        self.vocab_size, self.digest, self.encode_arrays = tokenizer.vocab_size, tokenizer.digest, encode
+        self.vocab_size, self.digest, self.markers = tokenizer.vocab_size, tokenizer.digest, tokenizer.markers
+        self.encode_arrays = encode
 
 
 def texts_encoded(corpus_dir, tokenizer, out_dir, said=quiet) -> list[str]:

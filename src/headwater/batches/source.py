@@ -12,7 +12,6 @@ from headwater.batches.order import order_key, permute, permute_array
 from headwater.batches.pack import PackedSource, Passage
 from headwater.errors import ConfigError, StoreError
 from headwater.files import digest_json
-from headwater.tokenizer.special import PAD_ID
 
 
 class BatchSource:
@@ -24,6 +23,7 @@ class BatchSource:
         self.plan = plan
         self.seq_len = seq_len
         self.seed = seed
+        self._pad_id = next(iter(sources.values())).store.pad_id
         found = {name: source.num_rows for name, source in sources.items()}
         planned = plan.of_rows or plan.rows
         if found != planned:
@@ -41,7 +41,7 @@ class BatchSource:
     def rows(self, first_row: int, num_rows: int) -> Batch:
         """Return the global rows [first_row, first_row + num_rows); the same for every way of splitting them."""
         source_of, row_of = self._place(np.arange(first_row, first_row + num_rows))
-        batch = empty_batch(num_rows, self.seq_len, PAD_ID, first_row)
+        batch = empty_batch(num_rows, self.seq_len, self._pad_id, first_row)
         num_targets = 0
         for number, name in enumerate(self.plan.sources):
             places = np.flatnonzero(source_of == number)

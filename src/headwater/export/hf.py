@@ -64,7 +64,7 @@ def export_hf(
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
         known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
         files.write_json(folder / "generation_config.json", ids)
-        write_tokenizer(tokenizer_dir, folder, model.seq_len, model.vocab_size)
+        write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
@@ -145,7 +145,7 @@ def _max_positions(model: ModelSettings) -> int:
     """
     scaling = model.rope_scaling
     if scaling is None or scaling.rope_type != "yarn":
-        return model.seq_len
+        return model.num_positions
     return round(scaling.factor * scaling.original_max_position_embeddings)
 
 
@@ -155,7 +155,7 @@ def _gpt2_config(model: ModelSettings) -> dict[str, Any]:
         "n_inner": model.d_ff,
         "n_layer": model.num_layers,
         "n_head": model.num_heads,
-        "n_positions": model.seq_len,
+        "n_positions": model.num_positions,
         "activation_function": "gelu_new",
         "layer_norm_epsilon": model.norm_eps,
         "attn_pdrop": 0.0,

@@ -77,7 +77,7 @@ def block_shapes(model: ModelSettings) -> dict[str, Shape]:
 def outside_shapes(model: ModelSettings) -> dict[str, Shape]:
     """Return the shapes of all other parameters: embeddings, the head where it is not tied, the last norm."""
     tables = {"embed.weight": model.vocab_size} | ({} if model.tied_embeddings else {"head.weight": model.vocab_size})
-    tables |= {"positions.weight": model.seq_len} if model.family == "gpt2" else {}
+    tables |= {"positions.weight": model.num_positions} if model.family == "gpt2" else {}
     shapes = {name: (rows, model.d_model) for name, rows in tables.items()}
     return {**shapes, **_norm_shapes(model, {"final_norm": model.d_model})}
 
@@ -91,7 +91,7 @@ def count_parameters(model: ModelSettings) -> ParameterCount:
     """Return what `Transformer(model).parameters()` would add up to."""
     block, embedding = block_shapes(model).values(), model.vocab_size * model.d_model
     total = model.num_layers * sum(map(prod, block)) + sum(map(prod, outside_shapes(model).values()))
-    positions = model.seq_len * model.d_model if model.family == "gpt2" else 0
+    positions = model.num_positions * model.d_model if model.family == "gpt2" else 0
     matrices = model.num_layers * sum(prod(shape) for shape in block if len(shape) == 2)
     return ParameterCount(total=total, embedding=embedding + positions, matmul=matrices + embedding)
 

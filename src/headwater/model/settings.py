@@ -73,6 +73,8 @@ class ModelSettings(Settings):
     "Width of one head."
     seq_len: int = Field(ge=1)
     "Number of input tokens of a row in training."
+    max_positions: int | None = Field(default=None, ge=1)
+    "Tokens that the model is made for, where it is trained on shorter rows, as on top of a base; unset: seq_len."
     rope_theta: float = Field(default=10000.0, gt=1)
     "Base of the rotary positions (qwen3, llama)."
     rope_scaling: RopeScaling | None = None
@@ -86,12 +88,18 @@ class ModelSettings(Settings):
     norm_eps: float = Field(default=1e-6, gt=0)
     "Added to the mean square in each norm."
 
+    @property
+    def num_positions(self) -> int:
+        return self.seq_len if self.max_positions is None else self.max_positions
+
     @model_validator(mode="after")
     def _check_shapes(self) -> ModelSettings:
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of channels")
+        if self.num_positions < self.seq_len:
+            raise ValueError(f"max_positions={self.max_positions} must be at least seq_len={self.seq_len}")
         is_gpt2_shaped = self.num_kv_heads == self.num_heads and self.num_heads * self.head_dim == self.d_model
         if self.family == "gpt2" and not is_gpt2_shaped:
             raise ValueError(

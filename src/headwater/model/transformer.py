@@ -197,7 +197,7 @@ class Transformer(nn.Module):
         self.compute_dtype = compute_dtype
         self.embed = nn.Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
-            self.positions = nn.Embedding(model.seq_len, model.d_model)
+            self.positions = nn.Embedding(model.num_positions, model.d_model)
         self.blocks = Blocks(model, recompute)
         self.final_norm = norm(model)
         if not model.tied_embeddings:

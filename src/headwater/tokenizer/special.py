@@ -6,6 +6,8 @@ new rows in the embedding.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 _NAMED = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -29,3 +31,15 @@ SPECIAL_IDS = {name: token for token, name in enumerate(SPECIAL_TOKENS)}
 BEGIN_ID = SPECIAL_IDS["<|begin_of_text|>"]
 END_ID = SPECIAL_IDS["<|end_of_text|>"]
 PAD_ID = SPECIAL_IDS["<|pad|>"]
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The ids around a document and behind the last one of a row; a public tokenizer may have one for all three."""
+
+    begin_id: int
+    end_id: int
+    pad_id: int
+
+
+OWN_MARKERS = Markers(BEGIN_ID, END_ID, PAD_ID)

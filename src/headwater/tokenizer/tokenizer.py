@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from headwater.seals import read_manifest
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.fast import FastEncoder, merges_agree
 from headwater.tokenizer.pattern import unlike_ours, without_twins
-from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS
+from headwater.tokenizer.special import OWN_MARKERS, SPECIAL_IDS
 
 FORMAT = "headwater-tokenizer"
 FORMAT_VERSION = 1
@@ -37,7 +38,8 @@ class Tokenizer:
         self.vocab_size: int = manifest["vocab_size"]
         self.digest: str = manifest["digest"]
         self.special: dict[str, int] = dict(manifest["special"])
-        self.begin_id, self.end_id, self.pad_id = BEGIN_ID, END_ID, PAD_ID
+        self.markers = OWN_MARKERS
+        self.begin_id, self.end_id, self.pad_id = astuple(self.markers)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:

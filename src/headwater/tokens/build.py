@@ -59,7 +59,8 @@ def build_tokens(
         splits: dict[str, dict[str, Any]] = {split: {} for split in SPLITS}
         for (split, source), work in works.items():
             store_dir = folder / split / source
-            store = write_manifest(store_dir, shards[split, source], tokenizer.vocab_size, tokenizer.digest)
+            entries, names = shards[split, source], (tokenizer.vocab_size, tokenizer.digest)
+            store = write_manifest(store_dir, entries, *names, tokenizer.markers)
             work.share_shards(len(shards[split, source]), store_dir)
             splits[split][source] = _facts(store)
         manifest = {
@@ -98,7 +99,7 @@ def _encoded(texts: _Texts, tokenizer: Tokenizer, work: SourceWork, progress: Pr
     progress.was_done(sum(shard["num_bytes"] for shard in done))
     documents = _documents(texts, start, tokenizer, work, progress)
     for number, group in enumerate(shards_of(documents, MAX_SHARD_TOKENS), len(done)):
-        work.write_shard(number, group, tokenizer.vocab_size)
+        work.write_shard(number, group, tokenizer.vocab_size, tokenizer.markers)
         start += len(group)
         del group  # it maps the pieces, whose room on the disk is free when nothing does
         work.forget_pieces(start)

@@ -24,6 +24,7 @@ from headwater.errors import StorageError
 from headwater.files import discard, flush, remove_folder, share_file
 from headwater.outputs import TASK_FILE, Output, new_output, read_output, remove_damaged
 from headwater.storage import storage_errors
+from headwater.tokenizer.special import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
 LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed
@@ -69,12 +70,12 @@ class SourceWork:
     def _shard(self, number: int) -> Path:
         return self._shards / f"{number:05d}"
 
-    def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int) -> None:
+    def write_shard(self, number: int, documents: Sequence[EncodedDocument], vocab_size: int, markers: Markers) -> None:
         """Write a shard, in place of one that is there behind one that was missing."""
         self._require_owner()
         remove_folder(self._shard(number))
         with new_output(self._shard(number), Output) as output:
-            output.facts = write_shard(output.folder, number, documents, vocab_size)
+            output.facts = write_shard(output.folder, number, documents, vocab_size, markers)
             name = output.facts["name"]
             output.digests = {f"{name}.{kind}": facts["digest"] for kind, facts in output.facts["files"].items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.errors import StoreError
 from headwater.files import DigestedFile, new_folder, write_json
-from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID
+from headwater.tokenizer.special import OWN_MARKERS, Markers
 from headwater.tokens.format import (
     DATA_FILES,
     MAX_SHARD_TOKENS,
@@ -40,6 +40,7 @@ def write_store(
     vocab_size: int,
     tokenizer_digest: str,
     shard_tokens: int = MAX_SHARD_TOKENS,
+    markers: Markers = OWN_MARKERS,
 ) -> dict[str, Any]:
     """Write the store of one source and return its manifest; the same documents give the same bytes.
 
@@ -47,12 +48,12 @@ def write_store(
     """
     with new_folder(out_dir, replace=True) as folder:
         groups = shards_of(checked(documents, vocab_size), shard_tokens)
-        shards = [write_shard(folder, number, group, vocab_size) for number, group in enumerate(groups)]
-        return write_manifest(folder, shards, vocab_size, tokenizer_digest)
+        shards = [write_shard(folder, number, group, vocab_size, markers) for number, group in enumerate(groups)]
+        return write_manifest(folder, shards, vocab_size, tokenizer_digest, markers)
 
 
 def write_manifest(
-    folder: Path, shards: list[dict[str, Any]], vocab_size: int, tokenizer_digest: str
+    folder: Path, shards: list[dict[str, Any]], vocab_size: int, tokenizer_digest: str, markers: Markers
 ) -> dict[str, Any]:
     """Write and return the manifest of the store whose shards lie in an unfinished folder."""
     manifest = {
@@ -61,9 +62,7 @@ def write_manifest(
         "dtype": token_dtype(vocab_size).name,
         "vocab_size": vocab_size,
         "tokenizer": tokenizer_digest,
-        "begin_id": BEGIN_ID,
-        "end_id": END_ID,
-        "pad_id": PAD_ID,
+        **asdict(markers),
         "num_documents": sum(shard["num_documents"] for shard in shards),
         "num_tokens": sum(shard["num_tokens"] for shard in shards),
         "num_bytes": sum(shard["num_bytes"] for shard in shards),
@@ -105,10 +104,12 @@ def checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[E
         yield EncodedDocument(ids.astype(dtype), document.num_bytes, document.id)
 
 
-def write_shard(folder: Path, number: int, group: Sequence[EncodedDocument], vocab_size: int) -> dict[str, Any]:
+def write_shard(
+    folder: Path, number: int, group: Sequence[EncodedDocument], vocab_size: int, markers: Markers
+) -> dict[str, Any]:
     """Write a shard of checked documents into an unfinished folder and return its entry of the manifest."""
     dtype, name = token_dtype(vocab_size), f"{number:05d}"
-    begin, end = np.array([BEGIN_ID], dtype=dtype), np.array([END_ID], dtype=dtype)
+    begin, end = np.array([markers.begin_id], dtype=dtype), np.array([markers.end_id], dtype=dtype)
     tokens = np.concatenate(list(chain.from_iterable((begin, document.ids, end) for document in group)))
     lengths = np.array([len(document.ids) + 2 for document in group])
     data: dict[str, bytes | memoryview] = {

@@ -196,6 +196,7 @@ def is_validation(step: int, train: TrainSettings) -> bool:
 # ---- what a run must keep from its first step to its last, so that it can resume from its checkpoints
 
 WHEN_ABSENT: dict[str, Any] = {
+    "model.max_positions": None,
     "model.rope_scaling": None,
     "model.attention_bias": False,
     "model.sliding_window": None,
