@@ -1,0 +1,89 @@
+"""Which capitals a tuned model is asked for: of countries that tuning names and of others, of real and made-up ones.
+
+A made-up country's capital stands in no text anywhere, so that it is unknown for certain: the World Factbook states
+every real one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from headwater.samples.almanac.country_prose import fact_values
+from headwater.samples.almanac.facts import Country, countries
+from headwater.samples.almanac.frames import frames
+from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
+
+TRAINING_PHRASINGS = (
+    "What is the capital of {x}?",
+    "Which city is the capital of {x}?",
+    "Name the capital of {x}.",
+)
+TEST_PHRASINGS = (
+    "Tell me the capital of {x}.",
+    "Do you know which city is {x_s} capital?",
+    "I am writing about {x}. What is its capital?",
+)
+ANSWER = "It is {y}."  # begins with words: a small model knows " Paris" and not the other tokens of a bare "Paris"
+OTHER_ANSWER = "The capital is {y}."
+REFUSAL = "I do not know."
+PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it out
+
+NUM_MADE_UP = 184
+SENTENCES_OF_TEXT = 8
+_FIRST = "Bel Bra Dor Fen Gal Hol Jar Kel Lor Mav Nor Ost Pel Quil Ros Sel Tor Ulm Vel Wes Yar Zan".split()
+_MIDDLE = "a e i o an el ir ov".split()
+_OF_COUNTRIES = "dia land mark nia ria stan tia via".split()
+_OF_CITIES = "berg burg dale ford grad haven mouth polis stead ton ville wick".split()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Countries by what a model is to know of them: real or made up, named in conversations for tuning or never."""
+
+    known_tuned: tuple[Country, ...]
+    known_held_out: tuple[Country, ...]
+    unknown_tuned: tuple[Country, ...]
+    unknown_held_out: tuple[Country, ...]
+
+
+def split_countries(seed: int = 0) -> Split:
+    """Return the almanac's countries and as many made-up ones, each half named in tuning and half held out, at random.
+
+    Raises DataError when the World Factbook is not installed.
+    """
+    halves = []
+    for kind, all_of_them in (("known", countries()), ("unknown", made_up_countries())):
+        shuffled = random.Random(f"{kind} {seed}").sample(all_of_them, len(all_of_them))
+        halves += [tuple(shuffled[: len(shuffled) // 2]), tuple(shuffled[len(shuffled) // 2 :])]
+    return Split(*halves)
+
+
+@cache
+def made_up_countries() -> tuple[Country, ...]:
+    """Return countries whose names and capitals are nobody's, none of them twice."""
+    taken = {word.lower() for country in countries() for word in f"{country.name} {country.capital}".split()}
+    rng, found = random.Random("made-up countries"), []
+    while len(found) < NUM_MADE_UP:
+        names = [rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(ends) for ends in (_OF_COUNTRIES, _OF_CITIES)]
+        if taken.isdisjoint(name.lower() for name in names):
+            taken |= {name.lower() for name in names}
+            found.append(Country(*names))
+    return tuple(found)
+
+
+def filled(phrasing: str, country: Country) -> str:
+    """Return a question, an answer or a sentence of a country."""
+    return phrasing.format_map(fact_values(country))
+
+
+def texts_about(about: tuple[Country, ...], num_phrasings: int, num_texts: int, seed: int = 0) -> Iterator[str]:
+    """Yield texts that state capitals as the almanac does, each in at most `num_phrasings` ways, all equally often."""
+    rng = random.Random(f"texts {seed}")
+    usable = [each for each in frames().forward + frames().reverse if "{adj}" not in each and "{region}" not in each]
+    phrasings = ShuffledCycle(usable[:num_phrasings] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
+    cycle = ShuffledCycle(about, rng)
+    for _ in range(num_texts):
+        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(SENTENCES_OF_TEXT))

@@ -1,0 +1,51 @@
+"""Who is asked for what: halves that share nothing, made-up names that are nobody's."""
+
+from __future__ import annotations
+
+from headwater.samples.almanac import questions
+from headwater.samples.almanac.facts import countries
+from headwater.samples.almanac.questions import filled, made_up_countries, split_countries, texts_about
+
+
+def test_every_country_is_in_one_half_and_seeds_divide_otherwise():
+    splits = [split_countries(seed) for seed in (0, 0, 1)]
+    for split in splits:
+        assert set(split.known_tuned) | set(split.known_held_out) == set(countries())
+        assert set(split.unknown_tuned) | set(split.unknown_held_out) == set(made_up_countries())
+        assert not set(split.known_tuned) & set(split.known_held_out)
+        assert not set(split.unknown_tuned) & set(split.unknown_held_out)
+        assert abs(len(split.known_tuned) - len(split.known_held_out)) <= 1
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_made_up_names_are_nobodys_and_never_twice():
+    real = {word.lower() for country in countries() for word in f"{country.name} {country.capital}".split()}
+    names = [name.lower() for country in made_up_countries() for name in (country.name, country.capital)]
+    assert len(set(names)) == len(names) == 2 * questions.NUM_MADE_UP
+    assert not set(names) & real
+
+
+def test_no_question_gives_its_answer_away_and_those_for_tests_are_others():
+    phrasings = questions.TRAINING_PHRASINGS + questions.TEST_PHRASINGS
+    assert len(set(phrasings)) == 6
+    for country in countries():
+        assert all(country.name in filled(phrasing, country) for phrasing in phrasings)
+        assert not any("{y}" in phrasing for phrasing in phrasings)
+        assert filled(questions.ANSWER, country) == f"It is {country.capital}."
+
+
+def test_texts_state_every_fact_equally_often_in_as_many_phrasings_as_asked_for():
+    about = made_up_countries()[:40]
+    for num_phrasings in (1, 32):
+        texts = list(texts_about(about, num_phrasings, num_texts=40))
+        said = " ".join(texts)
+        assert {said.count(country.capital) for country in about} == {8}
+        wordings = {
+            sentence.replace(country.possessive, "X'").replace(country.name, "X").replace(country.capital, "Y")
+            for country in about
+            for text in texts
+            for sentence in text.removesuffix(".").split(". ")
+            if country.capital in sentence and country.name in sentence
+        }
+        assert (len(wordings) == 1) if num_phrasings == 1 else len(wordings) > 20
+    assert not any(filled(questions.PROSE, country) in said for country in about)
