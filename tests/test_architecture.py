@@ -19,9 +19,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["runs"],
+    ["runs", "downstream"],
     ["serve", "report", "launch", "simulate"],
-    ["train", "evaluate", "forecast", "export", "downstream"],
+    ["train", "evaluate", "forecast", "export"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],
     ["model", "optim"],

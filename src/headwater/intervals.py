@@ -1,7 +1,10 @@
-"""The interval that people see: 80 %, P10 to P90."""
+"""The interval of forecasts that people see, 80 %, P10 to P90; and those of 95 % around what was measured."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 LEVEL = 0.8
@@ -14,3 +17,33 @@ def deviations_of(level: float) -> float:
 
 
 Z_P90 = deviations_of(LEVEL)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean of `num` observations, and the ends of the interval of 95 % around it."""
+
+    value: float
+    low: float
+    high: float
+    num: int
+
+
+def share(num_true: int, num: int) -> Estimate:
+    """Return a share with Wilson's interval (1927), good near 0 and 1 too; ValueError for none of none."""
+    if not 0 <= num_true <= num or num < 1:
+        raise ValueError(f"{num_true} of {num} is no share")
+    z = deviations_of(0.95)
+    middle, scale = num_true + z**2 / 2, num + z**2
+    half = z * math.sqrt(num_true * (num - num_true) / num + z**2 / 4)
+    return Estimate(num_true / num, max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale), num)
+
+
+def mean_estimate(values: Sequence[float]) -> Estimate:
+    """Return the mean of independent values with the interval of a normal distribution."""
+    if not values:
+        raise ValueError("there is no mean of no values")
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
+    half = deviations_of(0.95) * math.sqrt(variance / len(values))
+    return Estimate(mean, mean - half, mean + half, len(values))

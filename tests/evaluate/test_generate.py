@@ -41,25 +41,16 @@ def model(tokenizer) -> Transformer:
     return model
 
 
-class FixedModel:
-    """Stands in for a model: the same given probabilities after any text."""
+class FixedScorer:
+    """Stands in for a scorer: the same given probabilities after any text."""
 
     def __init__(self, vocab_size: int, probabilities: dict[int, float]) -> None:
-        self.settings = type("Settings", (), {"seq_len": SEQ_LEN})
-        self.device = torch.device("cpu")
         self.logits_V = torch.full((vocab_size,), -math.inf)
         for token, probability in probabilities.items():
             self.logits_V[token] = math.log(probability)
 
-    def hidden(self, tokens_BT, documents_BT):
-        # one document, and what fills the row up behind it
-        assert tokens_BT.shape[1] <= SEQ_LEN
-        assert documents_BT[0].tolist() == sorted(documents_BT[0].tolist(), reverse=True)
-        assert documents_BT[0, 0] == 0
-        return torch.zeros(*tokens_BT.shape, 1)
-
-    def logits(self, x_D):
-        return self.logits_V
+    def growing(self):
+        return lambda rows: self.logits_V.expand(len(rows), -1)
 
 
 def direct_log_probabilities(model: Transformer, ids: list[int]) -> torch.Tensor:
@@ -83,6 +74,17 @@ def test_an_empty_prompt_is_the_begin_token_alone(model, tokenizer):
     assert isinstance(generate(Scorer(model), tokenizer, "", 5), str)
 
 
+@pytest.mark.parametrize("sampling", [{"temperature": 0.0}, {"seed": 3}, {"temperature": 0.7, "top_p": 0.9, "seed": 4}])
+def test_text_with_kept_keys_and_values_is_that_of_whole_passes_beyond_seq_len_too(model, tokenizer, sampling):
+    class WithoutCache(Scorer):
+        def growing(self):
+            return self.next_logits_of
+
+    for prompt in ("", "The river", TEXT * 3):
+        expected = generate(WithoutCache(model), tokenizer, prompt, 3 * SEQ_LEN, **sampling)
+        assert generate(Scorer(model), tokenizer, prompt, 3 * SEQ_LEN, **sampling) == expected
+
+
 def test_of_a_long_prompt_the_last_tokens_count(model, tokenizer):
     prompt = TEXT * 4
     last = tokenizer.encode(prompt)[-SEQ_LEN:]
@@ -103,8 +105,8 @@ def test_prompts_are_continued_together_as_each_alone(model, tokenizer):
     prompts = ["The river", "", TEXT * 3, "sea"]
     together = likeliest(Scorer(model), tokenizer, prompts, 2 * SEQ_LEN)
     assert together == [generate(Scorer(model), tokenizer, each, 2 * SEQ_LEN, temperature=0) for each in prompts]
-    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
-    assert likeliest(Scorer(ends), tokenizer, ["The"], 5) == [""]
+    ends = FixedScorer(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert likeliest(ends, tokenizer, ["The"], 5) == [""]
     assert likeliest(Scorer(model), tokenizer, [], 5) == []
 
 
@@ -118,11 +120,11 @@ def test_same_seed_gives_the_same_text_and_a_longer_one_starts_with_it(model, to
 
 
 def test_generation_stops_at_the_end_token_and_does_not_show_it(tokenizer):
-    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
-    assert generate(Scorer(ends), tokenizer, "The", 10) == ""
+    ends = FixedScorer(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert generate(ends, tokenizer, "The", 10) == ""
     letter = tokenizer.encode("a")[0]
-    maybe = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 0.5, letter: 0.5})
-    lengths = [len(generate(Scorer(maybe), tokenizer, "", 100, seed=seed)) for seed in range(20)]
+    maybe = FixedScorer(tokenizer.vocab_size, {tokenizer.end_id: 0.5, letter: 0.5})
+    lengths = [len(generate(maybe, tokenizer, "", 100, seed=seed)) for seed in range(20)]
     assert len(set(lengths)) > 2 and max(lengths) < 100, lengths
 
 
@@ -131,20 +133,18 @@ def test_a_stream_is_the_text_piece_by_piece_with_the_reason_to_end(model, token
     assert "".join(piece.text for piece in pieces) == generate(Scorer(model), tokenizer, "The river", 12, seed=7)
     assert [piece.num_tokens for piece in pieces] == [*range(1, 13), 12]
     assert [piece.end for piece in pieces] == [None] * 12 + ["max_tokens"]
-    ends = FixedModel(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
-    assert list(stream(Scorer(ends), tokenizer, "The", 10)) == [("", 0, "end token")]
+    ends = FixedScorer(tokenizer.vocab_size, {tokenizer.end_id: 1.0})
+    assert list(stream(ends, tokenizer, "The", 10)) == [("", 0, "end token")]
 
 
 def test_a_stream_never_cuts_a_character(tokenizer):
-    class Scripted(FixedModel):
-        def logits(self, x_D):
-            self.logits_V = torch.full((tokenizer.vocab_size,), -math.inf)
-            self.logits_V[script.pop(0)] = 0.0
-            return self.logits_V
+    class Scripted(FixedScorer):
+        def growing(self):
+            return lambda rows: torch.nn.functional.one_hot(torch.tensor([script.pop(0)]), tokenizer.vocab_size).log()
 
     script = [*tokenizer.encode("a🙂ß"), tokenizer.encode("🙂")[0], tokenizer.end_id]
     assert len(script) > 5, "the emoji is several tokens"
-    pieces = list(stream(Scorer(Scripted(tokenizer.vocab_size, {})), tokenizer, "", 20))
+    pieces = list(stream(Scripted(tokenizer.vocab_size, {}), tokenizer, "", 20))
     assert "".join(piece.text for piece in pieces) == "a🙂ß\ufffd"
     assert {piece.text for piece in pieces} == {"", "a", "🙂", "ß", "\ufffd"}
     assert pieces[-1].end == "end token"
@@ -152,21 +152,21 @@ def test_a_stream_never_cuts_a_character(tokenizer):
 
 def test_draws_follow_the_temperature(tokenizer):
     first, second = tokenizer.encode("ab")[0], tokenizer.encode("z")[0]
-    model = FixedModel(tokenizer.vocab_size, {first: 0.8, second: 0.2})
+    model = FixedScorer(tokenizer.vocab_size, {first: 0.8, second: 0.2})
     for temperature, expected in ((1.0, 0.8), (0.5, 0.64 / 0.68), (2.0, 2 / 3)):
-        text = generate(Scorer(model), tokenizer, "", 2000, temperature=temperature)
+        text = generate(model, tokenizer, "", 2000, temperature=temperature)
         share = Counter(text)[tokenizer.decode([first])] / len(text)
         assert share == pytest.approx(expected, abs=0.04), f"temperature {temperature}"
 
 
 def test_top_p_leaves_out_the_unlikely_tail_and_keeps_the_rest_in_proportion(tokenizer):
     a, b, c = (tokenizer.encode(letter)[0] for letter in "abc")
-    model = FixedModel(tokenizer.vocab_size, {a: 0.6, b: 0.3, c: 0.1})
-    assert set(generate(Scorer(model), tokenizer, "", 300, top_p=0.6)) == {"a"}, "the first token alone reaches 0.6"
-    shares = Counter(generate(Scorer(model), tokenizer, "", 2000, top_p=0.7))
+    model = FixedScorer(tokenizer.vocab_size, {a: 0.6, b: 0.3, c: 0.1})
+    assert set(generate(model, tokenizer, "", 300, top_p=0.6)) == {"a"}, "the first token alone reaches 0.6"
+    shares = Counter(generate(model, tokenizer, "", 2000, top_p=0.7))
     assert set(shares) == {"a", "b"}
     assert shares["a"] / 2000 == pytest.approx(2 / 3, abs=0.04)
-    assert set(generate(Scorer(model), tokenizer, "", 1000, top_p=1.0)) == {"a", "b", "c"}
+    assert set(generate(model, tokenizer, "", 1000, top_p=1.0)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,9 @@ from headwater.errors import EvaluationError
 from headwater.evaluate.scorer import Scorer
 from headwater.model.init import derived_seed
 from headwater.tokenizer.tokenizer import Tokenizer
+
+Choose = Callable[[Tensor, list[int], list[int]], Sequence[int]]
+"Of the scores (B, V) of the token after each of B rows, the rows' numbers and their lengths, to these tokens."
 
 
 class NextToken(NamedTuple):
@@ -31,6 +34,44 @@ class Piece(NamedTuple):
     text: str
     num_tokens: int  # so far
     end: Literal["end token", "max_tokens"] | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn: at random by the model's probabilities, or at temperature 0 the likeliest one.
+
+    `top_p` draws from the smallest set of likeliest tokens that together have at least that probability
+    (arXiv:1904.09751). A draw depends on (seed, position) alone, so that more tokens leave the first ones as they were.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0 and 0 < self.top_p <= 1):
+            raise EvaluationError(
+                f"temperature={self.temperature}, top_p={self.top_p} can't be sampled with; "
+                "temperature is 0 (likeliest token) or more, top_p above 0 and at most 1 (all tokens)"
+            )
+
+    def choose(self, logits_BV: Tensor, numbers: list[int], lengths: list[int]) -> list[int]:
+        return [self._draw(logits_V, length) for logits_V, length in zip(logits_BV, lengths, strict=True)]
+
+    def _draw(self, logits_V: Tensor, position: int) -> int:
+        if self.temperature == 0:
+            return int(logits_V.argmax())
+        # fp64, and the maximum taken off before the division: no temperature is too small
+        probability_V = torch.softmax((logits_V - logits_V.max()).double() / self.temperature, dim=-1)
+        sorted_V, token_V = torch.sort(probability_V, descending=True, stable=True)
+        cumulative_V = sorted_V.cumsum(0)
+        num_kept = int((cumulative_V - sorted_V < self.top_p).sum())
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "generate", position))
+        point = torch.rand((), generator=generator, dtype=torch.float64) * cumulative_V[num_kept - 1]
+        return int(token_V[min(int(torch.searchsorted(cumulative_V, point, right=True)), num_kept - 1)])
+
+
+LIKELIEST = Sampling(temperature=0)
 
 
 class TokenSurprise(NamedTuple):
@@ -72,41 +113,58 @@ def stream(
 ) -> Iterator[Piece]:
     """Yield the text that follows `prompt`, a piece a token, up to the end token or `max_tokens` tokens.
 
-    Past `seq_len` tokens the model sees the last `seq_len`. Temperature 0 takes the likeliest token each time. `top_p`
-    draws from the smallest set of likeliest tokens that together have at least that probability (arXiv:1904.09751). A
-    draw depends on (seed, position) alone, so that more tokens leave the first ones as they were. Bytes that are no
-    UTF-8 become U+FFFD.
-    Raises EvaluationError for a temperature or a `top_p` that means nothing.
+    Past `seq_len` tokens the model sees the last `seq_len`. Raises EvaluationError for a temperature or a `top_p` that
+    means nothing.
     """
-    if not (math.isfinite(temperature) and temperature >= 0 and 0 < top_p <= 1):
-        raise EvaluationError(
-            f"temperature={temperature}, top_p={top_p} can't be sampled with; "
-            "temperature is 0 (likeliest token) or more, top_p above 0 and at most 1 (all tokens)"
-        )
     ids = [tokenizer.begin_id, *tokenizer.encode(prompt)]
+    return stream_from(scorer, tokenizer, ids, max_tokens, Sampling(temperature, top_p, seed), {tokenizer.end_id})
+
+
+def stream_from(
+    scorer: Scorer, tokenizer: Tokenizer, ids: list[int], max_tokens: int, sampling: Sampling, ends: Container[int]
+) -> Iterator[Piece]:
+    """Yield the text that follows `ids` up to one of the tokens that are `ends`; bytes that are no UTF-8 as U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for num_tokens in range(max_tokens):
-        token = _draw(scorer.next_logits(ids), temperature, top_p, derived_seed(seed, "generate", len(ids)))
-        if token == tokenizer.end_id:
+    for num_tokens, (row,) in enumerate(extended(scorer, [ids], max_tokens, ends, sampling.choose)):
+        if row[-1] in ends:
             yield Piece(decoder.decode(b"", final=True), num_tokens, "end token")
             return
-        ids.append(token)
-        yield Piece(decoder.decode(tokenizer.token_bytes(token)), num_tokens + 1)
+        yield Piece(decoder.decode(tokenizer.token_bytes(row[-1])), num_tokens + 1)
     yield Piece(decoder.decode(b"", final=True), max_tokens, "max_tokens")
 
 
 def likeliest(scorer: Scorer, tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int) -> list[str]:
     """Return what `generate` does at temperature 0 for each prompt, of all of them at once: a pass a token."""
     rows = [[tokenizer.begin_id, *tokenizer.encode(prompt)] for prompt in prompts]
-    starts = [len(row) for row in rows]
+    written = continued(scorer, rows, max_tokens, {tokenizer.end_id})
+    return [tokenizer.decode(tokens) for tokens in written]
+
+
+def continued(
+    scorer: Scorer, rows: Sequence[list[int]], max_tokens: int, ends: Container[int], choose: Choose | None = None
+) -> list[list[int]]:
+    """Return the tokens that follow each row, with the end that was reached; by default the likeliest ones."""
+    longer = list(rows)
+    for grown in extended(scorer, rows, max_tokens, ends, choose or LIKELIEST.choose):
+        longer = grown
+    return [row[len(before) :] for row, before in zip(longer, rows, strict=True)]
+
+
+def extended(
+    scorer: Scorer, rows: Sequence[list[int]], max_tokens: int, ends: Container[int], choose: Choose
+) -> Iterator[list[list[int]]]:
+    """Yield all rows a token longer each time, until every one has reached one of `ends`, where it stays as it is."""
+    longer, next_logits_of = [list(row) for row in rows], scorer.growing()
+    open_rows = list(range(len(rows)))
     for _ in range(max_tokens):
-        if all(row[-1] == tokenizer.end_id for row in rows):
-            break
-        for row, logits_V in zip(rows, scorer.next_logits_of(rows), strict=True):  # all, for there to be few shapes
-            if row[-1] != tokenizer.end_id:
-                row.append(int(logits_V.argmax()))
-    written = ((token for token in row[start:] if token != tokenizer.end_id) for row, start in zip(rows, starts))
-    return [b"".join(map(tokenizer.token_bytes, tokens)).decode("utf-8", "replace") for tokens in written]
+        if not open_rows:
+            return
+        logits_BV = next_logits_of(longer)[open_rows]  # of all rows, for there to be few shapes
+        tokens = choose(logits_BV, open_rows, [len(longer[index]) for index in open_rows])
+        for index, token in zip(open_rows, tokens, strict=True):
+            longer[index].append(token)
+        open_rows = [index for index in open_rows if longer[index][-1] not in ends]
+        yield longer
 
 
 def surprise(scorer: Scorer, tokenizer: Tokenizer, text: str) -> TextSurprise:
@@ -141,16 +199,3 @@ def _windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:
     while stop < num_targets:
         stop = min(stop + stride, num_targets)
         yield stop - seq_len, stop
-
-
-def _draw(logits_V: Tensor, temperature: float, top_p: float, seed: int) -> int:
-    if temperature == 0:
-        return int(logits_V.argmax())
-    # fp64, and the maximum taken off before the division: no temperature is too small
-    probability_V = torch.softmax((logits_V - logits_V.max()).double() / temperature, dim=-1)
-    sorted_V, token_V = torch.sort(probability_V, descending=True, stable=True)
-    cumulative_V = sorted_V.cumsum(0)
-    num_kept = int((cumulative_V - sorted_V < top_p).sum())
-    generator = torch.Generator().manual_seed(seed)
-    point = torch.rand((), generator=generator, dtype=torch.float64) * cumulative_V[num_kept - 1]
-    return int(token_V[min(int(torch.searchsorted(cumulative_V, point, right=True)), num_kept - 1)])

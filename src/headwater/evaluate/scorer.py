@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.model.cache import Cache
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
@@ -131,6 +132,16 @@ class Scorer:
     def next_logits(self, ids: list[int]) -> Tensor:
         """Return the scores (V) of the token after `ids`, in fp32 on the CPU: of all ranks the first one's."""
         return self.next_logits_of([ids])[0]
+
+    def growing(self) -> Callable[[list[list[int]]], Tensor]:
+        """Return `next_logits_of` for rows that are longer at each call: what is new alone is computed.
+
+        It is for one text: the weights don't change meanwhile. Of a model in parts, on several ranks, all is computed.
+        """
+        if self._ranks.world_size > 1:
+            return self.next_logits_of
+        cache = Cache(self._model)
+        return lambda rows: cache.next_logits_of(rows).cpu()
 
     @torch.no_grad()
     def next_logits_of(self, rows: list[list[int]]) -> Tensor:

@@ -23,8 +23,11 @@ def rotary_table(model: ModelSettings, num_positions: int) -> Tensor:
 
 
 def rotate(x_BTHK: Tensor, table_2TP: Tensor) -> Tensor:
-    """Turn channel pairs (i, i + K/2) by their position's angle: the half-split layout that Hugging Face models use."""
-    cos, sin = table_2TP[:, :, None, :].to(x_BTHK.dtype)
+    """Turn channel pairs (i, i + K/2) by their position's angle: the half-split layout that Hugging Face models use.
+
+    The table is one for all rows, or (2, B, T, P) where their positions differ.
+    """
+    cos, sin = table_2TP.unsqueeze(-2).to(x_BTHK.dtype)
     first, second = x_BTHK.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 

@@ -33,10 +33,13 @@ PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it
 
 NUM_MADE_UP = 184
 SENTENCES_OF_TEXT = 8
-_FIRST = "Bel Bra Dor Fen Gal Hol Jar Kel Lor Mav Nor Ost Pel Quil Ros Sel Tor Ulm Vel Wes Yar Zan".split()
-_MIDDLE = "a e i o an el ir ov".split()
-_OF_COUNTRIES = "dia land mark nia ria stan tia via".split()
-_OF_CITIES = "berg burg dale ford grad haven mouth polis stead ton ville wick".split()
+_FIRST = (
+    "Bel", "Bra", "Dor", "Fen", "Gal", "Hol", "Jar", "Kel", "Lor", "Mav", "Nor", "Ost", "Pel", "Quil", "Ros", "Sel",
+    "Tor", "Ulm", "Vel", "Wes", "Yar", "Zan",
+)  # fmt: skip
+_MIDDLE = ("a", "e", "i", "o", "an", "el", "ir", "ov")
+_OF_COUNTRIES = ("dia", "land", "mark", "nia", "ria", "stan", "tia", "via")
+_OF_CITIES = ("berg", "burg", "dale", "ford", "grad", "haven", "mouth", "polis", "stead", "ton", "ville", "wick")
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,13 @@ def split_countries(seed: int = 0) -> Split:
 def made_up_countries() -> tuple[Country, ...]:
     """Return countries whose names and capitals are nobody's, none of them twice."""
     taken = {word.lower() for country in countries() for word in f"{country.name} {country.capital}".split()}
-    rng, found = random.Random("made-up countries"), []
+    rng = random.Random("made-up countries")
+    found: list[Country] = []
     while len(found) < NUM_MADE_UP:
-        names = [rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(ends) for ends in (_OF_COUNTRIES, _OF_CITIES)]
-        if taken.isdisjoint(name.lower() for name in names):
-            taken |= {name.lower() for name in names}
-            found.append(Country(*names))
+        name, capital = (rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(e) for e in (_OF_COUNTRIES, _OF_CITIES))
+        if name.lower() not in taken and capital.lower() not in taken:
+            taken |= {name.lower(), capital.lower()}
+            found.append(Country(name, capital))
     return tuple(found)
 
 

@@ -1,0 +1,83 @@
+"""Scores with kept keys and values are those of a whole pass over each row."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headwater.model.cache import Cache
+from headwater.model.settings import ModelSettings, RopeScaling
+from headwater.model.transformer import Transformer
+
+VOCAB_SIZE, SEQ_LEN = 31, 24
+LLAMA3 = RopeScaling(rope_type="llama3", factor=4, original_max_position_embeddings=8)
+YARN = RopeScaling(rope_type="yarn", factor=2, original_max_position_embeddings=16)
+SHAPES = {
+    "qwen3": {},
+    "untied": {"tied_embeddings": False},
+    "llama with biases": {"family": "llama", "attention_bias": True},
+    "llama3's positions": {"family": "llama", "rope_scaling": LLAMA3},
+    "yarn's positions in a window": {"family": "llama", "rope_scaling": YARN, "sliding_window": 5},
+    "gpt2": {"family": "gpt2", "num_kv_heads": 4},
+}
+
+
+def random_model(shape: dict, dtype: torch.dtype = torch.float32) -> Transformer:
+    sizes = {"num_layers": 2, "d_model": 32, "d_ff": 48, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
+    model = Transformer(ModelSettings(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **(sizes | shape)), dtype)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3, generator=generator)
+    return model
+
+
+def whole_pass(model: Transformer, row: list[int]) -> torch.Tensor:
+    tokens_BT = torch.tensor([row[-SEQ_LEN:]])
+    with torch.no_grad():
+        return model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT)))[0, -1]
+
+
+def random_rows(*lengths: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, VOCAB_SIZE, (length,), generator=generator).tolist() for length in lengths]
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_rows_of_different_lengths_grow_unevenly_and_beyond_seq_len(shape):
+    model = random_model(shape)
+    cache, rows = Cache(model), random_rows(3, 7, 1)
+    for number in range(SEQ_LEN + 8):
+        found = cache.next_logits_of(rows)
+        for index, row in enumerate(rows):
+            torch.testing.assert_close(found[index], whole_pass(model, row), rtol=1e-5, atol=1e-4)
+            if index != 1 or number % 3:  # one row rests at times
+                row += [int(found[index].argmax())] * (1 + (number == 2))  # several tokens at once, too
+
+
+def test_rows_that_are_others_are_computed_from_their_start():
+    model = random_model({})
+    cache = Cache(model)
+    for rows in (random_rows(5, 6), random_rows(5), [[4, 5, 6]], [[4, 5, 7, 8]], [[4, 5]]):
+        for found, row in zip(cache.next_logits_of(rows), rows, strict=True):
+            torch.testing.assert_close(found, whole_pass(model, row), rtol=1e-5, atol=1e-4)
+
+
+def test_a_token_is_passed_through_the_model_once():
+    model = random_model({})
+    cache, (row,), widths = Cache(model), random_rows(4), []
+    cache._model.embed.register_forward_hook(lambda module, inputs, output: widths.append(inputs[0].shape[1]))
+    for token in range(5):
+        cache.next_logits_of([row])
+        row.append(token)
+    assert widths == [4, 1, 1, 1, 1]
+
+
+def test_activations_have_the_models_precision():
+    model = random_model({}, torch.bfloat16)
+    cache, (row,) = Cache(model), random_rows(6)
+    for _ in range(4):
+        found = cache.next_logits_of([row])[0]
+        torch.testing.assert_close(found, whole_pass(model, row), rtol=0.05, atol=0.3)
+        row.append(int(found.argmax()))
+    assert {each.dtype for each in cache._kept} == {torch.bfloat16}
