@@ -37,7 +37,7 @@ from headwater.cpu_kernels.products import Products
 from headwater.device.device import Device
 from headwater.device.facts import MachineFacts
 from headwater.model.boxes import box_of, is_copied, whole_shape
-from headwater.model.init import derived_seed
+from headwater.model.init import derived_seed, drawn
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Recompute, Transformer
 from headwater.optim.settings import OptimSettings
@@ -203,7 +203,7 @@ class Training:
         self.settings = settings
         build = partial(Transformer, settings, facts.compute_dtype, case.recompute)
         self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
-        given = build, partial(fastest_, facts=facts), SEED, self.parallel
+        given = build, partial(fastest_, facts=facts), drawn(settings, SEED), self.parallel
         prepared = prepare.prepare(*given, gather_dtype=facts.gather_dtype)
         self.prepared, self.model, self.fast_model = prepared, prepared.model, prepared.fast_model
         fill_zeros_(self.model, ranks)

@@ -21,7 +21,7 @@ LAYERS = [
     ["cli"],
     ["runs", "downstream"],
     ["serve", "report", "launch", "simulate"],
-    ["train", "evaluate", "forecast", "export"],
+    ["train", "evaluate", "forecast", "export", "base"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],
     ["model", "optim"],
@@ -86,6 +86,7 @@ TORCH_FREE_MODULES = {
     "headwater.device.settings",
     "headwater.host.facts",
     "headwater.runs.plan",
+    "headwater.base.facts",
     "headwater.runs.text",
     "headwater.train.settings",
 }

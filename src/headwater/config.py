@@ -220,10 +220,15 @@ def leaves(value: Any, path: str = "") -> list[str]:
     return [path]
 
 
+def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """Return the fields of a settings class by the names that a file has for them."""
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
+
+
 def setting_names(kind: type[Settings], parents: list[str]) -> list[str]:
     """Return the names of the settings in the table at `parents`, or [] where that is no fixed table."""
     table = table_at(kind, parents)
-    return list(table.model_fields) if is_settings(table) else []
+    return list(fields_of(table)) if is_settings(table) else []
 
 
 def describe(kind: type[Settings], path: str) -> str:
@@ -234,14 +239,14 @@ def describe(kind: type[Settings], path: str) -> str:
 
 def field_at(kind: type[Settings], path: list[str]) -> FieldInfo | None:
     table = table_at(kind, path[:-1])
-    return table.model_fields.get(path[-1]) if is_settings(table) else None
+    return fields_of(table).get(path[-1]) if is_settings(table) else None
 
 
 def table_at(kind: type[Settings], parents: list[str]) -> Any:
     current: Any = kind
     for part in parents:
         if is_settings(current):
-            field = current.model_fields.get(part)
+            field = fields_of(current).get(part)
             current = None if field is None else table_of(field.annotation)
         else:  # a dict or list of settings: its keys are the user's names
             current = next((inner for inner in map(table_of, get_args(current)) if inner is not None), None)

@@ -15,7 +15,17 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from headwater.config import RawSettings, Settings, field_at, is_settings, setting_names, shown, table_at, table_of
+from headwater.config import (
+    RawSettings,
+    Settings,
+    field_at,
+    fields_of,
+    is_settings,
+    setting_names,
+    shown,
+    table_at,
+    table_of,
+)
 from headwater.errors import ConfigError
 
 _SHOWN_NAMES = 8
@@ -87,7 +97,7 @@ def _as_meant(kind: Any, value: Any) -> Any:
         return value
     table = table_of(kind)
     if is_settings(table):
-        fields = table.model_fields
+        fields = fields_of(table)
         return {name: _as_meant(fields[name].annotation if name in fields else None, v) for name, v in value.items()}
     inner = next((found for found in map(table_of, get_args(table)) if found is not None), None)
     return {name: _as_meant(inner, v) for name, v in value.items()}
@@ -130,7 +140,7 @@ def _missing(kind: type[Settings], found: list[Any], by_rule: Collection[str]) -
 
 def _needed(kind: type[Settings], place: list[str]) -> Iterator[str]:
     table = table_of(_annotation_at(kind, place))
-    fields = table.model_fields if is_settings(table) else {}
+    fields = fields_of(table) if is_settings(table) else {}
     needed = [name for name, field in fields.items() if field.is_required()]
     if not needed:
         yield ".".join(place)
@@ -193,7 +203,7 @@ def _where_set(raw: RawSettings, path: str) -> str | None:
 def _hint_of_table(kind: type[Settings], location: list[str]) -> str:
     """Return what stands in the table at a place, and that it may be empty where nothing in it is needed."""
     table = table_at(kind, location)
-    fields = table.model_fields if is_settings(table) else {}
+    fields = fields_of(table) if is_settings(table) else {}
     names = list(fields)[:_SHOWN_NAMES] + ["…"] * (len(fields) > _SHOWN_NAMES)
     needed = [name for name in fields if fields[name].is_required()]
     how = f"{', '.join(needed)} needed" if needed else f"{'.'.join(location)} = {{}} takes all by rule"

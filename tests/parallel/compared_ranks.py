@@ -31,7 +31,7 @@ from functools import partial
 from headwater.device.device import Device
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.model.init import initialise_
+from headwater.model.init import drawn, initialise_
 from headwater.model.transformer import Transformer
 from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
@@ -42,7 +42,7 @@ from parity import RATES, rows, wholes
 
 MODEL = parity.model_for(ranks.mesh)
 parallel = DataParallel(ranks, Device())
-prepared = prepare(partial(Transformer, MODEL), lambda model: model, 3, parallel)
+prepared = prepare(partial(Transformer, MODEL), lambda model: model, drawn(MODEL, 3), parallel)
 model, fast = prepared.model, prepared.fast_model
 """
 STATE = """

@@ -7,16 +7,20 @@ parameter is drawn with the whole and cut out of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
+from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
 Part = tuple[slice, ...]
 WHOLE: Part = ()
+FirstValue = Callable[..., Tensor]
+"(name, shape, part=…) -> what a parameter, or a part of it, starts from."
 
 
 def initialise_(model: Transformer, seed: int) -> None:
@@ -28,9 +32,15 @@ def initialise_(model: Transformer, seed: int) -> None:
     uniform guess, in any family and at any width.
     """
     model.fill_buffers_()
+    value = drawn(model.settings, seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(initial_value(name, parameter.shape, seed, tied=model.settings.tied_embeddings))
+            parameter.copy_(value(name, parameter.shape))
+
+
+def drawn(model: ModelSettings, seed: int) -> FirstValue:
+    """Return `initial_value` for the parameters of a model."""
+    return partial(initial_value, seed=seed, tied=model.tied_embeddings)
 
 
 def initial_value(name: str, shape: Sequence[int], seed: int, *, tied: bool, part: Part = WHOLE) -> Tensor:

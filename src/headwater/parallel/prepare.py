@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headwater.model.boxes import own_stages
+from headwater.model.init import FirstValue
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.optim.settings import OptimSettings
@@ -26,18 +27,18 @@ from headwater.ranks.mesh import LAYER_AXES, STATE_AXES
 def prepare(
     build: Callable[[], Transformer],
     fastest_: Callable[[Transformer], Transformer],
-    seed: int,
+    first_value: FirstValue,
     parallel: DataParallel,
     gather_dtype: torch.dtype = torch.float32,
 ) -> weights.Prepared:
-    """Return a model on the device; `fastest_` makes of it what trains fast.
+    """Return a model on the device, with its first values; `fastest_` makes of it what trains fast.
 
     `gather_dtype` is what matrices are rounded to before they are used for anything: divided ones are sent as that.
     """
-    ranks, seeded = parallel.ranks, partial(weights.initialise_, seed=seed, ranks=parallel.ranks)
+    ranks, fill_ = parallel.ranks, partial(weights.initialise_, first_value=first_value, ranks=parallel.ranks)
     if ranks.mesh.size("pipeline", *STATE_AXES) == 1:
         model = build()
-        seeded(model)
+        fill_(model)
         model.to(parallel.device.torch_device)
         fast_model = fastest_(model)
         return weights.Prepared(model, fast_model, model, fast_model.hidden)
@@ -60,7 +61,7 @@ def prepare(
 
         parallel.pipeline = Pipeline(roots, methods, ranks, parallel.device)
         methods = [parallel.pipeline.method]
-    seeded(model)
+    fill_(model)
     measured = cast(Transformer, MeasuredModel(model, methods[0], ranks))
     return weights.Prepared(model, fast_model, measured, measured.hidden)
 

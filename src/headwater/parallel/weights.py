@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.model.boxes import box_of, shape_along_tensor, whole_shape
-from headwater.model.init import initial_value
+from headwater.model.init import FirstValue
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks, local
 from headwater.ranks.mesh import Mesh
@@ -36,10 +36,10 @@ def divide_weights_(model: Transformer, mesh: Mesh) -> None:
 
 
 @torch.no_grad()
-def initialise_(model: Transformer, seed: int, ranks: Ranks) -> None:
+def initialise_(model: Transformer, first_value: FirstValue, ranks: Ranks) -> None:
     """Give this rank's boxes of all parameters their first values."""
     model.fill_buffers_()
     for name, parameter in model.named_parameters():
-        shape, tied = whole_shape(name, parameter.shape, ranks.mesh), model.settings.tied_embeddings
+        shape = whole_shape(name, parameter.shape, ranks.mesh)
         part = box_of(name, shape, ranks.mesh, ranks.rank).slices
-        local(parameter).copy_(initial_value(name, shape, seed, tied=tied, part=part))
+        local(parameter).copy_(first_value(name, shape, part=part))

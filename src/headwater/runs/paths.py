@@ -27,6 +27,7 @@ class Folders:
     def __init__(self, run: Path) -> None:
         self.run, self.data, self.ladder, self.hf = run, run / "data", run / "ladder", run / "export" / "hf"
         names = ("corpus", "tokenizer", "tokens", "rows")
+        self.base = self.data / "base.json"
         self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)
 
 

@@ -23,6 +23,8 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
+from headwater.runs.init import InitSettings, apply_base_, base_of
+from headwater.runs.paths import Folders
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import (
@@ -54,6 +56,8 @@ class RunConfig(Settings):
     "Decides the initial weights and the order of the sequences."
     runs_dir: str = "runs"
     "Folder in which run folders lie."
+    init: InitSettings | None = None
+    "A model to start from; unset: the first weights are drawn."
     corpus: CorpusSettings
     tokenizer: TokenizerSettings
     mixture: MixtureSettings = MixtureSettings()
@@ -75,7 +79,7 @@ class RunConfig(Settings):
     def _check(self) -> RunConfig:
         """Check what spans several tables, before corpus, tokenizer and tokens are made for it."""
         model, train, warmup = self.model, self.train, self.schedule.warmup_steps
-        if model.vocab_size != self.tokenizer.vocab_size:
+        if self.init is None and model.vocab_size != self.tokenizer.vocab_size:
             raise ValueError(
                 f"model.vocab_size={model.vocab_size} must equal "
                 f"tokenizer.vocab_size={self.tokenizer.vocab_size}; leave model.vocab_size out"
@@ -107,9 +111,9 @@ class RunConfig(Settings):
 
 
 def train_plan(config: RunConfig) -> TrainPlan:
-    return TrainPlan(
-        config.seed, config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
-    )
+    base = base_of(config.init, Folders(config.run_dir))
+    rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
+    return TrainPlan(config.seed, *rules, None if base is None else base.digest)
 
 
 def list_recipes() -> list[str]:
@@ -182,6 +186,7 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
     require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
+    whys |= apply_base_(raw)
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
@@ -194,7 +199,7 @@ def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
     if not raw.has("name"):
         raw.set_("name", path.stem, "a rule")
         whys["name"] = "the name of the run file"
-    if not raw.has("model.vocab_size"):
+    if not raw.has("model.vocab_size") and not raw.has("init.from"):
         default = TokenizerSettings.model_fields["vocab_size"].default
         raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size", default), "a rule")
         whys["model.vocab_size"] = "the tokenizer's"

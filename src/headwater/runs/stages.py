@@ -22,9 +22,11 @@ from headwater.errors import CheckpointError, StoreError
 from headwater.files import is_current, read_manifest_or_none, remove_leftovers, require_writable, write_json
 from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.init import base_of
+from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest, write_kept
 from headwater.runs.run_config import RunConfig, config_record, train_plan
 from headwater.seals import is_unmade
+from headwater.tokenizer.copied import copied_key, copy_tokenizer
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
@@ -44,6 +46,8 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
+    if (base := base_of(config.init, folders)) is not None:
+        write_kept(folders.base, base, require_owner)
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs):
         if is_current(folder, key):
@@ -54,7 +58,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
                 if folder == folders.corpus:
                     build_corpus(config.corpus, folder, say, require_owner, inputs)
                 elif folder == folders.tokenizer:
-                    _train_tokenizer(config, key, say, require_owner)
+                    _make_tokenizer(config, key, say, require_owner)
                 else:
                     rebuild_tokens(config, say, require_owner)
             made.append(folder.name)
@@ -67,12 +71,17 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
     folders = Folders(config.run_dir)
     yield folders.corpus, corpus_key(config.corpus, dict(inputs))
-    yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
+    if (base := base_of(config.init, folders)) is None:
+        yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
+    else:
+        yield folders.tokenizer, copied_key(base.digest)
     yield folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
 
 
-def _train_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
+def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
     folders = Folders(config.run_dir)
+    if (base := base_of(config.init, folders)) is not None:
+        return copy_tokenizer(base.tokenizer, folders.tokenizer, key, require_owner)
     names = list_sources(folders.corpus)
     texts = {name: (each.text for each in read_documents(folders.corpus, "train", name)) for name in names}
     train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)

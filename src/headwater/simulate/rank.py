@@ -24,6 +24,7 @@ from headwater.batches.assemble import Batch
 from headwater.device.device import Device
 from headwater.device.facts import DTYPES
 from headwater.forecast.work import Work
+from headwater.model.init import drawn
 from headwater.model.transformer import Attention, Transformer
 from headwater.optim.fused import FusedUpdates
 from headwater.parallel import prepare, weights
@@ -78,7 +79,7 @@ def account_of_rank(work: Work, ranks: Ranks) -> Account:
 def prepared(work: Work, parallel: DataParallel) -> tuple[Transformer, Transformer]:
     """Return a model divided as a run's is, and what to train it with."""
     dtype = DTYPES[work.dtype]
-    found = prepare.prepare(partial(built, work), lambda model: model, 0, parallel, dtype)
+    found = prepare.prepare(partial(built, work), lambda model: model, drawn(work.model, 0), parallel, dtype)
     return found.model, found.fast_model
 
 

@@ -210,7 +210,8 @@ def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
     """Put weights and optimizer state back; the steps to come are saved again."""
     run.saver.forget()
     if checkpoint is None:
-        initialise_(run.model, run.plan.seed, run.ranks)
+        with run.open_first() as first_value:
+            initialise_(run.model, first_value, run.ranks)
         run.optimizer.forget()
         return
     load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors(), run.ranks)

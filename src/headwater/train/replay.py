@@ -28,7 +28,7 @@ from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan, require_same
 from headwater.train.start import build
-from headwater.train.state import RunState, at_work, identity_of, rows_of_checkpoint
+from headwater.train.state import OpenBase, RunState, at_work, identity_of, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
 
@@ -50,7 +50,12 @@ class NoSaver(Saver):
 
 
 def replay_training(
-    run_dir: Path, plan: TrainPlan, batches: BatchSource, display: Display, say: Callable[[str], None]
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    display: Display,
+    say: Callable[[str], None],
+    open_base: OpenBase | None = None,
 ) -> Replay:
     """Train up to the run's newest checkpoint in RUN/replay-…, which is kept where there is a difference.
 
@@ -71,7 +76,7 @@ def replay_training(
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None, "profile_steps": None}))
     folder = run_dir / f"replay-{os.getpid()}"
     comparison = Comparison(run_dir, display)
-    built = build(folder, plan, batches, interventions, say, None, saved.state)
+    built = build(folder, plan, batches, interventions, say, None, saved.state, open_base=open_base)
     run = replace(built, saver=NoSaver(folder), display=comparison)
     try:
         run.records.append("start", 0, rows_consumed=0)

@@ -197,6 +197,7 @@ def is_validation(step: int, train: TrainSettings) -> bool:
 
 WHEN_ABSENT: dict[str, Any] = {
     "model.max_positions": None,
+    "init.digest": None,
     "model.rope_scaling": None,
     "model.attention_bias": False,
     "model.sliding_window": None,
@@ -210,7 +211,7 @@ WHEN_ABSENT: dict[str, Any] = {
 "What older checkpoints don't name, and how they were trained."
 
 FIXED = """\
-A run keeps its seed, mixture, model, optimizer, schedule, batch and number of steps; it can't be trained further yet.
+A run keeps its seed, base, mixture, model, optimizer, schedule, batch and number of steps.
 train.save_every, train.validate_every, train.num_probes, parallel.* and machine.* may change.
 To resume this run, put the old values back; or start a new run under another name (name=…)"""
 
@@ -226,6 +227,8 @@ class TrainPlan:
     schedule: ScheduleSettings
     train: TrainSettings
     machine: MachineSettings
+    base: str | None = None
+    "Digest of the model that the run starts from."
 
     @property
     def rows_per_step(self) -> int:
@@ -235,6 +238,7 @@ class TrainPlan:
         """Return what must be equal between a checkpoint and the run that resumes from it, as far as settings say."""
         return {
             "seed": self.seed,
+            "init": {"digest": self.base},
             "mixture": self.mixture.model_dump(),
             "model": self.model.model_dump(),
             "optim": self.optim.model_dump(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.interventions import Interventions, WrittenInterventions
+from headwater.model.init import drawn
 from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
@@ -34,7 +36,7 @@ from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
 from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, require_same, whole_rows_problem
-from headwater.train.state import Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
+from headwater.train.state import OpenBase, Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -45,11 +47,13 @@ def assemble(
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
+    open_base: OpenBase | None = None,
 ) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
 
     All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
-    `require_owner` raises LockedError once another process has taken the run over.
+    `require_owner` raises LockedError once another process has taken the run over. Without `open_base` a run's first
+    weights are drawn.
     """
     ranks = ranks or Ranks()
     identity = identity_of(plan, batches)
@@ -57,7 +61,8 @@ def assemble(
     if found is not None:
         require_same(found.path, found.state["identity"], identity)
     kept = None if found is None else found.state
-    return build(run_dir, plan, batches, interventions, say, found, kept, require_owner=require_owner, ranks=ranks)
+    given = run_dir, plan, batches, interventions, say, found, kept
+    return build(*given, require_owner=require_owner, ranks=ranks, open_base=open_base)
 
 
 def _history(
@@ -90,18 +95,22 @@ def build(
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
+    open_base: OpenBase | None = None,
 ) -> Run:
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
     memory, ranks = PeakMeter(), ranks or Ranks()
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
-    if not plan.train.exact:
-        _warn_of_other_ranks(kept, ranks.mesh, say)
+    _warn_of_other_ranks(None if plan.train.exact else kept, ranks.mesh, say)
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
-    recompute = recompute_of(plan.train, plan.model.num_layers)
-    build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute)
-    prepared = prepare(build_model, partial(fastest_, facts=facts), plan.seed, parallel, facts.gather_dtype)
+    given = plan.model, facts.compute_dtype, recompute_of(plan.train, plan.model.num_layers)
+    open_drawn: OpenBase = partial(nullcontext[FirstValue], drawn(plan.model, plan.seed))
+    open_first = open_base or open_drawn
+    with (open_first if found is None else open_drawn)() as first_value:
+        prepared = prepare(
+            partial(Transformer, *given), partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype
+        )
     model = prepared.model
     updates = fastest_updates(facts, exact=plan.train.exact)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
@@ -128,6 +137,7 @@ def build(
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
+        open_first=open_first,
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
         saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
@@ -275,8 +285,8 @@ def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say
         say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
 
 
-def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
-    if kept is None:
+def _warn_of_other_ranks(plan: TrainPlan, kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
+    if kept is None or plan.train.exact:
         return
     # checkpoints from before weights could be divided name the ranks alone
     before = Mesh(**kept.get("mesh", {"replicate": kept.get("world_size", 1)}))

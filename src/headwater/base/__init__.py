@@ -1,0 +1,1 @@
+"""Other models as ours: what a run can start from."""

@@ -1,0 +1,32 @@
+"""The weights of a model to start from, as first values of a run's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from headwater.base.facts import BaseFacts
+from headwater.checkpoint.layout import MODEL
+from headwater.checkpoint.load import StoredTensors
+from headwater.errors import CheckpointError
+from headwater.model.init import WHOLE, FirstValue, Part
+
+
+@contextmanager
+def open_values(base: BaseFacts) -> Iterator[FirstValue]:
+    """Yield a function that returns the base's values of a parameter of ours, or of a part of it.
+
+    It raises CheckpointError for a tensor that is damaged, missing or of another shape.
+    """
+    with StoredTensors(base.weights, MODEL) as stored:
+
+        def value(name: str, shape: Sequence[int], part: Part = WHOLE) -> Tensor:
+            found = stored.get(name)
+            if found is None or found.shape != tuple(shape):
+                has = "none" if found is None else f"one of shape {list(found.shape)}"
+                raise CheckpointError(f"{base.weights}: {name} of shape {list(shape)} is wanted, and it has {has}")
+            return found[part]
+
+        yield value

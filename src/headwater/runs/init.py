@@ -1,0 +1,96 @@
+"""What a run starts from: the settings that its base decides, and the facts that the run keeps of it.
+
+They are kept in RUN/data/base.json, so that a run with a checkpoint never needs its base again.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field
+
+from headwater.base.facts import BaseFacts, facts_of
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.config import RawSettings, Settings, leaves
+from headwater.errors import ConfigError
+from headwater.runs.paths import Folders, read_kept
+from headwater.train.settings import is_count
+
+if TYPE_CHECKING:
+    from headwater.model.init import FirstValue
+    from headwater.train.state import OpenBase
+
+
+class InitSettings(Settings):
+    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule begin anew."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: str = Field(alias="from")
+    "A run folder (its newest checkpoint) or a checkpoint's folder."
+
+
+def base_of(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
+    """Return the facts of a run's base: those that it keeps, once it has a checkpoint; None where it has no base.
+
+    Raises ConfigError when the base isn't there or is damaged.
+    """
+    if init is None:
+        return None
+    kept = read_kept(folders.base, BaseFacts)
+    if kept is not None and kept.path == init.from_ and list_checkpoints(folders.run):
+        return kept
+    return facts_of(init.from_)
+
+
+def apply_base_(raw: RawSettings) -> dict[str, str]:
+    """Set the shape of the model and the vocabulary where a run has a base; return {setting: why}.
+
+    Raises ConfigError where the file sets another value than the base's; a shorter `seq_len` may be chosen.
+    """
+    if not raw.has("init.from"):
+        return {}
+    folders = Folders(Path(raw.get("runs_dir", "runs"), raw.get("name")))
+    base = base_of(InitSettings.model_validate(raw.get("init")), folders)
+    assert base is not None
+    of_model = RawSettings({"model": base.model.model_dump(mode="json", exclude_none=True)}, {})
+    values = {setting: of_model.get(setting) for setting in leaves(of_model.table)}
+    values["tokenizer.vocab_size"] = base.vocab_size
+    whys, problems = {}, []
+    for setting, value in values.items():
+        if not raw.has(setting):
+            raw.set_(setting, value, "a rule")
+            whys[setting] = f"as in the base {base.path}"
+        elif not _fits(setting, raw.get(setting), value):
+            problems.append(f"  {setting}: {raw.get(setting)} is set, and the base has {value}")
+    others = {setting: raw.get(setting) for setting in leaves({"model": raw.get("model")}) if setting not in values}
+    problems += [
+        f"  {setting}: {value} is set, and the base has none"
+        for setting, value in others.items()
+        if value not in (None, "off")
+    ]
+    if problems:
+        lines = "\n".join(problems)
+        raise ConfigError(f"a run from {base.path} has its shape and its vocabulary; leave these out:\n{lines}")
+    return whys
+
+
+def _fits(setting: str, value: Any, of_base: Any) -> bool:
+    if setting == "model.seq_len" and is_count(value):
+        return bool(value <= of_base)
+    return bool(value == of_base)
+
+
+def open_base_of(init: InitSettings | None) -> OpenBase | None:
+    """Return what opens the weights of a run's base; None where it has none."""
+    if init is None:
+        return None
+
+    def open_base() -> AbstractContextManager[FirstValue]:
+        from headwater.base.weights import open_values
+
+        return open_values(facts_of(init.from_))
+
+    return open_base
