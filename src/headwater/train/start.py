@@ -105,7 +105,7 @@ def build(
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
     given = plan.model, facts.compute_dtype, recompute_of(plan.train, plan.model.num_layers)
-    open_drawn: OpenBase = partial(nullcontext[FirstValue], drawn(plan.model, plan.seed))
+    open_drawn = _opens_drawn(plan)
     open_first = open_base or open_drawn
     with (open_first if found is None else open_drawn)() as first_value:
         prepared = prepare(
@@ -149,6 +149,10 @@ def build(
         started_at=time.perf_counter(),
         say=say,
     )
+
+
+def _opens_drawn(plan: TrainPlan) -> OpenBase:
+    return lambda: nullcontext(drawn(plan.model, plan.seed))
 
 
 def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> dict[str, tuple[int, ...]]:
@@ -285,8 +289,8 @@ def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say
         say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
 
 
-def _warn_of_other_ranks(plan: TrainPlan, kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
-    if kept is None or plan.train.exact:
+def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
+    if kept is None:
         return
     # checkpoints from before weights could be divided name the ranks alone
     before = Mesh(**kept.get("mesh", {"replicate": kept.get("world_size", 1)}))
