@@ -7,11 +7,16 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from headwater.base.facts import BaseFacts
+from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors
 from headwater.errors import CheckpointError
-from headwater.model.init import WHOLE, FirstValue, Part
+from headwater.model.init import WHOLE, FirstValue, OpenFirst, Part
+
+
+def opener(path: str | None) -> OpenFirst | None:
+    """Return what opens the weights of the model at `path`; None for none."""
+    return None if path is None else lambda: open_values(facts_of(path))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from hashlib import blake2b
 
@@ -21,6 +22,8 @@ Part = tuple[slice, ...]
 WHOLE: Part = ()
 FirstValue = Callable[..., Tensor]
 "(name, shape, part=…) -> what a parameter, or a part of it, starts from."
+OpenFirst = Callable[[], AbstractContextManager[FirstValue]]
+"Opens what a run starts from."
 
 
 def initialise_(model: Transformer, seed: int) -> None:
@@ -41,6 +44,10 @@ def initialise_(model: Transformer, seed: int) -> None:
 def drawn(model: ModelSettings, seed: int) -> FirstValue:
     """Return `initial_value` for the parameters of a model."""
     return partial(initial_value, seed=seed, tied=model.tied_embeddings)
+
+
+def open_drawn(model: ModelSettings, seed: int) -> OpenFirst:
+    return lambda: nullcontext(drawn(model, seed))
 
 
 def initial_value(name: str, shape: Sequence[int], seed: int, *, tied: bool, part: Part = WHOLE) -> Tensor:

@@ -5,9 +5,8 @@ They are kept in RUN/data/base.json, so that a run with a checkpoint never needs
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field
 
@@ -17,10 +16,6 @@ from headwater.config import RawSettings, Settings, leaves
 from headwater.errors import ConfigError
 from headwater.runs.paths import Folders, read_kept
 from headwater.train.settings import is_count
-
-if TYPE_CHECKING:
-    from headwater.model.init import FirstValue
-    from headwater.train.state import OpenBase
 
 
 class InitSettings(Settings):
@@ -81,16 +76,3 @@ def _fits(setting: str, value: Any, of_base: Any) -> bool:
     if setting == "model.seq_len" and is_count(value):
         return bool(value <= of_base)
     return bool(value == of_base)
-
-
-def open_base_of(init: InitSettings | None) -> OpenBase | None:
-    """Return what opens the weights of a run's base; None where it has none."""
-    if init is None:
-        return None
-
-    def open_base() -> AbstractContextManager[FirstValue]:
-        from headwater.base.weights import open_values
-
-        return open_values(facts_of(init.from_))
-
-    return open_base

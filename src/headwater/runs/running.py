@@ -124,14 +124,14 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
 
 def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
-    from headwater.runs.init import open_base_of
+    from headwater.base.weights import opener
     from headwater.runs.text import open_batches
     from headwater.train.replay import replay_training
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
         given = config.run_dir, train_plan(config), open_batches(config)
-        return replay_training(*given, display, say, open_base_of(config.init))
+        return replay_training(*given, display, say, opener(config.init and config.init.from_))
 
 
 def _train(

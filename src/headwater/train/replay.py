@@ -23,12 +23,13 @@ from headwater.errors import CheckpointError, ConfigError
 from headwater.files import remove_folder
 from headwater.host.signals import StopRequest
 from headwater.interventions import Interventions, read_interventions
+from headwater.model.init import OpenFirst
 from headwater.records import Record, read_records
 from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan, require_same
 from headwater.train.start import build
-from headwater.train.state import OpenBase, RunState, at_work, identity_of, rows_of_checkpoint
+from headwater.train.state import RunState, at_work, identity_of, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
 
@@ -55,7 +56,7 @@ def replay_training(
     batches: BatchSource,
     display: Display,
     say: Callable[[str], None],
-    open_base: OpenBase | None = None,
+    open_base: OpenFirst | None = None,
 ) -> Replay:
     """Train up to the run's newest checkpoint in RUN/replay-…, which is kept where there is a difference.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from headwater.errors import ConfigError
 from headwater.host.energy import EnergyMeter
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.interventions import Interventions, WrittenInterventions
-from headwater.model.init import drawn
+from headwater.model.init import OpenFirst, open_drawn
 from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
@@ -36,7 +35,7 @@ from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
 from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, require_same, whole_rows_problem
-from headwater.train.state import OpenBase, Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
+from headwater.train.state import Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -47,7 +46,7 @@ def assemble(
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
-    open_base: OpenBase | None = None,
+    open_base: OpenFirst | None = None,
 ) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
 
@@ -95,24 +94,21 @@ def build(
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
-    open_base: OpenBase | None = None,
+    open_base: OpenFirst | None = None,
 ) -> Run:
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
-    memory, ranks = PeakMeter(), ranks or Ranks()
+    memory, ranks, seeded = PeakMeter(), ranks or Ranks(), open_drawn(plan.model, plan.seed)
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     _warn_of_other_ranks(None if plan.train.exact else kept, ranks.mesh, say)
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
     given = plan.model, facts.compute_dtype, recompute_of(plan.train, plan.model.num_layers)
-    open_drawn = _opens_drawn(plan)
-    open_first = open_base or open_drawn
-    with (open_first if found is None else open_drawn)() as first_value:
-        prepared = prepare(
-            partial(Transformer, *given), partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype
-        )
-    model = prepared.model
-    updates = fastest_updates(facts, exact=plan.train.exact)
+    open_first = open_base or seeded
+    with (open_first if found is None else seeded)() as first_value:
+        make = partial(Transformer, *given), partial(fastest_, facts=facts)
+        prepared = prepare(*make, first_value, parallel, facts.gather_dtype)
+    model, updates = prepared.model, fastest_updates(facts, exact=plan.train.exact)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     start = RunState()
     if found is not None:
@@ -149,10 +145,6 @@ def build(
         started_at=time.perf_counter(),
         say=say,
     )
-
-
-def _opens_drawn(plan: TrainPlan) -> OpenBase:
-    return lambda: nullcontext(drawn(plan.model, plan.seed))
 
 
 def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> dict[str, tuple[int, ...]]:

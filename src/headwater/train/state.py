@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from headwater.host.energy import EnergyMeter
 from headwater.host.garbage import collected_on_request
 from headwater.host.memory import PeakMeter
 from headwater.interventions import Interventions
-from headwater.model.init import FirstValue
+from headwater.model.init import OpenFirst
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
@@ -63,10 +63,6 @@ class RunState:
     history: History = History()
 
 
-OpenBase = Callable[[], AbstractContextManager[FirstValue]]
-"Opens the weights that a run without a checkpoint starts from."
-
-
 @dataclass(frozen=True)
 class Run:
     """All objects of one process that trains, and the state from which it began."""
@@ -84,7 +80,7 @@ class Run:
     microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource
-    open_first: OpenBase
+    open_first: OpenFirst
     records: RunRecords | UnwrittenRecords
     saver: Saver
     watchdog: Watchdog
