@@ -106,6 +106,11 @@ class RunConfig(Settings):
         return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
 
     @property
+    def base(self) -> str | None:
+        """Where the model lies that the run starts from."""
+        return None if self.init is None else self.init.from_
+
+    @property
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
 

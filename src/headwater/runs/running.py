@@ -131,7 +131,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
         given = config.run_dir, train_plan(config), open_batches(config)
-        return replay_training(*given, display, say, opener(config.init and config.init.from_))
+        return replay_training(*given, display, say, opener(config.base))
 
 
 def _train(

@@ -54,7 +54,7 @@ def train_stage(
     text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
-        given, open_base = (config.run_dir, train_plan(config)), opener(config.init and config.init.from_)
+        given, open_base = (config.run_dir, train_plan(config)), opener(config.base)
         run = assemble(*given, text.batches, say, require_owner=require_owner, ranks=ranks, open_base=open_base)
         try:
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
@@ -109,7 +109,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     """Train as another rank than the first, which keeps the records and prints."""
     batches, held_out = open_batches(config), open_held_out(config)
     with StopRequest(stop_within) as stop:
-        given, open_base = (config.run_dir, train_plan(config)), opener(config.init and config.init.from_)
+        given, open_base = (config.run_dir, train_plan(config)), opener(config.base)
         run = assemble(*given, batches, ignore, ranks=ranks, open_base=open_base).with_clock_started()
         end = train(run, open_evaluator(config, held_out, ranks), ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):

@@ -29,6 +29,7 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.parallel.prepare import optimizer_for, prepare
 from headwater.parallel.settings import microbatches_problem
+from headwater.parallel.weights import Prepared
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
@@ -97,17 +98,14 @@ def build(
     open_base: OpenFirst | None = None,
 ) -> Run:
     """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
-    memory, ranks, seeded = PeakMeter(), ranks or Ranks(), open_drawn(plan.model, plan.seed)
+    memory, ranks = PeakMeter(), ranks or Ranks()
     _check_portions(plan)
     facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
     _warn_of_other_ranks(None if plan.train.exact else kept, ranks.mesh, say)
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
-    given = plan.model, facts.compute_dtype, recompute_of(plan.train, plan.model.num_layers)
-    open_first = open_base or seeded
-    with (open_first if found is None else seeded)() as first_value:
-        make = partial(Transformer, *given), partial(fastest_, facts=facts)
-        prepared = prepare(*make, first_value, parallel, facts.gather_dtype)
+    open_first = open_base or open_drawn(plan.model, plan.seed)
+    prepared = _prepared(plan, facts, parallel, open_first if found is None else open_drawn(plan.model, plan.seed))
     model, updates = prepared.model, fastest_updates(facts, exact=plan.train.exact)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     start = RunState()
@@ -145,6 +143,13 @@ def build(
         started_at=time.perf_counter(),
         say=say,
     )
+
+
+def _prepared(plan: TrainPlan, facts: MachineFacts, parallel: DataParallel, open_first: OpenFirst) -> Prepared:
+    recompute = recompute_of(plan.train, plan.model.num_layers)
+    build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute)
+    with open_first() as first_value:
+        return prepare(build_model, partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype)
 
 
 def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> dict[str, tuple[int, ...]]:
