@@ -19,7 +19,7 @@ from headwater.train.settings import is_count
 
 
 class InitSettings(Settings):
-    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule begin anew."""
+    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule start from zero."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
