@@ -32,7 +32,7 @@ LAYERS = [
     ["interventions"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
-    ["errors", "durations", "printable", "numbers", "intervals"],
+    ["errors", "durations", "printable", "numbers", "intervals", "conversations"],
 ]
 # and of the packages of the corpus: those of one line may not import each other either
 CORPUS_LAYERS = [
@@ -74,6 +74,7 @@ TORCH_FREE |= {
     "printable",
     "numbers",
     "intervals",
+    "conversations",
 }
 TORCH_FREE_MODULES = {
     "headwater.model.settings",

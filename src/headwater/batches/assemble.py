@@ -19,7 +19,7 @@ class Batch:
     """Rows of token ids with their targets.
 
     tokens_BT      int32, padding is the pad token
-    targets_BT     int64, the token after each token; -1 at padding
+    targets_BT     int64, the token after each token; -1 at padding, and where it isn't learned (a user's words)
     documents_BT   int32, number of the document within its row, from 0; padding has the next free number
     num_targets    targets that are not -1
     first_row      global number of the first row
@@ -65,10 +65,13 @@ def fill_(batch: Batch, places: np.ndarray, source: PackedSource, rows: np.ndarr
     to = _ranges(np.repeat(places, counts) * index.seq_len + within, lengths)
     positions = _ranges(index.chunk_start[chunk], lengths)
     batch.tokens_BT.reshape(-1)[to] = source.store.gather(positions)
-    batch.targets_BT.reshape(-1)[to] = source.store.gather(positions + 1)
+    targets = source.store.gather(positions + 1)
+    if source.store.has_targets:
+        targets[~source.store.are_targets(positions + 1)] = NO_TARGET
+    batch.targets_BT.reshape(-1)[to] = targets
     batch.documents_BT[places] = counts[:, None]
     batch.documents_BT.reshape(-1)[to] = np.repeat(within_row, lengths)
-    return int(lengths.sum())
+    return int((targets != NO_TARGET).sum())
 
 
 def _count_up(counts: np.ndarray) -> np.ndarray:

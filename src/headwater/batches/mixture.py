@@ -135,21 +135,25 @@ def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.
     return source, draw + given[source]
 
 
-def make_plan(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> MixturePlan:
+def make_plan(
+    rows: dict[str, int], settings: MixtureSettings, num_rows: int, targets: Mapping[str, int] | None = None
+) -> MixturePlan:
     """Return the plan of a run of `num_rows` rows over sources with these row counts, or over `share_of_text` of each.
 
-    A source that reaches its cap of epochs is excluded from that row on, in a new stage.
+    `targets` are the tokens that each source's rows teach, where some are fewer than the rows hold: then a source's
+    weight is its share of those and so of the loss, not of the rows. A source that reaches its cap of epochs is
+    excluded from that row on, in a new stage.
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """
-    all_rows = rows
+    all_rows, per_row = rows, _targets_per_row(rows, targets)
     rows = {name: math.ceil(count * settings.share_of_text) for name, count in all_rows.items()}
     if (problem := settings.problem_with(rows)) is not None:
         raise ConfigError(problem)
     caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
-    weighings = {0: _first_weights(rows, settings, num_rows)}
+    weighings = {0: _first_weights(rows, settings, num_rows, per_row)}
     for stage in settings.stages:
-        weighings[int(stage.start * num_rows)] = _drawn_weights(rows, stage.weights)
+        weighings[int(stage.start * num_rows)] = _drawn_weights(rows, stage.weights, per_row)
     plan = MixturePlan(rows, (), None if rows == all_rows else dict(all_rows))
     for first_row, end in pairwise([*weighings, num_rows]):
         plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
@@ -195,12 +199,18 @@ def _end_of_stage(stage: Stage, caps: dict[str, int]) -> int:
     return end
 
 
-def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: int) -> dict[str, float]:
+def _targets_per_row(rows: Mapping[str, int], targets: Mapping[str, int] | None) -> dict[str, float]:
+    return {name: 1.0 if targets is None else max(1, targets[name]) / max(1, rows[name]) for name in rows}
+
+
+def _first_weights(
+    rows: dict[str, int], settings: MixtureSettings, num_rows: int, per_row: Mapping[str, float]
+) -> dict[str, float]:
     """Return the weights that a run begins with: those given, or those of the rule."""
     if not rows:
         raise ConfigError("there is no source to train on")
     if settings.weights:
-        return _drawn_weights(rows, settings.weights)
+        return _drawn_weights(rows, settings.weights, per_row)
     _require_rows(rows, rows)
     if settings.rule == "unimax":
         return by_unimax(rows, num_rows, {name: settings.cap_of(name) or USUAL_EPOCHS for name in rows})
@@ -209,8 +219,9 @@ def _first_weights(rows: dict[str, int], settings: MixtureSettings, num_rows: in
     return {name: float(count) for name, count in rows.items()}
 
 
-def _drawn_weights(rows: dict[str, int], weights: dict[str, float]) -> dict[str, float]:
-    drawn = {name: weight for name, weight in weights.items() if weight > 0}
+def _drawn_weights(rows: dict[str, int], weights: dict[str, float], per_row: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights by which rows are drawn, of weights that are shares of what is learned."""
+    drawn = {name: weight / per_row[name] for name, weight in weights.items() if weight > 0}
     _require_rows(rows, drawn)
     return drawn
 

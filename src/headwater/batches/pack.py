@@ -8,6 +8,7 @@ decreasing: Ding et al., "Fewer Truncations Improve Language Modeling" (2024).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,7 +49,10 @@ class RowIndex:
 
 @dataclass(frozen=True)
 class Passage:
-    """A part of a document of `num_tokens`: `num_targets` are predicted, from its token `first_token` + 1 on."""
+    """A part of a document of `num_tokens`: `num_targets` are predicted, from its token `first_token` + 1 on.
+
+    Of a conversation the assistant's alone are learned.
+    """
 
     document: str
     first_token: int
@@ -66,6 +70,11 @@ class PackedSource:
     @property
     def num_rows(self) -> int:
         return self.index.num_rows
+
+    @property
+    def num_targets(self) -> int:
+        """How many tokens are learned when every row is seen once."""
+        return self.store.num_targets if self.store.has_targets else self.index.num_targets
 
     @property
     def digest(self) -> str:
@@ -88,6 +97,13 @@ class PackedSource:
             Passage(self.store.document_id(number), first, targets, length)
             for number, first, targets, length in zip(*(column.tolist() for column in columns), strict=True)
         ]
+
+
+def targets_of(sources: Mapping[str, PackedSource]) -> dict[str, int] | None:
+    """Return the targets of each source, where some of them holds tokens that aren't learned; else None."""
+    if not any(source.store.has_targets for source in sources.values()):
+        return None
+    return {name: source.num_targets for name, source in sources.items()}
 
 
 def pack_source(store: TokenStore, seq_len: int) -> PackedSource:

@@ -9,7 +9,7 @@ import numpy as np
 from headwater.batches.assemble import Batch, empty_batch, fill_
 from headwater.batches.mixture import MixturePlan
 from headwater.batches.order import order_key, permute, permute_array
-from headwater.batches.pack import PackedSource, Passage
+from headwater.batches.pack import PackedSource, Passage, targets_of
 from headwater.errors import ConfigError, StoreError
 from headwater.files import digest_json
 
@@ -95,14 +95,25 @@ class BatchSource:
         row = permute(num_rows, order_key(self.seed, name, epoch), index)
         return name, epoch, int(self._among_all(name, np.array([row]))[0])
 
+    def loss_shares(self, num_rows: int) -> dict[str, float]:
+        """Return each source's part of what a run of so many rows learns: {} where it is their part of the rows."""
+        targets = targets_of(self._sources)
+        if targets is None:
+            return {}
+        counts = self.plan.counts(num_rows)
+        learned = {name: counts[name] * targets[name] / self._sources[name].num_rows for name in self.plan.sources}
+        return {name: round(each / sum(learned.values()), 6) for name, each in learned.items()}
+
     def shares(self, num_rows: int) -> dict[str, dict[str, float]]:
         """Return what a run of so many rows sees of each source.
 
         documents, tokens and rows of the source; tokens_lost, which packing skipped (0: every token but a document's
         first is predicted once an epoch); padding, the share of the rows' positions that hold none; weight, the share
-        of the run's rows; rows_read, how many different ones the run may read; epochs, how often it goes through those.
+        of the run's rows; loss, that of what it learns, where some tokens aren't learned; rows_read, how many different
+        ones the run may read; epochs, how often it goes through those.
         """
         counts, epochs, found = self.plan.counts(num_rows), self.plan.epochs(num_rows), {}
+        losses = self.loss_shares(num_rows)
         for name in self.plan.sources:
             store, index = self._sources[name].store, self._sources[name].index
             found[name] = {
@@ -114,6 +125,7 @@ class BatchSource:
                 "padding": round(index.padding_fraction, 6),
                 "weight": round(counts[name] / num_rows, 6),
                 "epochs": round(epochs[name], 4),
+                **({"loss": losses[name]} if losses else {}),
             }
         return found
 

@@ -69,7 +69,8 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
     model, parameters, train, schedule = config.model, count_parameters(config.model), config.train, config.schedule
     plan, sources = start["plan"], start["plan"]["sources"]
     total = sum(source["tokens"] for source in sources.values())
-    parts = (f"{name} {one['tokens'] / total:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
+    shares = {name: one.get("loss_share", one["tokens"] / total) for name, one in sources.items()}
+    parts = (f"{name} {shares[name]:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
     size_of = f"{count(parameters.total)} parameters ({count(parameters.embedding)} embedding)"
     shape = f"{plural(model.num_layers, 'layer')} × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
     tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from headwater.conversations import messages_of, spoken
+from headwater.sources.settings import CONVERSATIONS
+
 EXCERPT_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to train on.
+    """A text to train on; of kind conversations, messages in JSON (headwater.conversations).
 
     `id` is unique in its source and the same in every build from the same inputs. `origin` is where the text was
     read, as the settings name it, never an absolute path of their own making. `meta["group"]`, where a reader sets
@@ -37,6 +40,11 @@ class Drop:
     num_documents: int = 1
     duplicate_of: str = ""  # source and id of the earlier document that is kept, or was the first with this text
     because: str = ""  # what decided, in a few words, where the reason doesn't say it: "2 words, 5 at least"
+
+
+def plain_text(document: Document) -> str:
+    """Return a document's text; of a conversation what is said in it."""
+    return spoken(messages_of(document.text)) if document.kind == CONVERSATIONS else document.text
 
 
 def num_bytes(text: str) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headwater.conversations import Message, as_text, messages_of
 from headwater.corpus.clean import clean
-from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
+from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
 from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import Redactor
@@ -19,7 +20,7 @@ from headwater.corpus.quality.language import LanguageModel, language_step, mode
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
-from headwater.sources.settings import CorpusSettings
+from headwater.sources.settings import CONVERSATIONS, CorpusSettings
 
 
 def quality_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
@@ -48,11 +49,15 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
 
 
 def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
-    """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first."""
+    """Return the steps of a corpus. What changes a text comes before what judges it, and what is cheap comes first.
+
+    Conversations were cleaned when they were read, and no rule about prose is for them.
+    """
     return [
+        not_too_long(settings),
         cleaned,
         unwrapper(settings.unwrap),
-        probes_withheld(held_out_patterns(settings)),
+        as_spoken(probes_withheld(held_out_patterns(settings))),
         *protecting_steps(settings),
         *quality_steps(settings, find_limits),
     ]
@@ -61,9 +66,9 @@ def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step
 def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
     """Yield the steps that protect evaluation sets, people and authors, as far as they are asked for."""
     if settings.decontaminate is not None:
-        yield Decontaminator(settings.decontaminate)
+        yield as_spoken(Decontaminator(settings.decontaminate))
     if settings.redact is not None:
-        yield Redactor(settings.redact)
+        yield by_message(Redactor(settings.redact))
     if settings.licences is not None:
         yield licence_step(settings)
     elif any(source.licence for source in settings.sources.values()):
@@ -81,8 +86,58 @@ def apply_steps(steps: Sequence[Step], candidate: Candidate) -> Verdict:
     return Verdict(candidate, None, cuts)
 
 
+def not_too_long(settings: CorpusSettings) -> Step:
+    """Return the step that drops conversations longer than their source allows: they aren't cut, as texts are."""
+
+    def step(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        if document.kind != CONVERSATIONS:
+            return Verdict(candidate)
+        most = settings.sources[document.source].max_characters or settings.max_document_characters
+        length = sum(len(content) for _, content in messages_of(document.text))
+        if length <= most:
+            return Verdict(candidate)
+        return Verdict(candidate, "long_conversation", because=f"{length:,} characters, {most:,} at most")
+
+    return step
+
+
+def as_spoken(step: Step) -> Step:
+    """Return a step that asks another about what is said in a conversation, and drops all of it where that cuts."""
+
+    def whole(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        if document.kind != CONVERSATIONS:
+            return step(candidate)
+        verdict = step(candidate.with_text(plain_text(document)))
+        if verdict.reason is not None or not verdict.cuts:
+            return replace(verdict, candidate=candidate)
+        cut = verdict.cuts[0]
+        return Verdict(candidate, cut.reason, note=cut.note, because=cut.because, excerpt=cut.excerpt)
+
+    return whole
+
+
+def by_message(step: Step) -> Step:
+    """Return a step that takes a conversation's messages one by one."""
+
+    def each(candidate: Candidate) -> Verdict:
+        document = candidate.document
+        if document.kind != CONVERSATIONS:
+            return step(candidate)
+        messages = messages_of(document.text)
+        verdicts = [step(candidate.with_text(content)) for _, content in messages]
+        texts = [verdict.candidate.document.text for verdict in verdicts]
+        changed = as_text(Message(role, text) for (role, _), text in zip(messages, texts, strict=True))
+        return Verdict(candidate.with_text(changed), cuts=tuple(cut for verdict in verdicts for cut in verdict.cuts))
+
+    return each
+
+
 def cleaned(candidate: Candidate) -> Verdict:
     document = candidate.document
+    if document.kind == CONVERSATIONS:
+        return Verdict(candidate)
     text = clean(document.text, document.kind)
     return Verdict(candidate if text == document.text else candidate.with_text(text))
 

@@ -38,9 +38,9 @@ def split_hash(key: str, seed: int) -> int:
 class SplitTally:
     """What must be known of a source's documents to split it, taken up a piece at a time."""
 
-    def __init__(self, fraction: float) -> None:
-        """`fraction` of the documents are to be held out."""
-        self._fraction = fraction
+    def __init__(self, fraction: float, is_whole: bool = False) -> None:
+        """`fraction` of the documents are to be held out; `is_whole`: no document can be cut in two."""
+        self._fraction, self._is_whole = fraction, is_whole
         self._hashes_below = math.ceil(fraction * 2**64)
         self._num_documents = self._total_bytes = self._chosen_bytes = 0
         self._is_any_chosen = False
@@ -70,8 +70,8 @@ class SplitTally:
         A document is held out when its hash is below `fraction`; if none is, those with the smallest hash, which are
         one, or the parts of one. A source of few, long documents, or of few repositories, would lose too much that
         way: where the choice is over a tenth of the bytes, the end of the longest document is held out instead (at
-        least 500 bytes, and never more than half of it). Of a source too small even for that nothing is held out,
-        unless it has two documents or more.
+        least 500 bytes, and never more than half of it). Of a source too small even for that, or whose documents are
+        whole, nothing is held out, unless it has two documents or more.
         """
         if not self._num_documents:
             return Split()
@@ -83,6 +83,6 @@ class SplitTally:
         longest_bytes, longest = self._longest[0], -self._longest[1]
         tail_bytes = min(int(self._fraction * self._total_bytes), longest_bytes // 2)
         tail_bytes = max(tail_bytes, MIN_TAIL_BYTES)
-        if 2 * tail_bytes <= longest_bytes:
+        if 2 * tail_bytes <= longest_bytes and not self._is_whole:
             return Split(tail_of=longest, tail_bytes=tail_bytes)
         return last_resort if num_smallest < self._num_documents else Split()

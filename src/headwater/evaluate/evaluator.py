@@ -89,6 +89,7 @@ def _shown(text: str) -> str:
 def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -> dict[str, Any]:
     """Return bits per byte and loss by source, over all, and over real text (the sources that aren't `synthetic`)."""
     total = sum(by_source.values(), Surprise())
+    by_source = {source: part for source, part in by_source.items() if part.num_bytes}  # rows may hold no answer
     real = sum((part for source, part in by_source.items() if source not in synthetic), Surprise())
     fields: dict[str, Any] = {
         "bits_per_byte": {"all": total.bits_per_byte, **{name: part.bits_per_byte for name, part in by_source.items()}},

@@ -128,8 +128,11 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
 
 
 def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
+    """Return the stores that baselines are measured on: none where the model isn't asked about every token."""
     # the sample alone is read: training has verified the whole store
     stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), _synthetic_sources(config)
+    if any(store.has_targets for store in stores.values()):
+        return []
     return [store for name, store in stores.items() if name not in synthetic]
 
 

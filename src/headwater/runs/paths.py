@@ -45,6 +45,17 @@ def split_tokens(run_dir: Path, split: str) -> dict[str, int] | None:
         return None
 
 
+def split_targets(run_dir: Path, split: str) -> dict[str, int] | None:
+    """Return {source: tokens that are learned} of a split, where some are not; None where all are, or none is known."""
+    try:
+        sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split].items()
+        if not any("num_targets" in source for _, source in sources):
+            return None
+        return {name: int(source.get("num_targets", source["num_tokens"])) for name, source in sources}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def read_json_or_none(path: Path) -> Any:
     """Return what is in a file that can be made again, or None where it is missing or damaged."""
     try:

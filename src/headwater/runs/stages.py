@@ -16,6 +16,7 @@ from headwater.batches.rows import are_current, build_rows, rows_key
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
 from headwater.corpus.build import build_corpus, corpus_key, discard_work
+from headwater.corpus.document import plain_text
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, StoreError
@@ -83,7 +84,7 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
     if (base := base_of(config.init, folders)) is not None:
         return copy_tokenizer(base.tokenizer, folders.tokenizer, key, require_owner)
     names = list_sources(folders.corpus)
-    texts = {name: (each.text for each in read_documents(folders.corpus, "train", name)) for name in names}
+    texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
     train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.batches.mixture import make_plan
-from headwater.batches.pack import PackedSource
+from headwater.batches.pack import PackedSource, targets_of
 from headwater.batches.rows import open_packed
 from headwater.batches.source import BatchSource
 from headwater.batches.where import RunRows
@@ -47,7 +47,7 @@ def open_batches(config: RunConfig) -> BatchSource:
     if not sources:
         raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show`")
     rows = {name: source.num_rows for name, source in sources.items()}
-    plan = make_plan(rows, config.mixture, config.num_rows)
+    plan = make_plan(rows, config.mixture, config.num_rows, targets_of(sources))
     return BatchSource(sources, plan, config.model.seq_len, config.seed)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headwater.batches.mixture import make_plan
 from headwater.model.count import count_parameters
-from headwater.runs.paths import Folders, split_tokens
+from headwater.runs.paths import Folders, split_targets, split_tokens
 from headwater.runs.run_config import RunConfig
 from headwater.sources.size import files_below, source_bytes
 
@@ -90,7 +90,8 @@ def epochs_of(config: RunConfig) -> Epochs:
     rows = train_rows(config)
     if set(rows) != set(config.corpus.sources):
         return Epochs({})
-    plan = make_plan(rows, config.mixture, config.num_rows)
+    targets = split_targets(config.run_dir, "train")
+    plan = make_plan(rows, config.mixture, config.num_rows, targets if targets and set(targets) == set(rows) else None)
     counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
     return Epochs(epochs, sum(counts.values()) / sum(counts[name] / max(1.0, epochs[name]) for name in rows))
 

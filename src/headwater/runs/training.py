@@ -136,6 +136,8 @@ def _record_beginning(
         name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
         for name in run.batches.plan.sources
     }
+    for name, share in run.batches.loss_shares(config.num_rows).items():
+        sources[name]["loss_share"] = share
     fields = {
         "num_steps": train.num_steps,
         "num_tokens": num_tokens,

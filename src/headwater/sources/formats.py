@@ -148,6 +148,8 @@ def kind_of(file_format: str, source_kind: str) -> str:
     The kind decides cleaning and filter rules: indentation in a .py file matters whatever the source is called, and
     a README in a code tree is not code.
     """
+    if source_kind == "conversations":
+        return source_kind
     if file_format in ("code", "notebook"):
         return "code"
     if source_kind == "code" and file_format in ("text", "markdown", "html", "unknown"):

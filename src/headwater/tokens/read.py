@@ -16,12 +16,13 @@ from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest
 from headwater.seals import read_manifest, read_sealed_manifest
 from headwater.tokens.format import (
     BLOCK_BYTES,
-    DATA_FILES,
     REBUILD,
     STORE_FORMAT,
     STORE_VERSION,
+    TARGETS_FILE,
     TOKENS_FORMAT,
     TOKENS_VERSION,
+    data_files,
     manifest_digest,
 )
 from headwater.tokens.manifest import wrong_in
@@ -61,9 +62,19 @@ class TokenStore:
         self._check_sizes()
         shards = self.manifest["shards"]
         self._shards = [self._map(shard["name"], "bin", np.dtype(self.manifest["dtype"])) for shard in shards]
+        self.has_targets = any("num_targets" in shard for shard in shards)
+        "Whether some of its tokens aren't learned: those of a conversation that the assistant doesn't say."
+        self._targets = [self._map(shard["name"], TARGETS_FILE, np.dtype("u1")) for shard in shards if self.has_targets]
         self._shard_starts = _sums([len(tokens) for tokens in self._shards])
         self._first_documents = _sums([shard["num_documents"] for shard in shards])
         self._name_ends = dict[int, np.ndarray]()
+
+    @property
+    def num_targets(self) -> int:
+        """How many tokens are predicted and learned when each is seen once."""
+        if not self.has_targets:
+            return self.num_tokens - self.num_documents
+        return sum(shard["num_targets"] for shard in self.manifest["shards"])
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -104,7 +115,7 @@ class TokenStore:
             raise StoreError(f"{sum_path} is damaged: its SHA-256 is not the one in the manifest; {REBUILD}")
         expected, first = np.frombuffer(sums, dtype="<u8"), 0
         dtype, largest, offsets = np.dtype(self.manifest["dtype"]), 0, bytearray()
-        for kind in DATA_FILES:
+        for kind in data_files(shard["files"]):
             found = []
             for block in _blocks(self._path(shard, kind)):
                 found.append(xxhash.xxh3_64_intdigest(block))
@@ -128,15 +139,27 @@ class TokenStore:
             ids = self._shards[0][positions].astype(np.int32)
         else:
             ids = np.empty(positions.shape, dtype=np.int32)
-            shard_of = np.searchsorted(self._shard_starts, positions, side="right") - 1
-            for shard in np.unique(shard_of):
-                chosen = shard_of == shard
-                ids[chosen] = self._shards[shard][positions[chosen] - self._shard_starts[shard]]
+            for shard, chosen, places in self._by_shard(positions):
+                ids[chosen] = self._shards[shard][places]
         # the map shows what is on the disk now, which may have changed since it was verified
         if ids.size and not 0 <= ids.min() <= ids.max() < self.vocab_size:
             place = int(positions[(ids < 0) | (ids >= self.vocab_size)][0])
             raise StoreError(f"token {place} of {self.folder} is outside the vocabulary {self.vocab_size}; {REBUILD}")
         return ids
+
+    def are_targets(self, positions: np.ndarray) -> np.ndarray:
+        """Return, for each of these positions, whether its token is learned; of a store that `has_targets`."""
+        found = np.empty(positions.shape, dtype=bool)
+        for shard, chosen, places in self._by_shard(positions):
+            found[chosen] = self._targets[shard][places >> 3] >> (places & 7) & 1
+        return found
+
+    def _by_shard(self, positions: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield each shard that some positions are in, which of them those are, and their places in it."""
+        shard_of = np.searchsorted(self._shard_starts, positions, side="right") - 1
+        for shard in np.unique(shard_of).tolist():
+            chosen = shard_of == shard
+            yield shard, chosen, positions[chosen] - self._shard_starts[shard]
 
     def document_id(self, number: int) -> str:
         """Return the corpus id of a document; the ids of all would take many times the memory of `starts`."""

@@ -44,9 +44,11 @@ class Piece:
         arrays = ArrayFile(self.folder / _ARRAYS)
         bounds = np.concatenate([[0], np.cumsum(arrays.map("lengths"))]).astype(np.int64)
         ids, sizes = arrays.map("ids"), arrays.map("num_bytes")
+        targets = arrays.map("is_target") if "is_target" in arrays else None
         names = [json.loads(line) for line in arrays.map("names").tobytes().split(b"\n") if line]
         for at in range(start - self.first, self.end - self.first):
-            yield EncodedDocument(ids[bounds[at] : bounds[at + 1]], int(sizes[at]), names[at])
+            own = slice(bounds[at], bounds[at + 1])
+            yield EncodedDocument(ids[own], int(sizes[at]), names[at], None if targets is None else targets[own])
 
 
 class SourceWork:
@@ -117,6 +119,8 @@ class SourceWork:
                 "num_bytes": np.array([document.num_bytes for document in documents], dtype="<u8"),
                 "names": np.frombuffer(document_names(documents), dtype="u1"),
             }
+            if documents[0].is_target is not None:
+                arrays["is_target"] = np.concatenate([np.asarray(each.is_target, dtype="u1") for each in documents])
             output.digests = {_ARRAYS: write_arrays(output.folder / _ARRAYS, arrays)}
             output.facts = {"first": first, "end": first + len(documents)}
         return Piece(self._pieces / f"{first:09d}", first, first + len(documents))

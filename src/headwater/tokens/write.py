@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from headwater.errors import StoreError
 from headwater.files import DigestedFile, new_folder, write_json
 from headwater.tokenizer.special import OWN_MARKERS, Markers
 from headwater.tokens.format import (
-    DATA_FILES,
     MAX_SHARD_TOKENS,
     STORE_FORMAT,
     STORE_VERSION,
+    TARGETS_FILE,
     block_sums,
+    data_files,
     manifest_digest,
     token_dtype,
 )
@@ -27,11 +28,15 @@ from headwater.tokens.format import (
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """A document's ids without begin and end, the number of UTF-8 bytes of its text, and its id in the corpus."""
+    """A document's ids without begin and end, the number of UTF-8 bytes of its text, and its id in the corpus.
+
+    `is_target`, of a conversation, says of each id whether it is learned; None: of any other text all are, and its end.
+    """
 
     ids: Sequence[int] | np.ndarray
     num_bytes: int
     id: str
+    is_target: np.ndarray | None = None
 
 
 def write_store(
@@ -101,7 +106,7 @@ def checked(documents: Iterable[EncodedDocument], vocab_size: int) -> Iterator[E
                 f"document {document.id!r} holds token id {wrong[0]}, outside the vocabulary of {vocab_size}; "
                 "encode it with the tokenizer that the store is for"
             )
-        yield EncodedDocument(ids.astype(dtype), document.num_bytes, document.id)
+        yield replace(document, ids=ids.astype(dtype))
 
 
 def write_shard(
@@ -118,7 +123,10 @@ def write_shard(
         "len": np.array([document.num_bytes for document in group], dtype="<u8").tobytes(),
         "ids": document_names(group),
     }
-    data["sum"] = np.concatenate([block_sums(data[kind]) for kind in DATA_FILES]).tobytes()
+    counts = {"num_targets": int(is_target.sum())} if (is_target := _targets(group)) is not None else {}
+    if is_target is not None:
+        data[TARGETS_FILE] = np.packbits(is_target, bitorder="little").tobytes()
+    data["sum"] = np.concatenate([block_sums(data[kind]) for kind in data_files(data)]).tobytes()
     files = {}
     for kind, content in data.items():
         with DigestedFile(folder / f"{name}.{kind}") as file:
@@ -129,8 +137,16 @@ def write_shard(
         "num_documents": len(group),
         "num_tokens": len(tokens),
         "num_bytes": sum(document.num_bytes for document in group),
+        **counts,
         "files": files,
     }
+
+
+def _targets(group: Sequence[EncodedDocument]) -> np.ndarray | None:
+    """Return which tokens of a shard are targets, neither begin nor end among them; None where no document says it."""
+    if group[0].is_target is None:
+        return None
+    return np.concatenate([np.pad(np.asarray(document.is_target, dtype=bool), 1) for document in group])
 
 
 def document_names(documents: Sequence[EncodedDocument]) -> bytes:

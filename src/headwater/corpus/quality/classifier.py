@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headwater.corpus.quality.broken import too_little
-from headwater.corpus.quality.language import MORE_THAN_ALL_LABELS, load_model
+from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, load_model
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
 
-_EXEMPT_KINDS = ("code", "almanac")
 _PREFIX = "__label__"
 
 
@@ -45,12 +44,12 @@ def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:
 def classifier_step(score: Callable[[str], float], min_score: float, kinds: Sequence[str] | None) -> Step:
     """Return the step that drops, as low_quality, a document that scores less than `min_score`.
 
-    Of documents of `kinds`; None stands for all but code and the almanac.
+    Of documents of `kinds`; None stands for all but code, the almanac and conversations.
     """
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
-        applies = document.kind not in _EXEMPT_KINDS if kinds is None else document.kind in kinds
+        applies = document.kind not in EXEMPT_KINDS if kinds is None else document.kind in kinds
         if applies and (found := score(document.text)) < min_score:
             return Verdict(candidate, "low_quality", because=f"score {too_little(found, min_score)}")
         return Verdict(candidate)

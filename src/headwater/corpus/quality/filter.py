@@ -14,6 +14,7 @@ from headwater.corpus.quality.repetition import Runs, frequent_ngram, repeated_l
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
+from headwater.sources.settings import CONVERSATIONS
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are
 _LETTERS = string.ascii_letters.encode() + bytes(range(128, 256))
@@ -53,8 +54,8 @@ def rules_step(rules: RuleSettings, find_limits: LimitsByText | None = None) -> 
 
 
 def rules_for(kind: str, rules: RuleSettings) -> ProseRules | None:
-    """Return the rules for prose of a kind; None for code and for the almanac, which is made, not found."""
-    if kind in ("code", "almanac"):
+    """Return the rules for prose of a kind; None for code, and for what is made or chosen, not found."""
+    if kind in ("code", "almanac", CONVERSATIONS):
         return None
     if kind in ("articles", "documentation"):
         return rules.reference

@@ -20,6 +20,7 @@ from headwater.corpus.quality.broken import too_little
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
+from headwater.sources.settings import CONVERSATIONS
 
 
 @cache
@@ -46,7 +47,7 @@ NUM_SAMPLES = 3
 _CANDIDATES = 5  # languages a sample may be in, the likeliest first
 _INSTALL = "pip install headwater[corpus]"
 MORE_THAN_ALL_LABELS = 1000
-_EXEMPT_KINDS = ("code", "almanac")  # no natural language, or written by ourselves
+EXEMPT_KINDS = ("code", "almanac", CONVERSATIONS)  # no natural language, written by ourselves, or chosen one by one
 
 
 class LanguageModel:
@@ -100,7 +101,7 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
-        if document.kind in _EXEMPT_KINDS or not document.text:
+        if document.kind in EXEMPT_KINDS or not document.text:
             return Verdict(candidate)
         language, confidence = model.identify(document.text)
         candidate = candidate.with_text(document.text, language=language)

@@ -10,6 +10,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.charsets import detected
 from headwater.corpus.read.sections import sections
 from headwater.sources.formats import expands_too_far
+from headwater.sources.settings import CONVERSATIONS
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
@@ -65,9 +66,9 @@ class Expansion:
 def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[Document | Drop]:
     """Yield the pieces of a file in bounded size and number; nothing is lost from the account.
 
-    Documents longer than `max_characters` are cut; halves of surrogate pairs, which JSON can spell, are taken out. Of
-    more than 1,000 drops for one reason the rest is one drop, with their number, at the end. Doing it twice changes
-    nothing.
+    Documents longer than `max_characters` are cut, but no conversations; halves of surrogate pairs, which JSON can
+    spell, are taken out. Of more than 1,000 drops for one reason the rest is one drop, with their number, at the end.
+    Doing it twice changes nothing.
     """
     num_listed: Counter[str] = Counter()
     rest: dict[str, Drop] = {}
@@ -107,7 +108,7 @@ def _in_unicode(document: Document) -> Document:
 
 
 def _cut(document: Document, max_characters: int) -> Iterator[Document]:
-    if len(document.text) <= max_characters:
+    if len(document.text) <= max_characters or document.kind == CONVERSATIONS:
         yield document
         return
     meta = {"group": document.id, **document.meta}

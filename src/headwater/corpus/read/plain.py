@@ -16,6 +16,9 @@ from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
 from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.text import read_text
+from headwater.sources.settings import CONVERSATIONS
+
+_OF_CONVERSATIONS = ("jsonl", "json", "archive")
 
 
 def pieces_of(
@@ -26,6 +29,8 @@ def pieces_of(
     is_first = True
     try:
         num_bytes = file.num_bytes
+        if file.kind == CONVERSATIONS and file_format not in _OF_CONVERSATIONS:
+            raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
         file, file_format = as_script(file, file_format)
         for piece in bounded(read(file, file_format), limits.max_document_characters):
             is_first = False

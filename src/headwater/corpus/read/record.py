@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -9,7 +10,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from headwater.corpus.document import Document, Drop
+from headwater.conversations import Message, Refused, as_text, read_messages, require_learnable
+from headwater.corpus.clean import clean
+from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop
 from headwater.corpus.licences.names import all_of, handed_on
 from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
@@ -17,6 +20,7 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
 from headwater.corpus.toml_tables import toml_table
 from headwater.sources.formats import programming_language
+from headwater.sources.settings import CONVERSATIONS
 from headwater.sources.spdx import UNKNOWN
 
 # of an object that describes a licence: the first of these that has something in it decides
@@ -138,8 +142,10 @@ def record_document(
     """Return the document in a JSON object, or a drop of `num_bytes` when it has no text.
 
     The text is the string under `wanted`, else under "text" or "content"; the rest is `record_meta`'s, what is in its
-    "metadata" as if it stood beside the text.
+    "metadata" as if it stood beside the text. Of a source of conversations it is the messages.
     """
+    if file.kind == CONVERSATIONS:
+        return _conversation(file, record, part, num_bytes, wanted)
     fields = record if isinstance(record, dict) else {}
     column = text_field(fields, wanted)
     if column is None:
@@ -152,6 +158,21 @@ def record_document(
     for each in (*inner, fields):  # what is empty takes nothing back
         said |= {name: value for name, value in each.items() if name not in said or value not in (None, "", [])}
     return file.document(fields[column], part, **record_meta(said, column))
+
+
+def _conversation(file: InputFile, record: Any, part: str, num_bytes: int, field: str | None) -> Document | Drop:
+    """Return the messages in a JSON object as a document, each cleaned as code is: its words and lines stay."""
+    try:
+        messages = [Message(role, clean(_in_unicode(text), "code")) for role, text in read_messages(record, field)]
+        require_learnable(messages)
+    except Refused as refused:
+        shown = json.dumps(record, ensure_ascii=False)[:EXCERPT_CHARACTERS]
+        return file.drop(refused.reason, num_bytes, part, shown, refused.because)
+    return file.document(as_text(messages), part, **record_meta(record))
+
+
+def _in_unicode(text: str) -> str:
+    return text.encode("utf-8", "ignore").decode()
 
 
 def text_field(fields: dict[str, Any], wanted: str | None) -> str | None:

@@ -27,6 +27,7 @@ from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS, SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
 from headwater.corpus.tasks.work import Output, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
+from headwater.sources.settings import CONVERSATIONS
 
 DROPPED = "dropped"
 
@@ -136,7 +137,7 @@ class _Keys:
         settings, document = self._context.settings, candidate.document
         if settings.dedup.exact:
             self._digests += xxhash.xxh3_128_digest(" ".join(candidate.words).encode())
-        if settings.dedup.near and document.kind not in settings.dedup.near_exempt_kinds:
+        if settings.dedup.near and document.kind not in (*settings.dedup.near_exempt_kinds, CONVERSATIONS):
             self._banded.append(len(self))
             self._bands.extend(self._context.minhash.band_keys(candidate.hashes))
         for rule, (keys, places, groups) in zip(self._context.repeat_rules, self._units):

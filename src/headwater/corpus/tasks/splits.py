@@ -11,6 +11,7 @@ from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.results import found_flags
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
+from headwater.sources.settings import CONVERSATIONS
 
 _FACTS = "splits"
 
@@ -28,7 +29,8 @@ def _splits(work: Work, segments: Segments) -> list[dict[str, Split]]:
     """Return the split that every source would have if its documents were those kept, and those kept whole."""
     decisions, shortened = decisions_of(work), found_flags(work, "repeats")
     fraction, sources = work.plan.settings.validation_fraction, list(work.plan.settings.sources)
-    tallies = [{source: SplitTally(fraction) for source in sources} for _ in range(2)]
+    whole = {name for name, source in work.plan.settings.sources.items() if source.kind == CONVERSATIONS}
+    tallies = [{source: SplitTally(fraction, source in whole) for source in sources} for _ in range(2)]
     for segment in segments:
         file, source = segments.arrays(segment), work.plan.parts[segment.part].source
         is_kept = decisions.between(segment.start, segment.end) == KEPT

@@ -1,0 +1,124 @@
+"""Which tokens of a conversation are learned: a bit each on disk, -1 among the targets of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.batches.assemble import NO_TARGET, sequential_batches
+from headwater.batches.mixture import make_plan
+from headwater.batches.pack import pack_source, targets_of
+from headwater.batches.settings import MixtureSettings
+from headwater.batches.source import BatchSource
+from headwater.errors import StoreError
+from headwater.files import write_json
+from headwater.tokens.format import manifest_digest
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+
+SEQ_LEN = 8
+
+
+def conversation(length: int, seed: int) -> EncodedDocument:
+    chance = np.random.default_rng(seed)
+    return EncodedDocument(chance.integers(32, 300, length), length, str(seed), chance.random(length) < 0.3)
+
+
+def store_of(folder, documents, shard_tokens=1 << 20) -> TokenStore:
+    write_store(folder, documents, 300, "t", shard_tokens)
+    return TokenStore(folder)
+
+
+def test_the_bytes_of_the_targets_are_these(tmp_path):
+    learned = np.array([False, True, True, False, False, False, False, True])
+    documents = [EncodedDocument([40] * 8, 8, "a", learned), EncodedDocument([41], 1, "b", np.array([True]))]
+    store = store_of(tmp_path / "s", documents)
+    # begin, eight ids, end, begin, one id, end; the lowest bit is the first token's
+    assert (tmp_path / "s/00000.tgt").read_bytes() == bytes([0b00001100, 0b00001001])
+    assert store.manifest["shards"][0]["num_targets"] == store.num_targets == 4
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.integers(2, 60))
+@settings(max_examples=20)
+def test_what_is_learned_is_read_whatever_the_size_of_the_shards(tmp_path_factory, lengths, shard_tokens):
+    documents = [conversation(length, seed) for seed, length in enumerate(lengths)]
+    store = store_of(tmp_path_factory.mktemp("store") / "s", documents, shard_tokens)
+    expected = np.concatenate([np.pad(document.is_target, 1) for document in documents])
+    assert np.array_equal(store.are_targets(np.arange(store.num_tokens)), expected)
+    backwards = np.arange(store.num_tokens)[::-1]
+    assert np.array_equal(store.are_targets(backwards), expected[::-1])
+    assert store.num_targets == expected.sum()
+
+
+def test_a_flipped_bit_of_the_targets_is_found(tmp_path):
+    store_of(tmp_path / "s", [conversation(30, 0)])
+    path = tmp_path / "s/00000.tgt"
+    data = bytearray(path.read_bytes())
+    data[1] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"00000\.tgt is damaged"):
+        TokenStore(tmp_path / "s")
+
+
+@pytest.mark.parametrize("wrong", ["num_targets", "files"])
+def test_a_manifest_whose_targets_have_no_file_or_no_number_is_refused(tmp_path, wrong):
+    manifest = store_of(tmp_path / "s", [conversation(30, 0)]).manifest
+    shard = manifest["shards"][0]
+    del (shard["files"] if wrong == "files" else shard)["tgt" if wrong == "files" else "num_targets"]
+    write_json(tmp_path / "s/manifest.json", {**manifest, "digest": manifest_digest(manifest)})
+    with pytest.raises(StoreError, match="the number of targets of shard 0 can't be"):
+        TokenStore(tmp_path / "s")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    talks = [conversation(3 + seed % 20, seed) for seed in range(60)]
+    prose = [EncodedDocument(list(range(32, 32 + 9 * seed)), 9 * seed, str(seed)) for seed in range(1, 20)]
+    return {
+        "talks": pack_source(store_of(tmp_path / "talks", talks, shard_tokens=100), SEQ_LEN),
+        "prose": pack_source(store_of(tmp_path / "prose", prose), SEQ_LEN),
+    }
+
+
+def test_every_token_that_is_learned_is_a_target_once_an_epoch_and_no_other_is(packed):
+    talks = packed["talks"]
+    batches = list(sequential_batches(talks, 7))
+    targets = np.concatenate([batch.targets_BT.ravel() for batch in batches])
+    store = talks.store
+    learned = store.gather(np.flatnonzero(store.are_targets(np.arange(store.num_tokens))))
+    assert sorted(targets[targets != NO_TARGET]) == sorted(learned)
+    assert sum(batch.num_targets for batch in batches) == talks.num_targets == len(learned)
+    for batch in batches:
+        assert batch.num_targets == np.count_nonzero(batch.targets_BT != NO_TARGET)
+
+
+def source_of(packed, num_rows, **weights) -> BatchSource:
+    rows = {name: source.num_rows for name, source in packed.items()}
+    plan = make_plan(rows, MixtureSettings(weights=weights), num_rows, targets_of(packed))
+    return BatchSource(packed, plan, SEQ_LEN, seed=1)
+
+
+def test_the_targets_of_a_batch_are_the_same_however_its_rows_are_divided(packed):
+    source = source_of(packed, 1000, talks=1, prose=1)
+    whole, parts = source.rows(5, 24), [source.rows(5 + 3 * number, 3) for number in range(8)]
+    assert np.array_equal(whole.targets_BT, np.concatenate([part.targets_BT for part in parts]))
+    assert whole.num_targets == sum(part.num_targets for part in parts)
+
+
+def test_a_weight_is_a_share_of_what_is_learned_not_of_the_rows(packed):
+    num_rows = 20_000
+    source = source_of(packed, num_rows, talks=0.25, prose=0.75)
+    place, _ = source.plan.locate_array(np.arange(num_rows))
+    of_row = np.count_nonzero(source.rows(0, num_rows).targets_BT != NO_TARGET, axis=1)
+    learned = {name: of_row[place == number].sum() for number, name in enumerate(source.plan.sources)}
+    share = learned["talks"] / of_row.sum()
+    assert abs(share - 0.25) < 0.005, share
+    assert abs(source.loss_shares(num_rows)["talks"] - share) < 0.005
+    assert source.plan.shares(num_rows)["talks"] > 0.4
+
+
+def test_without_conversations_a_weight_is_a_share_of_the_rows(packed):
+    prose = {"prose": packed["prose"]}
+    assert targets_of(prose) is None and source_of(prose, 100, prose=1).loss_shares(100) == {}
