@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
@@ -153,6 +155,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _encode_batch(tokenizer: Tokenizer, batch: list[Document]) -> Iterator[EncodedDocument]:
     """Yield the ids of documents, of which all or none are conversations."""
+    encoded: list[tuple[np.ndarray, np.ndarray | None]]
     if batch[0].kind == CONVERSATIONS:
         conversations = render(tokenizer, [messages_of(document.text) for document in batch])
         encoded = [(each.ids, each.is_target) for each in conversations]
