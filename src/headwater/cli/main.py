@@ -38,6 +38,7 @@ VERBS = {
     "plan": ("plan",),
     "ladder": ("ladder",),
     "launch": ("launch",),
+    "downstream": ("downstream",),
 }
 "The modules of verbs; that of the first argument alone is loaded."
 

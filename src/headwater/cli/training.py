@@ -100,7 +100,7 @@ def new(
         float, option("N", "Aim for about this much training time on this machine (an estimate, not a limit).")
     ] = 8.0,
 ) -> None:
-    """Write a run file for your own text, sized for it and this machine."""
+    """Write a run file for your text, sized for it and this machine."""
     from headwater.cli.new import write_run_file
 
     paths = [*(text or []), *(more or [])]
@@ -148,7 +148,7 @@ def explain(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Measure this machine: what it has, what it lacks, how fast it is."""
+    """Measure this machine: what it has and lacks, how fast it is."""
     from headwater.cli.doctor import measure_machine, print_findings
     from headwater.device.settings import MEASURING
 

@@ -17,7 +17,7 @@ SECTIONS = {
     "understand": ("evaluate", "next", "generate", "surprise", "report"),
     "decide": ("plan", "ladder"),
     "data": ("corpus",),
-    "hand on": ("export", "launch"),
+    "hand on": ("export", "downstream", "launch"),
     "help": ("explain", "doctor"),
 }
 "The verbs of headwater, as its help lists them."

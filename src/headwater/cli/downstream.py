@@ -1,0 +1,105 @@
+"""Verbs about what comes after a base model: downstream rl, knowledge."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, argument, flag, folder_of, option
+from headwater.cli.terminal import print_json, say, say_beside
+from headwater.cli.verbs import App
+from headwater.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headwater.downstream.rewards import Question
+    from headwater.intervals import Estimate
+
+HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
+
+TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, file or recipe.")]
+
+
+def add_to(app: App) -> None:
+    downstream = App("Tune and align a model, and measure what each stage changed.")
+    for verb in (rl,):
+        downstream.verb(verb)
+    app.add_typer(downstream, name="downstream")
+
+
+def rl(
+    run: TunedRun,
+    prompts: Annotated[Path, option("FILE", 'JSON lines of {"prompt": "…", "answer": "…"}.')],
+    reward: Annotated[str, option("NAME", "exact, number, form (a regular expression), or module:function.")],
+    name: Annotated[str | None, option("NAME", "Name of the new run; RUN-rl where none is given.")] = None,
+    held_out: Annotated[
+        Path | None, option("FILE", "Prompts to measure, never trained on; else a fifth of --prompts.")
+    ] = None,
+    plain: Annotated[bool, flag("--plain", "Prompts begin a sentence, as for a base; else they are a user's.")] = False,
+    steps: Annotated[int, option("N", "Number of updates.", min=1)] = 40,
+    prompts_per_step: Annotated[int, option("N", "Prompts of an update.", min=1)] = 16,
+    answers: Annotated[int, option("N", "Answers to each prompt.", min=2)] = 8,
+    lr: Annotated[float, option("X", "Learning rate of AdamW, the same for all weights.")] = 1e-4,
+    max_tokens: Annotated[int, option("N", "An answer that is longer is cut off and worth 0.", min=1)] = 32,
+    min_passed: Annotated[
+        float, option("X", "Refuse to begin where a smaller share of prompts has a right answer.", min=0, max=1)
+    ] = 0.3,
+    save_every: Annotated[int, option("N", "Steps between checkpoints.", min=1)] = 10,
+    seed: Annotated[int, option("N", "Decides the order of prompts and what is drawn.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make answers that a program finds right likelier: reinforcement from verifiable rewards.
+
+    The same command resumes it. The new run is a run folder like any other; its rl.json has rewards before and after.
+    """
+    import torch
+
+    from headwater.checkpoint.lock import owned
+    from headwater.checkpoint.verify import model_digest
+    from headwater.downstream.derived import make_derived_run
+    from headwater.downstream.prompts import chat_prompts, plain_prompts
+    from headwater.downstream.rewards import read_questions, reward_named
+    from headwater.downstream.rl import Reinforcement, RlSettings, Task
+    from headwater.downstream.samples import Writing
+    from headwater.host.waiting import sleep_under_load
+    from headwater.runs.finish import load_model
+    from headwater.runs.stages import final_checkpoint
+
+    sys.path.insert(0, str(Path.cwd()))  # where a user's function lies
+    settings = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed)
+    questions, base = read_questions(prompts), folder_of(run)
+    trained, measured = (questions, read_questions(held_out)) if held_out else _divided(questions, seed)
+    start, tokenizer = load_model(base)
+    made = plain_prompts(tokenizer) if plain else chat_prompts(tokenizer)
+    task = Task(trained, measured, reward_named(reward), made.ids_of, Writing(max_tokens, made.ends))
+    identity = {"start": model_digest(final_checkpoint(base)), "reward": reward, "plain": plain}
+    run_dir = base.with_name(name or f"{base.resolve().name}-rl")
+    with sleep_under_load(torch.get_num_threads()), owned(run_dir) as owner:
+        make_derived_run(base, run_dir)
+        job = Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
+        result = job.run(run_dir, say_beside(as_json), owner.require)
+    if result is None:
+        sys.exit(STOPPED_BY_SIGNAL)
+    if as_json:
+        return print_json(asdict(result))
+    say(f"reward on {len(measured)} held-out prompts: {_shown(result.before.mean)} before, {_shown(result.after.mean)}")
+    say(f"gain {_shown(result.gain)}; KL to the start {_shown(result.kl_to_start)} nats an answer")
+    say(f"prompts with a right answer among {answers}: {_shown(result.before.passed)} before, "
+        f"{_shown(result.after.passed)} after")  # fmt: skip
+    say(f"{run_dir} has the new model")
+
+
+def _divided(questions: list[Question], seed: int) -> tuple[list[Question], list[Question]]:
+    """Return questions to train on and some to measure."""
+    shuffled = random.Random(f"held out {seed}").sample(questions, len(questions))
+    num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(questions)))
+    if num_held_out < 2:
+        raise ConfigError(f"{len(questions)} prompts are too few to hold some out for measuring; give --held-out FILE")
+    return shuffled[num_held_out:], shuffled[:num_held_out]
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"

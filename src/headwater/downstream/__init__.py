@@ -1,0 +1,1 @@
+"""The hand-off: tune, align, and examine what each stage changed."""

@@ -1,0 +1,114 @@
+"""Rewards that a program can verify: what an answer is worth, from the question and the right answer alone."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.errors import ConfigError, DataError, TrainingError
+
+MAX_PROMPTS = 1_000_000
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and what its reward compares the answer with."""
+
+    prompt: str
+    answer: str
+
+
+Reward = Callable[[str, str, str], float]
+"Of the prompt, what the model wrote after it, and the answer of the prompt's line in the file."
+
+
+def exact(prompt: str, written: str, answer: str) -> float:
+    """Return 1 where the written text is the answer, apart from blanks around it."""
+    return float(written.strip() == answer.strip())
+
+
+def number(prompt: str, written: str, answer: str) -> float:
+    """Return 1 where the last number written is the answer's."""
+    found, right = NUMBER.findall(written), NUMBER.findall(answer)
+    return float(bool(found and right) and float(found[-1].replace(",", "")) == float(right[-1].replace(",", "")))
+
+
+def form(prompt: str, written: str, answer: str) -> float:
+    """Return 1 where the regular expression `answer` matches all that was written, apart from blanks around it."""
+    return float(re.fullmatch(answer, written.strip(), re.DOTALL) is not None)
+
+
+BUILT_IN: dict[str, Reward] = {"exact": exact, "number": number, "form": form}
+
+
+def reward_named(name: str) -> Reward:
+    """Return a built-in reward, or the function `module:function` of an installed module or one in this folder.
+
+    Raises ConfigError where there is none.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    module, _, function = name.partition(":")
+    if not function:
+        raise ConfigError(f"there is no reward {name!a}; give {', '.join(BUILT_IN)} or module:function")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever the module does when it is imported
+        raise ConfigError(f"the reward {name!a} can't be imported: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise ConfigError(f"the reward {name!a} is no function but {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def checked_reward(reward: Reward, question: Question, written: str) -> float:
+    """Return a reward; raise TrainingError, with the prompt, where the function fails or returns no finite number."""
+    about = f"of the prompt {question.prompt!a:.200} and the text {written!a:.200}"
+    try:
+        value = reward(question.prompt, written, question.answer)
+    except Exception as error:  # a user's function
+        raise TrainingError(f"the reward function failed: {type(error).__name__}: {error}; it was {about}") from error
+    if isinstance(value, bool) or (isinstance(value, int | float) and math.isfinite(value)):
+        return float(value)
+    raise TrainingError(f"the reward function returned {value!r:.100} and not a finite number; it was {about}")
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Return the questions of a JSONL file with a "prompt" and, where the reward needs one, an "answer" on each line.
+
+    Raises DataError that names the line where one is none, and where there is no question or a prompt twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read as UTF-8 text: {error}") from error
+    found: dict[str, Question] = {}
+    for index, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        question = _question(line)
+        if question is None:
+            raise DataError(f'{path}:{index} must be {{"prompt": "…", "answer": "…"}}; found {line!a:.120}')
+        if question.prompt in found:
+            raise DataError(f"{path}:{index} has the prompt {question.prompt!a:.120} a second time")
+        found[question.prompt] = question
+    if not 1 <= len(found) <= MAX_PROMPTS:
+        raise DataError(f"{path} has {len(found)} prompts; give 1 to {MAX_PROMPTS:,}")
+    return list(found.values())
+
+
+def _question(line: str) -> Question | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    fields = value if isinstance(value, dict) else {}
+    prompt, answer = fields.get("prompt"), fields.get("answer", "")
+    if not isinstance(prompt, str) or not prompt or not isinstance(answer, str | int | float):
+        return None
+    return Question(prompt, str(answer))

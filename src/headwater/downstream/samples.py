@@ -1,0 +1,84 @@
+"""Prompts answered, at random in the same way for the same seed, and how likely each answer is.
+
+B batch · T time · D model width · V vocabulary · N tokens that were written, of all rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headwater.evaluate.generate import Choose, continued
+from headwater.evaluate.scorer import Scorer, padded_rows
+from headwater.model.init import derived_seed
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.tokenizer import Tokenizer
+
+SEED_BITS = 63  # of `derived_seed`
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Where an answer ends: at one of the tokens `ends`, or cut off after `max_tokens`."""
+
+    max_tokens: int
+    ends: Collection[int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An answer: the prompt's ids, those written after it, with the end that was reached, and these as text."""
+
+    prompt: list[int]
+    written: list[int]
+    text: str
+    has_ended: bool
+
+
+def drawn(*seed: object) -> Choose:
+    """Return what draws each token by the model's probabilities, from (seed, row, position) alone."""
+
+    def choose(logits_BV: Tensor, numbers: list[int], lengths: list[int]) -> list[int]:
+        cumulative_BV = torch.softmax(logits_BV.double(), dim=-1).cumsum(-1)
+        seeds = [derived_seed(*seed, *place) for place in zip(numbers, lengths, strict=True)]
+        points_B = torch.tensor([each / 2**SEED_BITS for each in seeds], dtype=torch.float64) * cumulative_BV[:, -1]
+        tokens_B = torch.searchsorted(cumulative_BV, points_B[:, None], right=True)[:, 0]
+        return tokens_B.clamp(max=logits_BV.shape[1] - 1).tolist()
+
+    return choose
+
+
+def answers(
+    scorer: Scorer, tokenizer: Tokenizer, prompts: Sequence[list[int]], writing: Writing, choose: Choose | None = None
+) -> list[Sample]:
+    """Return an answer to each prompt, the likeliest one or as `choose` has it."""
+    written = continued(scorer, prompts, writing.max_tokens, writing.ends, choose)
+    return [
+        Sample(prompt, ids, tokenizer.decode(ids), bool(ids) and ids[-1] in writing.ends)
+        for prompt, ids in zip(prompts, written, strict=True)
+    ]
+
+
+def log_probabilities(model: Transformer, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Return log p (N) of each token written, with a gradient, and the number (N) of the sample it is of.
+
+    Raises AssertionError for a sample that is longer than the model's seq_len.
+    """
+    rows = [sample.prompt + sample.written for sample in samples]
+    seq_len = model.settings.seq_len
+    assert max(map(len, rows)) <= seq_len + 1, "an answer was written beyond what the model sees"
+    tokens_BT, documents_BT = padded_rows([row[:-1] for row in rows], seq_len, model.device)
+    places = [
+        (number, position - 1)
+        for number, (row, sample) in enumerate(zip(rows, samples, strict=True))
+        for position in range(len(sample.prompt), len(row))
+    ]
+    numbers_N, positions_N = torch.from_numpy(np.array(places, dtype=np.int64).reshape(-1, 2)).to(model.device).T
+    targets_N = torch.tensor([token for sample in samples for token in sample.written], device=model.device)
+    x_ND = model.hidden(tokens_BT, documents_BT)[numbers_N, positions_N]
+    log_p_NV = torch.log_softmax(model.logits(x_ND), dim=-1)
+    return log_p_NV.gather(-1, targets_N[:, None])[:, 0], numbers_N

@@ -1,0 +1,56 @@
+"""The verbs of `headwater downstream` on a finished run: what they write is a run like any other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import call
+
+REWARD = """
+def has_blank(prompt, written, answer):
+    return float(" " in written)
+
+def fails(prompt, written, answer):
+    raise ValueError("no")
+"""
+
+
+@pytest.fixture
+def cwd(finished, tmp_path) -> Path:
+    shutil.copytree(finished.run_dir, tmp_path / "runs" / "mine")
+    (tmp_path / "worth_of_blanks.py").write_text(REWARD)
+    prompts = [json.dumps({"prompt": f"{word} {number}"}) for word in ("The", "A", "No") for number in range(5)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(prompts))
+    return tmp_path
+
+
+def reinforce(cwd: Path, *more: str):
+    few = ("--steps", "2", "--prompts-per-step", "2", "--answers", "2", "--max-tokens", "6", "--min-passed", "0")
+    return call("downstream", "rl", "runs/mine", "--prompts", "prompts.jsonl", "--plain", *few, *more, cwd=cwd)
+
+
+def test_reinforcement_makes_a_run_that_writes_and_is_not_made_twice(cwd):
+    said = reinforce(cwd, "--reward", "worth_of_blanks:has_blank", "--json")
+    assert said.status == 0, said
+    assert set(said.json) == {"before", "after", "gain", "kl_to_start", "num_steps"}
+    assert said.json == json.loads((cwd / "runs/mine-rl/rl.json").read_text())
+    assert call("generate", "The", "--run", "runs/mine-rl", "--max-tokens", "5", cwd=cwd).status == 0
+    again = reinforce(cwd, "--reward", "worth_of_blanks:has_blank", "--json")
+    assert again.json == said.json
+    other = reinforce(cwd, "--reward", "exact")
+    assert other.status == 1 and "another reward" in other.err
+    assert call("export", "runs/mine-rl", cwd=cwd).status == 0
+
+
+def test_a_reward_that_cannot_be_used_is_refused_before_a_folder_is_made(cwd):
+    for reward, message in (
+        ("exacly", "there is no reward 'exacly'"),
+        ("worth_of_blanks:nothing", "can't be imported"),
+        ("worth_of_blanks:fails", "the reward function failed: ValueError: no; it was of the prompt"),
+    ):
+        said = reinforce(cwd, "--reward", reward, "--name", "new")
+        assert said.status != 0 and message in said.err, said
+        assert not (cwd / "runs/new/checkpoints").exists()

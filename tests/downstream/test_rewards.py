@@ -1,0 +1,74 @@
+"""What answers are worth, and what a reward that can't be used says before anything is trained."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import pytest
+
+from headwater.downstream.rewards import Question, checked_reward, read_questions, reward_named
+from headwater.errors import ConfigError, DataError, TrainingError
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "answer", "expected"),
+    [
+        ("exact", " Paris.\n", "Paris.", 1),
+        ("exact", "It is Paris.", "Paris.", 0),
+        ("exact", "paris.", "Paris.", 0),
+        ("number", "so 17 + 25 = 42", "42", 1),
+        ("number", "it is 1,042.50", "1042.5", 1),
+        ("number", "42, or rather 43", "42", 0),
+        ("number", "-3", "3", 0),
+        ("number", "none", "3", 0),
+        ("number", "3", "three", 0),
+        ("form", " It is Paris. ", r"It is [A-Z]\w+\.", 1),
+        ("form", "It is Paris. It is Rome.", r"It is [A-Z]\w+\.", 0),
+        ("form", "one\ntwo", "one.two", 1),
+    ],
+)
+def test_built_in_rewards(name, written, answer, expected):
+    assert reward_named(name)("?", written, answer) == expected
+
+
+def test_a_function_of_a_module_is_a_reward():
+    assert reward_named("operator:concat") is operator.concat
+    for name in ("exactly", "no_such_module:f", "math:no_such_function", "math:pi"):
+        with pytest.raises(ConfigError, match=name.split(":", maxsplit=1)[0]):
+            reward_named(name)
+
+
+def test_a_function_that_fails_or_returns_no_number_is_named_with_its_prompt():
+    def fails(prompt, written, answer):
+        raise KeyError("lost")
+
+    for bad in (fails, lambda *_: math.nan, lambda *_: math.inf, lambda *_: None, lambda *_: "1"):
+        with pytest.raises(TrainingError, match=r"the reward function .*the prompt 'why'.*the text 'so'"):
+            checked_reward(bad, Question("why", ""), "so")
+    with pytest.raises(TrainingError, match="unterminated"):
+        checked_reward(reward_named("form"), Question("why", "[a-"), "so")
+    assert checked_reward(lambda *_: True, Question("why", ""), "so") == 1.0
+
+
+def test_questions_are_read_line_by_line_and_a_bad_line_is_named(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "2 + 2 =", "answer": 4}\n\n{"prompt": "free"}\n', encoding="utf-8")
+    assert read_questions(path) == [Question("2 + 2 =", "4"), Question("free", "")]
+    for line, message in (
+        ("{", ":2 must be"),
+        ("[]", ":2 must be"),
+        ('{"prompt": ""}', ":2 must be"),
+        ('{"prompt": "a", "answer": null}', ":2 must be"),
+        ('{"answer": "a"}', ":2 must be"),
+        ('{"prompt": "first"}', "a second time"),
+    ):
+        path.write_text(f'{{"prompt": "first"}}\n{line}\n', encoding="utf-8")
+        with pytest.raises(DataError, match=message):
+            read_questions(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(DataError, match="UTF-8"):
+        read_questions(path)
+    path.write_text("\n")
+    with pytest.raises(DataError, match="has 0 prompts"):
+        read_questions(path)
