@@ -32,7 +32,7 @@ def add_to(app: App) -> None:
 
 def rl(
     run: TunedRun,
-    prompts: Annotated[Path, option("FILE", 'JSON lines of {"prompt": "…", "answer": "…"}.')],
+    prompts: Annotated[Path, option("FILE", "JSON lines, each with a prompt and its answer.")],
     reward: Annotated[str, option("NAME", "exact, number, form (a regular expression), or module:function.")],
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-rl where none is given.")] = None,
     held_out: Annotated[
@@ -51,9 +51,10 @@ def rl(
     seed: Annotated[int, option("N", "Decides the order of prompts and what is drawn.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Make answers that a program finds right likelier: reinforcement from verifiable rewards.
+    """Make answers likelier that a program finds right.
 
-    The same command resumes it. The new run is a run folder like any other; its rl.json has rewards before and after.
+    Reinforcement from verifiable rewards: each update compares several answers to a prompt. The same command resumes.
+    The new run is a run folder like any other; its rl.json has rewards before and after.
     """
     import torch
 

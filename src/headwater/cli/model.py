@@ -92,7 +92,7 @@ def surprise(
     run: RunOption,
     as_json: AsJson = False,
 ) -> None:
-    """Print how much each token of a text surprises the model, in bits."""
+    """Print how much each token of a text surprises a model, in bits."""
     from headwater.evaluate import generate as generation
 
     with _loaded(run) as (scorer, tokenizer):
