@@ -16,6 +16,7 @@ from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
     from headwater.downstream.rewards import Question
+    from headwater.downstream.rl import RlResult
     from headwater.intervals import Estimate
 
 HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
@@ -33,7 +34,7 @@ def add_to(app: App) -> None:
 def rl(
     run: TunedRun,
     prompts: Annotated[Path, option("FILE", "JSON lines, each with a prompt and its answer.")],
-    reward: Annotated[str, option("NAME", "exact, number, form (a regular expression), or module:function.")],
+    reward: Annotated[str, option("NAME", "One of exact, number, form (a regular expression), or module:function.")],
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-rl where none is given.")] = None,
     held_out: Annotated[
         Path | None, option("FILE", "Prompts to measure, never trained on; else a fifth of --prompts.")
@@ -84,12 +85,14 @@ def rl(
         result = job.run(run_dir, say_beside(as_json), owner.require)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
-    if as_json:
-        return print_json(asdict(result))
-    say(f"reward on {len(measured)} held-out prompts: {_shown(result.before.mean)} before, {_shown(result.after.mean)}")
+    print_json(asdict(result)) if as_json else _print_result(result, run_dir)
+
+
+def _print_result(result: RlResult, run_dir: Path) -> None:
+    before, after = result.before, result.after
+    say(f"reward on {before.mean.num} held-out prompts: {_shown(before.mean)} before, {_shown(after.mean)} after")
     say(f"gain {_shown(result.gain)}; KL to the start {_shown(result.kl_to_start)} nats an answer")
-    say(f"prompts with a right answer among {answers}: {_shown(result.before.passed)} before, "
-        f"{_shown(result.after.passed)} after")  # fmt: skip
+    say(f"prompts with a right answer: {_shown(before.passed)} before, {_shown(after.passed)} after")
     say(f"{run_dir} has the new model")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from headwater.conversations import USER, Message
+from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
 
@@ -18,13 +20,9 @@ class Prompts:
 
 def chat_prompts(tokenizer: Tokenizer) -> Prompts:
     """Return prompts that are what a user says; the answer ends with the assistant's turn."""
-    start, end = tokenizer.special["<|im_start|>"], tokenizer.special["<|im_end|>"]
-    reply = [end, *tokenizer.encode("\n"), start, *tokenizer.encode("assistant\n")]
-
-    def ids_of(prompt: str) -> list[int]:
-        return [tokenizer.begin_id, start, *tokenizer.encode(f"user\n{prompt}"), *reply]
-
-    return Prompts(ids_of, {end, tokenizer.end_id})
+    return Prompts(
+        lambda prompt: prompt_ids(tokenizer, [Message(USER, prompt)]), {turn_ids(tokenizer)[1], tokenizer.end_id}
+    )
 
 
 def plain_prompts(tokenizer: Tokenizer) -> Prompts:
