@@ -87,7 +87,11 @@ TORCH_FREE_MODULES = {
     "headwater.device.settings",
     "headwater.host.facts",
     "headwater.runs.plan",
+    "headwater.base.config",
     "headwater.base.facts",
+    "headwater.base.folder",
+    "headwater.base.gguf",
+    "headwater.base.tokenizer",
     "headwater.runs.text",
     "headwater.train.settings",
 }

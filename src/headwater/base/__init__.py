@@ -1,1 +1,1 @@
-"""Other models as ours: what a run can start from."""
+"""Other models as ours, exactly or not at all: what a run can start from."""

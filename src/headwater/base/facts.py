@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from headwater.base.config import settings_of_config
+from headwater.base.folder import tokenizer_files, weight_files
+from headwater.base.gguf import GgufFile
+from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
 from headwater.checkpoint.verify import checked_manifest, read_state
-from headwater.errors import CheckpointError, ConfigError
-from headwater.files import digest_json, read_manifest_or_none
+from headwater.errors import CheckpointError, ConfigError, TokenizerError
+from headwater.files import digest_bytes, digest_json, read_manifest_or_none
 from headwater.model.settings import ModelSettings
+from headwater.tokenizer.foreign import foreign_manifest
+
+FOREIGN = "a folder of Hugging Face with config.json and safetensors, or a file named .gguf"
+_END_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -21,16 +31,16 @@ class BaseFacts:
     """A model to start from.
 
     path        as it was named
-    kind        where its weights are: in a checkpoint of headwater's
-    weights     that checkpoint's folder
-    tokenizer   the folder of its tokenizer
+    kind        where its weights are: in a checkpoint of headwater's, a Hugging Face folder, or a GGUF file
+    weights     that checkpoint's folder, that folder or that file
+    tokenizer   the folder or the file that holds its tokenizer
     vocab_size  the tokenizer's, which the embedding of `model` has rows for, or more
-    digest      of its weights and its tokenizer
+    digest      of its weights and its tokenizer; of a folder or a file, of where files of that size begin and end
     trained     how it was trained, as a checkpoint says: optim, schedule, train …; {} where nothing does
     """
 
     path: str
-    kind: Literal["checkpoint"]
+    kind: Literal["checkpoint", "folder", "gguf"]
     weights: Path
     tokenizer: Path
     model: ModelSettings
@@ -40,18 +50,23 @@ class BaseFacts:
 
 
 def facts_of(path: str) -> BaseFacts:
-    """Return the facts of the model at `path`: a run folder (its newest checkpoint) or a checkpoint's folder.
+    """Return the facts of the model at `path`.
 
-    Raises ConfigError when there is none, or when it is damaged.
+    That is a run folder (its newest checkpoint), a checkpoint's folder, a folder of Hugging Face or a GGUF file.
+    Raises ConfigError when there is none, when it is damaged, or when anything in it isn't understood.
     """
     folder = Path(path)
     if not folder.exists():
-        raise ConfigError(f"init.from={path}: there is nothing; name a run folder or a checkpoint's")
+        raise ConfigError(f"init.from={path}: there is nothing; name a run folder or a checkpoint's, {FOREIGN}")
     if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
         return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
+    if folder.suffix == ".gguf" and folder.is_file():
+        return _of_gguf(path, _signature([folder]))
+    if (folder / "config.json").is_file() and "model_type" in (config := read_object(folder / "config.json")):
+        return _of_folder(path, config)
     raise ConfigError(
         f"init.from={path} is no model: a run folder has checkpoints/ with at least one in it, a checkpoint's is named "
-        "step-…"
+        f"step-…; or name {FOREIGN}"
     )
 
 
@@ -69,3 +84,48 @@ def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
     digests = {name: entry["digest"] for name, entry in tensors.items() if name.startswith(f"{MODEL}.")}
     digest = digest_json({"weights": digests, "tokenizer": manifest["digest"]})
     return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained)
+
+
+def _of_folder(path: str, config: Mapping[str, Any]) -> BaseFacts:
+    folder = Path(path)
+    try:
+        model = settings_of_config(config)
+        tokenizer = foreign_manifest(tokenizer_files(folder), model.vocab_size)
+        digest = digest_json({"weights": _ends(weight_files(folder)), "tokenizer": tokenizer["digest"]})
+    except (ConfigError, TokenizerError) as error:
+        raise ConfigError(f"init.from={path}: {error}") from None
+    return BaseFacts(path, "folder", folder, folder, model, model.vocab_size, digest)
+
+
+@lru_cache(maxsize=1)  # reading the keys of a large vocabulary takes seconds
+def _of_gguf(path: str, signature: str) -> BaseFacts:
+    file = GgufFile(Path(path))
+    try:
+        model = file.settings
+        tokenizer = foreign_manifest(file.tokenizer_files(), model.vocab_size)
+    except TokenizerError as error:
+        raise ConfigError(f"init.from={path}: {error}") from None
+    digest = digest_json({"weights": _ends([file.path]), "tokenizer": tokenizer["digest"]})
+    return BaseFacts(path, "gguf", file.path, file.path, model, model.vocab_size, digest)
+
+
+def _signature(paths: Iterable[Path]) -> str:
+    """Return what changes when one of the files does."""
+    stats = [path.stat() for path in paths]
+    return digest_json([[stat.st_size, stat.st_mtime_ns, stat.st_ino] for stat in stats])
+
+
+def _ends(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """Return for each file its size, and a digest of where it begins and ends: the whole may be a hundred gigabytes."""
+    found = {}
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                size = file.seek(0, SEEK_END)
+                file.seek(0)
+                begin = file.read(_END_BYTES)
+                file.seek(max(0, size - _END_BYTES))
+                found[path.name] = [size, digest_bytes(begin + file.read(_END_BYTES))]
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    return found

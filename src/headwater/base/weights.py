@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from headwater.base.facts import BaseFacts, facts_of
+from headwater.base.folder_weights import FolderValues
+from headwater.base.gguf import GgufFile
+from headwater.base.gguf_weights import GgufValues
 from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors
 from headwater.errors import CheckpointError
@@ -23,8 +26,15 @@ def opener(path: str | None) -> OpenFirst | None:
 def open_values(base: BaseFacts) -> Iterator[FirstValue]:
     """Yield a function that returns the base's values of a parameter of ours, or of a part of it.
 
-    It raises CheckpointError for a tensor that is damaged, missing or of another shape.
+    It raises CheckpointError for a tensor that is damaged, missing or of another shape. A foreign model is opened only
+    where each of its tensors has its place here; ConfigError says what is wrong with it.
     """
+    if base.kind == "folder":
+        yield FolderValues(base.weights, base.model).value
+        return
+    if base.kind == "gguf":
+        yield GgufValues(GgufFile(base.weights)).value
+        return
     with StoredTensors(base.weights, MODEL) as stored:
 
         def value(name: str, shape: Sequence[int], part: Part = WHOLE) -> Tensor:

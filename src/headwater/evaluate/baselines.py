@@ -45,12 +45,14 @@ def measure_baselines(
     num_tokens, num_bytes = sum(store.num_tokens for store in training), sum(store.num_bytes for store in held_out)
     counted = [sample(store, MAX_COUNTED_TOKENS / num_tokens) for store in training]
     scored = [sample(store, MAX_SCORED_BYTES / num_bytes) for store in held_out]
+    vocab_size, begin_id, end_id = tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id
     text = b"".join(tokenizer.decode_bytes(tokens.tolist()) for tokens, _ in scored)
+    if begin_id == end_id:  # the tokenizer of a base may have one for both
+        end_id, vocab_size = vocab_size, vocab_size + 1
+        counted, scored = ([_with_end(*stream, begin_id, end_id) for stream in each] for each in (counted, scored))
     bits = {
         "xz": xz_bits_per_byte(text),
-        "ngram5": ngram_bits_per_byte(
-            counted, scored, len(text), tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id
-        ),
+        "ngram5": ngram_bits_per_byte(counted, scored, len(text), vocab_size, begin_id, end_id),
     }
     read = {"counted_tokens": sum(len(tokens) for tokens, _ in counted), "of_tokens": num_tokens}
     return bits, {**read, "scored_bytes": len(text), "of_bytes": num_bytes}
@@ -66,6 +68,13 @@ def sample(store: TokenStore, share: float) -> Stream:
     starts = np.minimum(np.cumsum(np.append(0, ends - first)), math.ceil(min(1.0, share) * store.num_tokens))
     at = np.arange(starts[-1]) + np.repeat(first - starts[:-1], np.diff(starts))
     return store.gather(at), starts
+
+
+def _with_end(tokens: Ints, starts: Ints, begin_id: int, end_id: int) -> Stream:
+    """Return a stream with `end_id` where the begin token stands and no document begins."""
+    is_end = tokens == begin_id
+    is_end[starts[:-1]] = False
+    return np.where(is_end, end_id, tokens.astype(np.int32)), starts
 
 
 def xz_bits_per_byte(text: bytes) -> float:

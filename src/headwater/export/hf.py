@@ -17,7 +17,7 @@ from headwater import files
 from headwater.errors import ExportError
 from headwater.export.data_card import markdown
 from headwater.export.hf_card import write_card
-from headwater.export.hf_tokenizer import SPECIAL_ROLES, write_tokenizer
+from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
 
@@ -59,19 +59,18 @@ def export_hf(
     something else is at `out_dir`.
     """
     _require_ours(out_dir)
-    ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
-        files.write_json(folder / "config.json", {**hf_config(model, dtype), **ids})
+        tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size)
+        files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
         known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
-        files.write_json(folder / "generation_config.json", ids)
-        write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size)
+        files.write_json(folder / "generation_config.json", tokenizer.ids)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
         digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)
-        write_card(folder, model, facts or {}, scores or {})  # no digest: a card is there to be edited
+        write_card(folder, model, facts or {}, scores or {}, tokenizer.card)  # no digest: a card is there to be edited
 
 
 def _require_ours(out_dir: Path) -> None:

@@ -35,11 +35,8 @@ inputs = tokenizer("The river", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40, do_sample=True)[0]))
 ```
 
-- The tokenizer puts the begin token before every text, as in training.
-- Text that spells a special token becomes that token. For text from strangers use
-  `tokenizer(text, split_special_tokens=True)`, which reads the spelling as plain text, as training did.
-- The model was trained on at most {seq_len} tokens at a time; longer input is outside of what it has seen.
-{chat}"""
+{tokenizer}- The model was trained on at most {seq_len} tokens at a time; longer input is outside of what it has seen.
+"""
 
 _SCORES = """
 ## Evaluation
@@ -53,21 +50,19 @@ _DATA = """
 What it was trained on, under which licences, and what was excluded: [DATA_CARD.md](DATA_CARD.md).
 """
 
-_CHAT = """\
-- A chat template is set and its tokens are in the vocabulary, untrained: they are there for fine-tuning.
-"""
-
 
 def write_card(
     folder: Path,
     model: ModelSettings,
     facts: Mapping[str, str | int | float],
     scores: Mapping[str, float],
+    about_tokenizer: str,
     before_commit: Callable[[], None] = no_check,
 ) -> None:
     """Write README.md of an export whose other files lie in `folder`.
 
-    `facts` become rows of its table, as they are; `scores` are bits per byte by what was scored.
+    `facts` become rows of its table, as they are; `scores` are bits per byte by what was scored; `about_tokenizer` are
+    lines of a list.
     """
     known: dict[str, str | int | float] = {
         "family": model.family,
@@ -85,6 +80,6 @@ def write_card(
         scores=_SCORES.format(table=table(["on", "bits per byte"], measured)) if scores else "",
         data=_DATA if (folder / "DATA_CARD.md").exists() else "",
         seq_len=model.seq_len,
-        chat=_CHAT if (folder / "chat_template.jinja").exists() else "",
+        tokenizer=about_tokenizer,
     )
     write_text(folder / "README.md", text, before_commit)

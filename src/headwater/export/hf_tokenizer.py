@@ -8,6 +8,7 @@ spelling as plain text, as training does: use it for text from strangers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from tokenizers import Tokenizer
 from tokenizers.processors import Sequence, TemplateProcessing
 
 from headwater import files
-from headwater.errors import ExportError
+from headwater.errors import ExportError, TokenizerError
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_TOKENS
+from headwater.tokenizer.tokenizer import Tokenizer as OwnTokenizer
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
 # assistant_only_loss); it stands on one line, so that no reader's treatment of line ends adds a space to it.
@@ -38,12 +40,36 @@ TOKEN_FIELDS = ("content", "lstrip", "normalized", "rstrip", "single_word")
 SPECIAL_ROLES = {"bos_token": BEGIN_ID, "eos_token": END_ID, "pad_token": PAD_ID}
 
 
-def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size: int) -> None:
+@dataclass(frozen=True)
+class WrittenTokenizer:
+    """What the rest of a folder says of its tokenizer: the ids of its roles, and lines of the model card."""
+
+    ids: dict[str, int]
+    card: str
+
+
+_OWN_CARD = """\
+- The tokenizer puts the begin token before every text, as in training.
+- Text that spells a special token becomes that token. For text from strangers use
+  `tokenizer(text, split_special_tokens=True)`, which reads the spelling as plain text, as training did.
+"""
+_CHAT_CARD = """\
+- A chat template is set and its tokens are in the vocabulary, untrained: they are there for fine-tuning.
+"""
+_BASE_CARD = """\
+- The tokenizer is the one of the model that training started from, file by file.
+- In training every text began with `{begin}` and ended with `{end}`. Text that spells a special token was read as text.
+"""
+
+
+def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size: int) -> WrittenTokenizer:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
 
-    There is no chat template where the tokenizer lacks its tokens.
+    There is no chat template where the tokenizer lacks its tokens. The tokenizer of a base is written as it came.
     Raises ExportError when there is no readable tokenizer of headwater's, or it has ids that the model has no row for.
     """
+    if "pattern" in files.read_manifest_or_none(tokenizer_dir):
+        return _write_foreign(tokenizer_dir, out_dir)
     tokenizer = _load(tokenizer_dir / "tokenizer.json")
     special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
     for name, id in SPECIAL_ROLES.items():
@@ -64,6 +90,21 @@ def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size
     files.write_json(out_dir / "special_tokens_map.json", roles)
     if has_chat:
         files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
+    ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
+    return WrittenTokenizer(ids, _OWN_CARD + (_CHAT_CARD if has_chat else ""))
+
+
+def _write_foreign(tokenizer_dir: Path, out_dir: Path) -> WrittenTokenizer:
+    try:
+        tokenizer = OwnTokenizer.load(tokenizer_dir)
+    except TokenizerError as error:
+        raise ExportError(str(error)) from None
+    for name in tokenizer.manifest["files"]:
+        files.write_bytes(out_dir / name, (tokenizer_dir / name).read_bytes())
+    named = {id: name for name, id in tokenizer.special.items()}
+    ids = {f"{name}_id": id for name, id in tokenizer.manifest["roles"].items() if id is not None}
+    card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
+    return WrittenTokenizer(ids, card)
 
 
 def _load(path: Path) -> Tokenizer:

@@ -24,7 +24,7 @@ class InitSettings(Settings):
     model_config = ConfigDict(serialize_by_alias=True)
 
     from_: str = Field(alias="from")
-    "A run folder (its newest checkpoint) or a checkpoint's folder."
+    "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
 
 
 def base_of(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
@@ -60,6 +60,9 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
             whys[setting] = f"as in the base {base.path}"
         elif not _fits(setting, raw.get(setting), value):
             problems.append(f"  {setting}: {raw.get(setting)} is set, and the base has {value}")
+    if raw.get("model.seq_len") != base.model.seq_len and not raw.has("model.max_positions"):
+        raw.set_("model.max_positions", base.model.num_positions, "a rule")
+        whys["model.max_positions"] = values["model.max_positions"] = f"what the base {base.path} is made for"
     others = {setting: raw.get(setting) for setting in leaves({"model": raw.get("model")}) if setting not in values}
     problems += [
         f"  {setting}: {value} is set, and the base has none"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.lock import Owner, owned
 from headwater.numbers import count
 from headwater.optim.rules import Reason
@@ -17,8 +18,9 @@ from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
+from headwater.runs.init import base_of
 from headwater.runs.layout import layout_here, require_memory_here
-from headwater.runs.paths import Say, ignore, require_run_dir
+from headwater.runs.paths import Folders, Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
 
@@ -101,6 +103,7 @@ def run(
             if owner.note:
                 say(owner.note)
             require_memory_here(config, layout.mesh, layout.num_local)
+            _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
             write_config(config, reasons, owner.require)
             is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh, layout)
@@ -109,6 +112,15 @@ def run(
 
                 finish_run(config, say, owner.require)
         return _result(config, is_done, time.perf_counter() - started_at)
+
+
+def _check_base(config: RunConfig, say: Say) -> None:
+    """Compare a base that is none of headwater's with transformers, before the run has anything of it."""
+    base = base_of(config.init, Folders(config.run_dir))
+    if base is not None and base.kind != "checkpoint" and not list_checkpoints(config.run_dir):
+        from headwater.base.check import check_base
+
+        check_base(base, say)
 
 
 def _lines_of_steps(config: RunConfig, say: Say) -> Display:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headwater.base.tokenizer import write_tokenizer
 from headwater.batches.rows import are_current, build_rows, rows_key
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import is_whole, read_state
@@ -27,7 +28,7 @@ from headwater.runs.init import base_of
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest, write_kept
 from headwater.runs.run_config import RunConfig, config_record, train_plan
 from headwater.seals import is_unmade
-from headwater.tokenizer.copied import copied_key, copy_tokenizer
+from headwater.tokenizer.copied import copied_key
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
@@ -82,7 +83,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
     folders = Folders(config.run_dir)
     if (base := base_of(config.init, folders)) is not None:
-        return copy_tokenizer(base.tokenizer, folders.tokenizer, key, require_owner)
+        return write_tokenizer(base, folders.tokenizer, key, require_owner)
     names = list_sources(folders.corpus)
     texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
     train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)

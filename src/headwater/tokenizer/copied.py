@@ -19,7 +19,9 @@ def copied_key(base_digest: str) -> str:
 def copy_tokenizer(folder: Path, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
     """Write the tokenizer of `folder` as one of this key; raise TokenizerError where it is damaged."""
     tokenizer = Tokenizer.load(folder)
-    data = (folder / "tokenizer.json").read_bytes()
+    names = tokenizer.manifest.get("files", ["tokenizer.json"])
+    data = {name: (folder / name).read_bytes() for name in names}
     with new_folder(out_dir, replace=True, before_commit=before_commit) as copy:
-        write_bytes(copy / "tokenizer.json", data)
+        for name, content in data.items():
+            write_bytes(copy / name, content)
         write_json(copy / "manifest.json", {**tokenizer.manifest, "key": key})

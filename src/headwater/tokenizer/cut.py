@@ -12,19 +12,22 @@ import re
 MAX_PART_CHARS = 32_768
 
 _AFTER_LINE_END = re.compile(r"\n(?=\S)")
+_AFTER_LONE_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
 _BEFORE_SPACE = re.compile(r"\S(?= )")
 
 
-def cut(text: str, max_chars: int = MAX_PART_CHARS) -> list[str]:
+def cut(text: str, max_chars: int = MAX_PART_CHARS, *, lone_line_ends: bool = False) -> list[str]:
     """Return parts of at most `max_chars` characters whose concatenation is `text`.
 
     Only a stretch of `max_chars` characters with no safe place in it is cut at an unsafe one: it still decodes to
-    the same text, by other ids than an uncut encoding would give.
+    the same text, by other ids than an uncut encoding would give. With `lone_line_ends` a text is cut behind a line end
+    only where no white space comes before it.
     """
+    after_line_end = _AFTER_LONE_LINE_END if lone_line_ends else _AFTER_LINE_END
     parts = []
     start = 0
     while len(text) - start > max_chars:
-        stop = _last_safe_place(text, start, start + max_chars)
+        stop = _last_safe_place(text, start, start + max_chars, after_line_end)
         parts.append(text[start:stop])
         start = stop
     if start < len(text):
@@ -32,12 +35,12 @@ def cut(text: str, max_chars: int = MAX_PART_CHARS) -> list[str]:
     return parts
 
 
-def _last_safe_place(text: str, start: int, limit: int) -> int:
+def _last_safe_place(text: str, start: int, limit: int, after_line_end: re.Pattern[str]) -> int:
     if text.find(" ", start, limit) < 0 and text.find("\n", start, limit) < 0:
         return limit  # most of a line of 200 MB without a space: not worth a search by pattern
     # the last quarter is tried first, so that one early line end doesn't make tiny parts
     for begin in (limit - (limit - start) // 4, start):
-        for pattern in (_AFTER_LINE_END, _BEFORE_SPACE):
+        for pattern in (after_line_end, _BEFORE_SPACE):
             places = [match.end() for match in pattern.finditer(text, begin, limit + 1) if match.end() <= limit]
             if places and places[-1] > start:
                 return places[-1]

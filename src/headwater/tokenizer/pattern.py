@@ -11,6 +11,24 @@ QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+Step = tuple[Any, ...]
+
+
+def byte_of_character() -> dict[str, int]:
+    """Return the byte behind each character of a byte-level vocabulary.
+
+    Printable Latin-1 bytes stand for themselves; the others, in order, take the characters from U+0100 on (GPT-2).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}
+
+
+def split_at(regex: str) -> Step:
+    """Return the step that cuts text into the matches of an expression and what lies between them."""
+    return ("Split", regex, "Isolated", False)
+
+
 # what would change the text, drop a part of it, or cut it differently from one call to the next
 _UNUSED_PARTS = ("normalizer", "post_processor", "truncation", "padding")
 _UNUSED_OPTIONS = (
@@ -37,7 +55,7 @@ def unlike_ours(table: Any) -> str | None:
     added = table.get("added_tokens")
     if not isinstance(added, list) or [_special(token) for token in added] != list(SPECIAL_TOKENS):
         return "it has other special tokens"
-    return None if _steps(table.get("pre_tokenizer")) == _OUR_STEPS else "it cuts text by another pattern"
+    return None if steps_of(table.get("pre_tokenizer")) == _OUR_STEPS else "it cuts text by another pattern"
 
 
 def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,20 +70,23 @@ def _special(token: Any) -> Any:
     return token.get("content") if isinstance(token, dict) and token.get("special") is True else None
 
 
-_OUR_STEPS = [("Split", QWEN2_PATTERN, "Isolated", False), ("ByteLevel", False, False)]
+BYTES_AS_CHARACTERS: Step = ("ByteLevel", False, False)
+_OUR_STEPS = [split_at(QWEN2_PATTERN), BYTES_AS_CHARACTERS]
 
 
-def _steps(pre_tokenizer: Any) -> list[tuple[Any, ...]]:
-    """Return the steps of a sequence of pre-tokenizers, by what decides their effect."""
-    steps = pre_tokenizer.get("pretokenizers") if isinstance(pre_tokenizer, dict) else None
-    found: list[tuple[Any, ...]] = []
-    for step in steps if isinstance(steps, list) else []:
+def steps_of(pre_tokenizer: Any) -> list[Step]:
+    """Return the steps of a pre-tokenizer, or of a sequence of them, by what decides their effect."""
+    inner = pre_tokenizer.get("pretokenizers") if isinstance(pre_tokenizer, dict) else None
+    found: list[Step] = []
+    for step in inner if isinstance(inner, list) else [pre_tokenizer]:
         if not isinstance(step, dict):
             return []
         if step.get("type") == "Split":
             pattern = step.get("pattern")
             regex = pattern.get("Regex") if isinstance(pattern, dict) else None
             found.append(("Split", regex, step.get("behavior"), step.get("invert")))
+        elif step.get("type") == "Digits":
+            found.append(("Digits", step.get("individual_digits")))
         else:
-            found.append((step.get("type"), step.get("add_prefix_space"), step.get("use_regex")))
+            found.append((step.get("type"), step.get("add_prefix_space"), step.get("use_regex", True)))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
 from functools import cached_property
 from itertools import islice
@@ -18,19 +18,25 @@ from headwater.files import digest_bytes
 from headwater.seals import read_manifest
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.fast import FastEncoder, merges_agree
-from headwater.tokenizer.pattern import unlike_ours, without_twins
+from headwater.tokenizer.foreign import FILES, LONE_LINE_ENDS, Foreign, encoder_of, foreign_manifest, read_foreign
+from headwater.tokenizer.pattern import byte_of_character, unlike_ours, without_twins
 from headwater.tokenizer.special import OWN_MARKERS, SPECIAL_IDS
 
 FORMAT = "headwater-tokenizer"
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 256_000_000  # a vocabulary of a million takes a third; what is cut here has another digest
 _GROUP_CHARS = 4_000_000
+_NFC = tokenizers.normalizers.NFC()
 
 
 class Tokenizer:
-    """A trained tokenizer; `decode(encode(text)) == text` for every str without lone surrogates."""
+    """A tokenizer; `decode(encode(text)) == text` for every str without lone surrogates.
 
-    def __init__(self, model: tokenizers.Tokenizer, manifest: dict[str, Any]) -> None:
+    One of a base may bring text into Unicode's form NFC before all else, as Qwen's do: then `decode` gives that form.
+    And it may have no token for some control characters (`Foreign.lost_bytes`): those are lost.
+    """
+
+    def __init__(self, model: tokenizers.Tokenizer, manifest: dict[str, Any], foreign: Foreign | None = None) -> None:
         # text that spells a special token is text: only the program may write one
         model.encode_special_tokens = True
         self._model = model
@@ -38,19 +44,18 @@ class Tokenizer:
         self.vocab_size: int = manifest["vocab_size"]
         self.digest: str = manifest["digest"]
         self.special: dict[str, int] = dict(manifest["special"])
-        self.markers = OWN_MARKERS
+        self.foreign = foreign
+        self.markers = foreign.markers if foreign else OWN_MARKERS
         self.begin_id, self.end_id, self.pad_id = astuple(self.markers)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
         """Read a tokenizer folder; raise TokenizerError when it is missing, damaged or not of this project."""
         manifest = read_manifest(folder, FORMAT, FORMAT_VERSION, TokenizerError)
+        if "pattern" in manifest:
+            return cls._load_foreign(folder, manifest)
         path = folder / "tokenizer.json"
-        try:
-            with open(path, "rb") as file:
-                data = file.read(MAX_FILE_BYTES)
-        except OSError as error:
-            raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
+        data = _read(path)
         if digest_bytes(data) != manifest.get("digest"):
             raise TokenizerError(f"{path} is not the file its manifest.json describes; train the tokenizer again")
         try:
@@ -66,6 +71,29 @@ class Tokenizer:
         except BaseException as error:  # the library raises a bare Exception, and panics are not even that
             raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r:.200}); train it again") from None
 
+    @classmethod
+    def _load_foreign(cls, folder: Path, manifest: dict[str, Any]) -> Tokenizer:
+        """Read the tokenizer of a base, whose manifest follows from its files."""
+        try:
+            files = {name: _read(folder / name) for name in FILES if name in manifest["files"]}
+            found = cls.of_files(files, manifest["vocab_size"])
+            if found.manifest != {name: value for name, value in manifest.items() if name != "key"}:
+                raise TokenizerError("its files are not those that its manifest.json describes")
+            found.manifest = manifest
+            return found
+        except (TokenizerError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise TokenizerError(f"{folder}: {error}") from None
+        except BaseException as error:  # as in `load`
+            raise TokenizerError(f"{folder} is not a usable tokenizer ({error!r:.200}); copy it again") from None
+
+    @classmethod
+    def of_files(cls, files: Mapping[str, bytes], vocab_size: int) -> Tokenizer:
+        """Return the tokenizer of a base with these files; raise TokenizerError where it isn't understood."""
+        foreign = read_foreign(files, vocab_size)
+        return cls(encoder_of(files, foreign), foreign_manifest(files, vocab_size), foreign)
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without begin or end; never an id of a special token."""
         return self.encode_many([text])[0]
@@ -78,9 +106,15 @@ class Tokenizer:
 
         Raises TokenizerError for a text with a lone surrogate.
         """
-        parts = [cut(text) for text in texts]
+        lone_line_ends = self.foreign is not None and self.foreign.pattern in LONE_LINE_ENDS
+        parts = [cut(self._normal(text), lone_line_ends=lone_line_ends) for text in texts]
         ids = self._encode_parts([part for each in parts for part in each])
         return [np.concatenate([np.empty(0, dtype=np.uint32), *islice(ids, len(each))]) for each in parts]
+
+    def _normal(self, text: str) -> str:
+        if self.foreign is None or not self.foreign.is_nfc or text.isascii() or not _is_unicode(text):
+            return text
+        return _NFC.normalize_str(text)
 
     def _encode_parts(self, parts: list[str]) -> Iterator[np.ndarray]:
         # in groups: the library's encoding of a text takes some 100 times the memory of its ids
@@ -120,19 +154,32 @@ class Tokenizer:
         merges = [
             (merge[0], merge[1]) for merge in (m.split(" ") if isinstance(m, str) else m for m in table["merges"])
         ]
-        ids = {token: number for token, number in table["vocab"].items() if token not in SPECIAL_IDS}
-        if not merges_agree(ids, merges):
+        ids = {token: number for token, number in table["vocab"].items() if token not in self.special}
+        has_own_ways = self.foreign and (
+            self.foreign.pattern != "qwen2" or self.foreign.letters or self.foreign.ignores_merges
+        )
+        if has_own_ways or not merges_agree(ids, merges):
             return None
         return FastEncoder({self._bytes_by_token[number]: number for number in ids.values()})
 
     @cached_property
     def _bytes_by_token(self) -> list[bytes]:
-        byte_of = _byte_of_character()
+        byte_of = byte_of_character()
         table = [b""] * self.vocab_size
         for text, token in self._model.get_vocab(with_added_tokens=True).items():
-            if text not in SPECIAL_IDS:
+            if self.foreign is not None and text in self.foreign.letters:
+                table[token] = text.encode()
+            elif text not in self.special:
                 table[token] = bytes(byte_of[character] for character in text)
         return table
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise TokenizerError(f"can't read {path}: {error.strerror}; train the tokenizer again") from None
 
 
 def _groups(parts: list[str], group_chars: int) -> Iterator[list[str]]:
@@ -155,7 +202,7 @@ def _check_ids(path: Path, model: tokenizers.Tokenizer, manifest: dict[str, Any]
         raise TokenizerError(f"{path} doesn't number its {len(vocabulary)} tokens from 0 to {size - 1}; train it again")
     if manifest["special"] != SPECIAL_IDS or any(vocabulary.get(name) != token for name, token in SPECIAL_IDS.items()):
         raise TokenizerError(f"{path} has other special tokens than this headwater; train it again")
-    bytes_of_text = _byte_of_character()
+    bytes_of_text = byte_of_character()
     if not all(character in vocabulary for character in bytes_of_text):
         raise TokenizerError(f"{path} has no token for some byte, so that text would be lost; train it again")
     if any(not bytes_of_text.keys() >= set(token) for token in vocabulary if token not in SPECIAL_IDS):
@@ -176,13 +223,3 @@ def _surrogate_error(texts: list[str]) -> TokenizerError:
         except UnicodeEncodeError as error:
             return TokenizerError(f"this text can't be encoded: {error}; it has a lone surrogate, so it isn't Unicode")
     return TokenizerError("only str can be encoded")
-
-
-def _byte_of_character() -> dict[str, int]:
-    """Return the byte behind each character of a byte-level vocabulary.
-
-    Printable Latin-1 bytes stand for themselves; the others, in order, take the characters from U+0100 on (GPT-2).
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}

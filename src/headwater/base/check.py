@@ -1,0 +1,83 @@
+"""Whether an imported model computes what transformers computes from the same folder: before a run starts from it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.base.facts import BaseFacts
+from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.weights import open_values
+from headwater.errors import ConfigError
+from headwater.host.memory import available_bytes
+from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+MAX_DIFFERENCE = 1e-4
+MAX_TOKENS = 192
+TEXT = (
+    "The river rises in the hills, and by the time it reaches the sea 1,234 km further on it has been dammed twice.\n\n"
+    "def area(width, height):\n    return width * height  # in square metres\n\n"
+    "Élan vital, Ωmega und 河流: „so“ it's said… "
+)
+
+
+def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
+    """Compare the logits of a fixed text with those of transformers; raise ConfigError where they differ.
+
+    A line says by how much, or why nothing was compared. Nothing is said of one of headwater's own models.
+    """
+    if base.kind == "checkpoint":
+        return
+    if base.kind == "gguf":
+        return say("the base is a GGUF file: its logits are not compared with those of another program")
+    need = 3 * 4 * count_parameters(base.model).total  # two models in float32, and one that is being read
+    available = available_bytes()
+    if need > available:
+        return say(
+            f"the base's logits are not compared with transformers: that takes {need / 1e9:.0f} GB of memory, "
+            f"and {available / 1e9:.0f} GB are free"
+        )
+    try:
+        transformers = importlib.import_module("transformers")
+    except ImportError:
+        return say('the base\'s logits are not compared with transformers: pip install "headwater[hf]" for that')
+    transformers.logging.disable_progress_bar()
+    tokenizer = foreign_tokenizer(base)
+    ids = ([tokenizer.begin_id, *tokenizer.encode(TEXT)] * MAX_TOKENS)[: min(MAX_TOKENS, base.model.num_positions)]
+    tokens_BT = torch.tensor([ids])
+    try:
+        theirs_BTV = _theirs(transformers, base.weights, tokens_BT)
+    except Exception as error:  # whatever transformers raises on a folder that it can't read
+        version = transformers.__version__
+        return say(f"the base's logits are not compared: transformers {version} can't open it ({str(error)[:200]})")
+    difference = (_ours(base, tokens_BT) - theirs_BTV).abs().max().item()
+    found = f"largest difference of a logit to transformers over {len(ids)} tokens of a fixed text: {difference:.1e}"
+    if not difference <= MAX_DIFFERENCE:
+        raise ConfigError(
+            f"init.from={base.path}: {found}, more than {MAX_DIFFERENCE}; it would be another model. Please report its "
+            "config.json"
+        )
+    say(f"the base is exact: {found}")
+
+
+def _ours(base: BaseFacts, tokens_BT: Tensor) -> Tensor:
+    rows = {"seq_len": tokens_BT.shape[1], "max_positions": base.model.num_positions}
+    model = Transformer(ModelSettings.model_validate(base.model.model_dump() | rows))
+    with torch.no_grad(), open_values(base) as value:
+        for name, parameter in model.named_parameters():
+            parameter.copy_(value(name, parameter.shape))
+        return model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT)))
+
+
+def _theirs(transformers: Any, folder: Path, tokens_BT: Tensor) -> Tensor:
+    options = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+    with torch.no_grad():
+        return model(input_ids=tokens_BT, attention_mask=torch.ones_like(tokens_BT)).logits.float()

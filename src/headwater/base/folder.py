@@ -1,0 +1,44 @@
+"""A Hugging Face folder to start from: its model's settings, its files, and its tokenizer's. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import Any
+
+from headwater.base.json_file import read_object
+from headwater.errors import ConfigError
+from headwater.tokenizer.foreign import FILES
+
+INDEX_FILE = "model.safetensors.index.json"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder, one or those of its index; raise ConfigError where there are none."""
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(f"{folder} holds an adapter, which changes the model; merge it into the weights first")
+    if (folder / INDEX_FILE).exists():
+        return [folder / name for name in sorted(set(weight_map(folder).values()))]
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    others = sorted(path.name for path in folder.glob("*.bin"))
+    why = f"only {', '.join(others[:3])}, and reading a pickle may run code" if others else "and no other weights"
+    raise ConfigError(f"{folder} has no model.safetensors ({why}); save it again with transformers' save_pretrained")
+
+
+def weight_map(folder: Path) -> dict[str, str]:
+    found = read_object(folder / INDEX_FILE).get("weight_map")
+    if not isinstance(found, dict) or not found or not all(_is_file_name(name) for name in found.values()):
+        raise ConfigError(f"{folder / INDEX_FILE} has no weight_map of names of files beside it")
+    return found
+
+
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and PurePath(name).name == name and name.endswith(".safetensors")
+
+
+def tokenizer_files(folder: Path) -> dict[str, bytes]:
+    """Return what the folder has of a tokenizer's files; raise ConfigError for one that can't be read."""
+    try:
+        return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
+    except OSError as error:
+        raise ConfigError(f"{folder}: a file of its tokenizer can't be read: {error.strerror}") from None

@@ -1,0 +1,152 @@
+"""A GGUF file to start from, as llama.cpp has them: its model's settings, its tensors, and its tokenizer's files.
+
+Only architectures whose every key is understood; the package `gguf` reads the file. No torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from headwater.errors import ConfigError
+from headwater.model.settings import Family, ModelSettings
+from headwater.tokenizer.foreign import PATTERNS, table_of
+
+ARCHITECTURES: dict[str, Family] = {"llama": "llama", "qwen2": "llama", "qwen3": "qwen3"}
+_SIZES = {
+    "block_count": "num_layers",
+    "embedding_length": "d_model",
+    "feed_forward_length": "d_ff",
+    "attention.head_count": "num_heads",
+    "context_length": "seq_len",
+}
+_KEYS = {
+    *_SIZES,
+    *("attention.head_count_kv", "attention.key_length", "attention.value_length", "vocab_size"),
+    *("attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.dimension_count"),
+}
+_PATTERN_OF = {name: name for name in PATTERNS} | {"gpt-2": "gpt2", "llama-bpe": "llama3", "llama-v3": "llama3"}
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+
+
+class GgufFile:
+    """A GGUF file that is open: its keys and tensors."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise ConfigError where the package is missing, or the file is none of these."""
+        self.path = path
+        try:
+            self._library: Any = importlib.import_module("gguf")
+        except ImportError:
+            raise ConfigError(f'reading {path.name} needs the package gguf: pip install "headwater[gguf]"') from None
+        try:
+            self._reader = self._library.GGUFReader(path)
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        except Exception as error:  # whatever the package raises on bytes that are no such file
+            raise ConfigError(f"{path} is no whole GGUF file: {str(error)[:200]}") from None
+        self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in self._reader.tensors}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        field = self._reader.fields.get(key)
+        return default if field is None else field.contents()
+
+    def keys(self) -> list[str]:
+        return [key for key in self._reader.fields if not key.startswith("GGUF.")]
+
+    @cached_property
+    def settings(self) -> ModelSettings:
+        """The model's settings; raises ConfigError that names every key that isn't understood."""
+        name = self.get("general.architecture")
+        if name not in ARCHITECTURES:
+            raise ConfigError(
+                f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(ARCHITECTURES)}"
+            )
+        found = {key.removeprefix(f"{name}."): self.get(key) for key in self.keys() if key.startswith(f"{name}.")}
+        problems = [f"{name}.{key}={found[key]!r:.60} isn't understood" for key in sorted(found.keys() - _KEYS)]
+        problems += [f"{name}.{key} is missing" for key in _SIZES if key not in found]
+        if (self.get("split.count") or 1) > 1:
+            problems.append("it is one of several files; join them with llama-gguf-split --merge")
+        if "rope_freqs.weight" in self.tensors:
+            problems.append("rope_freqs.weight stretches its positions by a table; start from its Hugging Face folder")
+        if "token_embd.weight" not in self.tensors:
+            problems.append("token_embd.weight is missing")
+        if problems:
+            raise ConfigError(f"{self.path} can't be imported, or it would be another model: {'; '.join(problems)}")
+        try:
+            return self._settings(name, found)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+            raise ConfigError(f"{self.path} can't be imported: {'; '.join(problems)}") from None
+
+    def _settings(self, name: str, found: Mapping[str, Any]) -> ModelSettings:
+        sizes = {ours: found[theirs] for theirs, ours in _SIZES.items()}
+        head_dim = found.get("attention.key_length", sizes["d_model"] // max(1, sizes["num_heads"]))
+        vocab_size = int(self.tensors["token_embd.weight"].shape[1])
+        equal = {"attention.value_length": head_dim, "rope.dimension_count": head_dim, "vocab_size": vocab_size}
+        for key, expected in equal.items():
+            if found.get(key, expected) != expected:
+                raise ConfigError(f"{self.path}: {name}.{key}={found[key]}, where {expected} is understood")
+        return ModelSettings(
+            family=ARCHITECTURES[name],
+            vocab_size=vocab_size,
+            **sizes,
+            max_positions=sizes["seq_len"],
+            num_kv_heads=found.get("attention.head_count_kv", sizes["num_heads"]),
+            head_dim=head_dim,
+            rope_theta=_shortest(found.get("rope.freq_base", 10_000.0)),
+            norm_eps=_shortest(found.get("attention.layer_norm_rms_epsilon", 1e-6)),
+            attention_bias="blk.0.attn_q.bias" in self.tensors,
+            tied_embeddings="output.weight" not in self.tensors,
+        )
+
+    def dequantized(self, name: str, rows: slice) -> np.ndarray:
+        tensor = self.tensors[name]
+        try:
+            return np.array(self._library.quants.dequantize(tensor.data[rows], tensor.tensor_type), dtype=np.float32)
+        except NotImplementedError:
+            kind = tensor.tensor_type.name
+            raise ConfigError(f"{self.path}: {name} is of type {kind}, which the package gguf can't read") from None
+
+    def tokenizer_files(self) -> dict[str, bytes]:
+        """Return the tokenizer as files of Hugging Face; raise ConfigError where it is none that is understood."""
+        kind, pre = self.get("tokenizer.ggml.model"), self.get("tokenizer.ggml.pre")
+        pattern = _PATTERN_OF.get(str(pre))
+        if kind != "gpt2" or pattern is None:
+            raise ConfigError(
+                f"{self.path}: its tokenizer is of kind {kind!r} with pattern {pre!r}; those understood are of kind "
+                f"'gpt2' with one of {', '.join(sorted(_PATTERN_OF))}"
+            )
+        tokens, types = self.get("tokenizer.ggml.tokens"), self.get("tokenizer.ggml.token_type")
+        used = {token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type != _UNUSED}
+        added = {token: types[id] for token, id in used.items() if types[id] in (_CONTROL, _USER_DEFINED)}
+        table = table_of(
+            used,
+            self.get("tokenizer.ggml.merges"),
+            {token: kind == _CONTROL for token, kind in added.items()},
+            pattern,
+            ignores_merges=pattern == "llama3",
+        )
+        ids = {role: self.get(f"tokenizer.ggml.{name}_token_id") for role, name in _ROLES.items()}
+        config = {role: tokens[id] for role, id in ids.items() if id is not None and 0 <= id < len(tokens)}
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        config |= {"add_bos_token": bool(self.get("tokenizer.ggml.add_bos_token", False))}
+        if (template := self.get("tokenizer.chat_template")) is not None:
+            config["chat_template"] = template
+        files = {"tokenizer.json": table, "tokenizer_config.json": config}
+        return {name: json.dumps(content, ensure_ascii=False).encode() for name, content in files.items()}
+
+
+_ROLES = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding"}
+
+
+def _shortest(value: float) -> float:
+    """Return the number that was meant: the file holds it rounded to 32 bits."""
+    return float(str(np.float32(value)))

@@ -1,0 +1,32 @@
+"""The tokenizer of a base, as a run's own. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headwater.base.facts import BaseFacts
+from headwater.base.folder import tokenizer_files
+from headwater.base.gguf import GgufFile
+from headwater.files import no_check
+from headwater.tokenizer.copied import copy_tokenizer
+from headwater.tokenizer.foreign import write_foreign
+from headwater.tokenizer.tokenizer import Tokenizer
+
+
+def write_tokenizer(base: BaseFacts, out_dir: Path, key: str, before_commit: Callable[[], None] = no_check) -> None:
+    """Write the base's tokenizer as one of this key; raise ConfigError or TokenizerError where it is none we know."""
+    if base.kind == "checkpoint":
+        copy_tokenizer(base.tokenizer, out_dir, key, before_commit)
+    else:
+        write_foreign(_files(base), base.vocab_size, out_dir, key, before_commit)
+
+
+def foreign_tokenizer(base: BaseFacts) -> Tokenizer:
+    """Return the tokenizer of a base that is none of headwater's, from its own files."""
+    return Tokenizer.of_files(_files(base), base.vocab_size)
+
+
+def _files(base: BaseFacts) -> dict[str, bytes]:
+    is_folder = base.kind == "folder"
+    return tokenizer_files(base.tokenizer) if is_folder else GgufFile(base.tokenizer).tokenizer_files()

@@ -1,0 +1,106 @@
+"""A run that starts from a folder of Hugging Face or a GGUF file: trained on, exported, and opened there again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import SMALL, quick, write_run_file, write_texts
+from their_models import save_model, their_logits
+from their_tokenizers import VOCAB_SIZE, files_of
+
+from headwater.base.facts import facts_of
+from headwater.checkpoint.layout import MODEL, checkpoint_dir
+from headwater.checkpoint.load import read_tensors
+from headwater.errors import ConfigError
+from headwater.runs import load_run, run
+from headwater.tokenizer.tokenizer import Tokenizer
+
+transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "headwater[hf]"')
+FEW_STEPS = {"schedule__warmup_steps": 0, "train__num_steps": 3, "train__save_every": 3, "train__num_probes": 1}
+LONGEST = 96  # what the bases are made for; they are trained on rows of 64
+PATTERNS = {"llama-llama3": "llama3", "qwen2-window-tied": "qwen2", "gpt2": "gpt2"}
+
+
+def write_base(name: str, folder: Path) -> Path:
+    save_model(name, folder, vocab_size=VOCAB_SIZE, longest=LONGEST)
+    for file, content in files_of(PATTERNS[name]).items():
+        (folder / file).write_bytes(content)
+    return folder
+
+
+def write_run(folder: Path, base: str, **settings: object) -> Path:
+    """Write on.toml, which takes its shape from the base."""
+    write_texts(folder / "texts", num_files=12)
+    given = {f"{name.replace('.', '__')}": None for name in SMALL if name.startswith(("model.", "tokenizer."))}
+    path = write_run_file(folder / "on.toml", extra=f'[init]\nfrom = "{base}"\n', **(FEW_STEPS | settings))
+    left_out = {name.removeprefix("model__").removeprefix("tokenizer__") for name in given} - {"seq_len"}
+    lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in left_out]
+    path.write_text("\n".join(line for line in lines if line != "[tokenizer]") + "\n")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
+    base = write_base(name, tmp_path / "base")
+    write_run(tmp_path, "base", optim__matrix_lr=0.001, optim__embedding_lr=0.001, optim__vector_lr=0.001)
+    said: list[str] = []
+    with chdir(tmp_path), quick():
+        config, reasons = load_run("on.toml")
+        assert (config.model.seq_len, config.model.num_positions) == (64, LONGEST)
+        result = run(config, reasons, say=said.append)
+        assert result.status == "finished"
+    assert [line for line in said if "the base is exact: largest difference of a logit" in line]
+    export, steps = tmp_path / "runs/on/export/hf", tmp_path / "runs/on"
+    there = transformers.AutoModelForCausalLM.from_pretrained(export, attn_implementation="eager").eval()
+    first = transformers.AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager").eval()
+    trained = read_tensors(checkpoint_dir(steps, 3), MODEL)
+    assert torch.equal(there.get_input_embeddings().weight, trained["embed.weight"])
+    assert not torch.equal(there.get_input_embeddings().weight, first.get_input_embeddings().weight)
+    assert there.config.max_position_embeddings == LONGEST == first.config.max_position_embeddings
+    assert (their_logits(there) - their_logits(first)).abs().max() > 1e-3
+    both = [transformers.AutoTokenizer.from_pretrained(folder) for folder in (base, export)]
+    text = "The river, and <|im_end|> 123\n\n  e\u0301"
+    assert both[0](text)["input_ids"] == both[1](text)["input_ids"]
+    assert both[0].eos_token_id == both[1].eos_token_id == there.config.eos_token_id == 0
+    tokenizer = Tokenizer.load(tmp_path / "runs/on/data/tokenizer")
+    assert (tokenizer.begin_id, tokenizer.end_id) == (0, 0), "it has no begin token: the end of a text is one"
+    assert "every text began with `<|endoftext|>`" in (export / "README.md").read_text()
+
+
+def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    write_base("gpt2", tmp_path / "base")
+    write_run(tmp_path, "base")
+    monkeypatch.setattr("headwater.base.check.MAX_DIFFERENCE", 0.0)
+    with chdir(tmp_path), quick(), pytest.raises(ConfigError, match=r"init\.from=base: largest difference of a logit"):
+        run(*load_run("on.toml"))
+    assert not (tmp_path / "runs/on/data").exists()
+
+
+def test_the_facts_of_a_base_change_with_its_files(tmp_path):
+    base = write_base("gpt2", tmp_path / "base")
+    before = facts_of(str(base))
+    assert (before.kind, before.vocab_size, before.model.num_positions) == ("folder", VOCAB_SIZE, LONGEST)
+    for name in ("model.safetensors", "tokenizer_config.json"):
+        data = (base / name).read_bytes()
+        changed = data[:-1] + bytes([data[-1] ^ 1]) if name.startswith("model") else b'{"eos_token": "<|im_end|>"}'
+        (base / name).write_bytes(changed)
+        assert facts_of(str(base)).digest != before.digest
+        (base / name).write_bytes(data)
+    assert facts_of(str(base)) == before
+
+
+def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path):
+    base = write_base("gpt2", tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 300}))
+    with pytest.raises(ConfigError, match="rows for 300 tokens; it is not the tokenizer of this model"):
+        facts_of(str(base))
+    (base / "config.json").write_text(json.dumps(config))
+    (base / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match=r"init\.from=.*base: it has no tokenizer\.json"):
+        facts_of(str(base))
