@@ -67,7 +67,13 @@ class MadeUpRows:
 
 
 def plan(
-    *, family: str = "qwen3", rule: str = "muon", tied: bool = True, lr: float = 0.02, **train_settings: Any
+    *,
+    family: str = "qwen3",
+    rule: str = "muon",
+    tied: bool = True,
+    lr: float = 0.02,
+    decay_fraction: float = 1 / 3,  # of 12 steps: the decay begins at step 8, which is saved anyway
+    **train_settings: Any,
 ) -> TrainPlan:
     settings = {
         "num_steps": 12,
@@ -93,7 +99,7 @@ def plan(
             tied_embeddings=tied,
         ),
         optim=OptimSettings(name=rule, matrix_lr=lr, embedding_lr=lr, head_lr=lr, vector_lr=lr, weight_decay=0.1),
-        schedule=ScheduleSettings(warmup_steps=3),
+        schedule=ScheduleSettings(warmup_steps=3, decay_fraction=decay_fraction),
         train=TrainSettings(**settings | train_settings),
         machine=MachineSettings(device="cpu", dtype="float32", compile="off", num_threads=1),
     )

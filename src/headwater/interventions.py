@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headwater.errors import TrainingError
-from headwater.files import digest_json, move_folder
+from headwater.files import digest_json, move_folder, write_bytes
 from headwater.json_lines import JsonLines
 from headwater.records import Record, no_owner, strict
 
@@ -137,6 +137,22 @@ def read_interventions(run_dir: Path) -> list[Record]:
     # not splitlines: a name may hold U+2028, which JSON leaves as it is
     *lines, _unfinished = path.read_bytes().split(b"\n")
     return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def take_out(run_dir: Path, row: int, identity: str, aside: Path, require_owner: Callable[[], None] = no_owner) -> None:
+    """Take the entries of other runs than `identity`, its digest, out where they are of `row` or later ones.
+
+    A copy of all entries is left in the folder `aside`.
+    """
+    path = run_dir / FILE
+    entries = read_interventions(run_dir)
+    is_kept = [entry["last_row"] < row or entry["identity"] == identity for entry in entries]
+    if all(is_kept):
+        return
+    data = path.read_bytes()
+    write_bytes(aside / FILE, data, require_owner)
+    lines = data.split(b"\n")  # the last one is unfinished or empty
+    write_bytes(path, b"".join(line + b"\n" for line, kept in zip(lines, is_kept, strict=False) if kept), require_owner)
 
 
 def _entry(path: Path, number: int, line: bytes) -> Record:

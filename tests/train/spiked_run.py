@@ -29,7 +29,15 @@ FIELDS = ("step", "skipped", "rollback", "validation", "probes", "samples")
 
 def spiked_plan(**changed: Any) -> TrainPlan:
     """Return a plan whose guard compares with few steps, as the run has few."""
-    chosen = {"num_steps": NUM_STEPS, "save_every": 4, "guard_window": 8, "guard_sigmas": 12, "max_bad_steps": 3}
+    # the decay begins at step 8, which is saved anyway
+    chosen = {
+        "num_steps": NUM_STEPS,
+        "decay_fraction": 6 / 14,
+        "save_every": 4,
+        "guard_window": 8,
+        "guard_sigmas": 12,
+        "max_bad_steps": 3,
+    }
     return plan(**chosen | changed)
 
 

@@ -201,7 +201,7 @@ def test_records_show_the_weights_they_were_measured_on(whole):
     [
         ({"lr": 0.01}, "optim.matrix_lr: was 0.02, is 0.01"),
         ({"family": "llama"}, "model.family: was qwen3, is llama"),
-        ({"num_steps": 20}, "train.num_steps: was 12, is 20"),
+        ({"num_steps": 10}, "train.num_steps: was 12, is 10"),
         ({"microbatch_tokens": 24}, "train.microbatch_tokens: was 48, is 24"),
     ],
 )

@@ -96,6 +96,11 @@ class MixturePlan:
         """Return each source's part of the first `num_rows` rows, which all have the same length in tokens."""
         return {name: count / max(num_rows, 1) for name, count in self.counts(num_rows).items()}
 
+    def begins_as(self, other: MixturePlan, num_rows: int) -> bool:
+        """Return whether the first `num_rows` rows are the same as in another plan."""
+        mine, others = ([each for each in plan.stages if each.first_row < num_rows] for plan in (self, other))
+        return self.rows == other.rows and self.of_rows == other.of_rows and mine == others
+
     def with_stage(self, first_row: int, weights: dict[str, float]) -> MixturePlan:
         """Return a plan with other weights from `first_row` on; what comes before stays as it is."""
         kept = tuple(stage for stage in self.stages if stage.first_row < first_row)

@@ -35,8 +35,12 @@ class BatchSource:
     @property
     def digest(self) -> str:
         """Digest of all that decides the rows: stores, packing, plan, seed. A resume must find the same one."""
+        return self.digest_with(self.plan)
+
+    def digest_with(self, plan: MixturePlan) -> str:
+        """Return the digest of the same text in another plan."""
         stores = {name: source.digest for name, source in self._sources.items()}
-        return digest_json({"stores": stores, "plan": self.plan.digest, "seq_len": self.seq_len, "seed": self.seed})
+        return digest_json({"stores": stores, "plan": plan.digest, "seq_len": self.seq_len, "seed": self.seed})
 
     def rows(self, first_row: int, num_rows: int) -> Batch:
         """Return the global rows [first_row, first_row + num_rows); the same for every way of splitting them."""

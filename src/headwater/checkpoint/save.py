@@ -316,21 +316,22 @@ def _write_manifest(work: _Work, notes: list[dict[str, Any]], state: dict[str, A
     write_json(work.folder / "manifest.json", seal(manifest))
 
 
-def require_space(run_dir: Path, num_bytes: int, num_kept: int, num_saves: int) -> None:
+def require_space(run_dir: Path, num_bytes: int, num_kept: int, num_saves: int, num_lasting: int = 0) -> None:
     """Raise StorageError unless the disk holds the checkpoints that a run keeps and one that is being written.
 
-    Each has `num_bytes` of tensors; `num_saves` are still to come. What is there already needs no more room.
+    Each has `num_bytes` of tensors; `num_saves` are still to come. `num_lasting` stay besides the newest. What is there
+    already needs no more room.
     """
     num_bytes = int(SPACE_MARGIN * num_bytes)
     there = len(list_checkpoints(run_dir))
-    num_more = min(num_saves, max(1, max(MIN_KEPT, num_kept) + 1 - there))
+    num_more = min(num_saves, max(1, max(MIN_KEPT, num_kept) + num_lasting + 1 - there))
     free = free_bytes(run_dir)
     if num_saves and free is not None and free < num_more * num_bytes:
         has, needs, each = megabytes(free, num_more * num_bytes, num_bytes)
         raise StorageError(
             f"{run_dir} has {has} MB free and its checkpoints need {needs} MB: {num_more} more of {each} MB each "
-            f"(train.keep_checkpoints={num_kept}, one that is being written, {there} there now); free some space, "
-            "keep fewer (2 at least), or choose another folder with runs_dir"
+            f"(train.keep_checkpoints={num_kept}, {num_lasting} from before the decay, one that is being written, "
+            f"{there} there now); free some space, keep fewer (2 at least), or choose another folder with runs_dir"
         )
 
 

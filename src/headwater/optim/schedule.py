@@ -14,12 +14,16 @@ def lr_factor(step: int, num_steps: int, schedule: ScheduleSettings) -> float:
     """
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
-    if schedule.name == "wsd":
-        # a decay never begins before the warm-up ends
-        decay_steps = max(1, min(round(schedule.decay_fraction * num_steps), num_steps - schedule.warmup_steps))
-        done = (step - (num_steps - decay_steps)) / decay_steps
-    else:
-        done = (step - schedule.warmup_steps) / max(1, num_steps - schedule.warmup_steps)
-    done = min(1.0, max(0.0, done))
+    start = decay_start(num_steps, schedule)
+    done = min(1.0, max(0.0, (step - start) / max(1, num_steps - start)))
     shape = 0.5 * (1 + math.cos(math.pi * done)) if schedule.name == "cosine" else 1 - done
     return schedule.final_fraction + (1 - schedule.final_fraction) * shape
+
+
+def decay_start(num_steps: int, schedule: ScheduleSettings) -> int:
+    """Return how many steps are completed when the rate begins to fall: the next one still has the peak."""
+    if schedule.name != "wsd":
+        return schedule.warmup_steps
+    # a decay never begins before the warm-up ends
+    decay_steps = min(round(schedule.decay_fraction * num_steps), num_steps - schedule.warmup_steps)
+    return num_steps - max(1, decay_steps)

@@ -27,6 +27,7 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
+from headwater.train.longer import values_from_start
 from headwater.train.settings import (
     PORTIONS,
     TrainPlan,
@@ -39,6 +40,7 @@ from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 "Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
+KEPT = "kept from the run's start, when the rule gave it"
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 RECIPES = Path(str(resources.files("headwater") / "recipes"))
 
@@ -195,7 +197,21 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
+    if kept := values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw)):
+        for name, value in kept.items():
+            whys[name] = f"{KEPT}; for {config.train.num_steps} steps it would be {raw.get(name, 'off')}"
+            raw.set_(name, "off" if value is None else value, "a rule")
+        config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)
+
+
+def _always_by_rule(run_dir: Path, raw: RawSettings) -> set[str]:
+    """Return the settings with a rule that nobody sets, nor did when the folder's run began."""
+    try:
+        given = {reason.setting for reason in _saved(run_dir)[1] if reason.origin in ("user", "recipe")}
+    except ConfigError:  # none there, or damaged: it is written again
+        return set()
+    return {name for name in RULES if name not in given and raw.origins.get(name, "a rule") == "a rule"}
 
 
 def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from headwater.runs.init import base_of
 from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Folders, Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
-from headwater.runs.stages import is_trained, prepare_data, prepare_rows, write_config
+from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume_longer_run, write_config
 
 if TYPE_CHECKING:
     from headwater.train.replay import Replay
@@ -105,6 +105,7 @@ def run(
             require_memory_here(config, layout.mesh, layout.num_local)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
+            resume_longer_run(config, reasons, say, owner.require)
             write_config(config, reasons, owner.require)
             is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh, layout)
             if is_done and call.last == "report":

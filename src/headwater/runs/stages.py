@@ -15,7 +15,7 @@ from typing import Any
 from headwater.base.tokenizer import write_tokenizer
 from headwater.batches.rows import are_current, build_rows, rows_key
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import is_whole, read_state
+from headwater.checkpoint.verify import is_whole
 from headwater.corpus.build import build_corpus, corpus_key, discard_work
 from headwater.corpus.document import plain_text
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
@@ -26,14 +26,16 @@ from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
 from headwater.runs.init import base_of
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest, write_kept
-from headwater.runs.run_config import RunConfig, config_record, train_plan
+from headwater.runs.run_config import KEPT, RunConfig, config_record, train_plan
+from headwater.runs.text import open_batches
 from headwater.seals import is_unmade
 from headwater.tokenizer.copied import copied_key
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.tokens.format import REBUILD
-from headwater.train.settings import FIXED, require_same
+from headwater.train.longer import is_lengthened, newest_state, require_settings, resume_longer
+from headwater.train.settings import require_same
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
@@ -44,7 +46,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     has taken the run over.
     """
     folders = Folders(config.run_dir)
-    require_settings_of_checkpoint(config)
+    require_settings(config.run_dir, train_plan(config))
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
@@ -168,14 +170,25 @@ def _stages_made(run_dir: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def require_settings_of_checkpoint(config: RunConfig, advice: str = FIXED) -> None:
-    """Raise CheckpointError, with `advice`, when the newest checkpoint was trained with other settings than these."""
-    for _, path in list_checkpoints(config.run_dir)[:1]:
-        try:
-            saved = read_state(path)["identity"]
-        except (CheckpointError, KeyError):
-            return  # damaged: training says so, and resumes from the one before it
-        require_same(path, saved, train_plan(config).identity(), advice)
+def require_settings_of_checkpoint(config: RunConfig, advice: str) -> None:
+    """Raise CheckpointError, with `advice`, when the run was trained with other settings, or to fewer steps."""
+    if (state := newest_state(config.run_dir)) is not None:
+        require_same(config.run_dir, state["identity"], train_plan(config).identity(), advice)
+
+
+def resume_longer_run(config: RunConfig, reasons: Sequence[Reason], say: Say, require_owner: Require) -> None:
+    """Where a run was to have fewer steps than now, put aside what the longer one won't come to; say what changes.
+
+    Call it when the run's text is prepared, before anything is written for the number of steps. Raises CheckpointError
+    where it can't resume.
+    """
+    plan, state = train_plan(config), newest_state(config.run_dir)
+    if state is None or not is_lengthened(state, plan):
+        return
+    prepare_rows(config, say, require_owner)
+    resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
+    if kept := [f"{each.setting} {each.value}" for each in reasons if each.why.startswith(KEPT)]:
+        say(f"kept from the run's start, where rules have other values for more steps: {', '.join(kept)}")
 
 
 def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:
@@ -183,7 +196,7 @@ def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Re
 
     Raises CheckpointError when the run was trained with other settings: config.json says how to read its checkpoints.
     """
-    require_settings_of_checkpoint(config)
+    require_settings(config.run_dir, train_plan(config))
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if read_json_or_none(path) != record:
         write_json(path, record, require_owner)

@@ -121,7 +121,8 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
 def _require_space(run: Run) -> None:
     train, num_bytes = run.plan.train, checkpoint_bytes(run.plan.model, run.plan.optim)
     num_saves = math.ceil(train.num_steps / train.save_every) - run.start.step // train.save_every
-    require_space(run.run_dir, num_bytes, train.keep_checkpoints, num_saves)
+    lasting = [step for step in run.plan.lasting_steps() if step > run.start.step]
+    require_space(run.run_dir, num_bytes, train.keep_checkpoints, num_saves + len(lasting), len(lasting))
 
 
 def _record_beginning(

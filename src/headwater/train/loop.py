@@ -12,7 +12,7 @@ from headwater.host.signals import StopRequest
 from headwater.records import Record
 from headwater.train.incidents import LiveDecisions, LoggedDecisions
 from headwater.train.pauses import Evaluator, evaluate, handle_requests, own_requests
-from headwater.train.settings import is_save, is_validation
+from headwater.train.settings import is_validation
 from headwater.train.state import Run, RunState, at_work, finish_save, prune_checkpoints, save
 from headwater.train.step import StepRows, record_step, take_step
 
@@ -61,7 +61,7 @@ def run_steps(
                 state = decisions.skip(state, timed)
                 continue
             state = record_step(run, state, timed)
-            if is_save(state.step, settings):
+            if run.plan.is_save(state.step):
                 save(run, state)
                 requests = None
             if is_validation(state.step, settings):

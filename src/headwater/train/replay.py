@@ -26,10 +26,11 @@ from headwater.interventions import Interventions, read_interventions
 from headwater.model.init import OpenFirst
 from headwater.records import Record, read_records
 from headwater.train.incidents import LoggedDecisions, ReplayDifference
+from headwater.train.longer import identity_of, require_shared
 from headwater.train.loop import Display, run_steps
-from headwater.train.settings import TrainPlan, require_same
+from headwater.train.settings import TrainPlan
 from headwater.train.start import build
-from headwater.train.state import RunState, at_work, identity_of, rows_of_checkpoint
+from headwater.train.state import RunState, at_work, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
 
@@ -68,7 +69,7 @@ def replay_training(
     identity = identity_of(plan, batches)
     interventions = Interventions(read_interventions(run_dir), identity)
     saved = _newest(run_dir, interventions)
-    require_same(saved.path, saved.state["identity"], identity)
+    require_shared(saved.path, saved.state, plan, batches)
     if saved.state.get("world_size", 1) > 1 and not plan.train.exact:
         raise ConfigError(
             f"{run_dir} was trained on {saved.state['world_size']} ranks without train.exact: the order of their sums "

@@ -14,6 +14,7 @@ from headwater.config import Settings
 from headwater.device.settings import MachineSettings
 from headwater.errors import CheckpointError
 from headwater.model.settings import ModelSettings
+from headwater.optim.schedule import decay_start
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "def __init__(self", "The rain fell, so"]
@@ -181,10 +182,6 @@ def is_gradient_check(step: int, train: TrainSettings) -> bool:
     return (step + 1) % every == 0 or is_audit(step, train)
 
 
-def is_save(step: int, train: TrainSettings) -> bool:
-    return step % train.save_every == 0 or step == train.num_steps
-
-
 def is_probe(step: int, train: TrainSettings) -> bool:
     return step in probe_steps(train)
 
@@ -211,8 +208,9 @@ WHEN_ABSENT: dict[str, Any] = {
 "What older checkpoints don't name, and how they were trained."
 
 FIXED = """\
-A run keeps its seed, base, mixture, model, optimizer, schedule, batch and number of steps.
-train.save_every, train.validate_every, train.num_probes, parallel.* and machine.* may change.
+A run keeps its seed, base, mixture, model, optimizer, schedule and batch. train.num_steps may be raised while there is
+a checkpoint from before the decay; train.save_every, train.validate_every, train.num_probes, parallel.* and machine.*
+may change.
 To resume this run, put the old values back; or start a new run under another name (name=…)"""
 
 
@@ -233,6 +231,25 @@ class TrainPlan:
     @property
     def rows_per_step(self) -> int:
         return self.train.batch_tokens // self.model.seq_len
+
+    def lasting_steps(self) -> frozenset[int]:
+        """Return the steps whose checkpoints stay besides the newest, under wsd: those to train on from.
+
+        One from before the decay, and the last one that a run of more steps comes to as well: before the decay, the
+        first sequences of whole length and the mixture's second stage. As a rule they are the same.
+        """
+        if self.schedule.name != "wsd":
+            return frozenset()
+        train, num_rows = self.train, self.train.num_steps * self.rows_per_step
+        decay = decay_start(train.num_steps, self.schedule)
+        halved = round(train.half_length_fraction * train.num_steps)
+        stages = [int(stage.start * num_rows) // self.rows_per_step for stage in self.mixture.stages]
+        shared = min([decay, *[step for step in (halved, *stages) if step]])
+        return frozenset({shared} if decay - shared <= 1 else {shared, decay}) - {0}
+
+    def is_save(self, step: int) -> bool:
+        train = self.train
+        return step % train.save_every == 0 or step == train.num_steps or step in self.lasting_steps()
 
     def identity(self) -> dict[str, Any]:
         """Return what must be equal between a checkpoint and the run that resumes from it, as far as settings say."""
@@ -259,13 +276,17 @@ def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], a
 
     `advice` says what to do about it.
     """
-    before, after = WHEN_ABSENT | _flat(saved), _flat(now)
+    before, after = WHEN_ABSENT | flat(saved), flat(now)
+    if changed := differing(saved, now):
+        lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
+        raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{advice}")
+
+
+def differing(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names of what differs between `saved` and anything that `now` has."""
+    before, after = WHEN_ABSENT | flat(saved), flat(now)
     changed = [name for name in after if before.get(name) != after[name]]
-    changed += [name for name in before if name not in after and name.split(".")[0] in now]
-    if not changed:
-        return
-    lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
-    raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{advice}")
+    return changed + [name for name in before if name not in after and name.split(".")[0] in now]
 
 
 def _shown(value: Any) -> str:
@@ -273,8 +294,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by their dotted names."""
+    found: dict[str, Any] = {}
     for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found

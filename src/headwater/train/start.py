@@ -35,8 +35,9 @@ from headwater.ranks.mesh import Mesh
 from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
-from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, require_same, whole_rows_problem
-from headwater.train.state import Run, RunState, identity_of, remove_abandoned, state_of_checkpoint
+from headwater.train.longer import identity_of, require_shared
+from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, whole_rows_problem
+from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
 
 
 def assemble(
@@ -59,7 +60,7 @@ def assemble(
     identity = identity_of(plan, batches)
     interventions, found = _history(run_dir, identity, ranks, say, require_owner)
     if found is not None:
-        require_same(found.path, found.state["identity"], identity)
+        require_shared(found.path, found.state, plan, batches)
     kept = None if found is None else found.state
     given = run_dir, plan, batches, interventions, say, found, kept
     return build(*given, require_owner=require_owner, ranks=ranks, open_base=open_base)

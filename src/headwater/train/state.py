@@ -32,6 +32,7 @@ from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.watchdog import Watchdog
 from headwater.records import Record, RunRecords, UnwrittenRecords
+from headwater.train.longer import identity_of
 from headwater.train.settings import TrainPlan
 
 
@@ -114,11 +115,6 @@ class Run:
         return self.memory.peak() if of_device is None else of_device
 
 
-def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
-    """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
-    return plan.identity() | {"batches": batches.digest}
-
-
 def state_of_checkpoint(contents: Mapping[str, Any], batch_tokens: int) -> RunState:
     """Return the state that a checkpoint's state.json tells, of this headwater or an earlier one."""
     guard = contents.get("guard") or {}
@@ -181,8 +177,8 @@ def save(run: Run, state: RunState, signal: str | None = None) -> None:
     """
     rest(run)
     model, optim = run.model.state_dict(), run.optimizer.state_tensors()
-    kept = keep_for_rollback(run, state)
-    record_saved(run, run.saver.begin(state.step, model, optim, _contents(run, state), kept, signal))
+    pinned = kept_besides_newest(run, state)
+    record_saved(run, run.saver.begin(state.step, model, optim, _contents(run, state), pinned, signal))
 
 
 def finish_save(run: Run) -> None:
@@ -205,7 +201,7 @@ def record_saved(run: Run, saved: Saved | None) -> None:
 
 def prune_checkpoints(run: Run, state: RunState) -> None:
     """Remove old checkpoints as after a save: a process that died before it did so left them."""
-    run.saver.retain(keep_for_rollback(run, state))
+    run.saver.retain(kept_besides_newest(run, state))
     run.ranks.wait()
 
 
@@ -251,16 +247,19 @@ def bad_rows(run: Run, state: RunState) -> list[int]:
     return run.interventions.skipped_of_late(state.rows_consumed, num_steps * run.plan.rows_per_step)
 
 
-def keep_for_rollback(run: Run, state: RunState) -> Callable[[], Collection[int]]:
-    """Return a function that names, once this step is saved, the older checkpoints that a rollback may need."""
-    settings = run.plan.train
+def kept_besides_newest(run: Run, state: RunState) -> Callable[[], Collection[int]]:
+    """Return a function that names, once this step is saved, the older checkpoints that stay.
+
+    They are those that a rollback may need and those that the run, or another one, may be trained on from.
+    """
+    settings, lasting = run.plan.train, run.plan.lasting_steps()
     if state.step == settings.num_steps:
-        return tuple
+        return lambda: lasting
     before_row = next(iter(bad_rows(run, state)), None)
     used = list(run.interventions.rollbacks_by_step())
 
     def steps() -> Collection[int]:
         targets = rollback_targets(run.run_dir, before_row, settings.save_every, used)
-        return [step for step, _ in islice(targets, settings.keep_checkpoints)]
+        return {*lasting, *(step for step, _ in islice(targets, settings.keep_checkpoints))}
 
     return steps

@@ -1,0 +1,196 @@
+"""More steps for a run: the newest checkpoint that the longer run would have come to, too, and what is newer put aside.
+
+What a step does depends on the number of steps by the learning rate, by which steps have sequences of half the length,
+and by the mixture's plan. Up to the first step in which one of them differs, both runs have the same bits. No torch.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwater.batches.mixture import make_plan
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.verify import read_state
+from headwater.errors import CheckpointError
+from headwater.files import digest_json, make_folder, move_folder, remove_folder
+from headwater.interventions import take_out
+from headwater.numbers import plural
+from headwater.optim.schedule import lr_factor
+from headwater.records import no_owner
+from headwater.train.settings import WHEN_ABSENT, TrainPlan, differing, flat, is_half_length, require_same
+
+if TYPE_CHECKING:
+    from headwater.batches.source import BatchSource
+
+NUM_STEPS = "train.num_steps"
+State = Mapping[str, Any]
+"What a checkpoint's state.json holds."
+
+
+def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
+    """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
+    return plan.identity() | {"batches": batches.digest}
+
+
+def newest_state(run_dir: Path) -> State | None:
+    """Return the state of the newest checkpoint that can be read; None where there is none."""
+    return next((state for _, state in _states(run_dir)), None)
+
+
+def _states(run_dir: Path) -> list[tuple[Path, State]]:
+    """Return (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
+    found = []
+    for _, path in list_checkpoints(run_dir):
+        try:
+            state = read_state(path)
+            state["identity"]["train"]["num_steps"]
+        except (CheckpointError, KeyError, TypeError):
+            continue
+        found.append((path, state))
+    return found
+
+
+def num_steps_of(state: State) -> int:
+    """Return how many steps the run of a checkpoint was to have."""
+    return int(state["identity"]["train"]["num_steps"])
+
+
+def is_lengthened(state: State, plan: TrainPlan) -> bool:
+    """Return whether the plan differs from that of a checkpoint by more steps, and in no other setting."""
+    return differing(state["identity"], plan.identity()) == [NUM_STEPS] and num_steps_of(state) < plan.train.num_steps
+
+
+def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
+    """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
+
+    {} where anything differs that is no rule's, since that is refused, or there are fewer steps.
+    """
+    state, now = newest_state(run_dir), plan.identity()
+    if state is None or num_steps_of(state) > plan.train.num_steps:
+        return {}
+    changed = set(differing(state["identity"], now)) - {NUM_STEPS}
+    before = WHEN_ABSENT | flat(state["identity"])
+    return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}
+
+
+# ---- up to where two runs are the same
+
+
+def num_shared_steps(num_steps: int, plan: TrainPlan) -> int:
+    """Return how many of the first of `num_steps` steps are as in the plan, by rate and length of sequences."""
+    shorter = plan.train.model_copy(update={"num_steps": num_steps})
+
+    def is_same(step: int) -> bool:
+        factors = (lr_factor(step, train.num_steps, plan.schedule) for train in (shorter, plan.train))
+        return len(set(factors)) == 1 and is_half_length(step, shorter) == is_half_length(step, plan.train)
+
+    return next((step for step in range(num_steps) if not is_same(step)), num_steps)
+
+
+def is_shared(state: State, plan: TrainPlan, batches: BatchSource) -> bool:
+    """Return whether a run by the plan comes to the state of this checkpoint."""
+    saved = state["identity"]
+    if not differing(saved, identity_of(plan, batches)):
+        return True
+    num_steps = num_steps_of(state)
+    if not is_lengthened(state, plan) or state["step"] > num_shared_steps(num_steps, plan):
+        return False
+    if saved["batches"] == batches.digest:
+        return True
+    shorter = make_plan(batches.plan.of_rows or batches.plan.rows, plan.mixture, num_steps * plan.rows_per_step)
+    is_same_text = batches.digest_with(shorter) == saved["batches"]
+    return is_same_text and batches.plan.begins_as(shorter, state["rows_consumed"])
+
+
+def require_shared(path: Path, state: State, plan: TrainPlan, batches: BatchSource) -> None:
+    """Raise CheckpointError where a run by the plan doesn't come to the state of this checkpoint."""
+    if not is_shared(state, plan, batches):
+        require_same(path, state["identity"], identity_of(plan, batches))
+
+
+def require_settings(run_dir: Path, plan: TrainPlan) -> None:
+    """Raise CheckpointError where a run can't resume with the settings of the plan, as far as these alone tell."""
+    states = _states(run_dir)
+    if not states:
+        return
+    path, newest = states[0]
+    if not is_lengthened(newest, plan):
+        require_same(path, newest["identity"], plan.identity())
+    elif not any(state["step"] <= num_shared_steps(num_steps_of(state), plan) for _, state in states):
+        raise _nothing_shared(run_dir, newest, plan)
+
+
+def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> CheckpointError:
+    before, now, shared = num_steps_of(newest), plan.train.num_steps, num_shared_steps(num_steps_of(newest), plan)
+    steps = ", ".join(str(step) for step, _ in list_checkpoints(run_dir))
+    folder, name = shlex.quote(str(run_dir)), shlex.quote(f"{run_dir.name}-longer")
+    return CheckpointError(
+        f"{run_dir} was to have {before} steps and can't be resumed to {now}: a run of {now} steps is another one from "
+        f"step {shared + 1} on, by its learning rate, the length of its sequences or its mixture, and no checkpoint "
+        f"from before is left (there are those of steps {steps}).\n"
+        "A new run can start from its model, with a warm-up and a decay of its own:\n"
+        f"  headwater run {folder} name={name} init.from={folder} train.num_steps={now - before}\n"
+        f"To leave the run as it is, set train.num_steps={before} again"
+    )
+
+
+# ---- putting aside
+
+
+def resume_longer(
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    say: Callable[[str], None],
+    require_owner: Callable[[], None] = no_owner,
+) -> None:
+    """Put aside what a run of fewer steps did after the newest checkpoint that a run by the plan comes to, too.
+
+    Newer checkpoints are moved to RUN/checkpoints-of-N-steps, and interventions after it are taken out. Call it holding
+    the run's lock; a call that was killed is finished by the next one. Raises CheckpointError, with nothing changed,
+    where no checkpoint is shared.
+    """
+    newer: list[tuple[Path, State]] = []
+    for path, state in _states(run_dir):
+        if is_shared(state, plan, batches):
+            break
+        if not is_lengthened(state, plan):
+            require_same(path, state["identity"], plan.identity() | {"batches": batches.digest})
+        newer.append((path, state))
+    else:
+        if newer:
+            raise _nothing_shared(run_dir, newer[0][1], plan)
+        return
+    if not is_lengthened(state, plan):
+        return
+    num_steps, first_row = num_steps_of(state), state["rows_consumed"]
+    aside = run_dir / f"checkpoints-of-{num_steps}-steps"
+    for line in _what_changes(run_dir, state, [state["step"] for _, state in newer], aside, plan):
+        say(line)
+    make_folder(aside)
+    for path, _ in newer:
+        require_owner()
+        remove_folder(aside / path.name)  # of an earlier time: the same steps
+        move_folder(path, aside / path.name)
+    take_out(run_dir, first_row, digest_json(identity_of(plan, batches)), aside, require_owner)
+
+
+def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, plan: TrainPlan) -> list[str]:
+    before, now, step = num_steps_of(shared), plan.train.num_steps, shared["step"]
+    lines = [
+        f"train.num_steps: was {before}, is {now}; {run_dir} resumes from step {step}, up to which a run of {now} "
+        "steps is the same to the bit"
+    ]
+    if newer:
+        again = plural(newer[0] - step, "step")
+        lines += [
+            f"{again} up to {newer[0]} are trained again: their learning rate, the length of their sequences or their "
+            f"mixture were for a run that ends at {before}",
+            f"the later checkpoints (of steps {', '.join(map(str, newer))}) are moved to {aside}, where init.from and "
+            f"other commands can still take them; report and export stay those of {before} steps until the longer run "
+            "is done",
+        ]
+    return lines

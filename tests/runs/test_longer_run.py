@@ -1,0 +1,97 @@
+"""One command gives a finished run more steps; what rules gave it at its start stays."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import call, final_weights, measured, quick, require_clear_error, write_run_file, write_texts
+
+from headwater.files import read_json
+from headwater.records import read_all
+from headwater.runs import load_run, run
+
+LONGER = ("train.num_steps=48",)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("short")
+    write_texts(folder / "texts", num_files=20)
+    write_run_file(folder / "mine.toml")
+    with contextlib.chdir(folder), quick():
+        assert run(*load_run("mine.toml"), say=lambda line: None).status == "finished"
+    return folder
+
+
+def settings(folder: Path) -> dict:
+    return read_json(folder / "runs" / "mine" / "config.json")["settings"]
+
+
+def lengthened(folder: Path) -> list[str]:
+    said: list[str] = []
+    with contextlib.chdir(folder), quick():
+        assert run(*load_run("mine.toml", LONGER), say=said.append).status == "finished"
+    return said
+
+
+def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    before = settings(here)
+    said = "\n".join(lengthened(here))
+    assert "train.num_steps: was 24, is 48; runs/mine resumes from step 12" in said
+    assert f"schedule.warmup_steps {before['schedule']['warmup_steps']}" not in said  # 1 for 24 and for 48 steps
+    assert f"optim.matrix_lr {before['optim']['matrix_lr']}" in said
+    after = settings(here)
+    assert (after["train"]["num_steps"], after["optim"]) == (48, before["optim"])
+    assert (here / "runs/mine/checkpoints-of-24-steps/step-000000024").is_dir()
+    resumed = [each["step"] for each in read_all(here / "runs/mine/records.jsonl") if each["event"] == "resume"]
+    assert resumed == [12]
+
+    whole = tmp_path / "whole"
+    shutil.copytree(short, whole, ignore=shutil.ignore_patterns("runs"))
+    kept = [f"optim.{name}={value}" for name, value in before["optim"].items() if name.endswith("_lr")]
+    kept = [*kept, f"optim.weight_decay={before['optim']['weight_decay']}"]
+    with contextlib.chdir(whole), quick():
+        run(*load_run("mine.toml", [*LONGER, *kept, "train.validate_every=6"]), say=lambda line: None)
+    assert final_weights(here / "runs/mine") == final_weights(whole / "runs/mine")
+    steps = [[line for line in measured(of / "runs/mine") if '"event": "step"' in line] for of in (here, whole)]
+    assert steps[0] == steps[1] and len(steps[0]) == 48
+    assert "up to date" in "\n".join(lengthened(here))
+
+
+def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
+    require_clear_error(said, "train.num_steps: was 24, is 12", "may be raised while there is a")
+    assert settings(here)["train"]["num_steps"] == 24
+
+
+def test_without_a_checkpoint_from_before_the_decay_the_way_on_is_named(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    shutil.rmtree(here / "runs/mine/checkpoints/step-000000012")
+    said = call("run", "mine.toml", *LONGER, cwd=here)
+    require_clear_error(said, "headwater run runs/mine name=mine-longer init.from=runs/mine train.num_steps=24")
+    assert settings(here)["train"]["num_steps"] == 24
+
+
+def test_a_mixture_that_depends_on_the_number_of_steps_is_compared_by_what_was_read(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here", ignore=shutil.ignore_patterns("runs")))
+    (here / "more").mkdir()
+    shutil.copytree(here / "texts", here / "more", dirs_exist_ok=True)
+    for number, path in enumerate(sorted((here / "more").glob("*.txt"))):
+        path.write_text(path.read_text()[::-1] + str(number))
+    both = ['corpus.sources.more.paths=["more"]', "train.save_every=4"]
+    late = [*both, "mixture.weights={mine=1, more=1}", "mixture.stages=[{start=0.5, weights={mine=1, more=0}}]"]
+    early = [*late[:-1], "mixture.stages=[{start=0.1, weights={mine=1, more=0}}]"]
+    for name, stages, expected in (("late", late, 12), ("early", early, None)):
+        with contextlib.chdir(here), quick():
+            run(*load_run("mine.toml", [*stages, f"name={name}"]), say=lambda line: None)
+        shutil.rmtree(here / "runs" / name / "checkpoints" / "step-000000002", ignore_errors=True)
+        said = call("run", "mine.toml", *stages, f"name={name}", *LONGER, cwd=here)
+        if expected is None:
+            require_clear_error(said, "its mixture, and no checkpoint from before is left")
+        else:
+            assert f"resumes from step {expected}" in said.out, said

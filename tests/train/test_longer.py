@@ -1,0 +1,211 @@
+"""A run that gets more steps goes on from before its decay, and ends with the bits of one that had them from the start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+from fault_plan import CRASHED, FaultPlan, faults
+from tiny_run import MadeUpRows, train_here, without_clock
+from tiny_run import plan as tiny_plan
+
+from headwater import disk
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.load import read_checkpoint
+from headwater.errors import CheckpointError
+from headwater.files import read_json
+from headwater.interventions import FILE, WrittenInterventions, read_interventions
+from headwater.records import read_records
+from headwater.train.longer import identity_of, num_shared_steps, require_settings, resume_longer
+from headwater.train.replay import digest_of, replay_training
+from headwater.train.settings import TrainPlan
+
+
+def plan(**settings: object) -> TrainPlan:
+    return tiny_plan(decay_fraction=0.5, **settings)
+
+
+SHORT, LONG = plan(), plan(num_steps=24)
+
+
+def steps_in(folder: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in folder.glob("step-*"))
+
+
+def lengthen(run_dir: Path, the_plan: TrainPlan = LONG) -> list[str]:
+    said: list[str] = []
+    resume_longer(run_dir, the_plan, MadeUpRows(), said.append)
+    return said
+
+
+def state_digest(run_dir: Path, step: int) -> str:
+    found = read_checkpoint(run_dir / "checkpoints" / f"step-{step:09d}")
+    return digest_of(found.model | found.optim)
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    train_here(folder, LONG)
+    return folder
+
+
+def require_as_the_long_run(run_dir: Path, long_run: Path) -> None:
+    assert state_digest(run_dir, 24) == state_digest(long_run, 24)
+    found, wanted = (without_clock(read_records(of / "records.jsonl", "step")) for of in (run_dir, long_run))
+    assert found == wanted
+
+
+def test_a_checkpoint_from_before_the_decay_stays(tmp_path):
+    train_here(tmp_path, SHORT)
+    assert steps_in(tmp_path / "checkpoints") == [6, 8, 12]
+
+
+def test_a_finished_run_with_more_steps_ends_as_one_that_had_them_from_the_start(tmp_path, long_run):
+    train_here(tmp_path, SHORT)
+    said = lengthen(tmp_path)
+    assert "was 12, is 24" in said[0] and "resumes from step 6" in said[0]
+    assert "6 steps up to 12 are trained again" in said[1]
+    assert steps_in(tmp_path / "checkpoints") == [6]
+    assert steps_in(tmp_path / "checkpoints-of-12-steps") == [8, 12]
+    train_here(tmp_path, LONG)
+    require_as_the_long_run(tmp_path, long_run)
+    assert read_records(tmp_path / "records.jsonl")[-1]["step"] == 24
+
+
+# the decay's first step, the seventh, has the peak's rate
+@pytest.mark.parametrize(("stop_after", "resumed_from"), [(2, 2), (6, 6), (7, 7), (11, 6)])
+def test_a_run_under_way_goes_on_from_the_newest_step_that_is_the_same(tmp_path, long_run, stop_after, resumed_from):
+    train_here(tmp_path, SHORT, stop_after=stop_after)
+    lengthen(tmp_path)
+    assert max(steps_in(tmp_path / "checkpoints")) == resumed_from
+    train_here(tmp_path, LONG, stop_after=15)
+    assert lengthen(tmp_path) == []
+    train_here(tmp_path, LONG)
+    require_as_the_long_run(tmp_path, long_run)
+
+
+def test_a_run_gets_more_steps_twice(tmp_path, long_run):
+    train_here(tmp_path, SHORT)
+    lengthen(tmp_path, plan(num_steps=16))
+    train_here(tmp_path, plan(num_steps=16))
+    lengthen(tmp_path)
+    assert steps_in(tmp_path / "checkpoints") == [8]
+    assert steps_in(tmp_path / "checkpoints-of-16-steps") == [12, 16]
+    train_here(tmp_path, LONG)
+    require_as_the_long_run(tmp_path, long_run)
+
+
+def test_what_was_put_aside_is_whole(tmp_path):
+    train_here(tmp_path, SHORT)
+    before = state_digest(tmp_path, 12)
+    lengthen(tmp_path)
+    found = read_checkpoint(tmp_path / "checkpoints-of-12-steps" / "step-000000012")
+    assert digest_of(found.model | found.optim) == before
+
+
+def test_a_replay_of_a_longer_run_finds_no_difference(tmp_path):
+    train_here(tmp_path, SHORT)
+    lengthen(tmp_path)
+    shared = replay_training(tmp_path, LONG, MadeUpRows(), lambda record: None, lambda line: None)
+    assert (shared.num_steps, shared.difference) == (6, None)
+    train_here(tmp_path, LONG)
+    whole = replay_training(tmp_path, LONG, MadeUpRows(), lambda record: None, lambda line: None)
+    assert (whole.num_steps, whole.difference) == (24, None)
+
+
+# ---- what is no longer run
+
+
+def refusal(run_dir: Path, the_plan: TrainPlan) -> str:
+    with pytest.raises(CheckpointError) as error:
+        require_settings(run_dir, the_plan)
+    with pytest.raises(CheckpointError):
+        lengthen(run_dir, the_plan)
+    return str(error.value)
+
+
+def test_fewer_steps_are_refused(tmp_path):
+    train_here(tmp_path, SHORT)
+    assert "train.num_steps: was 12, is 8" in refusal(tmp_path, plan(num_steps=8))
+    assert steps_in(tmp_path / "checkpoints") == [6, 8, 12]
+
+
+def test_more_steps_and_another_rate_are_refused(tmp_path):
+    train_here(tmp_path, SHORT)
+    assert "optim.matrix_lr: was 0.02, is 0.01" in refusal(tmp_path, plan(num_steps=24, lr=0.01))
+
+
+def test_a_cosine_run_is_refused_with_what_can_be_done(tmp_path):
+    cosine, longer = (
+        TrainPlan(**{**vars(each), "schedule": each.schedule.model_copy(update={"name": "cosine"})})
+        for each in (SHORT, LONG)
+    )
+    train_here(tmp_path, cosine)
+    assert steps_in(tmp_path / "checkpoints") == [8, 12]
+    text = refusal(tmp_path, longer)
+    assert "no checkpoint from before is left (there are those of steps 12, 8)" in text
+    assert f"init.from={tmp_path} train.num_steps=12" in text
+    assert steps_in(tmp_path / "checkpoints") == [8, 12]
+
+
+def test_sequences_of_half_the_length_end_what_is_shared():
+    assert num_shared_steps(12, LONG) == 7
+    assert num_shared_steps(12, plan(num_steps=24, half_length_fraction=0.25)) == 3
+    assert plan(half_length_fraction=0.25).lasting_steps() == {3, 6}
+    assert plan(half_length_fraction=0.5).lasting_steps() == {6}
+
+
+# ---- a kill at every point
+
+
+def die(the_faults: str, run_dir: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads; the child only moves files
+        child = os.fork()
+    if child == 0:
+        try:
+            disk.install(FaultPlan.parse(the_faults))
+            lengthen(run_dir)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == CRASHED, f"{the_faults} was not reached"
+
+
+def finished_with_interventions(folder: Path) -> Path:
+    """Train the shorter run, whose log has a step that was skipped before its decay and one after."""
+    train_here(folder, SHORT)
+    log = WrittenInterventions(folder, identity_of(SHORT, MadeUpRows()))
+    rows = SHORT.rows_per_step
+    for first in (3 * rows, 9 * rows):
+        log.append("skip", first_row=first, last_row=first + rows - 1, reason="made up", documents={})
+    return folder
+
+
+def test_killed_at_any_point_the_next_call_comes_to_the_same(tmp_path):
+    finished = finished_with_interventions(tmp_path / "finished")
+    with faults("") as counted:
+        lengthen(Path(shutil.copytree(finished, tmp_path / "counted")))
+    assert len(counted.operations) > 10
+    for number in range(1, len(counted.operations) + 1):
+        run_dir = Path(shutil.copytree(finished, tmp_path / str(number)))
+        die(f"crash@{number}", run_dir)
+        lengthen(run_dir)
+        assert steps_in(run_dir / "checkpoints") == [6], number
+        assert steps_in(run_dir / "checkpoints-of-12-steps") == [8, 12], number
+        assert [entry["first_row"] for entry in read_interventions(run_dir)] == [12], number
+        assert len((run_dir / "checkpoints-of-12-steps" / FILE).read_bytes().splitlines()) == 2, number
+        assert [read_json(path / "manifest.json")["step"] for _, path in list_checkpoints(run_dir)] == [6], number
+
+
+def test_what_the_longer_run_skipped_stays_skipped(tmp_path):
+    finished_with_interventions(tmp_path)
+    lengthen(tmp_path)
+    log = WrittenInterventions(tmp_path, identity_of(LONG, MadeUpRows()))
+    log.append("skip", first_row=40, last_row=43, reason="made up", documents={})
+    lengthen(tmp_path)  # it was killed before its first save
+    assert [entry["first_row"] for entry in read_interventions(tmp_path)] == [12, 40]
