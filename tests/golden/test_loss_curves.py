@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 
 
 def losses(run_dir: Path, name: str) -> list[float]:
-    train_here(run_dir, plan(num_steps=20, num_probes=0, **RUNS[name]))
+    train_here(run_dir, plan(num_steps=20, num_probes=0, decay_fraction=0.5, **RUNS[name]))
     return [record["loss"] for record in read_records(run_dir / "records.jsonl", "step")]
 
 

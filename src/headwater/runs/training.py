@@ -122,7 +122,8 @@ def _require_space(run: Run) -> None:
     train, num_bytes = run.plan.train, checkpoint_bytes(run.plan.model, run.plan.optim)
     num_saves = math.ceil(train.num_steps / train.save_every) - run.start.step // train.save_every
     lasting = [step for step in run.plan.lasting_steps() if step > run.start.step]
-    require_space(run.run_dir, num_bytes, train.keep_checkpoints, num_saves + len(lasting), len(lasting))
+    num_saves += sum(step % train.save_every != 0 for step in lasting)
+    require_space(run.run_dir, num_bytes, train.keep_checkpoints, num_saves, len(lasting))
 
 
 def _record_beginning(

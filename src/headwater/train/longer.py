@@ -7,73 +7,28 @@ and by the mixture's plan. Up to the first step in which one of them differs, bo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.batches.mixture import make_plan
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, remove_folder
 from headwater.interventions import take_out
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
 from headwater.records import no_owner
-from headwater.train.settings import WHEN_ABSENT, TrainPlan, differing, flat, is_half_length, require_same
+from headwater.train.begun_with import State, is_lengthened, num_steps_of, states_of
+from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:
     from headwater.batches.source import BatchSource
-
-NUM_STEPS = "train.num_steps"
-State = Mapping[str, Any]
-"What a checkpoint's state.json holds."
 
 
 def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
     """Return what a resume must find unchanged: the plan's settings, and the rows they make of the token stores."""
     return plan.identity() | {"batches": batches.digest}
-
-
-def newest_state(run_dir: Path) -> State | None:
-    """Return the state of the newest checkpoint that can be read; None where there is none."""
-    return next((state for _, state in _states(run_dir)), None)
-
-
-def _states(run_dir: Path) -> list[tuple[Path, State]]:
-    """Return (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
-    found = []
-    for _, path in list_checkpoints(run_dir):
-        try:
-            state = read_state(path)
-            state["identity"]["train"]["num_steps"]
-        except (CheckpointError, KeyError, TypeError):
-            continue
-        found.append((path, state))
-    return found
-
-
-def num_steps_of(state: State) -> int:
-    """Return how many steps the run of a checkpoint was to have."""
-    return int(state["identity"]["train"]["num_steps"])
-
-
-def is_lengthened(state: State, plan: TrainPlan) -> bool:
-    """Return whether the plan differs from that of a checkpoint by more steps, and in no other setting."""
-    return differing(state["identity"], plan.identity()) == [NUM_STEPS] and num_steps_of(state) < plan.train.num_steps
-
-
-def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
-    """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
-
-    {} where anything differs that is no rule's, since that is refused, or there are fewer steps.
-    """
-    state, now = newest_state(run_dir), plan.identity()
-    if state is None or num_steps_of(state) > plan.train.num_steps:
-        return {}
-    changed = set(differing(state["identity"], now)) - {NUM_STEPS}
-    before = WHEN_ABSENT | flat(state["identity"])
-    return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}
 
 
 # ---- up to where two runs are the same
@@ -113,7 +68,7 @@ def require_shared(path: Path, state: State, plan: TrainPlan, batches: BatchSour
 
 def require_settings(run_dir: Path, plan: TrainPlan) -> None:
     """Raise CheckpointError where a run can't resume with the settings of the plan, as far as these alone tell."""
-    states = _states(run_dir)
+    states = states_of(run_dir)
     if not states:
         return
     path, newest = states[0]
@@ -154,7 +109,7 @@ def resume_longer(
     where no checkpoint is shared.
     """
     newer: list[tuple[Path, State]] = []
-    for path, state in _states(run_dir):
+    for path, state in states_of(run_dir):
         if is_shared(state, plan, batches):
             break
         if not is_lengthened(state, plan):
