@@ -23,7 +23,7 @@ def newest_state(run_dir: Path) -> State | None:
 
 def states_of(run_dir: Path) -> list[tuple[Path, State]]:
     """Return (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
-    found = []
+    found: list[tuple[Path, State]] = []
     for _, path in list_checkpoints(run_dir):
         try:
             state = read_state(path)
