@@ -27,7 +27,7 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.begun_with import values_from_start
+from headwater.train.at_start import values_from_start
 from headwater.train.settings import (
     PORTIONS,
     TrainPlan,

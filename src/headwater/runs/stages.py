@@ -34,7 +34,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens, tokens_key
 from headwater.tokens.format import REBUILD
-from headwater.train.begun_with import is_lengthened, newest_state
+from headwater.train.at_start import is_lengthened, newest_state
 from headwater.train.longer import require_settings, resume_longer
 from headwater.train.settings import require_same
 

@@ -19,7 +19,7 @@ from headwater.interventions import take_out
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
 from headwater.records import no_owner
-from headwater.train.begun_with import State, is_lengthened, num_steps_of, states_of
+from headwater.train.at_start import State, is_lengthened, num_steps_of, states_of
 from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a run was begun with, as its checkpoints say: the number of steps, and what rules gave it. No torch."""
+"""What a run has from its start, as its checkpoints say: its number of steps, and what rules gave it. No torch."""
 
 from __future__ import annotations
 
