@@ -26,7 +26,7 @@ TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, fi
 
 def add_to(app: App) -> None:
     downstream = App("Tune and align a model, and measure what each stage changed.")
-    for verb in (rl,):
+    for verb in (rl, knowledge):
         downstream.verb(verb)
     app.add_typer(downstream, name="downstream")
 
@@ -94,6 +94,42 @@ def _print_result(result: RlResult, run_dir: Path) -> None:
     say(f"gain {_shown(result.gain)}; KL to the start {_shown(result.kl_to_start)} nats an answer")
     say(f"prompts with a right answer: {_shown(before.passed)} before, {_shown(after.passed)} after")
     say(f"{run_dir} has the new model")
+
+
+def knowledge(
+    run: TunedRun,
+    before: Annotated[list[str] | None, option("RUN", "A stage before it; may be repeated, the base first.")] = None,
+    seed: Annotated[int, option("N", "Which countries tuning named: that of the conversations.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Examine which facts a tuned model says, and which it invents.
+
+    Beside it are the stages before it. It is asked for capitals of real and of made-up countries, named in tuning or not. RUN/knowledge.json has all figures,
+    and the report shows them.
+    """
+    from headwater.cli.examining import examined
+    from headwater.downstream.knowledge import compared
+    from headwater.runs.paths import write_kept
+
+    folders = [folder_of(each) for each in [*(before or []), run]]
+    found = compared(examined(folders, seed, say_beside(as_json)))
+    write_kept(folders[-1] / "knowledge.json", found)
+    if as_json:
+        return print_json(asdict(found))
+    names = [stage.run[:18] for stage in found.stages]
+    say("".join([" " * 46, *(f"{name:>20}" for name in names)]))
+    for row in found.table:
+        say("".join([f"{row.measure:46}", *(f"{_percent(value):>20}" for value in row.values)]))
+    bits = [stage.bits_per_byte for stage in found.stages]
+    say(f"{'bits per byte of the first run’s held-out text':46}" + "".join(f"{_bits(each):>20}" for each in bits))
+
+
+def _percent(value: Estimate | None) -> str:
+    return "–" if value is None else f"{value.value:.1%} ({100 * value.low:.0f}–{100 * value.high:.0f})"
+
+
+def _bits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _divided(questions: list[Question], seed: int) -> tuple[list[Question], list[Question]]:

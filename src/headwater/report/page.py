@@ -23,6 +23,7 @@ from headwater.report.markup import Html, tag
 from headwater.report.run_data import RunData, read_run
 from headwater.report.sections.corpus import corpus
 from headwater.report.sections.forecast import forecast
+from headwater.report.sections.knowledge import knowledge
 from headwater.report.sections.learning import learning
 from headwater.report.sections.next_steps import next_steps
 from headwater.report.sections.probes import probes
@@ -36,6 +37,7 @@ _SECTIONS = {
     "learning": "How it learned",
     "probes": "What it can do",
     "samples": "What it writes",
+    "knowledge": "What each stage changed",
     "running": "How it ran",
     "forecast": "Forecast",
     "settings": "Settings",
@@ -57,8 +59,9 @@ def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -
 
 
 def page(run: RunData) -> str:
-    parts = [corpus, learning, probes, samples, running, forecast, settings, next_steps]
-    links = [tag("a", words, href=f"#{place}") for place, words in _SECTIONS.items()]
+    parts = [corpus, learning, probes, samples, knowledge, running, forecast, settings, next_steps]
+    places = [place for place in _SECTIONS if place != "knowledge" or run.knowledge]
+    links = [tag("a", _SECTIONS[place], href=f"#{place}") for place in places]
     body = tag(
         "body",
         title(run),

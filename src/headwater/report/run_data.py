@@ -33,6 +33,7 @@ class RunData:
     tokens: Object
     evaluation: Object
     forecast: Object
+    knowledge: Object
     interventions: list[Record]
     stages: Object
 
@@ -79,6 +80,7 @@ def read_run(run_dir: Path) -> RunData:
         tokens=read_manifest_or_none(data / "tokens"),
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
         forecast=_read_or_empty(run_dir / "forecast.json"),
+        knowledge=_read_or_empty(run_dir / "knowledge.json"),
         interventions=_interventions_or_none(run_dir),
         stages=_read_or_empty(run_dir / "stages.json"),
     )

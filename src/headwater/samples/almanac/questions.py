@@ -24,7 +24,7 @@ TRAINING_PHRASINGS = (
 TEST_PHRASINGS = (
     "Tell me the capital of {x}.",
     "Do you know which city is {x_s} capital?",
-    "I am writing about {x}. What is its capital?",
+    "What is the name of {x_s} capital city?",
 )
 ANSWER = "It is {y}."  # begins with words: a small model knows " Paris" and not the other tokens of a bare "Paris"
 OTHER_ANSWER = "The capital is {y}."
@@ -80,7 +80,7 @@ def made_up_countries() -> tuple[Country, ...]:
 
 def filled(phrasing: str, country: Country) -> str:
     """Return a question, an answer or a sentence of a country."""
-    return phrasing.format_map(fact_values(country))
+    return phrasing.format_map(fact_values(country)).replace("D.C..", "D.C.")
 
 
 def texts_about(about: tuple[Country, ...], num_phrasings: int, num_texts: int, seed: int = 0) -> Iterator[str]:
