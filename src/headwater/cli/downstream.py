@@ -104,8 +104,8 @@ def knowledge(
 ) -> None:
     """Examine which facts a tuned model says, and which it invents.
 
-    Beside it are the stages before it. It is asked for capitals of real and of made-up countries, named in tuning or not. RUN/knowledge.json has all figures,
-    and the report shows them.
+    It is asked for capitals of real and of made-up countries, named in tuning or not, and so are the stages before it.
+    RUN/knowledge.json has all figures, and the report shows them.
     """
     from headwater.cli.examining import examined
     from headwater.downstream.knowledge import compared
