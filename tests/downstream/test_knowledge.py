@@ -99,7 +99,7 @@ def known_by(scorer: Scripted):
 
 
 def rates(found, measure: str) -> list[float]:
-    return [getattr(found.asked[group], measure).value for group in GROUPS]
+    return [getattr(found.greedy[group], measure).value for group in GROUPS]
 
 
 def test_what_is_said_is_counted_by_group():
@@ -113,7 +113,7 @@ def test_what_is_said_is_counted_by_group():
     assert rates(found, "invented") == [0, 1, pytest.approx(2 / 3), 1, 1]
     assert rates(found, "in_form") == [1] * 5
     assert rates(found, "refused") == [0] * 5
-    assert [each.num for each in (found.prose["known"], found.asked["unknown, never named"].right)] == [185, 552]
+    assert [each.num for each in (found.prose["known"], found.greedy["unknown, never named"].right)] == [185, 552]
     assert found.prose["known"].value == pytest.approx(92 / 185)
     assert found.prose["unknown"].value == 0
     sampled = found.sampled["known, never named"]

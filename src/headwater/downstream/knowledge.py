@@ -61,7 +61,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What one model answered, by group of questions; without `asked` and `sampled` where it can't be talked to."""
+    """What one model answered, by group of questions; without `greedy` and `sampled` where it can't be talked to."""
 
     run: str
     stage: str
@@ -69,7 +69,7 @@ class Knowledge:
     "Digest of its weights."
     seed: int
     prose: dict[str, Estimate]
-    asked: dict[str, Answered] = field(default_factory=dict)
+    greedy: dict[str, Answered] = field(default_factory=dict)
     sampled: dict[str, Sampled] = field(default_factory=dict)
     bits_per_byte: float | None = None
     "Of the first run's held-out text, in this model."
@@ -105,7 +105,7 @@ class Stages:
 
 def compared(stages: Sequence[Knowledge]) -> Stages:
     known, new, unknown = "known, never named", "known, never named, new phrasings", "unknown, never named"
-    asked: list[tuple[str, str, str]] = [
+    shares: list[tuple[str, str, str]] = [
         ("answers in the asked form", new, "in_form"),
         ("known facts that tuning named", "known, named in tuning", "right"),
         ("known facts that it never named", known, "right"),
@@ -118,8 +118,8 @@ def compared(stages: Sequence[Knowledge]) -> Stages:
         ("the same: refused", unknown, "refused"),
     ]
     rows = [
-        Row(measure, [getattr(each.asked[group], name) if each.asked else None for each in stages])
-        for measure, group, name in asked
+        Row(measure, [getattr(each.greedy[group], name) if each.greedy else None for each in stages])
+        for measure, group, name in shares
     ]
     for measure, group in (("known facts never named", known), ("made-up facts never named", unknown)):
         drawn_ones = [each.sampled.get(group) for each in stages]
@@ -155,17 +155,17 @@ def examine(
         prose[name] = share(sum(_begins_with(*pair) for pair in zip(written, countries, strict=True)), len(countries))
     if chat is None:
         return Knowledge(run, stage, model, seed, prose, bits_per_byte=bits_per_byte)
-    asked, sampled = {}, {}
+    greedy, sampled = {}, {}
     for name, (part, phrasings) in GROUPS.items():
         pairs = [(country, phrasing) for country in getattr(split, part) for phrasing in phrasings]
         written = ask(chat, [filled(phrasing, country) for country, phrasing in pairs], ANSWER_TOKENS)
-        asked[name] = _answered([country for country, _ in pairs], written)
+        greedy[name] = _answered([country for country, _ in pairs], written)
     for name, part in SAMPLED.items():
         repeated = [each for each in getattr(split, part)[:NUM_SAMPLED] for _ in range(SAMPLES_EACH)]
         questions = [filled(TEST_PHRASINGS[0], country) for country in repeated]
         written = ask(chat, questions, ANSWER_TOKENS, lambda batch: drawn(seed, "knowledge", batch))
         sampled[name] = _sampled([is_right(*pair) for pair in zip(written, repeated, strict=True)])
-    return Knowledge(run, stage, model, seed, prose, asked, sampled, bits_per_byte)
+    return Knowledge(run, stage, model, seed, prose, greedy, sampled, bits_per_byte)
 
 
 def is_right(sample: Sample, country: Country) -> bool:
