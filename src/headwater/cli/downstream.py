@@ -1,4 +1,4 @@
-"""Verbs about what comes after a base model: downstream rl, knowledge."""
+"""Verbs about what comes after a base model: downstream sft, rl, knowledge."""
 
 from __future__ import annotations
 
@@ -26,9 +26,29 @@ TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, fi
 
 def add_to(app: App) -> None:
     downstream = App("Tune and align a model, and measure what each stage changed.")
-    for verb in (rl, knowledge):
+    for verb in (sft, rl, knowledge):
         downstream.verb(verb)
     app.add_typer(downstream, name="downstream")
+
+
+def sft(
+    run: Annotated[str, argument("RUN", "The run to tune: its folder, file or recipe.")],
+    talks: Annotated[list[str], option("PATH", "A file or folder of conversations (JSON lines); may be repeated.")],
+    name: Annotated[str | None, option("NAME", "Name of the new run; RUN-chat where none is given.")] = None,
+    replay: Annotated[
+        float, option("X", "Share of the loss that is the run's own text, against forgetting.", min=0, max=1)
+    ] = 0.5,
+) -> None:
+    """Teach a model to answer: train it on conversations, of which it learns the assistant's words.
+
+    It writes NAME.toml and runs it; the same command, or headwater run NAME.toml, resumes.
+    """
+    from headwater.cli.sft import write_sft_file
+    from headwater.cli.training import run as run_stages
+
+    path = write_sft_file(name, folder_of(run), talks, replay, say)
+    say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
+    run_stages(str(path))
 
 
 def rl(

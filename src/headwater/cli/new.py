@@ -155,7 +155,7 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:
-    paths = ", ".join(_quoted(str(Path(text))) for text in texts)
+    paths = ", ".join(quoted(str(Path(text))) for text in texts)
     why = "".join(f"# {sentence}.\n" for sentence in (found, *sizes.why))
     return f"""\
 {why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
@@ -182,7 +182,7 @@ prompts = ["The", "In the"]
 """
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a TOML string: JSON's escapes are TOML's, but for DEL, which TOML doesn't allow as it is."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -1,0 +1,200 @@
+"""Write a run file that tunes a run on conversations, so that every setting of it can be seen and changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headwater.base.facts import BaseFacts, facts_of
+from headwater.cli.new import quoted
+from headwater.conversations import messages_of
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.source import read_source
+from headwater.errors import ConfigError, DataError
+from headwater.files import write_text
+from headwater.numbers import plural
+from headwater.runs.paths import Say, split_tokens
+from headwater.runs.run_config import NAME_RULE, config_of_run, find_recipe, is_run_name
+from headwater.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
+from headwater.tokenizer.conversation import render
+from headwater.tokenizer.tokenizer import Tokenizer
+
+SOURCE = "conversations"
+REPLAY = 0.5
+ROWS_OF_BATCH = 8
+MIN_STEPS, EPOCHS = 60, 2
+"Sixty steps teach a small model the form and its new tokens (docs/log.md, 2026-11-29); of much text two epochs do."
+LR = 3e-4
+MAX_SEQ_LEN = 512
+_AT_ONCE = 1000
+
+
+@dataclass
+class FoundConversations:
+    """What files of conversations hold: those that can be learned from, and by reason those that can't."""
+
+    num_kept: int = 0
+    num_characters: int = 0
+    num_tokens: int = 0
+    num_targets: int = 0
+    num_long: int = 0
+    longest: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        found = (
+            f"{plural(self.num_kept, 'conversation')}, {self.num_tokens:,} tokens, {self.num_targets:,} of them learned"
+        )
+        return found + "".join(
+            f"; {number:,} {reason}: {self.examples[reason]}" for reason, number in self.dropped.items()
+        )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Text that a base was trained on, by source as a run file has it, and each source's part of the replay."""
+
+    tables: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+def sft_file(
+    name: str, base: BaseFacts, paths: list[str], share: float, replay: Replay
+) -> tuple[str, FoundConversations]:
+    """Return the text of a run file that tunes a base, and what was found; `share` of the loss is replayed text.
+
+    Raises DataError where no conversation can be learned from; ConfigError for a share that means nothing.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
+    found = find_conversations(paths, Tokenizer.load(base.tokenizer), base.model.seq_len)
+    share = share if replay.weights else 0.0
+    seq_len = base.model.seq_len
+    if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
+        seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
+    learned = found.num_targets / found.num_tokens
+    of_rows = (1 - share) / (1 - share + share * learned)
+    steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / (ROWS_OF_BATCH * seq_len * of_rows)))
+    epochs = steps * ROWS_OF_BATCH * seq_len * of_rows / found.num_tokens
+    rate = (
+        "at ten times the blocks' rate: tokens around messages are new to the base"
+        if base.kind == "checkpoint"
+        else "the blocks'"
+    )
+    high = 10 * LR if base.kind == "checkpoint" else LR
+    weights = {SOURCE: 1 - share, **{source: share * part for source, part in replay.weights.items()}}
+    text = f"""\
+# Tunes {base.path} on {found}.
+# Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml
+
+name = {quoted(name)}
+
+[init]
+from = {quoted(base.path)}
+
+[corpus.sources.{SOURCE}]
+kind = "conversations"
+paths = [{", ".join(map(quoted, paths))}]
+# about {seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
+max_characters = {math.ceil(seq_len * found.num_characters / found.num_tokens)}
+
+{"".join(replay.tables.values())}\
+# shares of the loss: of a conversation only {learned:.0%} of the tokens are learned, so that it has more of the rows.
+# Text of before keeps the model from forgetting it.
+[mixture.weights]
+{"".join(f"{source} = {round(weight, 4)}{chr(10)}" for source, weight in weights.items())}
+[model]
+seq_len = {seq_len}
+
+# AdamW at 3e-4, embedding and head {rate}
+[optim]
+name = "adamw"
+matrix_lr = {LR}
+embedding_lr = {high}
+head_lr = {high}
+vector_lr = {LR}
+weight_decay = 0.0
+
+[schedule]
+name = "linear"
+
+# {epochs:.1f} epochs of the conversations
+[train]
+num_steps = {steps}
+batch_tokens = {ROWS_OF_BATCH * seq_len}
+half_length_fraction = 0.0  # half a row would cut conversations
+save_every = {max(1, steps // 4)}
+validate_every = {max(1, steps // 4)}
+num_probes = 3
+"""
+    return text, found
+
+
+def replay_of(run_dir: Path) -> Replay:
+    """Return the text of a run as sources of another."""
+    config = config_of_run(run_dir)
+    tables = {}
+    for name, source in config.corpus.sources.items():
+        table = source.model_dump(mode="json", exclude_defaults=True)
+        lines = "".join(f"{setting} = {json.dumps(value, ensure_ascii=False)}\n" for setting, value in table.items())
+        tables[name] = f"[corpus.sources.{name}]\n{lines}\n"
+    tokens = split_tokens(run_dir, "train") or dict.fromkeys(tables, 1)
+    weights = config.mixture.weights or {name: float(tokens[name]) for name in tables}
+    return Replay(tables, {name: weight / sum(weights.values()) for name, weight in weights.items()})
+
+
+def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: float, say: Say) -> Path:
+    """Write the run file that tunes a run, and return its path; one that is there and says the same stays."""
+    name = name or f"{run_dir.resolve().name}-chat"
+    path = Path(f"{name}.toml")
+    if not is_run_name(name) or find_recipe(name) is not None:
+        raise ConfigError(f"{name!a} can't name a run file: {NAME_RULE}, and isn't a recipe's")
+    text, found = sft_file(name, facts_of(str(run_dir)), paths, share, replay_of(run_dir) if share else Replay())
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
+        )
+    say(f"found {found}")
+    write_text(path, text)
+    return path
+
+
+def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> FoundConversations:
+    """Read files of conversations; raise DataError where none can be learned from, with the reasons."""
+    found = FoundConversations()
+    settings = CorpusSettings(sources={SOURCE: SourceSettings(kind=CONVERSATIONS, paths=paths)})
+    for documents in _batches(read_source(SOURCE, settings), found):
+        texts = [messages_of(document.text) for document in documents]
+        for messages, each in zip(texts, render(tokenizer, texts), strict=True):
+            found.num_kept += 1
+            found.num_characters += sum(len(content) for _, content in messages)
+            found.num_tokens += len(each.ids) + 2
+            found.num_targets += int(each.is_target.sum())
+            found.num_long += len(each.ids) + 1 > seq_len
+            found.longest = max(found.longest, len(each.ids) + 1)
+    if found.num_kept == found.num_long:
+        reasons = [f"\n  {number:,} {reason}: {found.examples[reason]}" for reason, number in found.dropped.items()]
+        if found.num_long:
+            reasons.append(f"\n  {found.num_long:,} longer than the {seq_len} tokens that the base reads at once")
+        raise DataError(f"no conversation in {', '.join(paths)} can be learned from:{''.join(reasons)}")
+    return found
+
+
+def _batches(pieces: Iterator[Document | Drop], found: FoundConversations) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    for piece in pieces:
+        if isinstance(piece, Document):
+            batch.append(piece)
+        else:
+            found.dropped[piece.reason] += piece.num_documents
+            found.examples.setdefault(piece.reason, f"{piece.id}: {piece.because}" if piece.because else piece.id)
+        if len(batch) >= _AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
