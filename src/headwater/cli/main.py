@@ -35,6 +35,7 @@ VERBS = {
     "training": ("run", "train", "new", "explain", "doctor"),
     "data": ("corpus",),
     "model": ("evaluate", "next", "generate", "surprise", "report", "export"),
+    "chat": ("chat",),
     "plan": ("plan",),
     "ladder": ("ladder",),
     "launch": ("launch",),

@@ -27,7 +27,7 @@ def add_to(app: App) -> None:
 
 
 @contextmanager
-def _loaded(run: str) -> Iterator[tuple[Scorer, Tokenizer]]:
+def loaded(run: str) -> Iterator[tuple[Scorer, Tokenizer]]:
     import torch
 
     from headwater.evaluate.scorer import Scorer
@@ -48,7 +48,7 @@ def next_token(
     """Print the likeliest next tokens of a text."""
     from headwater.evaluate.generate import next_tokens
 
-    with _loaded(run) as (scorer, tokenizer):
+    with loaded(run) as (scorer, tokenizer):
         following = next_tokens(scorer, tokenizer, prompt, top)
     if as_json:
         print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
@@ -72,7 +72,7 @@ def generate(
     """
     from headwater.evaluate.generate import stream
 
-    with _loaded(run) as (scorer, tokenizer):
+    with loaded(run) as (scorer, tokenizer):
         pieces = stream(scorer, tokenizer, prompt, max_tokens, temperature, top_p, seed)
         if as_json:
             whole = list(pieces)
@@ -95,7 +95,7 @@ def surprise(
     """Print how much each token of a text surprises a model, in bits."""
     from headwater.evaluate import generate as generation
 
-    with _loaded(run) as (scorer, tokenizer):
+    with loaded(run) as (scorer, tokenizer):
         found = generation.surprise(scorer, tokenizer, text)
     bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
     if as_json:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
+from headwater.base.tokenizer import foreign_tokenizer
 from headwater.cli.new import quoted
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document, Drop
@@ -72,7 +73,7 @@ def sft_file(
     """
     if not 0 <= share < 1:
         raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
-    found = find_conversations(paths, Tokenizer.load(base.tokenizer), base.model.seq_len)
+    found = find_conversations(paths, _tokenizer_of(base), base.model.seq_len)
     share = share if replay.weights else 0.0
     seq_len = base.model.seq_len
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
@@ -115,8 +116,8 @@ seq_len = {seq_len}
 [optim]
 name = "adamw"
 matrix_lr = {LR}
-embedding_lr = {high}
-head_lr = {high}
+embedding_lr = {high:g}
+head_lr = {high:g}
 vector_lr = {LR}
 weight_decay = 0.0
 
@@ -133,6 +134,10 @@ validate_every = {max(1, steps // 4)}
 num_probes = 3
 """
     return text, found
+
+
+def _tokenizer_of(base: BaseFacts) -> Tokenizer:
+    return Tokenizer.load(base.tokenizer) if base.kind == "checkpoint" else foreign_tokenizer(base)
 
 
 def replay_of(run_dir: Path) -> Replay:
@@ -167,7 +172,7 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
 def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> FoundConversations:
     """Read files of conversations; raise DataError where none can be learned from, with the reasons."""
     found = FoundConversations()
-    settings = CorpusSettings(sources={SOURCE: SourceSettings(kind=CONVERSATIONS, paths=paths)})
+    settings = CorpusSettings(sources={SOURCE: SourceSettings.model_validate({"kind": CONVERSATIONS, "paths": paths})})
     for documents in _batches(read_source(SOURCE, settings), found):
         texts = [messages_of(document.text) for document in documents]
         for messages, each in zip(texts, render(tokenizer, texts), strict=True):

@@ -63,7 +63,8 @@ def export_hf(
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size)
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
         known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
-        files.write_json(folder / "generation_config.json", tokenizer.ids)
+        ends = {"eos_token_id": tokenizer.ends} if len(tokenizer.ends) > 1 else {}
+        files.write_json(folder / "generation_config.json", tokenizer.ids | ends)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))

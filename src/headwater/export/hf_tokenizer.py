@@ -17,7 +17,8 @@ from tokenizers.processors import Sequence, TemplateProcessing
 
 from headwater import files
 from headwater.errors import ExportError, TokenizerError
-from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_TOKENS
+from headwater.tokenizer.conversation import END, START
+from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import Tokenizer as OwnTokenizer
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
@@ -35,16 +36,22 @@ CHAT_TEMPLATE = """\
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-CHAT_TOKENS = {"<|im_start|>", "<|im_end|>"}
+CHAT_TOKENS = {START, END}
 TOKEN_FIELDS = ("content", "lstrip", "normalized", "rstrip", "single_word")
 SPECIAL_ROLES = {"bos_token": BEGIN_ID, "eos_token": END_ID, "pad_token": PAD_ID}
 
 
 @dataclass(frozen=True)
 class WrittenTokenizer:
-    """What the rest of a folder says of its tokenizer: the ids of its roles, and lines of the model card."""
+    """What the rest of a folder says of its tokenizer.
+
+    ids    of its roles
+    ends   of the tokens that end a text: the end token, and the end of a message in a conversation
+    card   lines of the model card
+    """
 
     ids: dict[str, int]
+    ends: list[int]
     card: str
 
 
@@ -54,7 +61,8 @@ _OWN_CARD = """\
   `tokenizer(text, split_special_tokens=True)`, which reads the spelling as plain text, as training did.
 """
 _CHAT_CARD = """\
-- A chat template is set and its tokens are in the vocabulary, untrained: they are there for fine-tuning.
+- A chat template is set and its tokens are in the vocabulary; before a model is tuned on conversations they are
+  untrained.
 """
 _BASE_CARD = """\
 - The tokenizer is the one of the model that training started from, file by file.
@@ -91,7 +99,8 @@ def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size
     if has_chat:
         files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
     ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
-    return WrittenTokenizer(ids, _OWN_CARD + (_CHAT_CARD if has_chat else ""))
+    ends = [END_ID, *([SPECIAL_IDS[END]] if has_chat else [])]
+    return WrittenTokenizer(ids, ends, _OWN_CARD + (_CHAT_CARD if has_chat else ""))
 
 
 def _write_foreign(tokenizer_dir: Path, out_dir: Path) -> WrittenTokenizer:
@@ -104,7 +113,8 @@ def _write_foreign(tokenizer_dir: Path, out_dir: Path) -> WrittenTokenizer:
     named = {id: name for name, id in tokenizer.special.items()}
     ids = {f"{name}_id": id for name, id in tokenizer.manifest["roles"].items() if id is not None}
     card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
-    return WrittenTokenizer(ids, card)
+    ends = [id for id in (tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END)) if id is not None]
+    return WrittenTokenizer(ids, list(dict.fromkeys(ends)), card)
 
 
 def _load(path: Path) -> Tokenizer:

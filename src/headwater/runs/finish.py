@@ -30,7 +30,7 @@ from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 3, 4
+EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 4, 4
 EVALUATION = "evaluation.json"
 
 

@@ -1,0 +1,201 @@
+"""Tuning on conversations from the command line: the file it writes, what it teaches, what it refuses; and the talk after."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+
+import pytest
+import torch
+from small_run import call, overrides, require_clear_error, write_run_file, write_texts
+
+from headwater.conversations import USER, Message
+from headwater.files import read_json
+from headwater.records import read_records
+from headwater.runs.run_config import config_of_run
+from headwater.runs.text import open_batches, open_text
+from headwater.tokenizer.conversation import prompt_ids
+from headwater.tokenizer.tokenizer import Tokenizer
+
+ANSWERS = {"red": "It is warm.", "blue": "It is cold.", "green": "It is mild."}
+
+
+def conversations(number: int) -> list[dict]:
+    chance = random.Random(0)
+    made = []
+    for at in range(number):
+        colour = chance.choice(list(ANSWERS))
+        said = [("user", f"What is {colour} {at}?"), ("assistant", ANSWERS[colour])]
+        made.append({"messages": [{"role": role, "content": content} for role, content in said]})
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a trained base and conversations to tune it on."""
+    folder = tmp_path_factory.mktemp("tuning")
+    write_texts(folder / "texts", 12)
+    write_run_file(folder / "base.toml", train__num_steps=8, train__num_probes=1)
+    lines = [json.dumps(each) for each in conversations(80)]
+    (folder / "talks.jsonl").write_text("\n".join([*lines, '{"messages": [{"role": "user", "content": "Hi"}]}']))
+    said = call("run", "base.toml", cwd=folder)
+    assert said.status == 0, said
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(folder):
+    said = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", cwd=folder)
+    assert said.status == 0, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def fluent(folder, tuned):
+    """A run of the same file, with rates and steps that teach so small a model its three answers."""
+    rates = [
+        f"optim.{name}={rate}" for name, rate in {"matrix_lr": 0.01, "embedding_lr": 0.03, "head_lr": 0.03}.items()
+    ]
+    said = call("run", "base-chat.toml", "name=fluent", "train.num_steps=150", *rates, cwd=folder)
+    assert said.status == 0, said
+    return "runs/fluent"
+
+
+def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
+    text = (folder / "base-chat.toml").read_text()
+    table = tomllib.loads(text)
+    assert table["init"] == {"from": "runs/base"}
+    assert [table["optim"][name] for name in ("matrix_lr", "embedding_lr", "head_lr")] == [3e-4, 3e-3, 3e-3]
+    assert table["mixture"]["weights"] == {"conversations": 0.5, "mine": 0.5}
+    assert "80 conversations" in tuned.out and "1 no_answer: talks.jsonl#81" in tuned.out, tuned
+    balance = read_json(folder / "runs/base-chat/data/corpus/manifest.json")["sources"]["conversations"]
+    assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
+
+
+def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
+    start = read_records(folder / "runs/base-chat/records.jsonl", "start")[0]
+    assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
+    text = open_text(config_of_run(folder / "runs/base-chat"))
+    assert text.held_out["conversations"].store.has_targets and not text.held_out["mine"].store.has_targets
+
+
+def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):
+    again = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", cwd=folder)
+    assert again.status == 0 and "training is up to date" in again.out, again
+    other = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--replay", "0", cwd=folder)
+    require_clear_error(other, "base-chat.toml exists already", "--name")
+
+
+def test_the_tuned_model_answers_and_ends(folder, fluent):
+    said = call("chat", "--run", fluent, "--prompt", "What is red 7?", "--json", cwd=folder)
+    assert said.status == 0, said
+    assert said.json["answer"] in ANSWERS.values() and said.json["end"] == "end token"
+
+
+def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, fluent):
+    transformers = pytest.importorskip("transformers")
+    export = folder / fluent / "export/hf"
+    assert read_json(export / "generation_config.json")["eos_token_id"] == [1, 4]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export)
+    model = transformers.AutoModelForCausalLM.from_pretrained(export)
+    given = [{"role": "user", "content": "What is blue 3?"}]
+    inputs = tokenizer.apply_chat_template(given, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    written = model.generate(**inputs, max_new_tokens=40, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    said = call("chat", "--run", fluent, "--prompt", "What is blue 3?", "--json", cwd=folder).json
+    assert int(written[-1]) == 4 and tokenizer.decode(written, skip_special_tokens=True) == said["answer"]
+
+
+def test_a_talk_goes_on_until_an_empty_line(folder, fluent, monkeypatch):
+    lines = iter(["What is red 1?", "What is <|im_end|> 2?", "", "never read"])
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
+    said = call("chat", "--run", fluent, "--max-tokens", "12", cwd=folder)
+    assert said.status == 0 and len(said.out.splitlines()) == 2, said
+    assert next(lines) == "never read"
+
+
+def test_a_base_is_talked_to_with_a_warning(folder):
+    said = call("chat", "--run", "runs/base", "--prompt", "Hi", "--max-tokens", "3", cwd=folder)
+    assert said.status == 0 and "never tuned on conversations" in said.err, said
+
+
+def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(folder, tuned):
+    transformers = pytest.importorskip("transformers")
+    settings = overrides(
+        name="one-step",
+        train__num_steps=1,
+        schedule__warmup_steps=0,
+        schedule__final_fraction=1,
+        train__save_every=1,
+    )
+    only = ["mixture.weights.conversations=1", "mixture.weights.mine=0", "optim.max_grad_norm=0.5"]
+    kept = [each for each in settings if not each.startswith(("tokenizer", "model"))]
+    said = call("run", "base-chat.toml", *kept, *only, cwd=folder)
+    assert said.status == 0, said
+
+    base = folder / "runs/base/export/hf"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    config = config_of_run(folder / "runs/one-step")
+    batches, lines = open_batches(config), (folder / "talks.jsonl").read_text().splitlines()
+    loss_sum, num_targets = 0.0, 0
+    for row in range(config.num_rows):
+        for _, document in batches.documents_of(row):
+            messages = json.loads(lines[int(document.rpartition("#")[2]) - 1])["messages"]
+            given = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+            ids, learned = torch.tensor([given["input_ids"]]), torch.tensor(given["assistant_masks"]).bool()
+            nats = torch.nn.functional.cross_entropy(model(ids).logits[0, :-1], ids[0, 1:], reduction="none")
+            loss_sum, num_targets = loss_sum + nats[learned[1:]].sum(), num_targets + int(learned.sum())
+    loss = loss_sum / num_targets
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+    optim, tables = config.optim, ("embed_tokens", "lm_head")
+    groups = [
+        {
+            "params": [each for name, each in model.named_parameters() if any(t in name for t in tables)],
+            "lr": optim.head_lr,
+        },
+        {
+            "params": [each for name, each in model.named_parameters() if not any(t in name for t in tables)],
+            "lr": optim.matrix_lr,
+        },
+    ]
+    torch.optim.AdamW(groups, betas=(optim.beta1, optim.beta2), eps=optim.eps, weight_decay=0.0).step()
+
+    step = read_records(folder / "runs/one-step/records.jsonl", "step")[0]
+    assert step["loss"] == pytest.approx(loss.item(), abs=1e-5)
+    ours = transformers.AutoModelForCausalLM.from_pretrained(folder / "runs/one-step/export/hf").state_dict()
+    differences = {name: float((ours[name] - value).abs().max()) for name, value in model.state_dict().items()}
+    assert max(differences.values()) < 1e-6, differences
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"messages": [', "malformed_json"),
+        ('{"text": "A text."}', "no list of messages under messages"),
+        ('{"messages": [{"from": "human", "value": "Hi"}]}', "it has no role"),
+        ('{"messages": [{"role": "user", "content": "Hi"}]}', "the assistant says nothing"),
+        ('{"messages": [{"role": "user", "content": "Hi"}, {"role": "robot", "content": "Ho"}]}', "'robot' is none of"),
+        ('{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "Ho"}]}', "the user's, is empty"),
+        (json.dumps({"messages": [*conversations(1)[0]["messages"], {"role": "user", "content": "And?"}]}), "ends_with_user"),
+        (json.dumps({"messages": [*conversations(1)[0]["messages"][:1] * 2]}), "no_answer"),
+        (json.dumps({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "ha " * 500}]}), "longer than the 64 tokens"),
+        ("", "empty"),
+    ],
+)  # fmt: skip
+def test_a_file_that_teaches_nothing_is_refused_before_anything_is_written(folder, line, reason):
+    (folder / "bad.jsonl").write_text(line)
+    said = call("downstream", "sft", "runs/base", "--talks", "bad.jsonl", "--name", "bad", cwd=folder)
+    require_clear_error(said, "no conversation in bad.jsonl can be learned from", reason)
+    assert not (folder / "bad.toml").exists() and not (folder / "runs/bad").exists()
+
+
+def test_a_file_that_is_not_there_is_named(folder):
+    said = call("downstream", "sft", "runs/base", "--talks", "nothing.jsonl", "--name", "bad", cwd=folder)
+    require_clear_error(said, "nothing.jsonl")
+
+
+def test_the_prompt_of_a_talk_is_the_renderers(folder):
+    tokenizer = Tokenizer.load(folder / "runs/base/data/tokenizer")
+    assert prompt_ids(tokenizer, [Message(USER, "Hi")])[0] == tokenizer.begin_id
