@@ -39,9 +39,9 @@ def sft(
         float, option("X", "Share of the loss that is the run's own text, against forgetting.", min=0, max=1)
     ] = 0.5,
 ) -> None:
-    """Teach a model to answer: train it on conversations, of which it learns the assistant's words.
+    """Teach a model to answer: train it on conversations.
 
-    It writes NAME.toml and runs it; the same command, or headwater run NAME.toml, resumes.
+    Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run NAME.toml, resumes.
     """
     from headwater.cli.sft import write_sft_file
     from headwater.cli.training import run as run_stages
