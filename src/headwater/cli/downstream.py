@@ -41,7 +41,8 @@ def sft(
 ) -> None:
     """Teach a model to answer: train it on conversations.
 
-    Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run NAME.toml, resumes.
+    Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run
+    NAME.toml, resumes.
     """
     from headwater.cli.sft import write_sft_file
     from headwater.cli.training import run as run_stages
