@@ -47,6 +47,11 @@ class FoundConversations:
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def learned(self) -> float:
+        """The part of the tokens that is learned."""
+        return self.num_targets / self.num_tokens
+
     def __str__(self) -> str:
         found = (
             f"{plural(self.num_kept, 'conversation')}, {self.num_tokens:,} tokens, {self.num_targets:,} of them learned"
@@ -64,32 +69,34 @@ class Replay:
     weights: dict[str, float] = field(default_factory=dict)
 
 
-def sft_file(
-    name: str, base: BaseFacts, paths: list[str], share: float, replay: Replay
-) -> tuple[str, FoundConversations]:
-    """Return the text of a run file that tunes a base, and what was found; `share` of the loss is replayed text.
+@dataclass(frozen=True)
+class Sizes:
+    """How long the rows and the run are."""
 
-    Raises DataError where no conversation can be learned from; ConfigError for a share that means nothing.
-    """
-    if not 0 <= share < 1:
-        raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
-    found = find_conversations(paths, _tokenizer_of(base), base.model.seq_len)
-    share = share if replay.weights else 0.0
-    seq_len = base.model.seq_len
+    seq_len: int
+    num_steps: int
+    epochs: float
+
+
+def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes:
+    """Return the sizes for a base that reads `seq_len` tokens; `share` of the loss is text of before."""
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
         seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
-    learned = found.num_targets / found.num_tokens
-    of_rows = (1 - share) / (1 - share + share * learned)
-    steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / (ROWS_OF_BATCH * seq_len * of_rows)))
-    epochs = steps * ROWS_OF_BATCH * seq_len * of_rows / found.num_tokens
-    rate = (
-        "at ten times the blocks' rate: tokens around messages are new to the base"
-        if base.kind == "checkpoint"
-        else "the blocks'"
-    )
-    high = 10 * LR if base.kind == "checkpoint" else LR
+    of_rows = (1 - share) / (1 - share + share * found.learned)
+    tokens_of_step = ROWS_OF_BATCH * seq_len * of_rows
+    num_steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / tokens_of_step))
+    return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
+
+
+def _run_file(
+    name: str, base: BaseFacts, paths: list[str], found: FoundConversations, replay: Replay, share: float
+) -> str:
+    sizes = choose_sizes(found, base.model.seq_len, share)
+    is_own = base.kind == "checkpoint"
+    rate = "at ten times the blocks' rate: tokens around messages are new to the base" if is_own else "alike"
+    high = 10 * LR if is_own else LR
     weights = {SOURCE: 1 - share, **{source: share * part for source, part in replay.weights.items()}}
-    text = f"""\
+    return f"""\
 # Tunes {base.path} on {found}.
 # Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml
 
@@ -101,16 +108,16 @@ from = {quoted(base.path)}
 [corpus.sources.{SOURCE}]
 kind = "conversations"
 paths = [{", ".join(map(quoted, paths))}]
-# about {seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
-max_characters = {math.ceil(seq_len * found.num_characters / found.num_tokens)}
+# about {sizes.seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
+max_characters = {math.ceil(sizes.seq_len * found.num_characters / found.num_tokens)}
 
 {"".join(replay.tables.values())}\
-# shares of the loss: of a conversation only {learned:.0%} of the tokens are learned, so that it has more of the rows.
+# shares of the loss: of a conversation only {found.learned:.0%} of the tokens are learned, so that it has more of the rows.
 # Text of before keeps the model from forgetting it.
 [mixture.weights]
 {"".join(f"{source} = {round(weight, 4)}{chr(10)}" for source, weight in weights.items())}
 [model]
-seq_len = {seq_len}
+seq_len = {sizes.seq_len}
 
 # AdamW at 3e-4, embedding and head {rate}
 [optim]
@@ -124,16 +131,15 @@ weight_decay = 0.0
 [schedule]
 name = "linear"
 
-# {epochs:.1f} epochs of the conversations
+# {sizes.epochs:.1f} epochs of the conversations
 [train]
-num_steps = {steps}
-batch_tokens = {ROWS_OF_BATCH * seq_len}
+num_steps = {sizes.num_steps}
+batch_tokens = {ROWS_OF_BATCH * sizes.seq_len}
 half_length_fraction = 0.0  # half a row would cut conversations
-save_every = {max(1, steps // 4)}
-validate_every = {max(1, steps // 4)}
+save_every = {max(1, sizes.num_steps // 4)}
+validate_every = {max(1, sizes.num_steps // 4)}
 num_probes = 3
 """
-    return text, found
 
 
 def _tokenizer_of(base: BaseFacts) -> Tokenizer:
@@ -154,12 +160,20 @@ def replay_of(run_dir: Path) -> Replay:
 
 
 def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: float, say: Say) -> Path:
-    """Write the run file that tunes a run, and return its path; one that is there and says the same stays."""
+    """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
+
+    Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
+    """
     name = name or f"{run_dir.resolve().name}-chat"
     path = Path(f"{name}.toml")
     if not is_run_name(name) or find_recipe(name) is not None:
         raise ConfigError(f"{name!a} can't name a run file: {NAME_RULE}, and isn't a recipe's")
-    text, found = sft_file(name, facts_of(str(run_dir)), paths, share, replay_of(run_dir) if share else Replay())
+    if not 0 <= share < 1:
+        raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
+    base = facts_of(str(run_dir))
+    found = find_conversations(paths, _tokenizer_of(base), base.model.seq_len)
+    replay = replay_of(run_dir) if share and base.kind == "checkpoint" else Replay()
+    text = _run_file(name, base, paths, found, replay, share if replay.weights else 0.0)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
