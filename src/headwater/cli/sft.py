@@ -112,8 +112,8 @@ paths = [{", ".join(map(quoted, paths))}]
 max_characters = {math.ceil(sizes.seq_len * found.num_characters / found.num_tokens)}
 
 {"".join(replay.tables.values())}\
-# shares of the loss: of a conversation only {found.learned:.0%} of the tokens are learned, so that it has more of the rows.
-# Text of before keeps the model from forgetting it.
+# shares of the loss: of a conversation only {found.learned:.0%} of the tokens are learned, so that it
+# has more of the rows. Text of before keeps the model from forgetting it.
 [mixture.weights]
 {"".join(f"{source} = {round(weight, 4)}{chr(10)}" for source, weight in weights.items())}
 [model]
