@@ -38,6 +38,7 @@ Reliability; results are in docs/reliability.md:
   make soak         two hours of training with a fault a minute
   make hostile      120 kinds of hostile file, up to 1 GB each
   make fuzz         fuzz the parsers; EXECUTIONS=N for each
+  make hostile-conversations  100,000 strings that spell special tokens, said in conversations
 
   make clean        remove the environments and runs/
 endef
@@ -47,6 +48,7 @@ export HELP
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
+.PHONY: hostile-conversations
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -104,6 +106,9 @@ lost-ranks: $(VENV)/test.stamp
 
 slurm: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/slurm/requeue.py
+
+hostile-conversations: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/hostile_conversations.py
 
 hostile: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/hostile.py
