@@ -141,24 +141,32 @@ def _locate(stage: Stage, x: np.ndarray, number_of: dict[str, int]) -> tuple[np.
 
 
 def make_plan(
-    rows: dict[str, int], settings: MixtureSettings, num_rows: int, targets: Mapping[str, int] | None = None
+    rows: dict[str, int],
+    settings: MixtureSettings,
+    num_rows: int,
+    targets: Mapping[str, int] | None = None,
+    replayed: Mapping[str, float] | None = None,
 ) -> MixturePlan:
     """Return the plan of a run of `num_rows` rows over sources with these row counts, or over `share_of_text` of each.
 
     `targets` are the tokens that each source's rows teach, where some are fewer than the rows hold: then a source's
     weight is its share of those and so of the loss, not of the rows. A source that reaches its cap of epochs is
-    excluded from that row on, in a new stage.
+    excluded from that row on, in a new stage. `replayed` are sources that no setting names, with their shares of all
+    rows; the settings divide the rest.
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """
     all_rows, per_row = rows, _targets_per_row(rows, targets)
     rows = {name: math.ceil(count * settings.share_of_text) for name, count in all_rows.items()}
-    if (problem := settings.problem_with(rows)) is not None:
+    replayed = {} if replayed is None else replayed
+    own = {name: count for name, count in rows.items() if name not in replayed}
+    if (problem := settings.problem_with(own)) is not None:
         raise ConfigError(problem)
     caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
-    weighings = {0: _first_weights(rows, settings, num_rows, per_row)}
+    own_rows = round(num_rows * (1 - sum(replayed.values())))
+    weighings = {0: _beside(replayed, _first_weights(own, settings, own_rows, per_row))}
     for stage in settings.stages:
-        weighings[int(stage.start * num_rows)] = _drawn_weights(rows, stage.weights, per_row)
+        weighings[int(stage.start * num_rows)] = _beside(replayed, _drawn_weights(own, stage.weights, per_row))
     plan = MixturePlan(rows, (), None if rows == all_rows else dict(all_rows))
     for first_row, end in pairwise([*weighings, num_rows]):
         plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
@@ -222,6 +230,14 @@ def _first_weights(
     if settings.rule == "temperature":
         return by_temperature(rows, settings.temperature)
     return {name: float(count) for name, count in rows.items()}
+
+
+def _beside(replayed: Mapping[str, float], weights: dict[str, float]) -> dict[str, float]:
+    """Return weights of all sources, of which those that are replayed have the shares that they are given."""
+    if not any(replayed.values()):
+        return weights
+    scale = (1 - sum(replayed.values())) / sum(weights.values())
+    return {name: scale * weight for name, weight in weights.items()} | {n: w for n, w in replayed.items() if w > 0}
 
 
 def _drawn_weights(rows: dict[str, int], weights: dict[str, float], per_row: Mapping[str, float]) -> dict[str, float]:

@@ -94,3 +94,12 @@ class MixtureSettings(Settings):
 
     def cap_of(self, source: str) -> float | None:
         return self.max_epochs_by_source.get(source, self.max_epochs)
+
+
+class ReplaySettings(Settings):
+    """The text of another run, read again beside the new text so that a model that knows it doesn't forget it."""
+
+    run: str
+    """Folder of the run; its tokenizer must be this run's. Its tokens are copied, each source as replay-NAME."""
+    share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the tokens: 0.05 for text that is near the old, 0.25 for far (arXiv:2403.08763); 0: measured alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,8 +17,19 @@ from headwater.files import digest_json
 class BatchSource:
     """Row g of the run is draw k of a source (the plan says which), which is a row of epoch k // n of that source."""
 
-    def __init__(self, sources: Mapping[str, PackedSource], plan: MixturePlan, seq_len: int, seed: int) -> None:
-        """Raise StoreError when the plan was made for other rows than these."""
+    def __init__(
+        self,
+        sources: Mapping[str, PackedSource],
+        plan: MixturePlan,
+        seq_len: int,
+        seed: int,
+        plan_for: Callable[[int], MixturePlan] | None = None,
+    ) -> None:
+        """Raise StoreError when the plan was made for other rows than these.
+
+        `plan_for` returns the plan that a run of so many rows would have.
+        """
+        self.plan_for = plan_for
         self._sources = dict(sources)
         self.plan = plan
         self.seq_len = seq_len

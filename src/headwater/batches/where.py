@@ -14,6 +14,7 @@ from headwater.batches.source import BatchSource
 from headwater.corpus.load import find_documents
 from headwater.errors import ConfigError
 from headwater.interventions import Interventions
+from headwater.sources.settings import REPLAYED
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,12 @@ class RunRows:
             passages = [asdict(passage) for passage in self.batches.passages_of(row)]
             sizes = {"num_tokens": sum(each["num_targets"] for each in passages), "seq_len": self.batches.seq_len}
             found.append({"row": row, "source": source, "epoch": epoch, **sizes, "passages": passages})
-        for source in {row["source"] for row in found}:
+        for source in {row["source"] for row in found if not row["source"].startswith(REPLAYED)}:
             passages = [passage for row in found if row["source"] == source for passage in row["passages"]]
             documents = find_documents(self.corpus, "train", source, {passage["document"] for passage in passages})
             for passage in passages:
                 document = documents.get(passage["document"])
                 passage["title"] = document.meta.get("title", "") if document else ""
+        for passage in (passage for row in found for passage in row["passages"]):
+            passage.setdefault("title", "")  # of text that is replayed, whose corpus is another run's
         return found

@@ -45,10 +45,10 @@ class Sizes:
 
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
-    _check(path, name, texts, minutes)
+    check_new(path, name, texts, minutes)
     found = TextFound()
     sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
-    _require_text(found, texts)
+    require_text(found, texts)
     vocab_size, bytes_per_token = choose_vocabulary(sample, found.num_bytes)
     trained = 1 - CorpusSettings.model_fields["validation_fraction"].default
     num_tokens = trained * found.num_bytes / bytes_per_token
@@ -66,7 +66,7 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     return path
 
 
-def _check(path: Path, name: str, texts: list[str], minutes: float) -> None:
+def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
     if not is_run_name(name):
         raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
     if find_recipe(name) is not None:
@@ -82,7 +82,7 @@ def _check(path: Path, name: str, texts: list[str], minutes: float) -> None:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
 
 
-def _require_text(found: TextFound, texts: list[str]) -> None:
+def require_text(found: TextFound, texts: list[str]) -> None:
     if found.num_bytes >= MIN_BYTES:
         return
     if not found.origins and not found.dropped:
@@ -155,7 +155,6 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:
-    paths = ", ".join(quoted(str(Path(text))) for text in texts)
     why = "".join(f"# {sentence}.\n" for sentence in (found, *sizes.why))
     return f"""\
 {why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
@@ -163,10 +162,7 @@ def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> st
 
 name = "{name}"
 
-[corpus.sources.{_source_name(name)}]
-kind = "text"{"  # " + OF_PAGES if are_pages(found) else ""}
-paths = [{paths}]
-
+{source_table(name, texts, OF_PAGES if are_pages(found) else "")}
 [tokenizer]
 vocab_size = {sizes.vocab_size}
 
@@ -180,6 +176,13 @@ num_steps = {sizes.num_steps}
 batch_tokens = {sizes.batch_tokens}
 prompts = ["The", "In the"]
 """
+
+
+def source_table(name: str, texts: list[str], note: str = "") -> str:
+    """Return the table of a source of these files and folders."""
+    paths = ", ".join(quoted(str(Path(text))) for text in texts)
+    kind = f'kind = "text"{"  # " + note if note else ""}'
+    return f"[corpus.sources.{_source_name(name)}]\n{kind}\npaths = [{paths}]\n"
 
 
 def quoted(text: str) -> str:

@@ -17,7 +17,8 @@ from headwater.model.count import count_parameters
 from headwater.numbers import count, plural, size
 from headwater.optim.rules import Reason
 from headwater.records import Record
-from headwater.report.measures import baselines, few_targets
+from headwater.report.measures import baselines, few_targets, since_base
+from headwater.report.run_data import RunData, read_run
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
@@ -106,6 +107,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [
             *evaluation_lines(result.evaluation),
+            *_lines_since_base(read_run(result.folder)),
             *forecast_lines(result),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
@@ -114,6 +116,17 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
             ("", f"headwater corpus show --run {run}"),
         ],
     )
+
+
+def _lines_since_base(run: RunData) -> list[tuple[str, str]]:
+    """Return how bits per byte of new and old text changed since the base; nothing of a run without one."""
+    found, lines = since_base(run), []
+    for name, is_old in (("new text", False), ("old text", True)):
+        named = [
+            f"{each.source} {each.base:.3f} → {each.now:.3f} ({each.change})" for each in found if each.is_old == is_old
+        ]
+        lines += [(name, ", ".join(named))] if named else []
+    return lines
 
 
 def forecast_lines(result: RunResult) -> list[tuple[str, str]]:

@@ -96,18 +96,27 @@ def new(
     name: Annotated[str, argument("NAME", "Name of the run; its file becomes NAME.toml.")],
     more: Annotated[list[str] | None, argument("[PATH ...]", "Files and folders of your text.")] = None,
     text: Annotated[list[str] | None, option("PATH", "A file or folder of your text; may be repeated.")] = None,
+    base: Annotated[
+        str | None, option("PATH", "A model to train on: a run, a checkpoint, a Hugging Face folder or a .gguf file.")
+    ] = None,
     minutes: Annotated[
         float, option("N", "Aim for about this much training time on this machine (an estimate, not a limit).")
     ] = 8.0,
 ) -> None:
-    """Write a run file for your text, sized for it and this machine."""
-    from headwater.cli.new import write_run_file
-
+    """Write a run file for your text, sized for it and this machine; with --base for a model that exists."""
     paths = [*(text or []), *(more or [])]
     if not paths:
         raise ConfigError(f"new needs your text: headwater new {name} --text PATH")
     name = name.removesuffix(".toml")
-    path = write_run_file(Path(f"{name}.toml"), name, paths, minutes, say)
+    file = Path(f"{name}.toml")
+    if base is None:
+        from headwater.cli.new import write_run_file
+
+        path = write_run_file(file, name, paths, minutes, say)
+    else:
+        from headwater.cli.new_from_base import write_run_file_from_base
+
+        path = write_run_file_from_base(file, name, base, paths, minutes, say)
     say(f"wrote {path}; read it, then: headwater run {path}")
 
 

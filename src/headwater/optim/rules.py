@@ -106,15 +106,33 @@ LENGTH_WHY = (
 )
 
 
+BASE_LR_PART = 5  # of a peak: where Parmar et al. 2024 (arXiv:2407.07263) begin with other text
+OF_BASE = f"how the base was trained isn't known: 1/{BASE_LR_PART} of the peak from scratch (arXiv:2407.07263)"
+
+
+def _optim_name(raw: RawSettings) -> tuple[Any, str]:
+    if not raw.has("init.from"):
+        return None, ""
+    return "adamw", "public bases are trained by AdamW, and Muon gains nothing on those (arXiv:2502.16982, section 3.5)"
+
+
+def _base_lr(raw: RawSettings) -> tuple[Any, str]:
+    return raw.get("optim.matrix_lr"), "one rate for all parameters of a base, as AdamW had"
+
+
 def _matrix_lr(raw: RawSettings) -> tuple[Any, str]:
     if raw.get("optim.name", "muon") == "adamw":
         scale = raw.get("model.d_model") / 768
+        if raw.has("init.from"):
+            return round(1e-3 / scale / BASE_LR_PART, 6), f"{OF_BASE}, 0.001 at width 768"
         return round(1e-3 / scale, 6), "0.001 at width 768, in inverse proportion to the width (muP, arXiv:2203.03466)"
     why = f"at every width, since Muon's update has the same scale (Jordan 2024): nanochat's 0.02 × {LENGTH_WHY}"
     return round(0.02 * _length_scale(raw), 6), why
 
 
 def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
+    if raw.has("init.from") and raw.get("optim.name") == "adamw":
+        return _base_lr(raw)
     if raw.get("model.tied_embeddings", True):
         why = "a tied embedding learns at the head's rate: 0.016 × (d_model/768)^-0.5"
         return round(HEAD_LR * _width_scale(raw), 6), why
@@ -123,11 +141,15 @@ def _embedding_lr(raw: RawSettings) -> tuple[Any, str]:
 
 
 def _head_lr(raw: RawSettings) -> tuple[Any, str]:
+    if raw.has("init.from") and raw.get("optim.name") == "adamw":
+        return _base_lr(raw)
     why = "0.016 × (d_model/768)^-0.5, twice nanochat's (docs/log.md, 2026-11-25)"
     return round(HEAD_LR * _width_scale(raw), 6), why
 
 
 def _vector_lr(raw: RawSettings) -> tuple[Any, str]:
+    if raw.has("init.from") and raw.get("optim.name") == "adamw":
+        return _base_lr(raw)
     return 0.04, "gains of the norms: at 0.04 they move far enough in a short run (docs/log.md, 2026-11-25)"
 
 
@@ -137,6 +159,8 @@ def _weight_decay(raw: RawSettings) -> tuple[Any, str]:
 
 def _warmup_steps(raw: RawSettings) -> tuple[Any, str]:
     steps = raw.get("train.num_steps")
+    if raw.has("init.from"):
+        return max(1, steps // 100), "1 % of the run: its length hardly matters to a base (arXiv:2308.04014)"
     why = "2 % of the run, at most 200 steps: Muon and zero-initialised outputs need little"
     return min(200, max(1, steps // 50)), why
 
@@ -210,6 +234,8 @@ def is_on(value: Any) -> bool:
 
 
 def _half_length_fraction(raw: RawSettings) -> tuple[Any, str]:
+    if raw.has("init.from"):
+        return 0.0, "a base has learned from whole sequences already"
     if raw.get("model.seq_len") % 2:
         return 0.0, "sequences of an odd length can't be cut in two"
     why = "sequences of half the length teach more at first (docs/log.md, 2026-11-25; as in arXiv:2310.00576)"
@@ -232,6 +258,7 @@ RULES: dict[str, Rule] = {
     "model.num_heads": _num_heads,
     "model.num_kv_heads": _num_kv_heads,
     "train.batch_tokens": _batch_tokens,
+    "optim.name": _optim_name,
     "optim.matrix_lr": _matrix_lr,
     "optim.embedding_lr": _embedding_lr,
     "optim.head_lr": _head_lr,

@@ -10,6 +10,7 @@ from headwater.numbers import MISSING, number, plural, whole
 from headwater.records import Record
 from headwater.report.curves import Points, points
 from headwater.report.run_data import Object, RunData, amount, table
+from headwater.sources.settings import REPLAYED
 
 MIN_TARGETS = 2500
 "Scored tokens; of fewer the standard error is over 2 %: a token's surprise deviates by about its mean."
@@ -57,6 +58,36 @@ def few_targets(evaluation: Object) -> str | None:
     words = ", ".join(f"{count:,} {'in all' if name == 'all' else f'of {name}'}" for name, count in named.items())
     error = 1 / math.sqrt(max(1, min(named.values())))
     return f"held-out tokens scored: {words}; chance alone moves a figure of so few by {error:.0%} or so"
+
+
+@dataclass(frozen=True)
+class SinceBase:
+    """Bits per byte of a source's held-out text: of the base before the first step, and of the model at the last."""
+
+    source: str
+    is_old: bool
+    base: float
+    now: float
+
+    @property
+    def change(self) -> str:
+        return f"{100 * (self.now / self.base - 1):+.1f}\u00a0%"
+
+
+def since_base(run: RunData) -> list[SinceBase]:
+    """Return what a run that started from a base has learned and forgotten, new text first; nothing of other runs.
+
+    Both are of the same sample of each source, as validations take it.
+    """
+    first, last = (run.events("validation") or [{}])[0], run.last("validation")
+    if amount(first, "step") != 0 or amount(last, "step") == 0:
+        return []
+    found = [
+        SinceBase(name, name.startswith(REPLAYED), base, now)
+        for name in run.sources
+        if (base := amount(first, "bits_per_byte", name)) and (now := amount(last, "bits_per_byte", name))
+    ]
+    return sorted(found, key=lambda each: each.is_old)
 
 
 def is_on_real_text(run: RunData) -> bool:

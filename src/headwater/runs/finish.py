@@ -26,7 +26,7 @@ from headwater.report.run_data import read_run
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import final_checkpoint, is_made, making
-from headwater.runs.text import data_card_of_run, open_held_out
+from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
@@ -82,14 +82,9 @@ def open_evaluator(
         token_bytes=tokenizer.bytes_per_token_table(),
         num_rows=config.train.validation_sequences,
         prompts=config.train.prompts,
-        synthetic=_synthetic_sources(config),
+        synthetic=synthetic_sources(config),
         ranks=ranks or Ranks(),
     )
-
-
-def _synthetic_sources(config: RunConfig) -> frozenset[str]:
-    """Return the names of the sources that a program composed: what they hold is not real text."""
-    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac")
 
 
 def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
@@ -130,7 +125,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
 def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     """Return the stores that baselines are measured on: none where the model isn't asked about every token."""
     # the sample alone is read: training has verified the whole store
-    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), _synthetic_sources(config)
+    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), synthetic_sources(config)
     if any(store.has_targets for store in stores.values()):
         return []
     return [store for name, store in stores.items() if name not in synthetic]

@@ -63,6 +63,7 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
     if raw.get("model.seq_len") != base.model.seq_len and not raw.has("model.max_positions"):
         raw.set_("model.max_positions", base.model.num_positions, "a rule")
         whys["model.max_positions"] = values["model.max_positions"] = f"what the base {base.path} is made for"
+    whys |= _train_as_base_(raw, base)
     others = {setting: raw.get(setting) for setting in leaves({"model": raw.get("model")}) if setting not in values}
     problems += [
         f"  {setting}: {value} is set, and the base has none"
@@ -73,6 +74,21 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
         lines = "\n".join(problems)
         raise ConfigError(f"a run from {base.path} has its shape and its vocabulary; leave these out:\n{lines}")
     return whys
+
+
+AGAIN = "as the base was trained; its peak rates are warmed up to again (arXiv:2403.08763)"
+
+
+def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
+    """Set optimizer, rates and batch as a base of ours was trained, where the file names no other optimizer."""
+    trained = RawSettings({name: base.trained.get(name, {}) for name in ("optim", "train")}, {})
+    if not base.trained or raw.get("optim.name", trained.get("optim.name")) != trained.get("optim.name"):
+        return {}
+    wanted = ["train.batch_tokens", *leaves({"optim": trained.get("optim")})]
+    chosen = [name for name in wanted if not raw.has(name) and trained.get(name) is not None]
+    for name in chosen:
+        raw.set_(name, trained.get(name), "a rule")
+    return dict.fromkeys(chosen, AGAIN)
 
 
 def _fits(setting: str, value: Any, of_base: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from headwater.batches.settings import MixtureSettings
+from headwater.batches.settings import MixtureSettings, ReplaySettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
@@ -25,7 +25,7 @@ from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
 from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
-from headwater.sources.settings import CorpusSettings
+from headwater.sources.settings import REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.at_start import values_from_start
 from headwater.train.settings import (
@@ -63,6 +63,8 @@ class RunConfig(Settings):
     corpus: CorpusSettings
     tokenizer: TokenizerSettings
     mixture: MixtureSettings = MixtureSettings()
+    replay: ReplaySettings | None = None
+    "Text of another run that is read again beside this one's, which `mixture` divides the rest among; unset: none."
     model: ModelSettings
     optim: OptimSettings
     schedule: ScheduleSettings
@@ -100,6 +102,10 @@ class RunConfig(Settings):
             raise ValueError(undivided)
         if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
             raise ValueError(problem)
+        if self.replay is not None and (taken := [name for name in self.corpus.sources if name.startswith(REPLAYED)]):
+            raise ValueError(
+                f"names that begin with {REPLAYED} are those of replayed sources; rename {', '.join(taken)}"
+            )
         return self
 
     @property

@@ -27,12 +27,12 @@ from headwater.records import no_owner, read_records
 from headwater.runs.init import base_of
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest, write_kept
 from headwater.runs.run_config import KEPT, RunConfig, config_record, train_plan
-from headwater.runs.text import open_batches
+from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.seals import is_unmade
 from headwater.tokenizer.copied import copied_key
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
-from headwater.tokens.build import build_tokens, tokens_key
+from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
 from headwater.train.at_start import is_lengthened, newest_state
 from headwater.train.longer import require_settings, resume_longer
@@ -80,7 +80,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
         yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
     else:
         yield folders.tokenizer, copied_key(base.digest)
-    yield folders.tokens, tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
+    yield folders.tokens, tokens_key_of(config)
 
 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
@@ -95,8 +95,8 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
     folders = Folders(config.run_dir)
-    key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
-    build_tokens(folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, key, say, require_owner)
+    given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say
+    build_tokens(*given, require_owner, replayed_text(config))
 
 
 def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.batches.mixture import make_plan
+from headwater.batches.mixture import MixturePlan, make_plan
 from headwater.batches.pack import PackedSource, targets_of
 from headwater.batches.rows import open_packed
 from headwater.batches.source import BatchSource
 from headwater.batches.where import RunRows
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.load import balance_of
-from headwater.errors import DataError, HeadwaterError, StoreError
+from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.export.data_card import data_card
 from headwater.files import read_manifest_or_none
 from headwater.interventions import Interventions, read_interventions
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.seals import is_unmade
-from headwater.tokens.build import tokens_key
+from headwater.sources.settings import REPLAYED
+from headwater.tokens.build import Replayed, tokens_key
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,55 @@ def open_batches(config: RunConfig) -> BatchSource:
     sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
     if not sources:
         raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show`")
-    rows = {name: source.num_rows for name, source in sources.items()}
-    plan = make_plan(rows, config.mixture, config.num_rows, targets_of(sources))
-    return BatchSource(sources, plan, config.model.seq_len, config.seed)
+    rows, targets = {name: source.num_rows for name, source in sources.items()}, targets_of(sources)
+    replayed = _shares_of_replay(config, rows)
+
+    def plan_for(num_rows: int) -> MixturePlan:
+        return make_plan(rows, config.mixture, num_rows, targets, replayed)
+
+    return BatchSource(sources, plan_for(config.num_rows), config.model.seq_len, config.seed, plan_for)
+
+
+def _shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
+    """Return the share of a run's rows that each replayed source has: as its own run read them."""
+    weights = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("weights", {})
+    weights = {name: weight for name, weight in weights.items() if name in rows}
+    total, share = sum(weights.values()) or 1.0, 0.0 if config.replay is None else config.replay.share
+    return {name: share * weight / total for name, weight in weights.items()}
+
+
+def replayed_text(config: RunConfig) -> Replayed | None:
+    """Return the tokens of the run that this one replays, and how it read them; None without [replay].
+
+    Raises ConfigError where that run has none.
+    """
+    if config.replay is None:
+        return None
+    run, names = Path(config.replay.run), training_of_run(Path(config.replay.run))
+    if names is None:
+        raise ConfigError(f"replay.run={run} is no run whose text is prepared; `headwater run` prepares it")
+    weights = {REPLAYED + name: facts["weight"] for name, facts in names.items()}
+    return Replayed(
+        Folders(run).tokens, weights, [REPLAYED + name for name in sorted(synthetic_sources(config_of_run(run)))]
+    )
+
+
+def synthetic_sources(config: RunConfig) -> frozenset[str]:
+    """Return the names of the sources that a program composed: what they hold is not real text."""
+    replayed = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("synthetic", [])
+    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin == "almanac") | {
+        *replayed
+    }
+
+
+def tokens_key_of(config: RunConfig) -> str:
+    """Return the key of a run's tokens. A run with a checkpoint never asks the run that it replays again."""
+    folders, replayed = Folders(config.run_dir), ""
+    if config.replay is not None:
+        kept = read_manifest_or_none(folders.tokens).get("replayed", {}).get("digest")
+        theirs = stage_digest(Folders(Path(config.replay.run)).tokens)
+        replayed = kept if kept is not None and list_checkpoints(folders.run) else theirs
+    return tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer), replayed)
 
 
 def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
@@ -69,12 +117,10 @@ def rows_of(config: RunConfig) -> RunRows:
 
 def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
     """Return what a run will see of each source, as its batches have it; None where its text isn't tokenized."""
-    folders = Folders(run_dir)
-    key = tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer))
-    if read_manifest_or_none(folders.tokens).get("key") != key:
-        return None  # of another text, or none
     try:
         config = config_of_run(run_dir)
+        if read_manifest_or_none(Folders(run_dir).tokens).get("key") != tokens_key_of(config):
+            return None  # of another text, or none
         return open_batches(config).shares(config.num_rows)
     except HeadwaterError:
         return None  # training says what is wrong

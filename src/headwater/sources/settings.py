@@ -25,6 +25,8 @@ CONVERSATIONS = "conversations"
 CHANNELS = ("deb", "pypi")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}")
 LEAST_MIN_WORDS = 2
+REPLAYED = "replay-"
+"Before the name of another run's source, where a run reads its text again beside its own."
 
 RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)

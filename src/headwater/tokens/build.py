@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,16 @@ from headwater.conversations import messages_of
 from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.errors import StoreError
-from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
+from headwater.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
 from headwater.outputs import begin_work, end_work
 from headwater.seals import seal
-from headwater.sources.settings import CONVERSATIONS
+from headwater.sources.settings import CONVERSATIONS, REPLAYED
 from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.format import MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
+from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
 from headwater.tokens.progress import Progress
+from headwater.tokens.read import open_stores
 from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 
@@ -29,10 +31,22 @@ STAGE_VERSION = 1
 _BATCH_CHARS = 4_000_000
 
 
-def tokens_key(corpus_digest: str, tokenizer_digest: str) -> str:
-    """Return the key of the stores that this tokenizer gives on the corpus of this digest."""
-    version = STAGE_VERSION * 1000 + STORE_VERSION
-    return stage_key("tokens", version, {}, {"corpus": corpus_digest, "tokenizer": tokenizer_digest})
+@dataclass(frozen=True)
+class Replayed:
+    """The tokens of another run that are read again beside a run's own.
+
+    By their names here: the weight of each store, and those whose text a program composed.
+    """
+
+    tokens_dir: Path
+    weights: dict[str, float]
+    synthetic: list[str]
+
+
+def tokens_key(corpus_digest: str, tokenizer_digest: str, replayed_digest: str = "") -> str:
+    """Return the key of the stores that this tokenizer gives on the corpus of this digest, and of what is replayed."""
+    version, inputs = STAGE_VERSION * 1000 + STORE_VERSION, {"corpus": corpus_digest, "tokenizer": tokenizer_digest}
+    return stage_key("tokens", version, {}, inputs | ({"replayed": replayed_digest} if replayed_digest else {}))
 
 
 def build_tokens(
@@ -42,11 +56,13 @@ def build_tokens(
     key: str,
     say: Callable[[str], None],
     before_commit: Callable[[], None] = no_check,
+    replayed: Replayed | None = None,
 ) -> dict[str, Any]:
     """Write the stores of every split and source of the corpus and return the manifest over all of them.
 
     What a build of the same key that was interrupted had encoded is not encoded again. `before_commit` may raise before
-    anything is written or replaced.
+    anything is written or replaced. Stores that are `replayed` are verified and copied: a second name for a file would
+    change the first one's times. Raises StoreError where they are of another tokenizer.
     """
     sizes = read_corpus_manifest(corpus_dir)["splits"]
     every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
@@ -68,6 +84,7 @@ def build_tokens(
             store = write_manifest(store_dir, entries, *names, tokenizer.markers)
             work.share_shards(len(shards[split, source]), store_dir)
             splits[split][source] = _facts(store)
+        again = {} if replayed is None else _copy_replayed(replayed, tokenizer, folder, splits)
         manifest = {
             "format": TOKENS_FORMAT,
             "format_version": TOKENS_VERSION,
@@ -76,10 +93,31 @@ def build_tokens(
             "tokenizer": tokenizer.digest,
             "vocab_size": tokenizer.vocab_size,
             "splits": splits,
+            **again,
         }
         write_json(folder / "manifest.json", seal(manifest))
     end_work(out_dir)
     return manifest
+
+
+def _copy_replayed(
+    replayed: Replayed, tokenizer: Tokenizer, folder: Path, splits: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Copy the stores of another run and add them to `splits`; return what the manifest says of it."""
+    for split in SPLITS:
+        stores = open_stores(replayed.tokens_dir, split)
+        for name in replayed.weights:
+            store = stores.get(name.removeprefix(REPLAYED))
+            if store is None:  # none of its documents is in this split
+                continue
+            if store.tokenizer_digest != tokenizer.digest:
+                raise StoreError(f"{store.folder} is of another tokenizer, so that its text can't be replayed")
+            for path in sorted(store.folder.iterdir()):
+                with open(path, "rb") as file, create(folder / split / name / path.name) as copy:
+                    shutil.copyfileobj(file, copy, BLOCK_BYTES)
+            splits[split][name] = _facts(store.manifest)
+    digest = read_manifest_or_none(replayed.tokens_dir)["digest"]
+    return {"replayed": {"digest": digest, "weights": replayed.weights, "synthetic": replayed.synthetic}}
 
 
 @dataclass(frozen=True)

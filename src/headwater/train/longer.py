@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.batches.mixture import make_plan
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, remove_folder
@@ -55,7 +54,9 @@ def is_shared(state: State, plan: TrainPlan, batches: BatchSource) -> bool:
         return False
     if saved["batches"] == batches.digest:
         return True
-    shorter = make_plan(batches.plan.of_rows or batches.plan.rows, plan.mixture, num_steps * plan.rows_per_step)
+    if batches.plan_for is None:
+        return False
+    shorter = batches.plan_for(num_steps * plan.rows_per_step)
     is_same_text = batches.digest_with(shorter) == saved["batches"]
     return is_same_text and batches.plan.begins_as(shorter, state["rows_consumed"])
 

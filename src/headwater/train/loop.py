@@ -30,6 +30,8 @@ def train(run: Run, evaluator: Evaluator | None, display: Display, stop: StopReq
             prune_checkpoints(run, state)
             if is_validation(state.step, run.plan.train):
                 evaluate(run, state, evaluator)
+        elif run.plan.base is not None:
+            evaluate(run, state, evaluator)  # the base: what is learned and forgotten is measured from there
         state = run_steps(run, state, LiveDecisions(run), run.plan.train.num_steps, evaluator, stop)
         finish_save(run)
     return state

@@ -10,7 +10,7 @@ import math
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
 from headwater.report.curves import Points, on_log_axis, points, smooth, thin
-from headwater.report.markup import Child, Html, data_table, section, tag
+from headwater.report.markup import Child, Html, card, data_table, section, tag
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
@@ -19,6 +19,7 @@ from headwater.report.measures import (
     is_on_real_text,
     number_formats,
     quality_curve,
+    since_base,
 )
 from headwater.report.run_data import Object, RunData, amount, table
 
@@ -31,7 +32,7 @@ MAX_CSV_ROWS = 4000
 
 def learning(run: RunData) -> Html:
     cards = [_against_baselines(run), _by_source(run) if len(run.sources) != 1 else None]
-    parts = [_lead(run), _loss(run), tag("div", cards, class_="grid"), _measurements(run)]
+    parts = [_lead(run), _since_base(run), _loss(run), tag("div", cards, class_="grid"), _measurements(run)]
     return section("How it learned", "learning", parts)
 
 
@@ -49,6 +50,26 @@ def _lead(run: RunData) -> Child:
     return tag(
         "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}", class_="lead"
     )
+
+
+def _since_base(run: RunData) -> Child:
+    """Return what was learned of the new text and forgotten of the old, as a table; None for a run without a base."""
+    rows: list[list[Child]] = [
+        [each.source, "old" if each.is_old else "new", decimal(each.base, 3), decimal(each.now, 3), each.change]
+        for each in since_base(run)
+    ]
+    if not rows:
+        return None
+    share = amount(run.config, "settings", "replay", "share")
+    note = (
+        "Bits per byte on a sample of each source's held-out text, before the first step and at the last validation. "
+    )
+    note += (
+        "Old text is not measured: [replay] names the base's run."
+        if share is None
+        else (f"Old text is the base's own, {percent(share, 0)} of what this run read.")
+    )
+    return card("New and old text", note, data_table(["source", "text", "base", "now", "change"], rows))
 
 
 def _relation(score: float, baseline: float) -> str:

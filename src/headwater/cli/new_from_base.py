@@ -1,0 +1,131 @@
+"""Write a run file that trains a model that exists on a person's own text: how, by how far that is from its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headwater.base.facts import BaseFacts, facts_of
+from headwater.checkpoint.layout import checkpoint_dir, step_of
+from headwater.cli.new import (
+    SAMPLE_BYTES,
+    Sizes,
+    check_new,
+    estimate_time,
+    quoted,
+    require_text,
+    source_table,
+    with_steps,
+)
+from headwater.corpus.build import TextFound
+from headwater.errors import ConfigError
+from headwater.files import write_text
+from headwater.optim.schedule import decay_start, lr_factor
+from headwater.optim.settings import ScheduleSettings
+from headwater.runs.run_config import config_of_text
+from headwater.sources.settings import CorpusSettings
+from headwater.tokenizer.train import sample_parts
+
+FAR = 1.2  # times the bits per byte of the base's own held-out text: from there the rates are warmed up again
+VERY_FAR, REPLAY, MUCH_REPLAY = 1.5, 0.05, 0.25
+LEAST_RATE = 0.1  # of the peak: where the base's rate ended lower
+MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
+
+
+def write_run_file_from_base(
+    path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Callable[[str], None]
+) -> Path:
+    """Write `path`, a run file that trains the model at `base_path` on `texts`; raise before writing."""
+    from headwater.runs.shift import measure_shift, run_of, tokenizer_of  # torch
+
+    check_new(path, name, texts, minutes)
+    base, found = facts_of(base_path), TextFound()
+    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
+    require_text(found, texts)
+    say("measuring how far the text is from the base's")
+    tokenizer = tokenizer_of(base)
+    shift, run = measure_shift(base, tokenizer, sample), run_of(base)
+    num_bytes = sum(len(part.encode()) for part in sample)
+    bytes_per_token = num_bytes / sum(len(ids) for ids in tokenizer.encode_many(sample))
+    num_tokens = (1 - CorpusSettings.model_fields["validation_fraction"].default) * found.num_bytes / bytes_per_token
+    head, why = _settings(base, run, shift.new, shift.ratio)
+    if base.kind != "checkpoint" and base.model.seq_len > MAX_SEQ_LEN:
+        head += f"\n[model]\nseq_len = {MAX_SEQ_LEN}  # the base's is {base.model.seq_len}\n"
+    sizes = _sizes(base)
+
+    def file(sizes: Sizes) -> str:
+        lines = "".join(f"# {sentence}.\n" for sentence in (found, *why, *sizes.why))
+        return f"""\
+{lines}# For a forecast: headwater plan {name}.toml. Everything not set here: headwater explain {name}.toml
+
+name = "{name}"
+
+[init]
+from = {quoted(base_path)}
+{head}
+{source_table(name, texts)}
+[train]
+num_steps = {sizes.num_steps}
+batch_tokens = {sizes.batch_tokens}
+prompts = ["The", "In the"]
+"""
+
+    try:
+        here = estimate_time(config_of_text(file(sizes)))
+    except ConfigError as error:  # a GPU in no table
+        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
+        here = None
+    sizes = with_steps(sizes, num_tokens, minutes, here)
+    write_text(path, file(sizes))
+    for line in (f"found {found}; {sizes.why[0]}", *why, *_better_start(base, run)):
+        say(line)
+    return path
+
+
+def _settings(base: BaseFacts, run: Path | None, new: float, ratio: float | None) -> tuple[str, tuple[str, ...]]:
+    """Return the tables of how to train, and why."""
+    bits = f"the base needs {new:.3f} bits for a byte of this text"
+    if ratio is None or run is None:
+        return "", (
+            f"{bits}; its own text isn't here, so that nothing is replayed, and what it forgets isn't measured "
+            "([replay] takes a run of headwater)",
+        )
+    bits += f", {ratio:.2f} times those of its own held-out text"
+    share = MUCH_REPLAY if ratio >= VERY_FAR else REPLAY
+    why = f"replay {share:.0%}: 5 % below {VERY_FAR} times, 25 % above (arXiv:2403.08763)"
+    tables = f"\n[replay]\nrun = {quoted(str(run))}\nshare = {share}\n"
+    factor = max(LEAST_RATE, _last_factor(base))
+    if ratio >= FAR or factor == 1:
+        return tables, (
+            bits,
+            why,
+            f"the rates are warmed up to the base's peak: so from {FAR} times (arXiv:2403.08763)",
+        )
+    optim = base.trained["optim"]
+    rates = "".join(f"{each} = {factor * optim[each]:.4g}\n" for each in optim if each.endswith("_lr"))
+    tables += f'\n[schedule]\nname = "cosine"\nfinal_fraction = 0.01\n\n[optim]\n{rates}'
+    how = f"the rates begin where the base's ended, at {LEAST_RATE} of its peak at least: so below {FAR} times"
+    return tables, (bits, why, f"{how} (arXiv:2407.07263)")
+
+
+def _last_factor(base: BaseFacts) -> float:
+    """Return the factor of the peak rates in the base's last step."""
+    num_steps, schedule = base.trained["train"]["num_steps"], ScheduleSettings(**base.trained["schedule"])
+    return lr_factor(max(0, (step_of(base.weights) or num_steps) - 1), num_steps, schedule)
+
+
+def _sizes(base: BaseFacts) -> Sizes:
+    model, seq_len = base.model, base.model.seq_len
+    batch_tokens = base.trained.get("train", {}).get("batch_tokens", ROWS * min(seq_len, MAX_SEQ_LEN))
+    return Sizes(base.vocab_size, model.num_layers, model.d_model, seq_len, batch_tokens)
+
+
+def _better_start(base: BaseFacts, run: Path | None) -> list[str]:
+    """Return a line that offers the checkpoint from before the decay, where the base is a run that has it."""
+    if run is None or not base.trained or base.trained["schedule"]["name"] != "wsd":
+        return []
+    step = decay_start(base.trained["train"]["num_steps"], ScheduleSettings(**base.trained["schedule"]))
+    before = checkpoint_dir(run, step)
+    if base.weights.name == before.name or not before.is_dir():
+        return []
+    return [f"from before its decay the base has more to gain (arXiv:2505.07796): --base {before}"]

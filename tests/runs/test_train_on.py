@@ -1,0 +1,169 @@
+"""A model that exists is trained on new text, and reads its old text again: what is measured, kept and refused."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import textwrap
+import tomllib
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from small_run import call, final_weights, measured, quick, require_clear_error, write_run_file, write_texts
+
+from headwater.errors import StoreError
+from headwater.files import read_json
+from headwater.records import read_records
+from headwater.report.measures import since_base
+from headwater.report.run_data import read_run
+from headwater.runs import load_run, run
+from headwater.runs.text import open_batches, open_held_out
+
+ON = """\
+name = "on"
+[init]
+from = "runs/mine"
+[replay]
+run = "runs/mine"
+share = 0.25
+[corpus.sources.other]
+paths = ["others"]
+[train]
+num_steps = 8
+save_every = 3
+validate_every = 4
+validation_sequences = 4
+num_probes = 0
+[machine]
+dtype = "float32"
+compile = "off"
+num_threads = 1
+"""
+
+
+def silent(line: object) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def trained_on(finished_run, tmp_path_factory) -> Path:
+    folder = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("on") / "here"))
+    write_texts(folder / "others", num_files=26)
+    for path in sorted((folder / "others").glob("*.txt"))[:20]:
+        path.unlink()  # those that the base has read
+    sources = sorted(inspect.getsource(module) for module in (json, textwrap, inspect, tomllib, shutil))
+    for number, text in enumerate(sources):
+        (folder / "others" / f"source-{number}.txt").write_text(text)
+    (folder / "on.toml").write_text(ON)
+    with chdir(folder), quick():
+        assert run(*load_run("on.toml"), say=silent).status == "finished"
+    return folder
+
+
+def test_the_old_text_has_its_share_and_its_splits(trained_on):
+    with chdir(trained_on):
+        config, base = load_run("on.toml")[0], load_run("runs/mine")[0]
+        batches, held_out = open_batches(config), open_held_out(config)
+        assert batches.plan.shares(1000) == {"other": 0.75, "replay-mine": 0.25}
+        assert held_out["replay-mine"].digest == open_held_out(base)["mine"].digest
+        assert batches.packed("replay-mine").digest == open_batches(base).packed("mine").digest
+    assert not (trained_on / "runs/on/data/tokens/train/replay-mine/00000.bin").is_symlink()
+
+
+def test_the_base_is_measured_before_the_first_step_on_new_and_old_text(trained_on):
+    first, *_, last = read_records(trained_on / "runs/on/records.jsonl", "validation")
+    assert (first["step"], last["step"]) == (0, 8)
+    assert set(first["bits_per_byte"]) == {"all", "other", "replay-mine"}
+    new, old = since_base(read_run(trained_on / "runs/on"))
+    assert (new.source, new.is_old, old.source, old.is_old) == ("other", False, "replay-mine", True)
+    assert new.now < new.base, "nothing was learned"
+    assert "New and old text" in (trained_on / "runs/on/report.html").read_text()
+
+
+def test_rates_and_batch_are_the_base_s_and_explained(trained_on):
+    with chdir(trained_on):
+        base, (config, reasons) = load_run("runs/mine")[0], load_run("on.toml")
+    whys = {reason.setting: reason.why for reason in reasons}
+    assert (config.optim, config.train.batch_tokens) == (base.optim, base.train.batch_tokens)
+    assert "warmed up to again (arXiv:2403.08763)" in whys["optim.matrix_lr"]
+    assert config.schedule.warmup_steps == 1 and "arXiv:2308.04014" in whys["schedule.warmup_steps"]
+    assert config.train.half_length_fraction == 0
+
+
+def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "again"))
+    shutil.rmtree(folder / "runs/on")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(record: dict) -> None:
+        if record["event"] == "step" and record["step"] == 5:
+            raise Killed
+
+    with chdir(folder), quick():
+        with pytest.raises(Killed):
+            run(*load_run("on.toml"), display=kill, say=silent)
+        shutil.rmtree("runs/mine")  # base and old text
+        assert run(*load_run("on.toml"), say=silent).status == "finished"
+    assert final_weights(folder / "runs/on") == final_weights(trained_on / "runs/on")
+    assert measured(folder / "runs/on") == measured(trained_on / "runs/on")
+
+
+def test_a_share_of_nothing_measures_the_old_text_and_reads_none_of_it(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
+    with chdir(folder), quick():
+        run(*load_run("on.toml", ["replay.share=0", "train.num_steps=2"]), say=silent)
+        assert set(open_batches(load_run("runs/on")[0]).plan.shares(100)) == {"other", "replay-mine"}
+        assert open_batches(load_run("runs/on")[0]).plan.shares(100)["replay-mine"] == 0
+    assert "replay-mine" in read_json(folder / "runs/on/evaluation.json")["bits_per_byte"]
+
+
+def test_text_of_another_tokenizer_is_not_replayed(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
+    write_run_file(folder / "third.toml", texts="others", tokenizer__vocab_size=400, train__num_steps=1)
+    with chdir(folder), quick():
+        run(*load_run("third.toml"), say=silent)
+        with pytest.raises(StoreError, match="is of another tokenizer"):
+            run(*load_run("on.toml", ["replay.run=runs/third"]), say=silent)
+
+
+def test_a_run_without_text_can_not_be_replayed(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "here", ignore=shutil.ignore_patterns("on")))
+    said = call("run", "on.toml", "replay.run=runs/none", cwd=folder)
+    require_clear_error(said, "replay.run=runs/none is no run whose text is prepared")
+    said = call("run", "on.toml", 'corpus.sources.replay-x.paths=["others"]', cwd=folder)
+    require_clear_error(said, "names that begin with replay-")
+
+
+# ---- headwater new --base
+
+
+def new_from_base(folder: Path, texts: str) -> tuple[str, dict]:
+    said = call("new", "next", "--base", "runs/mine", "--text", texts, "--minutes", "0.01", cwd=folder)
+    assert said.status == 0, said
+    text = (folder / "next.toml").read_text()
+    with chdir(folder):
+        load_run("next.toml")
+    return text + said.out, tomllib.loads(text)
+
+
+def test_new_for_text_that_is_far_replays_more_and_warms_the_rates_up(finished_copy, trained_on):
+    shutil.copytree(trained_on / "others", finished_copy / "others")
+    text, file = new_from_base(finished_copy, "others")
+    assert file["init"] == {"from": "runs/mine"}
+    assert file["replay"] == {"run": "runs/mine", "share": 0.25}
+    assert "optim" not in file and "schedule" not in file
+    assert "bits for a byte of this text" in text and "warmed up to the base's peak" in text
+    assert "--base runs/mine/checkpoints/step-000000004" in text
+
+
+def test_new_for_text_like_the_base_s_begins_at_its_last_rates(finished_copy):
+    text, file = new_from_base(finished_copy, "texts")
+    assert file["replay"]["share"] == 0.05
+    assert file["schedule"] == {"name": "cosine", "final_fraction": 0.01}
+    base = read_json(finished_copy / "runs/mine/config.json")["settings"]["optim"]
+    assert file["optim"]["matrix_lr"] == pytest.approx(0.25 * base["matrix_lr"], rel=1e-3)  # the last of 8 steps
+    assert "at 0.1 of its peak at least" in text
