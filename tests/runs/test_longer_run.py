@@ -46,7 +46,9 @@ def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tm
     assert f"optim.matrix_lr {before['optim']['matrix_lr']}" in said
     after = settings(here)
     assert (after["train"]["num_steps"], after["optim"]) == (48, before["optim"])
-    assert (here / "runs/mine/checkpoints-of-24-steps/step-000000024").is_dir()
+    aside = here / "runs/mine/checkpoints-of-24-steps"
+    assert (aside / "step-000000024").is_dir()
+    assert (aside / "evaluation.json").read_bytes() == (short / "runs/mine/evaluation.json").read_bytes()
     resumed = [each["step"] for each in read_all(here / "runs/mine/records.jsonl") if each["event"] == "resume"]
     assert resumed == [12]
 

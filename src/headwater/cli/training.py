@@ -103,7 +103,10 @@ def new(
         float, option("N", "Aim for about this much training time on this machine (an estimate, not a limit).")
     ] = 8.0,
 ) -> None:
-    """Write a run file for your text, sized for it and this machine; with --base for a model that exists."""
+    """Write a run file for your text, sized for it and this machine.
+
+    With --base it trains a model that exists on: how, by how far your text is from that model's own.
+    """
     paths = [*(text or []), *(more or [])]
     if not paths:
         raise ConfigError(f"new needs your text: headwater new {name} --text PATH")

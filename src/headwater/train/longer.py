@@ -105,9 +105,9 @@ def resume_longer(
 ) -> None:
     """Put aside what a run of fewer steps did after the newest checkpoint that a run by the plan comes to, too.
 
-    Newer checkpoints are moved to RUN/checkpoints-of-N-steps, and interventions after it are taken out. Call it holding
-    the run's lock; a call that was killed is finished by the next one. Raises CheckpointError, with nothing changed,
-    where no checkpoint is shared.
+    Newer checkpoints, and what was measured of them, are moved to RUN/checkpoints-of-N-steps, and interventions after
+    it are taken out. Call it holding the run's lock; a call that was killed is finished by the next one. Raises
+    CheckpointError, with nothing changed, where no checkpoint is shared.
     """
     newer: list[tuple[Path, State]] = []
     for path, state in states_of(run_dir):
@@ -127,7 +127,8 @@ def resume_longer(
     for line in _what_changes(run_dir, state, [state["step"] for _, state in newer], aside, plan):
         say(line)
     make_folder(aside)
-    for path, _ in newer:
+    measured = run_dir / "evaluation.json"  # of the newest checkpoint
+    for path in [*([measured] if newer and measured.exists() else []), *(path for path, _ in newer)]:
         require_owner()
         remove_folder(aside / path.name)  # of an earlier time: the same steps
         move_folder(path, aside / path.name)
