@@ -16,6 +16,7 @@ Measurements:
   make law-backtest       forecasts of loss against published tables of runs
   make cost-backtest      estimated step times against published ones
   make evaluation-memory  memory of the evaluation stage by training tokens
+  make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
   make corpus-duplicates  duplicates found, beside datasketch and rensa
@@ -44,7 +45,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory clean
+.PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory imports clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
@@ -80,6 +81,9 @@ law-backtest: $(VENV)/test.stamp
 
 evaluation-memory: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/evaluation_memory.py
+
+imports: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/imports.py runs/$(RUN)
 
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp

@@ -10,15 +10,21 @@ from safetensors.torch import load_file, save_file
 from their_models import CONFIGS, save_their_model, their_logits, token_ids
 
 from headwater.base.config import HARMLESS, KINDS, REFUSED_KINDS, settings_of_config
+from headwater.base.facts import facts_of
 from headwater.base.folder import INDEX_FILE
 from headwater.base.folder_weights import FolderValues
 from headwater.base.json_file import read_object
+from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.weights import open_values
 from headwater.errors import ConfigError
-from headwater.export.hf import hf_config
+from headwater.export.hf import export_hf, hf_config
 from headwater.export.hf_weights import write_weights
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.tokenizer.settings import TokenizerSettings
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokenizer.train import train_tokenizer
 
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "headwater[hf]"')
 transformers.logging.disable_progress_bar()
@@ -345,3 +351,18 @@ def test_a_broken_folder_is_refused(theirs, tmp_path):
     refused("can't be read|No such file", INDEX_FILE, b'{"weight_map": {"a": "gone.safetensors"}}')
     refused("is wrong about a, lm_head.weight, model.embed", INDEX_FILE, b'{"weight_map": {"a": "model.safetensors"}}')
     assert config == read_object(folder / "config.json")
+
+
+def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_path):
+    texts = ["The river starts at its headwater, in 1,234 steps.\n\nIt's über <|im_end|> 中文."] * 3
+    train_tokenizer({"text": texts}, TokenizerSettings(vocab_size=310), tmp_path / "tokenizer", "", lambda line: None)
+    own = Tokenizer.load(tmp_path / "tokenizer")
+    settings = ModelSettings(vocab_size=320, num_layers=1, d_model=32, d_ff=48, seq_len=64, **OURS["qwen3"])
+    model = Transformer(settings)
+    export_hf(model.state_dict(), settings, tmp_path / "tokenizer", tmp_path / "hf")
+    base = facts_of(str(tmp_path / "hf"))
+    tokenizer = foreign_tokenizer(base)
+    assert tokenizer.markers == own.markers and tokenizer.special == own.special
+    assert tokenizer.encode_many(texts) == own.encode_many(texts)
+    with open_values(base) as value:
+        assert all(torch.equal(value(name, tensor.shape), tensor) for name, tensor in model.state_dict().items())

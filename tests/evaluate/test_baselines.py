@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import EvaluationError
-from headwater.evaluate.baselines import KneserNey, ngram_bits_per_byte, sample, xz_bits_per_byte
+from headwater.evaluate.baselines import KneserNey, _with_end, ngram_bits_per_byte, sample, xz_bits_per_byte
 
 BEGIN, END = 0, 1
 
@@ -126,6 +126,12 @@ def test_bits_per_byte_leave_out_begin_and_end_tokens_and_join_streams():
     nats = sum(float(model.target_nats(one)[at].sum()) for one, at in zip(held_out, [[1, 2], [1]], strict=True))
     found = ngram_bits_per_byte(train, held_out, num_bytes=10, vocab_size=4, begin_id=BEGIN, end_id=END)
     assert found == pytest.approx(nats / (10 * math.log(2)))
+
+
+def test_a_document_may_end_with_the_token_that_begins_it():
+    tokens, starts = np.array([0, 5, 0, 0, 6, 7]), np.array([0, 3, 6])  # the second one is cut before its end
+    found, same_starts = _with_end(tokens, starts, begin_id=0, end_id=9)
+    assert found.tolist() == [0, 5, 9, 0, 6, 7] and same_starts is starts
 
 
 def test_bits_per_byte_are_the_same_in_pieces(monkeypatch):
