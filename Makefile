@@ -9,6 +9,7 @@ To begin with:
   make demo         install into .venv and train the demo run; RUN=NAME trains another recipe or run file
   make test         install what the tests need and run them all, on two cores
   make check        lint, check types, run the quick tests
+  make test-post    tests of what TRL does, in an environment that has it
 
 Measurements:
   make growth             step time and memory by size, into docs/performance.md
@@ -45,7 +46,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test check growth under-load cost-backtest law-backtest evaluation-memory imports clean
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports clean
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
@@ -66,6 +67,9 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow"
+
+test-post: .venv-post/post.stamp
+	.venv-post/bin/python -m pytest tests/downstream/test_preference.py
 
 growth: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
@@ -158,6 +162,11 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev]"
 	@touch $@
 
+.venv-post/post.stamp: pyproject.toml
+	@$(PYTHON) -m venv .venv-post
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post]" pytest pytest-timeout pytest-xdist hypothesis
+	@touch $@
+
 $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev,fuzz]"
 	@touch $@
@@ -168,4 +177,4 @@ $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-hf4 .venv-datatrove .venv-peers runs
+	rm -rf $(VENV) .venv-hf4 .venv-post .venv-datatrove .venv-peers runs

@@ -1,4 +1,4 @@
-"""Verbs about what comes after a base model: downstream sft, rl, knowledge."""
+"""Verbs about what comes after a base model: downstream sft, dpo, rl, knowledge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, argument, flag, folder_of, option
 from headwater.cli.terminal import print_json, say, say_beside
@@ -15,10 +15,10 @@ from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headwater.downstream.rewards import Question
     from headwater.downstream.rl import RlResult
     from headwater.intervals import Estimate
 
+Item = TypeVar("Item")
 HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
 
 TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, file or recipe.")]
@@ -26,7 +26,7 @@ TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, fi
 
 def add_to(app: App) -> None:
     downstream = App("Tune and align a model, and measure what each stage changed.")
-    for verb in (sft, rl, knowledge):
+    for verb in (sft, dpo, rl, knowledge):
         downstream.verb(verb)
     app.add_typer(downstream, name="downstream")
 
@@ -50,6 +50,56 @@ def sft(
     path = write_sft_file(name, folder_of(run), talks, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
     run_stages(str(path))
+
+
+def dpo(
+    run: TunedRun,
+    pairs: Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")],
+    name: Annotated[str | None, option("NAME", "Name of the new run; RUN-dpo where none is given.")] = None,
+    held_out: Annotated[
+        Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")
+    ] = None,
+    steps: Annotated[int, option("N", "Number of updates.", min=1)] = 40,
+    pairs_per_step: Annotated[int, option("N", "Pairs of an update.", min=1)] = 16,
+    lr: Annotated[float, option("X", "Learning rate of AdamW.")] = 5e-5,
+    beta: Annotated[float, option("X", "How near the model stays to what it was; less changes more.")] = 0.1,
+    seed: Annotated[int, option("N", "Decides the order of the pairs.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make preferred answers likelier than others, by TRL's DPO.
+
+    It needs the extra `post`, and no network. The new run is a run folder like any other.
+    """
+    from headwater.downstream.preference import PreferenceSettings, read_pairs, trl_offline
+
+    trl_offline()  # before anything imports what trl must find offline
+    from tempfile import TemporaryDirectory
+
+    from headwater.checkpoint.lock import owned
+    from headwater.checkpoint.verify import model_digest
+    from headwater.downstream.derived import make_derived_run, require_unused, save_model
+    from headwater.downstream.preference import dpo as learn
+    from headwater.runs.finish import export_stage, load_model
+    from headwater.runs.paths import write_kept
+    from headwater.runs.run_config import config_of_run
+    from headwater.runs.stages import final_checkpoint
+
+    settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
+    trained = read_pairs(pairs)
+    trained, measured = (trained, read_pairs(held_out)) if held_out else _divided(trained, seed)
+    run_dir = base.with_name(name or f"{base.resolve().name}-dpo")
+    require_unused(run_dir)
+    export, (start, tokenizer) = export_stage(config_of_run(base), say_beside(as_json)), load_model(base)
+    with owned(run_dir), TemporaryDirectory() as work:
+        model, result = learn(export, start, tokenizer, trained, measured, settings, Path(work))
+        make_derived_run(base, run_dir)
+        save_model(run_dir, model, steps, {"start": model_digest(final_checkpoint(base)), "dpo": asdict(settings)})
+        write_kept(run_dir / "preference.json", result)
+    if as_json:
+        return print_json(asdict(result))
+    say(f"preferred answers are the likelier ones of {_shown(result.likelier_before)} held-out pairs before, "
+        f"{_shown(result.likelier_after)} after")  # fmt: skip
+    say(f"they gained more than the others in {_shown(result.accuracy)}; {run_dir} has the new model")
 
 
 def rl(
@@ -153,12 +203,12 @@ def _bits(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _divided(questions: list[Question], seed: int) -> tuple[list[Question], list[Question]]:
-    """Return questions to train on and some to measure."""
-    shuffled = random.Random(f"held out {seed}").sample(questions, len(questions))
-    num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(questions)))
+def _divided(items: list[Item], seed: int) -> tuple[list[Item], list[Item]]:
+    """Return those to train on and some to measure."""
+    shuffled = random.Random(f"held out {seed}").sample(items, len(items))
+    num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(items)))
     if num_held_out < 2:
-        raise ConfigError(f"{len(questions)} prompts are too few to hold some out for measuring; give --held-out FILE")
+        raise ConfigError(f"{len(items)} prompts are too few to hold some out for measuring; give --held-out FILE")
     return shuffled[num_held_out:], shuffled[:num_held_out]
 
 

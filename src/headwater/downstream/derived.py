@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.files import new_folder, read_json, write_bytes, write_json
+from headwater.model.transformer import Transformer
 
 TOKENIZER = Path("data", "tokenizer")
 
@@ -24,3 +28,22 @@ def make_derived_run(base: Path, run_dir: Path) -> None:
         write_json(run_dir / "config.json", settings)
     if read_json(run_dir / "config.json") != settings:
         raise ConfigError(f"{run_dir} is the folder of a run with other settings than {base}; choose another --name")
+
+
+def require_unused(run_dir: Path) -> None:
+    """Raise ConfigError where a run folder has a model already."""
+    if list_checkpoints(run_dir):
+        raise ConfigError(f"{run_dir} has a model already; choose another --name")
+
+
+def save_model(run_dir: Path, model: Transformer, step: int, identity: dict[str, Any]) -> None:
+    """Write a model as a checkpoint from which nothing can resume; `identity` says how it was made."""
+    identity |= {"model": model.settings.model_dump(mode="json")}
+    saver = Saver(run_dir)
+    try:
+        saver.begin(
+            step, model.state_dict(), {}, {"step": step, "rows_consumed": 0, "seconds": 0.0, "identity": identity}
+        )
+        saver.finish()
+    finally:
+        saver.close()

@@ -8,6 +8,7 @@ bits.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -236,7 +237,9 @@ class Reinforcement:
 
     def _require_worthwhile(self, say: Callable[[str], None]) -> None:
         settings = self.settings
-        found = self.rewards(self.start, self.task.questions[:NUM_CHECKED], "check")[0]
+        num_checked = min(NUM_CHECKED, len(self.task.questions))
+        checked = random.Random(f"check {settings.seed}").sample(self.task.questions, num_checked)
+        found = self.rewards(self.start, checked, "check")[0]
         say(f"{found.passed.value:.0%} of {found.passed.num} prompts have a right answer among "
             f"{settings.answers_per_prompt}; mean reward {found.mean.value:.3f}")  # fmt: skip
         if found.passed.value < settings.min_passed:
@@ -267,7 +270,9 @@ class Reinforcement:
         task, settings = self.task, asdict(self.settings)
         questions = [[asdict(each) for each in part] for part in (task.questions, task.held_out)]
         del settings["save_every"]
-        return self.identity | settings | {"questions": digest_json(questions), "max_tokens": task.writing.max_tokens}
+        facts = {"questions": digest_json(questions), "max_tokens": task.writing.max_tokens}
+        # by its model another run can start from it
+        return self.identity | settings | facts | {"model": self.model.settings.model_dump(mode="json")}
 
 
 def leave_one_out(rewards_PK: Tensor) -> Tensor:

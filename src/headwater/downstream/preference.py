@@ -1,0 +1,229 @@
+"""Preferences and rewards learned by TRL (extra `post`) on a run's export, offline, and the result as a run again.
+
+TRL tells its makers of each trainer unless it is told not to, before it is imported: `trl_offline` does so. What it
+makes of the first batch is compared with formulas of our own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from headwater.base.facts import facts_of
+from headwater.base.weights import open_values
+from headwater.conversations import ASSISTANT, USER, Message
+from headwater.downstream.samples import Sample, log_probabilities
+from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.intervals import Estimate, share
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.conversation import prompt_ids, render
+from headwater.tokenizer.tokenizer import Tokenizer
+
+OFFLINE = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
+TOLERANCE = 1e-4
+"Of what TRL computes of the first batch, beside ours; 1e-6 is usual in fp32."
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to a prompt, of which people, or a rule, prefer the first."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    num_steps: int = 40
+    pairs_per_step: int = 16
+    lr: float = 5e-5
+    beta: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PreferenceResult:
+    """What became of held-out pairs: how often the preferred answer is the likelier one, and has gained more."""
+
+    likelier_before: Estimate
+    likelier_after: Estimate
+    accuracy: Estimate
+    first_batch_difference: float
+    "Of TRL's mean log-probability of the first batch from ours, relative to it."
+    last_loss: float
+    num_steps: int
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Return the pairs of a JSONL file; raise DataError that names the line where one is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read as UTF-8 text: {error}") from error
+    pairs = []
+    for index, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            pair = Pair(*(value[name] for name in ("prompt", "chosen", "rejected")))
+        except (ValueError, RecursionError, TypeError, KeyError):
+            raise DataError(f"{path}:{index} must have prompt, chosen and rejected; found {line!a:.120}") from None
+        problem = _problem(pair)
+        if problem:
+            raise DataError(f"{path}:{index}: {problem}; found {line!a:.120}")
+        pairs.append(pair)
+    if len(pairs) < 2:
+        raise DataError(f"{path} has {len(pairs)} pairs; give at least two")
+    return pairs
+
+
+def _problem(pair: Pair) -> str:
+    texts = (pair.prompt, pair.chosen, pair.rejected)
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        return "prompt, chosen and rejected are texts, none of them empty"
+    if pair.chosen == pair.rejected:
+        return "both answers are the same"
+    if any("<|" in text for text in texts):  # transformers' tokenizers read it as the token
+        return "a text spells a special token"
+    return ""
+
+
+def trl_offline() -> Any:
+    """Return the module trl, which sends nothing; raise ConfigError where it isn't installed."""
+    os.environ.update(OFFLINE)
+    try:
+        constants = importlib.import_module("huggingface_hub.constants")
+        if not (constants.HF_HUB_DISABLE_TELEMETRY and constants.HF_HUB_OFFLINE):
+            raise TrainingError("huggingface_hub was imported before it was told to stay offline; start a new process")
+        return importlib.import_module("trl")
+    except ImportError as error:
+        raise ConfigError(
+            f"preferences are learned by trl, which can't be imported ({error}): pip install 'headwater[post]'"
+        ) from error
+
+
+def dpo(
+    export: Path,
+    start: Transformer,
+    tokenizer: Tokenizer,
+    pairs: Sequence[Pair],
+    held_out: Sequence[Pair],
+    settings: PreferenceSettings,
+    work: Path,
+) -> tuple[Transformer, PreferenceResult]:
+    """Return the model that DPO (arXiv:2305.18290) makes of the export of `start`, and what it changed.
+
+    TRL writes into `work`. Raises TrainingError where its first batch isn't what our formula makes of it.
+    """
+    ordered = in_order(pairs, settings)
+    trainer = dpo_trainer(export, export, ordered, settings, work)
+    trainer.train()
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    first = log_likelihoods(start, tokenizer, ordered[: settings.pairs_per_step])
+    ours = fmean(chosen for chosen, _ in first)
+    difference = abs(log[0]["logps/chosen"] - ours) / max(1.0, abs(ours))
+    if not max(difference, abs(log[0]["loss"] - math.log(2))) < TOLERANCE:
+        raise TrainingError(
+            f"trl's first batch has log p {log[0]['logps/chosen']:.6f} of the preferred answers and loss "
+            f"{log[0]['loss']:.6f}, by our formulas {ours:.6f} and {math.log(2):.6f}: it reads other tokens or weights"
+        )
+    trainer.save_model(str(work / "result"))
+    model = imported(work / "result")
+    before, after = (log_likelihoods(each, tokenizer, held_out) for each in (start, model))
+    gained = [late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]
+    return model, PreferenceResult(
+        likelier_before=_share_of([chosen > rejected for chosen, rejected in before]),
+        likelier_after=_share_of([chosen > rejected for chosen, rejected in after]),
+        accuracy=_share_of(gained),
+        first_batch_difference=difference,
+        last_loss=float(log[-1]["loss"]),
+        num_steps=settings.num_steps,
+    )
+
+
+def _share_of(found: Sequence[bool]) -> Estimate:
+    return share(sum(found), len(found))
+
+
+@torch.no_grad()
+def log_likelihoods(model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
+    """Return log p of both answers of each pair, with what ends them, in nats."""
+    found = []
+    for pair in pairs:
+        samples = [_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        log_p_N, numbers_N = log_probabilities(model, samples)
+        found.append((float(log_p_N[numbers_N == 0].sum()), float(log_p_N[numbers_N == 1].sum())))
+    return found
+
+
+def _sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
+    """Return an answer as the chat template has it, up to the line break behind it, which TRL counts, too."""
+    asked = [Message(USER, prompt)]
+    before = prompt_ids(tokenizer, asked)
+    whole = render(tokenizer, [[*asked, Message(ASSISTANT, answer)]])[0].ids.tolist()
+    return Sample(before, whole[len(before) - 1 :], answer, True)
+
+
+def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: PreferenceSettings, work: Path) -> Any:
+    """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
+    trl = trl_offline()
+    transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
+    arguments = trl.DPOConfig(
+        output_dir=str(work / "trl"), max_steps=settings.num_steps, learning_rate=settings.lr, beta=settings.beta,
+        per_device_train_batch_size=settings.pairs_per_step, seed=settings.seed, max_length=None,
+        train_sampling_strategy="sequential", gradient_checkpointing=False, bf16=False, use_cpu=True,
+        report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
+    return trl.DPOTrainer(
+        model=models[0],
+        ref_model=models[1],
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list([_conversation(pair) for pair in pairs]),
+        processing_class=transformers.AutoTokenizer.from_pretrained(export),
+        callbacks=[],
+    )
+
+
+def _conversation(pair: Pair) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": pair.prompt}],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+    }
+
+
+def in_order(pairs: Sequence[Pair], settings: PreferenceSettings) -> list[Pair]:
+    """Return the pairs of all steps: all of them, shuffled, and so again."""
+    rng, found = random.Random(f"pairs {settings.seed}"), list[Pair]()
+    while len(found) < settings.num_steps * settings.pairs_per_step:
+        found += rng.sample(pairs, len(pairs))
+    return found[: settings.num_steps * settings.pairs_per_step]
+
+
+def imported(folder: Path) -> Transformer:
+    """Return the model that transformers saved, every weight of it."""
+    base = facts_of(str(folder))
+    model = Transformer(base.model)
+    with open_values(base) as value, torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(value(name, parameter.shape))
+    return model.eval()

@@ -1,0 +1,141 @@
+"""Preferences learned by TRL: pairs that are none are refused; what TRL computes is our formula; nothing is sent.
+
+All but the first test need the extra `post`: `make test-post`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import call, environment
+
+from headwater.downstream.preference import Pair, PreferenceSettings, in_order, read_pairs
+from headwater.errors import DataError
+
+needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs the extra post")
+
+
+def test_pairs_are_read_and_a_bad_line_is_named(tmp_path):
+    path, good = tmp_path / "pairs.jsonl", {"prompt": "why?", "chosen": "so", "rejected": "no"}
+    path.write_text(f"{json.dumps(good)}\n\n{json.dumps(good)}\n")
+    assert read_pairs(path) == [Pair("why?", "so", "no")] * 2
+    for bad, message in (
+        ("{", ":2 must have"),
+        ('"text"', ":2 must have"),
+        (json.dumps({"prompt": "a", "chosen": "b"}), ":2 must have"),
+        (json.dumps(good | {"chosen": " "}), ":2: prompt, chosen and rejected are texts"),
+        (json.dumps(good | {"chosen": 3}), ":2: prompt, chosen and rejected are texts"),
+        (json.dumps(good | {"chosen": "no"}), ":2: both answers are the same"),
+        (json.dumps(good | {"prompt": "<|im_end|>"}), ":2: a text spells a special token"),
+    ):
+        path.write_text(f"{json.dumps(good)}\n{bad}\n")
+        with pytest.raises(DataError, match=message):
+            read_pairs(path)
+    path.write_text(json.dumps(good))
+    with pytest.raises(DataError, match="at least two"):
+        read_pairs(path)
+
+
+def test_every_pair_comes_once_before_one_comes_again():
+    pairs = [Pair(str(number), "a", "b") for number in range(10)]
+    ordered = in_order(pairs, PreferenceSettings(num_steps=5, pairs_per_step=4))
+    assert len(ordered) == 20
+    assert set(ordered[:10]) == set(ordered[10:]) == set(pairs)
+    assert ordered != in_order(pairs, PreferenceSettings(num_steps=5, pairs_per_step=4, seed=1))
+
+
+@pytest.fixture(scope="module")
+def cwd(finished, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("preference")
+    shutil.copytree(finished.run_dir, folder / "runs" / "mine")
+    pairs = [{"prompt": f"Say {n}", "chosen": f"It is {n}.", "rejected": f"The number is {n}."} for n in range(40)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    return folder
+
+
+PROGRAM = f"""
+import socket, sys
+def refuse(*given, **more):
+    print("NETWORK", given, file=sys.stderr)
+    raise OSError("there is no network")
+socket.getaddrinfo = refuse
+socket.socket.connect = refuse
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+"""
+
+
+def run_offline(program: str, cwd: Path, *arguments: str) -> str:
+    """Run a program in which any attempt to reach a network fails and is noted; return what it printed."""
+    clean = {name: value for name, value in environment().items() if not name.startswith(("HF_", "CI", "TRANSFORMERS"))}
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM + program, *arguments], cwd=cwd, env=clean, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert "NETWORK" not in found.stderr, found.stderr[-3000:]
+    return found.stdout
+
+
+@needs_trl
+def test_dpo_makes_a_run_whose_model_prefers_what_was_chosen_and_sends_nothing(cwd):
+    more = ("--steps", "20", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
+    program = "import sys; from headwater.cli.main import main; sys.argv[0] = 'headwater'; main()"
+    said = run_offline(program, cwd, "downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", *more)
+    result = json.loads(said.splitlines()[-1])
+    assert result == json.loads((cwd / "runs/mine-dpo/preference.json").read_text())
+    assert result["accuracy"]["value"] >= 0.8, result
+    assert result["first_batch_difference"] < 1e-5
+    assert result["last_loss"] < 0.6
+    assert call("generate", "Say", "--run", "runs/mine-dpo", "--max-tokens", "4", cwd=cwd).status == 0
+    again = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", cwd=cwd)
+    assert again.status != 0 and "has a model already" in again.err
+
+
+@needs_trl
+def test_the_first_batch_has_the_loss_of_the_plain_formula_with_another_reference(cwd):
+    """DPO: -log sigmoid(beta (log p of chosen over its reference - log p of rejected over its reference)), averaged."""
+    program = """
+import json, tempfile
+from pathlib import Path
+from headwater.downstream import preference
+from headwater.downstream.preference import *
+trl_offline()
+import transformers
+from headwater.runs.finish import export_stage, load_model
+from headwater.runs.run_config import config_of_run
+export = export_stage(config_of_run(Path("runs/mine")), lambda line: None)
+start, tokenizer = load_model(Path("runs/mine"))
+other = transformers.AutoModelForCausalLM.from_pretrained(export, dtype="float32")
+torch.manual_seed(0)
+for parameter in other.parameters():
+    parameter.data += 0.05 * torch.randn(parameter.shape)
+work = Path(tempfile.mkdtemp())
+for each in (other, transformers.AutoTokenizer.from_pretrained(export)):
+    each.save_pretrained(work / "other")
+settings = PreferenceSettings(num_steps=1, pairs_per_step=8, beta=0.3)
+pairs = in_order(read_pairs(Path("pairs.jsonl")), settings)
+trainer = dpo_trainer(export, work / "other", pairs, settings, work)
+trainer.train()
+policy, reference = (log_likelihoods(model, tokenizer, pairs) for model in (start, imported(work / "other")))
+margins = [(p[0] - r[0]) - (p[1] - r[1]) for p, r in zip(policy, reference)]
+ours = -torch.nn.functional.logsigmoid(0.3 * torch.tensor(margins, dtype=torch.float64)).mean()
+print(json.dumps([trainer.state.log_history[0]["loss"], float(ours)]))
+"""
+    theirs, ours = json.loads(run_offline(program, cwd).splitlines()[-1])
+    assert abs(ours - 0.693) > 0.01, "the reference is another model"
+    assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+def test_without_trl_the_extra_is_named(cwd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    said = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", "--name", "none", cwd=cwd)
+    assert said.status == 2 and "pip install 'headwater[post]'" in said.err, said
+    assert not (cwd / "runs/none").exists()
