@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 import sys
 from dataclasses import asdict
@@ -70,8 +71,9 @@ def dpo(
 
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
-    from headwater.downstream.preference import PreferenceSettings, read_pairs, trl_offline
+    from headwater.downstream.preference import OFFLINE, PreferenceSettings, read_pairs, trl_offline
 
+    os.environ.update(OFFLINE)
     trl_offline()  # before anything imports what trl must find offline
     from tempfile import TemporaryDirectory
 

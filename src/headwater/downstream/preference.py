@@ -1,6 +1,6 @@
 """Preferences and rewards learned by TRL (extra `post`) on a run's export, offline, and the result as a run again.
 
-TRL tells its makers of each trainer unless it is told not to, before it is imported: `trl_offline` does so. What it
+TRL reports each trainer to its makers unless the environment forbids it before the first import (OFFLINE). What it
 makes of the first batch is compared with formulas of our own.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ OFFLINE = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
 TOLERANCE = 1e-4
-"Of what TRL computes of the first batch, beside ours; 1e-6 is usual in fp32."
+"Of what TRL computes of the first batch, beside ours: fp32 in another order, and no more."
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,16 @@ def _problem(pair: Pair) -> str:
 
 
 def trl_offline() -> Any:
-    """Return the module trl, which sends nothing; raise ConfigError where it isn't installed."""
-    os.environ.update(OFFLINE)
+    """Return the module trl, which sends nothing where the environment has OFFLINE.
+
+    Raises ConfigError where trl isn't installed, and TrainingError where it would not stay offline.
+    """
     try:
         constants = importlib.import_module("huggingface_hub.constants")
         if not (constants.HF_HUB_DISABLE_TELEMETRY and constants.HF_HUB_OFFLINE):
-            raise TrainingError("huggingface_hub was imported before it was told to stay offline; start a new process")
+            raise TrainingError(
+                "trl isn't told to stay offline: the environment lacks HF_HUB_DISABLE_TELEMETRY and HF_HUB_OFFLINE"
+            )
         return importlib.import_module("trl")
     except ImportError as error:
         raise ConfigError(
@@ -186,6 +189,8 @@ def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: 
     """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
     trl = trl_offline()
     transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
     arguments = trl.DPOConfig(
         output_dir=str(work / "trl"), max_steps=settings.num_steps, learning_rate=settings.lr, beta=settings.beta,
         per_device_train_batch_size=settings.pairs_per_step, seed=settings.seed, max_length=None,
@@ -193,14 +198,15 @@ def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: 
         report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, dataloader_pin_memory=False,
     )  # fmt: skip
     models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
-    return trl.DPOTrainer(
+    trainer = trl.DPOTrainer(
         model=models[0],
         ref_model=models[1],
         args=arguments,
         train_dataset=datasets.Dataset.from_list([_conversation(pair) for pair in pairs]),
         processing_class=transformers.AutoTokenizer.from_pretrained(export),
-        callbacks=[],
     )
+    trainer.remove_callback(transformers.PrinterCallback)  # it prints each step
+    return trainer
 
 
 def _conversation(pair: Pair) -> dict[str, Any]:
