@@ -179,9 +179,9 @@ def log_likelihoods(model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pa
 
 def _sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
     """Return an answer as the chat template has it, up to the line break behind it, which TRL counts, too."""
-    asked = [Message(USER, prompt)]
-    before = prompt_ids(tokenizer, asked)
-    whole = render(tokenizer, [[*asked, Message(ASSISTANT, answer)]])[0].ids.tolist()
+    question = [Message(USER, prompt)]
+    before = prompt_ids(tokenizer, question)
+    whole = render(tokenizer, [[*question, Message(ASSISTANT, answer)]])[0].ids.tolist()
     return Sample(before, whole[len(before) - 1 :], answer, True)
 
 
