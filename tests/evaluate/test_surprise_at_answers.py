@@ -1,0 +1,47 @@
+"""Bits per byte of conversations are of what the assistant says, and of nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.batches.assemble import sequential_batches
+from headwater.batches.pack import pack_source
+from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
+from headwater.evaluate.evaluator import surprise_fields
+from headwater.evaluate.scorer import Scorer
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.tokens.read import TokenStore
+from headwater.tokens.write import EncodedDocument, write_store
+
+SEQ_LEN, VOCAB_SIZE, NUM_SPECIAL = 24, 64, 32
+
+
+def test_only_bytes_that_the_assistant_says_are_scored(tmp_path):
+    chance = np.random.default_rng(0)
+    documents = [
+        EncodedDocument(chance.integers(0, VOCAB_SIZE, size), 0, str(size), chance.random(size) < 0.4)
+        for size in (5, 9, 20, 23)
+    ]
+    write_store(tmp_path / "s", documents, VOCAB_SIZE, "t")
+    sizes = {"num_layers": 1, "d_model": 32, "d_ff": 48, "num_heads": 2, "num_kv_heads": 2, "head_dim": 16}
+    torch.manual_seed(0)
+    model = Transformer(ModelSettings(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **sizes)).eval()
+    token_bytes = np.where(np.arange(VOCAB_SIZE) < NUM_SPECIAL, 0, np.arange(VOCAB_SIZE) % 5 + 1)
+    packed = pack_source(TokenStore(tmp_path / "s"), SEQ_LEN)
+    found = measure_surprise(Scorer(model), sequential_batches(packed, 2), token_bytes)
+
+    nats = num_bytes = 0.0
+    for document in documents:
+        row = [0, *np.asarray(document.ids).tolist()]
+        losses = Scorer(model).target_losses(row)
+        said = document.is_target & (token_bytes[document.ids] > 0)
+        nats, num_bytes = nats + float(losses[said].sum()), num_bytes + int(token_bytes[document.ids][said].sum())
+    assert found.num_bytes == num_bytes and found.nats == pytest.approx(nats, rel=1e-5)
+
+
+def test_a_source_of_which_no_answer_was_scored_has_no_figure():
+    fields = surprise_fields({"prose": Surprise(10.0, 20, 5), "talks": Surprise()}, frozenset())
+    assert set(fields["bits_per_byte"]) == {"all", "prose"}
