@@ -67,7 +67,7 @@ def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
     table = tomllib.loads(text)
     assert table["init"] == {"from": "runs/base"}
     assert [table["optim"][name] for name in ("matrix_lr", "embedding_lr", "head_lr")] == [3e-4, 3e-3, 3e-3]
-    assert table["mixture"]["weights"] == {"conversations": 0.5, "mine": 0.5}
+    assert table["replay"] == {"run": "runs/base", "share": 0.5}
     assert "80 conversations" in tuned.out and "1 no_answer: talks.jsonl#81" in tuned.out, tuned
     balance = read_json(folder / "runs/base-chat/data/corpus/manifest.json")["sources"]["conversations"]
     assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
@@ -77,7 +77,7 @@ def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
     start = read_records(folder / "runs/base-chat/records.jsonl", "start")[0]
     assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
     text = open_text(config_of_run(folder / "runs/base-chat"))
-    assert text.held_out["conversations"].store.has_targets and not text.held_out["mine"].store.has_targets
+    assert text.held_out["conversations"].store.has_targets and not text.held_out["replay-mine"].store.has_targets
 
 
 def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):
@@ -128,7 +128,7 @@ def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(f
         schedule__final_fraction=1,
         train__save_every=1,
     )
-    only = ["mixture.weights.conversations=1", "mixture.weights.mine=0", "optim.max_grad_norm=0.5"]
+    only = ["replay.share=0", "optim.max_grad_norm=0.5"]
     kept = [each for each in settings if not each.startswith(("tokenizer", "model"))]
     said = call("run", "base-chat.toml", *kept, *only, cwd=folder)
     assert said.status == 0, said

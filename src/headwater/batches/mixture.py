@@ -151,8 +151,8 @@ def make_plan(
 
     `targets` are the tokens that each source's rows teach, where some are fewer than the rows hold: then a source's
     weight is its share of those and so of the loss, not of the rows. A source that reaches its cap of epochs is
-    excluded from that row on, in a new stage. `replayed` are sources that no setting names, with their shares of all
-    rows; the settings divide the rest.
+    excluded from that row on, in a new stage. `replayed` are sources that no setting names, with their shares of what
+    is learned; the settings divide the rest.
     Raises ConfigError for weights that name no source or miss one, for a source without rows, and when the caps
     leave fewer rows than the run needs.
     """
@@ -164,9 +164,9 @@ def make_plan(
         raise ConfigError(problem)
     caps = {name: _cap(rows[name], settings.cap_of(name)) for name in rows}
     own_rows = round(num_rows * (1 - sum(replayed.values())))
-    weighings = {0: _beside(replayed, _first_weights(own, settings, own_rows, per_row))}
+    weighings = {0: _beside(replayed, _first_weights(own, settings, own_rows, per_row), per_row)}
     for stage in settings.stages:
-        weighings[int(stage.start * num_rows)] = _beside(replayed, _drawn_weights(own, stage.weights, per_row))
+        weighings[int(stage.start * num_rows)] = _beside(replayed, _drawn_weights(own, stage.weights, per_row), per_row)
     plan = MixturePlan(rows, (), None if rows == all_rows else dict(all_rows))
     for first_row, end in pairwise([*weighings, num_rows]):
         plan = _extended(plan, weighings[first_row], caps, first_row, end, num_rows)
@@ -232,12 +232,14 @@ def _first_weights(
     return {name: float(count) for name, count in rows.items()}
 
 
-def _beside(replayed: Mapping[str, float], weights: dict[str, float]) -> dict[str, float]:
+def _beside(replayed: Mapping[str, float], weights: dict[str, float], per_row: Mapping[str, float]) -> dict[str, float]:
     """Return weights of all sources, of which those that are replayed have the shares that they are given."""
     if not any(replayed.values()):
         return weights
-    scale = (1 - sum(replayed.values())) / sum(weights.values())
-    return {name: scale * weight for name, weight in weights.items()} | {n: w for n, w in replayed.items() if w > 0}
+    learned = sum(weight * per_row[name] for name, weight in weights.items())
+    scale = (1 - sum(replayed.values())) / learned
+    again = {name: share / per_row[name] for name, share in replayed.items() if share > 0}
+    return {name: scale * weight for name, weight in weights.items()} | again
 
 
 def _drawn_weights(rows: dict[str, int], weights: dict[str, float], per_row: Mapping[str, float]) -> dict[str, float]:

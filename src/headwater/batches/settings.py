@@ -102,4 +102,4 @@ class ReplaySettings(Settings):
     run: str
     """Folder of the run; its tokenizer must be this run's. Its tokens are copied, each source as replay-NAME."""
     share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the tokens: 0.05 for text that is near the old, 0.25 for far (arXiv:2403.08763); 0: measured alone."""
+    """Share of what is learned: 0.05 for text near the old, 0.25 for far text (arXiv:2403.08763); 0: measured alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
-from headwater.base.tokenizer import foreign_tokenizer
 from headwater.cli.new import quoted
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document, Drop
@@ -18,8 +16,9 @@ from headwater.corpus.read.source import read_source
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.numbers import plural
-from headwater.runs.paths import Say, split_tokens
-from headwater.runs.run_config import NAME_RULE, config_of_run, find_recipe, is_run_name
+from headwater.runs.paths import Say
+from headwater.runs.run_config import NAME_RULE, find_recipe, is_run_name
+from headwater.runs.shift import run_of, tokenizer_of
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
 from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -62,14 +61,6 @@ class FoundConversations:
 
 
 @dataclass(frozen=True)
-class Replay:
-    """Text that a base was trained on, by source as a run file has it, and each source's part of the replay."""
-
-    tables: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Sizes:
     """How long the rows and the run are."""
 
@@ -89,13 +80,20 @@ def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes
 
 
 def _run_file(
-    name: str, base: BaseFacts, paths: list[str], found: FoundConversations, replay: Replay, share: float
+    name: str, base: BaseFacts, paths: list[str], found: FoundConversations, replayed: Path | None, share: float
 ) -> str:
     sizes = choose_sizes(found, base.model.seq_len, share)
     is_own = base.kind == "checkpoint"
     rate = "at ten times the blocks' rate: tokens around messages are new to the base" if is_own else "alike"
     high = 10 * LR if is_own else LR
-    weights = {SOURCE: 1 - share, **{source: share * part for source, part in replay.weights.items()}}
+    replay = f"""\
+# text of before, so that it isn't forgotten. The share is of the loss: of a conversation only {found.learned:.0%} of
+# the tokens are learned, so that it has more of the rows
+[replay]
+run = {quoted(str(replayed))}
+share = {share}
+
+"""
     return f"""\
 # Tunes {base.path} on {found}.
 # Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml
@@ -111,11 +109,7 @@ paths = [{", ".join(map(quoted, paths))}]
 # about {sizes.seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
 max_characters = {math.ceil(sizes.seq_len * found.num_characters / found.num_tokens)}
 
-{"".join(replay.tables.values())}\
-# shares of the loss: of a conversation only {found.learned:.0%} of the tokens are learned, so that it
-# has more of the rows. Text of before keeps the model from forgetting it.
-[mixture.weights]
-{"".join(f"{source} = {round(weight, 4)}{chr(10)}" for source, weight in weights.items())}
+{replay if replayed else ""}\
 [model]
 seq_len = {sizes.seq_len}
 
@@ -142,23 +136,6 @@ num_probes = 3
 """
 
 
-def _tokenizer_of(base: BaseFacts) -> Tokenizer:
-    return Tokenizer.load(base.tokenizer) if base.kind == "checkpoint" else foreign_tokenizer(base)
-
-
-def replay_of(run_dir: Path) -> Replay:
-    """Return the text of a run as sources of another."""
-    config = config_of_run(run_dir)
-    tables = {}
-    for name, source in config.corpus.sources.items():
-        table = source.model_dump(mode="json", exclude_defaults=True)
-        lines = "".join(f"{setting} = {json.dumps(value, ensure_ascii=False)}\n" for setting, value in table.items())
-        tables[name] = f"[corpus.sources.{name}]\n{lines}\n"
-    tokens = split_tokens(run_dir, "train") or dict.fromkeys(tables, 1)
-    weights = config.mixture.weights or {name: float(tokens[name]) for name in tables}
-    return Replay(tables, {name: weight / sum(weights.values()) for name, weight in weights.items()})
-
-
 def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: float, say: Say) -> Path:
     """Write the run file that tunes a run, or a public base, and return its path; the same file may be there.
 
@@ -171,9 +148,9 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
     if not 0 <= share < 1:
         raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
     base = facts_of(str(run_dir))
-    found = find_conversations(paths, _tokenizer_of(base), base.model.seq_len)
-    replay = replay_of(run_dir) if share and base.kind == "checkpoint" else Replay()
-    text = _run_file(name, base, paths, found, replay, share if replay.weights else 0.0)
+    found = find_conversations(paths, tokenizer_of(base), base.model.seq_len)
+    replayed = run_of(base) if share else None
+    text = _run_file(name, base, paths, found, replayed, share if replayed else 0.0)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
