@@ -75,8 +75,11 @@ def test_without_a_checkpoint_from_before_the_decay_the_way_on_is_named(short, t
     here = Path(shutil.copytree(short, tmp_path / "here"))
     shutil.rmtree(here / "runs/mine/checkpoints/step-000000012")
     said = call("run", "mine.toml", *LONGER, cwd=here)
-    require_clear_error(said, "headwater run runs/mine name=mine-longer init.from=runs/mine train.num_steps=24")
+    advice = "run runs/mine name=mine-longer init.from=runs/mine train.num_steps=24"
+    require_clear_error(said, f"headwater {advice}")
     assert settings(here)["train"]["num_steps"] == 24
+    said = call(*advice.split(), cwd=here)
+    assert said.status == 0 and "mine-longer is done" in said.out, said
 
 
 def test_a_mixture_that_depends_on_the_number_of_steps_is_compared_by_what_was_read(short, tmp_path):
