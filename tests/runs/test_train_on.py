@@ -19,7 +19,9 @@ from headwater.records import read_records
 from headwater.report.measures import since_base
 from headwater.report.run_data import read_run
 from headwater.runs import load_run, run
-from headwater.runs.text import open_batches, open_held_out
+from headwater.runs.paths import Folders, stage_digest
+from headwater.runs.text import data_card_of_run, open_batches, open_held_out
+from headwater.runs.text_size import epochs_of
 
 ON = """\
 name = "on"
@@ -69,6 +71,10 @@ def test_the_old_text_has_its_share_and_its_splits(trained_on):
         assert batches.plan.shares(1000) == {"other": 0.75, "replay-mine": 0.25}
         assert held_out["replay-mine"].digest == open_held_out(base)["mine"].digest
         assert batches.packed("replay-mine").digest == open_batches(base).packed("mine").digest
+        planned, actual = epochs_of(config).by_source, batches.plan.epochs(config.num_rows)
+        assert planned == {"other": pytest.approx(actual["other"], rel=0.1)}
+        card = data_card_of_run(config)
+        assert card is not None and card["digests"]["replayed tokens"] == stage_digest(Folders(base.run_dir).tokens)
     assert not (trained_on / "runs/on/data/tokens/train/replay-mine/00000.bin").is_symlink()
 
 

@@ -218,7 +218,7 @@ def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
     from headwater.runs.paths import split_targets
     from headwater.runs.text_size import train_rows
 
-    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
+    rows, num_rows, mixture = train_rows(config), config.num_own_rows, config.mixture
     targets = split_targets(config.run_dir, "train")
     by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
     found: dict[str, Any] = {}

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,11 @@ class RunConfig(Settings):
     def base(self) -> str | None:
         """Where the model lies that the run starts from."""
         return None if self.init is None else self.init.from_
+
+    @property
+    def num_own_rows(self) -> int:
+        """How many of them are of the run's own text, and none that is replayed."""
+        return self.num_rows if self.replay is None else round(self.num_rows * (1 - self.replay.share))
 
     @property
     def run_dir(self) -> Path:
@@ -261,12 +266,14 @@ def _require_whole_rows(raw: RawSettings) -> None:
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
     """Return one reason for every setting, in the order of the settings."""
     settings = RawSettings(config.model_dump(mode="json"), {})
-    return [_reason(name, settings.get(name), raw.origins.get(name), whys) for name in leaves(settings.table)]
+    measured = MEASURED if config.init is None else {}  # from drawn weights
+    names = leaves(settings.table)
+    return [_reason(name, settings.get(name), raw.origins.get(name), whys, measured) for name in names]
 
 
-def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str]) -> Reason:
+def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str], measured: Mapping[str, str]) -> Reason:
     if setting in whys:
-        return Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], MEASURED.get(setting, ""))
+        return Reason(setting, value, "rule", "headwater.optim.rules", whys[setting], measured.get(setting, ""))
     if where is None:
         return Reason(setting, value, "default", "", describe(RunConfig, setting))
     if where.startswith(str(RECIPES)):

@@ -136,5 +136,7 @@ def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
     inputs = read_manifest_or_none(folders.corpus).get("inputs", {})
     stages = {folder.name: stage_digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
     digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
+    if (replayed := read_manifest_or_none(folders.tokens).get("replayed")) is not None:
+        digests["replayed tokens"] = replayed["digest"]
     training = training_of_run(config.run_dir) or {}
     return data_card(config.name, config.corpus, config.mixture, balance, training, digests)

@@ -11,6 +11,7 @@ from headwater.batches.mixture import make_plan
 from headwater.model.count import count_parameters
 from headwater.runs.paths import Folders, split_targets, split_tokens
 from headwater.runs.run_config import RunConfig
+from headwater.sources.settings import REPLAYED
 from headwater.sources.size import files_below, source_bytes
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
@@ -69,6 +70,8 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
     Without the sources whose size isn't known.
     """
     built = split_tokens(config.run_dir, split)
+    if built is not None and split == "train":
+        built = {name: count for name, count in built.items() if not name.startswith(REPLAYED)}
     if built is not None and (split == "validation" or set(built) == set(config.corpus.sources)):
         return built
     held_out = config.corpus.validation_fraction
@@ -91,8 +94,9 @@ def epochs_of(config: RunConfig) -> Epochs:
     if set(rows) != set(config.corpus.sources):
         return Epochs({})
     targets = split_targets(config.run_dir, "train")
-    plan = make_plan(rows, config.mixture, config.num_rows, targets if targets and set(targets) == set(rows) else None)
-    counts, epochs = plan.counts(config.num_rows), plan.epochs(config.num_rows)
+    targets, num_rows = targets if targets and set(targets) >= set(rows) else None, config.num_own_rows
+    plan = make_plan(rows, config.mixture, num_rows, targets)
+    counts, epochs = plan.counts(num_rows), plan.epochs(num_rows)
     return Epochs(epochs, sum(counts.values()) / sum(counts[name] / max(1.0, epochs[name]) for name in rows))
 
 
