@@ -19,8 +19,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["runs", "downstream"],
-    ["serve", "report", "launch", "simulate"],
+    ["runs"],
+    ["serve", "report", "launch", "simulate", "downstream"],
     ["train", "evaluate", "forecast", "export", "base"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],

@@ -18,6 +18,7 @@ from headwater.errors import ConfigError
 if TYPE_CHECKING:
     from headwater.downstream.rl import RlResult
     from headwater.intervals import Estimate
+    from headwater.runs.run_config import RunConfig
 
 Item = TypeVar("Item")
 HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
@@ -159,6 +160,25 @@ def rl(
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(asdict(result)) if as_json else _print_result(result, run_dir)
+
+
+def follow(config: RunConfig) -> None:
+    """Align a tuned run as its file says, and examine what each stage changed since its base."""
+    from headwater.downstream.rewards import write_questions
+    from headwater.downstream.settings import CAPITALS
+    from headwater.samples.almanac.questions import rewarded, split_countries
+
+    settings, aligned, held_out = config.downstream, f"{config.name}-rl", None
+    assert settings is not None
+    prompts = Path(settings.prompts)
+    if settings.prompts == CAPITALS:
+        prompts, held_out = (config.run_dir / "data" / f"{kind}.jsonl" for kind in ("prompts", "held-out-prompts"))
+        for path, questions in zip((prompts, held_out), rewarded(split_countries(config.corpus.seed)), strict=True):
+            write_questions(path, questions)
+    rl(str(config.run_dir), prompts, settings.reward, aligned, held_out, steps=settings.num_steps)
+    before = [config.base] if config.base is not None else []
+    folder = config.run_dir.with_name(aligned)
+    knowledge(str(folder), [*before, str(config.run_dir)], config.corpus.seed)
 
 
 def _print_result(result: RlResult, run_dir: Path) -> None:

@@ -51,6 +51,10 @@ def run(
 
     config, reasons = load_run(run, overrides or [])
     _do_stages(config, reasons, _call(config, takeover, stop_within, "report"))
+    if config.downstream is not None and place_of(os.environ).rank == 0:
+        from headwater.cli.downstream import follow
+
+        follow(config)
 
 
 def train(

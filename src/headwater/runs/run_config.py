@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from headwater.batches.settings import MixtureSettings, ReplaySettings
 from headwater.config import RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.device.settings import MachineSettings
+from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError
 from headwater.files import read_json
 from headwater.model.settings import ModelSettings
@@ -71,6 +72,8 @@ class RunConfig(Settings):
     train: TrainSettings
     parallel: ParallelSettings = ParallelSettings()
     machine: MachineSettings = MachineSettings()
+    downstream: DownstreamSettings | None = None
+    "What follows the run: alignment by rewards, and an examination of what each stage changed; unset: nothing."
 
     @field_validator("name")
     @classmethod

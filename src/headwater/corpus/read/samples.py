@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from headwater.conversations import as_text
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
 from headwater.corpus.read.text import read_text
+from headwater.samples.almanac.conversations import capital_conversations
+from headwater.samples.almanac.questions import for_examples, split_countries
 from headwater.samples.almanac.write import almanac_documents
 from headwater.samples.fetch.fetched import FetchedPackage
 from headwater.samples.packages.installed import package_folder, package_texts
@@ -27,6 +30,12 @@ def read_almanac(source: str, kind: str, seed: int) -> Iterator[Document]:
     """Yield the almanac's documents. Raises DataError where the World Factbook isn't installed."""
     for text in almanac_documents(seed):
         yield _document(text, source, kind)
+
+
+def read_capitals(source: str, kind: str, seed: int) -> Iterator[Document]:
+    """Yield conversations about capitals. Raises DataError where the World Factbook isn't installed."""
+    for number, messages in enumerate(capital_conversations(for_examples(split_countries(seed)))):
+        yield Document(as_text(messages), source, f"capitals-{number:04d}", "capitals", kind)
 
 
 def read_library(source: str, kind: str, max_document_characters: int) -> Iterator[Document | Drop]:

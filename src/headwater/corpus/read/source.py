@@ -20,6 +20,7 @@ from headwater.corpus.read.repositories import Repositories
 from headwater.corpus.read.samples import (
     fetched_pieces,
     read_almanac,
+    read_capitals,
     read_documentation,
     read_library,
     read_package,
@@ -147,6 +148,8 @@ def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Ite
         yield from read_documentation(name, source.kind)
     elif source.builtin == "almanac":
         yield from read_almanac(name, source.kind, settings.seed)
+    elif source.builtin == "capitals":
+        yield from read_capitals(name, source.kind, settings.seed)
 
 
 @contextmanager

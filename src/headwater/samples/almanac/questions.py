@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from headwater.samples.almanac.country_prose import fact_values
@@ -32,6 +32,8 @@ REFUSAL = "I do not know."
 PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it out
 
 NUM_MADE_UP = 184
+NUM_MEASURED = 64
+"Questions whose reward is measured before and after reinforcement."
 SENTENCES_OF_TEXT = 8
 _FIRST = (
     "Bel", "Bra", "Dor", "Fen", "Gal", "Hol", "Jar", "Kel", "Lor", "Mav", "Nor", "Ost", "Pel", "Quil", "Ros", "Sel",
@@ -62,6 +64,26 @@ def split_countries(seed: int = 0) -> Split:
         shuffled = random.Random(f"{kind} {seed}").sample(all_of_them, len(all_of_them))
         halves += [tuple(shuffled[: len(shuffled) // 2]), tuple(shuffled[len(shuffled) // 2 :])]
     return Split(*halves)
+
+
+def for_examples(split: Split) -> Split:
+    """Return a split of which tuning by examples names half of the countries; rewards ask for the others."""
+    return replace(split, known_tuned=split.known_tuned[: len(split.known_tuned) // 2])
+
+
+def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return questions with their answers: those to reinforce, and others of countries that are held out."""
+    asked = [
+        (country, phrasing)
+        for country in split.known_tuned[len(split.known_tuned) // 2 :]
+        for phrasing in TRAINING_PHRASINGS
+    ]
+    held_out = [(country, TEST_PHRASINGS[0]) for country in split.known_held_out[:NUM_MEASURED]]
+    given, measured = (
+        [(filled(phrasing, country), filled(ANSWER, country)) for country, phrasing in pairs]
+        for pairs in (asked, held_out)
+    )
+    return given, measured
 
 
 @cache
