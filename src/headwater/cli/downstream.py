@@ -46,12 +46,12 @@ def sft(
     Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run
     NAME.toml, resumes.
     """
+    from headwater.cli.running import do_stages
     from headwater.cli.sft import write_sft_file
-    from headwater.cli.training import run as run_stages
 
     path = write_sft_file(name, folder_of(run), talks, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
-    run_stages(str(path))
+    do_stages(str(path))
 
 
 def dpo(

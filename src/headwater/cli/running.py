@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from typing import Any
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 from headwater.checkpoint.layout import checkpoint_dir
+from headwater.checkpoint.lock import owned, taken_over
+from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
+from headwater.cli.rank_log import rank_log
 from headwater.cli.terminal import card, say, say_aside
 from headwater.device.settings import FORMATS
 from headwater.durations import duration
@@ -16,14 +23,38 @@ from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
 from headwater.numbers import count, plural, size
 from headwater.optim.rules import Reason
+from headwater.ranks.place import place_of
 from headwater.records import Record
 from headwater.report.measures import baselines, few_targets, since_base
 from headwater.report.run_data import RunData, read_run
 from headwater.runs.paths import Folders
-from headwater.runs.run_config import RunConfig
+from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
+
+
+_TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
+
+
+def do_stages(
+    name: str,
+    overrides: Sequence[str] = (),
+    takeover: bool = False,
+    stop_within: float = 30.0,
+    last: Literal["training", "report"] = "report",
+) -> RunConfig:
+    """Bring a run up to date, as far as its stage `last`, and return its settings; exit where a signal stopped it.
+
+    The arguments are those of `headwater run`.
+    """
+    config, reasons = load_run(name, overrides)
+    own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
+    place = place_of(os.environ)
+    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)
+    if run_with_cards(config, reasons, call).status == "stopped":
+        sys.exit(STOPPED_BY_SIGNAL)
+    return config
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
+from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 from headwater.ranks.place import place_of
 
 if TYPE_CHECKING:
-    from headwater.optim.rules import Reason
-    from headwater.runs.run_config import RunConfig
-    from headwater.runs.running import Call
+    pass
 
 
 def add_to(app: App) -> None:
     for verb in (run, train, new, explain, doctor):
         app.verb(verb)
 
-
-_TAKE_OVER = "if it is stopped or its machine is lost, the same command with --takeover takes it over"
 
 Takeover = Annotated[bool, flag("--takeover", "Take the run folder over from a stopped, dead or remote process.")]
 StopWithin = Annotated[
@@ -47,10 +42,9 @@ def run(
 
     The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
     """
-    from headwater.runs.run_config import load_run
+    from headwater.cli.running import do_stages
 
-    config, reasons = load_run(run, overrides or [])
-    _do_stages(config, reasons, _call(config, takeover, stop_within, "report"))
+    config = do_stages(run, overrides or [], takeover, stop_within)
     if config.downstream is not None and place_of(os.environ).rank == 0:
         from headwater.cli.downstream import follow
 
@@ -68,32 +62,14 @@ def train(
 
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
-    from headwater.cli.running import replay_and_compare
+    from headwater.cli.running import do_stages, replay_and_compare
     from headwater.runs.run_config import load_run
 
-    config, reasons = load_run(run, overrides or [])
     if replay and place_of(os.environ).world_size > 1:
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
-        sys.exit(0 if replay_and_compare(config) else 1)
-    _do_stages(config, reasons, _call(config, takeover, stop_within, "training"))
-
-
-def _do_stages(config: RunConfig, reasons: list[Reason], call: Call) -> None:
-    from headwater.cli.running import run_with_cards
-
-    if run_with_cards(config, reasons, call).status == "stopped":
-        sys.exit(STOPPED_BY_SIGNAL)
-
-
-def _call(config: RunConfig, takeover: bool, stop_within: float, last: Literal["training", "report"]) -> Call:
-    from headwater.checkpoint.lock import owned, taken_over
-    from headwater.cli.rank_log import rank_log
-    from headwater.runs.running import Call
-
-    own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
-    place = place_of(os.environ)
-    return Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)
+        sys.exit(0 if replay_and_compare(load_run(run, overrides or [])[0]) else 1)
+    do_stages(run, overrides or [], takeover, stop_within, "training")
 
 
 def new(
