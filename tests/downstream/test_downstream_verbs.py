@@ -74,3 +74,18 @@ def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatc
     assert "What each stage changed" in (cwd / "runs/tuned/report.html").read_text()
     twice = call("downstream", "knowledge", "runs/mine", "--before", "runs/mine", cwd=cwd)
     assert twice.status == 2 and "named once" in twice.err
+
+
+def test_a_run_file_may_ask_for_what_follows(cwd, finished, monkeypatch):
+    """One command aligns the run and examines both; the run's own report shows it. Any answer is worth 1 here."""
+    for name, few in (("NUM_SAMPLED", 2), ("ANSWER_TOKENS", 3), ("PROSE_TOKENS", 2)):
+        monkeypatch.setattr(f"headwater.downstream.knowledge.{name}", few)
+    monkeypatch.setattr("headwater.downstream.rl.Task.worth", lambda self, question, sample: 1.0)
+    shutil.copytree(finished.cwd / "folder", cwd / "folder")
+    following = ["downstream.reward=form", "downstream.prompts=prompts.jsonl", "downstream.num_steps=1"]
+    said = call("run", "runs/mine", *following, cwd=cwd)
+    assert said.status == 0, said
+    assert json.loads((cwd / "runs/mine-rl/rl.json").read_text())["num_steps"] == 1
+    stages = json.loads((cwd / "runs/mine/knowledge.json").read_text())["stages"]
+    assert [stage["run"] for stage in stages] == ["mine", "mine-rl"]
+    assert "What each stage changed" in (cwd / "runs/mine/report.html").read_text()

@@ -163,22 +163,29 @@ def rl(
 
 
 def follow(config: RunConfig) -> None:
-    """Align a tuned run as its file says, and examine what each stage changed since its base."""
+    """Align a tuned run as its file says, in a run beside it, and examine what each stage since its base changed."""
+    from headwater.cli.examining import KEPT, keep_stages
+    from headwater.downstream.knowledge import Stages
     from headwater.downstream.rewards import write_questions
     from headwater.downstream.settings import CAPITALS
+    from headwater.runs.paths import read_kept
     from headwater.samples.almanac.questions import rewarded, split_countries
 
-    settings, aligned, held_out = config.downstream, f"{config.name}-rl", None
+    settings, aligned, held_out = config.downstream, config.run_dir.with_name(f"{config.name}-rl"), None
     assert settings is not None
-    prompts = Path(settings.prompts)
+    prompts, seed = Path(settings.prompts), config.corpus.seed
     if settings.prompts == CAPITALS:
         prompts, held_out = (config.run_dir / "data" / f"{kind}.jsonl" for kind in ("prompts", "held-out-prompts"))
-        for path, questions in zip((prompts, held_out), rewarded(split_countries(config.corpus.seed)), strict=True):
+        for path, questions in zip((prompts, held_out), rewarded(split_countries(seed)), strict=True):
             write_questions(path, questions)
-    rl(str(config.run_dir), prompts, settings.reward, aligned, held_out, steps=settings.num_steps)
-    before = [config.base] if config.base is not None else []
-    folder = config.run_dir.with_name(aligned)
-    knowledge(str(folder), [*before, str(config.run_dir)], config.corpus.seed)
+    say(f"\naligning: {aligned}")
+    rl(str(config.run_dir), prompts, settings.reward, aligned.name, held_out, steps=settings.num_steps)
+    say("\nwhat each stage changed")
+    knowledge(str(aligned), [*filter(None, [config.base]), str(config.run_dir)], seed)
+    found = read_kept(aligned / KEPT, Stages)
+    if found is not None:
+        keep_stages(found, config.run_dir)
+    say(f"talk to it: headwater chat --run {aligned}")
 
 
 def _print_result(result: RlResult, run_dir: Path) -> None:
@@ -200,13 +207,12 @@ def knowledge(
     It is asked for capitals of real and of made-up countries, named in tuning or not, and so are the stages before it.
     RUN/knowledge.json has all figures, and the report shows them.
     """
-    from headwater.cli.examining import examined
+    from headwater.cli.examining import examined, keep_stages
     from headwater.downstream.knowledge import compared
-    from headwater.runs.paths import write_kept
 
     folders = [folder_of(each) for each in [*(before or []), run]]
     found = compared(examined(folders, seed, say_beside(as_json)))
-    write_kept(folders[-1] / "knowledge.json", found)
+    keep_stages(found, folders[-1])
     if as_json:
         return print_json(asdict(found))
     names = [stage.run[:18] for stage in found.stages]

@@ -14,8 +14,9 @@ from headwater.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
 from headwater.host.waiting import sleep_under_load
+from headwater.report.page import render_report
 from headwater.runs.finish import load_model, open_evaluator
-from headwater.runs.paths import read_kept
+from headwater.runs.paths import read_kept, write_kept
 from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import final_checkpoint
 from headwater.sources.settings import CONVERSATIONS
@@ -40,6 +41,13 @@ def examined(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> 
                 known = _examined(folder, name, digest, seed, evaluator)
         found.append(known)
     return found
+
+
+def keep_stages(found: Stages, folder: Path) -> None:
+    """Write what was found into a run's folder, and into its report where it has one."""
+    write_kept(folder / KEPT, found)
+    if (folder / "report.html").exists():
+        render_report(folder)
 
 
 def _kept(path: Path) -> list[Knowledge]:

@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from headwater.checkpoint.load import newest_checkpoint, resume_from_
@@ -121,8 +122,8 @@ class Reinforcement:
     ) -> RlResult | None:
         """Train in a run folder, from its newest checkpoint where there is one, and write RUN/rl.json.
 
-        Return None where a signal stopped it after a save. Raises TrainingError where too few prompts get a right
-        answer, before anything is written, or where the reward function fails.
+        A run that is done gives what it found. Return None where a signal stopped it after a save. Raises TrainingError
+        where too few prompts get a right answer, before anything is written, or where the reward function fails.
         """
         optimizer = Optimizer(self.model.named_parameters(), self._optim())
         found, before = newest_checkpoint(run_dir, say), None
@@ -133,6 +134,8 @@ class Reinforcement:
                     "another name"
                 )
             found = resume_from_(found, run_dir, self.model.state_dict(), optimizer.state_tensors(), say, Ranks())
+            if found.step == self.settings.num_steps and (run_dir / RESULT).exists():
+                return TypeAdapter(RlResult).validate_json((run_dir / RESULT).read_bytes())
         else:
             self._require_worthwhile(say)
         before = self.rewards(self.start, self.task.held_out, "held out")[0]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from headwater.samples.almanac import questions
 from headwater.samples.almanac.facts import countries
-from headwater.samples.almanac.questions import filled, made_up_countries, split_countries, texts_about
+from headwater.samples.almanac.questions import (
+    filled,
+    for_examples,
+    made_up_countries,
+    rewarded,
+    split_countries,
+    texts_about,
+)
 
 
 def test_every_country_is_in_one_half_and_seeds_divide_otherwise():
@@ -32,6 +39,16 @@ def test_no_question_gives_its_answer_away_and_those_for_tests_are_others():
         assert all(country.name in filled(phrasing, country) for phrasing in phrasings)
         assert not any("{y}" in phrasing for phrasing in phrasings)
         assert filled(questions.ANSWER, country) == "It is " + country.capital.rstrip(".") + "."
+
+
+def test_examples_and_rewards_share_no_country_and_rewards_are_measured_on_others():
+    split = split_countries()
+    examples, (reinforced, measured) = for_examples(split).known_tuned, rewarded(split)
+    answers = [{answer for _, answer in pairs} for pairs in (reinforced, measured)]
+    named = {filled(questions.ANSWER, country) for country in examples}
+    assert not answers[0] & answers[1] and not named & (answers[0] | answers[1])
+    assert {filled(questions.ANSWER, country) for country in split.known_tuned} == named | answers[0]
+    assert len(measured) == questions.NUM_MEASURED and len(reinforced) == 3 * len(answers[0])
 
 
 def test_texts_state_every_fact_equally_often_in_as_many_phrasings_as_asked_for():

@@ -73,7 +73,7 @@ def for_examples(split: Split) -> Split:
 
 def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return questions with their answers: those to reinforce, and others of countries that are held out."""
-    asked = [
+    reinforced = [
         (country, phrasing)
         for country in split.known_tuned[len(split.known_tuned) // 2 :]
         for phrasing in TRAINING_PHRASINGS
@@ -81,7 +81,7 @@ def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
     held_out = [(country, TEST_PHRASINGS[0]) for country in split.known_held_out[:NUM_MEASURED]]
     given, measured = (
         [(filled(phrasing, country), filled(ANSWER, country)) for country, phrasing in pairs]
-        for pairs in (asked, held_out)
+        for pairs in (reinforced, held_out)
     )
     return given, measured
 
