@@ -84,9 +84,9 @@ def replayed_text(config: RunConfig) -> Replayed | None:
 def synthetic_sources(config: RunConfig) -> frozenset[str]:
     """Return the names of the sources that a program composed: what they hold is not real text."""
     replayed = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("synthetic", [])
-    return frozenset(name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")) | {
-        *replayed
-    }
+    return frozenset(
+        name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")
+    ) | {*replayed}
 
 
 def tokens_key_of(config: RunConfig) -> str:
