@@ -57,7 +57,8 @@ def facts_of(path: str) -> BaseFacts:
     """
     folder = Path(path)
     if not folder.exists():
-        raise ConfigError(f"init.from={path}: there is nothing; name a run folder or a checkpoint's, {FOREIGN}")
+        made = f"`headwater run {folder.name}` makes it; or " if folder.parent.name == "runs" else ""
+        raise ConfigError(f"init.from={path}: there is nothing; {made}name a run folder or a checkpoint's, {FOREIGN}")
     if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
         return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
     if folder.suffix == ".gguf" and folder.is_file():
