@@ -178,9 +178,9 @@ def follow(config: RunConfig) -> None:
         prompts, held_out = (config.run_dir / "data" / f"{kind}.jsonl" for kind in ("prompts", "held-out-prompts"))
         for path, questions in zip((prompts, held_out), rewarded(split_countries(seed)), strict=True):
             write_questions(path, questions)
-    say(f"\naligning: {aligned}")
+    say(f"aligning: {aligned}")
     rl(str(config.run_dir), prompts, settings.reward, aligned.name, held_out, steps=settings.num_steps)
-    say("\nwhat each stage changed")
+    say("what each stage changed:")
     knowledge(str(aligned), [*filter(None, [config.base]), str(config.run_dir)], seed)
     found = read_kept(aligned / KEPT, Stages)
     if found is not None:
