@@ -48,19 +48,21 @@ def export_hf(
     key: str = "",
     before_commit: Callable[[], None] = files.no_check,
     max_file_bytes: int = MAX_FILE_BYTES,
+    is_tuned: bool = False,
 ) -> None:
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
     `state` has every parameter by its name in our model, each looked up once, when it is written, into files of at most
     `max_file_bytes`; `facts` and `scores` go into the model card (hf_card); the `data_card` (runs.text) is written as
-    DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current). The folder appears
-    complete or not at all, and replaces an earlier export only; `before_commit` may still raise when all is written.
+    DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current); `is_tuned`: on
+    conversations. The folder appears complete or not at all, and replaces an earlier export only; `before_commit` may
+    still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
     _require_ours(out_dir)
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
-        tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size)
+        tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
         known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
         ends = {"eos_token_id": tokenizer.ends} if len(tokenizer.ends) > 1 else {}

@@ -8,6 +8,7 @@ spelling as plain text, as training does: use it for text from strangers.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,17 @@ _BASE_CARD = """\
 """
 
 
-def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size: int) -> WrittenTokenizer:
+def write_tokenizer(
+    tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size: int, is_tuned: bool = False
+) -> WrittenTokenizer:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
 
-    There is no chat template where the tokenizer lacks its tokens. The tokenizer of a base is written as it came.
+    There is no chat template where the tokenizer lacks its tokens. The tokenizer of a base is written as it came; where
+    the model `is_tuned` on conversations, with the template that these were written by.
     Raises ExportError when there is no readable tokenizer of headwater's, or it has ids that the model has no row for.
     """
     if "pattern" in files.read_manifest_or_none(tokenizer_dir):
-        return _write_foreign(tokenizer_dir, out_dir)
+        return _write_foreign(tokenizer_dir, out_dir, is_tuned)
     tokenizer = _load(tokenizer_dir / "tokenizer.json")
     special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
     for name, id in SPECIAL_ROLES.items():
@@ -103,7 +107,7 @@ def write_tokenizer(tokenizer_dir: Path, out_dir: Path, seq_len: int, vocab_size
     return WrittenTokenizer(ids, ends, _OWN_CARD + (_CHAT_CARD if has_chat else ""))
 
 
-def _write_foreign(tokenizer_dir: Path, out_dir: Path) -> WrittenTokenizer:
+def _write_foreign(tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> WrittenTokenizer:
     try:
         tokenizer = OwnTokenizer.load(tokenizer_dir)
     except TokenizerError as error:
@@ -111,6 +115,12 @@ def _write_foreign(tokenizer_dir: Path, out_dir: Path) -> WrittenTokenizer:
     for name in tokenizer.manifest["files"]:
         files.write_bytes(out_dir / name, (tokenizer_dir / name).read_bytes())
     named = {id: name for name, id in tokenizer.special.items()}
+    if is_tuned:
+        begin = named[tokenizer.begin_id]
+        template = CHAT_TEMPLATE.replace("bos_token", json.dumps(begin), 1)  # it may have none
+        files.write_text(out_dir / "chat_template.jinja", template)
+        if (config := out_dir / "tokenizer_config.json").exists():
+            files.write_json(config, {**files.read_json(config), "chat_template": template})
     ids = {f"{name}_id": id for name, id in tokenizer.manifest["roles"].items() if id is not None}
     card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
     ends = [id for id in (tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END)) if id is not None]

@@ -27,6 +27,7 @@ from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
+from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
@@ -161,6 +162,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
             data_card=data_card,
             key=key,
             before_commit=require_owner,
+            is_tuned=any(source.kind == CONVERSATIONS for source in config.corpus.sources.values()),
         )
     say(f"exported {folders.hf}")
     return folders.hf
