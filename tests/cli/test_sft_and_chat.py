@@ -57,26 +57,26 @@ def fluent(folder, tuned):
     rates = [
         f"optim.{name}={rate}" for name, rate in {"matrix_lr": 0.01, "embedding_lr": 0.03, "head_lr": 0.03}.items()
     ]
-    said = call("run", "base-chat.toml", "name=fluent", "train.num_steps=150", *rates, cwd=folder)
+    said = call("run", "base-sft.toml", "name=fluent", "train.num_steps=150", *rates, cwd=folder)
     assert said.status == 0, said
     return "runs/fluent"
 
 
 def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
-    text = (folder / "base-chat.toml").read_text()
+    text = (folder / "base-sft.toml").read_text()
     table = tomllib.loads(text)
     assert table["init"] == {"from": "runs/base"}
     assert [table["optim"][name] for name in ("matrix_lr", "embedding_lr", "head_lr")] == [3e-4, 3e-3, 3e-3]
     assert table["replay"] == {"run": "runs/base", "share": 0.5}
     assert "80 conversations" in tuned.out and "1 no_answer: talks.jsonl#81" in tuned.out, tuned
-    balance = read_json(folder / "runs/base-chat/data/corpus/manifest.json")["sources"]["conversations"]
+    balance = read_json(folder / "runs/base-sft/data/corpus/manifest.json")["sources"]["conversations"]
     assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
 
 
 def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
-    start = read_records(folder / "runs/base-chat/records.jsonl", "start")[0]
+    start = read_records(folder / "runs/base-sft/records.jsonl", "start")[0]
     assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
-    text = open_text(config_of_run(folder / "runs/base-chat"))
+    text = open_text(config_of_run(folder / "runs/base-sft"))
     assert text.held_out["conversations"].store.has_targets and not text.held_out["replay-mine"].store.has_targets
 
 
@@ -84,7 +84,7 @@ def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_o
     again = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", cwd=folder)
     assert again.status == 0 and "training is up to date" in again.out, again
     other = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--replay", "0", cwd=folder)
-    require_clear_error(other, "base-chat.toml exists already", "--name")
+    require_clear_error(other, "base-sft.toml exists already", "--name")
 
 
 def test_the_tuned_model_answers_and_ends(folder, fluent):
@@ -130,7 +130,7 @@ def test_a_step_is_that_of_a_plain_formula_on_what_the_exported_template_marks(f
     )
     only = ["replay.share=0", "optim.max_grad_norm=0.5"]
     kept = [each for each in settings if not each.startswith(("tokenizer", "model"))]
-    said = call("run", "base-chat.toml", *kept, *only, cwd=folder)
+    said = call("run", "base-sft.toml", *kept, *only, cwd=folder)
     assert said.status == 0, said
 
     base = folder / "runs/base/export/hf"

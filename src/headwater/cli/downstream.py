@@ -36,7 +36,7 @@ def add_to(app: App) -> None:
 def sft(
     run: Annotated[str, argument("RUN", "The run to tune: its folder, file or recipe.")],
     talks: Annotated[list[str], option("PATH", "A file or folder of conversations (JSON lines); may be repeated.")],
-    name: Annotated[str | None, option("NAME", "Name of the new run; RUN-chat where none is given.")] = None,
+    name: Annotated[str | None, option("NAME", "Name of the new run; RUN-sft where none is given.")] = None,
     replay: Annotated[
         float, option("X", "Share of the loss that is the run's own text, against forgetting.", min=0, max=1)
     ] = 0.5,

@@ -141,7 +141,7 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
 
     Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
     """
-    name = name or f"{run_dir.resolve().name}-chat"
+    name = name or f"{run_dir.resolve().name}-sft"
     path = Path(f"{name}.toml")
     if not is_run_name(name) or find_recipe(name) is not None:
         raise ConfigError(f"{name!a} can't name a run file: {NAME_RULE}, and isn't a recipe's")
