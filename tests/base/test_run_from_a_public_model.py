@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +15,10 @@ from their_models import save_model, their_logits
 from their_tokenizers import VOCAB_SIZE, files_of
 
 from headwater.base.facts import facts_of
+from headwater.base.tokenizer import foreign_tokenizer
 from headwater.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.checkpoint.load import read_tensors
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, TokenizerError
 from headwater.runs import load_run, run
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -105,3 +108,35 @@ def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path):
     (base / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match=r"init\.from=.*base: it has no tokenizer\.json"):
         facts_of(str(base))
+
+
+ODD_VALUES = [None, True, -1, 10**18, 0.5, float("nan"), "x", [], ["x"], [{}], {}, {"a": [1]}]
+
+
+def with_odd_values(table: Any, depth: int = 2) -> Iterator[Any]:
+    """Yield the table with each value in it, and in what lies in it, replaced by others."""
+    entries = table.items() if isinstance(table, dict) else enumerate(table[:2]) if isinstance(table, list) else []
+    for key, value in list(entries):
+        others = [*ODD_VALUES, *(with_odd_values(value, depth - 1) if depth else [])]
+        for other in others:
+            changed = table.copy()
+            changed[key] = other
+            yield changed
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_whatever_a_file_of_a_base_holds_is_no_traceback(tmp_path, name):
+    base = write_base("llama-llama3", tmp_path / "base")
+    content = json.loads((base / name).read_text()) if (base / name).exists() else {"eos_token": {"content": "x"}}
+    if name == "tokenizer.json":  # one of each entry is enough
+        content["model"]["vocab"] = dict(list(content["model"]["vocab"].items())[:3])
+        content["model"]["merges"] = content["model"]["merges"][:2]
+    num_refused = num_changed = 0
+    for changed in with_odd_values(content):
+        (base / name).write_text(json.dumps(changed))
+        num_changed += 1
+        try:
+            foreign_tokenizer(facts_of(str(base)))
+        except (ConfigError, TokenizerError):
+            num_refused += 1
+    assert num_changed > 10 and (num_refused > num_changed / 5 or name.endswith(("config.json", "map.json")))

@@ -31,12 +31,14 @@ TEXT = (
 
 
 def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
-    """Compare the logits of a fixed text with those of transformers; raise ConfigError where they differ.
+    """Compare the logits of a fixed text with those of transformers; raise ConfigError where they, or tensors, differ.
 
     A line says by how much, or why nothing was compared. Nothing is said of one of headwater's own models.
     """
     if base.kind == "checkpoint":
         return
+    with open_values(base):
+        pass  # its tensors are looked at, whether or not they are compared
     if base.kind == "gguf":
         return say("the base is a GGUF file: its logits are not compared with those of another program")
     need = 3 * 4 * count_parameters(base.model).total  # two models in float32, and one that is being read

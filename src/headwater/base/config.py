@@ -44,7 +44,11 @@ FLAG = _one_of(False, True)
 TABLE_OR_NONE = Accepted(lambda value: value is None or isinstance(value, dict), "a table or null")
 LAYER_TYPES = Accepted(
     lambda value: (
-        value is None or (isinstance(value, list) and set(value) in ({"full_attention"}, {"sliding_attention"}))
+        value is None
+        or (
+            (isinstance(value, list) and value[:1] in (["full_attention"], ["sliding_attention"]))
+            and all(kind == value[0] for kind in value)
+        )
     ),
     'the same for all layers, "full_attention" or "sliding_attention"',
 )

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from headwater.base.config import settings_of_config
-from headwater.base.folder import tokenizer_files, weight_files
+from headwater.base.folder import folder_settings, tokenizer_files, weight_files
 from headwater.base.gguf import GgufFile
 from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
@@ -20,7 +19,7 @@ from headwater.checkpoint.verify import checked_manifest, read_state
 from headwater.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.files import digest_bytes, digest_json, read_manifest_or_none
 from headwater.model.settings import ModelSettings
-from headwater.tokenizer.foreign import foreign_manifest
+from headwater.tokenizer.foreign import foreign_manifest, read_foreign
 
 FOREIGN = "a folder of Hugging Face with config.json and safetensors, or a file named .gguf"
 _END_BYTES = 1 << 20
@@ -62,9 +61,9 @@ def facts_of(path: str) -> BaseFacts:
     if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
         return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
     if folder.suffix == ".gguf" and folder.is_file():
-        return _of_gguf(path, _signature([folder]))
-    if (folder / "config.json").is_file() and "model_type" in (config := read_object(folder / "config.json")):
-        return _of_folder(path, config)
+        return _read_foreign(path, _signature([folder]))
+    if (folder / "config.json").is_file() and "model_type" in read_object(folder / "config.json"):
+        return _read_foreign(path, _signature(sorted(folder.iterdir())))
     raise ConfigError(
         f"init.from={path} is no model: a run folder has checkpoints/ with at least one in it, a checkpoint's is named "
         f"step-…; or name {FOREIGN}"
@@ -87,27 +86,33 @@ def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
     return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained)
 
 
-def _of_folder(path: str, config: Mapping[str, Any]) -> BaseFacts:
+def _of_folder(path: str) -> BaseFacts:
     folder = Path(path)
+    model, files, weights = folder_settings(folder), tokenizer_files(folder), weight_files(folder)
+    return _foreign(path, "folder", model, files, weights)
+
+
+def _of_gguf(path: str) -> BaseFacts:
+    file = GgufFile(Path(path))
+    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path])
+
+
+@lru_cache(maxsize=1)  # reading a large vocabulary takes seconds, and a command asks several times
+def _read_foreign(path: str, signature: str) -> BaseFacts:
     try:
-        model = settings_of_config(config)
-        tokenizer = foreign_manifest(tokenizer_files(folder), model.vocab_size)
-        digest = digest_json({"weights": _ends(weight_files(folder)), "tokenizer": tokenizer["digest"]})
+        return _of_gguf(path) if Path(path).is_file() else _of_folder(path)
     except (ConfigError, TokenizerError) as error:
         raise ConfigError(f"init.from={path}: {error}") from None
-    return BaseFacts(path, "folder", folder, folder, model, model.vocab_size, digest)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"init.from={path} is damaged: {error!r:.200}") from None
 
 
-@lru_cache(maxsize=1)  # reading the keys of a large vocabulary takes seconds
-def _of_gguf(path: str, signature: str) -> BaseFacts:
-    file = GgufFile(Path(path))
-    try:
-        model = file.settings
-        tokenizer = foreign_manifest(file.tokenizer_files(), model.vocab_size)
-    except TokenizerError as error:
-        raise ConfigError(f"init.from={path}: {error}") from None
-    digest = digest_json({"weights": _ends([file.path]), "tokenizer": tokenizer["digest"]})
-    return BaseFacts(path, "gguf", file.path, file.path, model, model.vocab_size, digest)
+def _foreign(
+    path: str, kind: Literal["folder", "gguf"], model: ModelSettings, files: Mapping[str, bytes], weights: list[Path]
+) -> BaseFacts:
+    manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
+    digest = digest_json({"weights": _ends(weights), "tokenizer": manifest["digest"]})
+    return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest)
 
 
 def _signature(paths: Iterable[Path]) -> str:

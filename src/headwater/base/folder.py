@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
+from headwater.base.config import settings_of_config
 from headwater.base.json_file import read_object
 from headwater.errors import ConfigError
+from headwater.model.settings import ModelSettings
 from headwater.tokenizer.foreign import FILES
 
 INDEX_FILE = "model.safetensors.index.json"
+
+
+def folder_settings(folder: Path) -> ModelSettings:
+    """Return the settings of its model; raise ConfigError that names what isn't understood."""
+    return settings_of_config(read_object(folder / "config.json"))
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -78,9 +78,12 @@ def places(model: ModelSettings) -> dict[str, Place]:
 
 def their_shapes(model: ModelSettings) -> dict[str, Shape]:
     """Return the shape of each tensor of theirs by its name."""
-    ours = shapes(model)
-    with torch.device("meta"):
-        return {rule.theirs: tuple(rule.made_of(lambda name: torch.empty(ours[name])).shape) for rule in rules(model)}
+    ours, found = shapes(model), dict[str, Shape]()
+    for rule in rules(model):
+        parts = [ours[name] for name in rule.ours]
+        shape = (sum(rows for rows, *_ in parts), *parts[0][1:]) if parts else (rule.width,)
+        found[rule.theirs] = shape[::-1] if rule.is_transposed else shape
+    return found
 
 
 def _places_in(rule: Rule, ours: dict[str, Shape]) -> Iterator[tuple[str, Place]]:

@@ -127,7 +127,7 @@ def write_foreign(
     Raises TokenizerError when it is none of those that are understood, or has ids that the model has no row for.
     """
     kept = {name: files[name] for name in FILES if name in files}
-    manifest = {**foreign_manifest(kept, vocab_size), "key": key}
+    manifest = {**foreign_manifest(kept, vocab_size, read_foreign(kept, vocab_size)), "key": key}
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         for name, data in kept.items():
             write_bytes(folder / name, data)
@@ -135,9 +135,8 @@ def write_foreign(
     return manifest
 
 
-def foreign_manifest(files: Mapping[str, bytes], vocab_size: int) -> dict[str, Any]:
+def foreign_manifest(files: Mapping[str, bytes], vocab_size: int, found: Foreign) -> dict[str, Any]:
     """Return the manifest, but for its key, of a tokenizer folder with these files."""
-    found = read_foreign(files, vocab_size)
     digests = {name: digest_bytes(data) for name, data in files.items()}
     what = {"vocab_size": vocab_size, "special": found.special, "markers": asdict(found.markers), "files": digests}
     return {
@@ -154,6 +153,13 @@ def foreign_manifest(files: Mapping[str, bytes], vocab_size: int) -> dict[str, A
 
 def read_foreign(files: Mapping[str, bytes], vocab_size: int) -> Foreign:
     """Return what is known of a public tokenizer; raise TokenizerError that says in what it isn't understood."""
+    try:
+        return _read(files, vocab_size)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TokenizerError(f"its tokenizer.json is damaged ({error!r:.100})") from None
+
+
+def _read(files: Mapping[str, bytes], vocab_size: int) -> Foreign:
     table, config = _object(files, "tokenizer.json"), _config(files)
     if not table:
         raise TokenizerError("it has no tokenizer.json; save it again with transformers' save_pretrained")

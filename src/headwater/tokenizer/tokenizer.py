@@ -92,7 +92,12 @@ class Tokenizer:
     def of_files(cls, files: Mapping[str, bytes], vocab_size: int) -> Tokenizer:
         """Return the tokenizer of a base with these files; raise TokenizerError where it isn't understood."""
         foreign = read_foreign(files, vocab_size)
-        return cls(encoder_of(files, foreign), foreign_manifest(files, vocab_size), foreign)
+        try:
+            return cls(encoder_of(files, foreign), foreign_manifest(files, vocab_size, foreign), foreign)
+        except (TokenizerError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # as in `load`
+            raise TokenizerError(f"its tokenizer.json is damaged ({error!r:.200})") from None
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without begin or end; never an id of a special token."""
