@@ -173,3 +173,17 @@ def test_new_for_text_like_the_base_s_begins_at_its_last_rates(finished_copy):
     base = read_json(finished_copy / "runs/mine/config.json")["settings"]["optim"]
     assert file["optim"]["matrix_lr"] == pytest.approx(0.25 * base["matrix_lr"], rel=1e-3)  # the last of 8 steps
     assert "at 0.1 of its peak at least" in text
+
+
+def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
+    """The run's own export stands for one: a folder of Hugging Face, of which nothing says how it was trained."""
+    shutil.move(finished_copy / "runs/mine/export/hf", finished_copy / "public")
+    said = call("new", "next", "--base", "public", "--text", "texts", "--minutes", "0.01", cwd=finished_copy)
+    assert said.status == 0 and "its own text isn't here" in said.out, said
+    assert "replay" not in tomllib.loads((finished_copy / "next.toml").read_text())
+    with chdir(finished_copy):
+        config, reasons = load_run("next.toml")
+    optim = config.optim
+    assert (optim.name, len({optim.matrix_lr, optim.embedding_lr, optim.head_lr, optim.vector_lr})) == ("adamw", 1)
+    assert optim.matrix_lr == pytest.approx(1e-3 / (config.model.d_model / 768) / 5)
+    assert "arXiv:2502.16982" in {reason.setting: reason.why for reason in reasons}["optim.name"]
