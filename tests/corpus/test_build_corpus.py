@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import tempfile
 import textwrap
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.corpus import inputs
 from headwater.corpus.build import TextFound, build_corpus, corpus_key
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
@@ -233,6 +235,19 @@ class TestInputs:
         digests = corpus_inputs(CorpusSettings.model_validate({"sources": table}))
         assert all("xxh3:" in digest for name, digest in digests.items() if name in table)
         assert table.keys() <= digests.keys()
+
+
+def test_questions_about_capitals_decide_conversations_and_not_the_almanac(tmp_path, monkeypatch):
+    folder = Path(inputs.almanac.__file__).parent
+    monkeypatch.setattr(inputs.almanac, "__file__", str(shutil.copytree(folder, tmp_path / "almanac") / "__init__.py"))
+    table = {"text": {"builtin": "almanac"}, "talks": {"kind": "conversations", "builtin": "capitals"}}
+    settings = CorpusSettings.model_validate({"sources": table})
+    before = corpus_inputs(settings)
+    (tmp_path / "almanac/questions.py").write_text("ANSWER = 'It may be {y}.'")
+    after = corpus_inputs(settings)
+    assert before["text"] == after["text"] and before["talks"] != after["talks"]
+    (tmp_path / "almanac/sums.py").write_text("")
+    assert corpus_inputs(settings)["text"] != before["text"]
 
 
 class TestErrors:

@@ -101,7 +101,7 @@ def _why_without_text(source: str, wanted: str | None, fields: dict[str, Any]) -
             return f"{name} holds {_KINDS.get(type(fields[name]), 'a number')}, no string; write it as one string"
     for name in _CHATS:
         if name in fields:
-            return f"chat data: {name} holds a conversation; write each as one string, in a column {names[0]}"
+            return f'chat data: {name} holds a conversation; kind = "conversations" reads it (docs/conversations.md)'
     return f"no text in a column {' or '.join(names)}; corpus.sources.{source}.text_column names another"
 
 
