@@ -17,7 +17,7 @@ KNOWLEDGE = {
     ],
     "table": [
         {
-            "measure": "the same in new phrasings",
+            "measure": "known facts never named, new phrasings",
             "values": [None, {"value": 0.878, "low": 0.83, "high": 0.91, "num": 279}],
         },
         {"measure": "known facts as prose", "values": [{"value": 0.995, "low": 0.97, "high": 1.0, "num": 185}] * 2},

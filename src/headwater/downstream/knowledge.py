@@ -108,14 +108,14 @@ def compared(stages: Sequence[Knowledge]) -> Stages:
     shares: list[tuple[str, str, str]] = [
         ("answers in the asked form", new, "in_form"),
         ("known facts that tuning named", "known, named in tuning", "right"),
-        ("known facts that it never named", known, "right"),
-        ("the same in new phrasings", new, "right"),
-        ("the same: invented", new, "invented"),
-        ("the same: refused", new, "refused"),
+        ("known facts never named", known, "right"),
+        ("known facts never named, new phrasings", new, "right"),
+        ("known facts never named: wrong answers", new, "invented"),
+        ("known facts never named: refused", new, "refused"),
         ("made-up facts that tuning named", "unknown, named in tuning", "right"),
-        ("made-up facts that it never named", unknown, "right"),
-        ("the same: invented", unknown, "invented"),
-        ("the same: refused", unknown, "refused"),
+        ("made-up facts never named", unknown, "right"),
+        ("made-up facts never named: wrong answers", unknown, "invented"),
+        ("made-up facts never named: refused", unknown, "refused"),
     ]
     rows = [
         Row(measure, [getattr(each.greedy[group], name) if each.greedy else None for each in stages])
@@ -125,7 +125,8 @@ def compared(stages: Sequence[Knowledge]) -> Stages:
         drawn_ones = [each.sampled.get(group) for each in stages]
         for words, name in (("sampled once", "pass_1"), (f"one of {SAMPLES_EACH} samples", "pass_k")):
             rows.append(Row(f"{measure}, {words}", [getattr(each, name, None) for each in drawn_ones]))
-    rows += [Row(f"{kind} facts as prose", [each.prose[kind] for each in stages]) for kind in ("known", "unknown")]
+    for kind, name in (("known", "known"), ("made-up", "unknown")):
+        rows.append(Row(f"{kind} facts as prose", [each.prose[name] for each in stages]))
     return Stages(list(stages), rows)
 
 

@@ -11,8 +11,8 @@ from headwater.report.run_data import Object, RunData, amount, entries
 
 SHOWN = (
     "known facts as prose",
-    "the same in new phrasings",
-    "made-up facts that it never named",
+    "known facts never named, new phrasings",
+    "made-up facts never named",
     "known facts never named, one of 8 samples",
 )
 "Rows of the table that the picture has, too."
@@ -20,7 +20,6 @@ _LEAD = (
     "Capitals asked as a user asks: of real countries, which the base has read of, and of made-up ones, of which no "
     "text tells. Tuning named half of each. In brackets the interval of 95 %, and the number of questions."
 )
-_NAMES = {"the same in new phrasings": "known facts that tuning never named, in new phrasings"}
 
 
 def knowledge(run: RunData) -> Html | None:
@@ -67,10 +66,10 @@ def _picture(stages: list[Object], rows: list[Object]) -> Html:
                 for name in ("high", "low")}  # fmt: skip
         bars: Any = {"type": "data", "array": ends["high"], "arrayminus": ends["low"], "symmetric": False}
         marks: Spec = {"mode": "lines+markers", "marker": {"size": 7, "color": f"@{series(index)}"}, "error_y": bars}
-        name = _NAMES.get(measure, measure)
-        traces.append(line(name, curve, series(index), hovertemplate="%{y:.1%}", **marks))
-    names = [chart_text(head) for head in _heads(stages)]
+        traces.append(line(measure, curve, series(index), hovertemplate="%{y:.1%}", **marks))
+    names = [chart_text(str(stage.get("stage"))) for stage in stages]
     axis = {
+        "tickmode": "array",
         "tickvals": list(range(len(names))),
         "ticktext": names,
         "range": [-0.3, len(names) - 0.7],
