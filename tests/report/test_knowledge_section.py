@@ -40,7 +40,7 @@ def test_the_table_and_the_picture_show_the_figures(run_dir):
     for words in ("What each stage changed", "tuned: chat", "87.8 %", "(83–91, 279)", "1.410"):
         assert words in page.text, words
     assert page.trace("Facts by stage", "known facts as prose") == ([0.0, 1.0], [0.995, 0.995])
-    new = page.trace("Facts by stage", "known facts that tuning never named, in new phrasings")
+    new = page.trace("Facts by stage", "known facts never named, new phrasings")
     assert new == ([1.0], [0.878])
 
 
