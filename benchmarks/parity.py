@@ -287,11 +287,11 @@ def _stale_weights() -> Any:
 
 
 def _shards_alike() -> Any:
-    def first_rows(name: str, shape: Any, seed: int, *, tied: bool, part: Any) -> Tensor:
-        return initial_value(name, shape, seed, tied=tied)[: part[0].stop - part[0].start]
+    def alike_(model: Transformer, first_value: Any, ranks: Ranks) -> None:
+        initialise_(model, lambda name, shape, part: first_value(name, shape)[: part[0].stop - part[0].start], ranks)
 
-    initial_value = weights.initial_value
-    return mock.patch.object(weights, "initial_value", first_rows)
+    initialise_ = weights.initialise_
+    return mock.patch.object(weights, "initialise_", alike_)
 
 
 def _rows_of_another() -> Any:

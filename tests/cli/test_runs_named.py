@@ -38,6 +38,8 @@ OF_SETTINGS = {
     "corpus tokenizer train": "{}",
     "launch slurm": "{}",
 }
+OF_A_TUNED_MODEL = {"chat", "downstream sft", "downstream rl", "downstream dpo", "downstream knowledge"}
+"Tried in tests/downstream and test_sft_and_chat.py."
 NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
 
 
@@ -62,7 +64,8 @@ def test_every_verb_that_takes_a_run_is_tried_here():
         takes_run = any(each.metavar == "RUN" or "--run" in each.opts for each in command.params)
         return [*inner, *([" ".join(path)] if takes_run else [])]
 
-    assert set(below(typer.main.get_command(command_line()), ())) - {"plan"} == {*OF_A_FOLDER, *OF_SETTINGS} - {"plan"}
+    tried = {*OF_A_FOLDER, *OF_SETTINGS, *OF_A_TUNED_MODEL}
+    assert set(below(typer.main.get_command(command_line()), ())) - {"plan"} == tried - {"plan"}
 
 
 WAYS = ["first-light", "mine.toml", "runs/mine"]
