@@ -70,6 +70,9 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 """
 
 
+MAIN = "from headwater.cli.main import main; sys.argv[0] = 'headwater'; main()"
+
+
 def run_offline(program: str, cwd: Path, *arguments: str) -> str:
     """Run a program in which any attempt to reach a network fails and is noted; return what it printed."""
     clean = {name: value for name, value in environment().items() if not name.startswith(("HF_", "CI", "TRANSFORMERS"))}
@@ -85,8 +88,7 @@ def run_offline(program: str, cwd: Path, *arguments: str) -> str:
 @needs_trl
 def test_dpo_makes_a_run_whose_model_prefers_what_was_chosen_and_sends_nothing(cwd):
     more = ("--steps", "20", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
-    program = "import sys; from headwater.cli.main import main; sys.argv[0] = 'headwater'; main()"
-    said = run_offline(program, cwd, "downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", *more)
+    said = run_offline(MAIN, cwd, "downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", *more)
     result = json.loads(said)
     assert result == json.loads((cwd / "runs/mine-dpo/preference.json").read_text())
     assert result["accuracy"]["value"] >= 0.8, result
@@ -98,6 +100,21 @@ def test_dpo_makes_a_run_whose_model_prefers_what_was_chosen_and_sends_nothing(c
 
 
 @needs_trl
+def test_a_reward_model_scores_what_was_chosen_higher_and_is_a_reward_to_learn_from(cwd):
+    more = ("--steps", "20", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
+    result = json.loads(run_offline(MAIN, cwd, "downstream", "reward", "runs/mine", "--pairs", "pairs.jsonl", *more))
+    assert result["accuracy"]["value"] >= 0.8, result
+    assert result["first_batch_difference"] < 1e-5
+    prompts = [json.dumps({"prompt": f"Say {number}"}) for number in range(12)]
+    (cwd / "prompts.jsonl").write_text("\n".join(prompts))
+    few = ("--steps", "2", "--prompts-per-step", "2", "--answers", "2", "--max-tokens", "6", "--min-passed", "0")
+    said = run_offline(
+        MAIN, cwd, "downstream", "rl", "runs/mine", "--prompts", "prompts.jsonl", "--reward", "runs/mine-reward", *few
+    )
+    assert "has the new model" in said
+
+
+@needs_trl
 def test_the_first_batch_has_the_loss_of_the_plain_formula_with_another_reference(cwd):
     """DPO: -log sigmoid(beta (log p of chosen over its reference - log p of rejected over its reference)), averaged."""
     program = """
@@ -106,6 +123,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
+from headwater.cli.downstream import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers
@@ -116,7 +134,7 @@ start, tokenizer = load_model(Path("runs/mine"))
 other = transformers.AutoModelForCausalLM.from_pretrained(export, dtype="float32")
 torch.manual_seed(0)
 for parameter in other.parameters():
-    parameter.data += 0.05 * torch.randn(parameter.shape)
+    parameter.data += 0.3 * torch.randn(parameter.shape)
 work = Path(tempfile.mkdtemp())
 for each in (other, transformers.AutoTokenizer.from_pretrained(export)):
     each.save_pretrained(work / "other")

@@ -1,4 +1,4 @@
-"""Verbs about what comes after a base model: downstream sft, dpo, rl, knowledge."""
+"""Verbs about what comes after a base model: downstream sft, dpo, reward, rl, knowledge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import copy
 import os
 import random
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -16,11 +18,24 @@ from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
+    from headwater.downstream.preference import Pair
+    from headwater.downstream.rewards import Reward
     from headwater.downstream.rl import RlResult
     from headwater.intervals import Estimate
+    from headwater.model.transformer import Transformer
     from headwater.runs.run_config import RunConfig
+    from headwater.tokenizer.tokenizer import Tokenizer
 
 Item = TypeVar("Item")
+_OFFLINE_NAMES = (
+    "HF_HUB_DISABLE_TELEMETRY",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "TRL_EXPERIMENTAL_SILENCE",
+)
+OFFLINE = dict.fromkeys(_OFFLINE_NAMES, "1")
+"What trl and its libraries must find in the environment when they are imported: they send nothing, and fetch nothing."
 HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
 
 TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, file or recipe.")]
@@ -28,7 +43,7 @@ TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, fi
 
 def add_to(app: App) -> None:
     downstream = App("Tune and align a model, and measure what each stage changed.")
-    for verb in (sft, dpo, rl, knowledge):
+    for verb in (sft, dpo, reward, rl, knowledge):
         downstream.verb(verb)
     app.add_typer(downstream, name="downstream")
 
@@ -54,49 +69,42 @@ def sft(
     do_stages(str(path))
 
 
+Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
+HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
+Steps = Annotated[int, option("N", "Number of updates.", min=1)]
+PairsPerStep = Annotated[int, option("N", "Pairs of an update.", min=1)]
+OrderSeed = Annotated[int, option("N", "Decides the order of the pairs.")]
+
+
 def dpo(
     run: TunedRun,
-    pairs: Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")],
+    pairs: Pairs,
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-dpo where none is given.")] = None,
-    held_out: Annotated[
-        Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")
-    ] = None,
-    steps: Annotated[int, option("N", "Number of updates.", min=1)] = 40,
-    pairs_per_step: Annotated[int, option("N", "Pairs of an update.", min=1)] = 16,
+    held_out: HeldOutPairs = None,
+    steps: Steps = 40,
+    pairs_per_step: PairsPerStep = 16,
     lr: Annotated[float, option("X", "Learning rate of AdamW.")] = 5e-5,
     beta: Annotated[float, option("X", "How near the model stays to what it was; less changes more.")] = 0.1,
-    seed: Annotated[int, option("N", "Decides the order of the pairs.")] = 0,
+    seed: OrderSeed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make preferred answers likelier than others, by TRL's DPO.
 
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
-    from headwater.downstream.preference import OFFLINE, PreferenceSettings, read_pairs, trl_offline
-
-    os.environ.update(OFFLINE)
-    trl_offline()  # before anything imports what trl must find offline
-    from tempfile import TemporaryDirectory
-
-    from headwater.checkpoint.lock import owned
-    from headwater.checkpoint.verify import model_digest
+    os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.downstream.derived import make_derived_run, require_unused, save_model
+    from headwater.downstream.preference import PreferenceSettings
     from headwater.downstream.preference import dpo as learn
-    from headwater.runs.finish import export_stage, load_model
     from headwater.runs.paths import write_kept
-    from headwater.runs.run_config import config_of_run
-    from headwater.runs.stages import final_checkpoint
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
-    trained = read_pairs(pairs)
-    trained, measured = (trained, read_pairs(held_out)) if held_out else _divided(trained, seed)
     run_dir = base.with_name(name or f"{base.resolve().name}-dpo")
     require_unused(run_dir)
-    export, (start, tokenizer) = export_stage(config_of_run(base), say_beside(as_json)), load_model(base)
-    with owned(run_dir), TemporaryDirectory() as work:
-        model, result = learn(export, start, tokenizer, trained, measured, settings, Path(work))
+    with _learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
+        model, result = learn(*given.start, *given.pairs, settings, given.work)
         make_derived_run(base, run_dir)
-        save_model(run_dir, model, steps, {"start": model_digest(final_checkpoint(base)), "dpo": asdict(settings)})
+        save_model(run_dir, model, steps, {"start": given.digest, "dpo": asdict(settings)})
         write_kept(run_dir / "preference.json", result)
     if as_json:
         return print_json(asdict(result))
@@ -105,10 +113,79 @@ def dpo(
     say(f"they gained more than the others in {_shown(result.accuracy)}; {run_dir} has the new model")
 
 
+def reward(
+    run: TunedRun,
+    pairs: Pairs,
+    name: Annotated[str | None, option("NAME", "Name of the new folder; RUN-reward where none is given.")] = None,
+    held_out: HeldOutPairs = None,
+    steps: Steps = 40,
+    pairs_per_step: PairsPerStep = 16,
+    lr: Annotated[float, option("X", "Learning rate of AdamW.")] = 3e-4,
+    seed: OrderSeed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from pairs what answers are worth, by TRL's reward model.
+
+    It needs the extra `post`, and no network. `headwater downstream rl --reward FOLDER` takes it for its reward.
+    """
+    os.environ.update(OFFLINE)
+    from headwater.downstream.derived import copy_files
+    from headwater.downstream.learned_reward import MODEL, learn_reward
+    from headwater.downstream.preference import PreferenceSettings
+    from headwater.runs.paths import write_kept
+
+    settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
+    folder = base.with_name(name or f"{base.resolve().name}-reward")
+    if (folder / MODEL).exists():
+        raise ConfigError(f"{folder} has a reward model already; choose another --name")
+    with _learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
+        result = learn_reward(*given.start, *given.pairs, settings, given.work)
+        copy_files(given.work / "result", folder / MODEL)
+        write_kept(folder / "reward.json", result)
+    if as_json:
+        return print_json(asdict(result))
+    say(f"the preferred answer has the higher score in {_shown(result.before)} held-out pairs before, "
+        f"{_shown(result.accuracy)} after; {folder} has the reward model")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """The export of a run, its model and tokenizer; pairs to learn from and to measure; where TRL may write."""
+
+    start: tuple[Path, Transformer, Tokenizer]
+    pairs: tuple[list[Pair], list[Pair]]
+    digest: str
+    work: Path
+
+
+@contextmanager
+def _learning(
+    base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Callable[[str], None]
+) -> Iterator[_Learning]:
+    """Yield what TRL learns from, holding the lock of the new folder. Nothing is written before the pairs are read."""
+    from tempfile import TemporaryDirectory
+
+    from headwater.checkpoint.lock import owned
+    from headwater.checkpoint.verify import model_digest
+    from headwater.downstream.preference import read_pairs, trl_offline
+    from headwater.runs.finish import export_stage, load_model
+    from headwater.runs.run_config import config_of_run
+    from headwater.runs.stages import final_checkpoint
+
+    trl_offline()
+    trained = read_pairs(pairs)
+    trained, measured = (trained, read_pairs(held_out)) if held_out else _divided(trained, seed)
+    start = (export_stage(config_of_run(base), say), *load_model(base))
+    with owned(folder), TemporaryDirectory() as work:
+        yield _Learning(start, (trained, measured), model_digest(final_checkpoint(base)), Path(work))
+
+
 def rl(
     run: TunedRun,
     prompts: Annotated[Path, option("FILE", "JSON lines, each with a prompt and its answer.")],
-    reward: Annotated[str, option("NAME", "One of exact, number, form (a regular expression), or module:function.")],
+    reward: Annotated[
+        str, option("NAME", "One of exact, number, form (a regular expression), module:function; or a reward model.")
+    ],
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-rl where none is given.")] = None,
     held_out: Annotated[
         Path | None, option("FILE", "Prompts to measure, never trained on; else a fifth of --prompts.")
@@ -150,7 +227,8 @@ def rl(
     trained, measured = (questions, read_questions(held_out)) if held_out else _divided(questions, seed)
     start, tokenizer = load_model(base)
     made = plain_prompts(tokenizer) if plain else chat_prompts(tokenizer)
-    task = Task(trained, measured, reward_named(reward), made.ids_of, Writing(max_tokens, made.ends))
+    worth = _learned(Path(reward), tokenizer) if Path(reward).is_dir() else reward_named(reward)
+    task = Task(trained, measured, worth, made.ids_of, Writing(max_tokens, made.ends))
     identity = {"start": model_digest(final_checkpoint(base)), "reward": reward, "plain": plain}
     run_dir = base.with_name(name or f"{base.resolve().name}-rl")
     with sleep_under_load(torch.get_num_threads()), owned(run_dir) as owner:
@@ -186,6 +264,15 @@ def follow(config: RunConfig) -> None:
     if found is not None:
         keep_stages(found, config.run_dir)
     say(f"talk to it: headwater chat --run {aligned}")
+
+
+def _learned(folder: Path, tokenizer: Tokenizer) -> Reward:
+    os.environ.update(OFFLINE)
+    from headwater.downstream.learned_reward import MODEL, learned_reward
+
+    if not (folder / MODEL).is_dir():
+        raise ConfigError(f"{folder} has no reward model; `headwater downstream reward` makes one")
+    return learned_reward(folder / MODEL, tokenizer)
 
 
 def _print_result(result: RlResult, run_dir: Path) -> None:

@@ -21,13 +21,18 @@ def make_derived_run(base: Path, run_dir: Path) -> None:
     """
     settings = read_json(base / "config.json")
     if not (run_dir / TOKENIZER).exists():
-        with new_folder(run_dir / TOKENIZER) as folder:
-            for file in sorted((base / TOKENIZER).iterdir()):
-                write_bytes(folder / file.name, file.read_bytes())
+        copy_files(base / TOKENIZER, run_dir / TOKENIZER)
     if not (run_dir / "config.json").exists():
         write_json(run_dir / "config.json", settings)
     if read_json(run_dir / "config.json") != settings:
         raise ConfigError(f"{run_dir} is the folder of a run with other settings than {base}; choose another --name")
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Make a new folder of the files of another."""
+    with new_folder(target) as folder:
+        for file in sorted(source.iterdir()):
+            write_bytes(folder / file.name, file.read_bytes())
 
 
 def require_unused(run_dir: Path) -> None:

@@ -1,6 +1,6 @@
 """Preferences and rewards learned by TRL (extra `post`) on a run's export, offline, and the result as a run again.
 
-TRL reports each trainer to its makers unless the environment forbids it before the first import (OFFLINE). What it
+TRL reports each trainer to its makers unless the environment forbids it before the first import. What it
 makes of the first batch is compared with formulas of our own.
 """
 
@@ -28,13 +28,6 @@ from headwater.model.transformer import Transformer
 from headwater.tokenizer.conversation import prompt_ids, render
 from headwater.tokenizer.tokenizer import Tokenizer
 
-OFFLINE = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-}
 TOLERANCE = 1e-4
 "Of what TRL computes of the first batch, beside ours: fp32 in another order, and no more."
 
@@ -106,7 +99,7 @@ def _problem(pair: Pair) -> str:
 
 
 def trl_offline() -> Any:
-    """Return the module trl, which sends nothing where the environment has OFFLINE.
+    """Return the module trl, which stays offline where the environment says so.
 
     Raises ConfigError where trl isn't installed, and TrainingError where it would not stay offline.
     """
@@ -153,16 +146,16 @@ def dpo(
     before, after = (log_likelihoods(each, tokenizer, held_out) for each in (start, model))
     gained = [late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]
     return model, PreferenceResult(
-        likelier_before=_share_of([chosen > rejected for chosen, rejected in before]),
-        likelier_after=_share_of([chosen > rejected for chosen, rejected in after]),
-        accuracy=_share_of(gained),
+        likelier_before=share_of([chosen > rejected for chosen, rejected in before]),
+        likelier_after=share_of([chosen > rejected for chosen, rejected in after]),
+        accuracy=share_of(gained),
         first_batch_difference=difference,
         last_loss=float(log[-1]["loss"]),
         num_steps=settings.num_steps,
     )
 
 
-def _share_of(found: Sequence[bool]) -> Estimate:
+def share_of(found: Sequence[bool]) -> Estimate:
     return share(sum(found), len(found))
 
 
@@ -171,13 +164,13 @@ def log_likelihoods(model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pa
     """Return log p of both answers of each pair, with what ends them, in nats."""
     found = []
     for pair in pairs:
-        samples = [_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
         log_p_N, numbers_N = log_probabilities(model, samples)
         found.append((float(log_p_N[numbers_N == 0].sum()), float(log_p_N[numbers_N == 1].sum())))
     return found
 
 
-def _sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
+def as_sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
     """Return an answer as the chat template has it, up to the line break behind it, which TRL counts, too."""
     question = [Message(USER, prompt)]
     before = prompt_ids(tokenizer, question)
@@ -188,15 +181,8 @@ def _sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
 def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: PreferenceSettings, work: Path) -> Any:
     """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
     trl = trl_offline()
-    transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    arguments = trl.DPOConfig(
-        output_dir=str(work / "trl"), max_steps=settings.num_steps, learning_rate=settings.lr, beta=settings.beta,
-        per_device_train_batch_size=settings.pairs_per_step, seed=settings.seed, max_length=None,
-        train_sampling_strategy="sequential", gradient_checkpointing=False, bf16=False, use_cpu=True,
-        report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, dataloader_pin_memory=False,
-    )  # fmt: skip
+    transformers, datasets = quiet_libraries()
+    arguments = trl.DPOConfig(beta=settings.beta, **arguments_of_trl(settings, work))
     models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
     trainer = trl.DPOTrainer(
         model=models[0],
@@ -207,6 +193,25 @@ def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: 
     )
     trainer.remove_callback(transformers.PrinterCallback)  # it prints each step
     return trainer
+
+
+def quiet_libraries() -> tuple[Any, Any]:
+    """Return the modules transformers and datasets, without their progress bars."""
+    transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    return transformers, datasets
+
+
+def arguments_of_trl(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
+    """Return what any trainer of TRL is told: fp32, pairs in their order, nothing saved or reported by itself."""
+    return {
+        "output_dir": str(work / "trl"), "max_steps": settings.num_steps, "learning_rate": settings.lr,
+        "per_device_train_batch_size": settings.pairs_per_step, "seed": settings.seed, "max_length": None,
+        "train_sampling_strategy": "sequential", "gradient_checkpointing": False, "bf16": False, "use_cpu": True,
+        "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }  # fmt: skip
 
 
 def _conversation(pair: Pair) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class RlSettings:
 class Task:
     """What is asked, what an answer is worth, how a prompt becomes ids; `held_out` is measured and never trained on.
 
-    An answer that is cut off before its end is worth 0.
+    An answer that is cut off before its end is worth 0 at most.
     """
 
     questions: Sequence[Question]
@@ -82,7 +82,7 @@ class Task:
 
     def worth(self, question: Question, sample: Sample) -> float:
         value = checked_reward(self.reward, question, sample.text)
-        return value if sample.has_ended else 0.0
+        return value if sample.has_ended else min(value, 0.0)
 
 
 @dataclass(frozen=True)

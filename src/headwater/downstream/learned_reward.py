@@ -1,0 +1,125 @@
+"""A reward that is learned from pairs: TRL's reward model on a run's export, and its score of an answer.
+
+D model width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater.downstream.preference import (
+    TOLERANCE,
+    Pair,
+    PreferenceSettings,
+    arguments_of_trl,
+    as_sample,
+    in_order,
+    quiet_libraries,
+    share_of,
+    trl_offline,
+)
+from headwater.downstream.rewards import Reward
+from headwater.errors import TrainingError
+from headwater.intervals import Estimate
+from headwater.model.transformer import Transformer
+from headwater.tokenizer.tokenizer import Tokenizer
+
+MODEL = "model"
+"The folder of a reward model in its folder."
+
+
+@dataclass(frozen=True)
+class RewardResult:
+    """The share of held-out pairs whose preferred answer has the higher score, before and after."""
+
+    before: Estimate
+    accuracy: Estimate
+    first_batch_difference: float
+    "Of TRL's loss of the first batch from ours."
+    last_loss: float
+    num_steps: int
+
+
+def learn_reward(
+    export: Path,
+    start: Transformer,
+    tokenizer: Tokenizer,
+    pairs: Sequence[Pair],
+    held_out: Sequence[Pair],
+    settings: PreferenceSettings,
+    work: Path,
+) -> RewardResult:
+    """Write the reward model that TRL makes of the export of `start` into `work`/result.
+
+    Raises TrainingError where the loss of its first batch isn't that of our formula (Bradley and Terry 1952).
+    """
+    trl = trl_offline()
+    transformers, datasets = quiet_libraries()
+    transformers.set_seed(settings.seed)  # the score's weights are drawn
+    ordered = in_order(pairs, settings)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(export, num_labels=1, dtype="float32")
+    trainer = trl.RewardTrainer(
+        model=model,
+        args=trl.RewardConfig(**arguments_of_trl(settings, work)),
+        train_dataset=datasets.Dataset.from_list([_ids(tokenizer, pair) for pair in ordered]),
+        processing_class=transformers.AutoTokenizer.from_pretrained(export),
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    ours = first_loss(start, model.score.weight.detach()[0], tokenizer, ordered[: settings.pairs_per_step])
+    before = _right(model, tokenizer, held_out)
+    trainer.train()
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    difference = abs(log[0]["loss"] - ours)
+    if not difference < TOLERANCE:
+        raise TrainingError(
+            f"trl's first batch has the loss {log[0]['loss']:.6f}, by our formula {ours:.6f}: it reads other tokens"
+        )
+    trainer.save_model(str(work / "result"))
+    after = _right(model, tokenizer, held_out)
+    return RewardResult(share_of(before), share_of(after), difference, float(log[-1]["loss"]), settings.num_steps)
+
+
+@torch.no_grad()
+def first_loss(start: Transformer, score_D: Tensor, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> float:
+    """Return the mean of -log sigmoid(score of the preferred answer - score of the other), by our own model."""
+
+    def score(ids: list[int]) -> Tensor:
+        tokens_BT = torch.tensor([ids])
+        return start.hidden(tokens_BT, torch.zeros_like(tokens_BT))[0, -1] @ score_D
+
+    found = [_ids(tokenizer, pair) for pair in pairs]
+    margins = torch.stack([score(each["chosen_ids"]) - score(each["rejected_ids"]) for each in found])
+    return float(-torch.nn.functional.logsigmoid(margins).mean())
+
+
+def _ids(tokenizer: Tokenizer, pair: Pair) -> dict[str, list[int]]:
+    samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+    return {name: sample.prompt + sample.written for name, sample in zip(("chosen_ids", "rejected_ids"), samples)}
+
+
+def _right(model: Any, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[bool]:
+    found = [_ids(tokenizer, pair) for pair in pairs]
+    return [score_of(model, each["chosen_ids"]) > score_of(model, each["rejected_ids"]) for each in found]
+
+
+@torch.no_grad()
+def score_of(model: Any, ids: list[int]) -> float:
+    return float(model.eval()(input_ids=torch.tensor([ids])).logits[0, 0])
+
+
+def learned_reward(folder: Path, tokenizer: Tokenizer) -> Reward:
+    """Return the score of a reward model as a reward of answers to a user's prompts."""
+    transformers = quiet_libraries()[0]
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32")
+
+    def reward(prompt: str, written: str, answer: str) -> float:
+        sample = as_sample(tokenizer, prompt, written)
+        return score_of(model, sample.prompt + sample.written)
+
+    return reward
