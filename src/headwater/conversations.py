@@ -46,7 +46,7 @@ def _message(number: int, given: Any) -> Message:
     for name in Message._fields:
         if not isinstance(message.get(name), str):
             found = f"its {name} is {_kind(message[name])}" if name in message else f"it has no {name}"
-            raise Refused("no_messages", f"message {number}: {found}; it is {{role: string, content: string}}")
+            raise Refused("no_messages", f"message {number}: {found}; expected {{role: string, content: string}}")
     return Message(message["role"], message["content"])
 
 

@@ -71,7 +71,7 @@ def test_a_file_of_nothing_else_ends_in_an_error_that_names_the_reason(build_tal
 def test_messages_of_others_than_role_and_content_say_what_is_wanted(build_talks, tmp_path):
     build_talks([*GOOD, '{"conversations": [{"from": "human", "value": "Hi"}]}'])
     found = dropped_sample(tmp_path / "corpus", "no_messages", "talks", 1)
-    assert "message 1: it has no role; it is {role: string, content: string}" in str(found)
+    assert "message 1: it has no role; expected {role: string, content: string}" in str(found)
 
 
 @pytest.mark.parametrize("name", ["talks.jsonl.gz", "talks.json", "talks.ndjson"])

@@ -49,6 +49,8 @@ def chat(
     messages = [] if system is None else [Message(SYSTEM, system)]
     if not _is_tuned(run):
         say_aside(NOT_TUNED)
+    if prompt is None and sys.stdin.isatty():
+        say_aside("an empty line ends the conversation")
     with loaded(run) as (scorer, tokenizer):
         talk = _Talk(scorer, tokenizer, max_tokens, sampling, messages)
         if as_json:

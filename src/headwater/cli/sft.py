@@ -167,13 +167,15 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
     for documents in _batches(read_source(SOURCE, settings), found):
         texts = [messages_of(document.text) for document in documents]
         for messages, each in zip(texts, render(tokenizer, texts), strict=True):
+            found.longest = max(found.longest, len(each.ids) + 1)
+            if len(each.ids) + 1 > seq_len:
+                found.num_long += 1
+                continue
             found.num_kept += 1
             found.num_characters += sum(len(content) for _, content in messages)
             found.num_tokens += len(each.ids) + 2
             found.num_targets += int(each.is_target.sum())
-            found.num_long += len(each.ids) + 1 > seq_len
-            found.longest = max(found.longest, len(each.ids) + 1)
-    if found.num_kept == found.num_long:
+    if not found.num_kept:
         reasons = [f"\n  {number:,} {reason}: {found.examples[reason]}" for reason, number in found.dropped.items()]
         if found.num_long:
             reasons.append(f"\n  {found.num_long:,} longer than the {seq_len} tokens that the base reads at once")

@@ -107,12 +107,12 @@ def compared(stages: Sequence[Knowledge]) -> Stages:
     known, new, unknown = "known, never named", "known, never named, new phrasings", "unknown, never named"
     shares: list[tuple[str, str, str]] = [
         ("answers in the asked form", new, "in_form"),
-        ("known facts that tuning named", "known, named in tuning", "right"),
+        ("known facts of tuning's half", "known, named in tuning", "right"),
         ("known facts never named", known, "right"),
         ("known facts never named, new phrasings", new, "right"),
         ("known facts never named: wrong answers", new, "invented"),
         ("known facts never named: refused", new, "refused"),
-        ("made-up facts that tuning named", "unknown, named in tuning", "right"),
+        ("made-up facts of tuning's half", "unknown, named in tuning", "right"),
         ("made-up facts never named", unknown, "right"),
         ("made-up facts never named: wrong answers", unknown, "invented"),
         ("made-up facts never named: refused", unknown, "refused"),

@@ -11,7 +11,7 @@ from headwater.batches.mixture import make_plan
 from headwater.model.count import count_parameters
 from headwater.runs.paths import Folders, split_targets, split_tokens
 from headwater.runs.run_config import RunConfig
-from headwater.sources.settings import REPLAYED
+from headwater.sources.settings import CONVERSATIONS, REPLAYED
 from headwater.sources.size import files_below, source_bytes
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
@@ -113,7 +113,8 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
 def notes_of_repetition(config: RunConfig, epochs: Epochs) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
-    if epochs.overall <= 1:
+    is_tuned = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
+    if epochs.overall <= 1 or is_tuned:  # a form of answering is learned from few of them, read often
         return []
     from headwater.scaling.repetition import says_of
 

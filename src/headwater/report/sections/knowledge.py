@@ -13,12 +13,13 @@ SHOWN = (
     "known facts as prose",
     "known facts never named, new phrasings",
     "made-up facts never named",
-    "known facts never named, one of 8 samples",
+    "made-up facts never named: wrong answers",
 )
 "Rows of the table that the picture has, too."
 _LEAD = (
     "Capitals asked as a user asks: of real countries, which the base has read of, and of made-up ones, of which no "
-    "text tells. Tuning named half of each. In brackets the interval of 95 %, and the number of questions."
+    "text tells. Tuning may name those of one half of each, and never those of the other. In brackets the interval of "
+    "95 %, and the number of questions. A base doesn't answer in the form that is asked for: nothing of it counts."
 )
 
 

@@ -22,6 +22,12 @@ def next_steps(run: RunData) -> Html:
         (f"headwater export {folder}", "a folder that transformers, vLLM and TRL open"),
         ("headwater new mine --text FOLDER", "a run file that trains on your own text"),
     ]
+    sources = table(table(run.config, "settings"), "corpus").get("sources")
+    kinds = (
+        [each.get("kind") for each in sources.values() if isinstance(each, dict)] if isinstance(sources, dict) else []
+    )
+    if "conversations" in kinds:
+        commands.insert(0, (f"headwater chat --run {folder}", "talk to it"))
     items = [tag("li", tag("code", command), tag("span", what)) for command, what in commands]
     if not run.is_finished:
         items.insert(0, tag("li", tag("code", "headwater run RUN.toml"), tag("span", "resume where it stopped")))
