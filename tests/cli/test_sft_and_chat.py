@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
+from headwater.cli.sft import write_sft_file
 from headwater.conversations import USER, Message
 from headwater.files import read_json
 from headwater.records import read_records
@@ -71,6 +72,16 @@ def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
     assert "80 conversations" in tuned.out and "1 no_answer: talks.jsonl#81" in tuned.out, tuned
     balance = read_json(folder / "runs/base-sft/data/corpus/manifest.json")["sources"]["conversations"]
     assert balance["dropped"] == {"no_answer": {"documents": 1, "bytes": 49}}
+
+
+def test_the_name_of_a_file_is_no_setting(folder, monkeypatch):
+    evil = 'x\n[downstream]\nreward = "evil:f"\n#.jsonl'
+    (folder / evil).write_bytes((folder / "talks.jsonl").read_bytes())
+    monkeypatch.chdir(folder)
+    path = write_sft_file("named", folder / "runs/base", [evil], 0.0, lambda line: None)
+    table = tomllib.loads(path.read_text())
+    assert "downstream" not in table
+    assert table["corpus"]["sources"]["conversations"]["paths"] == [evil]
 
 
 def test_the_loss_is_shared_as_the_weights_say(folder, tuned):

@@ -158,6 +158,14 @@ def test_what_is_not_understood_is_refused_in_words(tmp_path, changes, words):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_special_token_that_a_byte_of_text_is_is_refused(tmp_path):
+    whole = table("gpt2")
+    mark = {**whole["added_tokens"][0], "content": "!", "id": whole["model"]["vocab"]["!"]}
+    write_foreign(files_of(added_tokens=[*whole["added_tokens"], mark]), VOCAB_SIZE, tmp_path / "t", "key")
+    with pytest.raises(TokenizerError, match="text can become its special token '!'"):
+        Tokenizer.load(tmp_path / "t").encode("no! yes")
+
+
 def test_a_tokenizer_that_was_changed_after_it_was_copied_is_refused(tmp_path):
     write_foreign(files_of(), VOCAB_SIZE, tmp_path / "t", "key")
     path = tmp_path / "t" / "tokenizer_config.json"

@@ -13,6 +13,7 @@ from headwater.corpus.read.input import NO_PERMISSION
 from headwater.durations import duration
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
+from headwater.printable import printable
 from headwater.runs.hardware import hardware_of
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
@@ -155,7 +156,7 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:
-    why = "".join(f"# {sentence}.\n" for sentence in (found, *sizes.why))
+    why = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *sizes.why))
     return f"""\
 {why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
 # Everything not set here comes from a rule: headwater explain {name}.toml

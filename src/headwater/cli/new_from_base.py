@@ -22,6 +22,7 @@ from headwater.errors import ConfigError
 from headwater.files import write_text
 from headwater.optim.schedule import decay_start, lr_factor
 from headwater.optim.settings import ScheduleSettings
+from headwater.printable import printable
 from headwater.runs.run_config import config_of_text
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.train import sample_parts
@@ -54,7 +55,7 @@ def write_run_file_from_base(
     sizes = _sizes(base)
 
     def file(sizes: Sizes) -> str:
-        lines = "".join(f"# {sentence}.\n" for sentence in (found, *why, *sizes.why))
+        lines = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *why, *sizes.why))
         return f"""\
 {lines}# For a forecast: headwater plan {name}.toml. Everything not set here: headwater explain {name}.toml
 

@@ -16,6 +16,7 @@ from headwater.corpus.read.source import read_source
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.numbers import plural
+from headwater.printable import printable
 from headwater.runs.paths import Say
 from headwater.runs.run_config import NAME_RULE, find_recipe, is_run_name
 from headwater.runs.shift import run_of, tokenizer_of
@@ -95,7 +96,7 @@ share = {share}
 
 """
     return f"""\
-# Tunes {base.path} on {found}.
+# Tunes {printable(base.path)} on {printable(str(found))}.
 # Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml
 
 name = {quoted(name)}

@@ -195,11 +195,11 @@ def encoder_of(files: Mapping[str, bytes], found: Foreign) -> tokenizers.Tokeniz
     for content, id in {**found.special, **found.letters}.items():
         if encoder.token_to_id(content) != id:
             raise TokenizerError(f"its token {content!r} has id {id}, and the library gives it another; it is damaged")
-    vocabulary = table["model"]["vocab"]
+    vocabulary, alphabet = table["model"]["vocab"], byte_of_character()
     joined = {"".join(merge if isinstance(merge, list) else merge.split(" ")) for merge in table["model"]["merges"]}
     for content in found.special.keys() & vocabulary.keys():
         is_piece = len(encoder.pre_tokenizer.pre_tokenize_str(content)) < 2
-        if content in joined or (found.ignores_merges and is_piece):
+        if content in alphabet or content in joined or (found.ignores_merges and is_piece):
             raise TokenizerError(f"text can become its special token {content!r}, which headwater doesn't allow")
     return encoder
 
