@@ -15,6 +15,7 @@ from headwater.checkpoint.load import read_tensors
 from headwater.errors import CheckpointError, ConfigError
 from headwater.runs import load_run, run
 from headwater.runs.running import replay
+from headwater.runs.stages import write_config
 
 INIT = '[init]\nfrom = "runs/mine"\n'
 FROM_A_BASE = {"schedule__warmup_steps": 0, "train__num_steps": 2, "train__save_every": 1, "train__num_probes": 1}
@@ -99,3 +100,28 @@ def test_another_base_under_trained_weights_is_refused(continued):
 
 def test_a_replay_begins_at_the_base(continued):
     assert replay(load_run("on.toml")[0]).difference is None
+
+
+LAST = Path("runs/mine/checkpoints/step-000000008")
+
+
+def test_a_replay_begins_where_the_run_began_though_its_base_was_trained_on(finished_copy):
+    write_continued(finished_copy)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        run(*load_run("on.toml"))
+        Path("later").rename(LAST)
+        assert replay(load_run("on.toml")[0]).difference is None
+
+
+def test_a_base_that_saves_between_text_and_first_step_is_refused(finished_copy, monkeypatch):
+    def written(*given):
+        write_config(*given)
+        Path("later").rename(LAST)
+
+    write_continued(finished_copy)
+    monkeypatch.setattr("headwater.runs.running.write_config", written)
+    with chdir(finished_copy), quick():
+        LAST.rename("later")
+        with pytest.raises(ConfigError, match="isn't the model that this run starts from"):
+            run(*load_run("on.toml"))

@@ -13,13 +13,22 @@ from headwater.base.gguf import GgufFile
 from headwater.base.gguf_weights import GgufValues
 from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors
-from headwater.errors import CheckpointError
+from headwater.errors import CheckpointError, ConfigError
 from headwater.model.init import WHOLE, FirstValue, OpenFirst, Part
 
 
-def opener(path: str | None) -> OpenFirst | None:
-    """Return what opens the weights of the model at `path`; None for none."""
-    return None if path is None else lambda: open_values(facts_of(path))
+def opener(base: BaseFacts | None, digest: str | None) -> OpenFirst | None:
+    """Return what opens the weights of a base, and raises ConfigError where they aren't those of `digest`."""
+    return None if base is None else lambda: open_values(_with_digest(base, digest))
+
+
+def _with_digest(base: BaseFacts, digest: str | None) -> BaseFacts:
+    if facts_of(str(base.weights)).digest != digest:
+        raise ConfigError(
+            f"init.from={base.path}: {base.weights} isn't the model that this run starts from: one of them was written "
+            "again meanwhile. A run without a checkpoint starts from what is there now when its command is given again"
+        )
+    return base
 
 
 @contextmanager

@@ -34,10 +34,15 @@ def base_of(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
     """
     if init is None:
         return None
+    return kept_base(init, folders) if list_checkpoints(folders.run) else facts_of(init.from_)
+
+
+def kept_base(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
+    """Return the facts of a run's base as its text was prepared with them; None where it has no base."""
+    if init is None:
+        return None
     kept = read_kept(folders.base, BaseFacts)
-    if kept is not None and kept.path == init.from_ and list_checkpoints(folders.run):
-        return kept
-    return facts_of(init.from_)
+    return kept if kept is not None and kept.path == init.from_ else facts_of(init.from_)
 
 
 def apply_base_(raw: RawSettings) -> dict[str, str]:

@@ -18,7 +18,7 @@ from headwater.ranks.place import Place
 from headwater.records import Record
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import amount, read_run
-from headwater.runs.init import base_of
+from headwater.runs.init import base_of, kept_base
 from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Folders, Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
@@ -143,8 +143,10 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
-        given = config.run_dir, train_plan(config), open_batches(config)
-        return replay_training(*given, display, say, opener(config.base))
+        plan = train_plan(config)
+        given = config.run_dir, plan, open_batches(config)
+        open_base = opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
+        return replay_training(*given, display, say, open_base)
 
 
 def _train(

@@ -19,7 +19,8 @@ from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Layout
 from headwater.records import audit_fields, memory_fields, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
-from headwater.runs.paths import Require, Say, ignore
+from headwater.runs.init import kept_base
+from headwater.runs.paths import Folders, Require, Say, ignore
 from headwater.runs.plan import forecast_of_run, sizes_of
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
@@ -54,7 +55,8 @@ def train_stage(
     text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
-        given, open_base = (config.run_dir, train_plan(config)), opener(config.base)
+        plan = train_plan(config)
+        given, open_base = (config.run_dir, plan), opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
         run = assemble(*given, text.batches, say, require_owner=require_owner, ranks=ranks, open_base=open_base)
         try:
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
@@ -109,7 +111,8 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     """Train as another rank than the first, which keeps the records and prints."""
     batches, held_out = open_batches(config), open_held_out(config)
     with StopRequest(stop_within) as stop:
-        given, open_base = (config.run_dir, train_plan(config)), opener(config.base)
+        plan = train_plan(config)
+        given, open_base = (config.run_dir, plan), opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
         run = assemble(*given, batches, ignore, ranks=ranks, open_base=open_base).with_clock_started()
         end = train(run, open_evaluator(config, held_out, ranks), ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
