@@ -110,6 +110,23 @@ def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path):
         facts_of(str(base))
 
 
+@pytest.mark.parametrize(("name", "size"), [("vocab_size", 10**12), ("intermediate_size", 4 * 10**9)])
+def test_a_config_with_more_weights_than_the_files_can_have_is_refused(tmp_path, name, size):
+    base = write_base("llama-llama3", tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, name: size}))
+    with pytest.raises(ConfigError, match=r"makes [\d,]+ weights, and its files have [\d,]+ at most"):
+        facts_of(str(base))
+
+
+def test_a_tokenizers_file_of_any_size_is_not_read(tmp_path):
+    base = write_base("gpt2", tmp_path / "base")
+    with open(base / "tokenizer_config.json", "r+b") as file:
+        file.truncate(10**8)
+    with pytest.raises(ConfigError, match=r"tokenizer_config\.json has more than 64,000,000 bytes"):
+        facts_of(str(base))
+
+
 ODD_VALUES = [None, True, -1, 10**18, 0.5, float("nan"), "x", [], ["x"], [{}], {}, {"a": [1]}]
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
 
+from headwater.downstream.derived import make_derived_run, save_model
 from headwater.records import read_all, read_records
+from headwater.runs.finish import load_model
 
 
 def run_again(folder: Path, *overrides: str) -> set[str]:
@@ -50,6 +52,18 @@ def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, 
     run_again(finished_copy)
     assert final_weights(run_dir) == weights
     assert not [record for record in read_all(run_dir / "records.jsonl")[steps:] if record["event"] == "step"]
+
+
+@pytest.mark.parametrize("verb", ["run", "train"])
+def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb):
+    base, made = finished_copy / "runs/mine", finished_copy / "runs/mine-rl"
+    make_derived_run(base, made)
+    save_model(made, load_model(base)[0], 4, {"start": "a digest"})
+    before = set(made.rglob("*"))
+    said = call(verb, "runs/mine-rl", cwd=finished_copy)
+    require_clear_error(said, "made by `headwater downstream rl` or `dpo`", "give that command again", status=(1,))
+    after = {path for path in made.rglob("*") if path.name not in ("epoch", "lock")}
+    assert after == before
 
 
 def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(finished_copy):

@@ -18,11 +18,13 @@ from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
 from headwater.checkpoint.verify import checked_manifest, read_state
 from headwater.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.files import digest_bytes, digest_json, read_manifest_or_none
+from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.tokenizer.foreign import foreign_manifest, read_foreign
 
 FOREIGN = "a folder of Hugging Face with config.json and safetensors, or a file named .gguf"
 _END_BYTES = 1 << 20
+_LEAST_BYTES = 2  # of a weight in safetensors: those of smaller types are refused
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,12 @@ def _read_foreign(path: str, signature: str) -> BaseFacts:
 def _foreign(
     path: str, kind: Literal["folder", "gguf"], model: ModelSettings, files: Mapping[str, bytes], weights: list[Path]
 ) -> BaseFacts:
+    ends, num_weights = _ends(weights), count_parameters(model).total
+    most = sum(size for size, _ in ends.values()) // _LEAST_BYTES
+    if kind == "folder" and num_weights > most:
+        raise ConfigError(f"its config.json makes {num_weights:,} weights, and its files have {most:,} at most")
     manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
-    digest = digest_json({"weights": _ends(weights), "tokenizer": manifest["digest"]})
+    digest = digest_json({"weights": ends, "tokenizer": manifest["digest"]})
     return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest)
 
 

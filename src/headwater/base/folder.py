@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from headwater.base.config import settings_of_config
-from headwater.base.json_file import read_object
+from headwater.base.json_file import read_bytes, read_object
 from headwater.errors import ConfigError
 from headwater.model.settings import ModelSettings
 from headwater.tokenizer.foreign import FILES
@@ -46,6 +46,6 @@ def _is_file_name(name: Any) -> bool:
 def tokenizer_files(folder: Path) -> dict[str, bytes]:
     """Return what the folder has of a tokenizer's files; raise ConfigError for one that can't be read."""
     try:
-        return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
+        return {name: read_bytes(folder / name) for name in FILES if (folder / name).exists()}
     except OSError as error:
         raise ConfigError(f"{folder}: a file of its tokenizer can't be read: {error.strerror}") from None

@@ -34,6 +34,20 @@ def states_of(run_dir: Path) -> list[tuple[Path, State]]:
     return found
 
 
+def require_from_training(run_dir: Path) -> None:
+    """Raise CheckpointError where another program than the trainer wrote a checkpoint."""
+    for _, path in list_checkpoints(run_dir):
+        try:
+            identity = read_state(path).get("identity")
+        except CheckpointError:
+            continue
+        if isinstance(identity, dict) and "start" in identity:
+            raise CheckpointError(
+                f"{run_dir} was made by `headwater downstream rl` or `dpo`, and training can't resume it; give that "
+                f"command again, or start a new run from its model: init.from={run_dir}"
+            )
+
+
 def num_steps_of(state: State) -> int:
     """Return how many steps the run of a checkpoint was to have."""
     return int(state["identity"]["train"]["num_steps"])

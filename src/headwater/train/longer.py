@@ -18,7 +18,7 @@ from headwater.interventions import take_out
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
 from headwater.records import no_owner
-from headwater.train.at_start import State, is_lengthened, num_steps_of, states_of
+from headwater.train.at_start import State, is_lengthened, num_steps_of, require_from_training, states_of
 from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def require_settings(run_dir: Path, plan: TrainPlan) -> None:
     """Raise CheckpointError where a run can't resume with the settings of the plan, as far as these alone tell."""
     states = states_of(run_dir)
     if not states:
-        return
+        return require_from_training(run_dir)
     path, newest = states[0]
     if not is_lengthened(newest, plan):
         require_same(path, newest["identity"], plan.identity())
