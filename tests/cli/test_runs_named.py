@@ -38,7 +38,7 @@ OF_SETTINGS = {
     "corpus tokenizer train": "{}",
     "launch slurm": "{}",
 }
-OF_A_TUNED_MODEL = {"chat", "downstream sft", "downstream rl", "downstream dpo", "downstream knowledge"}
+OF_A_TUNED_MODEL = {"chat", *(f"downstream {verb}" for verb in ("sft", "rl", "dpo", "reward", "knowledge"))}
 "Tried in tests/downstream and test_sft_and_chat.py."
 NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
 
