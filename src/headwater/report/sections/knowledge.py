@@ -6,7 +6,7 @@ from typing import Any
 
 from headwater.numbers import percent, whole
 from headwater.report.chart import Spec, chart_card, layout, line, plot, series
-from headwater.report.markup import Child, Html, chart_text, data_table, section, tag
+from headwater.report.markup import Child, Html, card, chart_text, data_table, section, tag
 from headwater.report.run_data import Object, RunData, amount, entries
 
 SHOWN = (
@@ -46,7 +46,7 @@ def _table(stages: list[Object], rows: list[Object]) -> Html:
     body = [[str(row.get("measure")), *map(_cell, _values(row, len(stages)))] for row in rows]
     bits = [amount(stage, "bits_per_byte") for stage in stages]
     body.append(["bits per byte of the first run's held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)])
-    return data_table(["", *_heads(stages)], body)
+    return card(None, None, data_table(["", *_heads(stages)], body))
 
 
 def _cell(value: Object) -> Child:
@@ -76,7 +76,7 @@ def _picture(stages: list[Object], rows: list[Object]) -> Html:
         "range": [-0.3, len(names) - 0.7],
         "fixedrange": True,
     }
-    chart = layout(traces, "share right", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
+    chart = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
     chart["xaxis"] = chart["xaxis"] | axis
     last = ", ".join(f"{trace['name']} {trace['y'][-1]:.0%}" for trace in traces if trace["y"])
     return chart_card(
