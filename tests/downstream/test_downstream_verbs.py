@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def fails(prompt, written, answer):
 def cwd(finished, tmp_path) -> Path:
     shutil.copytree(finished.run_dir, tmp_path / "runs" / "mine")
     (tmp_path / "worth_of_blanks.py").write_text(REWARD)
-    prompts = [json.dumps({"prompt": f"{word} {number}"}) for word in ("The", "A", "No") for number in range(5)]
+    prompts = [json.dumps({"prompt": f"{word} {number}", "answer": "."}) for word in ("The", "A", "No") for number in range(5)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(prompts))
     return tmp_path
 
@@ -54,6 +55,28 @@ def test_a_reward_that_cannot_be_used_is_refused_before_a_folder_is_made(cwd):
         said = reinforce(cwd, "--reward", reward, "--name", "new")
         assert said.status != 0 and message in said.err, said
         assert not (cwd / "runs/new/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--name", "a/b", "--name 'a/b' can't name a run: a run's name has letters"),
+        ("--name", "..", "--name '..' can't name a run: a run's name has letters"),
+        *(("--lr", value, f"--lr {value}: ") for value in ("-1", "0", "nan", "inf")),
+    ],
+)
+@pytest.mark.parametrize("verb", [("dpo", "--pairs"), ("reward", "--pairs"), ("rl", "--reward", "exact", "--prompts")])
+def test_a_name_or_a_learning_rate_that_is_none_is_refused(cwd, verb, option, value, message):
+    said = call("downstream", *verb, "prompts.jsonl", option, value, "runs/mine", cwd=cwd)
+    assert said.status == 2 and message in said.err, said
+
+
+def test_the_working_folder_is_imported_from_for_a_function_alone(cwd, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert reinforce(cwd, "--reward", "exact").status == 0
+    assert str(cwd) not in sys.path
+    assert reinforce(cwd, "--reward", "worth_of_blanks:has_blank", "--name", "new").status == 0
+    assert str(cwd) in sys.path
 
 
 def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatch):

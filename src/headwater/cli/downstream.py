@@ -99,7 +99,7 @@ def dpo(
     from headwater.runs.paths import write_kept
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
-    run_dir = base.with_name(name or f"{base.resolve().name}-dpo")
+    run_dir = _beside(base, name, "dpo")
     require_unused(run_dir)
     with _learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
         model, result = learn(*given.start, *given.pairs, settings, given.work)
@@ -135,7 +135,7 @@ def reward(
     from headwater.runs.paths import write_kept
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
-    folder = base.with_name(name or f"{base.resolve().name}-reward")
+    folder = _beside(base, name, "reward")
     if (folder / MODEL).exists():
         raise ConfigError(f"{folder} has a reward model already; choose another --name")
     with _learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
@@ -221,16 +221,17 @@ def rl(
     from headwater.runs.finish import load_model
     from headwater.runs.stages import final_checkpoint
 
-    sys.path.insert(0, str(Path.cwd()))  # where a user's function lies
+    if ":" in reward:
+        sys.path.insert(0, str(Path.cwd()))  # where a user's function lies
     settings = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed)
     questions, base = read_questions(prompts), folder_of(run)
+    run_dir = _beside(base, name, "rl")
     trained, measured = (questions, read_questions(held_out)) if held_out else _divided(questions, seed)
     start, tokenizer = load_model(base)
     made = plain_prompts(tokenizer) if plain else chat_prompts(tokenizer)
     worth = _learned(Path(reward), tokenizer) if Path(reward).is_dir() else reward_named(reward)
     task = Task(trained, measured, worth, made.ids_of, Writing(max_tokens, made.ends))
     identity = {"start": model_digest(final_checkpoint(base)), "reward": reward, "plain": plain}
-    run_dir = base.with_name(name or f"{base.resolve().name}-rl")
     with sleep_under_load(torch.get_num_threads()), owned(run_dir) as owner:
         make_derived_run(base, run_dir)
         job = Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
@@ -238,6 +239,16 @@ def rl(
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(asdict(result)) if as_json else _print_result(result, run_dir)
+
+
+def _beside(base: Path, name: str | None, stage: str) -> Path:
+    """Return the folder, beside the run `base`, of what is made of it."""
+    from headwater.runs.run_config import NAME_RULE, is_run_name
+
+    name = name or f"{base.resolve().name}-{stage}"
+    if not is_run_name(name):
+        raise ConfigError(f"--name {name!a} can't name a run: {NAME_RULE}")
+    return base.with_name(name)
 
 
 def follow(config: RunConfig) -> None:

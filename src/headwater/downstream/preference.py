@@ -49,6 +49,11 @@ class PreferenceSettings:
     beta: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, value in (("lr", self.lr), ("beta", self.beta)):
+            if not 0 < value < math.inf:
+                raise ConfigError(f"--{name} {value:g}: give a number above zero")
+
 
 @dataclass(frozen=True)
 class PreferenceResult:

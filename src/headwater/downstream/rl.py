@@ -8,6 +8,7 @@ bits.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -65,6 +66,8 @@ class RlSettings:
                 "reinforcement needs at least 1 step, 1 prompt a step and 2 answers a prompt, which are compared; "
                 f"found {self.num_steps}, {self.prompts_per_step} and {self.answers_per_prompt}"
             )
+        if not 0 < self.lr < math.inf:
+            raise ConfigError(f"--lr {self.lr:g}: the learning rate is a number above zero")
 
 
 @dataclass(frozen=True)
