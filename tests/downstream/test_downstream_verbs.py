@@ -6,9 +6,15 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from small_run import call
+
+from headwater.cli.downstream import follow
+from headwater.downstream.settings import DownstreamSettings
+from headwater.runs.init import InitSettings
+from headwater.runs.run_config import config_of_run
 
 REWARD = """
 def has_blank(prompt, written, answer):
@@ -23,7 +29,9 @@ def fails(prompt, written, answer):
 def cwd(finished, tmp_path) -> Path:
     shutil.copytree(finished.run_dir, tmp_path / "runs" / "mine")
     (tmp_path / "worth_of_blanks.py").write_text(REWARD)
-    prompts = [json.dumps({"prompt": f"{word} {number}", "answer": "."}) for word in ("The", "A", "No") for number in range(5)]
+    prompts = [
+        json.dumps({"prompt": f"{word} {number}", "answer": "."}) for word in ("The", "A", "No") for number in range(5)
+    ]
     (tmp_path / "prompts.jsonl").write_text("\n".join(prompts))
     return tmp_path
 
@@ -71,6 +79,21 @@ def test_a_name_or_a_learning_rate_that_is_none_is_refused(cwd, verb, option, va
     assert said.status == 2 and message in said.err, said
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ({"prompt": "No 9", "anwser": "."}, "the reward exact needs one"),
+        ({"prompt": "No " * 40}, "that the model sees"),
+    ],
+)
+def test_prompts_that_cannot_be_learned_from_are_refused_before_a_folder_is_made(cwd, prompt, message):
+    with (cwd / "prompts.jsonl").open("a") as file:
+        file.write("\n" + json.dumps({"answer": "."} | prompt if len(prompt) == 1 else prompt))
+    said = reinforce(cwd, "--reward", "exact")
+    assert said.status != 0 and message in said.err, said
+    assert not (cwd / "runs/mine-rl").exists()
+
+
 def test_the_working_folder_is_imported_from_for_a_function_alone(cwd, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert reinforce(cwd, "--reward", "exact").status == 0
@@ -97,6 +120,16 @@ def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatc
     assert "What each stage changed" in (cwd / "runs/tuned/report.html").read_text()
     twice = call("downstream", "knowledge", "runs/mine", "--before", "runs/mine", cwd=cwd)
     assert twice.status == 2 and "named once" in twice.err
+
+
+def test_a_base_that_is_no_run_is_no_stage_that_is_examined(finished, monkeypatch):
+    found, config = mock.Mock(), config_of_run(finished.run_dir)
+    for verb in ("rl", "knowledge"):
+        monkeypatch.setattr(f"headwater.cli.downstream.{verb}", getattr(found, verb))
+    for base, stages in (("model.gguf", 1), (str(finished.run_dir), 2)):
+        init = InitSettings.model_validate({"from": base})
+        follow(config.model_copy(update={"init": init, "downstream": DownstreamSettings(prompts="none.jsonl")}))
+        assert len(found.knowledge.call_args.args[1]) == stages
 
 
 def test_a_run_file_may_ask_for_what_follows(cwd, finished, monkeypatch):

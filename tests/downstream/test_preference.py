@@ -10,18 +10,26 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from small_run import call, environment
 
-from headwater.downstream.preference import Pair, PreferenceSettings, in_order, read_pairs
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.downstream import preference
+from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.errors import DataError
+from headwater.runs.finish import load_model
 
 needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs the extra post")
 
 
-def test_pairs_are_read_and_a_bad_line_is_named(tmp_path):
+def test_pairs_are_read_and_a_bad_line_is_named(finished, tmp_path):
+    model, tokenizer = load_model(finished.run_dir)
+    read_pairs = partial(preference.read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
+    tokenizer.special = tokenizer.special | {"[INST]": 5}
     path, good = tmp_path / "pairs.jsonl", {"prompt": "why?", "chosen": "so", "rejected": "no"}
     path.write_text(f"{json.dumps(good)}\n\n{json.dumps(good)}\n")
     assert read_pairs(path) == [Pair("why?", "so", "no")] * 2
@@ -33,10 +41,14 @@ def test_pairs_are_read_and_a_bad_line_is_named(tmp_path):
         (json.dumps(good | {"chosen": 3}), ":2: prompt, chosen and rejected are texts"),
         (json.dumps(good | {"chosen": "no"}), ":2: both answers are the same"),
         (json.dumps(good | {"prompt": "<|im_end|>"}), ":2: a text spells a special token"),
+        (json.dumps(good | {"chosen": "[INST]"}), ":2: a text spells a special token"),
+        (json.dumps(good | {"rejected": "no " * 40}), ":2: [0-9]+ tokens are more than the 64 that the model sees"),
     ):
         path.write_text(f"{json.dumps(good)}\n{bad}\n")
         with pytest.raises(DataError, match=message):
             read_pairs(path)
+    path.write_text(f"{json.dumps(good | {'prompt': '<|so'})}\n{json.dumps(good)}")
+    assert read_pairs(path)[0].prompt == "<|so"
     path.write_text(json.dumps(good))
     with pytest.raises(DataError, match="at least two"):
         read_pairs(path)
@@ -139,7 +151,7 @@ work = Path(tempfile.mkdtemp())
 for each in (other, transformers.AutoTokenizer.from_pretrained(export)):
     each.save_pretrained(work / "other")
 settings = PreferenceSettings(num_steps=1, pairs_per_step=8, beta=0.3)
-pairs = in_order(read_pairs(Path("pairs.jsonl")), settings)
+pairs = in_order(read_pairs(Path("pairs.jsonl"), tokenizer, start.settings.seq_len), settings)
 trainer = dpo_trainer(export, work / "other", pairs, settings, work)
 trainer.train()
 policy, reference = (log_likelihoods(model, tokenizer, pairs) for model in (start, imported(work / "other")))
@@ -150,6 +162,33 @@ print(json.dumps([trainer.state.log_history[0]["loss"], float(ours)]))
     theirs, ours = json.loads(run_offline(program, cwd))
     assert abs(ours - 0.693) > 0.01, "the reference is another model"
     assert theirs == pytest.approx(ours, abs=1e-5)
+
+
+@pytest.fixture
+def without_trl(monkeypatch):
+    """Learning that needs no trl: it changes nothing."""
+    monkeypatch.setattr(preference, "trl_offline", lambda: None)
+    monkeypatch.setattr(preference, "dpo", lambda export, start, *more: (start, "found"))
+
+
+def test_a_kill_before_the_model_is_saved_leaves_a_name_that_can_be_used_again(cwd, without_trl, monkeypatch):
+    monkeypatch.setattr("headwater.downstream.derived.Saver.begin", mock.Mock(side_effect=DataError("killed")))
+    said = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", "--name", "killed", cwd=cwd)
+    assert "killed" in said.err
+    assert (cwd / "runs/killed/preference.json").exists() and not list_checkpoints(cwd / "runs/killed")
+
+
+def test_no_prompt_is_both_trained_on_and_measured(cwd, without_trl, monkeypatch):
+    lines = [{"prompt": f"Say {n % 10}", "chosen": f"It is {n}.", "rejected": "No."} for n in range(40)]
+    (cwd / "four-each.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    learn = mock.Mock(side_effect=DataError("enough"))
+    monkeypatch.setattr(preference, "dpo", learn)
+    both = ("--pairs", "four-each.jsonl", "--name", "divided")
+    assert "enough" in call("downstream", "dpo", "runs/mine", *both, cwd=cwd).err
+    trained, measured = ({pair.prompt for pair in part} for part in learn.call_args.args[3:5])
+    assert (len(trained), len(measured), trained & measured) == (8, 2, set())
+    said = call("downstream", "dpo", "runs/mine", *both, "--held-out", "pairs.jsonl", cwd=cwd)
+    assert "10 held-out prompts are also trained on, such as 'Say 0'" in said.err
 
 
 def test_without_trl_the_extra_is_named(cwd, monkeypatch):

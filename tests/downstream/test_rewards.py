@@ -7,7 +7,7 @@ import operator
 
 import pytest
 
-from headwater.downstream.rewards import Question, checked_reward, read_questions, reward_named
+from headwater.downstream.rewards import Question, checked_reward, read_questions, require_answers, reward_named
 from headwater.errors import ConfigError, DataError, TrainingError
 
 
@@ -21,6 +21,8 @@ from headwater.errors import ConfigError, DataError, TrainingError
         ("number", "it is 1,042.50", "1042.5", 1),
         ("number", "42, or rather 43", "42", 0),
         ("number", "-3", "3", 0),
+        ("number", "10-5", "5", 1),
+        ("number", "9" * 400, "8" * 400, 0),
         ("number", "none", "3", 0),
         ("number", "3", "three", 0),
         ("form", " It is Paris. ", r"It is [A-Z]\w+\.", 1),
@@ -49,6 +51,16 @@ def test_a_function_that_fails_or_returns_no_number_is_named_with_its_prompt():
     with pytest.raises(TrainingError, match="unterminated"):
         checked_reward(reward_named("form"), Question("why", "[a-"), "so")
     assert checked_reward(lambda *_: True, Question("why", ""), "so") == 1.0
+
+
+def test_a_built_in_reward_needs_an_answer_to_each_prompt_and_form_an_expression():
+    for name in ("exact", "number", "form"):
+        with pytest.raises(DataError, match=f"the prompt 'why' is empty, .*; the reward {name} needs one"):
+            require_answers(name, [Question("2 + 2", "4"), Question("why", " ")])
+    with pytest.raises(DataError, match="the prompt 'why' is no regular expression: unterminated"):
+        require_answers("form", [Question("why", "[a-")])
+    require_answers("exact", [Question("why", "[a-")])
+    require_answers("module:function", [Question("why", "")])
 
 
 def test_questions_are_read_line_by_line_and_a_bad_line_is_named(tmp_path):

@@ -20,7 +20,7 @@ from headwater.downstream.prompts import plain_prompts
 from headwater.downstream.rewards import Question
 from headwater.downstream.rl import Reinforcement, RlSettings, Task, leave_one_out
 from headwater.downstream.samples import Writing, log_probabilities
-from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.optim.optimizer import Optimizer
 from headwater.records import read_records
 
@@ -38,6 +38,14 @@ def job(reward=has_c, settings: RlSettings = SETTINGS, start: int = 0) -> Reinfo
     task = Task(questions[:12], questions[12:], reward, PROMPTS.ids_of, Writing(6, PROMPTS.ends))
     model = random_model(start)
     return Reinforcement(copy.deepcopy(model), model, TOKENIZER, task, settings, {"reward": "has_c"})
+
+
+def test_a_prompt_without_room_for_an_answer_is_refused():
+    task = job().task
+    for part in ("questions", "held_out"):
+        longer = replace(task, **{part: [Question("a" * 18, ""), Question("b" * 19, "")]})
+        with pytest.raises(DataError, match=r"the prompt 'b{19}' has 20 tokens: .* more than the 24"):
+            replace(job(), task=longer)
 
 
 def weights(run_dir: Path) -> dict[str, torch.Tensor]:

@@ -9,24 +9,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, argument, flag, folder_of, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from headwater.downstream.preference import Pair
-    from headwater.downstream.rewards import Reward
+    from headwater.downstream.rewards import Question, Reward
     from headwater.downstream.rl import RlResult
     from headwater.intervals import Estimate
     from headwater.model.transformer import Transformer
     from headwater.runs.run_config import RunConfig
     from headwater.tokenizer.tokenizer import Tokenizer
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", "Pair", "Question")
 _OFFLINE_NAMES = (
     "HF_HUB_DISABLE_TELEMETRY",
     "HF_HUB_OFFLINE",
@@ -104,8 +105,8 @@ def dpo(
     with _learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
         model, result = learn(*given.start, *given.pairs, settings, given.work)
         make_derived_run(base, run_dir)
+        write_kept(run_dir / "preference.json", result)  # first: a folder that has its model is done
         save_model(run_dir, model, steps, {"start": given.digest, "dpo": asdict(settings)})
-        write_kept(run_dir / "preference.json", result)
     if as_json:
         return print_json(asdict(result))
     say(f"preferred answers are the likelier ones of {_shown(result.likelier_before)} held-out pairs before, "
@@ -140,8 +141,8 @@ def reward(
         raise ConfigError(f"{folder} has a reward model already; choose another --name")
     with _learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
         result = learn_reward(*given.start, *given.pairs, settings, given.work)
-        copy_files(given.work / "result", folder / MODEL)
         write_kept(folder / "reward.json", result)
+        copy_files(given.work / "result", folder / MODEL)
     if as_json:
         return print_json(asdict(result))
     say(f"the preferred answer has the higher score in {_shown(result.before)} held-out pairs before, "
@@ -173,9 +174,10 @@ def _learning(
     from headwater.runs.stages import final_checkpoint
 
     trl_offline()
-    trained = read_pairs(pairs)
-    trained, measured = (trained, read_pairs(held_out)) if held_out else _divided(trained, seed)
-    start = (export_stage(config_of_run(base), say), *load_model(base))
+    model, tokenizer = load_model(base)
+    read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
+    trained, measured = _divided(read(pairs), read(held_out) if held_out else None, seed)
+    start = (export_stage(config_of_run(base), say), model, tokenizer)
     with owned(folder), TemporaryDirectory() as work:
         yield _Learning(start, (trained, measured), model_digest(final_checkpoint(base)), Path(work))
 
@@ -214,7 +216,7 @@ def rl(
     from headwater.checkpoint.verify import model_digest
     from headwater.downstream.derived import make_derived_run
     from headwater.downstream.prompts import chat_prompts, plain_prompts
-    from headwater.downstream.rewards import read_questions, reward_named
+    from headwater.downstream.rewards import read_questions, require_answers, reward_named
     from headwater.downstream.rl import Reinforcement, RlSettings, Task
     from headwater.downstream.samples import Writing
     from headwater.host.waiting import sleep_under_load
@@ -224,17 +226,18 @@ def rl(
     if ":" in reward:
         sys.path.insert(0, str(Path.cwd()))  # where a user's function lies
     settings = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed)
-    questions, base = read_questions(prompts), folder_of(run)
+    base = folder_of(run)
     run_dir = _beside(base, name, "rl")
-    trained, measured = (questions, read_questions(held_out)) if held_out else _divided(questions, seed)
+    trained, measured = _divided(read_questions(prompts), read_questions(held_out) if held_out else None, seed)
+    require_answers(reward, [*trained, *measured])
     start, tokenizer = load_model(base)
     made = plain_prompts(tokenizer) if plain else chat_prompts(tokenizer)
     worth = _learned(Path(reward), tokenizer) if Path(reward).is_dir() else reward_named(reward)
     task = Task(trained, measured, worth, made.ids_of, Writing(max_tokens, made.ends))
     identity = {"start": model_digest(final_checkpoint(base)), "reward": reward, "plain": plain}
+    job = Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
     with sleep_under_load(torch.get_num_threads()), owned(run_dir) as owner:
         make_derived_run(base, run_dir)
-        job = Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
         result = job.run(run_dir, say_beside(as_json), owner.require)
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
@@ -253,6 +256,7 @@ def _beside(base: Path, name: str | None, stage: str) -> Path:
 
 def follow(config: RunConfig) -> None:
     """Align a tuned run as its file says, in a run beside it, and examine what each stage since its base changed."""
+    from headwater.checkpoint.layout import list_checkpoints
     from headwater.cli.examining import KEPT, keep_stages
     from headwater.downstream.knowledge import Stages
     from headwater.downstream.rewards import write_questions
@@ -270,7 +274,8 @@ def follow(config: RunConfig) -> None:
     say(f"aligning: {aligned}")
     rl(str(config.run_dir), prompts, settings.reward, aligned.name, held_out, steps=settings.num_steps)
     say("what each stage changed:")
-    knowledge(str(aligned), [*filter(None, [config.base]), str(config.run_dir)], seed)
+    bases = [config.base] if config.base is not None and list_checkpoints(Path(config.base)) else []  # runs alone
+    knowledge(str(aligned), [*bases, str(config.run_dir)], seed)
     found = read_kept(aligned / KEPT, Stages)
     if found is not None:
         keep_stages(found, config.run_dir)
@@ -329,13 +334,21 @@ def _bits(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _divided(items: list[Item], seed: int) -> tuple[list[Item], list[Item]]:
-    """Return those to train on and some to measure."""
-    shuffled = random.Random(f"held out {seed}").sample(items, len(items))
-    num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(items)))
+def _divided(items: list[Item], held_out: list[Item] | None, seed: int) -> tuple[list[Item], list[Item]]:
+    """Return those to train on and some to measure; no prompt is in both."""
+    prompts = list(dict.fromkeys(each.prompt for each in items))
+    if held_out is not None:
+        if both := {each.prompt for each in held_out}.intersection(prompts):
+            raise DataError(f"{len(both)} held-out prompts are also trained on, such as {min(both)!a:.120}")
+        return items, held_out
+    num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(prompts)))
     if num_held_out < 2:
-        raise ConfigError(f"{len(items)} prompts are too few to hold some out for measuring; give --held-out FILE")
-    return shuffled[num_held_out:], shuffled[:num_held_out]
+        raise ConfigError(f"{len(prompts)} prompts are too few to hold some out for measuring; give --held-out FILE")
+    shuffled = random.Random(f"held out {seed}").sample(prompts, len(prompts))
+    place_of = {prompt: place for place, prompt in enumerate(shuffled)}
+    ordered = sorted(items, key=lambda each: place_of[each.prompt])
+    num_measured = sum(place_of[each.prompt] < num_held_out for each in items)
+    return ordered[num_measured:], ordered[:num_measured]
 
 
 def _shown(estimate: Estimate) -> str:

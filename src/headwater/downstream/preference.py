@@ -68,8 +68,8 @@ class PreferenceResult:
     num_steps: int
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Return the pairs of a JSONL file; raise DataError that names the line where one is none."""
+def read_pairs(path: Path, tokenizer: Tokenizer, seq_len: int) -> list[Pair]:
+    """Return the pairs of a JSONL file; raise DataError that names the line where one is none, or too long."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -83,7 +83,7 @@ def read_pairs(path: Path) -> list[Pair]:
             pair = Pair(*(value[name] for name in ("prompt", "chosen", "rejected")))
         except (ValueError, RecursionError, TypeError, KeyError):
             raise DataError(f"{path}:{index} must have prompt, chosen and rejected; found {line!a:.120}") from None
-        problem = _problem(pair)
+        problem = _problem(pair, tokenizer, seq_len)
         if problem:
             raise DataError(f"{path}:{index}: {problem}; found {line!a:.120}")
         pairs.append(pair)
@@ -92,15 +92,17 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def _problem(pair: Pair) -> str:
+def _problem(pair: Pair, tokenizer: Tokenizer, seq_len: int) -> str:
     texts = (pair.prompt, pair.chosen, pair.rejected)
     if not all(isinstance(text, str) and text.strip() for text in texts):
         return "prompt, chosen and rejected are texts, none of them empty"
     if pair.chosen == pair.rejected:
         return "both answers are the same"
-    if any("<|" in text for text in texts):  # transformers' tokenizers read it as the token
+    if any(token in text for token in tokenizer.special for text in texts):  # transformers reads it as the token
         return "a text spells a special token"
-    return ""
+    samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+    longest = max(len(sample.prompt) + len(sample.written) for sample in samples)
+    return f"{longest} tokens are more than the {seq_len} that the model sees" if longest > seq_len else ""
 
 
 def trl_offline() -> Any:

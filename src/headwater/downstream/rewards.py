@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from headwater.errors import ConfigError, DataError, TrainingError
 from headwater.files import write_text
 
 MAX_PROMPTS = 1_000_000
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"(?:(?<!\d)-)?\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def exact(prompt: str, written: str, answer: str) -> float:
 def number(prompt: str, written: str, answer: str) -> float:
     """Return 1 where the last number written is the answer's."""
     found, right = NUMBER.findall(written), NUMBER.findall(answer)
-    return float(bool(found and right) and float(found[-1].replace(",", "")) == float(right[-1].replace(",", "")))
+    return float(bool(found and right) and Decimal(found[-1].replace(",", "")) == Decimal(right[-1].replace(",", "")))
 
 
 def form(prompt: str, written: str, answer: str) -> float:
@@ -65,6 +66,19 @@ def reward_named(name: str) -> Reward:
     if not callable(found):
         raise ConfigError(f"the reward {name!a} is no function but {type(found).__name__}")
     return found  # type: ignore[no-any-return]
+
+
+def require_answers(name: str, questions: Iterable[Question]) -> None:
+    """Raise DataError where a question has no answer that the built-in reward of this name can compare with."""
+    for question in questions:
+        about = f"the answer of the prompt {question.prompt!a:.120}"
+        if name in BUILT_IN and not question.answer.strip():
+            raise DataError(f'{about} is empty, or its line has no "answer"; the reward {name} needs one')
+        if name == "form":
+            try:
+                re.compile(question.answer, re.DOTALL)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise DataError(f"{about} is no regular expression: {error}; found {question.answer!a:.120}") from None
 
 
 def checked_reward(reward: Reward, question: Question, written: str) -> float:

@@ -25,7 +25,7 @@ from headwater.checkpoint.load import newest_checkpoint, resume_from_
 from headwater.checkpoint.save import Saver
 from headwater.downstream.rewards import Question, Reward, checked_reward
 from headwater.downstream.samples import Sample, Writing, answers, drawn, log_probabilities
-from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.evaluate.scorer import Scorer
 from headwater.files import digest_json, write_json
 from headwater.host.signals import StopRequest
@@ -119,6 +119,15 @@ class Reinforcement:
     settings: RlSettings
     identity: dict[str, Any]
     "What a resume must find unchanged beside questions and settings: the start's weights, the reward's name."
+
+    def __post_init__(self) -> None:
+        seq_len, max_tokens = self.start.settings.seq_len, self.task.writing.max_tokens
+        for prompt in (each.prompt for each in [*self.task.questions, *self.task.held_out]):
+            if (num_tokens := len(self.task.prompt_ids(prompt))) + max_tokens > seq_len + 1:
+                raise DataError(
+                    f"the prompt {prompt!a:.120} has {num_tokens} tokens: with an answer of {max_tokens} "
+                    f"(--max-tokens) that is more than the {seq_len} that the model sees"
+                )
 
     def run(
         self, run_dir: Path, say: Callable[[str], None], require_owner: Callable[[], None] = no_owner
