@@ -10,12 +10,14 @@ import pytest
 import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
+from headwater.cli.data import _shares_by_rule
 from headwater.cli.sft import write_sft_file
 from headwater.conversations import USER, Message
 from headwater.files import read_json
 from headwater.records import read_records
-from headwater.runs.run_config import config_of_run
+from headwater.runs.run_config import config_of_run, load_run
 from headwater.runs.text import open_batches, open_text
+from headwater.runs.text_size import epochs_of
 from headwater.tokenizer.conversation import prompt_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -89,6 +91,16 @@ def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
     assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
     text = open_text(config_of_run(folder / "runs/base-sft"))
     assert text.held_out["conversations"].store.has_targets and not text.held_out["replay-mine"].store.has_targets
+
+
+def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):
+    monkeypatch.chdir(folder)
+    config = load_run("base-sft.toml")[0]
+    actual = open_batches(config).plan.epochs(config.num_rows)["conversations"]
+    assert epochs_of(config).by_source == {"conversations": pytest.approx(actual, rel=0.01)}
+    more = load_run("base-sft.toml", ['corpus.sources.more.paths=["texts"]'])[0]
+    found = _shares_by_rule(more)["mixtures"]["this run"]["sources"]
+    assert found.keys() == {"conversations", "more"}, "a source that isn't built yet"
 
 
 def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, files_of, table
 
 from headwater.errors import TokenizerError
+from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.tokenizer.foreign import LONE_LINE_ENDS, PATTERNS, read_foreign, write_foreign
 from headwater.tokenizer.special import Markers
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -125,6 +126,14 @@ def test_a_token_that_the_tokenizer_puts_first_begins_a_document(tmp_path):
     tokenizer = Tokenizer.load(tmp_path / "t")
     assert (tokenizer.begin_id, tokenizer.end_id) == (1, 0)
     assert tokenizer.decode(tokenizer.encode("the river")) == "the river", "and none is put before what is encoded"
+
+
+def test_what_ended_a_document_in_training_ends_an_exported_models_text(tmp_path):
+    files = files_of(config={"eos_token": "<|im_end|>"})
+    write_foreign(files, VOCAB_SIZE, tmp_path / "t", "key")
+    (tmp_path / "export").mkdir()
+    ends = write_tokenizer(tmp_path / "t", tmp_path / "export", 64, VOCAB_SIZE).ends
+    assert ends == [SPECIAL.index("<|im_end|>"), Tokenizer.load(tmp_path / "t").end_id]
 
 
 def changed(**model) -> dict:

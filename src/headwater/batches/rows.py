@@ -98,6 +98,14 @@ def open_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> d
     return {name: PackedSource(store, _mapped(rows_dir / split / name, seq_len)) for name, store in stores.items()}
 
 
+def num_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> dict[str, int]:
+    """Return how many rows each source of a split is packed into; {} where the stage isn't current."""
+    tokens_digest = str(read_manifest_or_none(tokens_dir).get("digest"))
+    if not are_current(rows_dir, tokens_dir, rows_key(tokens_digest, seq_len)):
+        return {}
+    return {folder.name: _mapped(folder, seq_len).num_rows for folder in sorted((rows_dir / split).glob("*"))}
+
+
 def _mapped(folder: Path, seq_len: int) -> RowIndex:
     def array(name: str) -> Any:
         # view: a subclass of ndarray makes every later operation slower

@@ -214,12 +214,10 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
 
 def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
     """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
-    from headwater.batches.mixture import USUAL_EPOCHS, make_plan
-    from headwater.runs.paths import split_targets
-    from headwater.runs.text_size import train_rows
+    from headwater.batches.mixture import USUAL_EPOCHS
+    from headwater.runs.text_size import planned, train_rows
 
-    rows, num_rows, mixture = train_rows(config), config.num_own_rows, config.mixture
-    targets = split_targets(config.run_dir, "train")
+    rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
     by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
     found: dict[str, Any] = {}
     for name, each in {
@@ -229,7 +227,7 @@ def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
         f"unimax {mixture.max_epochs or USUAL_EPOCHS:g}": by_size.model_copy(update={"rule": "unimax"}),
     }.items():
         try:
-            plan = make_plan(rows, each, num_rows, targets)
+            plan = planned(config, rows, each)
         except ConfigError as error:
             found[name] = {"refused": str(error)}
             continue

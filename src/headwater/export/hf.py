@@ -65,7 +65,7 @@ def export_hf(
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
         known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
-        ends = {"eos_token_id": tokenizer.ends} if len(tokenizer.ends) > 1 else {}
+        ends = {"eos_token_id": tokenizer.ends} if tokenizer.ends != [tokenizer.ids.get("eos_token_id")] else {}
         files.write_json(folder / "generation_config.json", tokenizer.ids | ends)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)

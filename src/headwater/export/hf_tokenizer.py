@@ -123,8 +123,8 @@ def _write_foreign(tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> Writte
             files.write_json(config, {**files.read_json(config), "chat_template": template})
     ids = {f"{name}_id": id for name, id in tokenizer.manifest["roles"].items() if id is not None}
     card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
-    ends = [id for id in (tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END)) if id is not None]
-    return WrittenTokenizer(ids, list(dict.fromkeys(ends)), card)
+    ends = [tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END), tokenizer.end_id]
+    return WrittenTokenizer(ids, [id for id in dict.fromkeys(ends) if id is not None], card)
 
 
 def _load(path: Path) -> Tokenizer:

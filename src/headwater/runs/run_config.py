@@ -122,11 +122,6 @@ class RunConfig(Settings):
         return None if self.init is None else self.init.from_
 
     @property
-    def num_own_rows(self) -> int:
-        """How many of them are of the run's own text, and none that is replayed."""
-        return self.num_rows if self.replay is None else round(self.num_rows * (1 - self.replay.share))
-
-    @property
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
 

@@ -19,6 +19,7 @@ from headwater.files import read_manifest_or_none
 from headwater.interventions import Interventions, read_interventions
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
+from headwater.runs.text_size import shares_of_replay
 from headwater.seals import is_unmade
 from headwater.sources.settings import REPLAYED
 from headwater.tokens.build import Replayed, tokens_key
@@ -49,20 +50,12 @@ def open_batches(config: RunConfig) -> BatchSource:
     if not sources:
         raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show`")
     rows, targets = {name: source.num_rows for name, source in sources.items()}, targets_of(sources)
-    replayed = _shares_of_replay(config, rows)
+    replayed = shares_of_replay(config, rows)
 
     def plan_for(num_rows: int) -> MixturePlan:
         return make_plan(rows, config.mixture, num_rows, targets, replayed)
 
     return BatchSource(sources, plan_for(config.num_rows), config.model.seq_len, config.seed, plan_for)
-
-
-def _shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
-    """Return the share of a run's rows that each replayed source has: as its own run read them."""
-    weights = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("weights", {})
-    weights = {name: weight for name, weight in weights.items() if name in rows}
-    total, share = sum(weights.values()) or 1.0, 0.0 if config.replay is None else config.replay.share
-    return {name: share * weight / total for name, weight in weights.items()}
 
 
 def replayed_text(config: RunConfig) -> Replayed | None:

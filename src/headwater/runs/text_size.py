@@ -7,7 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.batches.mixture import make_plan
+from headwater.batches.mixture import MixturePlan, make_plan
+from headwater.batches.rows import num_packed
+from headwater.batches.settings import MixtureSettings
+from headwater.files import read_manifest_or_none
 from headwater.model.count import count_parameters
 from headwater.runs.paths import Folders, split_targets, split_tokens
 from headwater.runs.run_config import RunConfig
@@ -81,8 +84,17 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
 
 
 def train_rows(config: RunConfig) -> dict[str, int]:
-    """Return about how many rows each source has to train on, without those whose size isn't known."""
-    return {name: -(-count // config.model.seq_len) for name, count in tokens_of(config, "train").items()}
+    """Return how many rows each source has to train on, about as many before they are packed.
+
+    Without the sources whose size isn't known.
+    """
+    return _rows_of(config, tokens_of(config, "train"))
+
+
+def _rows_of(config: RunConfig, tokens: dict[str, int]) -> dict[str, int]:
+    folders, seq_len = Folders(config.run_dir), config.model.seq_len
+    packed = num_packed(folders.tokens, folders.rows, "train", seq_len)
+    return {name: packed.get(name, -(-count // seq_len)) for name, count in tokens.items()}
 
 
 def epochs_of(config: RunConfig) -> Epochs:
@@ -93,11 +105,36 @@ def epochs_of(config: RunConfig) -> Epochs:
     rows = train_rows(config)
     if set(rows) != set(config.corpus.sources):
         return Epochs({})
-    targets = split_targets(config.run_dir, "train")
-    targets, num_rows = targets if targets and set(targets) >= set(rows) else None, config.num_own_rows
-    plan = make_plan(rows, config.mixture, num_rows, targets)
-    counts, epochs = plan.counts(num_rows), plan.epochs(num_rows)
+    plan = planned(config, rows, config.mixture)
+    counts = {name: number for name, number in plan.counts(config.num_rows).items() if name in rows}
+    epochs = {name: number for name, number in plan.epochs(config.num_rows).items() if name in rows}
     return Epochs(epochs, sum(counts.values()) / sum(counts[name] / max(1.0, epochs[name]) for name in rows))
+
+
+def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) -> MixturePlan:
+    """Return the plan of a run over about so many rows of its own sources, and all that it replays.
+
+    It is that of the run where its text is packed, and about that where it is built. Else of replayed text nothing but
+    its share is known, which is taken to be one of the rows; and each token to be learned. Raises ConfigError as
+    make_plan does.
+    """
+    tokens, targets = split_tokens(config.run_dir, "train") or {}, split_targets(config.run_dir, "train")
+    old = {name: count for name, count in tokens.items() if config.replay is not None and name.startswith(REPLAYED)}
+    rows = own | _rows_of(config, old)
+    replayed = shares_of_replay(config, rows)
+    if config.replay is not None and not replayed:
+        rows, replayed = rows | {REPLAYED: 10**15}, {REPLAYED: config.replay.share}
+    if not tokens.keys() >= rows.keys():
+        targets = None
+    return make_plan(rows, mixture, config.num_rows, targets, replayed)
+
+
+def shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
+    """Return the share of what a run learns that each replayed source has: as its own run read them."""
+    weights = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("weights", {})
+    weights = {name: weight for name, weight in weights.items() if name in rows}
+    total, share = sum(weights.values()) or 1.0, 0.0 if config.replay is None else config.replay.share
+    return {name: share * weight / total for name, weight in weights.items()}
 
 
 def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
