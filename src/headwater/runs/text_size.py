@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.batches.mixture import MixturePlan, make_plan
-from headwater.batches.rows import num_packed
 from headwater.batches.settings import MixtureSettings
 from headwater.files import read_manifest_or_none
 from headwater.model.count import count_parameters
@@ -93,7 +92,11 @@ def train_rows(config: RunConfig) -> dict[str, int]:
 
 def _rows_of(config: RunConfig, tokens: dict[str, int]) -> dict[str, int]:
     folders, seq_len = Folders(config.run_dir), config.model.seq_len
-    packed = num_packed(folders.tokens, folders.rows, "train", seq_len)
+    packed: dict[str, int] = {}
+    if folders.rows.is_dir():
+        from headwater.batches.rows import num_packed  # a plan of text that isn't packed loads no reader of it
+
+        packed = num_packed(folders.tokens, folders.rows, "train", seq_len)
     return {name: packed.get(name, -(-count // seq_len)) for name, count in tokens.items()}
 
 
