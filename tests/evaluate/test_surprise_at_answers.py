@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from headwater.batches.assemble import sequential_batches
 from headwater.batches.pack import pack_source
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.evaluator import surprise_fields
 from headwater.evaluate.scorer import Scorer
+from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.tokens.read import TokenStore
@@ -27,8 +27,8 @@ def test_only_bytes_that_the_assistant_says_are_scored(tmp_path):
     ]
     write_store(tmp_path / "s", documents, VOCAB_SIZE, "t")
     sizes = {"num_layers": 1, "d_model": 32, "d_ff": 48, "num_heads": 2, "num_kv_heads": 2, "head_dim": 16}
-    torch.manual_seed(0)
     model = Transformer(ModelSettings(vocab_size=VOCAB_SIZE, seq_len=SEQ_LEN, **sizes)).eval()
+    initialise_(model, 0)
     token_bytes = np.where(np.arange(VOCAB_SIZE) < NUM_SPECIAL, 0, np.arange(VOCAB_SIZE) % 5 + 1)
     packed = pack_source(TokenStore(tmp_path / "s"), SEQ_LEN)
     found = measure_surprise(Scorer(model), sequential_batches(packed, 2), token_bytes)
