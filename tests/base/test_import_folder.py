@@ -19,6 +19,7 @@ from headwater.base.weights import open_values
 from headwater.errors import ConfigError
 from headwater.export.hf import export_hf, hf_config
 from headwater.export.hf_weights import write_weights
+from headwater.model.init import initialise_
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -359,6 +360,7 @@ def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_p
     own = Tokenizer.load(tmp_path / "tokenizer")
     settings = ModelSettings(vocab_size=320, num_layers=1, d_model=32, d_ff=48, seq_len=64, **OURS["qwen3"])
     model = Transformer(settings)
+    initialise_(model, 0)
     export_hf(model.state_dict(), settings, tmp_path / "tokenizer", tmp_path / "hf")
     base = facts_of(str(tmp_path / "hf"))
     tokenizer = foreign_tokenizer(base)
