@@ -78,7 +78,7 @@ def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
 def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     write_base("gpt2", tmp_path / "base")
     write_run(tmp_path, "base")
-    for name in ("MAX_DIFFERENCE", "RELATIVE"):
+    for name in ("MAX_DIFFERENCE", "MAX_RELATIVE_DIFFERENCE"):
         monkeypatch.setattr(f"headwater.base.check.{name}", 0.0)
     with chdir(tmp_path), quick(), pytest.raises(ConfigError, match=r"init\.from=base: largest difference of a logit"):
         run(*load_run("on.toml"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from headwater.evaluate.scorer import LEAST_TOKENS, PADDING_DOCUMENT, padded_rows, rounded
+from headwater.evaluate.scorer import LEAST_TOKENS, PADDING_DOCUMENT, padded_rows
+from headwater.model.cache import rounded
 
 CPU = torch.device("cpu")
 

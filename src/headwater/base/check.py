@@ -12,15 +12,14 @@ from torch import Tensor
 
 from headwater.base.facts import BaseFacts
 from headwater.base.tokenizer import foreign_tokenizer
-from headwater.base.weights import open_values
+from headwater.base.weights import model_of, open_values
 from headwater.errors import ConfigError
 from headwater.host.memory import available_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
 
 MAX_DIFFERENCE = 1e-4
-RELATIVE = 1e-5
+MAX_RELATIVE_DIFFERENCE = 1e-5
 "And of the largest logit, where that is more: 32 bits leave so much open in a model of 30 layers."
 MAX_TOKENS = 192
 TEXT = (
@@ -62,7 +61,7 @@ def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
         version = transformers.__version__
         return say(f"the base's logits are not compared: transformers {version} can't open it ({str(error)[:200]})")
     difference = (_ours(base, tokens_BT) - theirs_BTV).abs().max().item()
-    limit = max(MAX_DIFFERENCE, RELATIVE * theirs_BTV.abs().max().item())
+    limit = max(MAX_DIFFERENCE, MAX_RELATIVE_DIFFERENCE * theirs_BTV.abs().max().item())
     found = f"largest difference of a logit to transformers over {len(ids)} tokens of a fixed text: {difference:.1e}"
     if not difference <= limit:
         raise ConfigError(
@@ -74,10 +73,8 @@ def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
 
 def _ours(base: BaseFacts, tokens_BT: Tensor) -> Tensor:
     rows = {"seq_len": tokens_BT.shape[1], "max_positions": base.model.num_positions}
-    model = Transformer(ModelSettings.model_validate(base.model.model_dump() | rows))
-    with torch.no_grad(), open_values(base) as value:
-        for name, parameter in model.named_parameters():
-            parameter.copy_(value(name, parameter.shape))
+    model = model_of(base, ModelSettings.model_validate(base.model.model_dump() | rows))
+    with torch.no_grad():
         return model.logits(model.hidden(tokens_BT, torch.zeros_like(tokens_BT)))
 
 

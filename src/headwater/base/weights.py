@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from headwater.base.facts import BaseFacts, facts_of
@@ -15,6 +16,8 @@ from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors
 from headwater.errors import CheckpointError, ConfigError
 from headwater.model.init import WHOLE, FirstValue, OpenFirst, Part
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
 
 
 def opener(base: BaseFacts | None, digest: str | None) -> OpenFirst | None:
@@ -29,6 +32,15 @@ def _with_digest(base: BaseFacts, digest: str | None) -> BaseFacts:
             "again meanwhile. A run without a checkpoint starts from what is there now when its command is given again"
         )
     return base
+
+
+def model_of(base: BaseFacts, settings: ModelSettings | None = None) -> Transformer:
+    """Return the base's model in float32, or one of other `settings` that has the same parameters."""
+    model = Transformer(settings or base.model)
+    with torch.no_grad(), open_values(base) as value:
+        for name, parameter in model.named_parameters():
+            parameter.copy_(value(name, parameter.shape))
+    return model.eval()
 
 
 @contextmanager

@@ -27,8 +27,9 @@ from headwater.runs.run_config import config_of_text
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.train import sample_parts
 
-FAR = 1.2  # times the bits per byte of the base's own held-out text: from there the rates are warmed up again
-VERY_FAR, REPLAY, MUCH_REPLAY = 1.5, 0.05, 0.25
+# times the bits per byte of the base's own held-out text: from there rates are warmed up again, or more is replayed
+REWARMED_FROM, REPLAYED_MORE_FROM = 1.2, 1.5
+REPLAY_NEAR, REPLAY_FAR = 0.05, 0.25  # shares of the tokens
 LEAST_RATE = 0.1  # of the peak: where the base's rate ended lower
 MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
@@ -92,20 +93,25 @@ def _settings(base: BaseFacts, run: Path | None, new: float, ratio: float | None
             "([replay] takes a run of headwater)",
         )
     bits += f", {ratio:.2f} times those of its own held-out text"
-    share = MUCH_REPLAY if ratio >= VERY_FAR else REPLAY
-    why = f"replay {share:.0%}: 5 % below {VERY_FAR} times, 25 % above (arXiv:2403.08763)"
+    share = REPLAY_FAR if ratio >= REPLAYED_MORE_FROM else REPLAY_NEAR
+    why = (
+        f"{share:.0%} of the tokens are old text: {REPLAY_FAR:.0%} where new text takes {REPLAYED_MORE_FROM} times the "
+        f"bits or more, else {REPLAY_NEAR:.0%} (arXiv:2403.08763)"
+    )
     tables = f"\n[replay]\nrun = {quoted(str(run))}\nshare = {share}\n"
     factor = max(LEAST_RATE, _last_factor(base))
-    if ratio >= FAR or factor == 1:
+    if ratio >= REWARMED_FROM or factor == 1:
         return tables, (
             bits,
             why,
-            f"the rates are warmed up to the base's peak: so from {FAR} times (arXiv:2403.08763)",
+            f"the rates are warmed up to the base's peak again, as for text of {REWARMED_FROM} times the bits or more "
+            "(arXiv:2403.08763)",
         )
     optim = base.trained["optim"]
     rates = "".join(f"{each} = {factor * optim[each]:.4g}\n" for each in optim if each.endswith("_lr"))
     tables += f'\n[schedule]\nname = "cosine"\nfinal_fraction = 0.01\n\n[optim]\n{rates}'
-    how = f"the rates begin where the base's ended, at {LEAST_RATE} of its peak at least: so below {FAR} times"
+    ended = f"the rates begin where the base's ended, at {LEAST_RATE} of its peak at least"
+    how = f"{ended}, as for text below {REWARMED_FROM} times"
     return tables, (bits, why, f"{how} (arXiv:2407.07263)")
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 from headwater.ranks.place import place_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_to(app: App) -> None:

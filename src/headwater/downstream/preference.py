@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from headwater.base.facts import facts_of
-from headwater.base.weights import open_values
+from headwater.base.weights import model_of
 from headwater.conversations import ASSISTANT, USER, Message
 from headwater.downstream.samples import Sample, log_probabilities
 from headwater.errors import ConfigError, DataError, TrainingError
@@ -149,7 +149,7 @@ def dpo(
             f"{log[0]['loss']:.6f}, by our formulas {ours:.6f} and {math.log(2):.6f}: it reads other tokens or weights"
         )
     trainer.save_model(str(work / "result"))
-    model = imported(work / "result")
+    model = model_of(facts_of(str(work / "result")))
     before, after = (log_likelihoods(each, tokenizer, held_out) for each in (start, model))
     gained = [late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]
     return model, PreferenceResult(
@@ -235,13 +235,3 @@ def in_order(pairs: Sequence[Pair], settings: PreferenceSettings) -> list[Pair]:
     while len(found) < settings.num_steps * settings.pairs_per_step:
         found += rng.sample(pairs, len(pairs))
     return found[: settings.num_steps * settings.pairs_per_step]
-
-
-def imported(folder: Path) -> Transformer:
-    """Return the model that transformers saved, every weight of it."""
-    base = facts_of(str(folder))
-    model = Transformer(base.model)
-    with open_values(base) as value, torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(value(name, parameter.shape))
-    return model.eval()

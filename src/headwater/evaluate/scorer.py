@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.model.cache import Cache
+from headwater.model.cache import Cache, rounded
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
@@ -29,11 +29,6 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 BATCH_TOKENS = 4096  # of one forward pass; without a gradient it holds about what a training step of 2048 does
 LEAST_TOKENS = 8  # prompts and choices of the probes have 8 to 16: filled up to 32, probes took 2.5 times as long
 PADDING_DOCUMENT = -1
-
-
-def rounded(number: int, least: int = 1) -> int:
-    """Return the smallest power of two that is at least `number` and `least`, itself a power of two."""
-    return max(least, 1 << (number - 1).bit_length())
 
 
 def padded_width(longest: int, max_tokens: int) -> int:

@@ -61,10 +61,10 @@ class Cache:
         A row's filling lies behind its tokens, none of which sees it, and is overwritten as the row grows.
         """
         model, settings = self._model, self._model.settings
-        width = _rounded(max(map(len, new)))
+        width = rounded(max(map(len, new)))
         tokens_BT = torch.tensor([ids + [0] * (width - len(ids)) for ids in new], device=model.device)
         positions_BT = torch.tensor([list(range(start, start + width)) for start in starts], device=model.device)
-        missing = max(LEAST_POSITIONS, _rounded(max(starts) + width)) - self._kept[0].shape[1]
+        missing = rounded(max(starts) + width, LEAST_POSITIONS) - self._kept[0].shape[1]
         if missing > 0:
             self._kept = [F.pad(each, (0, 0, 0, 0, 0, missing)) for each in self._kept]
         distances_BTS = positions_BT[..., None] - torch.arange(self._kept[0].shape[1], device=model.device)
@@ -91,5 +91,6 @@ class Cache:
         return F.scaled_dot_product_attention(q, k, v, visible_BTS[:, None], enable_gqa=True).transpose(1, 2)
 
 
-def _rounded(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+def rounded(number: int, least: int = 1) -> int:
+    """Return the smallest power of two that is at least `number` and `least`, itself a power of two."""
+    return max(least, 1 << (number - 1).bit_length())

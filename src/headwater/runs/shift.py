@@ -11,10 +11,9 @@ import torch
 
 from headwater.base.facts import BaseFacts
 from headwater.base.tokenizer import foreign_tokenizer
-from headwater.base.weights import open_values
+from headwater.base.weights import model_of
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.model.transformer import Transformer
 from headwater.runs.paths import Folders
 from headwater.seals import is_unmade
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -49,11 +48,7 @@ def run_of(base: BaseFacts) -> Path | None:
 
 def measure_shift(base: BaseFacts, tokenizer: Tokenizer, new: Sequence[str]) -> Shift:
     """Return bits per byte on parts of the new text, in their order, and on held-out documents of the base's run."""
-    model = Transformer(base.model)
-    with torch.no_grad(), open_values(base) as value:
-        for name, parameter in model.named_parameters():
-            parameter.copy_(value(name, parameter.shape))
-    scorer, token_bytes = Scorer(model.eval()), tokenizer.bytes_per_token_table()
+    scorer, token_bytes = Scorer(model_of(base)), tokenizer.bytes_per_token_table()
     run = run_of(base)
     old = None if run is None else _rows_of_stores(open_stores_without_verifying(Folders(run).tokens, "validation"))
     ids = ([tokenizer.begin_id, *tokenizer.encode(part)] for part in new)
