@@ -19,8 +19,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["serve"],
     ["runs"],
-    ["serve", "report", "launch", "simulate", "downstream"],
+    ["report", "launch", "simulate", "downstream"],
     ["train", "evaluate", "forecast", "export", "base"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],

@@ -40,6 +40,7 @@ VERBS = {
     "ladder": ("ladder",),
     "launch": ("launch",),
     "downstream": ("downstream",),
+    "serve": ("serve",),
 }
 "The modules of verbs; that of the first argument alone is loaded."
 

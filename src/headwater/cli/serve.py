@@ -1,0 +1,88 @@
+"""The verb serve: the page of the runs here, and a model behind OpenAI's interface."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from headwater.cli.arguments import A_RUN, argument, option
+from headwater.cli.terminal import say
+from headwater.cli.verbs import App
+from headwater.errors import ConfigError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+LAST_SECONDS = 2  # for answers that are under way when the server ends
+MAX_CONNECTIONS = 512
+
+
+def add_to(app: App) -> None:
+    app.verb(serve)
+
+
+def serve(
+    folder: Annotated[str, argument("[FOLDER]", "The folder of runs that the page shows.")] = "runs",
+    run: Annotated[str | None, option("RUN", f"The model that answers. {A_RUN}", "--run", "-r")] = None,
+    host: Annotated[
+        str, option("ADDRESS", "The address to answer at; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, option("N", "The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    token: Annotated[
+        str | None,
+        option("TEXT", "What a request must bring; away from loopback one is made up.", envvar="HEADWATER_TOKEN"),
+    ] = None,
+) -> None:
+    """Show runs on a page, and answer requests to a model.
+
+    It answers on this machine alone, without a token, unless --host says otherwise. Ctrl-C ends it.
+    """
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(host, port))
+        address = listener.getsockname()[0]
+        is_loopback = address == "::1" or address.startswith("127.")
+        if token == "" or (token is None and not is_loopback):
+            token = secrets.token_urlsafe(24)
+        from headwater.serve.app import make_app
+        from headwater.serve.guard import LOOPBACK_NAMES
+
+        app = make_app(Path(folder), None, token, LOOPBACK_NAMES | {host} if is_loopback else None)
+        shown = f"[{host}]" if ":" in host else host
+        query = f"/?token={token}" if token else "/"
+        say(f"serving {folder} at http://{shown}:{listener.getsockname()[1]}{query}")
+        with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
+            _run(app, listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raise ConfigError where that can't be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OverflowError as error:
+        raise ConfigError(f"--port {port}: {error}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} is in use by another program; name a free one: --port {port + 1}") from None
+        why = error.strerror or str(error)
+        raise ConfigError(f"--host {host} --port {port}: {why}") from None
+
+
+def _run(app: Starlette, listener: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=65536,
+        ws="none",
+    )
+    uvicorn.Server(config).run(sockets=[listener])

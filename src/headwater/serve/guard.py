@@ -1,0 +1,153 @@
+"""What stands before every route: who may ask, how large a request is, and what browsers may do with an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headwater.serve.refusal import Refusal
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+COOKIE = "headwater-token"
+HEADERS = {
+    # plotly sets styles of its own; scripts, fonts and pictures come from here alone
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """Of one request: the bytes of its body, and the seconds in which these must have come."""
+
+    body_bytes: int = 4_000_000
+    body_seconds: float = 20.0
+
+
+REQUEST_LIMITS = RequestLimits()
+
+
+class Guard:
+    """Lets through to `app` what may pass, and adds HEADERS to every answer that doesn't say otherwise.
+
+    hosts   the names by which a browser may ask; a page elsewhere whose name was made to lead here (DNS rebinding) has
+            another. None: any
+    token   what a request must bring: as `Authorization: Bearer TOKEN`, or in the cookie that `/?token=TOKEN` sets.
+            None: nothing. /health is for everybody
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None, limits: RequestLimits = REQUEST_LIMITS
+    ) -> None:
+        self._app, self._hosts, self._token, self._limits = app, hosts, token, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no route speaks WebSocket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            answer = self._answer_before(scope)
+        except Refusal as refusal:
+            answer = refusal.response()
+        if answer is None:
+            await self._app(scope, self._limited(receive), send_with_headers)
+        else:
+            await answer(scope, receive, send_with_headers)
+
+    def _answer_before(self, scope: Scope) -> Response | None:
+        """Return the answer of a request that goes no further, or None; raise Refusal for one that may not."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts is not None and _name_of(host) not in self._hosts:
+            raise Refusal(
+                403, f"the host {host[:100]!a} is not served; ask for one of {', '.join(sorted(self._hosts))}"
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            raise Refusal(403, "pages of other sites may not ask here")
+        if headers.get("content-length", "0").isdigit():
+            self._require_size(int(headers.get("content-length", "0")))
+        if self._token is None or scope["path"] == "/health":
+            return None
+        if self._is_token(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
+            answer = RedirectResponse(scope["path"].replace("//", "/"), 303)
+            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            return answer
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if not (scheme.lower() == "bearer" and self._is_token(given)) and not self._is_token(_cookie(headers)):
+            raise Refusal(
+                401,
+                "this server wants its token, as Authorization: Bearer TOKEN or, in a browser, /?token=TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return None
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.strip().encode(), str(self._token).encode())
+
+    def _require_size(self, num_bytes: int) -> None:
+        most = self._limits.body_bytes
+        if num_bytes > most:
+            raise Refusal(413, f"the body has more than {most:,} bytes, which is the most that is read")
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Return what receives a body, and raises Refusal where that is too large or doesn't come."""
+        num_bytes, is_whole, until = 0, False, asyncio.get_running_loop().time() + self._limits.body_seconds
+
+        async def receive_limited() -> Message:
+            nonlocal num_bytes, is_whole
+            if is_whole:  # what comes now is the client's leaving
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise Refusal(408, f"the body didn't come within {self._limits.body_seconds:g} s") from None
+            num_bytes += len(message.get("body", b""))
+            self._require_size(num_bytes)
+            is_whole = not message.get("more_body", False)
+            return message
+
+        return receive_limited
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without its port; "" of one that is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _cookie(headers: Mapping[str, str]) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
