@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from headwater.json_lines import JsonLines
+from headwater.numbers import number
 
 Record = dict[str, Any]
+Object = dict[str, Any]
 OWNER_CHECK_SECONDS = 5.0
 
 
@@ -116,13 +118,15 @@ def read_attempts(path: Path) -> list[Record]:
     return kept
 
 
+GOING_BACK = ("resume", "start", "rollback")
+"Events after which later steps count no more. An attempt that starts at step 0, for want of a save, has no resume."
 # events that are in the past when a checkpoint is written; every other event of that step comes after the save
 _BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
 # events that happen between steps, told apart by `rows_consumed` after them: a checkpoint may be from before or after
 _BETWEEN_STEPS = ("skipped", "audit", "rollback")
 
 
-def _survives(record: Record, back: Record) -> bool:
+def survives(record: Record, back: Record) -> bool:
     """Return whether a record still counts after the run went back to the state of which `back` tells."""
     if record["step"] != back["step"]:
         return record["step"] < back["step"]
@@ -137,11 +141,29 @@ def read_records(path: Path, event: str | None = None) -> list[Record]:
     """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
     kept: list[Record] = []
     for record in read_attempts(path):
-        # an attempt that starts at step 0, because the one before died before its first save, has no resume line
-        if record.get("event") in ("resume", "start", "rollback"):
-            kept = [old for old in kept if _survives(old, record)]
+        if record.get("event") in GOING_BACK:
+            kept = [old for old in kept if survives(old, record)]
         kept.append(record)
     return [record for record in kept if event is None or record.get("event") == event]
+
+
+def table(value: Any, *path: str) -> Object:
+    """Return the object at `path` inside `value`, or {} where there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def entries(value: Any, name: str) -> list[Object]:
+    """Return the objects of the list under `name`."""
+    members = value.get(name) if isinstance(value, dict) else None
+    return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
+
+
+def amount(value: Any, *path: str) -> float | None:
+    """Return the finite number at `path` inside `value`, or None."""
+    *parents, last = path
+    return number(table(value, *parents).get(last))
 
 
 def memory_fields(

@@ -6,10 +6,10 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from headwater.charts.curves import Points, points
 from headwater.numbers import MISSING, number, plural, whole
-from headwater.records import Record
-from headwater.report.curves import Points, points
-from headwater.report.run_data import Object, RunData, amount, table
+from headwater.records import Object, Record, amount, table
+from headwater.report.run_data import RunData
 from headwater.sources.settings import REPLAYED
 
 MIN_TARGETS = 2500

@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headwater.charts.of_run import UNITS, Band, band
 from headwater.durations import duration
 from headwater.host.energy import MEASURED
 from headwater.intervals import Z_P90
 from headwater.numbers import significant
-from headwater.records import Record
-from headwater.report.run_data import Object, RunData, amount, table
+from headwater.records import Object, Record, amount
+from headwater.report.run_data import RunData
 
-UNITS = {"bits_per_byte": ("bits_per_byte", "bits per byte"), "nats_per_token": ("loss", "nats per token")}
-"By the forecast's `loss_unit`: the field of a validation record, and the words."
 ALL_TEXT, LAST_VALIDATION = "all held-out text", "a sample of the held-out text, the last validation"
 
 
@@ -103,10 +102,10 @@ def forecast_error(found: list[Outcome]) -> float | None:
 
 
 def _time(forecast: Object, finish: Record) -> Outcome | None:
-    band = _band(forecast, "training", "hours", scale=3600)
+    found = band(forecast, "training", "hours", scale=3600)
     beside = finish.get("beside")
     how = f"training, under load: {beside}" if isinstance(beside, str) else "training"
-    return _outcome("time", "seconds", band, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str))
+    return _outcome("time", "seconds", found, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str))
 
 
 def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome | None:
@@ -116,45 +115,35 @@ def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome |
     field, words = UNITS[unit]
     whole = amount(evaluation, field, "all")
     fact, how = (amount(validation, field, "all"), LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
-    return _outcome("loss", words, _band(forecast, "loss"), fact, how)
+    return _outcome("loss", words, band(forecast, "loss"), fact, how)
 
 
 def _memory(forecast: Object, finish: Record) -> Outcome | None:
     peak = amount(finish, "peak_memory_bytes")
     how = finish.get("peak_memory_how") or ("peak of the process" if peak else "not known")
-    return _outcome("memory", "GiB", _band(forecast, "memory_gib"), None if peak is None else peak / 2**30, str(how))
+    return _outcome("memory", "GiB", band(forecast, "memory_gib"), None if peak is None else peak / 2**30, str(how))
 
 
 def _energy(forecast: Object, finish: Record) -> Outcome | None:
     is_measured = str(finish.get("energy_how") or "").startswith(MEASURED)
     words = "measured" if is_measured else "estimated from the time, so not counted"
-    band = _band(forecast, "training", "energy_kwh", scale=1000)
-    return _outcome("energy", "Wh", band, amount(finish, "energy_wh"), words, is_measured)
-
-
-Band = tuple[float, float, float]
-
-
-def _band(forecast: Object, *path: str, scale: float = 1.0) -> Band | None:
-    """Return P10, P50 and P90 of a quantity; None unless they are what a forecast can be."""
-    values = [amount(table(forecast, *path), name) for name in ("p10", "p50", "p90")]
-    p10, p50, p90 = (scale * value if value is not None else 0.0 for value in values)
-    return (p10, p50, p90) if 0 < p10 <= p50 <= p90 else None
+    found = band(forecast, "training", "energy_kwh", scale=1000)
+    return _outcome("energy", "Wh", found, amount(finish, "energy_wh"), words, is_measured)
 
 
 def _outcome(
     quantity: str,
     unit: str,
-    band: Band | None,
+    forecast: Band | None,
     fact: float | None,
     how: str,
     is_counted: bool = True,
     is_disturbed: bool = False,
 ) -> Outcome | None:
-    if band is None:
+    if forecast is None:
         return None
     fact = fact if fact is not None and fact > 0 else None
-    return Outcome(quantity, unit, *band, fact, how, is_counted, is_disturbed)
+    return Outcome(quantity, unit, *forecast, fact, how, is_counted, is_disturbed)
 
 
 def crps(fact: float, p10: float, p50: float, p90: float) -> float:

@@ -12,14 +12,13 @@ import gzip
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from headwater.charts.markup import Html, asset, tag
 from headwater.errors import DataError
 from headwater.files import no_check, write_text
-from headwater.report.markup import Html, tag
 from headwater.report.run_data import RunData, read_run
 from headwater.report.sections.corpus import corpus
 from headwater.report.sections.forecast import forecast
@@ -69,21 +68,26 @@ def page(run: RunData) -> str:
         tag("main", [part(run) for part in parts]),
         tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
         _packed_plotly(),
-        _script(_asset("page.js")),
+        _script(_own("draw.js", "report.js")),
     )
     return f"<!doctype html>\n{tag('html', _head(run.name), body, lang='en')}\n"
 
 
 def _head(name: str) -> Html:
+    policy = _policy([get_plotlyjs(), _own("draw.js", "report.js")])
     return tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy([get_plotlyjs(), _asset("page.js")])),
+        tag(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content=policy,
+        ),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", f"{name} · headwater"),
-        Html(f"<style>{_asset('page.css')}</style>"),
+        Html(f"<style>{_own('style.css', 'report.css')}</style>"),
     )
 
 
@@ -98,7 +102,7 @@ def _policy(scripts: list[str]) -> str:
 
 @cache
 def _packed_plotly() -> Html:
-    """Return the element that page.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
+    """Return the element that report.js unpacks and runs: 1.9 MB where the script itself has 4.8."""
     packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return tag("script", Html(packed), type="application/gzip", id="plotly")
 
@@ -108,5 +112,6 @@ def _script(code: str) -> Html:
     return Html(f"<script>{code}</script>")
 
 
-def _asset(name: str) -> str:
-    return (resources.files("headwater.report") / "assets" / name).read_text(encoding="utf-8")
+def _own(shared: str, name: str) -> str:
+    """Return a style sheet or script of every page with charts, and what the report adds to it."""
+    return asset("headwater.charts", shared) + asset("headwater.report", name)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
 from headwater.interventions import read_interventions
-from headwater.numbers import number
-from headwater.records import Record, read_attempts, read_records
+from headwater.records import Object, Record, amount, read_attempts, read_records, table
 
 ALMANAC = "almanac"
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class RunData:
 
     @property
     def tokens_seen(self) -> float | None:
-        return number(self.last("step").get("tokens_seen"))
+        return amount(self.last("step"), "tokens_seen")
 
     @property
     def is_finished(self) -> bool:
@@ -106,22 +103,3 @@ def _read_or_empty(path: Path) -> Object:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def table(value: Any, *path: str) -> Object:
-    """Return the object at `path` inside `value`, or {} where there is none."""
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def entries(value: Any, name: str) -> list[Object]:
-    """Return the objects of the list under `name`."""
-    members = value.get(name) if isinstance(value, dict) else None
-    return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
-
-
-def amount(value: Any, *path: str) -> float | None:
-    """Return the finite number at `path` inside `value`, or None."""
-    *parents, last = path
-    return number(table(value, *parents).get(last))

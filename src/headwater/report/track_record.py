@@ -11,8 +11,9 @@ from headwater.errors import DataError
 from headwater.files import read_json
 from headwater.forecast.result import FORECAST_FORMAT
 from headwater.intervals import LEVEL
+from headwater.records import Object
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
-from headwater.report.run_data import Object, read_run
+from headwater.report.run_data import read_run
 
 _MARKS = ("config.json", "records.jsonl", "forecast.json")
 

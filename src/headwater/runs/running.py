@@ -15,9 +15,9 @@ from headwater.numbers import count
 from headwater.optim.rules import Reason
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.records import Record
+from headwater.records import Record, amount
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
-from headwater.report.run_data import amount, read_run
+from headwater.report.run_data import read_run
 from headwater.runs.init import base_of, kept_base
 from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Folders, Say, ignore, require_run_dir

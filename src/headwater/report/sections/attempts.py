@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from headwater.charts.markup import Child, card, data_table
 from headwater.interventions import name_documents
 from headwater.numbers import moment, number, plural, size, times, whole
-from headwater.records import Record
-from headwater.report.markup import Child, card, data_table
+from headwater.records import Record, amount, table
 from headwater.report.measures import audit_line, ranks_of
-from headwater.report.run_data import RunData, amount, table
+from headwater.report.run_data import RunData
 
 MAX_SHOWN = 50
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from headwater.charts.chart import legend, series, stacked_bar
+from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag, written
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.errors import HeadwaterError
 from headwater.numbers import count, decimal, number, percent, plural, size, whole
-from headwater.report.chart import legend, series, stacked_bar
-from headwater.report.markup import Child, Html, card, data_table, missing, section, tag, written
+from headwater.records import Object, amount, table
 from headwater.report.measures import Share, read_shares
-from headwater.report.run_data import ALMANAC, Object, RunData, amount, table
+from headwater.report.run_data import ALMANAC, RunData
 
 MAX_ALMANAC = 0.20  # to the tenth of a percent that is shown: a plan deals in whole rows
 NUM_EXCERPTS, EXCERPT_CHARACTERS = 2, 400  # of each source

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from headwater.charts.chart import not_measured
+from headwater.charts.curves import points
+from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
+from headwater.charts.of_run import forecast_band, held_out_chart
 from headwater.intervals import LEVEL
 from headwater.numbers import percent, significant, time_unit
-from headwater.report.chart import Spec, chart_card, layout, line, plot
-from headwater.report.curves import on_log_axis, points, thin
-from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.report.outcome import UNITS, Outcome, outcomes_of, show_error
-from headwater.report.run_data import RunData, amount
+from headwater.records import amount
+from headwater.report.outcome import Outcome, outcomes_of, show_error
+from headwater.report.run_data import RunData
 
 _NO_FORECAST = (
     "No forecast: this run began without one. Every run that begins at its first step makes one by itself; "
@@ -25,7 +25,7 @@ def forecast(run: RunData) -> Html:
         return section(title, "forecast", missing(_NO_FORECAST))
     named = {outcome.quantity: outcome for outcome in found}
     lead = tag("p", _lead(run, named), class_="lead")
-    return section(title, "forecast", lead, _table(found), _loss_card(run, named.get("loss")))
+    return section(title, "forecast", lead, _table(found), _loss_card(run))
 
 
 def _lead(run: RunData, named: dict[str, Outcome]) -> str:
@@ -66,36 +66,11 @@ def _off(error: float) -> str:
     return show_error(error).replace("-", "−").replace("%", "\u00a0%").replace("× ", "×\u00a0")
 
 
-def _band(xs: tuple[float, float], outcome: Outcome) -> list[Spec]:
-    """Return the traces of a forecast's band and of its median."""
-    edge: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
-    return [
-        line("P10", [(x, outcome.p10) for x in xs], "series-2", **edge),
-        line("P90", [(x, outcome.p90) for x in xs], "series-2", **edge, fill="tonexty", opacity=0.3),
-        line("forecast, P10 to P90", [(x, outcome.p50) for x in xs], "series-2", width=1.5, stroke={"dash": "dash"}),
-    ]
-
-
-def _loss_card(run: RunData, outcome: Outcome | None) -> Html | None:
-    if outcome is None:
+def _loss_card(run: RunData) -> Html | None:
+    if (found := forecast_band(run.forecast)) is None:
         return None
-    heading = "Loss on held-out text, and its forecast"
-    field = UNITS[str(run.forecast["loss_unit"])][0]
-    curve = thin(on_log_axis(points(run.events("validation"), "tokens_seen", field, "all")))
-    if not curve:
-        return chart_card(heading, "Not measured yet: the first validation fills it.", None)
-    ends = (curve[0][0], max(curve[-1][0], amount(run.start, "num_tokens") or 0.0))
-    p10, p50, p90 = outcome.p10, outcome.p50, outcome.p90
-    traces = [
-        *_band(ends, outcome),
-        line("held-out text", curve, "series-1", width=2.5, **_MARKS),
-    ]
-    lowest = min(p10, *(y for _, y in curve))
-    span = max(6 * (p90 - p10), 0.25 * p50)
-    drawn = layout(traces, outcome.unit, log_x=True, yaxis={"range": [lowest - 0.06 * span, lowest + span]})
-    note = "The band is for the last point. The first losses are above the picture."
-    summary = f"Loss of validations over tokens, ending beside a band of {outcome.show_band()}."
-    return chart_card(heading, note, plot(summary, traces, drawn))
-
-
-_MARKS: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": "@series-1"}}
+    field, unit, band = found
+    curve = points(run.events("validation"), "tokens_seen", field, "all")
+    chart = held_out_chart(curve, unit, band, amount(run.start, "num_tokens") or 0.0)
+    title = "Loss on held-out text, and its forecast"
+    return chart.card() if chart else not_measured(title, "the first validation fills it.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from headwater.charts.chart import Spec, chart_card, layout, line, plot, series
+from headwater.charts.markup import Child, Html, card, chart_text, data_table, section, tag
 from headwater.numbers import percent, whole
-from headwater.report.chart import Spec, chart_card, layout, line, plot, series
-from headwater.report.markup import Child, Html, card, chart_text, data_table, section, tag
-from headwater.report.run_data import Object, RunData, amount, entries
+from headwater.records import Object, amount, entries
+from headwater.report.run_data import RunData
 
 SHOWN = (
     "known facts as prose",

@@ -7,10 +7,12 @@ import csv
 import io
 import math
 
+from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
+from headwater.charts.curves import on_log_axis, points, thin
+from headwater.charts.markup import Child, Html, card, data_table, section, tag
+from headwater.charts.of_run import incidents, loss_chart, marked, tokens_per_step
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
-from headwater.report.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
-from headwater.report.curves import Points, on_log_axis, points, smooth, thin
-from headwater.report.markup import Child, Html, card, data_table, section, tag
+from headwater.records import Object, amount, table
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
@@ -21,7 +23,7 @@ from headwater.report.measures import (
     quality_curve,
     since_base,
 )
-from headwater.report.run_data import Object, RunData, amount, table
+from headwater.report.run_data import RunData
 
 # two labels nearer than this share of the logarithmic axis would touch
 _MIN_LABEL_GAP = 0.08
@@ -98,23 +100,14 @@ def _formats(run: RunData) -> str:
 
 
 def _loss(run: RunData) -> Html:
-    curve = points(run.events("step"), "tokens_seen", "loss")
-    if not curve:
+    chart = loss_chart(
+        points(run.events("step"), "tokens_seen", "loss"),
+        points(run.events("validation"), "tokens_seen", "loss", "all"),
+        incidents(run.by_event, tokens_per_step(run.by_event)),
+    )
+    if chart is None:
         return not_measured("Loss", "the first steps fill it.")
-    smoothed = thin(smooth(curve))
-    traces = [
-        line("each step", thin(curve), "series-1", width=1, opacity=0.4),
-        line("mean of ±5 %", smoothed, "series-1"),
-    ]
-    held_out = thin(points(run.events("validation"), "tokens_seen", "loss", "all"))
-    if held_out:
-        traces.append(line("held-out text", held_out, "series-2", **_marks("series-2")))
-    last = smoothed[-1][1]
-    summary = f"Training loss over tokens, from {decimal(curve[0][1])} down to {decimal(last)} nats per token."
-    resumed = " Dotted lines: resumed there." if run.events("resume") else ""
-    note = [f"The mean of the last steps is {decimal(last)} nats per token.{resumed} ", _csv_link(run)]
-    chart_layout = layout(traces, "nats per token", shapes=_resumes(run), yaxis={"range": _loss_range(curve)})
-    return chart_card("Loss", note, plot(summary, traces, chart_layout, "tall"), scale="linear")
+    return chart.card(note=[f"{chart.note} ", _csv_link(run)])
 
 
 def _csv_link(run: RunData) -> Html:
@@ -136,32 +129,12 @@ def _csv_link(run: RunData) -> Html:
     return tag("a", "Learning curve as CSV", href=f"data:text/csv;base64,{data}", download="learning-curve.csv")
 
 
-def _marks(color: str, size: float = 5) -> Spec:
-    return {"mode": "lines+markers", "marker": {"size": size, "color": f"@{color}"}}
-
-
-def _loss_range(curve: Points) -> list[float]:
-    """Return a range with room for the first loss and nearly all others: a bad step must not press the curve flat."""
-    losses = sorted(y for _, y in curve)
-    low, high = losses[0], max(losses[int(0.995 * (len(losses) - 1))], curve[0][1])
-    room = 0.04 * (high - low or 1)
-    return [low - room, high + room]
-
-
-def _resumes(run: RunData) -> list[Spec]:
-    """Return a faint upright line where the run was resumed."""
-    seen = {amount(record, "step"): amount(record, "tokens_seen") for record in run.events("step")}
-    places = [seen.get(amount(record, "step")) for record in run.events("resume")]
-    stroke = {"color": "@axis", "width": 1, "dash": "dot"}
-    return [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": stroke} for x in places if x]
-
-
 def _against_baselines(run: RunData) -> Html:
     heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
     curve = thin(on_log_axis(quality_curve(run)))
     if not curve:
         return not_measured(heading, NO_VALIDATION)
-    traces = [line("this model", curve, "series-1", width=2.5, **_marks("series-1"))]
+    traces = [line("this model", curve, "series-1", width=2.5, **marked("series-1"))]
     levels = sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
     for index, (name, value) in enumerate(levels):
         traces.append(level(name, value, [x for x, _ in curve], f"baseline-{index % 2 + 1}"))
@@ -192,7 +165,7 @@ def _by_source(run: RunData) -> Html:
     curves = [(index, name, thin(curve)) for index, name, curve in every if curve]
     if not curves:
         return not_measured("Bits per byte by source", NO_VALIDATION)
-    traces = [line(name, curve, series(index), **_marks(series(index), 4)) for index, name, curve in curves]
+    traces = [line(name, curve, series(index), **marked(series(index), 4)) for index, name, curve in curves]
     ends = ", ".join(f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves)
     chart_layout = layout(
         traces, "bits per byte", log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from headwater.report.markup import Html, section, tag
-from headwater.report.run_data import RunData, entries, table
+from headwater.charts.markup import Html, section, tag
+from headwater.records import entries, table
+from headwater.report.run_data import RunData
 
 
 def next_steps(run: RunData) -> Html:

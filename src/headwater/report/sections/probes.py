@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from headwater.charts.chart import not_measured, series
+from headwater.charts.curves import points
+from headwater.charts.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
+from headwater.charts.of_run import PROBES, probe_chart
 from headwater.numbers import count, percent, whole
-from headwater.report.chart import Spec, chart_card, label, layout, level, line, not_measured, plot, series
-from headwater.report.curves import Points, on_log_axis, points, thin
-from headwater.report.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
-from headwater.report.run_data import ALMANAC, Object, RunData, amount, entries, table
+from headwater.records import Object, amount, entries, table
+from headwater.report.run_data import ALMANAC, RunData
 
 _MAX_TOKENS = 8
 _MAX_COLUMNS = 12
 _NUM_SHADES = 10
 
 
-_PROBES = {
-    "capitals": ("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
-    "agreement": ("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
-    "sums": ("Arithmetic", "The right result is likeliest, for sums never trained on."),
-    "cause": ("Cause and effect", "Of two endings, the one that follows is likelier."),
-}
 _LEAD = (
     "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
     "of all of them after training."
@@ -28,7 +24,7 @@ _NO_PROBES = "Not measured: the probes are about what the almanac teaches, and t
 
 def probes(run: RunData) -> Html:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
-    names = list(dict.fromkeys([*_PROBES, *measured]))
+    names = list(dict.fromkeys([*PROBES, *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
     body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
     if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
@@ -37,31 +33,15 @@ def probes(run: RunData) -> Html:
 
 
 def _probe(run: RunData, index: int, name: str) -> Html:
-    title, what = _PROBES.get(name, (name.replace("_", " "), "Fraction right."))
-    curve = thin(on_log_axis(points(run.events("probes"), "tokens_seen", "probes", name, "right")))
-    if not curve:
-        return not_measured(title, "the next probe (`train.num_probes`) fills it.")
+    curve = points(run.events("probes"), "tokens_seen", "probes", name, "right")
     latest = table(run.evaluation, "ability_details", name) or table(run.last("probes"), "probes", name)
-    right = percent(amount(latest, "right"))
-    summary = f"{title}: {right} right at the end."
-    body = _probe_plot(summary, title, curve, amount(latest, "chance"), series(index))
+    chart = probe_chart(name, curve, latest, series(index))
+    if chart is None:
+        title, _ = PROBES.get(name, (name.replace("_", " "), ""))
+        return not_measured(title, "the next probe (`train.num_probes`) fills it.")
     num_items = amount(latest, "num_items")
-    note = [what, None if num_items is None else tag("span", f"{whole(num_items)} items", class_="where")]
-    return chart_card([title, tag("strong", right)], note, body)
-
-
-def _probe_plot(summary: str, title: str, curve: Points, chance: float | None, color: str) -> Html:
-    marks: Spec = {"mode": "lines+markers", "marker": {"size": 5, "color": f"@{color}"}}
-    traces = [line(title, curve, color, hovertemplate="%{y:.1%}", **marks)]
-    annotations = []
-    if chance is not None:
-        traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
-        # the curve begins on this line and later rises from it, so there is room on the left
-        text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
-        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=chance < 0.2))
-    y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
-    more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
-    return plot(summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more), "small")
+    items = None if num_items is None else tag("span", f"{whole(num_items)} items", class_="where")
+    return chart.card([chart.title, tag("strong", percent(amount(latest, "right")))], [chart.note, items])
 
 
 def _next_tokens(run: RunData) -> Html:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from headwater.charts.chart import not_measured, time_bar
+from headwater.charts.curves import points
+from headwater.charts.markup import Child, Html, card, section, tag
+from headwater.charts.of_run import Chart, band, lr_chart, memory_chart, memory_peaks, step_chart, tokens_per_step
 from headwater.durations import duration
 from headwater.numbers import MISSING, count, flop_rate, percent, significant
-from headwater.report.chart import chart_card, layout, line, not_measured, plot, time_bar
-from headwater.report.curves import Points, points, smooth, thin
-from headwater.report.markup import Child, Html, card, section, tag
+from headwater.records import amount, table
 from headwater.report.measures import (
     median_of,
     median_share,
@@ -16,19 +18,20 @@ from headwater.report.measures import (
     time_split,
     utilisation,
 )
-from headwater.report.run_data import RunData, amount, table
+from headwater.report.run_data import RunData
 from headwater.report.sections.attempts import attempts, interventions
 
 
 def running(run: RunData) -> Html:
-    grid = tag("div", [_speed(run), _utilisation(run), _gradient(run), _lr(run)], class_="grid")
+    gradient = _of_steps(run, "grad_norm", "Gradient norm", "Before clipping.", "series-4", "gradient norm")
+    cards = [_speed(run), _utilisation(run), gradient, _lr(run), _memory(run)]
+    grid = tag("div", cards, class_="grid")
     return section("How it ran", "running", grid, _time(run), attempts(run), interventions(run))
 
 
 def _speed(run: RunData) -> Html:
-    curve = points(run.events("step"), "tokens_seen", "tokens_per_second")
     note = f"Tokens per second in each step; the median is {count(median_of(run, 'tokens_per_second'))}."
-    return _curve_card("Throughput", note, curve, "series-1", "tokens per second")
+    return _of_steps(run, "tokens_per_second", "Throughput", note, "series-1", "tokens per second")
 
 
 def _utilisation(run: RunData) -> Html | None:
@@ -37,39 +40,27 @@ def _utilisation(run: RunData) -> Html | None:
         return None
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
     note = f"Arithmetic of training; the median is {percent(median_share(curve))} of {flop_rate(peak)}, {how}."
-    return _curve_card("Utilisation", note, curve, "series-3", "fraction of the peak", y_format=".0%")
+    chart = step_chart("mfu", "Utilisation", note, curve, "series-3", "fraction of the peak", ".0%")
+    return _card_of(chart, "Utilisation")
 
 
-def _gradient(run: RunData) -> Html:
-    curve = points(run.events("step"), "tokens_seen", "grad_norm")
-    return _curve_card("Gradient norm", "Before clipping.", curve, "series-4", "gradient norm")
+def _of_steps(run: RunData, field: str, title: str, note: str, color: str, y: str) -> Html:
+    curve = points(run.events("step"), "tokens_seen", field)
+    return _card_of(step_chart(field, title, note, curve, color, y), title)
 
 
 def _lr(run: RunData) -> Html:
-    curve = points(run.events("step"), "tokens_seen", "lr")
-    if not curve:
-        return not_measured("Learning rate", "the first step fills it.")
-    traces = [line("learning rate", thin(curve), "series-2", hovertemplate="%{y:.4~g}")]
-    summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
-    chart_layout = layout(traces, "learning rate", yaxis={"rangemode": "tozero"})
-    return chart_card("Learning rate", "Of the matrices.", plot(summary, traces, chart_layout, "small"))
+    return _card_of(lr_chart(points(run.events("step"), "tokens_seen", "lr")), "Learning rate")
 
 
-def _curve_card(title: str, note: str, curve: Points, color: str, y_title: str, y_format: str = "") -> Html:
-    """Return a chart of every step with its mean drawn over it."""
-    if not curve:
-        return not_measured(title, "the first timed step fills it.")
-    hover = "%{y:.1%}" if y_format.endswith("%") else "%{y:.4~g}"
-    traces = [
-        line("each step", thin(curve), color, width=1, opacity=0.35, hovertemplate=hover),
-        line("mean of ±5 %", thin(smooth(curve)), color, hovertemplate=hover),
-    ]
-    highest = sorted(y for _, y in curve)[int(0.995 * (len(curve) - 1))]
-    y_axis = {"tickformat": y_format, "range": [0, 1.12 * highest or 1], "nticks": 5}
-    summary = f"{title} over tokens; the last is {significant(curve[-1][1])}."
-    return chart_card(
-        title, note, plot(summary, traces, layout(traces, y_title, showlegend=False, yaxis=y_axis), "small")
-    )
+def _memory(run: RunData) -> Html | None:
+    peaks = memory_peaks(run.by_event, tokens_per_step(run.by_event))
+    chart = memory_chart(peaks, band(run.forecast, "memory_gib"))
+    return chart.card() if chart else None
+
+
+def _card_of(chart: Chart | None, title: str) -> Html:
+    return chart.card() if chart else not_measured(title, "the first timed step fills it.")
 
 
 def _time(run: RunData) -> list[Child]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from headwater.charts.markup import Html, missing, section, tag, written
 from headwater.numbers import count, whole
-from headwater.report.markup import Html, missing, section, tag, written
-from headwater.report.run_data import Object, RunData, amount, entries
+from headwater.records import Object, amount, entries
+from headwater.report.run_data import RunData
 from headwater.report.sections.probes import pick
 
 _SHOWN = 4

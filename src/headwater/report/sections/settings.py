@@ -6,10 +6,11 @@ import json
 from collections import Counter
 from typing import Any
 
+from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
 from headwater.numbers import plural
-from headwater.report.markup import Child, Html, card, data_table, missing, section, tag
+from headwater.records import Object, entries, table
 from headwater.report.measures import ranks_of
-from headwater.report.run_data import Object, RunData, entries, table
+from headwater.report.run_data import RunData
 
 _ORIGINS = {
     "user": "set by the user",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from headwater.charts.curves import points, smooth, thin
+from headwater.charts.markup import Child, Html, render, tag
 from headwater.durations import duration
 from headwater.numbers import (
     MISSING,
@@ -17,8 +19,7 @@ from headwater.numbers import (
     significant,
     whole,
 )
-from headwater.report.curves import points, smooth, thin
-from headwater.report.markup import Child, Html, render, tag
+from headwater.records import amount, table
 from headwater.report.measures import (
     baselines,
     final_bits_per_byte,
@@ -29,7 +30,7 @@ from headwater.report.measures import (
     seconds_trained,
     utilisation,
 )
-from headwater.report.run_data import RunData, amount, table
+from headwater.report.run_data import RunData
 
 _WIDTH, _HEIGHT = 1000, 100
 

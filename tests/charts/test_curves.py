@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.charts.curves import log_ticks, on_log_axis, points, smooth, thin
 from headwater.numbers import (
     count,
     count_in_words,
@@ -17,7 +18,6 @@ from headwater.numbers import (
     size,
     tick_label,
 )
-from headwater.report.curves import log_ticks, on_log_axis, points, smooth, thin
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
     lambda ys: [(float(x), y) for x, y in enumerate(ys)]

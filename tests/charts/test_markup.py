@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.report.markup import Html, chart_text, data_block, printable, tag
+from headwater.charts.markup import Html, chart_text, data_block, printable, tag
 
 
 class Texts(HTMLParser):

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from typing import Any
 
 _VOID = {"meta", "br", "hr"}
@@ -121,3 +122,8 @@ def data_block(value: Any) -> Html:
 def chart_text(text: str) -> str:
     """Return `text` safe as a label of a chart: plotly reads tags and entities in its labels as markup."""
     return html.escape(printable(text), quote=False)
+
+
+def asset(package: str, name: str) -> str:
+    """Return the text of a style sheet or a script that lies in a package's folder `assets`."""
+    return (resources.files(package) / "assets" / name).read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from headwater.charts.curves import Points, log_ticks
+from headwater.charts.markup import Child, Html, chart_text, data_block, render, tag
 from headwater.durations import duration
 from headwater.numbers import percent, tick_label
-from headwater.report.curves import Points, log_ticks
-from headwater.report.markup import Child, Html, chart_text, data_block, render, tag
 
 Spec = dict[str, Any]
 NUM_SERIES = 8

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from headwater.records import Record
-from headwater.report.run_data import amount
+from headwater.records import Record, amount
 
 MAX_POINTS = 2000
 

@@ -1,0 +1,59 @@
+"use strict";
+// what every page that draws charts needs: colours of the style sheet, sizes, and the scale of the x axis
+const headwaterCharts = (() => {
+  const root = document.documentElement;
+  const COLOUR_KEYS = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "linecolor", "spikecolor"]);
+
+  // "@name" is a colour of the style sheet; only known keys are looked up, so a label that begins with @ stays a label
+  const paint = (value, palette) => {
+    if (Array.isArray(value)) return typeof value[0] === "object" ? value.map((member) => paint(member, palette)) : value;
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [
+      key,
+      COLOUR_KEYS.has(key) && typeof inner === "string" && inner.startsWith("@")
+        ? palette.getPropertyValue("--" + inner.slice(1)).trim()
+        : paint(inner, palette),
+    ]));
+  };
+
+  const draw = (place, spec) => {
+    const painted = paint(spec, getComputedStyle(root));
+    painted.layout.font.family = getComputedStyle(document.body).fontFamily;
+    const size = root.classList.contains("printing")
+      ? { width: place.clientWidth, height: place.clientHeight, autosize: false }
+      : { autosize: true, width: undefined, height: undefined };
+    // on a touch screen a drag scrolls the page
+    const dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
+    const config = { responsive: true, displayModeBar: false, doubleClick: "reset", showTips: false };
+    return Plotly.react(place, painted.data, { ...painted.layout, ...size, dragmode }, config);
+  };
+
+  const setScale = (spec, scale) => {
+    spec.layout.xaxis.type = scale;
+    spec.layout.xaxis.tickmode = scale === "log" ? "array" : "auto";
+    spec.layout.xaxis.range = spec.layout.meta.ranges[scale];
+  };
+
+  // the buttons of a figure, where it has some, choose the scale; `choose` is told which
+  const addSwitch = (figure, choose) => {
+    const buttons = [...figure.querySelectorAll(".scales button")];
+    buttons.forEach((button) => button.addEventListener("click", () => {
+      buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+      choose(button.dataset.scale);
+    }));
+    if (buttons.length) buttons[0].parentElement.hidden = false;
+  };
+
+  // `redraw` draws all charts of the page: in the colours of the moment, and of the width of paper where it is printed
+  const follow = (redraw) => {
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    for (const [event, isPrinting] of [["beforeprint", true], ["afterprint", false]]) {
+      addEventListener(event, () => {
+        root.classList.toggle("printing", isPrinting);
+        redraw();
+      });
+    }
+  };
+
+  return { draw, setScale, addSwitch, follow };
+})();

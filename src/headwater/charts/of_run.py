@@ -1,0 +1,262 @@
+"""The charts that report and live page share: each is made of curves, and None where those have no point to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, plot
+from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
+from headwater.charts.markup import Child, Html, chart_text
+from headwater.numbers import decimal, percent, significant
+from headwater.records import Record, amount, table
+
+UNITS = {"bits_per_byte": ("bits_per_byte", "bits per byte"), "nats_per_token": ("loss", "nats per token")}
+"By the forecast's `loss_unit`: the field of a validation record, and the words."
+PROBES = {
+    "capitals": ("Capitals", "A country's capital is likelier than all others, in phrasings never trained on."),
+    "agreement": ("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
+    "sums": ("Arithmetic", "The right result is likeliest, for sums never trained on."),
+    "cause": ("Cause and effect", "Of two endings, the one that follows is likelier."),
+}
+Band = tuple[float, float, float]
+"P10, P50 and P90."
+Events = dict[str, list[Record]]
+"Records that count, by event."
+MAX_MARK_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure: its heading, what a reader must know, what it shows in words, and what plotly draws."""
+
+    title: str
+    note: str
+    summary: str
+    traces: list[Spec]
+    layout: Spec
+    height: str = "small"
+    scale: str | None = None
+
+    def card(self, title: Child = None, note: Child = None) -> Html:
+        """Return the figure as markup; a title or a note given here takes the place of its own."""
+        drawn = plot(self.summary, self.traces, self.layout, self.height)
+        return chart_card(title or self.title, note or self.note, drawn, scale=self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at a number of tokens seen: `kind` is a key of MARKS."""
+
+    kind: str
+    tokens_seen: float
+    text: str
+
+
+MARKS = {  # the words of the legend, plotly's symbol, the colour
+    "save": ("saved", "circle-open", "series-6"),
+    "resume": ("resumed", "triangle-right", "series-3"),
+    "rollback": ("rolled back", "triangle-left", "series-4"),
+    "skip": ("step skipped", "x", "series-5"),
+}
+
+
+_KINDS = {"checkpoint": "save", "resume": "resume", "rollback": "rollback", "skipped": "skip"}
+
+
+def tokens_per_step(events: Events) -> float:
+    """Return the tokens of a step, by the last record of one; 0 before the first."""
+    last = (events.get("step") or [{}])[-1]
+    return (amount(last, "tokens_seen") or 0.0) / max(1.0, amount(last, "step") or 0.0)
+
+
+def incidents(events: Events, tokens: float, with_saves: bool = False) -> list[Mark]:
+    """Return what happened between steps, of `tokens` each: resumes, rollbacks, skipped steps and, if wanted, saves."""
+    marks = []
+    for event, kind in _KINDS.items():
+        for record in events.get(event, []) if with_saves or kind != "save" else []:
+            step, source = amount(record, "step"), record.get("reason") or record.get("from") or ""
+            if step is not None:
+                text = f"step {step:.0f}: {MARKS[kind][0]}{f' ({source})' if source else ''}"
+                marks.append(Mark(kind, step * tokens, text[:MAX_MARK_TEXT]))
+    return marks
+
+
+def memory_peaks(events: Events, tokens: float) -> Points:
+    """Return the most memory that the first rank had held at each save, in GiB, over tokens seen."""
+    return [
+        (step * tokens, peak / 2**30)
+        for step, peak in points(events.get("checkpoint", []), "step", "peak_memory_bytes")
+    ]
+
+
+def marked(color: str, size: float = 5) -> Spec:
+    return {"mode": "lines+markers", "marker": {"size": size, "color": f"@{color}"}}
+
+
+def every_step(series: str, curve: Points, color: str, opacity: float, **more: Any) -> Spec:
+    """Return the faint trace of each step; a page that follows the run adds to it what `series` says comes next."""
+    return line("each step", thin(curve), color, width=1, opacity=opacity, meta={"series": series}, **more)
+
+
+def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> Chart | None:
+    """Return the loss of each step and of validations, with what happened on it."""
+    if not curve:
+        return None
+    smoothed = thin(smooth(curve))
+    traces = [every_step("loss", curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
+    if held_out:
+        traces.append(line("held-out text", thin(held_out), "series-2", **marked("series-2")))
+    traces += _mark_traces(marks, smoothed)
+    last = decimal(smoothed[-1][1])
+    return Chart(
+        "Loss",
+        f"The mean of the last steps is {last} nats per token.",
+        f"Training loss over tokens, from {decimal(curve[0][1])} down to {last} nats per token.",
+        traces,
+        layout(traces, "nats per token", yaxis={"range": loss_range(curve)}),
+        "tall",
+        "linear",
+    )
+
+
+def _mark_traces(marks: Sequence[Mark], curve: Points) -> list[Spec]:
+    traces = []
+    for kind, (name, symbol, color) in MARKS.items():
+        found = [mark for mark in marks if mark.kind == kind]
+        if found:
+            # what a save says is that of its neighbours: it would hide the loss under the pointer
+            hover = {"hoverinfo": "skip", "hovertemplate": None} if kind == "save" else {"hovertemplate": "%{text}"}
+            traces.append(
+                line(
+                    name,
+                    [(mark.tokens_seen, _height(curve, mark.tokens_seen)) for mark in found],
+                    color,
+                    mode="markers",
+                    marker={"symbol": symbol, "size": 9, "color": f"@{color}", "line": {"width": 1.5}},
+                    text=[chart_text(mark.text) for mark in found],
+                    **hover,
+                )
+            )
+    return traces
+
+
+def _height(curve: Points, x: float) -> float:
+    """Return the curve's height at `x`, of the nearest of its points before it."""
+    return next((y for at, y in reversed(curve) if at <= x), curve[0][1])
+
+
+def loss_range(curve: Points) -> list[float]:
+    """Return a range with room for the first loss and nearly all others: a bad step must not press the curve flat."""
+    losses = sorted(y for _, y in curve)
+    low, high = losses[0], max(losses[int(0.995 * (len(losses) - 1))], curve[0][1])
+    room = 0.04 * (high - low or 1)
+    return [low - room, high + room]
+
+
+def forecast_band(forecast: Record) -> tuple[str, str, Band] | None:
+    """Return a forecast's field of validation records, its unit in words, and P10, P50, P90; None without a loss."""
+    unit = forecast.get("loss_unit")
+    found = band(forecast, "loss")
+    return (*UNITS[unit], found) if isinstance(unit, str) and unit in UNITS and found else None
+
+
+def band(forecast: Record, *path: str, scale: float = 1.0) -> Band | None:
+    """Return P10, P50 and P90 of a quantity; None unless they are what a forecast can be."""
+    values = [amount(table(forecast, *path), name) for name in ("p10", "p50", "p90")]
+    p10, p50, p90 = (scale * value if value is not None else 0.0 for value in values)
+    return (p10, p50, p90) if 0 < p10 <= p50 <= p90 else None
+
+
+def band_traces(xs: tuple[float, float], band: Band) -> list[Spec]:
+    """Return the traces of a forecast's band and of its median, between two values of x."""
+    edge: dict[str, Any] = {"width": 0, "showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
+    p10, p50, p90 = band
+    return [
+        line("P10", [(x, p10) for x in xs], "series-2", **edge),
+        line("P90", [(x, p90) for x in xs], "series-2", **edge, fill="tonexty", opacity=0.3),
+        line("forecast, P10 to P90", [(x, p50) for x in xs], "series-2", width=1.5, stroke={"dash": "dash"}),
+    ]
+
+
+def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_tokens: float) -> Chart | None:
+    """Return the loss of validations beside the band in which it was forecast to end."""
+    curve = thin(on_log_axis(validations))
+    if not curve:
+        return None
+    traces = [line("held-out text", curve, "series-1", width=2.5, **marked("series-1"))]
+    if forecast is None:
+        axis, note = log_y([y for _, y in curve]), "Lower is better; the loss was not forecast."
+        summary = f"{unit.capitalize()} of validations over tokens, ending at {decimal(curve[-1][1])}."
+    else:
+        p10, p50, p90 = forecast
+        traces = band_traces((curve[0][0], max(curve[-1][0], num_tokens)), forecast) + traces
+        lowest, span = min(p10, *(y for _, y in curve)), max(6 * (p90 - p10), 0.25 * p50)
+        axis = {"range": [lowest - 0.06 * span, max(lowest + span, curve[-1][1] + 0.1 * span)]}
+        note = "The band is for the last point. The first losses are above the picture."
+        low, high = significant(p10, 4), significant(p90, 4)
+        summary = f"Loss of validations over tokens, ending beside a band of {low} to {high}."
+    drawn = layout(traces, unit, log_x=True, yaxis=axis)
+    return Chart("Loss on held-out text, and its forecast", note, summary, traces, drawn, "medium", "log")
+
+
+def step_chart(
+    series: str, title: str, note: str, curve: Points, color: str, y: str, y_format: str = ""
+) -> Chart | None:
+    """Return a measure of every step with its mean drawn over it."""
+    if not curve:
+        return None
+    hover = "%{y:.1%}" if y_format.endswith("%") else "%{y:.4~g}"
+    traces = [
+        every_step(series, curve, color, 0.35, hovertemplate=hover),
+        line("mean of ±5 %", thin(smooth(curve)), color, hovertemplate=hover),
+    ]
+    highest = sorted(value for _, value in curve)[int(0.995 * (len(curve) - 1))]
+    y_axis = {"tickformat": y_format, "range": [0, 1.12 * highest or 1], "nticks": 5}
+    summary = f"{title} over tokens; the last is {significant(curve[-1][1])}."
+    return Chart(title, note, summary, traces, layout(traces, y, showlegend=False, yaxis=y_axis))
+
+
+def lr_chart(curve: Points) -> Chart | None:
+    if not curve:
+        return None
+    more: Spec = {"hovertemplate": "%{y:.4~g}", "meta": {"series": "lr"}}
+    traces = [line("learning rate", thin(curve), "series-2", **more)]
+    summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
+    drawn = layout(traces, "learning rate", yaxis={"rangemode": "tozero"})
+    return Chart("Learning rate", "Of the matrices.", summary, traces, drawn)
+
+
+def memory_chart(peaks: Points, forecast: Band | None) -> Chart | None:
+    """Return the most memory that the first rank had held at each save, in GiB, beside its forecast."""
+    if not peaks:
+        return None
+    traces = [line("peak so far", peaks, "series-3", **marked("series-3"))]
+    if forecast is not None:
+        ends = (0.0, max(x for x, _ in peaks))
+        traces = band_traces(ends, forecast) + traces
+    highest = max([y for _, y in peaks] + ([forecast[2]] if forecast else []))
+    note = "The most that the first rank has held, at each save" + ("; the band is its forecast." if forecast else ".")
+    summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GiB at the last save."
+    drawn = layout(traces, "GiB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
+    return Chart("Memory", note, summary, traces, drawn)
+
+
+def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart | None:
+    """Return the fraction right of a probe; `latest` has the last score and what chance alone gets."""
+    title, what = PROBES.get(name, (name.replace("_", " "), "Fraction right."))
+    curve, chance = thin(on_log_axis(curve)), amount(latest, "chance")
+    if not curve:
+        return None
+    traces = [line(title, curve, color, hovertemplate="%{y:.1%}", **marked(color))]
+    annotations = []
+    if chance is not None:
+        traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
+        # the curve begins on this line and later rises from it, so there is room on the left
+        text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
+        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=chance < 0.2))
+    y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
+    more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
+    summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
+    return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more))
