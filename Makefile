@@ -17,6 +17,7 @@ Measurements:
   make law-backtest       forecasts of loss against published tables of runs
   make cost-backtest      estimated step times against published ones
   make evaluation-memory  memory of the evaluation stage by training tokens
+  make gguf               GGUF files in llama.cpp, by number format; needs a finished RUN, node and npm
   make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
@@ -46,7 +47,8 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports clean
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf clean
+.PHONY: llama-cpp
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
@@ -88,6 +90,19 @@ evaluation-memory: $(VENV)/test.stamp
 
 imports: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/imports.py runs/$(RUN)
+
+gguf: $(VENV)/test.stamp llama-cpp
+	$(BIN)/python benchmarks/gguf_in_llama_cpp.py runs/$(RUN)
+
+# 85 MB: no other backend than the processor's, and nothing that builds or downloads
+llama-cpp: .llama-cpp/llama-cpp.stamp
+
+NODE_LLAMA_CPP := 3.22.1
+.llama-cpp/llama-cpp.stamp:
+	@mkdir -p .llama-cpp && echo '{"private": true}' > .llama-cpp/package.json
+	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts node-llama-cpp@$(NODE_LLAMA_CPP)
+	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts @node-llama-cpp/linux-x64@$(NODE_LLAMA_CPP)
+	@touch $@
 
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp
@@ -177,4 +192,4 @@ $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-hf4 .venv-post .venv-datatrove .venv-peers runs
+	rm -rf $(VENV) .llama-cpp .venv-hf4 .venv-post .venv-datatrove .venv-peers runs

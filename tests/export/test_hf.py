@@ -221,9 +221,11 @@ def test_each_parameter_lies_where_its_place_says(name):
     model = random_model(model_settings(**SHAPES[name]))
     state = model.state_dict()
     theirs = {rule.theirs: rule.made_of(state.__getitem__) for rule in rules(model.settings)}
-    assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == their_shapes(model.settings)
+    assert {name: tuple(tensor.shape) for name, tensor in theirs.items()} == their_shapes(
+        model.settings, rules(model.settings)
+    )
     assert {name: tuple(tensor.shape) for name, tensor in state.items()} == shapes(model.settings)
-    for ours, place in places(model.settings).items():
+    for ours, place in places(model.settings, rules(model.settings)).items():
         rows = theirs[place.theirs].T if place.is_transposed else theirs[place.theirs]
         assert torch.equal(rows[place.first_row :][: len(state[ours])], state[ours]), ours
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from headwater.base.folder import INDEX_FILE, weight_files, weight_map
 from headwater.checkpoint.tensor_file import TensorEntry, copy_box_, read_header
 from headwater.errors import ConfigError
 from headwater.model.init import WHOLE, Part
-from headwater.model.names import Place, places, their_shapes
+from headwater.model.names import places, rules, their_shapes
 from headwater.model.settings import ModelSettings
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -56,13 +56,13 @@ class FolderValues:
         """Raise ConfigError that names the tensors that are missing, left over, or of another shape or type."""
         self._folder = folder
         self._tensors = _without_tables(_tensors(folder))
-        self._places = places(model)
-        expected = their_shapes(model)
+        self._places = places(model, rules(model))
+        expected = their_shapes(model, rules(model))
         if model.family == "gpt2" and not any(name.startswith("transformer.") for name in self._tensors):
             # GPT-2's first files hold the names of the inner module
             expected = {name.removeprefix("transformer."): shape for name, shape in expected.items()}
             self._places = {
-                name: Place(place.theirs.removeprefix("transformer."), place.first_row, place.is_transposed)
+                name: replace(place, theirs=place.theirs.removeprefix("transformer."))
                 for name, place in self._places.items()
             }
         self._check(expected, model)

@@ -16,24 +16,16 @@ import numpy as np
 from pydantic import ValidationError
 
 from headwater.errors import ConfigError
-from headwater.model.settings import Family, ModelSettings
-from headwater.tokenizer.foreign import PATTERNS, table_of
+from headwater.model.gguf_names import CONTROL, FAMILIES, PRE_TOKENIZERS, SIZES, UNUSED, USER_DEFINED, norm_key
+from headwater.model.settings import ModelSettings
+from headwater.tokenizer.foreign import table_of
 
-ARCHITECTURES: dict[str, Family] = {"llama": "llama", "qwen2": "llama", "qwen3": "qwen3"}
-_SIZES = {
-    "block_count": "num_layers",
-    "embedding_length": "d_model",
-    "feed_forward_length": "d_ff",
-    "attention.head_count": "num_heads",
-    "context_length": "seq_len",
-}
 _KEYS = {
-    *_SIZES,
+    *SIZES,
     *("attention.head_count_kv", "attention.key_length", "attention.value_length", "vocab_size"),
-    *("attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.dimension_count"),
+    *("rope.freq_base", "rope.dimension_count"),
 }
-_PATTERN_OF = {name: name for name in PATTERNS} | {"gpt-2": "gpt2", "llama-bpe": "llama3", "llama-v3": "llama3"}
-_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+_PATTERN_OF = {pre: pattern for pattern, pre in PRE_TOKENIZERS.items()} | {"llama-v3": "llama3", "llama3": "llama3"}
 
 
 class GgufFile:
@@ -65,13 +57,16 @@ class GgufFile:
     def settings(self) -> ModelSettings:
         """The model's settings; raises ConfigError that names every key that isn't understood."""
         name = self.get("general.architecture")
-        if name not in ARCHITECTURES:
+        if name not in FAMILIES:
             raise ConfigError(
-                f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(ARCHITECTURES)}"
+                f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(FAMILIES)}"
             )
         found = {key.removeprefix(f"{name}."): self.get(key) for key in self.keys() if key.startswith(f"{name}.")}
-        problems = [f"{name}.{key}={found[key]!r:.60} isn't understood" for key in sorted(found.keys() - _KEYS)]
-        problems += [f"{name}.{key} is missing" for key in _SIZES if key not in found]
+        problems = [
+            f"{name}.{key}={found[key]!r:.60} isn't understood"
+            for key in sorted(found.keys() - _KEYS - {norm_key(name)})
+        ]
+        problems += [f"{name}.{key} is missing" for key in SIZES if key not in found]
         if (self.get("split.count") or 1) > 1:
             problems.append("it is one of several files; join them with llama-gguf-split --merge")
         if "rope_freqs.weight" in self.tensors:
@@ -87,7 +82,8 @@ class GgufFile:
             raise ConfigError(f"{self.path} can't be imported: {'; '.join(problems)}") from None
 
     def _settings(self, name: str, found: Mapping[str, Any]) -> ModelSettings:
-        sizes = {ours: found[theirs] for theirs, ours in _SIZES.items()}
+        sizes = {ours: found[theirs] for theirs, ours in SIZES.items()}
+        num_positions = sizes.pop("num_positions")
         head_dim = found.get("attention.key_length", sizes["d_model"] // max(1, sizes["num_heads"]))
         vocab_size = int(self.tensors["token_embd.weight"].shape[1])
         equal = {"attention.value_length": head_dim, "rope.dimension_count": head_dim, "vocab_size": vocab_size}
@@ -95,14 +91,15 @@ class GgufFile:
             if found.get(key, expected) != expected:
                 raise ConfigError(f"{self.path}: {name}.{key}={found[key]}, where {expected} is understood")
         return ModelSettings(
-            family=ARCHITECTURES[name],
+            family=FAMILIES[name],
             vocab_size=vocab_size,
             **sizes,
-            max_positions=sizes["seq_len"],
+            seq_len=num_positions,
+            max_positions=num_positions,
             num_kv_heads=found.get("attention.head_count_kv", sizes["num_heads"]),
             head_dim=head_dim,
             rope_theta=_shortest(found.get("rope.freq_base", 10_000.0)),
-            norm_eps=_shortest(found.get("attention.layer_norm_rms_epsilon", 1e-6)),
+            norm_eps=_shortest(found.get(norm_key(name), 1e-6)),
             attention_bias="blk.0.attn_q.bias" in self.tensors,
             tied_embeddings="output.weight" not in self.tensors,
         )
@@ -125,12 +122,12 @@ class GgufFile:
                 f"'gpt2' with one of {', '.join(sorted(_PATTERN_OF))}"
             )
         tokens, types = self.get("tokenizer.ggml.tokens"), self.get("tokenizer.ggml.token_type")
-        used = {token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type != _UNUSED}
-        added = {token: types[id] for token, id in used.items() if types[id] in (_CONTROL, _USER_DEFINED)}
+        used = {token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type != UNUSED}
+        added = {token: types[id] for token, id in used.items() if types[id] in (CONTROL, USER_DEFINED)}
         table = table_of(
             used,
             self.get("tokenizer.ggml.merges"),
-            {token: kind == _CONTROL for token, kind in added.items()},
+            {token: kind == CONTROL for token, kind in added.items()},
             pattern,
             ignores_merges=pattern == "llama3",
         )

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from headwater.cli.arguments import AsJson, RunOption, RunOrNone, SameRun, argument, folder_of, option, unicode_text
+from headwater.cli.arguments import (
+    AsJson,
+    RunOption,
+    RunOrNone,
+    SameRun,
+    argument,
+    folder_of,
+    option,
+    require_none,
+    unicode_text,
+)
 from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
 from headwater.cli.verbs import App
+from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
     from headwater.evaluate.scorer import Scorer
@@ -17,6 +28,7 @@ if TYPE_CHECKING:
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 Prompt = Annotated[str, argument("PROMPT", "The text to continue.", callback=unicode_text)]
 
 
@@ -127,9 +139,26 @@ def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
     say(f"wrote {render_report(run_dir)}")
 
 
-def export(run: RunOrNone = None, same_run: SameRun = None) -> None:
-    """Write the model for transformers, vLLM and TRL to RUN/export/hf."""
-    from headwater.runs.finish import export_stage
+def export(
+    format_or_run: Annotated[str | None, argument("[hf|gguf]", "The format: hf, unless gguf is named.")] = None,
+    run: RunOrNone = None,
+    same_run: SameRun = None,
+    type: Annotated[GgufType | None, option("TYPE", "Of gguf: f32, f16 (usual), bf16, q8_0 or q4_0.")] = None,
+) -> None:
+    """Write the model for transformers (hf) or llama.cpp (gguf).
+
+    To RUN/export/hf, which vLLM and TRL open, too, or to RUN/export/gguf-TYPE, with a Modelfile for ollama.
+    """
+    from headwater.runs.finish import export_gguf_stage, export_stage
     from headwater.runs.run_config import config_of_run
 
-    say(f"{export_stage(config_of_run(folder_of(run, same_run)), say)} holds the newest checkpoint")
+    is_format = format_or_run in ("hf", "gguf")
+    if run is not None and not is_format:
+        raise ConfigError(f"a model is exported as hf or gguf, and not as {format_or_run!a}")
+    config = config_of_run(folder_of(run if is_format else format_or_run, same_run))
+    if format_or_run == "gguf":
+        folder = export_gguf_stage(config, type or "f16", say)
+    else:
+        require_none("is for gguf", type=type)
+        folder = export_stage(config, say)
+    say(f"{folder} holds the newest checkpoint")

@@ -60,7 +60,7 @@ def export_hf(
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
-    _require_ours(out_dir)
+    require_ours(out_dir, FORMAT)
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
@@ -76,8 +76,9 @@ def export_hf(
         write_card(folder, model, facts or {}, scores or {}, tokenizer.card)  # no digest: a card is there to be edited
 
 
-def _require_ours(out_dir: Path) -> None:
-    if not out_dir.exists() or files.read_manifest_or_none(out_dir).get("format") == FORMAT:
+def require_ours(out_dir: Path, format: str) -> None:
+    """Raise ExportError where something is at `out_dir` that is no earlier export of this format."""
+    if not out_dir.exists() or files.read_manifest_or_none(out_dir).get("format") == format:
         return
     if not out_dir.is_dir() or any(out_dir.iterdir()):
         raise ExportError(f"{out_dir} exists and is no export of headwater; move it away or choose another folder")

@@ -117,7 +117,7 @@ def _write_foreign(tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> Writte
     named = {id: name for name, id in tokenizer.special.items()}
     if is_tuned:
         begin = named[tokenizer.begin_id]
-        template = CHAT_TEMPLATE.replace("bos_token", json.dumps(begin), 1)  # it may have none
+        template = template_beginning_with(begin)
         files.write_text(out_dir / "chat_template.jinja", template)
         if (config := out_dir / "tokenizer_config.json").exists():
             files.write_json(config, {**files.read_json(config), "chat_template": template})
@@ -125,6 +125,11 @@ def _write_foreign(tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> Writte
     card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
     ends = [tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END), tokenizer.end_id]
     return WrittenTokenizer(ids, [id for id in dict.fromkeys(ends) if id is not None], card)
+
+
+def template_beginning_with(token: str) -> str:
+    """Return the chat template for a tokenizer that may call none its bos_token."""
+    return CHAT_TEMPLATE.replace("bos_token", json.dumps(token), 1)
 
 
 def _load(path: Path) -> Tokenizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -27,19 +27,9 @@ def write_weights(
     looked up. Raises ExportError naming every parameter that is missing, left over, or not of the shape the settings
     give: a model that lacks one loads elsewhere without a word and talks nonsense.
     """
-    rule_of, expected = {rule.theirs: rule for rule in rules(model)}, shapes(model)
-    _check_complete(state, rule_of.values())
-    theirs = {name: torch.empty(shape, dtype=dtype, device="meta") for name, shape in their_shapes(model).items()}
-
-    def parameter(name: str) -> Tensor:
-        found, shape = state[name], expected[name]
-        if found.shape != shape:
-            raise ExportError(
-                f"{name} is {tuple(found.shape)} and the settings say {shape}; "
-                "the weights and the settings come from different runs"
-            )
-        return found
-
+    rule_of = {rule.theirs: rule for rule in rules(model)}
+    parameter, their = parameters_of(state, model, rule_of.values()), their_shapes(model, rule_of.values())
+    theirs = {name: torch.empty(shape, dtype=dtype, device="meta") for name, shape in their.items()}
     digests, files = dict[str, str](), _divided(theirs, max_file_bytes)
     for file_name, names in files.items():
         with DigestedFile(folder / file_name) as file:
@@ -65,6 +55,28 @@ def _divided(tensors: Mapping[str, Tensor], max_bytes: int) -> dict[str, list[st
     if len(parts) == 1:
         return {"model.safetensors": parts[0]}
     return {f"model-{number:05d}-of-{len(parts):05d}.safetensors": names for number, names in enumerate(parts, 1)}
+
+
+def parameters_of(
+    state: Mapping[str, Tensor], model: ModelSettings, rules: Collection[Rule]
+) -> Callable[[str], Tensor]:
+    """Return what gives a parameter by its name, each looked up when it is asked for.
+
+    Raises ExportError naming every parameter of the rules that is missing, or left over; then one of another shape.
+    """
+    _check_complete(state, rules)
+    expected = shapes(model)
+
+    def parameter(name: str) -> Tensor:
+        found, shape = state[name], expected[name]
+        if found.shape != shape:
+            raise ExportError(
+                f"{name} is {tuple(found.shape)} and the settings say {shape}; "
+                "the weights and the settings come from different runs"
+            )
+        return found
+
+    return parameter
 
 
 def _check_complete(state: Mapping[str, Tensor], rules: Collection[Rule]) -> None:

@@ -1,18 +1,19 @@
 """Our parameters and those of transformers: for each family a table of which tensor of theirs is made of which of ours.
 
 The same table serves both ways. A tensor of theirs is some of ours, one below the other, in GPT-2 turned on its side;
-so each of ours is a number of rows, or of columns, in one of theirs.
+so each of ours is a number of rows, or of columns, in one of theirs. `gguf_names` has such a table for llama.cpp.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from headwater.model.count import Shape, block_shapes, outside_shapes
+from headwater.model.gguf_names import MODULES, architecture
 from headwater.model.settings import ModelSettings
 
 
@@ -25,6 +26,8 @@ class Rule:
     is_transposed: bool = False
     "GPT-2's Conv1D holds (in, out) where a Linear holds (out, in)."
     width: int = 0
+    paired_head_dim: int | None = None
+    "Of heads whose rotary pairs are neighbouring rows there, where ours are half a head apart."
 
     def made_of(self, parameter: Callable[[str], Tensor]) -> Tensor:
         """Return their tensor; `parameter` returns ours by name."""
@@ -32,6 +35,8 @@ class Rule:
             return torch.zeros(self.width)
         parts = [parameter(name) for name in self.ours]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+        if self.paired_head_dim is not None:
+            joined = joined.unflatten(0, (-1, 2, self.paired_head_dim // 2)).transpose(1, 2).flatten(0, 2)
         return joined.T if self.is_transposed else joined
 
 
@@ -42,6 +47,7 @@ class Place:
     theirs: str
     first_row: int
     is_transposed: bool
+    paired_head_dim: int | None = None
 
 
 def shapes(model: ModelSettings) -> dict[str, Shape]:
@@ -71,15 +77,16 @@ def rules(model: ModelSettings) -> list[Rule]:
     return found
 
 
-def places(model: ModelSettings) -> dict[str, Place]:
+def places(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, Place]:
     """Return where each of our parameters lies in theirs."""
-    return {name: place for rule in rules(model) for name, place in _places_in(rule, shapes(model))}
+    ours = shapes(model)
+    return {name: place for rule in rules for name, place in _places_in(rule, ours)}
 
 
-def their_shapes(model: ModelSettings) -> dict[str, Shape]:
+def their_shapes(model: ModelSettings, rules: Iterable[Rule]) -> dict[str, Shape]:
     """Return the shape of each tensor of theirs by its name."""
     ours, found = shapes(model), dict[str, Shape]()
-    for rule in rules(model):
+    for rule in rules:
         parts = [ours[name] for name in rule.ours]
         shape = (sum(rows for rows, *_ in parts), *parts[0][1:]) if parts else (rule.width,)
         found[rule.theirs] = shape[::-1] if rule.is_transposed else shape
@@ -89,7 +96,7 @@ def their_shapes(model: ModelSettings) -> dict[str, Shape]:
 def _places_in(rule: Rule, ours: dict[str, Shape]) -> Iterator[tuple[str, Place]]:
     first_row = 0
     for name in rule.ours:
-        yield name, Place(rule.theirs, first_row, rule.is_transposed)
+        yield name, Place(rule.theirs, first_row, rule.is_transposed, rule.paired_head_dim)
         first_row += ours[name][0]
 
 
@@ -143,4 +150,21 @@ def _gpt2_block(i: int, model: ModelSettings) -> list[Rule]:
     for their_map, our_map in (("attn.c_proj", "attention.out"), ("mlp.c_fc", "mlp.up"), ("mlp.c_proj", "mlp.down")):
         found.append(Rule(f"{theirs}.{their_map}.weight", (f"{ours}.{our_map}.weight",), is_transposed=True))
         found.append(Rule(f"{theirs}.{their_map}.bias", (f"{ours}.{our_map}.bias",)))
+    return found
+
+
+def gguf_rules(model: ModelSettings) -> list[Rule]:
+    """Return a rule for every tensor that llama.cpp has for the model; its llama turns neighbouring channels."""
+    found, fused = list[Rule](), ("attention.query", "attention.key", "attention.value")
+    for ours in shapes(model):
+        *modules, kind = ours.split(".")
+        block = f"blk.{modules[1]}." if modules[0] == "blocks" else ""
+        inner = ".".join(modules[2:] if block else modules)
+        if model.family == "gpt2" and inner in fused:
+            parts = tuple(ours.replace(inner, each) for each in fused)
+            found += [Rule(f"{block}attn_qkv.{kind}", parts)] if inner == fused[0] else []
+            continue
+        is_paired = architecture(model) == "llama" and inner in fused[:2]
+        head_dim = model.head_dim if is_paired else None
+        found.append(Rule(f"{block}{MODULES[inner]}.{kind}", (ours,), paired_head_dim=head_dim))
     return found

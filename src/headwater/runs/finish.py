@@ -31,7 +31,7 @@ from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, REPORT_VERSION = 2, 4, 4
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 2, 4, 1, 4
 EVALUATION = "evaluation.json"
 
 
@@ -147,11 +147,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
     if is_current(folders.hf, key):
         return folders.hf
-    with (
-        making("export", config.run_dir, require_owner),
-        _reading_newest(config.run_dir) as path,
-        StoredTensors(path, MODEL) as weights,
-    ):
+    with _newest_weights(config, require_owner) as weights:
         export_hf(
             weights,
             config.model,
@@ -162,10 +158,49 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
             data_card=data_card,
             key=key,
             before_commit=require_owner,
-            is_tuned=any(source.kind == CONVERSATIONS for source in config.corpus.sources.values()),
+            is_tuned=_is_tuned(config),
         )
     say(f"exported {folders.hf}")
     return folders.hf
+
+
+def export_gguf_stage(config: RunConfig, type: str, say: Say, require_owner: Require = no_owner) -> Path:
+    """Write the newest checkpoint as a GGUF file of this number format, unless it is there; return its folder."""
+    from headwater.export.gguf import export_gguf
+
+    folders = Folders(config.run_dir)
+    out_dir = folders.export / f"gguf-{type}"
+    inputs = {"model": model_digest(final_checkpoint(config.run_dir)), "tokenizer": stage_digest(folders.tokenizer)}
+    key = stage_key("export-gguf", GGUF_VERSION, {"name": config.name}, inputs)
+    if not is_current(out_dir, key):
+        with _newest_weights(config, require_owner) as weights:
+            export_gguf(
+                weights,
+                config.model,
+                folders.tokenizer,
+                out_dir,
+                type=type,
+                name=config.name,
+                key=key,
+                before_commit=require_owner,
+                is_tuned=_is_tuned(config),
+            )
+        say(f"exported {out_dir}")
+    return out_dir
+
+
+@contextmanager
+def _newest_weights(config: RunConfig, require_owner: Require) -> Iterator[StoredTensors]:
+    with (
+        making("export", config.run_dir, require_owner),
+        _reading_newest(config.run_dir) as path,
+        StoredTensors(path, MODEL) as weights,
+    ):
+        yield weights
+
+
+def _is_tuned(config: RunConfig) -> bool:
+    return any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
 
 
 def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str, str | int | float], dict[str, float]]:

@@ -25,7 +25,8 @@ class Folders:
     """Where a run's stages lie."""
 
     def __init__(self, run: Path) -> None:
-        self.run, self.data, self.ladder, self.hf = run, run / "data", run / "ladder", run / "export" / "hf"
+        self.run, self.data, self.ladder, self.export = run, run / "data", run / "ladder", run / "export"
+        self.hf = self.export / "hf"
         names = ("corpus", "tokenizer", "tokens", "rows")
         self.base = self.data / "base.json"
         self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)

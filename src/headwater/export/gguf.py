@@ -1,0 +1,204 @@
+"""A GGUF file, as llama.cpp and the programs around it open: weights, tokenizer, chat template and ends in one.
+
+Written here and not by the package `gguf`, which opens the file itself: so it is committed like every other, and an
+export needs no package. What llama.cpp would compute otherwise is refused in words.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headwater import files
+from headwater.errors import ExportError
+from headwater.export.gguf_blocks import BLOCK, q4_0, q8_0
+from headwater.export.gguf_tokenizer import modelfile, tokenizer_keys
+from headwater.export.hf import require_ours
+from headwater.export.hf_weights import parameters_of
+from headwater.model.gguf_names import SIZES, architecture, norm_key
+from headwater.model.names import gguf_rules, their_shapes
+from headwater.model.rotary import attention_factor, frequencies
+from headwater.model.settings import ModelSettings, RopeScaling
+
+FORMAT, FORMAT_VERSION = "headwater-export-gguf", 1
+ALIGNMENT, ROWS_AT_A_TIME = 32, 4096
+MAX_F16, MAX_F32 = 65504.0, 3.3e38
+FREQUENCIES = "rope_freqs.weight"
+_YARN_READ = {"rope_type", "factor", "original_max_position_embeddings"}
+_MAX_NAMED = 4
+Value = bool | int | float | str | list[int] | list[str]
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How a matrix is written: its number, that of files that mostly have it, its blocks, and the most it can hold."""
+
+    number: int
+    file_type: int
+    block_values: int
+    block_bytes: int
+    max_value: float
+    encode: Callable[[Tensor], Any]
+
+
+FORMATS = {
+    "f32": NumberFormat(0, 0, 1, 4, MAX_F32, lambda rows: rows.numpy()),
+    "f16": NumberFormat(1, 1, 1, 2, MAX_F16, lambda rows: rows.half().numpy()),
+    "bf16": NumberFormat(30, 32, 1, 2, MAX_F32, lambda rows: rows.bfloat16().view(torch.int16).numpy()),
+    "q8_0": NumberFormat(8, 7, BLOCK, 34, 127 * MAX_F16, lambda rows: q8_0(rows.numpy())),
+    "q4_0": NumberFormat(2, 2, BLOCK, 18, 8 * MAX_F16, lambda rows: q4_0(rows.numpy())),
+}
+
+
+def export_gguf(
+    state: Mapping[str, Tensor],
+    model: ModelSettings,
+    tokenizer_dir: Path,
+    out_dir: Path,
+    *,
+    type: str,
+    name: str,
+    key: str = "",
+    before_commit: Callable[[], None] = files.no_check,
+    is_tuned: bool = False,
+) -> None:
+    """Write NAME-TYPE.gguf, with matrices in number format `type`, and a Modelfile for ollama into a folder.
+
+    `state` has every parameter, looked up once, when it is written. Norms, biases, positions and rope's factors are
+    in float32. The folder appears complete or not at all, and replaces an earlier export only.
+    Raises ExportError where llama.cpp would compute something else, and as `export_hf` does.
+    """
+    require_ours(out_dir, FORMAT)
+    rules = {rule.theirs: rule for rule in gguf_rules(model)}
+    parameter = parameters_of(state, model, rules.values())
+    shapes = their_shapes(model, rules.values()) | _frequency_shape(model)
+    formats = {each: FORMATS[type if _is_matrix(each, shape) else "f32"] for each, shape in shapes.items()}
+    _require_exact(model, type, {each: shapes[each] for each, format in formats.items() if format == FORMATS[type]})
+    tokenizer = tokenizer_keys(tokenizer_dir, model.vocab_size, is_tuned)
+    keys = {"general.name": name, "general.file_type": FORMATS[type].file_type, **_keys(model), **tokenizer}
+    with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
+        path = folder / f"{name}-{type}.gguf"
+        with files.DigestedFile(path) as file:
+            file.write(_header(keys, shapes, formats))
+            for each, format in formats.items():
+                value = _factors(model) if each == FREQUENCIES else rules[each].made_of(parameter)
+                _write_tensor(file, each, value.float(), format)
+        files.write_text(folder / "Modelfile", modelfile(path.name, model, tokenizer, is_tuned))
+        manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": {path.name: file.digest}}
+        files.write_json(folder / "manifest.json", manifest)
+
+
+def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and not name.startswith("position_embd.")
+
+
+def _write_tensor(file: files.DigestedFile, name: str, value: Tensor, format: NumberFormat) -> None:
+    start = file.num_bytes
+    for rows in value.contiguous().split(ROWS_AT_A_TIME):
+        if not rows.abs().max() <= format.max_value:
+            raise ExportError(f"{name} holds NaN or numbers above {format.max_value:,.0f}, which its format can't")
+        file.write(memoryview(format.encode(rows)).cast("B"))
+    file.write(_padding(file.num_bytes - start))
+
+
+def _require_exact(model: ModelSettings, type: str, matrices: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ExportError that says what llama.cpp would compute otherwise, or can't read."""
+    theirs, scaling, problems = architecture(model), model.rope_scaling, list[str]()
+    if model.sliding_window is not None and model.sliding_window < model.num_positions:
+        problems.append(f"sliding_window={model.sliding_window}, and llama.cpp's {theirs} sees all tokens")
+    if theirs == "qwen2" and model.num_heads * model.head_dim != model.d_model:
+        problems.append(f"num_heads × head_dim must be d_model={model.d_model} in llama.cpp's qwen2")
+    if scaling is not None and scaling.rope_type == "llama3" and theirs != "llama":
+        problems.append(f"rope_scaling.rope_type=llama3, which llama.cpp's {theirs} has no table for")
+    if scaling is not None and scaling.rope_type == "yarn":
+        usual = RopeScaling.model_validate(scaling.model_dump(include=_YARN_READ))
+        same = model.model_copy(update={"rope_scaling": usual})
+        if not torch.allclose(frequencies(model), frequencies(same), rtol=1e-6, atol=0):
+            problems.append("rope_scaling has betas, or limits between pairs, that llama.cpp doesn't read")
+    size = FORMATS[type].block_values
+    problems += [f"rows of {name} have {shape[-1]} values" for name, shape in matrices.items() if shape[-1] % size]
+    if problems:
+        more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
+        multiple = f" (rows are multiples of {size} there)" if size > 1 else ""
+        raise ExportError(f"this model can't be a {type} file{multiple}: {'; '.join(problems[:_MAX_NAMED])}{more}")
+
+
+def _keys(model: ModelSettings) -> dict[str, Value]:
+    """Return what llama.cpp has to know of the model's shape."""
+    its: dict[str, Value] = {key: getattr(model, ours) for key, ours in SIZES.items()}
+    its |= {"attention.head_count_kv": model.num_kv_heads, norm_key(architecture(model)): model.norm_eps}
+    its |= {"vocab_size": model.vocab_size}
+    if model.family != "gpt2":
+        its |= {"attention.key_length": model.head_dim, "attention.value_length": model.head_dim}
+        its |= {"rope.dimension_count": model.head_dim, "rope.freq_base": model.rope_theta}
+    if model.rope_scaling is not None and model.rope_scaling.rope_type == "yarn":
+        its |= _yarn_keys(model.rope_scaling)
+    general: dict[str, Value] = {"general.architecture": architecture(model), "general.type": "model"}
+    general["general.quantization_version"] = 2
+    return {**general, **{f"{architecture(model)}.{key}": value for key, value in its.items()}}
+
+
+def _yarn_keys(scaling: RopeScaling) -> dict[str, Value]:
+    usual = attention_factor(scaling.model_copy(update={"attention_factor": None}))
+    return {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": scaling.factor,
+        "rope.scaling.original_context_length": scaling.original_max_position_embeddings,
+        "rope.scaling.attn_factor": attention_factor(scaling) / usual,  # multiplies the usual one there
+    }
+
+
+def _frequency_shape(model: ModelSettings) -> dict[str, tuple[int, ...]]:
+    is_llama3 = model.rope_scaling is not None and model.rope_scaling.rope_type == "llama3"
+    return {FREQUENCIES: (model.head_dim // 2,)} if is_llama3 else {}
+
+
+def _factors(model: ModelSettings) -> Tensor:
+    """Return what llama.cpp divides the plain frequencies by."""
+    return frequencies(model.model_copy(update={"rope_scaling": None})) / frequencies(model)
+
+
+def _header(
+    keys: Mapping[str, Value], shapes: Mapping[str, tuple[int, ...]], formats: Mapping[str, NumberFormat]
+) -> bytes:
+    """Return all before the tensors: version 3 of the format, little-endian."""
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(shapes), len(keys))]
+    parts += [_string(key) + _typed(value) for key, value in keys.items()]
+    offset = 0
+    for name, shape in shapes.items():
+        format = formats[name]
+        sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        parts += [_string(name), sizes, struct.pack("<IQ", format.number, offset)]
+        num_bytes = prod(shape) // format.block_values * format.block_bytes
+        offset += num_bytes + len(_padding(num_bytes))
+    header = b"".join(parts)
+    return header + _padding(len(header))
+
+
+def _padding(num_bytes: int) -> bytes:
+    return b"\0" * (-num_bytes % ALIGNMENT)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _typed(value: Value) -> bytes:
+    """Return the number of a value's type, and the value."""
+    if isinstance(value, list):
+        items = [_string(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
+        kind = 8 if isinstance(value[0], str) else 5  # whole numbers have a sign here, as types of tokens must
+        return struct.pack("<IIQ", 9, kind, len(items)) + b"".join(items)
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, int):
+        return struct.pack("<II", 4, value)
+    return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<I", 8) + _string(value)
