@@ -1,18 +1,20 @@
-"""Several processes of one run on this machine, as torchrun starts them: over loopback alone."""
+"""Several processes of one run on this machine, as torchrun starts them: over loopback alone.
+
+Most are forks of a process that has imported torch and what ranks need, which takes longer than most of what they do.
+"""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
+import multiprocessing
 import os
 import random
-import signal
+import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-from functools import cache
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -66,75 +68,96 @@ def start_each(commands: list[list[str]], cwd: Path, **of_first: str) -> list[su
     ]
 
 
-def start_ranks(world_size: int, *arguments: str, cwd: Path, **of_first: str) -> list[subprocess.Popen[str]]:
-    """Start headwater with the same arguments on every rank; `of_first` are variables of the first one alone."""
-    return start_each([[sys.executable, "-m", "headwater", *arguments]] * world_size, cwd, **of_first)
+IMPORTED = [
+    "torch.distributed",
+    "headwater.parallel.prepare",
+    "headwater.ranks.rendezvous",
+    "headwater.runs.training",
+    "headwater.simulate.rank",
+    "headwater.train.step",
+]
 
 
-def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
-    """Run headwater on every rank to its end; one rank is a process without a launcher."""
-    return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
+class Fork:
+    """A process that runs a program, with what of subprocess.Popen the tests use."""
+
+    def __init__(self, program: str, cwd: Path, env: dict[str, str]) -> None:
+        self._said = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, self._said)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED)
+        self._process = context.Process(target=_execute, args=(program, str(cwd), env, self._said), daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("a fork", timeout or 0)
+        out, err = (Path(self._said, name).read_text(encoding="utf-8") for name in ("out", "err"))
+        return out, err
 
 
-# a process that has imported torch and what ranks need of it, whose forks are ranks: the imports take longer than most
-# of their programs
-TEMPLATE = """
-import json, os, sys, traceback
-import torch, torch.distributed
-import headwater.parallel.prepare, headwater.simulate.rank, headwater.train.step
-from headwater.ranks import place, rendezvous
-
-def become_rank(order, number):
+def _execute(program: str, cwd: str, env: dict[str, str], said: str) -> None:
     os.environ.clear()
-    os.environ.update(order["environments"][number])
-    os.chdir(order["cwd"])
+    os.environ.update(env)
+    os.chdir(cwd)
     for handle, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(os.path.join(order["said"], f"{number}.{name}"), os.O_WRONLY | os.O_CREAT), handle)
-    status = 1
-    try:
-        exec(compile(order["program"], "program", "exec"), {"__name__": "__main__"})
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        os.dup2(os.open(os.path.join(said, name), os.O_WRONLY | os.O_CREAT), handle)
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})
 
-for line in sys.stdin:
-    order = json.loads(line)
-    ranks = [os.fork() or become_rank(order, number) for number in range(len(order["environments"]))]
-    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]), flush=True)
+
+def calling(*arguments: str) -> str:
+    """Return a program that calls headwater's main with these arguments."""
+    return f"""
+import sys
+from headwater.cli.main import main
+from small_run import quick
+sys.argv = {["headwater", *arguments]!r}
+with quick():
+    main()
 """
 
 
-@cache
-def template() -> subprocess.Popen[str]:
-    """Return that process, which ends with this one."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
-    process = subprocess.Popen(  # type: ignore[call-overload]
-        [sys.executable, "-c", TEMPLATE], env=environment(), start_new_session=True, **pipes
-    )
-    atexit.register(lambda: process.communicate())
-    return process
+def start_programs(programs: list[str], cwd: Path) -> list[Fork]:
+    """Start one process a rank, with its own program."""
+    return [
+        Fork(program, cwd, environment(**place)) for program, place in zip(programs, places(len(programs)), strict=True)
+    ]
+
+
+def start_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Fork]:
+    """Start headwater with the same arguments on every rank; one rank is a process without a launcher."""
+    return start_programs([calling(*arguments)] * world_size, cwd)
+
+
+def run_ranks(world_size: int, *arguments: str, cwd: Path) -> list[Said]:
+    """Run headwater on every rank to its end."""
+    return [finish(process) for process in start_ranks(world_size, *arguments, cwd=cwd)]
 
 
 def on_ranks(world_size: int, program: str, cwd: Path) -> list[Any]:
     """Return the JSON line that each rank prints; `program` finds `ranks`, joined, and torch with one thread."""
-    environments = [environment(**place) for place in places(world_size)]
-    with tempfile.TemporaryDirectory() as folder:
-        order = {"program": JOINED + program + LEFT, "environments": environments, "cwd": str(cwd), "said": folder}
-        process = template()
-        try:
-            print(json.dumps(order), file=process.stdin, flush=True)
-            statuses = json.loads(process.stdout.readline())
-        except BaseException:  # a time limit of the test: its ranks must not answer the next one
-            os.killpg(process.pid, signal.SIGKILL)
-            template.cache_clear()
-            raise
-        said = [
-            Said(status, *((Path(folder) / f"{number}.{name}").read_text(encoding="utf-8") for name in ("out", "err")))
-            for number, status in enumerate(statuses)
-        ]
+    processes = start_programs([JOINED + program + LEFT] * world_size, cwd)
+    try:
+        said = [finish(process) for process in processes]
+    except BaseException:  # a time limit of the test
+        for process in processes:
+            process.kill()
+        raise
     assert all(one.status == 0 for one in said), "\n".join(map(str, said))
     return [json.loads(one.out) for one in said]

@@ -101,9 +101,8 @@ def read_all(path: Path) -> list[Record]:
 
 def seconds_of_saves(path: Path, num_saves: int = 5) -> list[float]:
     """Return how long the last saves of a run took, of all its processes."""
-    # older records have no thread's seconds: training waited for all of a save
     saves = read_records(path, "checkpoint")[-num_saves:]
-    return [save["seconds"] + save.get("background_seconds", 0.0) for save in saves]
+    return [save["seconds"] + save["background_seconds"] for save in saves]
 
 
 def read_attempts(path: Path) -> list[Record]:

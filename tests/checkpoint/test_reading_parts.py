@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_state import reseal, save_checkpoint
+from training_state import save_checkpoint
 
 from headwater.checkpoint.checked_file import BLOCK_BYTES, CheckedTensors
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.checkpoint.load import load_state_, newest_checkpoint, read_checkpoint, resume_from_
+from headwater.checkpoint.load import newest_checkpoint, resume_from_
 from headwater.checkpoint.tensor_file import copy_box_
 from headwater.checkpoint.verify import checked_manifest, is_whole
 from headwater.errors import CheckpointError
-from headwater.files import read_json
 from headwater.ranks.exchange import Ranks
 
 ROWS, WIDTH = 4096, 256  # 4 MiB, 64 rows a block
@@ -77,19 +76,6 @@ def test_any_box_is_that_of_the_tensor(tmp_path, box):
     with CheckedTensors(path / "model.safetensors", checked_manifest(path)) as tensors:
         copy_box_(target, tensors, tensors.entry_of("big", torch.float32, (ROWS, WIDTH)), (row, column))
     assert torch.equal(target, model["big"][row : row + height, column : column + width])
-
-
-def test_a_checkpoint_of_before_there_were_checksums_is_read(tmp_path):
-    model, path = save(tmp_path, 1), checkpoint_dir(tmp_path, 1)
-    files = {name: facts for name, facts in read_json(path / "manifest.json")["files"].items() if ".sums" not in name}
-    reseal(path, files=files)
-    for sums in path.glob("*.sums"):
-        sums.unlink()
-    assert is_whole(path)
-    assert torch.equal(read_checkpoint(path).model["big"], model["big"])
-    change_row(path, 9)
-    with pytest.raises(CheckpointError, match="its digest differs"):
-        load_state_(path, {"small": torch.zeros(7)}, {})
 
 
 def test_a_resume_takes_the_checkpoint_before_one_whose_tensors_are_damaged(tmp_path):

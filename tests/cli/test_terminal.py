@@ -37,7 +37,7 @@ class Terminal(io.StringIO):
 
 def step_record(step: int, **changed: object) -> dict:
     record = {"event": "step", "step": step, "tokens_seen": 512 * step, "loss": 5.0, "lr": 0.01, "grad_norm": 1.5}
-    record |= {"tokens_per_second": 12345.6, "mfu": 0.41, "seconds": 0.04, "data_wait_fraction": 0.001, "taken": True}
+    record |= {"tokens_per_second": 12345.6, "mfu": 0.41, "seconds": 0.04, "data_wait_fraction": 0.001}
     return record | changed
 
 

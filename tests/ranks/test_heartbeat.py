@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from many_ranks import start_ranks
+from many_ranks import Fork, start_ranks
 from small_run import finish, write_run_file, write_texts
 
 from headwater.errors import LostRanksError, StorageError
@@ -25,7 +25,7 @@ from headwater.records import read_records
 ENDLESS = dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000)
 
 
-def amid_steps(world_size: int, folder: Path, **settings: object) -> list[subprocess.Popen[str]]:
+def amid_steps(world_size: int, folder: Path, **settings: object) -> list[Fork]:
     """Return ranks of a run that has no end, once their beats say that they take steps."""
     write_texts(folder / "texts")
     write_run_file(folder / "both.toml", train__microbatch_tokens=128, train__num_probes=0, **ENDLESS, **settings)

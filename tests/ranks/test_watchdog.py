@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from many_ranks import start_each
+from many_ranks import calling, start_programs
 from small_run import environment, finish, write_run_file, write_texts
 
 from headwater.ranks.watchdog import MAX_TIMES_THE_SLOWEST, MIN_LIMIT_SECONDS, UNWATCHED_STEPS, Watchdog
@@ -31,7 +31,6 @@ print("begun", flush=True)
 
 HANGS_IN_STEP_8 = """
 import time
-from headwater.cli.main import main
 from headwater.train import step
 take_step = step.train_step
 def hang_here():
@@ -41,7 +40,6 @@ def train_step(*arguments, **options):
     left -= 1
     return take_step(*arguments, **options) if left else hang_here()
 left, step.train_step = 8, train_step
-main()
 """
 
 
@@ -152,9 +150,8 @@ def test_the_stack_of_a_rank_that_hangs_is_its_own_and_the_others_name_it(tmp_pa
         train__num_probes=0,
         **dict.fromkeys(("train__num_steps", "train__save_every", "train__validate_every"), 100_000),
     )
-    hanging = [sys.executable, "-c", HANGS_IN_STEP_8]
-    normal = [sys.executable, "-m", "headwater"]
-    ranks = start_each([[*command, "train", "both.toml"] for command in (normal, hanging)], tmp_path)
+    program = calling("train", "both.toml")
+    ranks = start_programs([program, HANGS_IN_STEP_8 + program], tmp_path)
     first, second = (finish(rank) for rank in ranks)
     assert (first.status, second.status) == (1, 1)
     log = (tmp_path / "runs" / "both" / "logs" / "rank-1.log").read_text()

@@ -62,7 +62,7 @@ def step_records(num_steps: int, seed: int = 0) -> list[dict[str, Any]]:
             "event": "step", "step": step, "tokens_seen": step * BATCH_TOKENS,
             "loss": falling + noise.gauss(0, 0.035), "lr": 0.02 * min(1, step / 20) * min(1, (num_steps - step) / (0.3 * num_steps)),
             "grad_norm": 0.35 + 4 / (step + 2) + abs(noise.gauss(0, 0.04)), "tokens_per_second": round(speed, 1),
-            "mfu": round(speed * 6.3e6 / PEAK, 4), "seconds": round(BATCH_TOKENS / speed, 4), "data_wait_fraction": 0.002, "taken": True,
+            "mfu": round(speed * 6.3e6 / PEAK, 4), "seconds": round(BATCH_TOKENS / speed, 4), "data_wait_fraction": 0.002,
         })  # fmt: skip
     return records
 

@@ -342,7 +342,7 @@ def test_a_loss_of_nan_leaves_a_gap_and_is_counted(tmp_path):
     run_dir = write_run(tmp_path, num_steps=8)
     records = run_records(8)
     bad = next(record for record in records if record["event"] == "step" and record["step"] == 4)
-    bad |= {"loss": float("nan"), "grad_norm": float("inf"), "taken": False}
+    bad |= {"event": "skipped", "loss": float("nan"), "grad_norm": float("inf"), "reason": "loss nan"}
     write_records(run_dir, records)
     page = read_page(render_report(run_dir))
     assert len(page.trace("Training loss", "each step")[0]) == 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_run import call, write_run_file
 
-from headwater.runs.run_config import RunConfig, config_of_run, config_record, file_schema, list_recipes, load_run
+from headwater.runs.run_config import RunConfig, config_of_run, file_schema, list_recipes, load_run
 
 
 @pytest.fixture
@@ -191,11 +191,3 @@ def test_a_run_folder_may_be_the_current_one(finished):
     said = call("evaluate", "--run", ".", "--json", cwd=finished.run_dir)
     assert said.status == 0, said
     assert "evaluating" not in said.out + said.err
-
-
-def test_the_folder_of_a_run_from_before_recompute_had_its_name_is_read(tmp_path):
-    record = config_record(*load_run("first-light", ["train.recompute=0.5"]))
-    train = record["settings"]["train"]
-    train["recompute_fraction"] = train.pop("recompute")
-    (tmp_path / "config.json").write_text(json.dumps(record, default=vars))
-    assert load_run(str(tmp_path))[0].train.recompute == 0.5

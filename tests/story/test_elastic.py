@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import run_ranks, start_ranks
-from small_run import Said, call, finish, measured, write_run_file, write_texts
+from many_ranks import run_ranks, start_each, start_ranks
+from small_run import Said, call, command, finish, measured, write_run_file, write_texts
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest, require_whole
@@ -116,7 +116,7 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print)
     # the first rank's operations delay the last save: it is still under way when the signal comes
-    processes = start_ranks(2, "train", "mine.toml", cwd=folder, HEADWATER_FAULTS="delay=0.12@20+")
+    processes = start_each([command("train", "mine.toml")] * 2, folder, HEADWATER_FAULTS="delay=0.12@20+")
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)

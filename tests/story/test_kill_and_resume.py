@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small_run import Said, call, final_weights, finish, measured, start, write_run_file, write_texts
+from many_ranks import Fork, start_ranks
+from small_run import Said, call, final_weights, finish, measured, write_run_file, write_texts
 
 from headwater.records import read_all, read_records
 
@@ -38,7 +38,7 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bool]) -> Said:
     """Run headwater and send it a signal as soon as `is_time` of its run folder holds; return what it said."""
-    with killed_at_the_end(start("run", "mine.toml", cwd=folder)) as process:
+    with killed_at_the_end(start_ranks(1, "run", "mine.toml", cwd=folder)[0]) as process:
         while not is_time(folder / "runs" / "mine") and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(number)
@@ -46,7 +46,7 @@ def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bo
 
 
 @contextmanager
-def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def killed_at_the_end(process: Fork) -> Iterator[Fork]:
     try:
         yield process
     finally:
@@ -128,7 +128,7 @@ def test_an_interruption_before_training_names_the_command_that_resumes(tmp_path
     assert not list((folder / "runs/mine/data").glob(".tmp-*"))
 
 
-def wait_for_steps(process: subprocess.Popen[str], run_dir: Path, num_steps: int, skipped: int = 0) -> None:
+def wait_for_steps(process: Fork, run_dir: Path, num_steps: int, skipped: int = 0) -> None:
     """Return once a process has recorded steps beyond the first `skipped` records; fail when it ends before."""
     while True:
         new = read_all(run_dir / "records.jsonl")[skipped:]
@@ -142,11 +142,11 @@ def test_a_trainer_that_was_stopped_and_taken_over_is_refused_when_it_comes_back
     folder = prepare(tmp_path)
     train = ("train", "mine.toml", "train.num_steps=100000", "train.save_every=50")
     run_dir = folder / "runs" / "mine"
-    with killed_at_the_end(start(*train, cwd=folder)) as first:
+    with killed_at_the_end(start_ranks(1, *train, cwd=folder)[0]) as first:
         wait_for_steps(first, run_dir, 60)
         first.send_signal(signal.SIGSTOP)
         before = len(read_all(run_dir / "records.jsonl"))
-        with killed_at_the_end(start(*train, "--takeover", cwd=folder)) as second:
+        with killed_at_the_end(start_ranks(1, *train, "--takeover", cwd=folder)[0]) as second:
             wait_for_steps(second, run_dir, 1, before)
             first.send_signal(signal.SIGCONT)
             said = finish(first)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from many_ranks import start_each
+from many_ranks import start_programs
 from small_run import finish
 
 from headwater.checkpoint.layout import list_checkpoints
@@ -60,7 +59,7 @@ os._exit(0)
 
 @pytest.mark.slow
 def test_an_evaluation_and_a_save_longer_than_a_steps_time_out_end_no_rank(tmp_path):
-    said = [finish(process) for process in start_each([[sys.executable, "-c", PROGRAM]] * 2, tmp_path)]
+    said = [finish(process) for process in start_programs([PROGRAM] * 2, tmp_path)]
     assert all(one.status == 0 for one in said), "\n".join(map(str, said))
     first, second = (json.loads(one.out) for one in said)
     assert first == [4, True, True], "its evaluation and its retention were the slow ones"

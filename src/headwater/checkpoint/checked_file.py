@@ -15,7 +15,7 @@ from headwater.checkpoint.layout import sums_file
 from headwater.checkpoint.tensor_file import TensorEntry, read_header
 from headwater.checkpoint.verify import digest_of
 from headwater.errors import CheckpointError
-from headwater.files import DigestedFile, digest_bytes, digest_file
+from headwater.files import DigestedFile, digest_bytes
 
 BLOCK_BYTES = 1 << 16  # a rank that needs a few megabytes of a tensor reads at most two blocks more
 
@@ -51,10 +51,7 @@ class SummedFile(DigestedFile):
 
 
 class CheckedFile:
-    """A file of a checkpoint, open to be read in parts; every block that is read is compared with its checksum.
-
-    One without checksums (of an older headwater) is compared with its digest as a whole when it is opened.
-    """
+    """A file of a checkpoint, open to be read in parts; every block that is read is compared with its checksum."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         """Raise CheckpointError where the file is missing, of another size than written, or damaged."""
@@ -80,14 +77,11 @@ class CheckedFile:
     def close(self) -> None:
         self._file.close()
 
-    def _read_sums(self, manifest: dict[str, Any]) -> np.ndarray | None:
-        digest, sums_path = digest_of(manifest, self.path), sums_file(self.path)
+    def _read_sums(self, manifest: dict[str, Any]) -> np.ndarray:
+        sums_path = sums_file(self.path)
+        digest_of(manifest, self.path)  # raises where the manifest doesn't know the file
         if self.num_bytes != manifest["files"][self.path.name]["bytes"]:
             raise CheckpointError(f"{self.path} is damaged: its size differs from the one in manifest.json")
-        if sums_path.name not in manifest["files"]:
-            if digest_file(self.path) != digest:
-                raise CheckpointError(f"{self.path} is damaged: its digest differs from the one in manifest.json")
-            return None
         try:
             sums = sums_path.read_bytes()
         except OSError as error:
@@ -110,11 +104,10 @@ class CheckedFile:
         if known:
             found[: len(self._last_block)] = self._last_block
         self._read_into(view[known * BLOCK_BYTES :], (first + known) * BLOCK_BYTES)
-        if self._sums is not None:
-            for number in range(first + known, end):
-                block = view[(number - first) * BLOCK_BYTES :][:BLOCK_BYTES]
-                if xxhash.xxh3_64_intdigest(block) != self._sums[number]:
-                    raise CheckpointError(f"{self.path} is damaged: block {number} of 64 KiB isn't what was written")
+        for number in range(first + known, end):
+            block = view[(number - first) * BLOCK_BYTES :][:BLOCK_BYTES]
+            if xxhash.xxh3_64_intdigest(block) != self._sums[number]:
+                raise CheckpointError(f"{self.path} is damaged: block {number} of 64 KiB isn't what was written")
         self._last_number, self._last_block = end - 1, bytes(view[(end - 1 - first) * BLOCK_BYTES :])
         return view[start - first * BLOCK_BYTES :][:num_bytes]
 

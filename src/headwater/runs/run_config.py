@@ -35,7 +35,6 @@ from headwater.train.settings import (
     TrainSettings,
     is_count,
     whole_rows_problem,
-    with_present_names,
 )
 from headwater.validation import require_sound, validate
 
@@ -309,8 +308,7 @@ def _saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
         raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
     try:
         saved = read_json(path)
-        settings = saved["settings"] | {"train": with_present_names(saved["settings"]["train"])}
-        return settings, [Reason(**reason) for reason in saved["reasons"]]
+        return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None
 

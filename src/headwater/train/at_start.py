@@ -9,7 +9,7 @@ from typing import Any
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
-from headwater.train.settings import WHEN_ABSENT, TrainPlan, differing, flat
+from headwater.train.settings import TrainPlan, differing, flat
 
 NUM_STEPS = "train.num_steps"
 State = Mapping[str, Any]
@@ -67,5 +67,5 @@ def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) 
     if state is None or num_steps_of(state) > plan.train.num_steps:
         return {}
     changed = set(differing(state["identity"], now)) - {NUM_STEPS}
-    before = WHEN_ABSENT | flat(state["identity"])
+    before = flat(state["identity"])
     return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}

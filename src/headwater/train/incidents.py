@@ -168,7 +168,7 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
     if number > run.plan.train.max_rollbacks:
         raise TrainingError(f"{trouble}. The run went back {number - 1} times (train.max_rollbacks). {ADVICE}")
     checkpoint = from_first_rank(run.ranks, _target(run, bad[0], trouble) if run.ranks.is_first else None)
-    began = RunState() if checkpoint is None else state_of_checkpoint(checkpoint.state, run.plan.train.batch_tokens)
+    began = RunState() if checkpoint is None else state_of_checkpoint(checkpoint.state)
     target = replace(began, seconds=run.seconds())
     # the harm was done by an update, at the latest by the one before the first step that was skipped
     suspect_row = max(target.rows_consumed, bad[0] - run.plan.rows_per_step)

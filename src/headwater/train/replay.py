@@ -70,7 +70,7 @@ def replay_training(
     interventions = Interventions(read_interventions(run_dir), identity)
     saved = _newest(run_dir, interventions)
     require_shared(saved.path, saved.state, plan, batches)
-    if saved.state.get("world_size", 1) > 1 and not plan.train.exact:
+    if saved.state["world_size"] > 1 and not plan.train.exact:
         raise ConfigError(
             f"{run_dir} was trained on {saved.state['world_size']} ranks without train.exact: the order of their sums "
             "can't be repeated by one"

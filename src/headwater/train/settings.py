@@ -192,21 +192,6 @@ def is_validation(step: int, train: TrainSettings) -> bool:
 
 # ---- what a run must keep from its first step to its last, so that it can resume from its checkpoints
 
-WHEN_ABSENT: dict[str, Any] = {
-    "model.max_positions": None,
-    "init.digest": None,
-    "model.rope_scaling": None,
-    "model.attention_bias": False,
-    "model.sliding_window": None,
-    "train.half_length_fraction": 0.0,
-    "train.exact": False,
-    "mixture.rule": "size",
-    "mixture.temperature": 2.0,
-    "mixture.stages": [],
-    "mixture.share_of_text": 1.0,
-}
-"What older checkpoints don't name, and how they were trained."
-
 FIXED = """\
 A run keeps its seed, base, mixture, model, optimizer, schedule and batch. train.num_steps may be raised while there is
 a checkpoint from before the decay; train.save_every, train.validate_every, train.num_probes, parallel.* and machine.*
@@ -266,17 +251,12 @@ class TrainPlan:
         }
 
 
-def with_present_names(train: dict[str, Any]) -> dict[str, Any]:
-    """Return train settings from a file that an older run kept: recompute_fraction is `recompute` now."""
-    return {"recompute" if name == "recompute_fraction" else name: value for name, value in train.items()}
-
-
 def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = FIXED) -> None:
     """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
 
     `advice` says what to do about it.
     """
-    before, after = WHEN_ABSENT | flat(saved), flat(now)
+    before, after = flat(saved), flat(now)
     if changed := differing(saved, now):
         lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
         raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{advice}")
@@ -284,7 +264,7 @@ def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], a
 
 def differing(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the names of what differs between `saved` and anything that `now` has."""
-    before, after = WHEN_ABSENT | flat(saved), flat(now)
+    before, after = flat(saved), flat(now)
     changed = [name for name in after if before.get(name) != after[name]]
     return changed + [name for name in before if name not in after and name.split(".")[0] in now]
 

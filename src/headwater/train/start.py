@@ -113,7 +113,7 @@ def build(
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
-        start = state_of_checkpoint(found.state, plan.train.batch_tokens)
+        start = state_of_checkpoint(found.state)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
     _check_microbatch(plan, microbatch, ranks)
     optimizer.zero_grad()
@@ -290,8 +290,7 @@ def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say
 def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
     if kept is None:
         return
-    # checkpoints from before weights could be divided name the ranks alone
-    before = Mesh(**kept.get("mesh", {"replicate": kept.get("world_size", 1)}))
+    before = Mesh(**kept["mesh"])
     if before != mesh:
         then, now = (f"({each})" for each in (before, mesh))
         say(

@@ -115,17 +115,12 @@ class Run:
         return self.memory.peak() if of_device is None else of_device
 
 
-def state_of_checkpoint(contents: Mapping[str, Any], batch_tokens: int) -> RunState:
-    """Return the state that a checkpoint's state.json tells, of this headwater or an earlier one."""
-    guard = contents.get("guard") or {}
-    losses, norms = (tuple(guard.get(name, ())) for name in ("losses", "grad_norms"))
-    return RunState(
-        step=contents["step"],
-        rows_consumed=contents["rows_consumed"],
-        tokens_seen=contents.get("tokens_seen", contents["step"] * batch_tokens),
-        seconds=contents["seconds"],
-        history=History(guard.get("stage"), losses, norms),
-    )
+def state_of_checkpoint(contents: Mapping[str, Any]) -> RunState:
+    """Return the state that a checkpoint's state.json tells."""
+    guard = contents["guard"]
+    history = History(guard["stage"], tuple(guard["losses"]), tuple(guard["grad_norms"]))
+    counts = {name: contents[name] for name in ("step", "rows_consumed", "tokens_seen", "seconds")}
+    return RunState(**counts, history=history)
 
 
 def _contents(run: Run, state: RunState) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch)
         if task.number == 1 and not stopped:
             stopped.append(self.pid)
             os.kill(self.pid, signal.SIGSTOP)
-            now -= 61  # it was given its task, and last heard of, that long ago
+            self.heard_at = now - 61
         give(self, task, now)
 
     monkeypatch.setattr(WorkerProcess, "give", give_and_stop)

@@ -42,8 +42,7 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
         last = saves[-1]
         where = f"step {whole(amount(last, 'step'))} ({size(amount(last, 'bytes'))})"
         notes.append(f"{plural(len(saves), 'checkpoint')}, the last at {where}.")
-    # older runs recorded one as a step, too
-    bad = len(run.events("skipped")) + sum(record.get("taken") is False for record in run.events("step"))
+    bad = len(run.events("skipped"))
     if bad:
         notes.append(f"{plural(bad, 'step')} skipped: NaN or infinite loss or gradient, or an outlier.")
     audits = audit_line(run.last("finish"))
