@@ -20,6 +20,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["serve"],
+    ["library"],
     ["runs"],
     ["report", "launch", "simulate", "downstream"],
     ["train", "evaluate", "forecast", "export", "base"],

@@ -189,7 +189,7 @@ def test_surprise_equals_the_log_probabilities_token_by_token(model, tokenizer):
     found = surprise(Scorer(model), tokenizer, text)
     log_probabilities = direct_log_probabilities(model, [tokenizer.begin_id, *ids])
     expected = [-log_probabilities[at, token].item() for at, token in enumerate(ids)]
-    assert [entry.nats for entry in found.tokens] == pytest.approx(expected, rel=1e-5)
+    assert [entry.bits * math.log(2) for entry in found.tokens] == pytest.approx(expected, rel=1e-5)
     assert "".join(entry.token for entry in found.tokens) == text
     assert found.bits_per_byte == pytest.approx(sum(expected) / math.log(2) / len(text))
 
@@ -206,7 +206,7 @@ def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_c
         window = ids[stop - SEQ_LEN : target]
         assert target <= SEQ_LEN or len(window) > SEQ_LEN // 2
         expected.append(-direct_log_probabilities(model, window)[-1, ids[target]].item())
-    assert [entry.nats for entry in found.tokens] == pytest.approx(expected, rel=1e-4)
+    assert [entry.bits * math.log(2) for entry in found.tokens] == pytest.approx(expected, rel=1e-4)
     assert found.bits_per_byte == pytest.approx(sum(expected) / math.log(2) / len(text.encode()), rel=1e-5)
 
 

@@ -37,7 +37,7 @@ def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
 
 def test_the_lines_of_the_readme_for_a_notebook_run(finished_run, capsys, monkeypatch):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    imported, called = re.search(r"In a notebook: `(.*?)`, then `(.*?)`", readme).groups()
+    imported, called = re.search(r"In a notebook[^`]*`(.*?)`, then `(.*?)`", readme).groups()
     monkeypatch.chdir(finished_run)
     cell: dict[str, Any] = {}
     with quick():

@@ -103,15 +103,14 @@ def trace(
 
     The exit status is 1 where no document does, as grep's.
     """
-    from headwater.corpus.trace import trace as find
-    from headwater.runs.paths import Folders
+    from headwater.library.corpus import Corpus
 
-    hits = find(Folders(folder_of(run)).corpus, text, ignore_case)
+    hits = list(Corpus(folder_of(run)).trace(text, ignore_case))
     if as_json:
-        print_json({"text": text, "hits": hits})
+        print_json({"text": text, "hits": [vars(hit) for hit in hits]})
     else:
         for hit in hits:
-            print(safe(f"{hit['split']}/{hit['source']} {hit['id']} × {hit['count']}: {hit['excerpt']}"))
+            print(safe(f"{hit.split}/{hit.source} {hit.id} × {hit.count}: {hit.excerpt}"))
         print("1 document holds this text" if len(hits) == 1 else f"{len(hits)} documents hold this text")
     if not hits:
         raise SystemExit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,8 +22,7 @@ from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headwater.evaluate.scorer import Scorer
-    from headwater.tokenizer.tokenizer import Tokenizer
+    from headwater.library.model import Model
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
@@ -39,16 +37,14 @@ def add_to(app: App) -> None:
 
 
 @contextmanager
-def loaded(run: str) -> Iterator[tuple[Scorer, Tokenizer]]:
+def loaded(run: str) -> Iterator[Model]:
     import torch
 
-    from headwater.evaluate.scorer import Scorer
     from headwater.host.waiting import sleep_under_load
-    from headwater.runs.finish import load_model
+    from headwater.library.model import Model
 
     with sleep_under_load(torch.get_num_threads()):
-        model, tokenizer = load_model(folder_of(run))
-        yield Scorer(model), tokenizer
+        yield Model.load(folder_of(run))
 
 
 def next_token(
@@ -58,12 +54,10 @@ def next_token(
     as_json: AsJson = False,
 ) -> None:
     """Print the likeliest next tokens of a text."""
-    from headwater.evaluate.generate import next_tokens
-
-    with loaded(run) as (scorer, tokenizer):
-        following = next_tokens(scorer, tokenizer, prompt, top)
+    with loaded(run) as model:
+        following = model.next(prompt, top)
     if as_json:
-        print_json({"prompt": prompt, "next": [{"token": token, "probability": p} for token, p in following]})
+        print_json({"prompt": prompt, "next": [each._asdict() for each in following]})
         return
     for token, probability in following:
         print(safe(f"{probability:7.2%}  {'█' * round(40 * probability):<40}  {token!r}"))
@@ -82,15 +76,11 @@ def generate(
 
     Standard error says how many tokens it took, and what ended it.
     """
-    from headwater.evaluate.generate import stream
-
-    with loaded(run) as (scorer, tokenizer):
-        pieces = stream(scorer, tokenizer, prompt, max_tokens, temperature, top_p, seed)
+    with loaded(run) as model:
         if as_json:
-            whole = list(pieces)
-            text, last = "".join(piece.text for piece in whole), whole[-1]
-            print_json({"prompt": prompt, "text": text, "num_tokens": last.num_tokens, "end": last.end})
+            print_json({"prompt": prompt, **vars(model.generate(prompt, max_tokens, temperature, top_p, seed))})
             return
+        pieces = model.stream(prompt, max_tokens, temperature, top_p, seed)
         last = next(pieces)  # before the prompt is shown: options that mean nothing are refused here
         print(safe(prompt + last.text), end="", flush=True)
         for last in pieces:
@@ -105,16 +95,13 @@ def surprise(
     as_json: AsJson = False,
 ) -> None:
     """Print how much each token of a text surprises a model, in bits."""
-    from headwater.evaluate import generate as generation
-
-    with loaded(run) as (scorer, tokenizer):
-        found = generation.surprise(scorer, tokenizer, text)
-    bits = [(token, nats / math.log(2)) for token, nats in found.tokens]
+    with loaded(run) as model:
+        found = model.surprise(text)
     if as_json:
-        tokens = [{"token": token, "bits": value} for token, value in bits]
+        tokens = [each._asdict() for each in found.tokens]
         print_json({"text": text, "bits_per_byte": found.bits_per_byte, "tokens": tokens})
         return
-    for token, value in bits:
+    for token, value in found.tokens:
         print(safe(f"{value:6.2f} bits  {'█' * min(40, round(2 * value)):<40}  {token!r}"))
     print(f"{found.bits_per_byte:.3f} bits per byte")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headwater.corpus.load import SPLITS, list_sources, whole_folder
 from headwater.corpus.shards import parse_document, read_blocks
@@ -24,16 +24,28 @@ _SPACES = [
 ]  # fmt: skip
 
 
-def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> list[dict[str, Any]]:
-    """Return a hit for every document of both splits in which `text` occurs, exactly but for white space.
+@dataclass(frozen=True)
+class Hit:
+    """A document that holds a text: `count` occurrences that don't overlap, and an excerpt around the first."""
+
+    split: str
+    source: str
+    id: str
+    origin: str
+    count: int
+    excerpt: str
+
+
+def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hit]:
+    """Yield a hit for every document of both splits in which `text` occurs, exactly but for white space.
 
     Any run of white space, line ends too, counts as one space; `ignore_case` compares letters as `re.IGNORECASE` does.
-    A hit has split, source, id, origin, count (the occurrences that don't overlap) and an excerpt around the first.
+    Raises DataError for a text of white space alone.
     """
     wanted = fold(text)
     if not wanted:
         raise DataError('there is no text to find; `headwater corpus trace "some words"` takes some')
-    hits, exact = [], re.compile(re.escape(wanted), re.IGNORECASE if ignore_case else 0)
+    exact = re.compile(re.escape(wanted), re.IGNORECASE if ignore_case else 0)
     for split in SPLITS:
         for source in list_sources(corpus_dir):
             blocks = read_blocks(whole_folder(corpus_dir, split, source))
@@ -42,9 +54,8 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> list[dict[s
                 folded = fold(document.text)
                 found = list(exact.finditer(folded))
                 if found:
-                    place = {"split": split, "source": source, "id": document.id, "origin": document.origin}
-                    hits.append({**place, "count": len(found), "excerpt": _excerpt(folded, *found[0].span())})
-    return hits
+                    excerpt = _excerpt(folded, *found[0].span())
+                    yield Hit(split, source, document.id, document.origin, len(found), excerpt)
 
 
 def _pattern(wanted: str) -> re.Pattern[bytes]:

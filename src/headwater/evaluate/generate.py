@@ -76,12 +76,12 @@ LIKELIEST = Sampling(temperature=0)
 
 class TokenSurprise(NamedTuple):
     token: str
-    nats: float
+    bits: float
 
 
 @dataclass(frozen=True)
 class TextSurprise:
-    """-log p of each token of a text, and of the whole text in bits per byte."""
+    """-log2 p of each token of a text, and of the whole text in bits per byte."""
 
     tokens: list[TokenSurprise]
     bits_per_byte: float
@@ -177,12 +177,12 @@ def surprise(scorer: Scorer, tokenizer: Tokenizer, text: str) -> TextSurprise:
     ids = [tokenizer.begin_id, *tokenizer.encode(text)]
     if len(ids) == 1:
         raise EvaluationError("the text is empty: there is nothing to be surprised at")
-    nats: list[float] = []
+    bits: list[float] = []
     for start, stop in _windows(len(ids) - 1, scorer.max_tokens):
-        losses = scorer.target_losses(ids[start : stop + 1])
-        nats += losses[len(nats) - start :].tolist()
-    tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], nats, strict=True)]
-    return TextSurprise(tokens, math.fsum(nats) / math.log(2) / len(text.encode()))
+        losses = scorer.target_losses(ids[start : stop + 1]) / math.log(2)
+        bits += losses[len(bits) - start :].tolist()
+    tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], bits, strict=True)]
+    return TextSurprise(tokens, math.fsum(bits) / len(text.encode()))
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

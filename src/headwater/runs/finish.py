@@ -25,7 +25,7 @@ from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.stages import final_checkpoint, is_made, making
+from headwater.runs.stages import checkpoint_of, final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
 from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -35,10 +35,13 @@ EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 2, 4, 1, 4
 EVALUATION = "evaluation.json"
 
 
-def load_model(run_dir: Path) -> tuple[Transformer, Tokenizer]:
-    """Return the model of a run's newest checkpoint, in fp32 on the CPU, and its tokenizer; every byte is checked."""
+def load_model(run_dir: Path, step: int | None = None) -> tuple[Transformer, Tokenizer]:
+    """Return the model of a run's checkpoint, in fp32 on the CPU, and its tokenizer; every byte is checked.
+
+    The checkpoint is that of a step, or the newest.
+    """
     model = Transformer(config_of_run(run_dir).model)
-    _load_newest_(run_dir, model)
+    _load_checkpoint_(run_dir, model, step)
     return model.eval(), Tokenizer.load(Folders(run_dir).tokenizer)
 
 
@@ -47,7 +50,7 @@ def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forwar
     """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
     facts = inspect_for_evaluation(config.machine, config.model.head_dim)
     model = Transformer(config.model, facts.compute_dtype)
-    _load_newest_(config.run_dir, model)
+    _load_checkpoint_(config.run_dir, model)
     model.eval().to(facts.device)
     fast = fastest_(model, facts)
     with set_up(facts):
@@ -55,20 +58,23 @@ def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forwar
 
 
 @contextmanager
-def _reading_newest(run_dir: Path) -> Iterator[Path]:
-    """Yield the newest checkpoint; a CheckpointError inside says, as well, what to do."""
-    path = final_checkpoint(run_dir)
+def _reading(run_dir: Path, step: int | None = None) -> Iterator[Path]:
+    """Yield the checkpoint of a step or the newest; a CheckpointError about this one says, as well, what to do."""
+    newest = final_checkpoint(run_dir)
+    path = newest if step is None else checkpoint_of(run_dir, step)
     try:
         yield path
     except CheckpointError as error:
+        if path != newest:
+            raise
         raise CheckpointError(
             f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
         ) from error
 
 
-def _load_newest_(run_dir: Path, model: Transformer) -> None:
-    """Copy the weights of the newest checkpoint into a model, checked."""
-    with _reading_newest(run_dir) as path:
+def _load_checkpoint_(run_dir: Path, model: Transformer, step: int | None = None) -> None:
+    """Copy the weights of a checkpoint into a model, checked."""
+    with _reading(run_dir, step) as path:
         load_state_(path, model.state_dict(), {})
 
 
@@ -193,7 +199,7 @@ def export_gguf_stage(config: RunConfig, type: str, say: Say, require_owner: Req
 def _newest_weights(config: RunConfig, require_owner: Require) -> Iterator[StoredTensors]:
     with (
         making("export", config.run_dir, require_owner),
-        _reading_newest(config.run_dir) as path,
+        _reading(config.run_dir) as path,
         StoredTensors(path, MODEL) as weights,
     ):
         yield weights

@@ -83,11 +83,7 @@ def run(
 ) -> RunResult:
     """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export and report.
 
-    In a notebook:
-
-        from headwater.runs import load_run, run
-        result = run(*load_run("first-light"))
-        result.bits_per_byte, result.folder / "report.html"
+    In a notebook `headwater.run("first-light")` is this.
 
     `say` gets lines of progress, one every `train.log_every` steps among them unless `display` gets the records.
     Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend

@@ -217,3 +217,12 @@ def final_checkpoint(run_dir: Path) -> Path:
     if not checkpoints:
         raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
     return checkpoints[0][1]
+
+
+def checkpoint_of(run_dir: Path, step: int) -> Path:
+    """Return the folder of a step's checkpoint; raise CheckpointError where the run doesn't keep it."""
+    found = dict(list_checkpoints(run_dir))
+    if step not in found:
+        steps = ", ".join(map(str, sorted(found)))
+        raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
+    return found[step]

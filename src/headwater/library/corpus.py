@@ -1,0 +1,64 @@
+"""The text of a run: what was read, kept and dropped, and its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.corpus.document import Document
+from headwater.corpus.load import balance_of, list_sources, read_corpus_manifest, read_documents
+from headwater.corpus.trace import Hit, trace
+from headwater.library.frames import Frames, to_frame
+from headwater.library.run import AnyRun, folder_of
+from headwater.runs.paths import Folders
+
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Count:
+    """What became of some of a source's text: `kept`, or the reason for which it was dropped. Bytes are as read."""
+
+    source: str
+    decision: str
+    documents: int
+    bytes: int
+
+
+class Corpus:
+    """A corpus: that of a run, or one by its folder. Raises DataError where it isn't built."""
+
+    def __init__(self, run_or_folder: AnyRun) -> None:
+        folder = folder_of(run_or_folder)
+        self.folder = folder if (folder / "manifest.json").is_file() else Folders(folder).corpus
+        read_corpus_manifest(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Corpus({str(self.folder)!r})"
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources, in the order in which they were read."""
+        return list_sources(self.folder)
+
+    def documents(self, source: str | None = None, split: str = "train") -> Iterator[Document]:
+        """Yield the documents of a source, or of all, in the order of reading; `split` is "train" or "validation"."""
+        for name in self.sources if source is None else [source]:
+            yield from read_documents(self.folder, split, name)
+
+    def counts(self) -> list[Count]:
+        """Return for each source what was kept and what was dropped for each reason; together it is what was read."""
+        found = []
+        for source, sheet in balance_of(self.folder)["sources"].items():
+            for decision, amount in {KEPT: sheet["kept"], **sheet["dropped"]}.items():
+                found.append(Count(source, decision, amount["documents"], amount["bytes"]))
+        return found
+
+    def frame(self, library: Frames | None = None) -> Any:
+        """Return `counts` as a DataFrame of pandas or polars."""
+        return to_frame([vars(count) for count in self.counts()], library)
+
+    def trace(self, text: str, ignore_case: bool = False) -> Iterator[Hit]:
+        """Yield the documents of both splits that hold a text, exactly but for white space."""
+        return trace(self.folder, text, ignore_case)

@@ -1,0 +1,183 @@
+"""What `import headwater` gives a notebook: a run, its model, its corpus, its records."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from small_run import call
+
+import headwater
+from headwater.errors import CheckpointError, ConfigError, DataError, EvaluationError
+from headwater.library import run as library_run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run_dir(finished):
+    return finished.run_dir
+
+
+@pytest.fixture(scope="module")
+def model(run_dir):
+    return headwater.Model.load(run_dir)
+
+
+def loaded_after(program: str) -> set[str]:
+    code = f"import sys, headwater\n{program}\nprint(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return {name.split(".")[0] for name in said.split()}
+
+
+def test_an_import_loads_nothing_that_takes_time():
+    loaded = loaded_after("")
+    assert not loaded & {"torch", "numpy", "scipy", "pyarrow", "pydantic", "tokenizers", "typer", "plotly"}
+
+
+def test_records_and_text_are_read_without_torch(run_dir):
+    loaded = loaded_after(
+        f"headwater.Records({str(run_dir)!r}).rows(); next(headwater.Corpus({str(run_dir)!r}).documents())"
+    )
+    assert "pydantic" in loaded and "torch" not in loaded
+
+
+def test_what_the_package_lists_is_there_and_nothing_else():
+    assert set(headwater.__all__) <= set(dir(headwater))
+    for name in headwater.__all__:
+        assert getattr(headwater, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Modell'"):
+        headwater.Modell  # noqa: B018
+    assert (ROOT / "src/headwater/py.typed").exists(), "else no checker reads the types"
+
+
+def test_the_notebook_runs(finished, monkeypatch):
+    cells = json.loads((ROOT / "docs/notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    monkeypatch.chdir(finished.cwd)
+    names: dict = {}
+    for cell in code:
+        exec(cell.replace('RUN = "first-light"', 'RUN = "runs/mine"'), names)
+    assert names["result"].status == "finished"
+    assert names["frame"].step.tolist() == list(range(1, names["model"].step + 1))
+    assert len(names["figure"].data) == 1
+    assert {count.decision for count in names["corpus"].counts()} > {"kept"}
+
+
+def test_settings_are_given_as_the_tables_of_a_run_file(finished, monkeypatch):
+    monkeypatch.setattr(
+        library_run.running, "run", lambda config, reasons, say: SimpleNamespace(config=config, reasons=reasons)
+    )
+    with contextlib.chdir(finished.cwd):
+        train = {"num_steps": 3, "prompts": ['a "quoted" one, é']}
+        found = headwater.run("mine.toml", name="other", train=train, mixture={"weights": {"mine": 2.0}}, init=None)
+        dotted = headwater.run("mine.toml", **{"train.num_steps": 3})
+        with pytest.raises(ConfigError, match="num_stepz"):
+            headwater.run("mine.toml", train={"num_stepz": 3})
+    assert (found.config.name, found.config.train.num_steps, found.config.init) == ("other", 3, None)
+    assert found.config.train.prompts == ('a "quoted" one, é',) or found.config.train.prompts == train["prompts"]
+    assert found.config.mixture.weights == {"mine": 2.0}
+    assert dotted.config.train.num_steps == 3
+
+
+def test_a_model_says_what_the_command_line_says(finished, model):
+    asked = {verb: call(verb, "The river", "--run", "runs/mine", "--json", cwd=finished.cwd).json for verb in
+             ("next", "generate", "surprise")}  # fmt: skip
+    assert [each._asdict() for each in model.next("The river")] == asked["next"]["next"]
+    assert str(model.generate("The river")) == asked["generate"]["text"]
+    surprise = model.surprise("The river")
+    assert [each._asdict() for each in surprise.tokens] == asked["surprise"]["tokens"]
+    assert surprise.bits_per_byte == asked["surprise"]["bits_per_byte"]
+
+
+def test_a_stream_is_what_generate_returns(model):
+    pieces = list(model.stream("The", 5, seed=3))
+    whole = model.generate("The", 5, seed=3)
+    assert ("".join(piece.text for piece in pieces), pieces[-1].num_tokens, pieces[-1].end) == (
+        whole.text, whole.num_tokens, whole.end,
+    )  # fmt: skip
+
+
+def test_every_kept_step_can_be_loaded_and_another_is_named(run_dir, model):
+    steps = headwater.Model.steps(run_dir)
+    assert len(steps) > 1 and steps == sorted(steps) and model.step == steps[-1]
+    first = headwater.Model.load(run_dir, steps[0])
+    assert first.step == steps[0]
+    assert first.next("The river", 1)[0].probability != model.next("The river", 1)[0].probability
+    with pytest.raises(CheckpointError, match=rf"no checkpoint of step 7777; it has steps {steps[0]}, "):
+        headwater.Model.load(run_dir, 7777)
+
+
+@pytest.mark.parametrize("roles", [[], ["user", "assistant"], ["user", "tool", "user"]])
+def test_no_answer_is_given_where_none_is_due(model, roles):
+    with pytest.raises(EvaluationError, match="no answer is due"):
+        model.chat([{"role": role, "content": "Hello"} for role in roles])
+
+
+def test_messages_are_mappings_or_messages_and_the_oldest_are_forgotten(model):
+    def said(content: str, role: str = "user") -> dict[str, str]:
+        return {"role": role, "content": content}
+
+    assert not model.is_tuned
+    last = said("And the sea?")
+    expected = model.chat([said("Be brief.", "system"), last], 4)
+    old = [said("word " * 3 * model.seq_len), said("No.", "assistant")]
+    assert model.chat([said("Be brief.", "system"), *old, last], 4) == expected
+
+
+def test_frames_have_what_counts_of_the_records(tmp_path):
+    pytest.importorskip("pandas")
+    lines = [{"event": "start", "attempt": 1, "step": 0}]
+    lines += [{"event": "step", "attempt": 1, "step": step, "loss": 9.0 - step} for step in range(1, 6)]
+    lines += [{"event": "resume", "attempt": 2, "step": 3}]
+    lines += [{"event": "step", "attempt": 2, "step": step, "loss": 5.0} for step in (4, 5)]
+    lines += [{"event": "validation", "attempt": 2, "step": 5, "loss": {"all": 3.0, "mine": {"x": 1}}, "to": [1, 2]}]
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records = headwater.Records(tmp_path)
+    assert records.frame()[["step", "loss"]].values.tolist() == [[1, 8.0], [2, 7.0], [3, 6.0], [4, 5.0], [5, 5.0]]
+    (validation,) = records.frame("validation").to_dict("records")
+    assert (validation["loss.all"], validation["loss.mine.x"], validation["to"]) == (3.0, 1, [1, 2])
+    with pytest.raises(DataError, match="no record of 'sample'; it has resume, start, step, validation"):
+        records.frame("sample")
+
+
+def test_the_frame_of_polars_is_that_of_pandas(run_dir):
+    pytest.importorskip("polars")
+    records = headwater.Records(run_dir)
+    assert records.frame(library="polars").to_dicts() == records.frame(library="pandas").to_dict("records")
+    assert records.frame("sample", "polars").height == len(records.rows("sample"))
+
+
+def test_where_there_is_no_library_for_frames_what_to_install_is_said(run_dir, monkeypatch):
+    monkeypatch.setattr("headwater.library.frames.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pandas or polars, not installed here; `pip install pandas`"):
+        headwater.Records(run_dir).frame()
+    with pytest.raises(ConfigError, match="polars, not installed here; `pip install polars`"):
+        headwater.Corpus(run_dir).frame("polars")
+
+
+def test_a_corpus_is_opened_by_its_run_or_its_folder_and_its_counts_add_up(finished, run_dir):
+    corpus = headwater.Corpus(run_dir)
+    assert corpus.sources == ["mine"] and headwater.Corpus(run_dir / "data/corpus").sources == ["mine"]
+    sheet = call("corpus", "show", "runs/mine", "--json", cwd=finished.cwd).json["sources"]["mine"]
+    assert sum(count.documents for count in corpus.counts()) == sheet["read"]["documents"]
+    assert sum(count.bytes for count in corpus.counts()) == sheet["read"]["bytes"]
+    documents = [each for split in ("train", "validation") for each in corpus.documents(split=split)]
+    assert len(documents) == next(count.documents for count in corpus.counts() if count.decision == "kept")
+    assert documents[0].id in {hit.id for hit in corpus.trace(documents[0].text[:60])}
+    if importlib.util.find_spec("pandas"):
+        assert corpus.frame().documents.sum() == sheet["read"]["documents"]
+
+
+def test_what_is_no_run_or_has_none_of_it_is_named(tmp_path):
+    for kind in (headwater.Model.load, headwater.Records, headwater.Corpus):
+        with pytest.raises((ConfigError, DataError), match=str(tmp_path)):
+            kind(tmp_path)
+    with pytest.raises(ConfigError, match="no recipe, run file or run folder"):
+        headwater.Model.load("nowhere")
