@@ -26,7 +26,7 @@ class Records:
         return f"Records({str(self.folder)!r})"
 
     def rows(self, event: str | None = None) -> list[Record]:
-        """Return the records of one event (step, validation, sample, …) or all of them, in their order."""
+        """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
         return read_records(self.folder / "records.jsonl", event)
 
     def frame(self, event: str = "step", library: Frames | None = None) -> Any:
