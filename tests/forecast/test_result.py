@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.forecast.result import DeviceGroup, RunLimits, Spread, forecast
+from headwater.forecast.result import Band, DeviceGroup, FromBase, LossOutlook, RunLimits, Spread, forecast, mean_bits
 
 HERE = DeviceGroup("this", "", Spread(24.0), "", "", memory_limit=2**40, pue=1.5, kg_co2_per_kwh=0.4)
 NO_LIMITS = RunLimits()
@@ -15,7 +15,7 @@ NO_LIMITS = RunLimits()
 
 def found_of(limits=NO_LIMITS, seconds=None, loss=None, deviation=0.2, **changed):
     """Return the forecast of an hour of steps, of other parts, or on another machine."""
-    devices, memory = replace(HERE, **changed), Spread(2**31, 0.0)
+    devices, memory, loss = replace(HERE, **changed), Spread(2**31, 0.0), loss or LossOutlook(None, "")
     return forecast(seconds or {"steps": Spread(3600.0)}, deviation, memory, loss, devices, limits, {})
 
 
@@ -44,7 +44,7 @@ def test_money_and_energy_are_those_of_the_same_hours():
 
 def test_probabilities_are_parts_of_the_draws():
     limits = RunLimits(max_hours=1.0, max_money=1e9, target_loss=2.0, memory_bytes=2**30)
-    found = found_of(limits, loss=Spread(3.0, 0.01), usd_per_hour=Spread(1.0)).probabilities
+    found = found_of(limits, loss=LossOutlook(Spread(3.0, 0.01), ""), usd_per_hour=Spread(1.0)).probabilities
     assert found["over_max_hours"] == pytest.approx(0.5, abs=0.02)
     assert (found["over_max_money"], found["misses_target_loss"], found["over_memory"]) == (0, 1, 1)
 
@@ -62,3 +62,15 @@ def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
     assert found.hours.p50 * 3600 == pytest.approx(3693 + 500 + 90, rel=0.01)
     assert found.training["energy_kwh"].p50 == pytest.approx(3693 / 3600 * 0.024 * 1.5, rel=0.01)
     assert {name: band.p50 for name, band in found.seconds.items()} == pytest.approx(exact, rel=0.01)
+
+
+def test_a_run_from_a_base_has_two_losses_and_the_target_is_of_its_new_text():
+    losses = FromBase(Band(2.9, 3.0, 3.1), None, None, {})
+    found = found_of(RunLimits(target_loss=2.0), loss=LossOutlook(Spread(3.0, 0.01), "two losses", from_base=losses))
+    assert (found.loss, found.from_base, found.how["loss"]) == (None, losses, "two losses")
+    assert found.probabilities["misses_target_loss"] == pytest.approx(1)
+
+
+def test_new_and_replayed_sources_have_a_mean_each():
+    bits = {"all": 9.0, "mine": 2.0, "other": 3.0, "replay-mine": 1.0}
+    assert (mean_bits(bits, False), mean_bits(bits, True), mean_bits({"all": 1.0}, True)) == (2.5, 1.0, None)

@@ -52,7 +52,8 @@ def ladder(
 ) -> None:
     """Train small runs; forecast the loss and time of a large one.
 
-    Run the same command to resume. With --table, fit a scaling law to finished runs and forecast from it.
+    Of a run from a base they are short runs of it: of 1/16, 1/8 and 1/4 of its tokens. Run the same command to resume.
+    With --table, fit a scaling law to finished runs and forecast from it.
     """
     if table is not None:
         if run is not None:
@@ -96,6 +97,15 @@ def _print(result: LadderResult) -> None:
 
 def _lines(result: LadderResult) -> list[tuple[str, str]]:
     forecast, best = result.plan.forecast, result.best
+    took = ("took", f"{duration(result.seconds)}, {result.share:.0%} of the run's own time")
+    if forecast.from_base is not None:
+        from headwater.cli.plan_run import lines_from_base
+
+        return [
+            *lines_from_base(asdict(forecast.from_base)),
+            took,
+            ("next", f"headwater run {shlex.quote(result.ladder.run)}"),
+        ]
     loss = f"no forecast: {forecast.how['loss']}"
     if forecast.loss is not None:
         loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, P10 to P90"
@@ -107,8 +117,7 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
         band = _width(cut.p10, cut.p50, cut.p90)
         lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
     table = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
-    took = f"{duration(result.seconds)}, {result.share:.0%} of the run's own time"
-    return [*lines, ("took", took), ("next", f"headwater ladder --table {table}")]
+    return [*lines, took, ("next", f"headwater ladder --table {table}")]
 
 
 def _width(p10: float, p50: float, p90: float) -> str:
@@ -126,6 +135,7 @@ def ladder_fields(result: LadderResult) -> dict[str, Any]:
         "share": result.share,
         "rungs": [_rung_fields(rung) for rung in result.done],
         "forecast": plan["loss"],
+        "from_base": plan["from_base"],
         "best_rung": result.best.loss["all"],
         "backtest": [asdict(found) for found in result.backtest],
         "plan": plan,

@@ -73,10 +73,27 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("carbon", carbon_interval(result["kg_co2"])),
         ("", how["energy_kwh"]),
         ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
-        ("loss", interval(result["loss"], result["loss_unit"].replace("_", " ")) if result["loss"] else how["loss"]),
     ]
+    if result.get("from_base"):
+        lines += lines_from_base(result["from_base"])
+    else:
+        unit = result["loss_unit"].replace("_", " ")
+        lines.append(("loss", interval(result["loss"], unit) if result["loss"] else how["loss"]))
     lines += [("chance", text) for text in _chances(result)]
     return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
+
+
+def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return both losses of a run from a base and where training from scratch would be as good, with their sources."""
+    lines = []
+    for name, key in (("new text", "new"), ("old text", "old")):
+        band, how = found[key], found["how"][key]
+        lines += [(name, interval(band, "bits per byte")), ("", how)] if band else [(name, how)]
+    tokens, how = found["break_even"], found["how"]["break_even"]
+    if tokens:
+        p10, p50, p90 = (count(tokens[name]) for name in ("p10", "p50", "p90"))
+        how = f"from scratch {p50} tokens would be as good ({p10} to {p90}): {how}"
+    return [*lines, ("break-even", how)]
 
 
 def _parts(seconds: dict[str, Any]) -> str:

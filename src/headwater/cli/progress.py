@@ -19,6 +19,8 @@ from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 SAMPLE_CHARACTERS = 80
 MANY_WAITS = 0.05
 "Part of a step's time that waits for data, from which a line says so."
+EXPECTED = ("time", "loss", "new text", "old text")
+"Of what is forecast, said before the first step."
 
 
 def against_forecast(outcome: Outcome) -> str:
@@ -78,7 +80,7 @@ class TrainingDisplay:
         if self._opening is not None and self._dtype:
             self._opening(record)
         expected = outcomes(self._forecast, {}, {}, {})
-        said = [f"{each.quantity} {each.show_forecast()}" for each in expected if each.quantity in ("time", "loss")]
+        said = [f"{each.quantity} {each.show_forecast()}" for each in expected if each.quantity in EXPECTED]
         if said:
             self._line(f"     forecast (80 % intervals): {', '.join(said)}")
 

@@ -7,11 +7,12 @@ the parts of the time share how fast the machine is, so that its band is not too
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from headwater.intervals import Z_P90
+from headwater.sources.settings import REPLAYED
 
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
@@ -92,13 +93,36 @@ class DeviceGroup:
         return hours.times(self.watts, self.num_devices / 1000 * self.pue)
 
 
+def mean_bits(by_source: Mapping[str, float], is_old: bool) -> float | None:
+    """Return the mean of a run's new sources, or of those that it replays, each alike; None where there is none."""
+    found = [bits for name, bits in by_source.items() if name != "all" and name.startswith(REPLAYED) == is_old]
+    return fmean(found) if found else None
+
+
+@dataclass(frozen=True)
+class FromBase:
+    """Bits per byte that a run from a base ends at, on its new text and on the base's, and their sources.
+
+    `break_even` are the tokens at which a run from scratch would be as good on the new text. None where not known.
+    """
+
+    new: Band
+    old: Band | None
+    break_even: Band | None
+    how: dict[str, str]
+
+
 @dataclass(frozen=True)
 class LossOutlook:
-    """A spread, or why there is none; `notes` are what makes it less sure than others."""
+    """A spread, or why there is none; `notes` are what makes it less sure than others.
+
+    A run from a base has two losses in `from_base`, and the spread is that of its new text.
+    """
 
     spread: Spread | None
     how: str
     notes: tuple[str, ...] = ()
+    from_base: FromBase | None = None
 
     @property
     def refused(self) -> str | None:
@@ -143,13 +167,14 @@ class Forecast:
     seconds: dict[str, Band]
     probabilities: dict[str, float | None]
     how: dict[str, str]
+    from_base: FromBase | None = None
 
 
 def forecast(
     seconds: dict[str, Spread],
     speed_deviation: float,
     memory: Spread,
-    loss: Spread | None,
+    loss: LossOutlook,
     devices: DeviceGroup,
     limits: RunLimits,
     how: dict[str, str],
@@ -170,7 +195,7 @@ def forecast(
         energy_kwh=kwh.band(),
         kg_co2=kwh.scaled(devices.kg_co2_per_kwh).band(),
         memory_gib=memory.scaled(2**-30).band(),
-        loss=None if loss is None else loss.band(),
+        loss=None if loss.spread is None or loss.from_base else loss.spread.band(),
         training={"hours": trained.band(), "energy_kwh": devices.kwh(trained).band()},
         seconds={name: part.times(speed).band() for name, part in seconds.items()},
         probabilities={
@@ -179,8 +204,9 @@ def forecast(
                 ("over_max_hours", hours, limits.max_hours),
                 ("over_max_money", money, limits.max_money),
                 ("over_memory", memory, limits.memory_bytes),
-                ("misses_target_loss", loss, limits.target_loss),
+                ("misses_target_loss", loss.spread, limits.target_loss),
             )
         },
-        how=how,
+        how=how | {"loss": loss.how},
+        from_base=loss.from_base,
     )

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from headwater.charts.of_run import UNITS, Band, band
 from headwater.durations import duration
+from headwater.forecast.result import mean_bits
 from headwater.host.energy import MEASURED
 from headwater.intervals import Z_P90
 from headwater.numbers import significant
-from headwater.records import Object, Record, amount
+from headwater.records import Object, Record, amount, table
 from headwater.report.run_data import RunData
 
 ALL_TEXT, LAST_VALIDATION = "all held-out text", "a sample of the held-out text, the last validation"
@@ -84,6 +85,7 @@ def outcomes(forecast: Object, finish: Record, validation: Record, evaluation: O
     found = [
         _time(forecast, finish),
         _loss(forecast, validation, evaluation) if finish else _loss(forecast, {}, {}),
+        *(_of_text(forecast, *((validation, evaluation) if finish else ({}, {})), name) for name in ("new", "old")),
         _memory(forecast, finish),
         _energy(forecast, finish),
     ]
@@ -116,6 +118,16 @@ def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome |
     whole = amount(evaluation, field, "all")
     fact, how = (amount(validation, field, "all"), LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
     return _outcome("loss", words, band(forecast, "loss"), fact, how)
+
+
+def _of_text(forecast: Object, validation: Record, evaluation: Object, name: str) -> Outcome | None:
+    """Return one of the two losses of a run from a base: of its new text, or of the base's old."""
+    whole, last = (
+        mean_bits({source: bits for source in by_source if (bits := amount(by_source, source))}, name == "old")
+        for by_source in (table(evaluation, "bits_per_byte"), table(validation, "bits_per_byte"))
+    )
+    fact, how = (last, LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
+    return _outcome(f"{name} text", "bits per byte", band(forecast, "from_base", name), fact, how)
 
 
 def _memory(forecast: Object, finish: Record) -> Outcome | None:

@@ -112,8 +112,9 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
         write_config(config, reasons, owner.require)
         if not is_trained(config) and not train_stage(config, make_display(config), say, require_owner=owner.require):
             return None
-    last = {record["event"]: record for record in read_records(folder / "records.jsonl")}
-    done = DoneRung(rung, last["validation"]["bits_per_byte"], last["finish"]["seconds"])
+    validations, finishes = (read_records(folder / "records.jsonl", event) for event in ("validation", "finish"))
+    base = None if config.init is None else validations[0]["bits_per_byte"]
+    done = DoneRung(rung, validations[-1]["bits_per_byte"], finishes[-1]["seconds"], base)
     write_kept(rung_file(ladder.config, rung), done)
     return done
 
@@ -157,7 +158,7 @@ class LadderResult:
 def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
     config = ladder.config
-    found = backtest(done, epochs_of(config).overall)
+    found = backtest(done, epochs_of(config).overall) if config.init is None else []  # one size has no law
     return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
 
 

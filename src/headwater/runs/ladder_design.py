@@ -31,6 +31,7 @@ SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 NUM_SHARES = 16  # tried where a ladder doesn't fit
+SHARES_FROM_BASE, LEAST_STEPS_FROM_BASE = (1 / 16, 1 / 8, 1 / 4), 4  # of the tokens of a run from a base
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
 
 
@@ -83,11 +84,29 @@ def design_ladder(run: str, overrides: list[str], share: float | None) -> Ladder
     if share is not None and not 0 < share < math.inf:
         raise ConfigError(f"--share {share:g}: give a number above zero")
     config, reasons = load_run(run, overrides)
+    if config.init is not None and share is not None:
+        raise ConfigError(
+            "--share chooses smaller models; a run from a base has three short runs of its own; remove it"
+        )
     target, candidates = _sizes(config)
     kept = read_design(config)  # forecasts of times differ from call to call, and so would the choice
     is_same = kept is not None and share in (kept.share, None)
-    rungs = kept.rungs if kept and is_same else choose_rungs(candidates, target, [share] if share else DEFAULT_SHARES)
+    if kept and is_same:
+        rungs = kept.rungs
+    elif config.init is not None:
+        rungs = _require_three(candidates)
+    else:
+        rungs = choose_rungs(candidates, target, [share] if share else DEFAULT_SHARES)
     return Ladder(run, overrides, config, reasons, target, rungs)
+
+
+def _require_three(rungs: list[Rung]) -> list[Rung]:
+    if len(rungs) < len(SHARES_FROM_BASE):
+        raise ConfigError(
+            "the run is too short for short runs of it, of 1/16 to 1/4 of its steps: train the run itself, or raise "
+            f"train.num_steps to {math.ceil(LEAST_STEPS_FROM_BASE / SHARES_FROM_BASE[0])} or more"
+        )
+    return rungs
 
 
 def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) -> list[Rung]:
@@ -120,14 +139,20 @@ def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) 
 
 
 def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
-    """Return the run, and every rung that could be made: smaller models, and shares of the run's length."""
+    """Return the run, and every rung that could be made: smaller models, and shares of the run's length.
+
+    Of a run from a base the model is the base's, and the rungs are those that there are.
+    """
     train, here = config.train, hardware_of(config)
     step_seconds, modelled = here.needs(config).step.median, here.modelled(config)
     rest = sum(part.median for part in around_steps(config, step_seconds).values())
     least = max(MIN_RUN_STEPS, min(ENOUGH_STEPS, int(ENOUGH_SHARE * train.num_steps)))
-    lengths = sorted({round(train.num_steps * share) for share in TOKEN_SHARES})
+    shares, models = TOKEN_SHARES, scaled_shapes(config.model)
+    if config.init is not None:
+        least, shares, models = LEAST_STEPS_FROM_BASE, SHARES_FROM_BASE, [config.model]
+    lengths = sorted({round(train.num_steps * share) for share in shares})
     candidates = []
-    for model in scaled_shapes(config.model):
+    for model in models:
         smaller = config.model_copy(update={"model": model})
         seconds = step_seconds * here.modelled(smaller) / modelled
         for num_steps in (steps for steps in lengths if steps >= least):

@@ -57,11 +57,15 @@ class Rung:
 
 @dataclass(frozen=True)
 class DoneRung:
-    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all"."""
+    """A rung and what it measured. `loss` has bits per byte of held-out text, by source and of "all".
+
+    `base` has those of the model that a run starts from, before its first step.
+    """
 
     rung: Rung
     loss: dict[str, Bits]
     seconds: float
+    base: dict[str, Bits] | None = None
 
 
 @dataclass(frozen=True)

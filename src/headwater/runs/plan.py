@@ -86,7 +86,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = hardware_of(config, dtype, options.layout), _loss(config, options.runs)
+    here, loss = hardware_of(config, dtype, options.layout), _loss(config, options)
     needs = here.needs(config, token_bytes(config))
     devices = options.costs.applied(here.devices) if options.costs else here.devices
     limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
@@ -98,7 +98,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         forecast=_forecast(config, devices, needs, loss, limits, options.layout.why),
         step_seconds=needs.step.median,
         limits=limits,
-        loss_unit=options.loss_unit if options.runs else "bits_per_byte",
+        loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
         loss_refused=loss.refused,
         ranks=sizes_of(options.layout),
         notes=[*notes, load] if load else notes,
@@ -111,8 +111,13 @@ def sizes_of(layout: Layout) -> dict[str, int] | None:
     return {**asdict(mesh), "machines": layout.num_machines} if mesh.world_size > 1 else None
 
 
-def _loss(config: RunConfig, runs_csv: Path | None) -> LossOutlook:
+def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
     """Return what the table says, without one the run's own ladder; or why there is no loss."""
+    runs_csv = options.runs
+    if config.init is not None:
+        from headwater.runs.plan_loss import outlook_from_base
+
+        return outlook_from_base(config, runs_csv, options.loss_unit)
     if runs_csv is None and Folders(config.run_dir).ladder.is_dir():
         from headwater.runs.ladder_record import ladder_table  # and what else a ladder is
 
@@ -135,10 +140,9 @@ def _forecast(
         "memory_gib": needs.memory_how,
         "energy_kwh": devices.energy_how,
         "money": devices.price_how,
-        "loss": loss.how,
         **({"ranks": layout_how} if layout_how else {}),
     }
-    return forecast(seconds, step.log_deviation, needs.memory, loss.spread, devices, limits, how)
+    return forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how)
 
 
 def load_note(meter: LoadMeter | None = None) -> str | None:

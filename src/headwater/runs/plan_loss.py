@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.result import LossOutlook, Spread
+from headwater.forecast.result import Band, FromBase, LossOutlook, Spread, mean_bits
+from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
-from headwater.runs.ladder_record import ladder_table, read_ladder, size_of, table_of
+from headwater.numbers import count
+from headwater.runs.ladder_record import DoneRung, ladder_table, read_ladder, size_of, table_of
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.from_base import new_text_after, old_text_after
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import read_runs, with_epochs
+
+NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
+NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
+NO_LAW = (
+    "not known without runs from scratch on the new text: headwater ladder trains small ones for a run file without "
+    "[init] and [replay]; then headwater plan RUN --runs runs/NAME/ladder/runs.csv --loss-unit bits_per_byte"
+)
+MOST_TOKENS = 1000.0  # times the largest run of a table: as far as a break-even is looked for
 
 
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
@@ -33,3 +49,54 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     how = f"law of {len(runs)} runs in {runs_csv}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
     warnings = tuple(f"the loss: {warning.says}" for warning in law.warnings(params, tokens))
     return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
+
+
+def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> LossOutlook:
+    """Return both losses of a run from a base by its short runs, and the break-even by a table of runs from scratch."""
+    done, tokens = read_ladder(config), float(config.train.num_steps * config.train.batch_tokens)
+    if not done:
+        return LossOutlook(None, NO_SHORT_RUNS)
+    new, old = (_after(done, tokens, is_old) for is_old in (False, True))
+    assert new is not None
+    lengths = ", ".join(count(each.rung.tokens) for each in done)
+    base = {is_old: mean_bits(done[0].base or {}, is_old) or math.nan for is_old in (False, True)}
+    runs = f"short runs of {lengths} tokens, mean of the sources"
+    how = {
+        "new": f"the base has {base[False]:.3f}; the line of the last two over the logarithm of tokens: {runs}",
+        "old": f"the base has {base[True]:.3f}; the power law of all three: {runs}" if old else NO_OLD_TEXT,
+    }
+    break_even, how["break_even"] = None, NO_LAW
+    if runs_csv is not None:
+        break_even, how["break_even"] = _break_even(config, new, tokens, runs_csv, unit)
+    losses = FromBase(new.band(), old.band() if old else None, break_even, how)
+    return LossOutlook(new, "two losses: of the new text and of the old", from_base=losses)
+
+
+def _after(done: Sequence[DoneRung], tokens: float, is_old: bool) -> Spread | None:
+    bits = [each for each in (mean_bits(rung.loss, is_old) for rung in done) if each is not None]
+    if len(bits) < len(done):
+        return None
+    law = old_text_after if is_old else new_text_after
+    return Spread(*law(tokens, [each.rung.tokens for each in done], bits))
+
+
+def _break_even(config: RunConfig, new: Spread, tokens: float, runs_csv: Path, unit: str) -> tuple[Band | None, str]:
+    """Return the tokens from scratch at which a model of this size is as good as the run on its new text, and how."""
+    if unit != "bits_per_byte":
+        return None, f"not known: the losses of {runs_csv} are {unit.replace('_', ' ')}, and not bits per byte"
+    table = read_runs(runs_csv)
+    law, params = ScalingLaw(table), float(count_parameters(config.model).total)
+    found, furthest = dict[float, float](), float(table.tokens.max())
+    for at in np.geomspace(table.tokens.min(), MOST_TOKENS * table.tokens.max(), 500).tolist():
+        with suppress(DataError):  # too far from the table's runs
+            scratch = law.predict(params, at)
+            off = math.log(float(scratch.median[0]) / new.median)
+            deviation = math.hypot(float(scratch.log_deviation[0]), new.log_deviation)
+            for z in (-Z_P90, 0.0, Z_P90):
+                if off <= z * deviation:
+                    found.setdefault(z, at)
+            furthest = at
+    how = f"law of {len(table)} runs from scratch in {runs_csv}, at this size"
+    if len(found) < 3:
+        return None, f"more tokens than that law reaches, {count(furthest)} ({how})"
+    return Band(found[Z_P90], found[0.0], found[-Z_P90]), f"{how}; this run has {count(tokens)}"
