@@ -131,7 +131,8 @@ def survives(record: Record, back: Record) -> bool:
         return record["step"] < back["step"]
     is_rollback = back["event"] == "rollback"
     if record["event"] in _BETWEEN_STEPS:
-        return record.get("rows_consumed", 0) <= back.get("first_row" if is_rollback else "rows_consumed", 0)
+        consumed = amount(back, "first_row" if is_rollback else "rows_consumed") or 0
+        return (amount(record, "rows_consumed") or 0) <= consumed
     # a new process measures again what was measured here; one that only went back doesn't
     return is_rollback or record["event"] in _BEFORE_SAVE
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, plot
+from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, plot, series
 from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
 from headwater.charts.markup import Child, Html, chart_text
 from headwater.numbers import decimal, percent, significant
@@ -24,7 +24,7 @@ Band = tuple[float, float, float]
 "P10, P50 and P90."
 Events = dict[str, list[Record]]
 "Records that count, by event."
-MAX_MARK_TEXT = 200
+MAX_MARK_TEXT, MAX_NAME = 200, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +260,20 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
     more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
     summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
     return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more))
+
+
+def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed: bool = False) -> Chart | None:
+    """Return curves of several runs over each other, by name; those without a point are missing."""
+    shown = {name: on_log_axis(curve) for name, curve in curves.items() if on_log_axis(curve)}
+    if not shown:
+        return None
+    traces = [
+        line(name[:MAX_NAME], thin(smooth(curve)), color)
+        if smoothed
+        else line(name[:MAX_NAME], thin(curve), color, **marked(color))
+        for (name, curve), color in zip(shown.items(), map(series, range(len(shown))), strict=True)
+    ]
+    ends = ", ".join(f"{name[:MAX_NAME]} {decimal(trace['y'][-1])}" for name, trace in zip(shown, traces, strict=True))
+    drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
+    summary = f"{title} of {len(traces)} runs over tokens, at the end: {ends}."
+    return Chart(title, note, summary, traces, drawn, "tall", "log")

@@ -62,6 +62,16 @@ class _Lock:
     is_locked: bool
 
 
+def is_owned(run_dir: Path) -> bool | None:
+    """Return whether the process that locked a run folder last is there; None of one on another host."""
+    claim = _read(run_dir / "lock")
+    if not isinstance(claim.get("pid"), int):
+        return False
+    if claim.get("host") != socket.gethostname():
+        return None
+    return _state_of(claim) not in (None, "Z", "X")
+
+
 @contextmanager
 def owned(run_dir: Path, if_stopped: str = "") -> Iterator[Owner]:
     """Hold the lock of `run_dir`; raise LockedError that names the owner when another process holds it.

@@ -41,6 +41,7 @@ VERBS = {
     "launch": ("launch",),
     "downstream": ("downstream",),
     "serve": ("serve",),
+    "watch": ("watch",),
 }
 "The modules of verbs; that of the first argument alone is loaded."
 

@@ -7,7 +7,7 @@ import secrets
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from headwater.cli.arguments import A_RUN, argument, option
 from headwater.cli.terminal import say
@@ -50,12 +50,21 @@ def serve(
         from headwater.serve.app import make_app
         from headwater.serve.guard import LOOPBACK_NAMES
 
-        app = make_app(Path(folder), None, token, LOOPBACK_NAMES | {host} if is_loopback else None)
+        hosts = LOOPBACK_NAMES | {host} if is_loopback else None
+        app = make_app(Path(folder), None, token, hosts, documents=_documents)
         shown = f"[{host}]" if ":" in host else host
         query = f"/?token={token}" if token else "/"
         say(f"serving {folder} at http://{shown}:{listener.getsockname()[1]}{query}")
         with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
             _run(app, listener)
+
+
+def _documents(run_dir: Path, step: int) -> dict[str, Any]:
+    """Return what the sequences of a run's step hold."""
+    from headwater.runs.run_config import config_of_run
+    from headwater.runs.text import rows_of
+
+    return rows_of(config_of_run(run_dir)).of_step(step)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -85,4 +94,6 @@ def _run(app: Starlette, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=65536,
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    app.state.is_ending = lambda: server.should_exit  # streams would keep it waiting
+    server.run(sockets=[listener])

@@ -14,7 +14,7 @@ from headwater.errors import ConfigError
 
 SECTIONS = {
     "start": ("new", "run", "train"),
-    "understand": ("evaluate", "next", "generate", "chat", "surprise", "report", "serve"),
+    "understand": ("evaluate", "next", "generate", "chat", "surprise", "report", "watch", "serve"),
     "decide": ("plan", "ladder"),
     "data": ("corpus",),
     "hand on": ("export", "downstream", "launch"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,18 +15,12 @@ from starlette.routing import BaseRoute, Route
 
 from headwater.errors import HeadwaterError
 from headwater.serve.guard import LOOPBACK_NAMES, REQUEST_LIMITS, Guard, RequestLimits
+from headwater.serve.live import live
 from headwater.serve.refusal import Refusal
+from headwater.serve.served import Served
 
 if TYPE_CHECKING:
     from headwater.serve.engine import Engine
-
-
-@dataclass(frozen=True)
-class Served:
-    """What there is to show: a folder of runs, and an engine where a model answers."""
-
-    runs: Path
-    engine: Engine | None = None
 
 
 Part = Callable[[Served], Sequence[BaseRoute]]
@@ -40,7 +33,7 @@ def health(served: Served) -> list[BaseRoute]:
     return [Route("/health", answer)]
 
 
-PARTS: tuple[Part, ...] = (health,)
+PARTS: tuple[Part, ...] = (health, live)
 "What gives routes; of two that fit a path the first is asked."
 
 
@@ -51,9 +44,10 @@ def make_app(
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
     limits: RequestLimits = REQUEST_LIMITS,
     parts: Sequence[Part] = PARTS,
+    documents: Callable[[Path, int], Any] | None = None,
 ) -> Starlette:
     """Return the application; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
-    served = Served(runs, engine)
+    served = Served(runs, engine, documents)
     return Starlette(
         routes=[route for part in parts for route in part(served)],
         middleware=[Middleware(Guard, hosts=hosts, token=token, limits=limits)],

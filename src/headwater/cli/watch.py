@@ -1,0 +1,101 @@
+"""The verb watch: the runs here, one line each, as they go."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from headwater.cli import arguments as arg
+from headwater.cli.arguments import argument, flag
+from headwater.cli.overview import RUNS
+from headwater.cli.terminal import print_json, safe, say
+from headwater.cli.verbs import App
+from headwater.durations import duration
+from headwater.errors import ConfigError
+from headwater.numbers import count, decimal, whole
+from headwater.serve.summary import RunsFolder, RunSummary
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EVERY_SECONDS = 1.0
+HEADS = ("run", "state", "step", "loss", "bits/byte", "tokens/s", "left")
+STYLES = {"running": "cyan", "finished": "green", "killed": "red"}
+
+
+def add_to(app: App) -> None:
+    app.verb(watch)
+
+
+def watch(
+    folder: Annotated[Path, argument("[FOLDER|RUN]", "A folder of runs, or the folder of one.")] = RUNS,
+    once: Annotated[bool, flag("--once", "Print the table once, as it is.")] = False,
+    as_json: arg.AsJson = False,
+) -> None:
+    """Show the runs here, one line each, as they go.
+
+    On a terminal it follows them until Ctrl-C; elsewhere it prints them once. It reads records alone, so that it can
+    be called beside training, after a crash, and of runs that were copied from another machine.
+    """
+    runs = RunsFolder(folder if folder.exists() else RUNS / folder)
+    if not runs.folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}; name a folder of runs, or one run's")
+    if as_json:
+        print_json({"folder": str(runs.folder), "runs": [summary.as_json() for summary in runs.summaries()]})
+    elif once or not sys.stdout.isatty():
+        _print_once(runs.summaries(), runs.folder)
+    else:
+        with suppress(KeyboardInterrupt):
+            _follow(runs)
+
+
+def _cells(run: RunSummary) -> list[str]:
+    """Return a run's line: name, state, step, loss, bits per byte, tokens per second, time left."""
+    step = "" if run.step is None else whole(run.step) + (f" of {run.num_steps:,}" if run.num_steps else "")
+    return [
+        safe(run.name).replace("\n", "\\n"),
+        run.state,
+        step,
+        "" if run.loss is None else decimal(run.loss),
+        "" if run.bits_per_byte is None else decimal(run.bits_per_byte),
+        "" if run.tokens_per_second is None else count(run.tokens_per_second),
+        "" if run.seconds_left is None else duration(run.seconds_left),
+    ]
+
+
+def _print_once(found: list[RunSummary], folder: Path) -> None:
+    if not found:
+        say(f"no run in {folder} yet; `headwater run first-light` makes one")
+        return
+    rows = [list(HEADS), *(_cells(run) for run in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        left = (cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
+        right = (cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
+        say("  ".join([*left, *right]).rstrip())
+
+
+def _follow(runs: RunsFolder) -> None:
+    from rich.live import Live
+
+    with Live(_table(runs), auto_refresh=False) as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(_table(runs), refresh=True)
+
+
+def _table(runs: RunsFolder) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*HEADS, box=SIMPLE_HEAD, caption="Ctrl-C ends this; training goes on", caption_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for run in runs.summaries():
+        name, *others = _cells(run)  # as plain text: a name may hold rich's own marks
+        table.add_row(Text(name), *(Text(cell, style=STYLES.get(cell, "")) for cell in others))
+    return table

@@ -1,0 +1,404 @@
+// The live page: a list of runs, one of them in full, several over each other. Everything of a run is hostile text:
+// it reaches the page by textContent alone, and plotly by labels that the server has escaped.
+
+export const element = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined).map((child) => child instanceof Node ? child : String(child)));
+  return made;
+};
+
+export const get = async (path, parameters = []) => {
+  const query = new URLSearchParams(parameters).toString();
+  const answer = await fetch(query ? `${path}?${query}` : path);
+  const value = await answer.json();
+  if (!answer.ok) throw new Error(value.error?.message ?? `status ${answer.status}`);
+  return value;
+};
+
+const one = (selector, within = document) => within.querySelector(selector);
+const root = document.documentElement;
+const CHANGE_DELAY = 250, MIN_REFRESH = 2000, COMPARE_REFRESH = 3000;
+const GROWTH = 1.05; // of the points on screen, from which their mean is asked for again
+
+const state = { runs: [], shown: null, checked: new Set(), cursor: null, grown: 0, figures: new Map(), stream: null, zoom: null };
+
+// ---- numbers
+
+const plain = (value, digits = 3) => value === null ? "" : value.toFixed(digits);
+const short = (value) => {
+  if (value === null) return "";
+  for (const [limit, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) if (value >= limit) return `${(value / limit).toPrecision(3)}${unit}`;
+  return value.toPrecision(3);
+};
+const long = (seconds) => {
+  if (seconds === null) return "";
+  const total = Math.round(seconds), hours = Math.floor(total / 3600), minutes = Math.floor(total / 60) % 60;
+  if (hours >= 48) return `${Math.floor(hours / 24)}d${String(hours % 24).padStart(2, "0")}h`;
+  return hours ? `${hours}h${String(minutes).padStart(2, "0")}m` : minutes ? `${minutes}m${String(total % 60).padStart(2, "0")}s` : `${total} s`;
+};
+const grouped = (value) => value.toLocaleString("en-US");
+
+// ---- plotly is five megabytes: the page is there before it
+
+let plotly = null;
+const loadPlotly = () => plotly ??= new Promise((resolve, reject) => {
+  const script = element("script", { src: "static/plotly.js" });
+  script.addEventListener("load", resolve);
+  script.addEventListener("error", () => { plotly = null; reject(new Error("plotly.js didn't load")); });
+  document.head.append(script);
+});
+
+// ---- figures: one for each chart, kept while its data changes
+
+class Figure {
+  constructor(key, chart, zoomed) {
+    this.key = key;
+    this.heading = element("h3");
+    this.note = element("p");
+    this.switch = element("div", { class: "scales", role: "group", "aria-label": "scale of the horizontal axis", hidden: true },
+      ...["linear", "log"].map((name) => element("button", { type: "button", "data-scale": name, "aria-pressed": String(name === chart.scale) }, name)));
+    this.place = element("div", { class: `plot ${chart.height}`, role: "img" });
+    this.node = element("figure", { class: "card chart", "data-chart": key },
+      element("figcaption", {}, this.heading, chart.scale ? this.switch : null, this.note), this.place);
+    this.scale = chart.scale;
+    this.zoomed = zoomed;
+    this.isDrawn = false;
+    if (chart.scale) headwaterCharts.addSwitch(this.node, (scale) => { this.scale = scale; this.applyScale(); this.draw(); });
+    this.set(chart);
+  }
+
+  set(chart) {
+    this.chart = chart;
+    this.spec = { data: chart.traces, layout: chart.layout };
+    this.heading.textContent = chart.title;
+    this.note.textContent = chart.note;
+    this.place.setAttribute("aria-label", chart.summary);
+    this.applyScale();
+    this.draw();
+  }
+
+  applyScale() { if (this.scale) headwaterCharts.setScale(this.spec, this.scale); }
+
+  draw() {
+    if (this.isWaiting) return;
+    this.isWaiting = true;
+    loadPlotly().then(() => {
+      this.isWaiting = false;
+      if (!this.node.isConnected) return;
+      // a zoomed chart keeps its range while its points change
+      if (this.range) this.spec.layout.xaxis = { ...this.spec.layout.xaxis, range: this.range };
+      headwaterCharts.draw(this.place, this.spec);
+      root.dataset.drawn = "yes";
+      if (this.isDrawn || !this.zoomed) return;
+      this.isDrawn = true;
+      this.place.on("plotly_relayout", (changed) => {
+        const [low, high] = [changed["xaxis.range[0]"], changed["xaxis.range[1]"]];
+        if (low === undefined || high === undefined) return;
+        this.range = [low, high];
+        this.zoomed(this.spec.layout.xaxis.type === "log" ? [10 ** low, 10 ** high] : [low, high]);
+      });
+      this.place.on("plotly_doubleclick", () => { this.range = null; this.zoomed(null); });
+    }, () => {
+      this.isWaiting = false;
+      this.place.textContent = this.chart.summary; // a reader without the picture has its words
+    });
+  }
+
+  // add points to the trace of each step, and room for them
+  grow(points) {
+    let isLonger = false;
+    for (const trace of this.spec.data) {
+      const added = points[trace.meta?.series];
+      if (!added || !added.x.length || this.range) continue;
+      trace.x.push(...added.x);
+      trace.y.push(...added.y);
+      this.widen(added.x[added.x.length - 1], added.y);
+      isLonger = true;
+    }
+    if (isLonger) this.draw();
+  }
+
+  widen(x, ys) {
+    const { xaxis, yaxis, meta } = this.spec.layout;
+    meta.ranges.linear[1] = Math.max(meta.ranges.linear[1], 1.02 * x);
+    meta.ranges.log[1] = Math.max(meta.ranges.log[1], Math.log10(x) + 0.01);
+    xaxis.range = meta.ranges[xaxis.type];
+    if (!Array.isArray(yaxis.range) || yaxis.type === "log") return;
+    const [low, high] = yaxis.range, lowest = Math.min(...ys);
+    if (lowest < low) yaxis.range = [lowest - 0.04 * (high - low), high];
+  }
+}
+
+const showFigures = (figures, charts, placeOf, zoomed) => {
+  for (const [key, chart] of Object.entries(charts)) {
+    if (figures.has(key)) figures.get(key).set(chart);
+    else {
+      const figure = new Figure(key, chart, zoomed);
+      figures.set(key, figure);
+      placeOf(key).append(figure.node);
+      figure.draw();
+    }
+  }
+  for (const [key, figure] of figures) if (!(key in charts)) { figure.node.remove(); figures.delete(key); }
+};
+
+// ---- the list
+
+const cells = (run) => {
+  const step = run.step === null ? "" : grouped(run.step) + (run.num_steps ? ` of ${grouped(run.num_steps)}` : "");
+  return [["step", step], ["loss", plain(run.loss)], ["bits per byte", plain(run.bits_per_byte)], ["tokens/s", short(run.tokens_per_second)], ["left", long(run.seconds_left)]];
+};
+
+const makeRow = (run) => {
+  const box = element("input", { type: "checkbox", "aria-label": `compare ${run.name.slice(0, 80)}` });
+  box.addEventListener("change", () => compare(run.name, box.checked));
+  const link = element("a", { href: `#run=${encodeURIComponent(run.name)}` }, run.name.length > 120 ? run.name.slice(0, 120) + "…" : run.name);
+  const row = element("tr", {}, element("td", {}, box), element("th", { scope: "row" }, link),
+    element("td", { class: "words" }, element("span")), ...cells(run).map(([head]) => element("td", { "data-head": head })));
+  row.run = run.name;
+  return row;
+};
+
+const showList = (runs) => {
+  state.runs = runs;
+  const body = one("#runs tbody"), rows = new Map([...body.children].map((row) => [row.run, row]));
+  const inOrder = runs.map((run) => {
+    const row = rows.get(run.name) ?? makeRow(run);
+    const words = one(".words span", row);
+    if (words.textContent !== run.state) { words.textContent = run.state; words.className = `state ${run.state.replace(" ", "-")}`; }
+    cells(run).forEach(([, text], index) => { const cell = row.children[index + 3]; if (cell.textContent !== text) cell.textContent = text; });
+    one("input", row).checked = state.checked.has(run.name);
+    row.toggleAttribute("aria-current", run.name === state.shown);
+    return row;
+  });
+  // rows that stay in place keep the keyboard's focus
+  const isSame = inOrder.length === body.children.length && inOrder.every((row, index) => row === body.children[index]);
+  if (!isSame) {
+    const focused = document.activeElement;
+    body.replaceChildren(...inOrder);
+    if (body.contains(focused)) focused.focus();
+  }
+  one("#runs").hidden = !runs.length;
+  one("#folder").textContent = runs.length ? state.folder : `There is no run in ${state.folder} yet: headwater run first-light makes one. This page shows it as soon as it begins.`;
+  const shown = runs.find((run) => run.name === state.shown);
+  if (shown) showStatus(shown);
+  else if (!state.shown && runs.length) choose(runs[0].name, false);
+};
+
+const showStatus = (run) => {
+  const parts = [run.state, ...cells(run).filter(([, text]) => text).map(([head, text]) => head === "step" ? `step ${text}` : head === "left" ? `${text} left` : `${head} ${text}`)];
+  one("#run > .lead").textContent = parts.join(" · ");
+};
+
+// ---- one run
+
+let latest = 0; // requests are answered out of order: only the newest counts
+const refreshRun = async () => {
+  const name = state.shown, number = ++latest;
+  if (name === null) return;
+  const zoom = state.zoom ? [["from", state.zoom[0]], ["to", state.zoom[1]]] : [];
+  let run;
+  try { run = await get("api/run", [["name", name], ...zoom]); } catch (problem) {
+    if (number === latest) gone(problem.message);
+    return;
+  }
+  if (number !== latest || name !== state.shown) return;
+  state.cursor = run.cursor;
+  state.grown = 0;
+  state.refreshedAt = performance.now();
+  one("#run").hidden = false;
+  one("#run > h2").textContent = name.slice(0, 300);
+  showFigures(state.figures, run.charts, (key) => one(key.startsWith("probe ") ? "#run > .quarters" : "#run > .charts"), zoomTo);
+  showIfNew(one("#run > .tiles"), run.figures, (each) => element("div", { class: "tile" }, element("dt", {}, each.name), element("dd", {}, each.value), element("dd", { class: "note" }, each.note)));
+  showIfNew(one("#samples .grid"), run.samples, sampleCard);
+  one("#samples").hidden = !run.samples.length;
+  showTable(one("#events .scroll"), ["step", "what", "when", "how"], run.events, (each) => [grouped(each.step), each.what, each.time === null ? "" : new Date(1000 * each.time).toISOString().slice(0, 19).replace("T", " "), each.how]);
+  one("#events").hidden = !run.events.length;
+  showTable(one("#settings .scroll"), ["setting", "value"], run.settings, (each) => [each.setting, each.value]);
+  one("#settings").hidden = !run.settings.length;
+  root.dataset.points = `${run.cursor.generation}:${run.cursor.num_steps}`;
+};
+
+const gone = (why) => {
+  one("#run").hidden = !state.figures.size;
+  one("#run > .lead").textContent = why;
+};
+
+const showIfNew = (place, values, make) => {
+  const text = JSON.stringify(values);
+  if (place.shown === text) return;
+  place.shown = text;
+  place.replaceChildren(...values.map(make));
+};
+
+const showTable = (place, heads, values, cellsOf) => {
+  const text = JSON.stringify(values);
+  if (place.shown === text) return;
+  place.shown = text;
+  const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
+  const rows = values.map((each) => element("tr", {}, ...cellsOf(each).map((cell) => element("td", {}, cell))));
+  place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+  place.tabIndex = 0; // so that the keyboard can scroll it
+  place.setAttribute("role", "group");
+  place.setAttribute("aria-label", heads.join(", "));
+};
+
+const sampleCard = (sample) => element("article", { class: "card" },
+  element("h4", {}, sample.prompt === "" ? "From nothing" : sample.prompt),
+  element("ol", { class: "samples" }, ...sample.texts.map((each) => element("li", {},
+    element("span", { class: "when" }, `step ${grouped(each.step)}`),
+    element("p", { class: "text", tabindex: 0 }, element("span", { class: "given" }, sample.prompt.slice(-60)), each.text)))));
+
+const zoomTo = (range) => {
+  state.zoom = range;
+  refreshSoon(0);
+};
+
+const choose = (name, isPushed = true) => {
+  if (isPushed) location.hash = `run=${encodeURIComponent(name)}`;
+  if (state.shown === name) return;
+  Object.assign(state, { shown: name, cursor: null, zoom: null });
+  state.figures.forEach((figure) => figure.node.remove());
+  state.figures.clear();
+  one("#documents .found").replaceChildren();
+  showList(state.runs);
+  refreshRun().then(listen);
+};
+
+let timer = null;
+const refreshSoon = (delay = CHANGE_DELAY) => {
+  clearTimeout(timer);
+  timer = setTimeout(refreshRun, delay);
+};
+
+const addPoints = (news) => {
+  if (state.cursor === null || news.name !== state.shown) return;
+  const { generation, num_steps: known } = state.cursor;
+  if (news.cursor.generation !== generation || news.first > known) return refreshSoon();
+  const drop = known - news.first; // what was asked for meanwhile is on the page already
+  if (news.cursor.num_steps <= known) return;
+  const points = Object.fromEntries(Object.entries(news.points).map(([series, { x, y }]) => [series, { x: x.slice(drop), y: y.slice(drop) }]));
+  state.figures.forEach((figure) => figure.grow(points));
+  state.grown += news.cursor.num_steps - known;
+  state.cursor = news.cursor;
+  root.dataset.points = `${generation}:${news.cursor.num_steps}`;
+  const isGrown = state.grown > 20 && state.grown > (GROWTH - 1) * news.cursor.num_steps;
+  if (isGrown && performance.now() - state.refreshedAt > MIN_REFRESH) refreshSoon();
+  if (one("#documents [type=checkbox]").checked) showDocuments(news.step);
+};
+
+// ---- several runs over each other
+
+const comparison = { figures: new Map(), timer: null };
+const refreshCompared = async () => {
+  comparison.timer = null;
+  const names = [...state.checked];
+  one("#compare").hidden = names.length < 2;
+  if (names.length < 2) return;
+  const { charts } = await get("api/compare", names.map((name) => ["name", name]));
+  if (names.join() === [...state.checked].join()) showFigures(comparison.figures, charts, () => one("#compare .charts"), null);
+};
+
+const compareSoon = (delay = COMPARE_REFRESH) => { comparison.timer ??= setTimeout(refreshCompared, delay); };
+
+const compare = (name, isChecked) => {
+  isChecked ? state.checked.add(name) : state.checked.delete(name);
+  showList(state.runs);
+  compareSoon(0);
+  listen();
+};
+
+// ---- documents of a step
+
+const passage = (each) => element("li", {}, each.title ? `${each.document} · ${each.title}` : each.document,
+  element("span", { class: "when" }, `tokens ${grouped(each.first_token + 1)} to ${grouped(each.first_token + each.num_targets)} of ${grouped(each.num_tokens)}`));
+
+let isFinding = false;
+const showDocuments = async (step) => {
+  if (isFinding) return;
+  isFinding = true;
+  const place = one("#documents .found"), name = state.shown;
+  try {
+    const found = await get("api/documents", [["name", name], ["step", step]]);
+    if (name !== state.shown) return;
+    const rows = (found.rows ?? []).flatMap((row) => [
+      element("h4", {}, `sequence ${grouped(row.row)} · ${row.source} · epoch ${row.epoch + 1}`),
+      element("ul", {}, ...row.passages.map(passage))]);
+    const head = found.problem ?? `step ${grouped(step)}${found.skipped ? ", which was skipped" : ""}: ${found.rows.length} sequences`;
+    place.replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
+    place.tabIndex = 0;
+    place.setAttribute("role", "group");
+    place.setAttribute("aria-label", "sequences and documents");
+  } catch (problem) { place.replaceChildren(element("p", { class: "missing" }, problem.message)); } finally { isFinding = false; }
+};
+
+// ---- the stream
+
+const listen = () => {
+  state.stream?.close();
+  const names = [...new Set([state.shown, ...state.checked].filter((name) => name !== null))];
+  const { generation = 0, num_steps = 0, num_events = 0 } = state.cursor ?? {};
+  const since = state.cursor ? [["since", `${generation}:${num_steps}:${num_events}`]] : [];
+  const stream = state.stream = new EventSource(`api/stream?${new URLSearchParams([...names.map((name) => ["name", name]), ...since])}`);
+  const status = one("#connection");
+  const say = (text, kind) => { status.textContent = text; status.className = kind; };
+  stream.addEventListener("open", () => say("live", "live"));
+  stream.addEventListener("error", () => {
+    say("no connection to the server", "lost");
+    if (stream.readyState === EventSource.CLOSED && state.stream === stream) setTimeout(listen, MIN_REFRESH);
+  });
+  stream.addEventListener("runs", (event) => showList(JSON.parse(event.data)));
+  stream.addEventListener("points", (event) => {
+    const news = JSON.parse(event.data);
+    addPoints(news);
+    if (state.checked.has(news.name)) compareSoon();
+  });
+  stream.addEventListener("changed", (event) => {
+    const news = JSON.parse(event.data);
+    if (news.name === state.shown) refreshSoon();
+    if (state.checked.has(news.name)) compareSoon();
+  });
+};
+
+// ---- keys and the address
+
+const step = (by) => {
+  const at = state.runs.findIndex((run) => run.name === state.shown);
+  const next = state.runs[Math.min(state.runs.length - 1, Math.max(0, at + by))];
+  if (next) choose(next.name);
+};
+const KEYS = {
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => { if (state.shown !== null) compare(state.shown, !state.checked.has(state.shown)); },
+  Escape: () => { state.checked.clear(); showList(state.runs); compareSoon(0); listen(); },
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), textarea, select")) return;
+  KEYS[event.key]?.();
+});
+
+const follow = () => {
+  const named = new URLSearchParams(location.hash.slice(1)).get("run");
+  if (named !== null) choose(named, false);
+};
+
+one("#documents form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  showDocuments(Number(one("#documents [type=number]").value));
+});
+addEventListener("hashchange", follow);
+
+const begin = async () => {
+  follow();
+  const { folder, runs } = await get("api/runs");
+  state.folder = folder;
+  showList(runs);
+  if (state.stream === null) listen();
+  root.dataset.listed = "yes";
+};
+begin().catch((problem) => { one("#folder").textContent = problem.message; });
+headwaterCharts.follow(() => [...state.figures.values(), ...comparison.figures.values()].forEach((figure) => figure.draw()));

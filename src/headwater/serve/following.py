@@ -1,0 +1,157 @@
+"""The records of a run that count, kept up with while its file grows: read on from where reading ended.
+
+A resume or a rollback takes back what the abandoned attempt wrote past its checkpoint, as `read_records` does; a file
+that shrinks, is replaced or vanishes is read from its beginning again. Whoever shows points asks for those after a
+`Cursor`, and learns by its generation that some that were shown count no more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from headwater.charts.curves import Points
+from headwater.records import GOING_BACK, Record, amount, survives
+from headwater.serve.summary import parsed
+
+# step and tokens exactly, the loss as it is written, the others as fine as a screen shows them
+COLUMNS = {"step": "q", "tokens_seen": "d", "loss": "d", "tokens_per_second": "f", "lr": "f", "grad_norm": "f"}
+SERIES = ("loss", "tokens_per_second", "lr", "grad_norm")
+CHUNK_BYTES = 1 << 24
+"Read at once; a longer line is none that headwater wrote, and is skipped."
+SEEN_BYTES = 64
+"Of the end of what was read, by which a file is known again."
+MAX_STEPS_IN_MEMORY = 8_000_000
+"Of all runs together, at 40 bytes each; those that nobody asked for lately are read again when somebody does."
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How much of a run was shown: `generation` changes when a point that was shown doesn't count any more."""
+
+    generation: int = 0
+    num_steps: int = 0
+    num_events: int = 0
+
+
+class FollowedRun:
+    """One run's steps as columns, and its other records by event."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lock = path, threading.Lock()
+        self._generation = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._generation += 1
+        self.columns: dict[str, array[Any]] = {name: array(code) for name, code in COLUMNS.items()}
+        self.events: dict[str, list[Record]] = {}
+        self._num_events = self._offset = self._newest_attempt = 0
+        self._inode, self._seen = -1, b""
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self._generation, len(self.columns["step"]), self._num_events)
+
+    def poll(self) -> Cursor:
+        """Read what was written since, and return how far that is."""
+        try:
+            with open(self.path, "rb") as file:
+                self._read(file)
+        except OSError:  # not there yet, or not any more
+            if self._offset:
+                self._forget()
+        return self.cursor
+
+    def _read(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        if self._offset and (status.st_ino != self._inode or not self._is_continued(file, status.st_size)):
+            self._forget()
+        self._inode = status.st_ino
+        if status.st_size == self._offset:
+            return
+        file.seek(self._offset)
+        while chunk := file.read(CHUNK_BYTES):
+            # the last line may still be being written; one without an end within a chunk is skipped
+            end = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == CHUNK_BYTES else 0)
+            if not end:
+                return
+            for line in chunk[:end].split(b"\n"):
+                if (record := parsed(line)) is not None:
+                    self._add(record)
+            self._offset += end
+            self._seen = chunk[max(0, end - SEEN_BYTES) : end]
+            file.seek(self._offset)
+
+    def _is_continued(self, file: BinaryIO, size: int) -> bool:
+        """Return whether the file still holds, where reading ended, what was read there."""
+        if size < self._offset:
+            return False
+        file.seek(self._offset - len(self._seen))
+        return file.read(len(self._seen)) == self._seen
+
+    def _add(self, record: Record) -> None:
+        attempt = record.get("attempt")
+        if isinstance(attempt, int):
+            if attempt < self._newest_attempt:  # by an owner that was replaced
+                return
+            self._newest_attempt = attempt
+        if record["event"] in GOING_BACK:
+            self._go_back(record)
+        if record["event"] == "step":
+            for name, column in self.columns.items():
+                value = amount(record, name)
+                column.append(int(value or 0) if name == "step" else math.nan if value is None else value)
+        else:
+            self.events.setdefault(record["event"], []).append(record)
+            self._num_events += 1
+
+    def _go_back(self, back: Record) -> None:
+        num_kept = bisect_right(self.columns["step"], amount(back, "step") or 0)
+        kept = {event: [each for each in found if survives(each, back)] for event, found in self.events.items()}
+        num_dropped = len(self.columns["step"]) - num_kept
+        for column in self.columns.values():
+            del column[num_kept:]
+        if num_dropped or kept != self.events:
+            self._generation += 1
+        self.events = kept
+
+    def curve(self, series: str, first: int = 0, last: int | None = None) -> Points:
+        """Return (tokens seen, value) of the steps from the `first` on that have one."""
+        xs, ys = self.columns["tokens_seen"][first:last], self.columns[series][first:last]
+        return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+
+    def between(self, low: float, high: float) -> tuple[int, int]:
+        """Return the first and one past the last step within two amounts of tokens seen, and a neighbour of each."""
+        xs = self.columns["tokens_seen"]
+        return max(0, bisect_left(xs, low) - 1), min(len(xs), bisect_right(xs, high) + 1)
+
+    def by_event(self) -> dict[str, list[Record]]:
+        """Return the other records, and under `step` the last step alone."""
+        steps, tokens = self.columns["step"], self.columns["tokens_seen"]
+        last: list[Record] = [{"event": "step", "step": steps[-1], "tokens_seen": tokens[-1]}] if steps else []
+        return self.events | {"step": last}
+
+
+class FollowedRuns:
+    """The runs that are on some page, by folder."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Path, FollowedRun] = {}
+        self._lock = threading.Lock()
+
+    def of(self, run_dir: Path) -> FollowedRun:
+        with self._lock:
+            run = self._runs.pop(run_dir, None) or FollowedRun(run_dir / "records.jsonl")
+            num_steps = sum(each.cursor.num_steps for each in self._runs.values())
+            while self._runs and num_steps > MAX_STEPS_IN_MEMORY:
+                oldest = next(iter(self._runs))
+                num_steps -= self._runs.pop(oldest).cursor.num_steps
+            self._runs[run_dir] = run  # the last one asked for is the last to go
+        return run

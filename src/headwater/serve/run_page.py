@@ -1,0 +1,178 @@
+"""What the live page shows of a run: its charts, figures, samples and events, as plain values.
+
+A page is also asked for while the run's first files are written, or of a folder that was copied in part: what is
+missing or odd is empty. All text is of the run, so hostile: it is cut to a length, and the page shows it as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from headwater.charts.chart import series
+from headwater.charts.curves import points
+from headwater.charts.of_run import (
+    Chart,
+    band,
+    forecast_band,
+    held_out_chart,
+    incidents,
+    loss_chart,
+    lr_chart,
+    memory_chart,
+    memory_peaks,
+    overlaid,
+    probe_chart,
+    step_chart,
+    tokens_per_step,
+)
+from headwater.files import read_json
+from headwater.interventions import name_documents
+from headwater.numbers import count, decimal, significant
+from headwater.records import Object, Record, amount, entries, table
+from headwater.serve.following import FollowedRun
+
+MAX_TEXT = 3000
+"Characters of a sample, a prompt or a setting that are shown."
+MAX_PROMPTS, MAX_TIMES, MAX_EVENTS, MAX_SETTINGS = 12, 4, 40, 60
+EVENTS = {
+    "start": "started",
+    "resume": "resumed",
+    "stopped": "stopped",
+    "skipped": "step skipped",
+    "rollback": "rolled back",
+    "audit": "audit: two passes differ",
+    "checkpoint": "saved",
+    "finish": "finished",
+}
+
+
+def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | None) -> Object:
+    """Return everything shown of a run; charts of steps hold those `between` two amounts of tokens, if given."""
+    start = (run.events.get("start") or [{}])[-1]
+    return {
+        "charts": {key: asdict(chart) for key, chart in _charts(run_dir, run, start, between).items()},
+        "figures": _figures(run, start),
+        "samples": _samples(run.events.get("samples", [])),
+        "events": _events(run),
+        "settings": _settings(run_dir),
+    }
+
+
+def _charts(run_dir: Path, run: FollowedRun, start: Record, between: tuple[float, float] | None) -> dict[str, Chart]:
+    first, last = run.between(*between) if between else (0, None)
+    low, high = between or (float("-inf"), float("inf"))
+    curves = {name: run.curve(name, first, last) for name in ("loss", "tokens_per_second", "lr", "grad_norm")}
+    validations, events = run.events.get("validation", []), run.by_event()
+    forecast, tokens = _read_or_empty(run_dir / "forecast.json"), tokens_per_step(events)
+    field, unit, expected = forecast_band(forecast) or ("bits_per_byte", "bits per byte", None)
+    marks = [mark for mark in incidents(events, tokens, with_saves=True) if low <= mark.tokens_seen <= high]
+    held_out = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
+    measured = points(validations, "tokens_seen", field, "all")
+    of_steps = {
+        "tokens_per_second": ("Throughput", "Tokens per second in each step.", "series-1", "tokens per second"),
+        "grad_norm": ("Gradient norm", "Before clipping.", "series-4", "gradient norm"),
+    }
+    charts = {
+        "loss": loss_chart(curves["loss"], held_out, marks),
+        "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
+        **{name: step_chart(name, *words[:2], curves[name], *words[2:]) for name, words in of_steps.items()},
+        "lr": lr_chart(curves["lr"]),
+        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gib")),
+    }
+    probes = run.events.get("probes", [])
+    for index, name in enumerate(dict.fromkeys(name for record in probes for name in table(record, "probes"))):
+        latest = table(probes[-1], "probes", name)
+        charts[f"probe {name[:80]}"] = probe_chart(
+            name[:80], points(probes, "tokens_seen", "probes", name, "right"), latest, series(index)
+        )
+    return {key: chart for key, chart in charts.items() if chart is not None}
+
+
+def compared(runs: dict[str, FollowedRun]) -> dict[str, Chart]:
+    """Return the loss of several runs laid over each other, and their bits per byte on held-out text."""
+    losses = {name: run.curve("loss") for name, run in runs.items()}
+    scores = {
+        name: points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
+        for name, run in runs.items()
+    }
+    charts = {
+        "loss": overlaid("Loss", "The mean of ±5 % of the steps.", losses, "nats per token", smoothed=True),
+        "held_out": overlaid("Bits per byte", "Of all held-out text of each run.", scores, "bits per byte"),
+    }
+    return {key: chart for key, chart in charts.items() if chart is not None}
+
+
+def _figures(run: FollowedRun, start: Record) -> list[Object]:
+    """Return the figures of a run with their names and notes, of those that are known."""
+    validation, save = ((run.events.get(name) or [{}])[-1] for name in ("validation", "checkpoint"))
+    parameters, device = amount(start, "parameters", "total"), table(start, "device")
+    steps, seen = run.columns["step"], run.columns["tokens_seen"]
+    planned, peak = amount(start, "num_tokens"), amount(save, "peak_memory_bytes")
+    score = amount(validation, "bits_per_byte", "all")
+    found = [
+        ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
+        ("bits per byte", score and decimal(score), f"held-out text, step {validation.get('step', '')}"),
+        ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
+        ("memory", peak and f"{significant(peak / 2**30)} GiB", "peak of the first rank"),
+    ]
+    return [{"name": name, "value": value, "note": _cut(note or "", 120)} for name, value, note in found if value]
+
+
+def _samples(records: list[Record]) -> list[Object]:
+    """Return what the model wrote after each prompt, the latest first."""
+    by_prompt: dict[str, list[Object]] = {}
+    for record in reversed(records):
+        for sample in entries(record, "samples"):
+            prompt, text = _cut(sample.get("prompt", "")), _cut(sample.get("text", ""))
+            if prompt in by_prompt or len(by_prompt) < MAX_PROMPTS:
+                texts = by_prompt.setdefault(prompt, [])
+                if len(texts) < MAX_TIMES:
+                    texts.append({"step": record["step"], "text": text.removeprefix(prompt)})
+    return [{"prompt": prompt, "texts": texts} for prompt, texts in by_prompt.items()]
+
+
+def _events(run: FollowedRun) -> list[Object]:
+    """Return what happened besides steps and measurements, the latest first."""
+    found = [record for event in EVENTS for record in run.events.get(event, [])]
+    found.sort(key=lambda record: (amount(record, "attempt") or 0, amount(record, "time") or 0), reverse=True)
+    return [
+        {"step": record["step"], "what": EVENTS[record["event"]], "how": _how(record), "time": amount(record, "time")}
+        for record in found[:MAX_EVENTS]
+    ]
+
+
+def _how(record: Record) -> str:
+    if record["event"] == "checkpoint":
+        return f"{count(amount(record, 'bytes'))}B in {significant(amount(record, 'seconds') or 0.0)} s"
+    documents = table(record, "documents")
+    parts = [str(record[name]) for name in ("reason", "signal") if record.get(name)]
+    if isinstance(documents.get("count"), int) and isinstance(documents.get("listed"), list):
+        listed = [each for each in documents["listed"] if isinstance(each, list) and len(each) == 2]
+        parts.append(name_documents(documents | {"listed": listed}))
+    return _cut("; ".join(parts), 500)
+
+
+def _settings(run_dir: Path) -> list[Object]:
+    """Return the settings that a run's user chose, with their values."""
+    chosen = [
+        each for each in entries(_read_or_empty(run_dir / "config.json"), "reasons") if each.get("origin") == "user"
+    ]
+    return [
+        {"setting": _cut(each.get("setting", ""), 200), "value": _cut(each.get("value"), 500)}
+        for each in chosen[:MAX_SETTINGS]
+    ]
+
+
+def _cut(text: Any, most: int = MAX_TEXT) -> str:
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[:most]} … ({len(whole) - most:,} more characters)"
+
+
+def _read_or_empty(path: Path) -> Object:
+    try:
+        value = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

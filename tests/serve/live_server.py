@@ -1,0 +1,84 @@
+"""The live page's server in a thread, and a browser tab that remembers what went wrong in it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from headwater.serve.app import make_app
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def serving(runs: Path, **options: Any) -> Iterator[str]:
+    """Serve a folder of runs until the block ends; yield the page's address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = make_app(runs, **options)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5, ws="none"))
+    app.state.is_ending = lambda: server.should_exit
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listener.close()
+
+
+class Opened:
+    """A page in a tab, with what it asked of the network and what went wrong in it."""
+
+    def __init__(self, context: Any, address: str) -> None:
+        context.set_default_timeout(120_000)
+        self.tab, self.address = context.new_page(), address
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None,
+        )
+        self.tab.goto(address)
+        self.tab.wait_for_selector("html[data-listed]")
+
+    def until(self, expression: str, seconds: float = 60) -> Any:
+        """Return the value of an expression once it holds; the page's policy forbids what wait_for_function needs."""
+        ends_at = time.monotonic() + seconds
+        while not (value := self.tab.evaluate(expression)):
+            assert time.monotonic() < ends_at, f"not within {seconds:g} s: {expression}"
+            self.tab.wait_for_timeout(50)
+        return value
+
+    def points(self, chart: str = "loss", trace: str = "each step", within: str = "#run") -> list[list[float]]:
+        """Return the points of a trace as plotly has drawn them; none before it is drawn."""
+        found = self.tab.evaluate(
+            """([within, chart, name]) => {
+                const place = document.querySelector(`${within} [data-chart="${chart}"] .plot`);
+                const trace = (place?.data ?? []).find((each) => each.name === name);
+                return trace ? trace.x.map((x, at) => [x, trace.y[at]]) : [];
+            }""",
+            [within, chart, trace],
+        )
+        return [list(pair) for pair in found]
+
+    @property
+    def foreign_requests(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith((self.address.partition("#")[0], "data:"))]
