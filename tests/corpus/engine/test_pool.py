@@ -142,7 +142,7 @@ def _kill_in_its_copy(worker, work):
 
 
 def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch):
-    give, stopped = WorkerProcess.give, []
+    give, listen, stopped = WorkerProcess.give, WorkerProcess.listen, []
 
     def give_and_stop(self, task, now):
         if task.number == 1 and not stopped:
@@ -151,7 +151,11 @@ def test_a_worker_that_hangs_is_replaced(texts, expected, tmp_path, monkeypatch)
             self.heard_at = now - 61
         give(self, task, now)
 
+    def listen_to_what_was_said_before(self, now):
+        listen(self, now - 61 * (self.pid in stopped))
+
     monkeypatch.setattr(WorkerProcess, "give", give_and_stop)
+    monkeypatch.setattr(WorkerProcess, "listen", listen_to_what_was_said_before)
     said = []
     build(texts, tmp_path / "corpus", said.append, workers=2)
     assert stopped

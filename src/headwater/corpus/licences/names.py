@@ -206,20 +206,14 @@ def _any_name() -> re.Pattern[str]:
 
 
 def _plain(words: list[str]) -> tuple[list[str], list[int]]:
-    """Return the words of a name as it is looked up, without "version" and its letters, and their places."""
+    """Return the words of a name as it is looked up, without "version", and their places."""
     plain: list[str] = []
     places: list[int] = []
     for place, word in enumerate(words):
-        is_letters = word in _letters() and words[place - 1] == "license" if place else False
-        if word not in ("version", "v") and not is_letters:
+        if word not in ("version", "v"):
             plain.append(re.sub(r"^v(?=\d)", "", word))
             places.append(place)
     return plain, places
-
-
-@cache
-def _letters() -> frozenset[str]:
-    return frozenset(each.split("-")[0].lower() for each, _ in listed_names() if "-" in each)
 
 
 def _all_names(text: str) -> str | None:

@@ -56,9 +56,6 @@ _OTHER = re.compile(
 )
 _NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
 _NEXT_OF_DUAL = re.compile(_NEXT.pattern.replace("or|and or", "or|and|and or"))
-_BARE_GNU = re.compile(
-    r"(?:gnu )?(?:(?P<l>l)gpl|gpl|(?P<lesser>lesser )?general public license)(?: gpl)?(?: license)?(?!\S)"
-)
 _SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
 _PLACED = "(?:in|(?:placed|put|released|dedicated|donated|given|contributed) (?:in(?:to)?|to|under))"
 _IN_PUBLIC_DOMAIN = re.compile(
@@ -124,25 +121,8 @@ def _restrictions() -> re.Pattern[str]:
     )
 
 
-@cache
-def _description() -> re.Pattern[str]:
-    """Return what a line is that says what a thing is: "tomb - support for clean goroutine termination in Go"."""
-    behind = r"(?: (?:for|of|in|on|to|from|with) (?:[\w'’-]+ ?){1,8})?"
-    begins = r"[^\n,;]{1,60}?\s(?:-{1,2}|–|—)\s(?:[\w'’-]+ ){0,4}"
-    return re.compile(begins + alternatives("things") + behind, re.IGNORECASE)
-
-
 def _is_gnu(identifier: str) -> bool:
     return "GPL" in identifier or "GFDL" in identifier
-
-
-def _bare_gnu(words: list[str], at: int) -> tuple[str, int] | None:
-    """Return the GNU licence named without a version, one of several to choose from."""
-    match = _BARE_GNU.match(" ".join(words[at : at + 6]))
-    if match is None:
-        return None
-    is_lesser = match["l"] or match["lesser"]
-    return "LGPL-2.0-or-later" if is_lesser else "GPL-1.0-or-later", at + len(match.group().split())
 
 
 class _Stated:
@@ -151,7 +131,7 @@ class _Stated:
     """
 
     def __init__(self, text: str) -> None:
-        self.raw = text = joined_up(text)
+        text = joined_up(text)
         self.text = words_of(text)
         self.words = self.text.words
         self.found: list[tuple[int, str]] = []
@@ -225,10 +205,8 @@ class _Stated:
         joined = " ".join(self.words[at] for at in sentence if self.text.kinds[at] != "address")
         if finder("narrows").search(joined):
             return True
-        if self._is_description(sentence):
-            return False
         other = self._other(sentence)
-        if not other or self._is_name_of_found(other):
+        if not other:
             return False
         unknown = self._unknown(sentence)
         if finder("attributes").search(joined):
@@ -236,15 +214,6 @@ class _Stated:
         is_title = "license" not in joined and len(other) <= max_title_words
         is_place = any(self.text.kinds[at] == "address" for at in sentence)
         return not (is_title and len(other) == 1) and (bool(unknown) or not (is_title or is_place))
-
-    def _is_description(self, sentence: list[int]) -> bool:
-        """Return whether a sentence before the first licence says what a thing is, and not for whom it is."""
-        last = sentence[-1]
-        line = self.raw[self.text.starts[sentence[0]] : self.text.starts[last] + len(self.words[last])]
-        words = " ".join(self.words[at] for at in sentence)
-        is_of_use = _restrictions().search(words) or finder("allows", "of_use").search(words)
-        is_before = sentence[0] < min(at for at, _ in self.found)
-        return is_before and _description().fullmatch(line) is not None and not is_of_use
 
     def _other(self, sentence: list[int]) -> list[int]:
         """Return the words of a sentence that don't stand in titles and introductions."""
@@ -262,11 +231,6 @@ class _Stated:
         """Return whether a word stands where a name does: behind a sign of copyright, a year or "by"; before "is"."""
         before, behind = " ".join(self.words[max(at - 1, 0) : at]), self.words[at + 1 : at + 2]
         return before in ("copyright", "c", "by", "and") or before.isdigit() or behind == ["is"]
-
-    def _is_name_of_found(self, places: list[int]) -> bool:
-        """Return whether words are the name of a licence whose text or notice is there."""
-        named = name_at(self.words, places[0])
-        return named is not None and named[1] > places[-1] and any(named[0] == name for _, name in self.found)
 
     def _is_choice(self) -> bool:
         """Return whether the text lets one choose, of what it names behind that."""
@@ -349,7 +313,7 @@ class _Stated:
             end = named[1]
             following = (_NEXT_OF_DUAL if is_dual else _NEXT).match(" ".join(words[end : end + 8]) + " ")
             at = end + len(following.group().split()) if following else end
-            named = (name_at(words, at) or _bare_gnu(words, at)) if following else None
+            named = name_at(words, at) if following else None
         self.is_doubtful |= named is not None
         # a text that begins with "W3C" isn't under its licence; of the public domain much is said
         is_named = (sign or end > start + 1) and PUBLIC_DOMAIN not in choice

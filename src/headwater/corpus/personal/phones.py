@@ -18,7 +18,6 @@ _MIN_UNLABELLED_DIGITS = 9
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
-_CHAINED = re.compile(r"[+\uff0b][^+\uff0b]{7,30}")  # immediately behind another number
 _MANY_DIGITS = re.compile(rf"(?:\D*\d){{{_MIN_DIGITS}}}")
 _NEXT = re.compile(r"[ ./-]{1,3}[0(\uff08]")
 # what belongs to something else: to a word, a decimal, a price
@@ -59,9 +58,6 @@ def _numbers(text: str, start: int, end: int, found_to: int, is_list: bool) -> I
         while begin is not None and (found := _national(text, begin.start(), number[0], found_to, is_list)) is not None:
             yield found
             found_to = found[1]
-            for chained in _chained(text, found_to, number[0]):
-                yield chained
-                found_to = chained[1]
             begin, is_list = _BEGIN.search(text, found_to, number[0]), False
         if number[0] < end:
             yield number
@@ -70,26 +66,10 @@ def _numbers(text: str, start: int, end: int, found_to: int, is_list: bool) -> I
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
     match = _INTERNATIONAL.search(text, start, end)
-    while match is not None:
-        at = match.end()
-        if (to := _end_of_international(text, match)) is not None:
+    for match in _INTERNATIONAL.finditer(text, start, end):
+        ends = _ends(text, match.start(), match.end())
+        if (to := next((to for to in ends if _is_of_a_country(text[match.start() : to])), None)) is not None:
             yield match.start(), to
-            for chained in _chained(text, to, end):
-                yield chained
-                at = max(at, chained[1])
-        match = _INTERNATIONAL.search(text, at, end)
-
-
-def _chained(text: str, at: int, end: int) -> Iterator[Span]:
-    """Yield the numbers with a country's code that follow immediately where a number ends, one behind another."""
-    while (match := _CHAINED.match(text, at, end)) and (to := _end_of_international(text, match)) is not None:
-        yield at, to
-        at = to
-
-
-def _end_of_international(text: str, match: re.Match[str]) -> int | None:
-    ends = _ends(text, match.start(), match.end())
-    return next((to for to in ends if _is_of_a_country(text[match.start() : to])), None)
 
 
 def _national(text: str, start: int, end: int, found_to: int, is_list: bool) -> Span | None:

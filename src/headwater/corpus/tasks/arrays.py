@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from headwater.errors import DataError
 from headwater.files import DigestedFile
 
 _ALIGNMENT = 64
-_FIELD_BYTES = 8  # of the field that a table is sorted by
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +133,10 @@ class ArrayFile:
 
     def between(self, name: str, low: int, high: int) -> np.ndarray:
         """Return the rows of a table whose first field is at least `low` and below `high`."""
-        dtype, at, num_rows = self._places[name]
-        if not num_rows:
-            return np.empty(0, dtype)
-        try:
-            with open(self._path, "rb") as file:
-                handle = file.fileno()
-                start = _bisect(handle, at, dtype.itemsize, 0, num_rows, low)
-                end = _bisect(handle, at, dtype.itemsize, start, num_rows, high)
-                if start == end:
-                    return np.empty(0, dtype)
-                return _view(handle, dtype, at + start * dtype.itemsize, end - start)
-        except (OSError, ValueError) as error:
-            raise self._unreadable(error) from error
+        rows = self.map(name)
+        keys = rows[(self.dtype(name).names or ())[0]]
+        start = bisect_left(keys, low)
+        return rows[start : bisect_left(keys, high, lo=start)]
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(f"{self._path} can't be read ({error}); remove its folder and build the corpus again")
@@ -156,19 +147,3 @@ def _view(handle: int, dtype: np.dtype, at: int, num_rows: int) -> np.ndarray:
     size = at - first + num_rows * dtype.itemsize
     mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ, offset=first)
     return np.frombuffer(mapped, dtype=dtype, count=num_rows, offset=at - first)
-
-
-def _bisect(handle: int, at: int, row_bytes: int, low: int, high: int, value: int) -> int:
-    """Return the first of rows `low` to `high` whose first field is at least `value`, or `high`."""
-    if value >= 1 << 8 * _FIELD_BYTES:
-        return high
-    while low < high:
-        middle = (low + high) // 2
-        key = os.pread(handle, _FIELD_BYTES, at + middle * row_bytes)
-        if len(key) < _FIELD_BYTES:
-            raise ValueError("it was cut off while it was in use")
-        if int.from_bytes(key, "little") < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
