@@ -33,10 +33,26 @@ def share(num_true: int, num: int) -> Estimate:
     """Return a share with Wilson's interval (1927), good near 0 and 1 too; ValueError for none of none."""
     if not 0 <= num_true <= num or num < 1:
         raise ValueError(f"{num_true} of {num} is no share")
+    return Estimate(num_true / num, *_wilson(num_true / num, num), num)
+
+
+def _wilson(value: float, num: float) -> tuple[float, float]:
     z = deviations_of(0.95)
-    middle, scale = num_true + z**2 / 2, num + z**2
-    half = z * math.sqrt(num_true * (num - num_true) / num + z**2 / 4)
-    return Estimate(num_true / num, max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale), num)
+    middle, half = value + z**2 / 2 / num, z * math.sqrt(value * (1 - value) / num + (z / 2 / num) ** 2)
+    return max(0.0, (middle - half) / (1 + z**2 / num)), min(1.0, (middle + half) / (1 + z**2 / num))
+
+
+def bounded_mean(values: Sequence[float], least: float, most: float) -> Estimate:
+    """Return the mean of independent values from `least` to `most`, with an interval that stays between them.
+
+    It is Wilson's of as many 0s and 1s as would vary like these values and one more that varies the most.
+    """
+    num, scale = len(values), most - least
+    mean = (math.fsum(values) / num - least) / scale
+    of_most = mean * (1 - mean)
+    variance = (math.fsum(((value - least) / scale - mean) ** 2 for value in values) + of_most) / num
+    low, high = _wilson(mean, num * of_most / variance if of_most > 0 else num**2)
+    return Estimate(least + scale * mean, least + scale * low, least + scale * high, num)
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:

@@ -98,6 +98,21 @@ def test_the_facts_of_a_base_change_with_its_files(tmp_path):
     assert facts_of(str(base)) == before
 
 
+def test_one_byte_anywhere_in_the_weights_makes_it_another_base(tmp_path, monkeypatch):
+    """Of files above 2 GiB parts are compared: here two of 64 bytes, at both ends."""
+    base = write_base("gpt2", tmp_path / "base")
+    path = base / "model.safetensors"
+    data = path.read_bytes()
+    middle = len(data) // 2 & ~3  # the lowest bits of a number
+    monkeypatch.setattr("headwater.base.facts._PART_BYTES", 64)
+    for most, is_seen in ((10**6, True), (2, False)):
+        monkeypatch.setattr("headwater.base.facts._MOST_PARTS", most)
+        path.write_bytes(data)
+        before = facts_of(str(base)).digest
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+        assert (facts_of(str(base)).digest != before) == is_seen
+
+
 def test_a_tokenizer_that_is_not_the_models_is_refused(tmp_path):
     base = write_base("gpt2", tmp_path / "base")
     config = json.loads((base / "config.json").read_text())

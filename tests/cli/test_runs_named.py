@@ -196,6 +196,7 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
     write("halfway", **{"records.jsonl": step + '{"event": "ste'})
     write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
     write("fresh")
+    write("aligned", **{"records.jsonl": '{"event": "step", "step": 3}\n', "derived.json": '{"num_steps": 40}'})
     write(
         "damaged",
         **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'},
@@ -207,5 +208,6 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
         "runs/halfway": "step 340 of 1,000, stopped",
         "runs/texts": "corpus only",
         "runs/fresh": "nothing done yet",
+        "runs/aligned": "step 3 of 40, stopped",
         "runs/damaged": "step 340, stopped",
     }

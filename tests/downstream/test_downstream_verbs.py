@@ -54,6 +54,23 @@ def test_reinforcement_makes_a_run_that_writes_and_is_not_made_twice(cwd):
     assert call("export", "runs/mine-rl", cwd=cwd).status == 0
 
 
+def test_a_run_may_be_named_by_the_folder_that_one_is_in(cwd):
+    shutil.copy(cwd / "prompts.jsonl", cwd / "runs/mine")
+    (cwd / "runs/mine/within").mkdir()
+    few = ("--steps", "1", "--prompts-per-step", "2", "--answers", "2", "--max-tokens", "6", "--min-passed", "0")
+    given = ("--prompts", str(cwd / "prompts.jsonl"), "--plain", "--reward", "exact", *few)
+    for here, name in (("runs/mine", "."), ("runs/mine/within", "..")):
+        assert call("downstream", "rl", name, *given, cwd=cwd / here).status == 0
+        assert (cwd / "runs/mine-rl/rl.json").exists()
+        shutil.rmtree(cwd / "runs/mine-rl")
+
+
+def test_rewards_from_0_to_1_have_intervals_between_them(cwd):
+    said = reinforce(cwd, "--reward", "exact", "--json")
+    assert said.json["before"]["mean"]["low"] == 0 < said.json["before"]["mean"]["high"] <= 1
+    assert -1 <= said.json["gain"]["low"] <= said.json["gain"]["value"] <= said.json["gain"]["high"] <= 1
+
+
 def test_a_reward_that_cannot_be_used_is_refused_before_a_folder_is_made(cwd):
     for reward, message in (
         ("exacly", "there is no reward 'exacly'"),
@@ -124,12 +141,18 @@ def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatc
 
 def test_a_base_that_is_no_run_is_no_stage_that_is_examined(finished, monkeypatch):
     found, config = mock.Mock(), config_of_run(finished.run_dir)
-    for verb in ("rl", "knowledge"):
-        monkeypatch.setattr(f"headwater.cli.downstream.{verb}", getattr(found, verb))
+    for name in (
+        "reinforcement.reinforce",
+        "reinforcement.print_result",
+        "downstream.compare",
+        "downstream.print_table",
+    ):
+        monkeypatch.setattr(f"headwater.cli.{name}", getattr(found, name.partition(".")[2]))
+    monkeypatch.setattr("headwater.cli.examining.keep_stages", found.keep)
     for base, stages in (("model.gguf", 1), (str(finished.run_dir), 2)):
         init = InitSettings.model_validate({"from": base})
         follow(config.model_copy(update={"init": init, "downstream": DownstreamSettings(prompts="none.jsonl")}))
-        assert len(found.knowledge.call_args.args[1]) == stages
+        assert len(found.compare.call_args.args[0]) == stages + 1
 
 
 def test_a_run_file_may_ask_for_what_follows(cwd, finished, monkeypatch):

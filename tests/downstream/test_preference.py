@@ -18,7 +18,7 @@ import pytest
 from small_run import call, environment
 
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.downstream import preference
+from headwater.downstream import preference, trl_harness
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.errors import DataError
 from headwater.runs.finish import load_model
@@ -34,9 +34,9 @@ def test_pairs_are_read_and_a_bad_line_is_named(finished, tmp_path):
     path.write_text(f"{json.dumps(good)}\n\n{json.dumps(good)}\n")
     assert read_pairs(path) == [Pair("why?", "so", "no")] * 2
     for bad, message in (
-        ("{", ":2 must have"),
-        ('"text"', ":2 must have"),
-        (json.dumps({"prompt": "a", "chosen": "b"}), ":2 must have"),
+        ("{", ":2: is no JSON"),
+        ('"text"', ":2: must have"),
+        (json.dumps({"prompt": "a", "chosen": "b"}), ":2: must have"),
         (json.dumps(good | {"chosen": " "}), ":2: prompt, chosen and rejected are texts"),
         (json.dumps(good | {"chosen": 3}), ":2: prompt, chosen and rejected are texts"),
         (json.dumps(good | {"chosen": "no"}), ":2: both answers are the same"),
@@ -127,6 +127,23 @@ def test_a_reward_model_scores_what_was_chosen_higher_and_is_a_reward_to_learn_f
 
 
 @needs_trl
+@pytest.mark.parametrize("algorithm", ["rloo", "grpo"])
+def test_trls_loops_take_our_rewards_and_make_our_first_update(cwd, algorithm):
+    """Answers are cut off, and so worth 0 at most: those without an e are better than the others to their prompt."""
+    (cwd / "worth_of_e.py").write_text("def no_e(prompt, written, answer):\n    return -float('e' in written)\n")
+    (cwd / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say {number}"}) for number in range(12)))
+    few = ("--steps", "3", "--prompts-per-step", "4", "--answers", "4", "--max-tokens", "6", "--min-passed", "0")
+    given = ("--prompts", "prompts.jsonl", "--reward", "worth_of_e:no_e", "--trl", algorithm, "--name", algorithm)
+    result = json.loads(run_offline(MAIN, cwd, "downstream", "rl", "runs/mine", *given, *few, "--json"))
+    assert result == json.loads((cwd / "runs" / algorithm / "rl.json").read_text())
+    assert 0 <= result["first_batch_difference"] < 1e-5
+    assert result["kl_to_start"]["value"] != 0, "no answer was better than another"
+    assert call("generate", "Say", "--run", f"runs/{algorithm}", "--max-tokens", "4", cwd=cwd).status == 0
+    again = call("downstream", "rl", "runs/mine", *given, *few, cwd=cwd)
+    assert again.status != 0 and "has a model already" in again.err
+
+
+@needs_trl
 def test_the_first_batch_has_the_loss_of_the_plain_formula_with_another_reference(cwd):
     """DPO: -log sigmoid(beta (log p of chosen over its reference - log p of rejected over its reference)), averaged."""
     program = """
@@ -135,7 +152,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
-from headwater.cli.downstream import OFFLINE
+from headwater.cli.preferences import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers
@@ -152,13 +169,12 @@ for each in (other, transformers.AutoTokenizer.from_pretrained(export)):
     each.save_pretrained(work / "other")
 settings = PreferenceSettings(num_steps=1, pairs_per_step=8, beta=0.3)
 pairs = in_order(read_pairs(Path("pairs.jsonl"), tokenizer, start.settings.seq_len), settings)
-trainer = dpo_trainer(export, work / "other", pairs, settings, work)
-trainer.train()
+log = trained(dpo_trainer(export, work / "other", pairs, settings, work), work)
 models = start, model_of(facts_of(str(work / "other")))
 policy, reference = (log_likelihoods(model, tokenizer, pairs) for model in models)
 margins = [(p[0] - r[0]) - (p[1] - r[1]) for p, r in zip(policy, reference)]
 ours = -torch.nn.functional.logsigmoid(0.3 * torch.tensor(margins, dtype=torch.float64)).mean()
-print(json.dumps([trainer.state.log_history[0]["loss"], float(ours)]))
+print(json.dumps([log[0]["loss"], float(ours)]))
 """
     theirs, ours = json.loads(run_offline(program, cwd))
     assert abs(ours - 0.693) > 0.01, "the reference is another model"
@@ -168,7 +184,7 @@ print(json.dumps([trainer.state.log_history[0]["loss"], float(ours)]))
 @pytest.fixture
 def without_trl(monkeypatch):
     """Learning that needs no trl: it changes nothing."""
-    monkeypatch.setattr(preference, "trl_offline", lambda: None)
+    monkeypatch.setattr(trl_harness, "trl_offline", lambda: None)
     monkeypatch.setattr(preference, "dpo", lambda export, start, *more: (start, "found"))
 
 

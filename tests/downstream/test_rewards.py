@@ -68,11 +68,11 @@ def test_questions_are_read_line_by_line_and_a_bad_line_is_named(tmp_path):
     path.write_text('{"prompt": "2 + 2 =", "answer": 4}\n\n{"prompt": "free"}\n', encoding="utf-8")
     assert read_questions(path) == [Question("2 + 2 =", "4"), Question("free", "")]
     for line, message in (
-        ("{", ":2 must be"),
-        ("[]", ":2 must be"),
-        ('{"prompt": ""}', ":2 must be"),
-        ('{"prompt": "a", "answer": null}', ":2 must be"),
-        ('{"answer": "a"}', ":2 must be"),
+        ("{", ":2: is no JSON"),
+        ("[]", ":2: must be"),
+        ('{"prompt": ""}', ":2: must be"),
+        ('{"prompt": "a", "answer": null}', ":2: must be"),
+        ('{"answer": "a"}', ":2: must be"),
         ('{"prompt": "first"}', "a second time"),
     ):
         path.write_text(f'{{"prompt": "first"}}\n{line}\n', encoding="utf-8")

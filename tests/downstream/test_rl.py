@@ -122,7 +122,7 @@ def test_an_update_follows_the_gradient_of_the_plain_formula():
     optimizer = Optimizer(one.model.named_parameters(), one._optim())
     record = one.step(optimizer, 0)
     gradients = {name: parameter.grad.clone() for name, parameter in one.model.named_parameters()}
-    questions = [each for each in one._questions_of(0) for _ in range(8)]
+    questions = [each for each in one.questions_of(0) for _ in range(8)]
     start = copy.deepcopy(one.start)
     samples = one._write(start, questions, "step", 0)
     rewards = [one.task.worth(*pair) for pair in zip(questions, samples, strict=True)]

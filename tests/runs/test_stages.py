@@ -54,11 +54,12 @@ def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, 
     assert not [record for record in read_all(run_dir / "records.jsonl")[steps:] if record["event"] == "step"]
 
 
-@pytest.mark.parametrize("verb", ["run", "train"])
-def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb):
+@pytest.mark.parametrize(("verb", "has_model"), [("run", True), ("train", True), ("run", False)])
+def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb, has_model):
     base, made = finished_copy / "runs/mine", finished_copy / "runs/mine-rl"
-    make_derived_run(base, made)
-    save_model(made, load_model(base)[0], 4, {"start": "a digest"})
+    make_derived_run(base, made, 4)
+    if has_model:
+        save_model(made, load_model(base)[0], 4, {"start": "a digest"})
     before = set(made.rglob("*"))
     said = call(verb, "runs/mine-rl", cwd=finished_copy)
     require_clear_error(said, "made by `headwater downstream rl` or `dpo`", "give that command again", status=(1,))

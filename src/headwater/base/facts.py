@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from xxhash import xxh3_128
 
 from headwater.base.folder import folder_settings, tokenizer_files, weight_files
 from headwater.base.gguf import GgufFile
@@ -17,13 +18,16 @@ from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
 from headwater.checkpoint.verify import checked_manifest, read_state
 from headwater.errors import CheckpointError, ConfigError, TokenizerError
-from headwater.files import digest_bytes, digest_json, read_manifest_or_none
+from headwater.files import digest_json, read_manifest_or_none
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.tokenizer.foreign import foreign_manifest, read_foreign
 
 FOREIGN = "a folder of Hugging Face with config.json and safetensors, or a file named .gguf"
-_END_BYTES = 1 << 20
+_PART_BYTES, _MOST_PARTS = (
+    1 << 20,
+    2048,
+)  # of 2 GiB every byte is read, in a second; a file may have a hundred times that
 _LEAST_BYTES = 2  # of a weight in safetensors: those of smaller types are refused
 
 
@@ -36,7 +40,7 @@ class BaseFacts:
     weights     that checkpoint's folder, that folder or that file
     tokenizer   the folder or the file that holds its tokenizer
     vocab_size  the tokenizer's, which the embedding of `model` has rows for, or more
-    digest      of its weights and its tokenizer; of a folder or a file, of where files of that size begin and end
+    digest      of its weights and its tokenizer; of files above 2 GiB, of 2,048 parts of a MiB each
     trained     how it was trained, as a checkpoint says: optim, schedule, train …; {} where nothing does
     """
 
@@ -112,12 +116,12 @@ def _read_foreign(path: str, signature: str) -> BaseFacts:
 def _foreign(
     path: str, kind: Literal["folder", "gguf"], model: ModelSettings, files: Mapping[str, bytes], weights: list[Path]
 ) -> BaseFacts:
-    ends, num_weights = _ends(weights), count_parameters(model).total
-    most = sum(size for size, _ in ends.values()) // _LEAST_BYTES
+    contents, num_weights = _contents(weights), count_parameters(model).total
+    most = sum(size for size, _ in contents.values()) // _LEAST_BYTES
     if kind == "folder" and num_weights > most:
         raise ConfigError(f"its config.json makes {num_weights:,} weights, and its files have {most:,} at most")
     manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
-    digest = digest_json({"weights": ends, "tokenizer": manifest["digest"]})
+    digest = digest_json({"weights": contents, "tokenizer": manifest["digest"]})
     return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest)
 
 
@@ -127,17 +131,19 @@ def _signature(paths: Iterable[Path]) -> str:
     return digest_json([[stat.st_size, stat.st_mtime_ns, stat.st_ino] for stat in stats])
 
 
-def _ends(paths: Iterable[Path]) -> dict[str, list[Any]]:
-    """Return for each file its size, and a digest of where it begins and ends: the whole may be a hundred gigabytes."""
+def _contents(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """Return for each file its size and a digest: of every byte, or of a large one of parts all over it."""
     found = {}
     for path in paths:
+        digest = xxh3_128()
         try:
             with open(path, "rb") as file:
                 size = file.seek(0, SEEK_END)
-                file.seek(0)
-                begin = file.read(_END_BYTES)
-                file.seek(max(0, size - _END_BYTES))
-                found[path.name] = [size, digest_bytes(begin + file.read(_END_BYTES))]
+                num_parts = -(-size // _PART_BYTES)
+                for number in range(min(num_parts, _MOST_PARTS)):
+                    file.seek(_PART_BYTES * (number * (num_parts - 1) // max(1, min(num_parts, _MOST_PARTS) - 1)))
+                    digest.update(file.read(_PART_BYTES))
         except OSError as error:
             raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        found[path.name] = [size, digest.hexdigest()]
     return found

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from headwater.base.gguf_header import require_sound
 from headwater.errors import ConfigError
 from headwater.model.gguf_names import CONTROL, FAMILIES, PRE_TOKENIZERS, SIZES, UNUSED, USER_DEFINED, norm_key
 from headwater.model.settings import ModelSettings
@@ -38,10 +39,9 @@ class GgufFile:
             self._library: Any = importlib.import_module("gguf")
         except ImportError:
             raise ConfigError(f'reading {path.name} needs the package gguf: pip install "headwater[gguf]"') from None
+        require_sound(path)
         try:
             self._reader = self._library.GGUFReader(path)
-        except OSError as error:
-            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
         except Exception as error:  # whatever the package raises on bytes that are no such file
             raise ConfigError(f"{path} is no whole GGUF file: {str(error)[:200]}") from None
         self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in self._reader.tensors}

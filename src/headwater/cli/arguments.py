@@ -35,6 +35,9 @@ SameRun = Annotated[str | None, option("RUN", "The same as RUN.", "--run", "-r")
 AsJson = Annotated[bool, flag("--json", "Print one JSON object on standard output and nothing else.")]
 
 
+TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, file or recipe.")]
+
+
 def folder_of(run: str | None, same_run: str | None = None, overrides: list[str] | None = None) -> Path:
     """Return the folder of the run that is named once, as the argument or by --run; `overrides` may move it."""
     from headwater.runs.run_config import run_folder
@@ -43,6 +46,17 @@ def folder_of(run: str | None, same_run: str | None = None, overrides: list[str]
     if len(named) != 1:
         raise ConfigError(f"name one run, such as runs/mine; {'two were' if named else 'none was'} named")
     return run_folder(named[0], overrides or [])
+
+
+def folder_beside(base: Path, name: str | None, stage: str) -> Path:
+    """Return the folder, beside the run `base`, of what is made of it."""
+    from headwater.runs.run_config import NAME_RULE, is_run_name
+
+    base = base.resolve() if base.name in ("", "..") else base
+    name = name or f"{base.resolve().name}-{stage}"
+    if not is_run_name(name):
+        raise ConfigError(f"--name {name!a} can't name a run: {NAME_RULE}")
+    return base.with_name(name)
 
 
 def unicode_text(text: str | None) -> str | None:

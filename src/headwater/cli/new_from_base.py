@@ -44,7 +44,7 @@ def write_run_file_from_base(
     base, found = facts_of(base_path), TextFound()
     sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
     require_text(found, texts)
-    say("measuring how far the text is from the base's")
+    say("measuring how far the text is from the base's: seconds, and at 135 million parameters about a minute")
     tokenizer = tokenizer_of(base)
     shift, run = measure_shift(base, tokenizer, sample), run_of(base)
     num_bytes = sum(len(part.encode()) for part in sample)

@@ -62,7 +62,8 @@ def state_of(run_dir: Path) -> str:
 
 def _of_steps(run_dir: Path) -> str:
     try:
-        return f" of {_read(run_dir / 'config.json')['settings']['train']['num_steps']:,}"
+        derived = _read(run_dir / "derived.json")  # of a run that is aligned; its settings are those of its start
+        return f" of {(derived or _read(run_dir / 'config.json')['settings']['train'])['num_steps']:,}"
     except (KeyError, TypeError, ValueError):  # damaged
         return ""
 

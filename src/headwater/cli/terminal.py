@@ -7,11 +7,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.durations import duration
 from headwater.numbers import carbon_unit, energy_unit, significant
 from headwater.printable import printable
+
+if TYPE_CHECKING:
+    from headwater.intervals import Estimate
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
 
@@ -58,6 +61,11 @@ def interval(values: dict[str, float], unit: str) -> str:
     """Return the median with its unit, and P10 and P90: 0.595 GiB (0.559 to 0.635)."""
     p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
     return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
+
+
+def estimated(estimate: Estimate) -> str:
+    """Return what was measured and the ends of its interval: 0.674 (0.611 to 0.737)."""
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def energy_interval(kwh: dict[str, float]) -> str:

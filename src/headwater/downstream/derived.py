@@ -10,16 +10,20 @@ from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.files import new_folder, read_json, write_bytes, write_json
 from headwater.model.transformer import Transformer
+from headwater.train.at_start import DERIVED
 
 TOKENIZER = Path("data", "tokenizer")
 
 
-def make_derived_run(base: Path, run_dir: Path) -> None:
+def make_derived_run(base: Path, run_dir: Path, num_steps: int) -> None:
     """Give a run folder the settings and the tokenizer of the run `base`, unless it has them already.
 
-    Raises ConfigError where it is the folder of another run.
+    A file says what it is and how many steps it is to have, so that training leaves it alone. Raises ConfigError where
+    it is the folder of another run.
     """
     settings = read_json(base / "config.json")
+    if not (run_dir / DERIVED).exists():
+        write_json(run_dir / DERIVED, {"base": str(base), "num_steps": num_steps})
     if not (run_dir / TOKENIZER).exists():
         copy_files(base / TOKENIZER, run_dir / TOKENIZER)
     if not (run_dir / "config.json").exists():

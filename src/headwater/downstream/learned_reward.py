@@ -14,18 +14,15 @@ import torch
 from torch import Tensor
 
 from headwater.downstream.preference import (
-    TOLERANCE,
     Pair,
     PreferenceSettings,
-    arguments_of_trl,
+    arguments_of_pairs,
     as_sample,
     in_order,
-    quiet_libraries,
     share_of,
-    trl_offline,
 )
 from headwater.downstream.rewards import Reward
-from headwater.errors import TrainingError
+from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
 from headwater.intervals import Estimate
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -64,23 +61,16 @@ def learn_reward(
     transformers.set_seed(settings.seed)  # the score's weights are drawn
     ordered = in_order(pairs, settings)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(export, num_labels=1, dtype="float32")
+    ours = first_loss(start, model.score.weight.detach()[0], tokenizer, ordered[: settings.pairs_per_step])
+    before = _right(model, tokenizer, held_out)
     trainer = trl.RewardTrainer(
         model=model,
-        args=trl.RewardConfig(**arguments_of_trl(settings, work)),
+        args=trl.RewardConfig(**arguments_of_pairs(settings, work)),
         train_dataset=datasets.Dataset.from_list([_ids(tokenizer, pair) for pair in ordered]),
         processing_class=transformers.AutoTokenizer.from_pretrained(export),
     )
-    trainer.remove_callback(transformers.PrinterCallback)
-    ours = first_loss(start, model.score.weight.detach()[0], tokenizer, ordered[: settings.pairs_per_step])
-    before = _right(model, tokenizer, held_out)
-    trainer.train()
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
-    difference = abs(log[0]["loss"] - ours)
-    if not difference < TOLERANCE:
-        raise TrainingError(
-            f"trl's first batch has the loss {log[0]['loss']:.6f}, by our formula {ours:.6f}: it reads other tokens"
-        )
-    trainer.save_model(str(work / "result"))
+    log = trained(trainer, work)
+    difference = require_same(log[0], {"loss": ours})
     after = _right(model, tokenizer, held_out)
     return RewardResult(share_of(before), share_of(after), difference, float(log[-1]["loss"]), settings.num_steps)
 
@@ -110,7 +100,7 @@ def _right(model: Any, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[bool
 
 @torch.no_grad()
 def score_of(model: Any, ids: list[int]) -> float:
-    return float(model.eval()(input_ids=torch.tensor([ids])).logits[0, 0])
+    return float(model.eval()(input_ids=torch.tensor([ids], device=model.device)).logits[0, 0])
 
 
 def learned_reward(folder: Path, tokenizer: Tokenizer) -> Reward:

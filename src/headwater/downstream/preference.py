@@ -1,13 +1,7 @@
-"""Preferences and rewards learned by TRL (extra `post`) on a run's export, offline, and the result as a run again.
-
-TRL reports each trainer to its makers unless the environment forbids it before the first import. What it
-makes of the first batch is compared with formulas of our own.
-"""
+"""Preferences learned by TRL (extra `post`) on a run's export, and the result as a run again."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -21,15 +15,14 @@ import torch
 from headwater.base.facts import facts_of
 from headwater.base.weights import model_of
 from headwater.conversations import ASSISTANT, USER, Message
+from headwater.downstream.lines import read_lines
 from headwater.downstream.samples import Sample, log_probabilities
-from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.downstream.trl_harness import arguments_of_trl, quiet_libraries, require_same, trained, trl_offline
+from headwater.errors import ConfigError, DataError
 from headwater.intervals import Estimate, share
 from headwater.model.transformer import Transformer
 from headwater.tokenizer.conversation import prompt_ids, render
 from headwater.tokenizer.tokenizer import Tokenizer
-
-TOLERANCE = 1e-4
-"Of what TRL computes of the first batch, beside ours: fp32 in another order, and no more."
 
 
 @dataclass(frozen=True)
@@ -70,23 +63,17 @@ class PreferenceResult:
 
 def read_pairs(path: Path, tokenizer: Tokenizer, seq_len: int) -> list[Pair]:
     """Return the pairs of a JSONL file; raise DataError that names the line where one is none, or too long."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read as UTF-8 text: {error}") from error
-    pairs = []
-    for index, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+
+    def pair_of(fields: dict[str, Any]) -> Pair:
         try:
-            value = json.loads(line)
-            pair = Pair(*(value[name] for name in ("prompt", "chosen", "rejected")))
-        except (ValueError, RecursionError, TypeError, KeyError):
-            raise DataError(f"{path}:{index} must have prompt, chosen and rejected; found {line!a:.120}") from None
-        problem = _problem(pair, tokenizer, seq_len)
-        if problem:
-            raise DataError(f"{path}:{index}: {problem}; found {line!a:.120}")
-        pairs.append(pair)
+            pair = Pair(*(fields[name] for name in ("prompt", "chosen", "rejected")))
+        except KeyError:
+            raise DataError("must have prompt, chosen and rejected") from None
+        if problem := _problem(pair, tokenizer, seq_len):
+            raise DataError(problem)
+        return pair
+
+    pairs = read_lines(path, pair_of)
     if len(pairs) < 2:
         raise DataError(f"{path} has {len(pairs)} pairs; give at least two")
     return pairs
@@ -105,24 +92,6 @@ def _problem(pair: Pair, tokenizer: Tokenizer, seq_len: int) -> str:
     return f"{longest} tokens are more than the {seq_len} that the model sees" if longest > seq_len else ""
 
 
-def trl_offline() -> Any:
-    """Return the module trl, which stays offline where the environment says so.
-
-    Raises ConfigError where trl isn't installed, and TrainingError where it would not stay offline.
-    """
-    try:
-        constants = importlib.import_module("huggingface_hub.constants")
-        if not (constants.HF_HUB_DISABLE_TELEMETRY and constants.HF_HUB_OFFLINE):
-            raise TrainingError(
-                "trl isn't told to stay offline: the environment lacks HF_HUB_DISABLE_TELEMETRY and HF_HUB_OFFLINE"
-            )
-        return importlib.import_module("trl")
-    except ImportError as error:
-        raise ConfigError(
-            f"preferences are learned by trl, which can't be imported ({error}): pip install 'headwater[post]'"
-        ) from error
-
-
 def dpo(
     export: Path,
     start: Transformer,
@@ -137,18 +106,10 @@ def dpo(
     TRL writes into `work`. Raises TrainingError where its first batch isn't what our formula makes of it.
     """
     ordered = in_order(pairs, settings)
-    trainer = dpo_trainer(export, export, ordered, settings, work)
-    trainer.train()
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    log = trained(dpo_trainer(export, export, ordered, settings, work), work)
     first = log_likelihoods(start, tokenizer, ordered[: settings.pairs_per_step])
-    ours = fmean(chosen for chosen, _ in first)
-    difference = abs(log[0]["logps/chosen"] - ours) / max(1.0, abs(ours))
-    if not max(difference, abs(log[0]["loss"] - math.log(2))) < TOLERANCE:
-        raise TrainingError(
-            f"trl's first batch has log p {log[0]['logps/chosen']:.6f} of the preferred answers and loss "
-            f"{log[0]['loss']:.6f}, by our formulas {ours:.6f} and {math.log(2):.6f}: it reads other tokens or weights"
-        )
-    trainer.save_model(str(work / "result"))
+    ours = {"logps/chosen": fmean(chosen for chosen, _ in first), "loss": math.log(2)}
+    difference = require_same(log[0], ours)
     model = model_of(facts_of(str(work / "result")))
     before, after = (log_likelihoods(each, tokenizer, held_out) for each in (start, model))
     gained = [late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]
@@ -189,36 +150,20 @@ def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: 
     """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
     trl = trl_offline()
     transformers, datasets = quiet_libraries()
-    arguments = trl.DPOConfig(beta=settings.beta, **arguments_of_trl(settings, work))
     models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
-    trainer = trl.DPOTrainer(
+    return trl.DPOTrainer(
         model=models[0],
         ref_model=models[1],
-        args=arguments,
+        args=trl.DPOConfig(beta=settings.beta, **arguments_of_pairs(settings, work)),
         train_dataset=datasets.Dataset.from_list([_conversation(pair) for pair in pairs]),
         processing_class=transformers.AutoTokenizer.from_pretrained(export),
     )
-    trainer.remove_callback(transformers.PrinterCallback)  # it prints each step
-    return trainer
 
 
-def quiet_libraries() -> tuple[Any, Any]:
-    """Return the modules transformers and datasets, without their progress bars."""
-    transformers, datasets = (importlib.import_module(name) for name in ("transformers", "datasets"))
-    transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    return transformers, datasets
-
-
-def arguments_of_trl(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
-    """Return what any trainer of TRL is told: fp32, pairs in their order, nothing saved or reported by itself."""
-    return {
-        "output_dir": str(work / "trl"), "max_steps": settings.num_steps, "learning_rate": settings.lr,
-        "per_device_train_batch_size": settings.pairs_per_step, "seed": settings.seed, "max_length": None,
-        "train_sampling_strategy": "sequential", "gradient_checkpointing": False, "bf16": False, "use_cpu": True,
-        "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }  # fmt: skip
+def arguments_of_pairs(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
+    """Return what a trainer of pairs is told: they come in their order, and none is cut."""
+    given = settings.num_steps, settings.pairs_per_step, settings.lr, settings.seed
+    return {**arguments_of_trl(work, *given), "train_sampling_strategy": "sequential", "max_length": None}
 
 
 def _conversation(pair: Pair) -> dict[str, Any]:

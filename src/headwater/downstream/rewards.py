@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+from headwater.downstream.lines import read_lines
 from headwater.errors import ConfigError, DataError, TrainingError
 from headwater.files import write_text
 
@@ -98,38 +100,24 @@ def read_questions(path: Path) -> list[Question]:
 
     Raises DataError that names the line where one is none, and where there is no question or a prompt twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read as UTF-8 text: {error}") from error
-    found: dict[str, Question] = {}
-    for index, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        question = _question(line)
-        if question is None:
-            raise DataError(f'{path}:{index} must be {{"prompt": "…", "answer": "…"}}; found {line!a:.120}')
-        if question.prompt in found:
-            raise DataError(f"{path}:{index} has the prompt {question.prompt!a:.120} a second time")
-        found[question.prompt] = question
+    seen: set[str] = set()
+
+    def question_of(fields: dict[str, Any]) -> Question:
+        prompt, answer = fields.get("prompt"), fields.get("answer", "")
+        if not isinstance(prompt, str) or not prompt or not isinstance(answer, str | int | float):
+            raise DataError('must be {"prompt": "…", "answer": "…"}')
+        if prompt in seen:
+            raise DataError(f"has the prompt {prompt!a:.120} a second time")
+        seen.add(prompt)
+        return Question(prompt, str(answer))
+
+    found = read_lines(path, question_of)
     if not 1 <= len(found) <= MAX_PROMPTS:
         raise DataError(f"{path} has {len(found)} prompts; give 1 to {MAX_PROMPTS:,}")
-    return list(found.values())
+    return found
 
 
 def write_questions(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
     """Write prompts with their answers as `read_questions` reads them."""
     lines = (json.dumps({"prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n" for prompt, answer in pairs)
     write_text(path, "".join(lines))
-
-
-def _question(line: str) -> Question | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    fields = value if isinstance(value, dict) else {}
-    prompt, answer = fields.get("prompt"), fields.get("answer", "")
-    if not isinstance(prompt, str) or not prompt or not isinstance(answer, str | int | float):
-        return None
-    return Question(prompt, str(answer))

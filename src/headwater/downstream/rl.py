@@ -29,7 +29,7 @@ from headwater.errors import CheckpointError, ConfigError, DataError, TrainingEr
 from headwater.evaluate.scorer import Scorer
 from headwater.files import digest_json, write_json
 from headwater.host.signals import StopRequest
-from headwater.intervals import Estimate, mean_estimate, share
+from headwater.intervals import Estimate, bounded_mean, mean_estimate, share
 from headwater.model.init import derived_seed
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
@@ -149,7 +149,7 @@ class Reinforcement:
             if found.step == self.settings.num_steps and (run_dir / RESULT).exists():
                 return TypeAdapter(RlResult).validate_json((run_dir / RESULT).read_bytes())
         else:
-            self._require_worthwhile(say)
+            self.require_worthwhile(say)
         before = self.rewards(self.start, self.task.held_out, "held out")[0]
         records = RunRecords(run_dir / "records.jsonl", time.time, require_owner)
         saver = Saver(run_dir, num_kept=2, before_commit=records.sync)
@@ -158,8 +158,7 @@ class Reinforcement:
             records.append("start" if found is None else "resume", first, reward_held_out=before.mean.value)
             if not self._steps(first, optimizer, records, saver, say):
                 return None
-            samples = self.rewards(self.model, self.task.held_out, "held out")
-            result = self._result(before, *samples)
+            result = self.result(before)
             records.append("finish", self.settings.num_steps, gain=asdict(result.gain))
         finally:
             saver.close()
@@ -181,7 +180,7 @@ class Reinforcement:
                     state = {"step": step + 1, "rows_consumed": 0, "seconds": 0.0, "identity": self._identity()}
                     saver.begin(step + 1, self.model.state_dict(), optimizer.state_tensors(), state)
                 if stop.signal_name is not None:
-                    say(f"{stop.signal_name}: saved after step {step + 1}")
+                    say(f"{stop.signal_name}: saved after step {step + 1}; the same command resumes")
                     break
             saver.finish()
         return stop.signal_name is None or step + 1 == settings.num_steps
@@ -189,7 +188,7 @@ class Reinforcement:
     def step(self, optimizer: Optimizer, number: int) -> dict[str, float]:
         """Make the update after `number` others and return what is recorded of it."""
         num_each = self.settings.answers_per_prompt
-        questions = [each for each in self._questions_of(number) for _ in range(num_each)]
+        questions = [each for each in self.questions_of(number) for _ in range(num_each)]
         samples = self._write(self.model, questions, "step", number)
         worths = [self.task.worth(*pair) for pair in zip(questions, samples, strict=True)]
         rewards_PK = torch.tensor(worths).view(-1, num_each)
@@ -225,7 +224,7 @@ class Reinforcement:
         from_start_N = log_p_N - log_probabilities(self.start, samples)[0]
         return torch.zeros(len(samples)).index_add(0, numbers_N, from_start_N).tolist()
 
-    def _questions_of(self, step: int) -> list[Question]:
+    def questions_of(self, step: int) -> list[Question]:
         """Return a step's questions: all of them, shuffled, one after the other, and so again."""
         size, found = len(self.task.questions), []
         for number in range(step * self.settings.prompts_per_step, (step + 1) * self.settings.prompts_per_step):
@@ -248,9 +247,10 @@ class Reinforcement:
             by_prompt += [fmean(worths[at : at + num_each]) for at in range(0, len(worths), num_each)]
             passed += [max(worths[at : at + num_each]) > 0 for at in range(0, len(worths), num_each)]
             samples += written
-        return Rewards(mean_estimate(by_prompt), share(sum(passed), len(passed)), by_prompt), samples
+        return Rewards(_mean(by_prompt, by_prompt), share(sum(passed), len(passed)), by_prompt), samples
 
-    def _require_worthwhile(self, say: Callable[[str], None]) -> None:
+    def require_worthwhile(self, say: Callable[[str], None]) -> None:
+        """Raise TrainingError where too few prompts get a right answer."""
         settings = self.settings
         num_checked = min(NUM_CHECKED, len(self.task.questions))
         checked = random.Random(f"check {settings.seed}").sample(self.task.questions, num_checked)
@@ -264,7 +264,9 @@ class Reinforcement:
                 "learns. Ask what the model knows, tune it on examples first, or set --min-passed"
             )
 
-    def _result(self, before: Rewards, after: Rewards, samples: list[Sample]) -> RlResult:
+    def result(self, before: Rewards) -> RlResult:
+        """Measure what the model has come to, on held-out prompts."""
+        after, samples = self.rewards(self.model, self.task.held_out, "held out")
         gains = [late - early for late, early in zip(after.by_prompt, before.by_prompt, strict=True)]
         distances: list[float] = []
         with torch.no_grad():
@@ -272,7 +274,8 @@ class Reinforcement:
                 part = samples[first : first + self.settings.answers_per_prompt]
                 distances += self._distances(part, *log_probabilities(self.model, part))
         num_steps = self.settings.num_steps
-        return RlResult(before, after, mean_estimate(gains), mean_estimate(distances), num_steps)
+        gain = _mean(gains, [*before.by_prompt, *after.by_prompt], least=-1.0)
+        return RlResult(before, after, gain, mean_estimate(distances), num_steps)
 
     def _optim(self) -> OptimSettings:
         lr = self.settings.lr
@@ -288,6 +291,12 @@ class Reinforcement:
         facts = {"questions": digest_json(questions), "max_tokens": task.writing.max_tokens}
         # by its model another run can start from it
         return self.identity | settings | facts | {"model": self.model.settings.model_dump(mode="json")}
+
+
+def _mean(values: Sequence[float], rewards: Sequence[float], least: float = 0.0) -> Estimate:
+    """Return the mean with an interval from `least` to 1 where rewards are from 0 to 1; those of a function may not."""
+    is_bounded = min(rewards) >= 0 and max(rewards) <= 1
+    return bounded_mean(values, least, 1.0) if is_bounded else mean_estimate(values)
 
 
 def leave_one_out(rewards_PK: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from headwater.ranks.exchange import Ranks
 from headwater.samples.almanac.probes import Choice, evenly_spaced, probes
 from headwater.tokenizer.tokenizer import Tokenizer
 
+Say = Callable[[str], None]
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
 SAMPLE_TOKENS = 24
 NUM_NEXT_TOKENS = 8
@@ -50,10 +51,12 @@ class RunEvaluator:
         scorer = Scorer(model, self.ranks, forward)
         return surprise_fields(self.surprise_by_source(scorer, self.num_rows), self.synthetic)
 
-    def surprise_by_source(self, scorer: Scorer, max_rows: int | None) -> dict[str, Surprise]:
+    def surprise_by_source(self, scorer: Scorer, max_rows: int | None, say: Say | None = None) -> dict[str, Surprise]:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""
         surprises = {}
         for name, source in self.held_out.items():
+            if say is not None:
+                say(f"evaluating {name}: {source.num_rows:,} sequences")
             rows_per_batch = max(1, BATCH_TOKENS // scorer.max_tokens)
             rows = None if max_rows is None else sample_rows(source, max_rows, seed=0).tolist()
             batches = sequential_batches(source, rows_per_batch, rows)
@@ -100,10 +103,15 @@ def surprise_fields(by_source: dict[str, Surprise], synthetic: frozenset[str]) -
     return fields
 
 
-def full_evaluation(evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
-    """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them."""
+def full_evaluation(
+    evaluator: RunEvaluator, model: Transformer, forward: Forward | None = None, say: Say | None = None
+) -> dict[str, Any]:
+    """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them.
+
+    `say` gets a line of each source before it is measured: all of them may take minutes.
+    """
     scorers = Scorer(model, evaluator.ranks, forward), Scorer(model, evaluator.ranks)
-    by_source = evaluator.surprise_by_source(scorers[0], None)
+    by_source = evaluator.surprise_by_source(scorers[0], None, say)
     result = surprise_fields(by_source, evaluator.synthetic)
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}

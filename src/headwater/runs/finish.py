@@ -111,10 +111,9 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
     found: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
     if found is None or not is_made("evaluation", run_dir, key):
-        say("evaluating on all held-out text")
         with making("evaluation", run_dir, require_owner, key):
             with load_for_evaluation(config) as (model, forward):
-                found = full_evaluation(open_evaluator(config), model, forward)
+                found = full_evaluation(open_evaluator(config), model, forward, say)
             write_json(run_dir / EVALUATION, found, require_owner)
     if "yardsticks" not in found:
         with making("baselines", run_dir, require_owner):

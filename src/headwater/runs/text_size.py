@@ -18,6 +18,8 @@ from headwater.sources.size import files_below, source_bytes
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
+LEARNED = 0.4
+"Of the tokens of conversations that aren't built: 0.29 of short answers, more of long ones."
 MUCH_MORE = 1.5  # times the epochs that still teach, from which a plan says so
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
@@ -118,7 +120,7 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
     """Return the plan of a run over about so many rows of its own sources, and all that it replays.
 
     It is that of the run where its text is packed, and about that where it is built. Else of replayed text nothing but
-    its share is known, which is taken to be one of the rows; and each token to be learned. Raises ConfigError as
+    its share is known; and of conversations the assistant is taken to say LEARNED of the tokens. Raises ConfigError as
     make_plan does.
     """
     tokens, targets = split_tokens(config.run_dir, "train") or {}, split_targets(config.run_dir, "train")
@@ -128,7 +130,8 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
     if config.replay is not None and not replayed:
         rows, replayed = rows | {REPLAYED: 10**15}, {REPLAYED: config.replay.share}
     if not tokens.keys() >= rows.keys():
-        targets = None
+        tuned = {name for name, source in config.corpus.sources.items() if source.kind == CONVERSATIONS}
+        targets = {name: math.ceil(count * (LEARNED if name in tuned else 1.0)) for name, count in rows.items()}
     return make_plan(rows, mixture, config.num_rows, targets, replayed)
 
 

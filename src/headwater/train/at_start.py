@@ -12,6 +12,8 @@ from headwater.errors import CheckpointError
 from headwater.train.settings import TrainPlan, differing, flat
 
 NUM_STEPS = "train.num_steps"
+DERIVED = "derived.json"
+"In the folder of a run whose model another program makes of a run's, with the settings of that."
 State = Mapping[str, Any]
 "What a checkpoint's state.json holds."
 
@@ -35,17 +37,12 @@ def states_of(run_dir: Path) -> list[tuple[Path, State]]:
 
 
 def require_from_training(run_dir: Path) -> None:
-    """Raise CheckpointError where another program than the trainer wrote a checkpoint."""
-    for _, path in list_checkpoints(run_dir):
-        try:
-            identity = read_state(path).get("identity")
-        except CheckpointError:
-            continue
-        if isinstance(identity, dict) and "start" in identity:
-            raise CheckpointError(
-                f"{run_dir} was made by `headwater downstream rl` or `dpo`, and training can't resume it; give that "
-                f"command again, or start a new run from its model: init.from={run_dir}"
-            )
+    """Raise CheckpointError where another program than the trainer makes a run."""
+    if (run_dir / DERIVED).exists():
+        raise CheckpointError(
+            f"{run_dir} was made by `headwater downstream rl` or `dpo`, and training can't resume it; give that "
+            f"command again, or start a new run from its model: init.from={run_dir}"
+        )
 
 
 def num_steps_of(state: State) -> int:
