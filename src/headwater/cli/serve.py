@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ from headwater.errors import ConfigError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from headwater.serve.engine import Engine
+
 LAST_SECONDS = 2  # for answers that are under way when the server ends
 MAX_CONNECTIONS = 512
 
@@ -27,7 +30,10 @@ def add_to(app: App) -> None:
 
 def serve(
     folder: Annotated[str, argument("[FOLDER]", "The folder of runs that the page shows.")] = "runs",
-    run: Annotated[str | None, option("RUN", f"The model that answers. {A_RUN}", "--run", "-r")] = None,
+    run: Annotated[
+        str | None,
+        option("RUN", f"The model that answers: also a checkpoint, or what [init] from takes. {A_RUN}", "--run", "-r"),
+    ] = None,
     host: Annotated[
         str, option("ADDRESS", "The address to answer at; 0.0.0.0 is every one of this machine.")
     ] = "127.0.0.1",
@@ -51,7 +57,8 @@ def serve(
         from headwater.serve.guard import LOOPBACK_NAMES
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
-        app = make_app(Path(folder), None, token, hosts, documents=_documents)
+        engine = stack.enter_context(_answering(run)) if run else None
+        app = make_app(Path(folder), engine, token, hosts, documents=_documents)
         shown = f"[{host}]" if ":" in host else host
         query = f"/?token={token}" if token else "/"
         say(f"serving {folder} at http://{shown}:{listener.getsockname()[1]}{query}")
@@ -65,6 +72,22 @@ def _documents(run_dir: Path, step: int) -> dict[str, Any]:
     from headwater.runs.text import rows_of
 
     return rows_of(config_of_run(run_dir)).of_step(step)
+
+
+@contextmanager
+def _answering(named: str) -> Iterator[Engine]:
+    """Yield an engine of the model that is named."""
+    import torch
+
+    from headwater.host.waiting import sleep_under_load
+    from headwater.serve.loading import open_engine
+
+    with sleep_under_load(torch.get_num_threads()):
+        engine = open_engine(named)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -56,11 +56,12 @@ class Sampling:
             )
 
     def choose(self, logits_BV: Tensor, numbers: list[int], lengths: list[int]) -> list[int]:
-        return [self._draw(logits_V, length) for logits_V, length in zip(logits_BV, lengths, strict=True)]
-
-    def _draw(self, logits_V: Tensor, position: int) -> int:
         if self.temperature == 0:
-            return int(logits_V.argmax())
+            return logits_BV.argmax(-1).tolist()
+        return [self.draw(logits_V, length) for logits_V, length in zip(logits_BV, lengths, strict=True)]
+
+    def draw(self, logits_V: Tensor, position: int) -> int:
+        """Return the token at a position of which these are the scores; the temperature is above 0."""
         # fp64, and the maximum taken off before the division: no temperature is too small
         probability_V = torch.softmax((logits_V - logits_V.max()).double() / self.temperature, dim=-1)
         sorted_V, token_V = torch.sort(probability_V, descending=True, stable=True)

@@ -33,7 +33,15 @@ def health(served: Served) -> list[BaseRoute]:
     return [Route("/health", answer)]
 
 
-PARTS: tuple[Part, ...] = (health, live)
+def openai(served: Served) -> Sequence[BaseRoute]:
+    if served.engine is None:
+        return []
+    from headwater.serve.openai_routes import routes_of  # loads torch, which the page of runs goes without
+
+    return routes_of(served.engine)
+
+
+PARTS: tuple[Part, ...] = (health, live, openai)
 "What gives routes; of two that fit a path the first is asked."
 
 

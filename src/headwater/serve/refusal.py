@@ -16,7 +16,8 @@ class Refusal(Exception):
         self, status: int, message: str, param: str | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.param, self.headers = status, message, param, headers
+        self.status, self.param, self.headers = status, param, headers
+        self.message = message.encode("utf-8", "backslashreplace").decode()  # it may quote what isn't Unicode
 
     def body(self) -> dict[str, dict[str, str | int | None]]:
         kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")

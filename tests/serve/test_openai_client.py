@@ -1,0 +1,159 @@
+"""The openai package and lm-eval drive the endpoint unchanged."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import openai
+import pytest
+import uvicorn
+from served_model import SEQ_LEN, TEXT
+
+from headwater.evaluate.generate import generate
+from headwater.evaluate.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_the_model_is_listed_and_found_by_its_name(client):
+    assert [model.id for model in client.models.list()] == ["small"]
+    assert client.models.retrieve("small").id == "small"
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-9' here; this one is small"):
+        client.completions.create(model="gpt-9", prompt="a")
+
+
+def test_a_greedy_completion_is_what_generate_writes_whole_and_streamed(client, model, tokenizer):
+    asked = {"model": "small", "prompt": "The river", "max_tokens": 20, "temperature": 0}
+    alone = generate(Scorer(model), tokenizer, "The river", 20, 0)
+    whole = client.completions.create(**asked)
+    assert whole.choices[0].text == alone
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (len(tokenizer.encode("The river")), 20)
+    chunks = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == alone
+    assert len(chunks) > 10 and chunks[-1].usage == whole.usage
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == ["length"]
+
+
+def test_a_seed_draws_what_generate_draws_and_further_choices_differ(client, model, tokenizer):
+    asked = {"model": "small", "prompt": "The", "max_tokens": 12, "seed": 7, "top_p": 0.9}
+    first, second = client.completions.create(**asked, n=2).choices
+    assert first.text == generate(Scorer(model), tokenizer, "The", 12, 1.0, 0.9, 7) != second.text
+    assert [each.text for each in client.completions.create(**asked, n=2).choices] == [first.text, second.text]
+
+
+def test_several_prompts_are_answered_in_their_order_texts_or_ids(client, tokenizer):
+    texts = ["The river", "the sea", ""]
+    asked = {"model": "small", "max_tokens": 8, "temperature": 0, "n": 2}
+    by_text = client.completions.create(prompt=texts, **asked)
+    assert [choice.index for choice in by_text.choices] == [0, 1, 2, 3, 4, 5]
+    by_ids = client.completions.create(prompt=[tokenizer.encode(text) for text in texts[:2]], **asked)
+    assert [each.text for each in by_ids.choices] == [each.text for each in by_text.choices[:4]]
+
+
+def test_echoed_log_probabilities_have_the_old_shape(client, tokenizer):
+    prompt = "Größe, 河"
+    ids = tokenizer.encode(prompt)
+    asked = {"model": "small", "echo": True, "max_tokens": 3, "logprobs": 2, "temperature": 0}
+    for given in (prompt, ids):
+        choice = client.completions.create(prompt=given, **asked).choices[0]
+        found = choice.logprobs
+        assert choice.text.startswith(prompt) and len(found.tokens) == len(ids) + 3
+        assert found.token_logprobs[0] is None and found.top_logprobs[0] is None
+        assert all(log_p < 0 for log_p in found.token_logprobs[1:])
+        for name, log_p, top in list(zip(found.tokens, found.token_logprobs, found.top_logprobs))[1:]:
+            assert 2 <= len(top) <= 3 and top[name] == log_p and max(top.values()) >= log_p
+        assert found.text_offset[0] == 0 and found.text_offset == sorted(found.text_offset)
+        assert "bytes:\\xe6" in "".join(found.tokens) or "河" in found.tokens
+    nothing_written = client.completions.create(model="small", prompt=prompt, echo=True, max_tokens=0, logprobs=0)
+    assert nothing_written.choices[0].text == prompt
+
+
+def test_a_stop_string_is_not_shown_nor_are_its_beginnings_in_a_stream(client, model, tokenizer):
+    text = generate(Scorer(model), tokenizer, "The river", 40, 0)
+    stop = text[11:16]
+    asked = {"model": "small", "prompt": "The river", "max_tokens": 40, "temperature": 0, "stop": ["\0never", stop]}
+    whole = client.completions.create(**asked, logprobs=0).choices[0]
+    assert (whole.text, whole.finish_reason) == (text[: text.index(stop)], "stop")
+    assert all(offset < len(whole.text) for offset in whole.logprobs.text_offset)
+    streamed = [choice for chunk in client.completions.create(**asked, stream=True) for choice in chunk.choices]
+    assert ("".join(each.text for each in streamed), streamed[-1].finish_reason) == (whole.text, "stop")
+
+
+def test_a_conversation_is_answered_whole_and_streamed_with_log_probabilities(client):
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Where?"}]},
+    ]
+    asked = {"model": "small", "messages": messages, "max_completion_tokens": 12, "temperature": 0}
+    whole = client.chat.completions.create(**asked, logprobs=True, top_logprobs=3).choices[0]
+    assert whole.message.role == "assistant"
+    for each in whole.logprobs.content:
+        assert len(each.top_logprobs) == 3 and each.logprob <= each.top_logprobs[0].logprob
+    data = b"".join(bytes(each.bytes) for each in whole.logprobs.content)
+    assert data.decode(errors="replace") == whole.message.content
+    streamed = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert streamed[0].delta.role == "assistant"
+    assert "".join(each.delta.content or "" for each in streamed) == whole.message.content
+    assert streamed[-1].finish_reason == whole.finish_reason
+
+
+def test_a_context_that_is_full_ends_the_text_and_one_that_is_too_long_is_refused(client, tokenizer):
+    ids = tokenizer.encode(TEXT * 3)[: SEQ_LEN - 3]
+    found = client.completions.create(model="small", prompt=ids, max_tokens=500, temperature=0)
+    assert found.usage.completion_tokens == 3 and found.choices[0].finish_reason == "length"
+    with pytest.raises(openai.BadRequestError, match=f"this model sees {SEQ_LEN} tokens"):
+        client.completions.create(model="small", prompt="x" * 10**6)
+
+
+def test_lm_eval_asks_with_our_tokens_and_finds_our_figures(address, model, tokenizer):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    judge = LocalCompletionsAPI(
+        model="small", base_url=f"{address}/v1/completions", batch_size=2, max_length=SEQ_LEN, num_concurrent=1
+    )
+    pairs = [
+        ("The river starts at", " its headwater"),
+        ("and the", " sea"),
+        ("ש", " 河"),
+        ("where the river", " ends. Gr"),
+    ]
+    asked = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+    scorer = Scorer(model)
+    for (context, rest), (log_p, is_greedy) in zip(pairs, judge.loglikelihood(asked), strict=True):
+        ids = tokenizer.encode(context + rest)
+        rest_ids = ids[len(tokenizer.encode(context)) :]
+        own = scorer.loglikelihood([([tokenizer.begin_id, *ids[: -len(rest_ids)]], rest_ids)])[0]
+        assert log_p == pytest.approx(own, abs=1e-3) and is_greedy in (False, True)
+    until = Instance("generate_until", {}, ("The river", {"until": ["\n\n"], "max_gen_toks": 6, "temperature": 0}), 0)
+    assert judge.generate_until([until]) == [generate(scorer, tokenizer, "The river", 6, 0)]
+    rolling = judge.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, ("The sea",), 0)])
+    assert rolling[0] == pytest.approx(
+        -float(scorer.target_losses([tokenizer.begin_id, *tokenizer.encode("The sea")]).sum()), abs=1e-3
+    )
+
+
+def test_a_stream_is_ascii(address, tokenizer):
+    import httpx
+
+    asked = {"prompt": "河", "echo": True, "max_tokens": 2, "stream": True}
+    lines = httpx.post(f"{address}/v1/completions", json=asked, timeout=30).content.splitlines()
+    assert lines[-2] == b"data: [DONE]" and all(line.isascii() for line in lines)
+    assert json.loads(lines[0].removeprefix(b"data: "))["choices"][0]["text"] == "河"
