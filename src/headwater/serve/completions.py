@@ -25,7 +25,7 @@ from headwater.tokenizer.conversation import prompt_ids, turn_ids
 DEFAULT_TOKENS = 16  # of a completion, as OpenAI's documentation says
 CLIENT_LEFT = 499
 NOT_TUNED = (
-    "this model was never tuned on conversations, so that it won't answer; ask /v1/completions to go on from a text"
+    "this model was never tuned on conversations, so that it won't answer; ask /v1/completions to continue a text"
 )
 
 
