@@ -47,7 +47,7 @@ def server(run: Path, num_threads: int) -> Iterator[str]:
         assert process.wait(30) == 0
 
 
-def asked(number: int, max_tokens: int, **more: Any) -> dict[str, Any]:
+def request_body(number: int, max_tokens: int, **more: Any) -> dict[str, Any]:
     return {"prompt": PROMPTS[number % len(PROMPTS)], "max_tokens": max_tokens, "temperature": 0} | more
 
 
@@ -59,7 +59,7 @@ async def load(address: str, num_requests: int, num_clients: int, max_tokens: in
         nonlocal tokens
         for number in numbers:
             started_at = time.perf_counter()
-            answer = await http.post("/v1/completions", json=asked(number, max_tokens, seed=number))
+            answer = await http.post("/v1/completions", json=request_body(number, max_tokens, seed=number))
             assert answer.status_code == 200, answer.text
             seconds.append(time.perf_counter() - started_at)
             tokens += answer.json()["usage"]["completion_tokens"]
@@ -87,7 +87,7 @@ def first_token_ms(address: str, repeats: int = 40) -> dict[str, float]:
     with httpx.Client(base_url=address, timeout=60) as http:
         for number in range(repeats):
             started_at = time.perf_counter()
-            with http.stream("POST", "/v1/completions", json=asked(number, 8, stream=True)) as answer:
+            with http.stream("POST", "/v1/completions", json=request_body(number, 8, stream=True)) as answer:
                 next(line for line in answer.iter_lines() if line.startswith("data: "))
                 found.append(1000 * (time.perf_counter() - started_at))
     found.sort()
@@ -102,34 +102,12 @@ VALUES = [
     {"include_usage": True},
 ]  # fmt: skip
 FIELDS = [
-    "model",
-    "prompt",
-    "messages",
-    "tokens",
-    "max_tokens",
-    "max_completion_tokens",
-    "temperature",
-    "top_p",
-    "n",
-    "seed",
-    "stop",
-    "stream",
-    "stream_options",
-    "echo",
-    "logprobs",
-    "top_logprobs",
-    "best_of",
-    "suffix",
-    "tools",
-    "logit_bias",
-    "frequency_penalty",
-    "response_format",
-    "user",
-]
-PATHS = (
-    ["/v1/completions"] * 4 + ["/v1/chat/completions"] * 4 + ["/tokenize", "/detokenize", "/v1/models", "/v1/models/a"]
-)
-PATHS += ["/tokenizer_info", "/health", "/", "/v1/%00", "/../etc/passwd"]
+    "model", "prompt", "messages", "tokens", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed",
+    "stop", "stream", "stream_options", "echo", "logprobs", "top_logprobs", "best_of", "suffix", "tools", "logit_bias",
+    "frequency_penalty", "response_format", "user",
+]  # fmt: skip
+PATHS = ["/v1/completions", "/v1/chat/completions"] * 5 + ["/tokenize", "/detokenize", "/v1/models", "/v1/models/a"]
+PATHS += ["/tokenizer_info", "/health", "/v1/%00", "/../etc/passwd"]
 
 
 def fuzzed(chance: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
@@ -155,7 +133,9 @@ def fuzzed(chance: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
         )
     elif kind < 0.27:
         text = text.replace(b"1", chance.choice([b"NaN", b"-Infinity", b"1e999", b"9" * 5000]))
-    method = chance.choice(["POST"] * 9 + ["GET", "DELETE", "PATCH"])
+    method = "POST" if path.endswith(("completions", "tokenize")) else "GET"
+    if chance.random() < 0.05:
+        method = chance.choice(["POST", "GET", "DELETE", "PATCH"])
     headers = {"host": "localhost"}
     if chance.random() < 0.02:
         headers |= {

@@ -18,7 +18,7 @@ from headwater.evaluate.generate import Sampling
 from headwater.model.init import derived_seed
 from headwater.serve.engine import Answers, Engine, Prompt, Query, Scored
 from headwater.serve.refusal import Refusal
-from headwater.serve.requests import MAX_CHOICES, Asked, ChatBody, CompletionBody
+from headwater.serve.requests import MAX_CHOICES, GenerationBody, ChatBody, CompletionBody
 from headwater.serve.text import GrowingText
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 
@@ -114,17 +114,17 @@ def _require_fit(engine: Engine, num_tokens: int, param: str) -> None:
 
 def _queries(
     engine: Engine,
-    asked: Asked,
+    body: GenerationBody,
     ids: list[int],
     max_tokens: int,
     ends: set[int],
     num_top: int | None,
     scores_prompt: bool = False,
 ) -> list[Query]:
-    """Return a query for each of `n` choices: the first draws with the seed that is asked for, as `generate` does."""
-    seed = secrets.randbelow(2**63) if asked.seed is None else asked.seed
-    temperature, top_p = (1.0 if each is None else each for each in (asked.temperature, asked.top_p))
-    seeds = [derived_seed(seed, "choice", number) if number else seed for number in range(asked.n or 1)]
+    """Return a query for each of `n` choices: the first draws with the seed that is body for, as `generate` does."""
+    seed = secrets.randbelow(2**63) if body.seed is None else body.seed
+    temperature, top_p = (1.0 if each is None else each for each in (body.temperature, body.top_p))
+    seeds = [derived_seed(seed, "choice", number) if number else seed for number in range(body.n or 1)]
     most = min(max_tokens, engine.max_tokens + 1 - len(ids))  # the last token is drawn, and not read
     samplings = [Sampling(temperature, top_p, seed) for seed in seeds]
     return [Query(ids, most, sampling, frozenset(ends), num_top, scores_prompt) for sampling in samplings]
@@ -254,7 +254,7 @@ async def answer_chat(engine: Engine, request: Request, body: ChatBody) -> Respo
 async def _answer(
     engine: Engine,
     request: Request,
-    body: Asked,
+    body: GenerationBody,
     choices: list[Choice],
     prefix: str,
     kinds: tuple[str, str],
@@ -299,7 +299,7 @@ async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) ->
 
 
 async def _chunks(
-    engine: Engine, body: Asked, choices: list[Choice], answers: Answers, about: dict[str, Any], shape: Shape
+    engine: Engine, body: GenerationBody, choices: list[Choice], answers: Answers, about: dict[str, Any], shape: Shape
 ) -> AsyncIterator[str]:
     """Yield server-sent events, in ASCII: a line of theirs must not end where Unicode has a line end."""
 

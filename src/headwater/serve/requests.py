@@ -34,7 +34,7 @@ class StreamOptions(_Body):
     include_usage: bool = False
 
 
-class Asked(_Body):
+class GenerationBody(_Body):
     """What completions and conversations have in common."""
 
     model: str | None = None
@@ -55,7 +55,7 @@ class Asked(_Body):
 Ids = list[Annotated[int, Field(ge=0)]]
 
 
-class CompletionBody(Asked):
+class CompletionBody(GenerationBody):
     prompt: str | list[str] | Ids | list[Ids]
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -85,7 +85,7 @@ class ChatMessage(_Body):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
-class ChatBody(Asked):
+class ChatBody(GenerationBody):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -115,13 +115,13 @@ Body = TypeVar("Body", bound=_Body)
 def read_body(kind: type[Body], body: bytes) -> Body:
     """Return what a request asks; raise Refusal that names the field which is wrong or not supported."""
     try:
-        asked = kind.model_validate_json(body)
+        found = kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         param = ".".join(str(part) for part in first["loc"][:1]) or None
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         raise Refusal(400, f"{param}: {message}" if param else message, param) from None
     for name, harmless in NEUTRAL.items():
-        if (asked.model_extra or {}).get(name) not in harmless:
+        if (found.model_extra or {}).get(name) not in harmless:
             raise Refusal(400, f"{name} is not supported here; leave it out", name)
-    return asked
+    return found
