@@ -18,7 +18,7 @@ from headwater.evaluate.generate import Sampling
 from headwater.model.init import derived_seed
 from headwater.serve.engine import Answers, Engine, Prompt, Query, Scored
 from headwater.serve.refusal import Refusal
-from headwater.serve.requests import MAX_CHOICES, GenerationBody, ChatBody, CompletionBody
+from headwater.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, GenerationBody
 from headwater.serve.text import GrowingText
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 
