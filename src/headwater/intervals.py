@@ -63,3 +63,17 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     variance = math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
     half = deviations_of(0.95) * math.sqrt(variance / len(values))
     return Estimate(mean, mean - half, mean + half, len(values))
+
+
+def ratio_estimate(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate:
+    """Return the ratio of two sums over independent parts, with the interval of its first-order variance.
+
+    That is Cochran's (Sampling Techniques, 1977, 6.4): of what each part's numerator differs from its share.
+    """
+    num, whole = len(numerators), math.fsum(denominators)
+    if num < 2 or whole <= 0:
+        raise ValueError(f"{num} parts whose denominators sum to {whole:g} have no ratio with an interval")
+    ratio = math.fsum(numerators) / whole
+    squares = math.fsum((up - ratio * down) ** 2 for up, down in zip(numerators, denominators, strict=True))
+    half = deviations_of(0.95) * math.sqrt(squares * num / (num - 1)) / whole
+    return Estimate(ratio, ratio - half, ratio + half, num)

@@ -19,6 +19,10 @@ PROBES = {
     "agreement": ("Agreement", "Of two sentences, the one whose verb agrees is likelier."),
     "sums": ("Arithmetic", "The right result is likeliest, for sums never trained on."),
     "cause": ("Cause and effect", "Of two endings, the one that follows is likelier."),
+    "words": (
+        "Words of the text",
+        "Of four words that a held-out passage has said, the one that comes next is likeliest.",
+    ),
 }
 Band = tuple[float, float, float]
 "P10, P50 and P90."

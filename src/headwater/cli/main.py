@@ -34,7 +34,8 @@ ABOUT = """From raw text to a foundation model.
 VERBS = {
     "training": ("run", "train", "new", "explain", "doctor"),
     "data": ("corpus",),
-    "model": ("evaluate", "next", "generate", "surprise", "report", "export"),
+    "evaluating": ("evaluate",),
+    "model": ("next", "generate", "surprise", "report", "export"),
     "chat": ("chat",),
     "plan": ("plan",),
     "ladder": ("ladder",),

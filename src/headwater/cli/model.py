@@ -1,4 +1,4 @@
-"""Verbs about a trained model: evaluate, next, generate, surprise, report, export."""
+"""Verbs about a trained model: next, generate, surprise, report, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headwater.cli.arguments import (
     require_none,
     unicode_text,
 )
-from headwater.cli.terminal import print_json, safe, say, say_aside, say_beside
+from headwater.cli.terminal import print_json, safe, say, say_aside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
@@ -32,7 +32,7 @@ Prompt = Annotated[str, argument("PROMPT", "The text to continue.", callback=uni
 
 def add_to(app: App) -> None:
     app.verb(next_token, "next")
-    for verb in (generate, surprise, evaluate, report, export):
+    for verb in (generate, surprise, report, export):
         app.verb(verb)
 
 
@@ -104,16 +104,6 @@ def surprise(
     for token, value in found.tokens:
         print(safe(f"{value:6.2f} bits  {'█' * min(40, round(2 * value)):<40}  {token!r}"))
     print(f"{found.bits_per_byte:.3f} bits per byte")
-
-
-def evaluate(run: RunOrNone = None, same_run: SameRun = None, as_json: AsJson = False) -> None:
-    """Measure bits per byte, probes and baselines on held-out text."""
-    from headwater.cli.running import print_evaluation
-    from headwater.runs.finish import evaluate_stage
-    from headwater.runs.run_config import config_of_run
-
-    result = evaluate_stage(config_of_run(folder_of(run, same_run)), say_beside(as_json))
-    print_json(result) if as_json else print_evaluation(result)
 
 
 def report(run: RunOrNone = None, same_run: SameRun = None) -> None:

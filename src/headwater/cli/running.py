@@ -19,6 +19,7 @@ from headwater.cli.terminal import card, say, say_aside
 from headwater.device.settings import FORMATS
 from headwater.durations import duration
 from headwater.errors import LostRanksError
+from headwater.intervals import share
 from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
 from headwater.numbers import count, plural, size
@@ -179,9 +180,17 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
     if few := few_targets(evaluation):
         lines.append(("few tokens", few))
-    if evaluation.get("abilities"):
-        lines.append(("probes", ", ".join(f"{name} {value:.0%}" for name, value in evaluation["abilities"].items())))
+    if details := evaluation.get("ability_details"):
+        lines.append(("probes", ", ".join(f"{name} {_right(name, detail)}" for name, detail in details.items())))
     return lines
+
+
+def _right(probe: str, detail: dict[str, Any]) -> str:
+    """Return the fraction right; of a probe made from the run's own text with its interval of 95 % and chance."""
+    if probe != "words":
+        return f"{detail['right']:.0%}"
+    found = share(round(detail["right"] * detail["num_items"]), detail["num_items"])
+    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; chance {detail['chance']:.0%})"
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:

@@ -42,9 +42,18 @@ def measure_baselines(
     """
     if not (training and held_out):
         return {}, {}
-    num_tokens, num_bytes = sum(store.num_tokens for store in training), sum(store.num_bytes for store in held_out)
-    counted = [sample(store, MAX_COUNTED_TOKENS / num_tokens) for store in training]
+    num_bytes = sum(store.num_bytes for store in held_out)
     scored = [sample(store, MAX_SCORED_BYTES / num_bytes) for store in held_out]
+    bits, read = baselines_of_streams(training, scored, tokenizer)
+    return bits, read | {"of_bytes": num_bytes}
+
+
+def baselines_of_streams(
+    training: list[TokenStore], scored: list[Stream], tokenizer: Tokenizer
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the same, but the size of the held-out text, where that is at hand as tokens and all of it is scored."""
+    num_tokens = sum(store.num_tokens for store in training)
+    counted = [sample(store, MAX_COUNTED_TOKENS / num_tokens) for store in training]
     vocab_size, begin_id, end_id = tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id
     text = b"".join(tokenizer.decode_bytes(tokens.tolist()) for tokens, _ in scored)
     if begin_id == end_id:  # the tokenizer of a base may have one for both
@@ -55,7 +64,7 @@ def measure_baselines(
         "ngram5": ngram_bits_per_byte(counted, scored, len(text), vocab_size, begin_id, end_id),
     }
     read = {"counted_tokens": sum(len(tokens) for tokens, _ in counted), "of_tokens": num_tokens}
-    return bits, {**read, "scored_bytes": len(text), "of_bytes": num_bytes}
+    return bits, {**read, "scored_bytes": len(text)}
 
 
 def sample(store: TokenStore, share: float) -> Stream:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from headwater.batches.assemble import sample_rows, sequential_batches
 from headwater.batches.pack import PackedSource
+from headwater.evaluate.baselines import sample
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
+from headwater.evaluate.cloze import cloze_items
 from headwater.evaluate.generate import likeliest, next_tokens
 from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
@@ -19,9 +23,11 @@ from headwater.printable import printable
 from headwater.ranks.exchange import Ranks
 from headwater.samples.almanac.probes import Choice, evenly_spaced, probes
 from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.read import TokenStore
 
 Say = Callable[[str], None]
-PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80}  # about a second each on two cores
+PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80, "words": 60}  # about a second each
+MAX_CLOZE_BYTES, MAX_CLOZE_ITEMS = 1_000_000, 300
 SAMPLE_TOKENS = 24
 NUM_NEXT_TOKENS = 8
 
@@ -31,7 +37,8 @@ class RunEvaluator:
     """Measure one run's model.
 
     `held_out` has the packed validation rows by source; `synthetic` names the sources that a program composed (the
-    almanac), without which there is nothing that the probes ask for. All `ranks` call every method together.
+    almanac), which the probes are about; without one they are made of held-out text. All `ranks` call every method
+    together.
     """
 
     tokenizer: Tokenizer
@@ -45,6 +52,24 @@ class RunEvaluator:
     @property
     def has_almanac(self) -> bool:
         return bool(self.synthetic)
+
+    @cached_property
+    def probe_items(self) -> dict[str, list[Choice]]:
+        """Every choice by probe: of the almanac, or without one of the held-out text, where that is long enough."""
+        if self.has_almanac:
+            return probes()
+        stores = [source.store for source in self.held_out.values()]
+        if any(store.has_targets for store in stores):  # conversations, of which a model reads answers
+            return {}
+        num_bytes = sum(store.num_bytes for store in stores)
+        texts = (text for store in stores for text in self._texts(store, MAX_CLOZE_BYTES / max(1, num_bytes)))
+        items = cloze_items(texts, seed=0, max_items=MAX_CLOZE_ITEMS)
+        return {"words": items} if items else {}
+
+    def _texts(self, store: TokenStore, share: float) -> Iterator[str]:
+        tokens, starts = sample(store, share)
+        for first, last in pairwise(starts.tolist()):
+            yield self.tokenizer.decode(tokens[first:last].tolist())
 
     def validate(self, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
         """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source."""
@@ -64,10 +89,10 @@ class RunEvaluator:
         return surprises
 
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (event, fields) of the probes, where there is an almanac, and of the samples."""
+        """Yield (event, fields) of the probes, where there are any, and of the samples."""
         scorer = Scorer(model, self.ranks)
-        if self.has_almanac:
-            items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in probes().items()}
+        items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in self.probe_items.items()}
+        if items:
             yield "probes", {"probes": self.score(scorer, items)}
         yield "samples", self._samples(scorer)
 
@@ -115,7 +140,7 @@ def full_evaluation(
     result = surprise_fields(by_source, evaluator.synthetic)
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}
-    details = evaluator.score(scorers[1], probes()) if evaluator.has_almanac else {}
+    details = evaluator.score(scorers[1], evaluator.probe_items)
     result["abilities"] = {name: detail["right"] for name, detail in details.items()}
     result["ability_details"] = details
     return result

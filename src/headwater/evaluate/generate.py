@@ -179,7 +179,7 @@ def surprise(scorer: Scorer, tokenizer: Tokenizer, text: str) -> TextSurprise:
     if len(ids) == 1:
         raise EvaluationError("the text is empty: there is nothing to be surprised at")
     bits: list[float] = []
-    for start, stop in _windows(len(ids) - 1, scorer.max_tokens):
+    for start, stop in windows(len(ids) - 1, scorer.max_tokens):
         losses = scorer.target_losses(ids[start : stop + 1]) / math.log(2)
         bits += losses[len(bits) - start :].tolist()
     tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], bits, strict=True)]
@@ -192,7 +192,7 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     return names.get(token) or tokenizer.token_bytes(token).decode("utf-8", errors="replace")
 
 
-def _windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:
+def windows(num_targets: int, seq_len: int) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of the inputs of each window, the last one full as well."""
     stride = max(1, seq_len // 2)
     stop = min(seq_len, num_targets)

@@ -4,7 +4,7 @@ Rows of ids become tensors of few different shapes: a processor compiles its mat
 that it meets, and keeps them, about half a megabyte a weight matrix. Prompts at their own lengths once took more memory
 than the weights of their model (docs/log.md, 2026-11-25, Memory of a whole run).
 
-B batch · T time · D model width · V vocabulary
+B batch · T time · D model width · V vocabulary · N targets · M measures
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from headwater.ranks.exchange import Ranks
 T = TypeVar("T")
 Forward = Callable[[Tensor, Tensor], Tensor]
 "Hidden states of (tokens_BT, documents_BT), as a machine computes them."
+Pair = tuple[list[int], list[int]]
+"Ids of a prompt, and of a continuation."
+Measure = Callable[[Tensor, Tensor], Tensor]
+"A number (N) for each target, of the states (N, D) before them and the targets (N)."
 
 BATCH_TOKENS = 4096  # of one forward pass; without a gradient it holds about what a training step of 2048 does
 LEAST_TOKENS = 8  # prompts and choices of the probes have 8 to 16: filled up to 32, probes took 2.5 times as long
@@ -92,14 +96,15 @@ class Scorer:
         return self._model.token_losses(self._hidden(tokens_BT, documents_BT), targets_BT)
 
     @torch.no_grad()
-    def loglikelihood(self, pairs: Sequence[tuple[list[int], list[int]]]) -> np.ndarray:
-        """Return log p(continuation | prompt), in nats, of each (prompt ids, continuation ids)."""
-        batches = self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs])
-        found = self.divided(batches, len, lambda batch: -self._continuation_losses([pairs[i] for i in batch]))
-        scores = np.zeros(len(pairs))
-        for batch, part in zip(batches, found, strict=True):
-            scores[batch] = part
-        return scores
+    def loglikelihood(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return log p(continuation | prompt), in nats, of each pair."""
+        return -self._continuation_sums(pairs, [self._losses_of])[0]
+
+    @torch.no_grad()
+    def loglikelihood_and_greedy(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same, and whether each token of the continuation is the likeliest where it stands."""
+        losses, num_missed = self._continuation_sums(pairs, [self._losses_of, self._is_missed])
+        return -losses, num_missed == 0
 
     @torch.no_grad()
     def next_log_probabilities(self, prompts: Sequence[list[int]], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -161,7 +166,20 @@ class Scorer:
 
         return self.divided([ids], lambda ids: len(ids) - 1, compute)[0]
 
-    def _continuation_losses(self, pairs: list[tuple[list[int], list[int]]]) -> np.ndarray:
+    def _continuation_sums(self, pairs: Sequence[Pair], measures: Sequence[Measure]) -> np.ndarray:
+        """Return the sum of each measure over each continuation, (measures, pairs)."""
+        batches = self._batches([len(prompt) + len(rest) - 1 for prompt, rest in pairs])
+        found = self.divided(
+            batches,
+            lambda batch: len(measures) * len(batch),
+            lambda batch: self._sums_of_batch([pairs[i] for i in batch], measures).ravel(),
+        )
+        sums = np.zeros((len(measures), len(pairs)))
+        for batch, part in zip(batches, found, strict=True):
+            sums[:, batch] = part.reshape(len(measures), -1)
+        return sums
+
+    def _sums_of_batch(self, pairs: list[Pair], measures: Sequence[Measure]) -> np.ndarray:
         # a row that is too long loses its beginning, never its continuation
         kept = [((prompt + rest)[-(self.max_tokens + 1) :], len(rest)) for prompt, rest in pairs]
         tokens_BT, documents_BT = padded_rows([ids[:-1] for ids, _ in kept], self.max_tokens, self.device)
@@ -172,9 +190,14 @@ class Scorer:
         targets_BT = torch.from_numpy(targets).to(self.device)
         x_BTD = self._hidden(tokens_BT, documents_BT)
         scored_BT = targets_BT != NO_TARGET
-        losses = torch.zeros(targets_BT.shape, device=self.device)
-        losses[scored_BT] = self._losses_of(x_BTD[scored_BT], targets_BT[scored_BT])
-        return losses[: len(pairs)].double().sum(-1).cpu().numpy()
+        values_MBT = torch.zeros(len(measures), *targets_BT.shape, device=self.device)
+        for values_BT, measure in zip(values_MBT, measures, strict=True):
+            values_BT[scored_BT] = measure(x_BTD[scored_BT], targets_BT[scored_BT])
+        return values_MBT[:, : len(pairs)].double().sum(-1).cpu().numpy()
+
+    def _is_missed(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Return 1 for each target that isn't the likeliest token, 0 for the others."""
+        return (self._model.logits(x_ND).argmax(-1) != targets_N).float()
 
     def _losses_of(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Return the loss of each target, computed with others that are none, for there to be few shapes."""

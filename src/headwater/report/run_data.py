@@ -31,6 +31,7 @@ class RunData:
     evaluation: Object
     forecast: Object
     knowledge: Object
+    tasks: Object
     interventions: list[Record]
     stages: Object
 
@@ -78,6 +79,7 @@ def read_run(run_dir: Path) -> RunData:
         evaluation=_read_or_empty(run_dir / "evaluation.json"),
         forecast=_read_or_empty(run_dir / "forecast.json"),
         knowledge=_read_or_empty(run_dir / "knowledge.json"),
+        tasks=_read_or_empty(run_dir / "tasks.json"),
         interventions=_interventions_or_none(run_dir),
         stages=_read_or_empty(run_dir / "stages.json"),
     )

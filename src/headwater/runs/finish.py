@@ -31,7 +31,7 @@ from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 2, 4, 1, 4
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 3, 4, 1, 5
 EVALUATION = "evaluation.json"
 
 
@@ -118,7 +118,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     if "yardsticks" not in found:
         with making("baselines", run_dir, require_owner):
             try:
-                training, held_out = (_real_stores(config, split) for split in ("train", "validation"))
+                training, held_out = (real_stores(config, split) for split in ("train", "validation"))
                 bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(run_dir).tokenizer))
             except (HeadwaterError, OSError, MemoryError) as error:
                 say(f"the baselines are not measured: {error or 'not enough memory'}")
@@ -128,7 +128,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     return found
 
 
-def _real_stores(config: RunConfig, split: str) -> list[TokenStore]:
+def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     """Return the stores that baselines are measured on: none where the model isn't asked about every token."""
     # the sample alone is read: training has verified the whole store
     stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), synthetic_sources(config)

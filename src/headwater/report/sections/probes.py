@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from headwater.charts.chart import not_measured, series
 from headwater.charts.curves import points
-from headwater.charts.markup import Child, Html, card, missing, printable, render, scrolled, section, tag
+from headwater.charts.markup import Child, Html, card, data_table, missing, printable, render, scrolled, section, tag
 from headwater.charts.of_run import PROBES, probe_chart
+from headwater.intervals import share
 from headwater.numbers import count, percent, whole
 from headwater.records import Object, amount, entries, table
 from headwater.report.run_data import ALMANAC, RunData
@@ -19,17 +20,40 @@ _LEAD = (
     "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
     "of all of them after training."
 )
-_NO_PROBES = "Not measured: the probes are about what the almanac teaches, and this run was trained without it."
+_NO_PROBES = (
+    "Not measured: most probes are about what the almanac teaches, and this run was trained without it; and its "
+    "held-out text is too short to make any of, or the run is older than those that are."
+)
+_OF_OWN_TEXT = ("words",)
+_TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 % by its standard errors."
 
 
 def probes(run: RunData) -> Html:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
-    names = list(dict.fromkeys([*PROBES, *measured]))
+    of_almanac = [name for name in PROBES if name not in _OF_OWN_TEXT]
+    names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
     body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
     if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
         body = missing(_NO_PROBES)
-    return section("What it can do", "probes", body, _next_tokens(run))
+    return section("What it can do", "probes", body, _tasks(run), _next_tokens(run))
+
+
+def _is_of_own_text(measured: list[str]) -> bool:
+    return bool(measured) and set(measured) <= set(_OF_OWN_TEXT)
+
+
+def _tasks(run: RunData) -> Html | None:
+    """Return the table of what `headwater evaluate --tasks` kept; None without any."""
+    scores = entries(run.tasks, "scores")
+    if not scores:
+        return None
+    rows = []
+    for score in scores:
+        half_width, num_items = amount(score, "half_width"), amount(score, "num_items")
+        value = f"{amount(score, 'value') or 0.0:.4f}" + ("" if half_width is None else f" ± {half_width:.4f}")
+        rows.append([str(score.get("task")), str(score.get("metric")), value, whole(num_items) if num_items else "–"])
+    return card("Tasks", _TASKS, data_table(["task", "metric", "score", "items"], rows, words=["metric"]))
 
 
 def _probe(run: RunData, index: int, name: str) -> Html:
@@ -39,9 +63,16 @@ def _probe(run: RunData, index: int, name: str) -> Html:
     if chart is None:
         title, _ = PROBES.get(name, (name.replace("_", " "), ""))
         return not_measured(title, "the next probe (`train.num_probes`) fills it.")
-    num_items = amount(latest, "num_items")
-    items = None if num_items is None else tag("span", f"{whole(num_items)} items", class_="where")
+    items = tag("span", _interval(amount(latest, "right"), amount(latest, "num_items")), class_="where")
     return chart.card([chart.title, tag("strong", percent(amount(latest, "right")))], [chart.note, items])
+
+
+def _interval(right: float | None, num_items: float | None) -> str:
+    """Return how many items there are, and the interval of 95 % that follows from it."""
+    if right is None or not num_items or not 0 <= right <= 1:
+        return ""
+    found = share(round(right * num_items), int(num_items))
+    return f"{whole(num_items)} items, 95 %: {100 * found.low:.0f}–{100 * found.high:.0f}"
 
 
 def _next_tokens(run: RunData) -> Html:

@@ -1,0 +1,111 @@
+"""The verb evaluate: a run's own held-out text and probes, tasks of lm-evaluation-harness, anybody's text."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from headwater.cli.arguments import AsJson, RunOrNone, SameRun, folder_of, option, require_none
+from headwater.cli.terminal import print_json, safe, say_beside
+from headwater.cli.verbs import App
+from headwater.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headwater.evaluate.tasks import TaskScore
+    from headwater.runs.evaluating import TextResult
+    from headwater.runs.run_config import RunConfig
+
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "TQDM_DISABLE")
+
+
+def add_to(app: App) -> None:
+    app.verb(evaluate)
+
+
+def evaluate(
+    run: RunOrNone = None,
+    same_run: SameRun = None,
+    tasks: Annotated[
+        str | None, option("DIR|NAME,...", "Run tasks of lm-evaluation-harness: a folder of task files, or names.")
+    ] = None,
+    limit: Annotated[int | None, option("N", "Of each task the first N items alone.", min=1)] = None,
+    chat: Annotated[
+        str | None, option("yes|no", "Ask tasks as a user does; by default where the model was tuned.")
+    ] = None,
+    write_tasks: Annotated[
+        Path | None, option("DIR", "Write the run's probes as task files, for lm-eval and any model.")
+    ] = None,
+    text: Annotated[Path | None, option("PATH", "Measure bits per byte of a file, or of a folder's files.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure bits per byte, probes and baselines on held-out text.
+
+    With --tasks or --text, on those.
+    """
+    from headwater.runs import evaluating
+    from headwater.runs.run_config import config_of_run
+
+    if sum(each is not None for each in (tasks, write_tasks, text)) > 1:
+        raise ConfigError("give one of --tasks, --write-tasks and --text")
+    if tasks is None:
+        require_none("is of --tasks", limit=limit, chat=chat)
+    if chat not in (None, "yes", "no"):
+        raise ConfigError(f"--chat {chat}: give yes or no")
+    config = config_of_run(folder_of(run, same_run))
+    if tasks is not None:
+        os.environ.update(dict.fromkeys(OFFLINE, "1"))  # read when lm-eval's libraries are imported
+        is_chat = None if chat is None else chat == "yes"
+        scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
+        print_json({"tasks": [asdict(score) for score in scores]}) if as_json else _print_scores(scores)
+    elif write_tasks is not None:
+        names = evaluating.write_tasks(config, write_tasks)
+        print_json({"tasks": names}) if as_json else _print_command(write_tasks, names)
+    elif text is not None:
+        found = evaluating.evaluate_text(config, text, say_beside(as_json))
+        print_json(asdict(found)) if as_json else _print_text(found)
+    else:
+        _held_out(config, as_json)
+
+
+def _print_scores(scores: list[TaskScore]) -> None:
+    width = max((len(score.task) for score in scores), default=0)
+    metric_width = max((len(score.metric) for score in scores), default=0)
+    for score in scores:
+        interval = "" if score.half_width is None else f" ± {score.half_width:.4f}"
+        items = "" if score.num_items is None else f"  {score.num_items} items"
+        print(safe(f"{score.task:<{width}}  {score.metric:<{metric_width}}  {score.value:.4f}{interval:<9}{items}"))
+
+
+def _print_command(folder: Path, names: list[str]) -> None:
+    for name in names:
+        print(safe(f"wrote {folder / name}.yaml"))
+    print(
+        "run them on the export: lm_eval run --model hf --model_args pretrained=RUN/export/hf,add_bos_token=True "
+        f"--include_path {safe(str(folder))} --tasks {safe(','.join(names))}"
+    )
+
+
+def _print_text(found: TextResult) -> None:
+    from headwater.numbers import plural
+    from headwater.report.measures import BASELINES
+
+    measure, interval = found.measure, ""
+    if measure.interval is not None:
+        interval = f" ({measure.interval.low:.3f} to {measure.interval.high:.3f}, of {measure.interval.num} "
+        interval += f"{measure.parts}, 95 %)"
+    print(f"bits per byte  {measure.bits_per_byte:.3f}{interval}")
+    print(f"text           {plural(measure.num_documents, 'document')}, {measure.num_bytes:,} bytes, "
+          f"{measure.num_tokens:,} tokens")  # fmt: skip
+    if found.baselines:
+        named = ", ".join(f"{BASELINES[name]} {value:.3f}" for name, value in found.baselines.items())
+        print(f"simpler models {named}")
+
+
+def _held_out(config: RunConfig, as_json: bool) -> None:
+    from headwater.cli.running import print_evaluation
+    from headwater.runs.finish import evaluate_stage
+
+    result = evaluate_stage(config, say_beside(as_json))
+    print_json(result) if as_json else print_evaluation(result)

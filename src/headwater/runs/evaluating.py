@@ -1,0 +1,129 @@
+"""A run's model measured on what people name: tasks of lm-evaluation-harness, and text of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from headwater.checkpoint.verify import model_digest
+from headwater.errors import ConfigError, DataError, EvaluationError, HeadwaterError
+from headwater.evaluate.baselines import MAX_SCORED_BYTES, baselines_of_streams
+from headwater.evaluate.scorer import Scorer
+from headwater.evaluate.tasks import TaskScore, write_task_files
+from headwater.evaluate.text import TextMeasure, measure_text, stream_of
+from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stores
+from headwater.runs.paths import Folders, Say, read_kept, write_kept
+from headwater.runs.run_config import RunConfig
+from headwater.runs.stages import final_checkpoint
+from headwater.sources.settings import CONVERSATIONS
+from headwater.tokenizer.tokenizer import Tokenizer
+
+TASKS = "tasks.json"
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """What a run's newest weights scored, task after task; `model` is their digest."""
+
+    model: str
+    scores: list[TaskScore]
+
+
+def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool | None, limit: int | None) -> list[TaskScore]:
+    """Return the scores of tasks, each a folder of task files or a name that lm-eval knows, and keep them with the run.
+
+    `is_chat` asks as a user does; None: where the model was tuned on conversations. With a `limit` nothing is kept.
+    """
+    try:
+        harness = import_module("headwater.evaluate.harness")
+    except ImportError as error:
+        raise ConfigError(
+            f"tasks are run by lm-eval, which isn't here ({error}): pip install 'headwater[eval]'"
+        ) from None
+    folders = [name for name in tasks if Path(name).is_dir()]
+    if is_chat is None:
+        is_chat = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
+    with load_for_evaluation(config) as (model, _):
+        harness_model = harness.HarnessModel(Scorer(model), _tokenizer(config), is_chat)
+        scores: list[TaskScore] = harness.run_tasks(
+            harness_model, folders, [name for name in tasks if name not in folders], limit
+        )
+    if limit is None:
+        _keep(config, scores)
+    return scores
+
+
+def _tokenizer(config: RunConfig) -> Tokenizer:
+    return Tokenizer.load(Folders(config.run_dir).tokenizer)
+
+
+def _keep(config: RunConfig, scores: list[TaskScore]) -> None:
+    """Write scores beside the run's evaluation, with those of other tasks and the same weights, and into its report."""
+    from headwater.report.page import render_report  # loads the charts
+
+    path, model = config.run_dir / TASKS, model_digest(final_checkpoint(config.run_dir))
+    kept = read_kept(path, TaskScores)
+    tasks = {each.task for each in scores}
+    others = [each for each in kept.scores if each.task not in tasks] if kept and kept.model == model else []
+    write_kept(path, TaskScores(model, others + scores))
+    if (config.run_dir / "report.html").exists():
+        render_report(config.run_dir)
+
+
+def write_tasks(config: RunConfig, folder: Path) -> list[str]:
+    """Write the run's probes as task files of lm-eval and return the tasks' names."""
+    probes = open_evaluator(config).probe_items
+    if not probes:
+        raise EvaluationError(f"{config.run_dir} has no probes: its held-out text is too short to make any of")
+    return write_task_files(folder, config.name, probes)
+
+
+@dataclass(frozen=True)
+class TextResult:
+    """What a model and simpler ones make of a text, in bits per byte; `baselines` is empty where they don't fit."""
+
+    measure: TextMeasure
+    baselines: dict[str, float]
+
+
+def evaluate_text(config: RunConfig, path: Path, say: Say) -> TextResult:
+    """Return bits per byte of a file, or of all files of a folder, each a document of UTF-8.
+
+    Raises DataError for what can't be read as such.
+    """
+    texts, tokenizer = read_texts(path), _tokenizer(config)
+    with load_for_evaluation(config) as (model, _):
+        measure = measure_text(Scorer(model), tokenizer, texts)
+    baselines: dict[str, float] = {}
+    try:
+        training = real_stores(config, "train") if measure.num_bytes <= MAX_SCORED_BYTES else []
+        if training:
+            baselines, _ = baselines_of_streams(training, [stream_of(tokenizer, texts)], tokenizer)
+    except (HeadwaterError, OSError, MemoryError) as error:
+        say(f"the baselines are not measured: {error or 'not enough memory'}")
+    return TextResult(measure, baselines)
+
+
+def read_texts(path: Path) -> list[str]:
+    """Return the text of a file, or of each file of a folder but hidden ones, in the order of their names."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    files = [path]
+    if path.is_dir():
+        inside = sorted(path.rglob("*"))
+        files = [each for each in inside if each.is_file() and not any(
+            part.startswith(".") for part in each.relative_to(path).parts)]  # fmt: skip
+    return [_read(each) for each in files]
+
+
+def _read(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}; give plain text alone, and convert "
+            "other encodings (iconv -f latin1 -t utf-8)"
+        ) from None

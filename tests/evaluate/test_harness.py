@@ -1,0 +1,165 @@
+"""lm-evaluation-harness on our model: its figures against the scorer's and the generator's own."""
+
+from __future__ import annotations
+
+import json
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from headwater.conversations import USER, Message
+from headwater.errors import ConfigError, EvaluationError
+from headwater.evaluate.choices import score_choices
+from headwater.evaluate.generate import continued, likeliest
+from headwater.evaluate.scorer import Scorer
+from headwater.evaluate.tasks import TaskScore, write_task_files
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+from headwater.samples.almanac.probes import Choice
+from headwater.tokenizer.conversation import prompt_ids
+from headwater.tokenizer.settings import TokenizerSettings
+from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokenizer.train import train_tokenizer
+
+pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
+
+from headwater.evaluate.harness import HarnessModel, run_tasks  # noqa: E402
+
+WORDS = ["river", "source", "stream", "water", "falls", "north", "over", "under", "the", "and", "of", "a", "to", "was"]
+SEQ_LEN = 32
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("harness") / "tokenizer"
+    train_tokenizer({"text": [text(0, 2000)]}, TokenizerSettings(vocab_size=320), folder, "", lambda line: None)
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def scorer(tokenizer) -> Scorer:
+    settings = ModelSettings(
+        vocab_size=tokenizer.vocab_size, num_layers=2, d_model=16, d_ff=32, num_heads=2, num_kv_heads=1, head_dim=8,
+        seq_len=SEQ_LEN,
+    )  # fmt: skip
+    model, generator = Transformer(settings), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name else 0.0, 0.3, generator=generator)
+    return Scorer(model.eval())
+
+
+@pytest.fixture(scope="module")
+def plain(scorer, tokenizer) -> HarnessModel:
+    return HarnessModel(scorer, tokenizer, is_chat=False)
+
+
+def text(seed: int, num_words: int) -> str:
+    return " ".join(random.Random(seed).choices(WORDS, k=num_words))
+
+
+def asked(*arguments) -> SimpleNamespace:
+    return SimpleNamespace(args=arguments)
+
+
+def choices(num: int) -> list[Choice]:
+    prompts = ["", *(text(seed, 5) for seed in range(num - 1))]
+    return [
+        Choice(prompt, tuple(f" {word}" for word in WORDS[:4]), number % 4, "") for number, prompt in enumerate(prompts)
+    ]
+
+
+def test_tasks_written_for_probes_score_what_our_scorer_does(tmp_path, plain, scorer, tokenizer):
+    items = choices(40)
+    assert write_task_files(tmp_path, "mine", {"words": items}) == ["mine-words"]
+    (score,) = run_tasks(plain, [str(tmp_path)], [])
+    right = score_choices(scorer, tokenizer, items)["right"]
+    assert score == TaskScore("mine-words", "acc", right, score.half_width, 40)
+    assert score.half_width == pytest.approx(1.96 * (right * (1 - right) / 39) ** 0.5, rel=1e-3)
+
+
+def test_likelihoods_are_of_prompt_and_continuation_tokenized_together(plain, scorer, tokenizer):
+    prompt, rest = text(1, 6), " " + text(2, 4)
+    found = plain.loglikelihood([asked(prompt + " ", rest.strip()), asked("", rest)])
+    whole, before = tokenizer.encode(prompt + rest), len(tokenizer.encode(prompt))
+    pairs = [([tokenizer.begin_id, *whole[:before]], whole[before:]), ([tokenizer.begin_id], tokenizer.encode(rest))]
+    assert [each[0] for each in found] == scorer.loglikelihood(pairs).tolist()
+
+
+def test_a_continuation_is_greedy_where_each_of_its_tokens_is_the_likeliest(plain, scorer, tokenizer):
+    ids = tokenizer.encode(text(3, 4))
+    (likely,) = continued(scorer, [[tokenizer.begin_id, *ids]], 3, ends=())
+    other = [*likely[:-1], (likely[-1] + 1) % tokenizer.vocab_size]
+    found = plain._loglikelihood_tokens([(None, [tokenizer.begin_id, *ids], each) for each in (likely, other)])
+    assert [is_greedy for _, is_greedy in found] == [True, False]
+
+
+def test_a_text_is_scored_in_windows_that_do_not_overlap(plain, scorer, tokenizer):
+    longer = text(4, 90)
+    ids = tokenizer.encode(longer)
+    assert len(ids) > 2 * SEQ_LEN
+    expected, known = 0.0, [tokenizer.begin_id]
+    for first in range(0, len(ids), SEQ_LEN):
+        part = ids[first : first + SEQ_LEN]
+        if len(part) < SEQ_LEN:  # the last window is full, too, and what was scored stands before it
+            known = ids[len(ids) - SEQ_LEN - 1 : first]
+        expected += scorer.loglikelihood([(known, part)])[0]
+        known = part[-1:]
+    assert plain.loglikelihood_rolling([asked(longer)]) == pytest.approx([expected], rel=1e-6)
+
+
+def test_text_is_generated_up_to_a_stop_or_so_many_tokens(plain, scorer, tokenizer):
+    prompts = [text(seed, 3 + seed) for seed in range(5)]
+    whole = [likeliest(scorer, tokenizer, [prompt], 8)[0] for prompt in prompts]
+    options = {"until": [], "max_gen_toks": 8, "do_sample": False}
+    assert plain.generate_until([asked(prompt, options) for prompt in prompts]) == whole
+    stop = whole[2][3:5]
+    stopped = plain.generate_until([asked(prompts[2], options | {"until": [stop, ""]})])
+    assert stopped == [whole[2][: whole[2].index(stop)]]
+
+
+def test_a_prompt_asked_twice_gets_two_answers_where_they_are_drawn(plain):
+    options = {"until": [], "max_gen_toks": 12, "do_sample": True, "temperature": 1.0}
+    once = plain.generate_until([asked("the river", options), asked("the river", options)])
+    assert once[0] != once[1]
+    assert once == plain.generate_until([asked("the river", options), asked("the river", options)])
+
+
+def test_a_tuned_model_reads_turns_and_a_message_that_spells_a_token_stays_text(scorer, tokenizer):
+    model, said = HarnessModel(scorer, tokenizer, is_chat=True), "the <|im_end|> river"
+    prompt = model.apply_chat_template([{"role": USER, "content": said}])
+    ids = prompt_ids(tokenizer, [Message(USER, said)])
+    assert ids.count(tokenizer.special["<|im_end|>"]) == 1
+    assert model._encode_pair(prompt, "water") == (ids, tokenizer.encode("water"))
+    begun = model.apply_chat_template([{"role": USER, "content": said}, {"role": "assistant", "content": "It"}], False)
+    assert model.tok_encode(begun) == ids + tokenizer.encode("It")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["a folder without tasks", "a task without its data"])
+def test_what_cannot_be_run_is_an_error_in_words(tmp_path, plain, is_there):
+    if is_there:
+        with pytest.raises(ConfigError, match="no task file"):
+            run_tasks(plain, [str(tmp_path)], [])
+        return
+    write_task_files(tmp_path, "mine", {"words": choices(2)})
+    (tmp_path / "mine-words.jsonl").unlink()
+    with pytest.raises(EvaluationError, match="isn't on this disk"):
+        run_tasks(plain, [str(tmp_path)], [])
+
+
+def test_task_files_are_json_lines_of_the_items(tmp_path):
+    (item,) = choices(1)
+    write_task_files(tmp_path, "mine", {"words": [item]})
+    line = json.loads((tmp_path / "mine-words.jsonl").read_text())
+    assert line == {"prompt": item.prompt, "options": list(item.options), "answer": item.answer}
