@@ -25,7 +25,6 @@ from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
 
 SOURCE = "conversations"
-REPLAY = 0.5
 ROWS_OF_BATCH = 8
 MIN_STEPS, EPOCHS = 60, 2
 "Sixty steps teach a small model the form and its new tokens (docs/log.md, 2026-11-29); of much text two epochs do."
