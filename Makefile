@@ -18,6 +18,7 @@ Measurements:
   make cost-backtest      estimated step times against published ones
   make evaluation-memory  memory of the evaluation stage by training tokens
   make gguf               GGUF files in llama.cpp, by number format; needs a finished RUN, node and npm
+  make endpoint           the endpoint: load, latency, fuzzed requests; needs a finished RUN
   make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
@@ -47,7 +48,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf clean
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint clean
 .PHONY: llama-cpp
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
@@ -90,6 +91,9 @@ evaluation-memory: $(VENV)/test.stamp
 
 imports: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/imports.py runs/$(RUN)
+
+endpoint: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/endpoint.py runs/$(RUN)
 
 gguf: $(VENV)/test.stamp llama-cpp
 	$(BIN)/python benchmarks/gguf_in_llama_cpp.py runs/$(RUN)
