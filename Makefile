@@ -14,6 +14,7 @@ To begin with:
 Measurements:
   make growth             step time and memory by size, into docs/performance.md
   make under-load         tokens per second under load, beside the quiet rate
+  make live-page          from a record to its pixel, the server's memory with 50 long runs, first paint
   make law-backtest       forecasts of loss against published tables of runs
   make cost-backtest      estimated step times against published ones
   make evaluation-memory  memory of the evaluation stage by training tokens
@@ -48,7 +49,7 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint clean
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint live-page clean
 .PHONY: llama-cpp
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
@@ -82,6 +83,9 @@ under-load: $(VENV)/test.stamp
 
 cost-backtest: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/cost_backtest.py --json
+
+live-page: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/live_page.py
 
 law-backtest: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py

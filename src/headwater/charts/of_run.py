@@ -138,7 +138,12 @@ def _mark_traces(marks: Sequence[Mark], curve: Points) -> list[Spec]:
                     [(mark.tokens_seen, _height(curve, mark.tokens_seen)) for mark in found],
                     color,
                     mode="markers",
-                    marker={"symbol": symbol, "size": 9, "color": f"@{color}", "line": {"width": 1.5}},
+                    marker={
+                        "symbol": symbol,
+                        "size": 6 if kind == "save" else 9,
+                        "color": f"@{color}",
+                        "line": {"width": 1.5},
+                    },
                     text=[chart_text(mark.text) for mark in found],
                     **hover,
                 )
@@ -202,7 +207,8 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
         low, high = significant(p10, 4), significant(p90, 4)
         summary = f"Loss of validations over tokens, ending beside a band of {low} to {high}."
     drawn = layout(traces, unit, log_x=True, yaxis=axis)
-    return Chart("Loss on held-out text, and its forecast", note, summary, traces, drawn, "medium", "log")
+    title = "Loss on held-out text" + (", and its forecast" if forecast else "")
+    return Chart(title, note, summary, traces, drawn, "medium", "log")
 
 
 def step_chart(

@@ -108,12 +108,15 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def steps_planned(run_dir: Path) -> int | None:
-    """Return how many steps a run's settings say."""
-    try:
-        steps = amount(read_json(run_dir / "config.json"), "settings", "train", "num_steps")
-    except (OSError, ValueError):
-        return None
-    return None if steps is None else int(steps)
+    """Return how many steps a run's settings say, and of one that is aligned its own file, as those are its start's."""
+    for name, path in (("derived.json", ("num_steps",)), ("config.json", ("settings", "train", "num_steps"))):
+        try:
+            steps = amount(read_json(run_dir / name), *path)
+        except (OSError, ValueError, RecursionError):
+            continue
+        if steps is not None:
+            return int(steps)
+    return None
 
 
 def last_records(path: Path, size: int) -> list[Record]:

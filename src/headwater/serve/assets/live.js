@@ -51,7 +51,28 @@ const loadPlotly = () => plotly ??= new Promise((resolve, reject) => {
   document.head.append(script);
 });
 
-// ---- figures: one for each chart, kept while its data changes
+// ---- figures: one for each chart, kept while its data changes. One is drawn a frame, with the newest data, so that
+// points that come faster than a slow machine draws don't pile up; one out of sight waits until it is near
+
+const waiting = new Set();
+let frame = null;
+const drawSoon = (figure) => {
+  waiting.add(figure);
+  frame ??= requestAnimationFrame(drawNext);
+};
+const drawNext = async () => {
+  try { await loadPlotly(); } catch {
+    waiting.forEach((each) => { each.place.textContent = each.chart.summary; }); // its words, without the picture
+    waiting.clear();
+  }
+  const next = [...waiting].find((each) => each.isNear) ?? [...waiting].find((each) => !each.isDrawn);
+  if (next) { waiting.delete(next); next.drawNow(); }
+  frame = [...waiting].some((each) => each.isNear || !each.isDrawn) ? requestAnimationFrame(drawNext) : null;
+};
+const nearness = new IntersectionObserver((changes) => changes.forEach(({ target, isIntersecting }) => {
+  target.figure.isNear = isIntersecting;
+  if (isIntersecting && waiting.has(target.figure)) drawSoon(target.figure);
+}), { rootMargin: "200px" });
 
 class Figure {
   constructor(key, chart, zoomed) {
@@ -65,7 +86,9 @@ class Figure {
       element("figcaption", {}, this.heading, chart.scale ? this.switch : null, this.note), this.place);
     this.scale = chart.scale;
     this.zoomed = zoomed;
-    this.isDrawn = false;
+    this.isDrawn = this.isNear = false;
+    this.node.figure = this;
+    nearness.observe(this.node);
     if (chart.scale) headwaterCharts.addSwitch(this.node, (scale) => { this.scale = scale; this.applyScale(); this.draw(); });
     this.set(chart);
   }
@@ -82,29 +105,24 @@ class Figure {
 
   applyScale() { if (this.scale) headwaterCharts.setScale(this.spec, this.scale); }
 
-  draw() {
-    if (this.isWaiting) return;
-    this.isWaiting = true;
-    loadPlotly().then(() => {
-      this.isWaiting = false;
-      if (!this.node.isConnected) return;
-      // a zoomed chart keeps its range while its points change
-      if (this.range) this.spec.layout.xaxis = { ...this.spec.layout.xaxis, range: this.range };
-      headwaterCharts.draw(this.place, this.spec);
-      root.dataset.drawn = "yes";
-      if (this.isDrawn || !this.zoomed) return;
-      this.isDrawn = true;
-      this.place.on("plotly_relayout", (changed) => {
-        const [low, high] = [changed["xaxis.range[0]"], changed["xaxis.range[1]"]];
-        if (low === undefined || high === undefined) return;
-        this.range = [low, high];
-        this.zoomed(this.spec.layout.xaxis.type === "log" ? [10 ** low, 10 ** high] : [low, high]);
-      });
-      this.place.on("plotly_doubleclick", () => { this.range = null; this.zoomed(null); });
-    }, () => {
-      this.isWaiting = false;
-      this.place.textContent = this.chart.summary; // a reader without the picture has its words
+  draw() { drawSoon(this); }
+
+  drawNow() {
+    if (!this.node.isConnected) return;
+    // a zoomed chart keeps its range while its points change
+    if (this.range) this.spec.layout.xaxis = { ...this.spec.layout.xaxis, range: this.range };
+    headwaterCharts.draw(this.place, this.spec);
+    root.dataset.drawn = "yes";
+    if (this.isDrawn) return;
+    this.isDrawn = true;
+    if (!this.zoomed) return;
+    this.place.on("plotly_relayout", (changed) => {
+      const [low, high] = [changed["xaxis.range[0]"], changed["xaxis.range[1]"]];
+      if (low === undefined || high === undefined) return;
+      this.range = [low, high];
+      this.zoomed(this.spec.layout.xaxis.type === "log" ? [10 ** low, 10 ** high] : [low, high]);
     });
+    this.place.on("plotly_doubleclick", () => { this.range = null; this.zoomed(null); });
   }
 
   // add points to the trace of each step, and room for them
@@ -139,10 +157,9 @@ const showFigures = (figures, charts, placeOf, zoomed) => {
       const figure = new Figure(key, chart, zoomed);
       figures.set(key, figure);
       placeOf(key).append(figure.node);
-      figure.draw();
     }
   }
-  for (const [key, figure] of figures) if (!(key in charts)) { figure.node.remove(); figures.delete(key); }
+  for (const [key, figure] of figures) if (!(key in charts)) { figure.node.remove(); figures.delete(key); waiting.delete(figure); }
 };
 
 // ---- the list
@@ -261,7 +278,7 @@ const choose = (name, isPushed = true) => {
   if (isPushed) location.hash = `run=${encodeURIComponent(name)}`;
   if (state.shown === name) return;
   Object.assign(state, { shown: name, cursor: null, zoom: null });
-  state.figures.forEach((figure) => figure.node.remove());
+  state.figures.forEach((figure) => { figure.node.remove(); waiting.delete(figure); });
   state.figures.clear();
   one("#documents .found").replaceChildren();
   showList(state.runs);
@@ -401,4 +418,4 @@ const begin = async () => {
   root.dataset.listed = "yes";
 };
 begin().catch((problem) => { one("#folder").textContent = problem.message; });
-headwaterCharts.follow(() => [...state.figures.values(), ...comparison.figures.values()].forEach((figure) => figure.draw()));
+headwaterCharts.follow(() => [...state.figures.values(), ...comparison.figures.values()].forEach((figure) => figure.drawNow()));
