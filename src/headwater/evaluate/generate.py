@@ -60,11 +60,16 @@ class Sampling:
             return logits_BV.argmax(-1).tolist()
         return [self.draw(logits_V, length) for logits_V, length in zip(logits_BV, lengths, strict=True)]
 
+    def probabilities(self, logits_V: Tensor) -> Tensor:
+        """Return the probability of each token at this temperature, before `top_p`."""
+        if self.temperature == 0:
+            return torch.nn.functional.one_hot(logits_V.argmax(), len(logits_V)).double()
+        # fp64, and the maximum taken off before the division: no temperature is too small
+        return torch.softmax((logits_V - logits_V.max()).double() / self.temperature, dim=-1)
+
     def draw(self, logits_V: Tensor, position: int) -> int:
         """Return the token at a position of which these are the scores; the temperature is above 0."""
-        # fp64, and the maximum taken off before the division: no temperature is too small
-        probability_V = torch.softmax((logits_V - logits_V.max()).double() / self.temperature, dim=-1)
-        sorted_V, token_V = torch.sort(probability_V, descending=True, stable=True)
+        sorted_V, token_V = torch.sort(self.probabilities(logits_V), descending=True, stable=True)
         cumulative_V = sorted_V.cumsum(0)
         num_kept = int((cumulative_V - sorted_V < self.top_p).sum())
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "generate", position))
@@ -88,12 +93,15 @@ class TextSurprise:
     bits_per_byte: float
 
 
-def next_tokens(scorer: Scorer, tokenizer: Tokenizer, prompt: str, top: int = 10) -> list[NextToken]:
+def next_tokens(
+    scorer: Scorer, tokenizer: Tokenizer, prompt: str, top: int = 10, temperature: float = 1.0
+) -> list[NextToken]:
     """Return the `top` likeliest next tokens, likeliest first; of equally likely ones the lower id first.
 
     The prompt is read as the start of a document; of one longer than `seq_len`, the last `seq_len` tokens.
     """
-    probability_V = torch.softmax(scorer.next_logits([tokenizer.begin_id, *tokenizer.encode(prompt)]), dim=-1)
+    logits_V = scorer.next_logits([tokenizer.begin_id, *tokenizer.encode(prompt)])
+    probability_V = Sampling(temperature).probabilities(logits_V)
     likeliest = torch.sort(probability_V, descending=True, stable=True).indices[:top].tolist()
     return [NextToken(token_text(tokenizer, token), float(probability_V[token])) for token in likeliest]
 

@@ -76,9 +76,9 @@ class Model:
     def seq_len(self) -> int:
         return self.transformer.settings.seq_len
 
-    def next(self, text: str, k: int = 10) -> list[NextToken]:
+    def next(self, text: str, k: int = 10, temperature: float = 1.0) -> list[NextToken]:
         """Return the `k` likeliest next tokens of a text and their probabilities, the likeliest first."""
-        return generation.next_tokens(self.scorer, self.tokenizer, text, k)
+        return generation.next_tokens(self.scorer, self.tokenizer, text, k, temperature)
 
     def generate(
         self, text: str, max_tokens: int = 100, temperature: float = 0.8, top_p: float = 0.95, seed: int = 0

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from headwater.errors import HeadwaterError
 from headwater.serve.guard import LOOPBACK_NAMES, REQUEST_LIMITS, Guard, RequestLimits
 from headwater.serve.live import live
+from headwater.serve.playground import playground
 from headwater.serve.refusal import Refusal
 from headwater.serve.served import Served
 
@@ -41,7 +42,7 @@ def openai(served: Served) -> Sequence[BaseRoute]:
     return routes_of(served.engine)
 
 
-PARTS: tuple[Part, ...] = (health, live, openai)
+PARTS: tuple[Part, ...] = (health, live, playground, openai)
 "What gives routes; of two that fit a path the first is asked."
 
 
