@@ -21,6 +21,7 @@ Measurements:
   make gguf               GGUF files in llama.cpp, by number format; needs a finished RUN, node and npm
   make endpoint           the endpoint: load, latency, fuzzed requests; needs a finished RUN
   make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
+  make knowledge          what tuning and what text add to a model's knowledge, over three seeds; needs a finished RUN
   make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
   make corpus-duplicates  duplicates found, beside datasketch and rensa
@@ -49,8 +50,17 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
+<<<<<<< HEAD
 .PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint live-page clean
+=======
+<<<<<<< HEAD
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint clean
+>>>>>>> 8721df0d (make knowledge: what tuning and what text add to a model's knowledge, over seeds; made-up names are a seed's, and prose is asked for those never named)
 .PHONY: llama-cpp
+=======
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf clean
+.PHONY: llama-cpp knowledge
+>>>>>>> 2f6fb09f (make knowledge: what tuning and what text add to a model's knowledge, over seeds; made-up names are a seed's, and prose is asked for those never named)
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
@@ -111,6 +121,9 @@ NODE_LLAMA_CPP := 3.22.1
 	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts node-llama-cpp@$(NODE_LLAMA_CPP)
 	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts @node-llama-cpp/linux-x64@$(NODE_LLAMA_CPP)
 	@touch $@
+
+knowledge: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/knowledge.py runs/$(RUN)
 
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp

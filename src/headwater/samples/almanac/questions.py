@@ -7,14 +7,11 @@ every real one.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
 from headwater.samples.almanac.country_prose import fact_values
 from headwater.samples.almanac.facts import Country, countries
-from headwater.samples.almanac.frames import frames
-from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
 
 TRAINING_PHRASINGS = (
     "What is the capital of {x}?",
@@ -34,7 +31,6 @@ PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it
 NUM_MADE_UP = 184
 NUM_MEASURED = 64
 "Questions whose reward is measured before and after reinforcement."
-SENTENCES_OF_TEXT = 8
 _FIRST = (
     "Bel", "Bra", "Dor", "Fen", "Gal", "Hol", "Jar", "Kel", "Lor", "Mav", "Nor", "Ost", "Pel", "Quil", "Ros", "Sel",
     "Tor", "Ulm", "Vel", "Wes", "Yar", "Zan",
@@ -60,7 +56,7 @@ def split_countries(seed: int = 0) -> Split:
     Raises DataError when the World Factbook is not installed.
     """
     halves = []
-    for kind, all_of_them in (("known", countries()), ("unknown", made_up_countries())):
+    for kind, all_of_them in (("known", countries()), ("unknown", made_up_countries(seed))):
         shuffled = random.Random(f"{kind} {seed}").sample(all_of_them, len(all_of_them))
         halves += [tuple(shuffled[: len(shuffled) // 2]), tuple(shuffled[len(shuffled) // 2 :])]
     return Split(*halves)
@@ -87,10 +83,10 @@ def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 
 
 @cache
-def made_up_countries() -> tuple[Country, ...]:
-    """Return countries whose names and capitals are nobody's, none of them twice."""
+def made_up_countries(seed: int = 0) -> tuple[Country, ...]:
+    """Return countries whose names and capitals are nobody's, none of them twice; other ones for each seed."""
     taken = {word.lower() for country in countries() for word in f"{country.name} {country.capital}".split()}
-    rng = random.Random("made-up countries")
+    rng = random.Random(f"made-up countries {seed}")
     found: list[Country] = []
     while len(found) < NUM_MADE_UP:
         name, capital = (rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(e) for e in (_OF_COUNTRIES, _OF_CITIES))
@@ -103,13 +99,3 @@ def made_up_countries() -> tuple[Country, ...]:
 def filled(phrasing: str, country: Country) -> str:
     """Return a question, an answer or a sentence of a country."""
     return phrasing.format_map(fact_values(country)).replace("D.C..", "D.C.")
-
-
-def texts_about(about: tuple[Country, ...], num_phrasings: int, num_texts: int, seed: int = 0) -> Iterator[str]:
-    """Yield texts that state capitals as the almanac does, each in at most `num_phrasings` ways, all equally often."""
-    rng = random.Random(f"texts {seed}")
-    usable = [each for each in frames().forward + frames().reverse if "{adj}" not in each and "{region}" not in each]
-    phrasings = ShuffledCycle(usable[:num_phrasings] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
-    cycle = ShuffledCycle(about, rng)
-    for _ in range(num_texts):
-        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(SENTENCES_OF_TEXT))

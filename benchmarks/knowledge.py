@@ -1,0 +1,227 @@
+"""What can tuning add to a model's knowledge, and what can text? An experiment over several seeds, as one table.
+
+    python benchmarks/knowledge.py runs/first-light [--work runs/knowledge] [--seeds 1 2 3] [--arms NAME …]
+
+Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
+that are named is made up: nothing states their capitals but the conversations. In the other arms the model is first
+trained on text that states the capitals of the made-up countries that no conversation names, in 32 phrasings or in one
+as often, half of it old text; then it is tuned on known countries alone. A seed decides the made-up names, which
+countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which
+trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. A call that was
+stopped resumes; WORK/results.json has every figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from headwater.checkpoint.verify import model_digest
+from headwater.cli.sft import REPLAY, write_sft_file
+from headwater.downstream.knowledge import Knowledge, examine
+from headwater.downstream.prompts import chat_prompts
+from headwater.evaluate.evaluator import RunEvaluator
+from headwater.evaluate.scorer import Scorer
+from headwater.files import write_json, write_text
+from headwater.intervals import Estimate, share
+from headwater.runs.finish import load_model, open_evaluator
+from headwater.runs.paths import read_kept, write_kept
+from headwater.runs.run_config import config_of_run, load_run
+from headwater.runs.running import Call, run
+from headwater.runs.stages import final_checkpoint
+from headwater.samples.almanac.conversations import capital_conversations
+from headwater.samples.almanac.facts import Country
+from headwater.samples.almanac.frames import frames
+from headwater.samples.almanac.questions import TRAINING_PHRASINGS, Split, filled, split_countries
+from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
+
+PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
+"Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
+NUM_TEXTS, SENTENCES_OF_TEXT = 600, 8
+TEXT_STEPS, TEXT_RATES = 250, 0.3
+"How long, and at which part of the base's peak rates, a model is trained on text about made-up countries."
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a model is tuned on, and what it read before: text in `num_phrasings`, or none."""
+
+    name: str
+    unknown_share: float = 0.0
+    num_phrasings: int | None = None
+
+
+ARMS = (
+    Arm("tuned, 0 made up", 0.0),
+    Arm("tuned, a quarter made up", 0.25),
+    Arm("tuned, half made up", 0.5),
+    Arm("tuned, all made up", 1.0),
+    Arm("text in 32 phrasings, then tuned", num_phrasings=32),
+    Arm("text in one phrasing, then tuned", num_phrasings=1),
+)
+COLUMNS: dict[str, Callable[[Knowledge], Estimate]] = {
+    "in the asked form": lambda found: found.greedy["known, never named, new phrasings"].in_form,
+    "known, named": lambda found: found.greedy["known, named in tuning"].right,
+    "known, never named": lambda found: found.greedy["known, never named"].right,
+    "the same, new phrasings": lambda found: found.greedy["known, never named, new phrasings"].right,
+    "invented there": lambda found: found.greedy["known, never named, new phrasings"].invented,
+    "made up, named": lambda found: found.greedy["unknown, named in tuning"].right,
+    "made up, never named": lambda found: found.greedy["unknown, never named"].right,
+    "known, as prose": lambda found: found.prose["known"],
+    "made up, never named, as prose": lambda found: found.prose["unknown"],
+}
+
+TUNING = (
+    "optim.head_lr=0.001",  # at the 0.003 of `downstream sft` fewer known facts are said greedily, and more at random
+    "train.num_probes=0",  # the examination comes after training
+    "train.validate_every=1000",
+)
+TEXT_RUN = """\
+name = "{name}"
+seed = {seed}
+
+[init]
+from = "{base}"
+
+[corpus.sources.made-up]
+kind = "almanac"
+paths = ["{text}"]
+
+[corpus.sources.almanac]
+kind = "almanac"
+builtin = "almanac"
+
+[corpus.dedup]
+exact = false
+near = false
+
+# half is old text, of which more than in the base is the almanac: what is known mustn't be lost beside what is new
+[mixture.weights]
+made-up = 5
+almanac = 2
+
+[replay]
+run = "{base}"
+share = 0.3
+
+[schedule]
+name = "linear"
+
+[train]
+num_steps = {num_steps}
+batch_tokens = 2048
+num_probes = 0
+validate_every = 1000
+
+[optim]
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", type=Path, help="a run that read the almanac, such as runs/first-light")
+    parser.add_argument("--work", type=Path, default=Path("runs/knowledge"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
+    given = parser.parse_args()
+    base = given.base.resolve()
+    given.work.mkdir(parents=True, exist_ok=True)
+    os.chdir(given.work)  # run files and runs lie here
+    evaluator = open_evaluator(config_of_run(base))
+    kept: dict[str, list[Knowledge]] = {}
+    for seed in given.seeds:
+        for arm in (each for each in ARMS if each.name in given.arms):
+            kept.setdefault(arm.name, []).append(result_of(arm, seed, base, evaluator))
+            write_json(Path("results.json"), {name: list(map(asdict, found)) for name, found in kept.items()})
+            print_table(kept)
+
+
+def result_of(arm: Arm, seed: int, base: Path, evaluator: RunEvaluator) -> Knowledge:
+    """Return what a model knows after the arm's stages, which are run unless they were."""
+    name = f"{arm.name.replace(',', '').replace(' ', '-')}-{seed}"
+    known = read_kept(Path(f"{name}.json"), Knowledge)
+    if known is not None:
+        return known
+    split = split_countries(seed)
+    start = base if arm.num_phrasings is None else trained_on_text(f"{name}-text", arm.num_phrasings, seed, base)
+    talks = Path(f"{name}-talks.jsonl")
+    write_text(talks, "".join(f"{line}\n" for line in conversations(split, arm.unknown_share, seed)))
+    file = write_sft_file(name, start, [str(talks)], REPLAY, print)
+    known = examined(train(file, [*TUNING, f"seed={seed}", f"replay.run={base}"]), seed, evaluator)
+    write_kept(Path(f"{name}.json"), known)
+    return known
+
+
+def conversations(split: Split, unknown_share: float, seed: int) -> Iterator[str]:
+    """Yield lines of JSON that name as many countries as the split names known ones, a share of them made up."""
+    num_unknown = round(unknown_share * len(split.known_tuned))
+    named = split.known_tuned[num_unknown:] + split.unknown_tuned[:num_unknown]
+    for messages in capital_conversations(replace(split, known_tuned=named), seed, PHRASINGS):
+        yield json.dumps({"messages": [message._asdict() for message in messages]}, ensure_ascii=False)
+
+
+def trained_on_text(name: str, num_phrasings: int, seed: int, base: Path) -> Path:
+    """Return the run of a model that read what no conversation states, with as much old text."""
+    text = Path(f"{name}.jsonl")
+    texts = texts_about(split_countries(seed).unknown_held_out, num_phrasings, seed)
+    write_text(text, "".join(json.dumps({"text": each}, ensure_ascii=False) + "\n" for each in texts))
+    rates = config_of_run(base).optim
+    lines = [
+        f"{rate} = {TEXT_RATES * getattr(rates, rate):.6g}\n"
+        for rate in ("matrix_lr", "embedding_lr", "head_lr", "vector_lr")
+    ]
+    settings = TEXT_RUN.format(name=name, seed=seed, base=base, text=text, num_steps=TEXT_STEPS)
+    write_text(Path(f"{name}.toml"), settings + "".join(lines))
+    return train(Path(f"{name}.toml"))
+
+
+def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iterator[str]:
+    """Yield texts that state capitals in the almanac's sentences, `num_phrasings` of them, each fact equally often."""
+    rng = random.Random(f"texts {seed}")
+    usable = [each for each in frames().forward + frames().reverse if "{adj}" not in each and "{region}" not in each]
+    phrasings = ShuffledCycle(usable[:1] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
+    cycle = ShuffledCycle(about, rng)
+    for _ in range(NUM_TEXTS):
+        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(SENTENCES_OF_TEXT))
+
+
+def train(file: Path, overrides: Sequence[str] = ()) -> Path:
+    result = run(*load_run(str(file), list(overrides)), call=Call(last="training"))
+    if result.status != "finished":
+        raise SystemExit(f"{result.folder} was stopped; the same command resumes")
+    return result.folder
+
+
+def examined(folder: Path, seed: int, evaluator: RunEvaluator) -> Knowledge:
+    model, tokenizer = load_model(folder)
+    bits = evaluator.validate(model)["bits_per_byte_real_text"]
+    given = Scorer(model), tokenizer, chat_prompts(tokenizer), seed, bits
+    return examine(folder.name, "tuned", model_digest(final_checkpoint(folder)), *given)
+
+
+def print_table(kept: dict[str, list[Knowledge]]) -> None:
+    """Print each measure of each arm: all seeds' questions together with Wilson's interval, and the seeds' range."""
+    for name, found in kept.items():
+        print(f"\n{name}, seeds {', '.join(str(each.seed) for each in found)}")
+        for column, measure in COLUMNS.items():
+            print(f"    {column:32}{pooled([measure(each) for each in found])}")
+        bits = [each.bits_per_byte for each in found]
+        print(f"    {'old text, bits per byte':32}{min(bits):.3f} to {max(bits):.3f}")
+
+
+def pooled(shares: Sequence[Estimate]) -> str:
+    all_of_them = share(sum(round(each.value * each.num) for each in shares), sum(each.num for each in shares))
+    values = [each.value for each in shares]
+    return (
+        f"{all_of_them.value:6.1%} ({all_of_them.low:.1%} to {all_of_them.high:.1%} of {all_of_them.num}), "
+        f"by seed {min(values):.1%} to {max(values):.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
