@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from headwater.checkpoint.verify import model_digest
-from headwater.cli.sft import REPLAY, write_sft_file
+from headwater.cli.sft import write_sft_file
 from headwater.downstream.knowledge import Knowledge, examine
 from headwater.downstream.prompts import chat_prompts
 from headwater.evaluate.evaluator import RunEvaluator
@@ -42,6 +42,8 @@ from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
 
 PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
+TUNING_REPLAY = 0.5
+"Share of the loss, as `downstream sft` has it."
 NUM_TEXTS, SENTENCES_OF_TEXT = 600, 8
 TEXT_STEPS, TEXT_RATES = 250, 0.3
 "How long, and at which part of the base's peak rates, a model is trained on text about made-up countries."
@@ -151,7 +153,7 @@ def result_of(arm: Arm, seed: int, base: Path, evaluator: RunEvaluator) -> Knowl
     start = base if arm.num_phrasings is None else trained_on_text(f"{name}-text", arm.num_phrasings, seed, base)
     talks = Path(f"{name}-talks.jsonl")
     write_text(talks, "".join(f"{line}\n" for line in conversations(split, arm.unknown_share, seed)))
-    file = write_sft_file(name, start, [str(talks)], REPLAY, print)
+    file = write_sft_file(name, start, [str(talks)], TUNING_REPLAY, print)
     known = examined(train(file, [*TUNING, f"seed={seed}", f"replay.run={base}"]), seed, evaluator)
     write_kept(Path(f"{name}.json"), known)
     return known
