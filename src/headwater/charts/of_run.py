@@ -212,7 +212,7 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
 
 
 def step_chart(
-    series: str, title: str, note: str, curve: Points, color: str, y: str, y_format: str = ""
+    series: str, title: str, note: str, curve: Points, color: str, y: str, y_format: str = "", x: str = "tokens seen"
 ) -> Chart | None:
     """Return a measure of every step with its mean drawn over it."""
     if not curve:
@@ -224,8 +224,8 @@ def step_chart(
     ]
     highest = sorted(value for _, value in curve)[int(0.995 * (len(curve) - 1))]
     y_axis = {"tickformat": y_format, "range": [0, 1.12 * highest or 1], "nticks": 5}
-    summary = f"{title} over tokens; the last is {significant(curve[-1][1])}."
-    return Chart(title, note, summary, traces, layout(traces, y, showlegend=False, yaxis=y_axis))
+    summary = f"{title} over {x}; the last is {significant(curve[-1][1])}."
+    return Chart(title, note, summary, traces, layout(traces, y, x, showlegend=False, yaxis=y_axis))
 
 
 def lr_chart(curve: Points) -> Chart | None:

@@ -104,7 +104,7 @@ class FollowedRun:
             self._newest_attempt = attempt
         if record["event"] in GOING_BACK:
             self._go_back(record)
-        if record["event"] == "step":
+        if record["event"] == "step" and "tokens_seen" in record:
             for name, column in self.columns.items():
                 value = amount(record, name)
                 column.append(int(value or 0) if name == "step" else math.nan if value is None else value)
@@ -133,10 +133,10 @@ class FollowedRun:
         return max(0, bisect_left(xs, low) - 1), min(len(xs), bisect_right(xs, high) + 1)
 
     def by_event(self) -> dict[str, list[Record]]:
-        """Return the other records, and under `step` the last step alone."""
+        """Return the other records, and under `step` the last step of training; steps of rewards stay as they are."""
         steps, tokens = self.columns["step"], self.columns["tokens_seen"]
         last: list[Record] = [{"event": "step", "step": steps[-1], "tokens_seen": tokens[-1]}] if steps else []
-        return self.events | {"step": last}
+        return self.events | ({"step": last} if last else {})
 
 
 class FollowedRuns:

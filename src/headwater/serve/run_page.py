@@ -81,6 +81,7 @@ def _charts(run_dir: Path, run: FollowedRun, start: Record, between: tuple[float
         "lr": lr_chart(curves["lr"]),
         "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gib")),
     }
+    charts |= _reward_charts(run.events.get("step", []))
     probes = run.events.get("probes", [])
     for index, name in enumerate(dict.fromkeys(name for record in probes for name in table(record, "probes"))):
         latest = table(probes[-1], "probes", name)
@@ -88,6 +89,18 @@ def _charts(run_dir: Path, run: FollowedRun, start: Record, between: tuple[float
             name[:80], points(probes, "tokens_seen", "probes", name, "right"), latest, series(index)
         )
     return {key: chart for key, chart in charts.items() if chart is not None}
+
+
+def _reward_charts(steps: list[Record]) -> dict[str, Chart | None]:
+    """Return the charts of a run that rewards train, whose steps have no loss."""
+    words = {
+        "reward": ("Reward", "Mean of the answers of each step.", "series-1", "reward"),
+        "kl_to_start": ("Distance from the start", "KL divergence of an answer.", "series-4", "nats per answer"),
+    }
+    return {
+        name: step_chart(name, title, note, points(steps, "step", name), color, y, x="step")
+        for name, (title, note, color, y) in words.items()
+    }
 
 
 def compared(runs: dict[str, FollowedRun]) -> dict[str, Chart]:
