@@ -67,5 +67,4 @@ async function answer(request) {
 
 const answers = [];
 for (const request of requests) answers.push(await answer(request));
-console.log(JSON.stringify(answers));
-process.exit(0);
+process.stdout.write(JSON.stringify(answers), () => process.exit(0));

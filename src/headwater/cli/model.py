@@ -106,13 +106,24 @@ def surprise(
     print(f"{found.bits_per_byte:.3f} bits per byte")
 
 
-def report(run: RunOrNone = None, same_run: SameRun = None) -> None:
+def report(
+    run: RunOrNone = None,
+    same_run: SameRun = None,
+    tracker: Annotated[
+        list[str] | None, option("NAME", "Send the records to this tracker, such as tensorboard.")
+    ] = None,
+) -> None:
     """Write the run's report.html: one file that shows what it did."""
     from headwater.report.page import render_report
     from headwater.runs.paths import require_run_dir
 
     run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)
+    if tracker:
+        from headwater.runs.run_config import config_of_run
+        from headwater.trackers import send_records
+
+        send_records(tracker, run_dir, config_of_run(run_dir).model_dump(mode="json"), say)
     say(f"wrote {render_report(run_dir)}")
 
 

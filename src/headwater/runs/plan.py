@@ -37,7 +37,7 @@ NO_RUNS = (
 LADDER = "train small ones with headwater ladder RUN"
 TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
 FORECAST_VERSION = 1
-_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps"}
+_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps", "trackers"}
 
 
 @dataclass(frozen=True)

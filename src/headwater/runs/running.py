@@ -23,6 +23,7 @@ from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Folders, Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume_longer_run, write_config
+from headwater.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
     from headwater.train.replay import Replay
@@ -90,6 +91,7 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at = call or Call(), time.perf_counter()
+    find_trackers(config.train.trackers)
     layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
     with call.log():
         if call.place.rank:
@@ -170,9 +172,11 @@ def _train(
                 return follow_training(config, ranks, call.stop_within)
             if layout.why:
                 say(f"layout: {layout.why}")
-            return train_stage(
-                config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
-            )
+            settings = config.model_dump(mode="json")
+            with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
+                return train_stage(
+                    config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
+                )
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True

@@ -50,6 +50,8 @@ class TrainSettings(Settings):
     "How often a run is probed and writes samples, at logarithmic intervals up to the last step; 0: never."
     prompts: list[str] = PROMPTS
     "Prompts that are continued at each probe."
+    trackers: list[str] = []
+    "Programs that get the records as they come: tensorboard, trackio, wandb (offline), mlflow, or a plug-in's name."
     guard_sigmas: float | None = Field(default=6.0, gt=0)
     "Deviations above the last steps' losses and gradient norms at which a step is skipped; off: only NaN and Inf."
     guard_window: int = Field(default=128, ge=8)
