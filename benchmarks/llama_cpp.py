@@ -37,7 +37,7 @@ def why_missing() -> str | None:
     """Return why llama.cpp can't be asked here, or None."""
     if shutil.which("node") is None:
         return "needs node"
-    if not (FOLDER / "node_modules" / "node-llama-cpp").is_dir():
+    if not (FOLDER / "node_modules" / "@node-llama-cpp" / "linux-x64").is_dir():  # which comes last
         return f"needs node-llama-cpp in {FOLDER.name}: make llama-cpp"
     return None
 
