@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -105,9 +106,17 @@ def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokeniz
     engine.close()
 
 
-def test_a_row_that_takes_too_long_is_given_up(model, tokenizer):
-    engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=0.0))
-    with pytest.raises(Refusal, match="no answer within 0 s"):
+def test_a_row_whose_time_is_up_ends_there(model, tokenizer):
+    times = itertools.count()  # a second passes whenever the time is read
+    engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=10), clock=lambda: next(times))
+    assert len(tokens_of(engine, Query([0], 60, GREEDY, frozenset()))[0]) == 10
+    engine.close()
+
+
+def test_a_row_that_got_no_turn_in_time_is_refused(model, tokenizer):
+    times = itertools.count()
+    engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=0), clock=lambda: next(times))
+    with pytest.raises(Refusal, match="no turn within 0 s"):
         tokens_of(engine, Query([0], 60, GREEDY, frozenset()))
     engine.close()
 

@@ -31,7 +31,7 @@ LEAST_LOG_P = -9999.0  # JSON has no infinity
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """Rows that are continued at once, rows that wait for that, and seconds after which a row is given up."""
+    """Rows that are continued at once, rows that wait for that, and seconds after which a row ends."""
 
     rows: int = 32
     waiting_rows: int = 512
@@ -132,10 +132,11 @@ class Engine:
         name: str,
         is_tuned: bool = False,
         limits: EngineLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`is_tuned`: on conversations, so that it can be asked for the next message of one."""
         self.tokenizer, self.name, self.is_tuned = tokenizer, name, is_tuned
-        self.limits = limits or EngineLimits()
+        self.limits, self._clock = limits or EngineLimits(), clock
         self.max_tokens = model.settings.seq_len
         self.max_token_bytes = int(tokenizer.bytes_per_token_table().max())
         self._names = {token: name for name, token in tokenizer.special.items()}
@@ -162,7 +163,7 @@ class Engine:
 
             return deliver
 
-        until = time.monotonic() + self.limits.seconds
+        until = self._clock() + self.limits.seconds
         rows = [_Row(query, delivering(number), until, list(query.ids)) for number, query in enumerate(queries)]
         with self._changed:
             if len(self._waiting) + len(rows) > self.limits.waiting_rows:
@@ -209,9 +210,8 @@ class Engine:
         order = list(range(len(self._active)))
         for number in reversed(range(len(order))):
             row = self._active[number]
-            if not row.is_dropped and time.monotonic() > row.until:
-                row.deliver(Refusal(503, f"no answer within {self.limits.seconds:g} s; ask for fewer tokens"))
-                row.is_dropped = True
+            if not row.is_dropped and self._clock() > row.until:
+                self._end(row, "length")
             if row.is_dropped:
                 order[number] = order[-1]
                 order.pop()
@@ -226,7 +226,10 @@ class Engine:
             if num_tokens > JOINING_TOKENS and num_tokens > len(self._waiting[0].ids):
                 return
             row = self._waiting.popleft()
-            if not row.is_dropped:
+            if not row.is_dropped and self._clock() > row.until:
+                late = f"there was no turn within {self.limits.seconds:g} s; ask again later"
+                row.deliver(Refusal(429, late, headers={"Retry-After": "10"}))
+            elif not row.is_dropped:
                 self._active.append(row)
 
     @torch.inference_mode()
