@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import ExportError, TokenizerError
-from headwater.export.hf_tokenizer import CHAT_TEMPLATE, template_beginning_with
+from headwater.errors import ExportError
+from headwater.export.hf_tokenizer import CHAT_TEMPLATE, load_tokenizer, template_beginning_with
 from headwater.files import read_json
 from headwater.model.gguf_names import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from headwater.model.settings import ModelSettings
@@ -34,17 +34,12 @@ def tokenizer_keys(folder: Path, vocab_size: int, is_tuned: bool) -> dict[str, A
 
     Raises ExportError where it can't, or where the tokenizer has ids that the model has no row for.
     """
-    try:
-        tokenizer = Tokenizer.load(folder)
-    except TokenizerError as error:
-        raise ExportError(str(error)) from None
+    tokenizer = load_tokenizer(folder, vocab_size)
     pattern = tokenizer.foreign.pattern if tokenizer.foreign else "qwen2"
     ignores_merges = tokenizer.foreign is not None and tokenizer.foreign.ignores_merges
     if ignores_merges != (pattern == "llama3"):
         does = "takes a word that is a token whole" if ignores_merges else "merges also a word that is a token"
         raise ExportError(f"{folder} cuts text as {pattern} and {does}; llama.cpp has no such tokenizer")
-    if tokenizer.vocab_size > vocab_size:
-        raise ExportError(f"{folder} has {tokenizer.vocab_size} tokens and the model has {vocab_size}")
     table = read_json(folder / "tokenizer.json")
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in table["model"]["merges"]]
     tokens, types = [f"[PAD{id}]" for id in range(vocab_size)], [UNUSED] * vocab_size

@@ -18,7 +18,7 @@ from tokenizers.processors import Sequence, TemplateProcessing
 
 from headwater import files
 from headwater.errors import ExportError, TokenizerError
-from headwater.tokenizer.conversation import END, START
+from headwater.tokenizer.conversation import END
 from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import Tokenizer as OwnTokenizer
 
@@ -37,7 +37,6 @@ CHAT_TEMPLATE = """\
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-CHAT_TOKENS = {START, END}
 TOKEN_FIELDS = ("content", "lstrip", "normalized", "rstrip", "single_word")
 SPECIAL_ROLES = {"bos_token": BEGIN_ID, "eos_token": END_ID, "pad_token": PAD_ID}
 
@@ -60,8 +59,6 @@ _OWN_CARD = """\
 - The tokenizer puts the begin token before every text, as in training.
 - Text that spells a special token becomes that token. For text from strangers use
   `tokenizer(text, split_special_tokens=True)`, which reads the spelling as plain text, as training did.
-"""
-_CHAT_CARD = """\
 - A chat template is set and its tokens are in the vocabulary; before a model is tuned on conversations they are
   untrained.
 """
@@ -76,42 +73,38 @@ def write_tokenizer(
 ) -> WrittenTokenizer:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and the chat template into `out_dir`.
 
-    There is no chat template where the tokenizer lacks its tokens. The tokenizer of a base is written as it came; where
-    the model `is_tuned` on conversations, with the template that these were written by.
-    Raises ExportError when there is no readable tokenizer of headwater's, or it has ids that the model has no row for.
+    The tokenizer of a base is written as it came; where the model `is_tuned` on conversations, with the template that
+    these were written by. Raises ExportError as `load_tokenizer` does.
     """
-    if "pattern" in files.read_manifest_or_none(tokenizer_dir):
-        return _write_foreign(tokenizer_dir, out_dir, is_tuned)
-    tokenizer = _load(tokenizer_dir / "tokenizer.json")
-    special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
-    for name, id in SPECIAL_ROLES.items():
-        if id not in special or special[id].content != SPECIAL_TOKENS[id]:
-            raise ExportError(
-                f"{tokenizer_dir} has no {SPECIAL_TOKENS[id]} ({name}) at id {id}; train it with headwater"
-            )
-    if tokenizer.get_vocab_size() > vocab_size:
-        raise ExportError(
-            f"{tokenizer_dir} has {tokenizer.get_vocab_size()} tokens and the model has {vocab_size}; "
-            "it is not the tokenizer of this model"
-        )
+    checked = load_tokenizer(tokenizer_dir, vocab_size)
+    if checked.foreign is not None:
+        return _write_foreign(checked, tokenizer_dir, out_dir, is_tuned)
+    tokenizer = Tokenizer.from_file(str(tokenizer_dir / "tokenizer.json"))
     roles = {name: SPECIAL_TOKENS[id] for name, id in SPECIAL_ROLES.items()}
     _add_begin_token_(tokenizer, roles["bos_token"], BEGIN_ID)
-    has_chat = {token.content for token in special.values()} >= CHAT_TOKENS
     files.write_text(out_dir / "tokenizer.json", tokenizer.to_str(pretty=False))
-    files.write_json(out_dir / "tokenizer_config.json", _config(special, roles, seq_len, has_chat))
+    files.write_json(out_dir / "tokenizer_config.json", _config(tokenizer, roles, seq_len))
     files.write_json(out_dir / "special_tokens_map.json", roles)
-    if has_chat:
-        files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
+    files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
     ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
-    ends = [END_ID, *([SPECIAL_IDS[END]] if has_chat else [])]
-    return WrittenTokenizer(ids, ends, _OWN_CARD + (_CHAT_CARD if has_chat else ""))
+    return WrittenTokenizer(ids, [END_ID, SPECIAL_IDS[END]], _OWN_CARD)
 
 
-def _write_foreign(tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> WrittenTokenizer:
+def load_tokenizer(folder: Path, vocab_size: int) -> OwnTokenizer:
+    """Return a tokenizer, checked; raise ExportError where it is none, or has ids that the model has no row for."""
     try:
-        tokenizer = OwnTokenizer.load(tokenizer_dir)
+        tokenizer = OwnTokenizer.load(folder)
     except TokenizerError as error:
         raise ExportError(str(error)) from None
+    if tokenizer.vocab_size > vocab_size:
+        raise ExportError(
+            f"{folder} has {tokenizer.vocab_size} tokens and the model has {vocab_size}; "
+            "it is not the tokenizer of this model"
+        )
+    return tokenizer
+
+
+def _write_foreign(tokenizer: OwnTokenizer, tokenizer_dir: Path, out_dir: Path, is_tuned: bool) -> WrittenTokenizer:
     for name in tokenizer.manifest["files"]:
         files.write_bytes(out_dir / name, (tokenizer_dir / name).read_bytes())
     named = {id: name for name, id in tokenizer.special.items()}
@@ -132,13 +125,6 @@ def template_beginning_with(token: str) -> str:
     return CHAT_TEMPLATE.replace("bos_token", json.dumps(token), 1)
 
 
-def _load(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception for a missing file and for a broken one
-        raise ExportError(f"{path} can't be read as a tokenizer: {error}") from None
-
-
 def _add_begin_token_(tokenizer: Tokenizer, begin: str, begin_id: int) -> None:
     with_begin = TemplateProcessing(single=f"{begin} $A", pair=f"{begin} $A $B:1", special_tokens=[(begin, begin_id)])
     own = tokenizer.post_processor
@@ -147,7 +133,8 @@ def _add_begin_token_(tokenizer: Tokenizer, begin: str, begin_id: int) -> None:
     tokenizer.no_truncation()
 
 
-def _config(special: dict[int, Any], roles: dict[str, str], seq_len: int, has_chat: bool) -> dict[str, Any]:
+def _config(tokenizer: Tokenizer, roles: dict[str, str], seq_len: int) -> dict[str, Any]:
+    special = {id: token for id, token in sorted(tokenizer.get_added_tokens_decoder().items()) if token.special}
     others = [token.content for token in special.values() if token.content not in roles.values()]
     return {
         # transformers 5 writes TokenizersBackend here, which 4.57 does not know
@@ -162,5 +149,5 @@ def _config(special: dict[int, Any], roles: dict[str, str], seq_len: int, has_ch
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": seq_len,
         "clean_up_tokenization_spaces": False,
-        **({"chat_template": CHAT_TEMPLATE} if has_chat else {}),
+        "chat_template": CHAT_TEMPLATE,
     }
