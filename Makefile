@@ -50,17 +50,8 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-<<<<<<< HEAD
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint live-page clean
-=======
-<<<<<<< HEAD
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf endpoint clean
->>>>>>> 8721df0d (make knowledge: what tuning and what text add to a model's knowledge, over seeds; made-up names are a seed's, and prose is asked for those never named)
-.PHONY: llama-cpp
-=======
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports gguf clean
-.PHONY: llama-cpp knowledge
->>>>>>> 2f6fb09f (make knowledge: what tuning and what text add to a model's knowledge, over seeds; made-up names are a seed's, and prose is asked for those never named)
+.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports clean
+.PHONY: gguf llama-cpp endpoint live-page knowledge
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm

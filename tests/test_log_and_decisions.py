@@ -35,3 +35,15 @@ def test_a_decision_has_its_number_a_status_and_a_line_in_the_index(path):
     assert re.match(r"Status: accepted, 2026-11-2\d", status), status
     index = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
     assert f"| [{path.name[:4]}]({path.name}) | {title[7:]} |" in index
+
+
+def test_no_file_holds_marks_of_a_merge():
+    root = DOCS.parent
+    files = [path for path in root.iterdir() if path.is_file()]
+    files += [path for name in ("docs", "src", "tests", "benchmarks", ".ci") for path in (root / name).rglob("*")]
+    marked = [
+        path.relative_to(root)
+        for path in files
+        if path.is_file() and re.search(rb"^(<{7}|>{7}) ", path.read_bytes(), re.MULTILINE)
+    ]
+    assert not marked
