@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import os
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -143,6 +145,45 @@ def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, listed, monkeypatch):
     assert said == [f"trackers are behind; `headwater report {tmp_path} --tracker hanging` sends all records again"]
 
 
+def test_a_tracker_that_falls_too_far_behind_is_given_up_with_one_line(tmp_path, listed, monkeypatch):
+    release = threading.Event()
+
+    class Slow(Listed):
+        def log(self, step: int, values: Mapping[str, float]) -> None:
+            release.wait()
+
+    monkeypatch.setattr(trackers, "MAX_WAITING", 8)
+    monkeypatch.setitem(trackers.BUILT_IN, "slow", ("json", Slow))
+    records, said = RunRecords(tmp_path / "records.jsonl", lambda: 1.0), []
+    with tracking(["slow"], tmp_path, {}, said.append, seconds=0.01) as display:
+        display(records.append("start", 0))
+        append_steps(records, display, 1, 40)
+    release.set()
+    records.close()
+    assert len(said) == 1 and said[0].startswith("trackers are 8 records behind and get no more; `headwater report ")
+
+
+def test_trackio_is_refused_where_it_would_use_the_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/space")
+    monkeypatch.setenv("TRACKIO_WEBHOOK_URL", "http://localhost:1")
+    with pytest.raises(ConfigError, match="network: unset TRACKIO_SPACE_ID, TRACKIO_WEBHOOK_URL"):
+        trackers.Trackio("mine", tmp_path).start({})
+
+
+def test_mlflow_finds_its_telemetry_off_when_it_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    found: list[str] = []
+
+    def import_nothing(name: str) -> Any:
+        found.append(f"{name} {os.environ['MLFLOW_DISABLE_TELEMETRY']}")
+        raise ImportError(name)
+
+    monkeypatch.setattr(trackers.importlib, "import_module", import_nothing)
+    with pytest.raises(ImportError):
+        trackers.MLflow("mine", tmp_path).start({})
+    assert found == ["mlflow true"]
+
+
 def test_a_plug_in_is_found_by_its_entry_point(tmp_path, monkeypatch):
     (tmp_path / "their_tracker.py").write_text(
         "class Theirs:\n    def __init__(self, name, folder):\n        self.name = name\n"
@@ -233,6 +274,7 @@ def test_curves_read_back_equal_the_records(tmp_path, monkeypatch, capsys, name)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     said = write_records(tmp_path / "mine", [name])
     assert said == [] and capsys.readouterr().out == ""
+    assert name != "trackio" or "print" not in vars(importlib.import_module("trackio.run"))
     found, expected = globals()[f"scalars_of_{name}"](tmp_path / "mine"), curves_of_records(tmp_path / "mine")
     assert found.keys() == expected.keys()
     for curve, points in expected.items():

@@ -83,13 +83,13 @@ def strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_all(path: Path) -> list[Record]:
-    """Return every complete line, in file order; a torn line is skipped."""
+def read_all(path: Path, num_bytes: int | None = None) -> list[Record]:
+    """Return every complete line, of the first `num_bytes` perhaps, in file order; a torn line is skipped."""
     if not path.exists():
         return []
     records = []
     # not splitlines: a sample may hold U+2028, which JSON leaves as it is
-    for line in path.read_bytes().split(b"\n"):
+    for line in path.read_bytes()[:num_bytes].split(b"\n"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -105,11 +105,11 @@ def seconds_of_saves(path: Path, num_saves: int = 5) -> list[float]:
     return [save["seconds"] + save["background_seconds"] for save in saves]
 
 
-def read_attempts(path: Path) -> list[Record]:
+def read_attempts(path: Path, num_bytes: int | None = None) -> list[Record]:
     """Return every complete line but those that an owner wrote after another process had taken the run over."""
     kept: list[Record] = []
     newest = 0
-    for record in read_all(path):
+    for record in read_all(path, num_bytes):
         attempt = record.get("attempt")
         if not isinstance(attempt, int) or attempt >= newest:
             newest = attempt if isinstance(attempt, int) else newest
@@ -137,10 +137,10 @@ def survives(record: Record, back: Record) -> bool:
     return is_rollback or record["event"] in _BEFORE_SAVE
 
 
-def read_records(path: Path, event: str | None = None) -> list[Record]:
+def read_records(path: Path, event: str | None = None, num_bytes: int | None = None) -> list[Record]:
     """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
     kept: list[Record] = []
-    for record in read_attempts(path):
+    for record in read_attempts(path, num_bytes):
         if record.get("event") in GOING_BACK:
             kept = [old for old in kept if survives(old, record)]
         kept.append(record)

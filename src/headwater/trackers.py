@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -26,9 +27,12 @@ from headwater.records import Record, read_all, read_records
 GROUP = "headwater.trackers"
 PROJECT = "headwater"
 FINISH_SECONDS = 10.0  # a stopped run has little time
+MAX_WAITING = 10_000  # records; a tracker that falls behind by more is given up
 _BEGINNINGS = ("start", "rollback")
 _PREFIXES = {"step": "train", "validation": "validation", "probes": ""}
 _NOT_MEASURED = ("event", "attempt", "step", "time")
+_TRACKIO_SENDS = ("TRACKIO_SERVER_URL", "TRACKIO_SPACE_ID", "TRACKIO_BUCKET_ID", "TRACKIO_WEBHOOK_URL")
+_TRACKIO_PRINTS = ("trackio", "trackio.run", "trackio.utils")
 
 
 class Tracker(Protocol):
@@ -61,20 +65,38 @@ class Trackio:
     """A run in trackio's own database, which `trackio show` shows."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder = name, folder
+        self._name, self._folder, self._silent = name, folder, ExitStack()
 
     def start(self, config: Mapping[str, Any]) -> None:
+        if sending := [name for name in _TRACKIO_SENDS if os.environ.get(name)]:
+            raise ConfigError(f"trackio would send records over the network: unset {', '.join(sending)}")
         trackio = importlib.import_module("trackio")
-        for each in ("trackio", "trackio.run", "trackio.utils"):  # standard output is ours
-            vars(importlib.import_module(each))["print"] = lambda *_, **__: None
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        self._run = trackio.init(project=PROJECT, name=self._name, config=dict(config), **quiet)
+        with ExitStack() as silent:
+            silent.enter_context(_without_print())
+            self._run = trackio.init(project=PROJECT, name=self._name, config=dict(config), **quiet)
+            self._silent = silent.pop_all()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
 
     def finish(self) -> None:
-        self._run.finish()
+        with self._silent:
+            self._run.finish()
+
+
+@contextmanager
+def _without_print() -> Iterator[None]:
+    """Keep trackio's modules from printing: standard output is the run's."""
+    modules = [vars(importlib.import_module(name)) for name in _TRACKIO_PRINTS]
+    before = [module.get("print") for module in modules]
+    try:
+        for module in modules:
+            module["print"] = lambda *_, **__: None
+        yield
+    finally:
+        for module, old in zip(modules, before, strict=True):
+            module.pop("print", None) if old is None else module.update(print=old)
 
 
 class Wandb(Trackio):
@@ -98,6 +120,7 @@ class MLflow:
         self._name, self._uri = name, (folder / "mlflow").resolve().as_uri()
 
     def start(self, config: Mapping[str, Any]) -> None:
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is imported
         mlflow, variables = importlib.import_module("mlflow"), importlib.import_module("mlflow.environment_variables")
         variables.MLFLOW_DISABLE_TELEMETRY.set(True)
         importlib.import_module("mlflow.telemetry").set_telemetry_client()  # again, now that it is off
@@ -161,28 +184,39 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 class _Sender(Thread):
     """What takes records from a queue to the trackers; one that raises is given up, and why waits in `problems`."""
 
-    def __init__(self, makes: Mapping[str, Make], folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, makes: Mapping[str, Make], run_dir: Path, config: Mapping[str, Any]) -> None:
         super().__init__(name="trackers", daemon=True)
-        self.queue: SimpleQueue[tuple[str | None, list[Record]] | None] = SimpleQueue()
-        "The name of a new run, or None, and records; at last None."
+        self.queue: SimpleQueue[tuple[Record, int | None] | None] = SimpleQueue()
+        "Records; with one that begins a run, how many bytes of the file counted then; at last None."
         self.problems: SimpleQueue[str] = SimpleQueue()
-        self._makes, self._folder, self._config = dict(makes), folder, config
+        self._makes, self._run_dir, self._config = dict(makes), run_dir, config
         self._trackers: dict[str, Tracker] = {}
 
     def run(self) -> None:
         while (item := self.queue.get()) is not None:
-            run_name, records = item
-            if run_name is not None:
-                self._finish()
-                for name in list(self._makes):
-                    self._try(name, partial(self._begin, name, run_name))
-            for record in records:
+            newest, num_bytes = item
+            for record in [newest] if num_bytes is None else self._begin_all(num_bytes):
                 for name, tracker in list(self._trackers.items()) if (values := values_of(record)) else ():
                     self._try(name, partial(tracker.log, record["step"], values))
         self._finish()
 
+    def _begin_all(self, num_bytes: int) -> list[Record]:
+        """Begin a run with every tracker, and return the records that counted when the file had so many bytes."""
+        self._finish()
+        path, name_of_run = self._run_dir / "records.jsonl", self._run_dir.name
+        try:
+            count = sum(each.get("event") in _BEGINNINGS for each in read_all(path, num_bytes))
+            records = read_records(path, num_bytes=num_bytes)
+        except OSError as error:
+            self._makes.clear()
+            self.problems.put(f"trackers get no more records: {error}")
+            return []
+        for name in list(self._makes):
+            self._try(name, partial(self._begin, name, name_of_run if count < 2 else f"{name_of_run}-{count}"))
+        return records
+
     def _begin(self, name: str, run_name: str) -> None:
-        tracker = self._makes[name](run_name, self._folder)
+        tracker = self._makes[name](run_name, self._run_dir / "trackers")
         tracker.start(self._config)
         self._trackers[name] = tracker
 
@@ -216,16 +250,20 @@ def tracking(
     if not makes:
         yield display
         return
-    sender, path = _Sender(makes, run_dir / "trackers", config), run_dir / "records.jsonl"
+    sender, path = _Sender(makes, run_dir, config), run_dir / "records.jsonl"
+    is_given_up, remedy = False, f"`headwater report {run_dir} --tracker {names[0]}` sends all records again"
     sender.start()
 
     def show(record: Record) -> None:
+        nonlocal is_given_up
         display(record)
-        if record["event"] in _BEGINNINGS:
-            count = sum(each.get("event") in _BEGINNINGS for each in read_all(path))
-            sender.queue.put((run_dir.name if count < 2 else f"{run_dir.name}-{count}", read_records(path)))
-        else:
-            sender.queue.put((None, [record]))
+        if not is_given_up and sender.queue.qsize() >= MAX_WAITING:
+            is_given_up = True
+            sender.queue.put(None)
+            say(f"trackers are {MAX_WAITING:,} records behind and get no more; {remedy}")
+        if not is_given_up:
+            is_first = record["event"] in _BEGINNINGS and path.exists()
+            sender.queue.put((record, path.stat().st_size if is_first else None))
         while not sender.problems.empty():
             say(sender.problems.get())
 
@@ -236,8 +274,8 @@ def tracking(
         sender.join(seconds)
         while not sender.problems.empty():
             say(sender.problems.get())
-        if sender.is_alive():
-            say(f"trackers are behind; `headwater report {run_dir} --tracker {names[0]}` sends all records again")
+        if sender.is_alive() and not is_given_up:
+            say(f"trackers are behind; {remedy}")
 
 
 def send_records(names: Sequence[str], run_dir: Path, config: Mapping[str, Any], say: Callable[[str], None]) -> None:

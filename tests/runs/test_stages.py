@@ -11,6 +11,7 @@ import pytest
 from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
 
 from headwater.downstream.derived import make_derived_run, save_model
+from headwater.errors import ConfigError
 from headwater.records import read_all, read_records
 from headwater.runs.finish import load_model
 
@@ -65,6 +66,15 @@ def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_
     require_clear_error(said, "made by `headwater downstream rl` or `dpo`", "give that command again", status=(1,))
     after = {path for path in made.rglob("*") if path.name not in ("epoch", "lock")}
     assert after == before
+
+
+def test_the_folder_of_another_run_is_left_alone(finished_copy):
+    base, other = finished_copy / "runs/mine", finished_copy / "runs/other"
+    other.mkdir()
+    (other / "config.json").write_text('{"settings": {}}')
+    with pytest.raises(ConfigError, match="a run with other settings"):
+        make_derived_run(base, other, 4)
+    assert [path.name for path in other.iterdir()] == ["config.json"]
 
 
 def test_data_that_was_removed_and_comes_out_different_is_not_passed_off_as_the_models(finished_copy):

@@ -18,18 +18,19 @@ TOKENIZER = Path("data", "tokenizer")
 def make_derived_run(base: Path, run_dir: Path, num_steps: int) -> None:
     """Give a run folder the settings and the tokenizer of the run `base`, unless it has them already.
 
-    A file says what it is and how many steps it is to have, so that training leaves it alone. Raises ConfigError where
-    it is the folder of another run.
+    A file says what it is and how many steps it is to have, so that training leaves it alone. Raises ConfigError, and
+    writes nothing, where it is the folder of another run.
     """
     settings = read_json(base / "config.json")
+    has_settings = (run_dir / "config.json").exists()
+    if has_settings and read_json(run_dir / "config.json") != settings:
+        raise ConfigError(f"{run_dir} is the folder of a run with other settings than {base}; choose another --name")
     if not (run_dir / DERIVED).exists():
         write_json(run_dir / DERIVED, {"base": str(base), "num_steps": num_steps})
     if not (run_dir / TOKENIZER).exists():
         copy_files(base / TOKENIZER, run_dir / TOKENIZER)
-    if not (run_dir / "config.json").exists():
+    if not has_settings:
         write_json(run_dir / "config.json", settings)
-    if read_json(run_dir / "config.json") != settings:
-        raise ConfigError(f"{run_dir} is the folder of a run with other settings than {base}; choose another --name")
 
 
 def copy_files(source: Path, target: Path) -> None:
