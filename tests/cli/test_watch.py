@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from small_run import call
 
+from headwater.serve.summary import RunsFolder
+
 STEP = {"event": "step", "attempt": 1, "step": 7, "tokens_seen": 700, "loss": 3.25, "tokens_per_second": 1234.0}
 
 
@@ -37,7 +39,7 @@ def test_each_run_has_a_line_with_what_is_known_of_it(runs):
     write_run(runs / "new")
     said = call("watch", cwd=runs.parent)
     assert [line.split() for line in said.out.splitlines()] == [
-        ["run", "state", "step", "loss", "bits/byte", "tokens/s", "left"],
+        ["run", "state", "step", "loss", "bits/byte", "tokens/s", "time", "left"],
         ["mine", "killed", "7", "of", "20", "3.250", "1.500", "1.23k"],
         ["new", "not", "started"],
     ]
@@ -99,6 +101,32 @@ def test_a_name_cannot_drive_the_terminal(runs):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     said = call("watch", "nowhere", cwd=tmp_path)
     assert said.status == 2 and "there is no folder nowhere" in said.err
+
+
+@pytest.mark.parametrize("verb", ["watch", "serve"])
+def test_what_is_no_folder_is_refused_by_watch_and_serve(tmp_path, verb):
+    (tmp_path / "README.md").write_text("a file")
+    said = call(verb, "nope", cwd=tmp_path)
+    assert said.status == 2 and "there is no folder nope" in said.err
+    said = call(verb, "README.md", cwd=tmp_path)
+    assert said.status == 2 and "README.md is a file" in said.err
+
+
+def test_a_run_called_data_and_a_file_beside_runs_hide_none(runs):
+    for name in ("data", "config.json", "records.jsonl", "mine"):
+        write_run(runs / name, STEP)
+    assert set(RunsFolder(runs).paths()) == {"data", "config.json", "records.jsonl", "mine"}
+    (runs / "config.json").rename(runs / "other")
+    (runs / "config.json").write_text('{"editor": true}')
+    assert set(RunsFolder(runs).paths()) == {"data", "other", "records.jsonl", "mine"}
+    assert set(RunsFolder(runs / "mine").paths()) == {"mine"}
+
+
+def test_a_finished_run_had_as_many_steps_as_it_finished_with(runs):
+    aligned = [{"event": "step", "attempt": 1, "step": step, "reward": 0.5} for step in (1, 2)]
+    write_run(runs / "aligned", *aligned, {"event": "finish", "attempt": 1, "step": 2})
+    (found,) = RunsFolder(runs).summaries()
+    assert (found.state, found.step, found.num_steps) == ("finished", 2, 2)
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path):

@@ -306,6 +306,14 @@ def test_axe_finds_no_violation_and_nothing_is_wider_than_the_screen(open_page, 
     assert page.errors == []
 
 
+def test_an_address_with_a_run_that_is_not_there_says_so(open_page, made_up):
+    page = open_page(f"{made_up}#run=nope")
+    assert page.tab.locator("#missing").inner_text() == "There is no run nope here."
+    page.tab.locator("#runs th a", has_text="first").click()
+    page.until("document.querySelector('#missing').hidden && !document.querySelector('#run').hidden")
+    assert not page.errors
+
+
 def test_a_name_from_outside_is_no_path(made_up):
     import urllib.error
     import urllib.request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from headwater.serve.following import FollowedRun
-from headwater.serve.run_page import run_page
+from headwater.serve.run_page import compared, run_page
 
 
 def test_a_run_that_rewards_train_shows_them_over_its_steps(tmp_path):
@@ -23,3 +23,11 @@ def test_a_run_that_rewards_train_shows_them_over_its_steps(tmp_path):
     assert list(trace["x"]) == [1, 2, 3] and list(trace["y"]) == [0.1, 0.2, 0.3]
     assert page["charts"]["reward"]["layout"]["xaxis"]["title"]["text"] == "step"
     assert "tokens" not in [figure["name"] for figure in page["figures"]]
+
+
+def test_runs_are_compared_while_others_read_on(tmp_path):
+    run = FollowedRun(tmp_path / "records.jsonl")
+    is_read_unlocked = []
+    run.curve = lambda *which: is_read_unlocked.append(not run.lock.locked()) or [(1.0, 2.0)]
+    assert "loss" in compared({"mine": run})
+    assert is_read_unlocked == [False]

@@ -38,7 +38,17 @@ def test_this_machine_is_answered(app, host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[", "a@b"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8000",
+        "",
+        "[",
+        "a@b",
+        "evil@localhost",
+        "localhost/evil",
+    ],
 )
 def test_a_name_that_was_made_to_lead_here_is_refused(app, host):
     answer = ask(app, "GET", "/echo", headers={"host": host})
@@ -67,6 +77,20 @@ def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways(tmp_path):
     assert opened.status_code == 303 and opened.headers["location"] == "/echo"
     assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite=strict" in opened.headers["set-cookie"]
     assert ask(app, "GET", "/echo", headers={"cookie": opened.headers["set-cookie"].split(";")[0]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path, goes_to",
+    [("///evil.example/a?token=t", "/evil.example/a"), ("/?run=a%26b&token=t&empty=", "/?run=a%26b&empty=")],
+)
+def test_a_token_in_the_address_leads_to_this_server_with_the_other_parameters(tmp_path, path, goes_to):
+    answer = ask(make_app(tmp_path, token="t", hosts=None, parts=[echo]), "GET", f"http://localhost{path}")
+    assert answer.status_code == 303 and answer.headers["location"] == goes_to
+
+
+def test_a_token_that_is_not_ascii_is_refused_at_the_start(tmp_path):
+    said = call("serve", "--token", "naïve", cwd=tmp_path)
+    assert said.status == 2 and "ASCII" in said.err
 
 
 def test_health_needs_no_token(tmp_path):

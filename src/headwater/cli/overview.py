@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.terminal import safe
+from headwater.errors import ConfigError
 from headwater.serve.summary import FINISHED, PREPARING, RUNNING, RunsFolder, RunSummary
 
 RUNS = Path("runs")
@@ -16,6 +17,18 @@ EXAMPLES = (
     ("headwater new mine --text FOLDER", "a run file for your own text"),
     ("headwater -h", "all verbs"),
 )
+
+
+def folder_of_runs(folder: Path, may_be_missing: bool = False) -> Path:
+    """Return a folder of runs, or one run's, also by its name in runs/; raise ConfigError where there is none."""
+    found = folder if folder.exists() else RUNS / folder
+    if found.is_dir():
+        return found
+    if found.exists():
+        raise ConfigError(f"{folder} is a file; name a folder of runs, or one run's")
+    if may_be_missing:
+        return folder
+    raise ConfigError(f"there is no folder {folder}; name a folder of runs, or one run's")
 
 
 def show() -> None:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 from headwater.cli.arguments import A_RUN, argument, option
+from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import say
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
@@ -47,6 +49,9 @@ def serve(
 
     It answers on this machine alone, without a token, unless --host says otherwise. Ctrl-C ends it.
     """
+    shown_runs = folder_of_runs(Path(folder), may_be_missing=Path(folder) == RUNS)
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise ConfigError("--token takes printable ASCII characters alone; a browser or a proxy may change others")
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         address = listener.getsockname()[0]
@@ -58,10 +63,13 @@ def serve(
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
         engine = stack.enter_context(_answering(run)) if run else None
-        app = make_app(Path(folder), engine, token, hosts, documents=_documents)
+        app = make_app(shown_runs, engine, token, hosts, documents=_documents)
         shown = f"[{host}]" if ":" in host else host
-        query = f"/?token={token}" if token else "/"
-        say(f"serving {folder} at http://{shown}:{listener.getsockname()[1]}{query}")
+        query = f"/?{urlencode({'token': token})}" if token else "/"
+        root = f"http://{shown}:{listener.getsockname()[1]}"
+        say(f"serving {shown_runs} at {root}{query}")
+        if engine is not None:
+            say(f"{engine.name} answers at {root}/v1")
         with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
             _run(app, listener)
 

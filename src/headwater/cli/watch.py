@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag
-from headwater.cli.overview import RUNS
+from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import print_json, safe, say
 from headwater.cli.verbs import App
 from headwater.durations import duration
-from headwater.errors import ConfigError
 from headwater.numbers import count, decimal, whole
 from headwater.serve.summary import RunsFolder, RunSummary
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EVERY_SECONDS = 1.0
-HEADS = ("run", "state", "step", "loss", "bits/byte", "tokens/s", "left")
+HEADS = ("run", "state", "step", "loss", "bits/byte", "tokens/s", "time left")
 STYLES = {"running": "cyan", "finished": "green", "killed": "red"}
 
 
@@ -40,9 +39,7 @@ def watch(
     On a terminal it follows them until Ctrl-C; elsewhere it prints them once. It reads records alone, so that it can
     be called beside training, after a crash, and of runs that were copied from another machine.
     """
-    runs = RunsFolder(folder if folder.exists() else RUNS / folder)
-    if not runs.folder.is_dir():
-        raise ConfigError(f"there is no folder {folder}; name a folder of runs, or one run's")
+    runs = RunsFolder(folder_of_runs(folder))
     if as_json:
         print_json({"folder": str(runs.folder), "runs": [summary.as_json() for summary in runs.summaries()]})
     elif once or not sys.stdout.isatty():

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
@@ -96,7 +96,7 @@ class Guard:
         if self._token is None or scope["path"] == "/health":
             return None
         if self._is_token(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
-            answer = RedirectResponse(scope["path"].replace("//", "/"), 303)
+            answer = RedirectResponse(_without_token(scope), 303)
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return answer
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -137,8 +137,18 @@ class Guard:
         return receive_limited
 
 
+def _without_token(scope: Scope) -> str:
+    """Return the path here of a request, with its parameters but for the token."""
+    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    others = urlencode([(name, value) for name, value in query if name != "token"])
+    path = "/" + quote(scope["path"].lstrip("/"))  # two slashes would name another host
+    return f"{path}?{others}" if others else path
+
+
 def _name_of(host: str) -> str:
     """Return the name in a Host header, without its port; "" of one that is none."""
+    if set(host) & set("@/?#\\"):
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -95,9 +95,6 @@ class LivePage:
 
         def made() -> bytes:
             runs = {name: self._followed.of(run_dir) for name, run_dir in folders.items()}
-            for run in runs.values():
-                with run.lock:
-                    run.poll()
             return _json({"charts": {key: asdict(chart) for key, chart in compared(runs).items()}})
 
         return Response(await run_in_threadpool(made), media_type="application/json")

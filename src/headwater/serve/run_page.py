@@ -105,11 +105,12 @@ def _reward_charts(steps: list[Record]) -> dict[str, Chart | None]:
 
 def compared(runs: dict[str, FollowedRun]) -> dict[str, Chart]:
     """Return the loss of several runs laid over each other, and their bits per byte on held-out text."""
-    losses = {name: run.curve("loss") for name, run in runs.items()}
-    scores = {
-        name: points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
-        for name, run in runs.items()
-    }
+    losses, scores = {}, {}
+    for name, run in runs.items():
+        with run.lock:  # another thread may be reading on
+            run.poll()
+            losses[name] = run.curve("loss")
+            scores[name] = points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
     charts = {
         "loss": overlaid("Loss", "The mean of ±5 % of the steps.", losses, "nats per token", smoothed=True),
         "held_out": overlaid("Bits per byte", "Of all held-out text of each run.", scores, "bits per byte"),

@@ -51,7 +51,7 @@ class RunsFolder:
 
     def paths(self) -> dict[str, Path]:
         """Return the folders of runs by name: those right here, and the rungs of their ladders."""
-        if is_run(self.folder):
+        if _is_run_alone(self.folder):
             return {self.folder.resolve().name: self.folder}
         found = {}
         for path in _folders(self.folder):
@@ -71,6 +71,8 @@ class RunsFolder:
         validations = [record for record in records if record.get("event") == "validation"]
         step = max((int(at) for record in records if (at := amount(record, "step")) is not None), default=None)
         state = _state(run_dir, records)
+        if state == FINISHED:  # the settings may be those of the run that it was made of
+            num_steps = max(int(record["step"]) for record in records if record["event"] == "finish")
         return RunSummary(
             name=name,
             folder=run_dir,
@@ -97,7 +99,19 @@ class RunsFolder:
 
 
 def is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("records.jsonl", "config.json", "data"))
+    """Return whether a folder among runs is one; it has its data first."""
+    return any((folder / name).is_file() for name in ("records.jsonl", "config.json")) or (folder / "data").is_dir()
+
+
+def _is_run_alone(folder: Path) -> bool:
+    """Return whether the folder that was named is one run; one of many may hold a run called data, or a config.json."""
+    if (folder / "records.jsonl").is_file():
+        return True
+    try:
+        config = read_json(folder / "config.json")
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and "settings" in config
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -166,7 +166,7 @@ const showFigures = (figures, charts, placeOf, zoomed) => {
 
 const cells = (run) => {
   const step = run.step === null ? "" : grouped(run.step) + (run.num_steps ? ` of ${grouped(run.num_steps)}` : "");
-  return [["step", step], ["loss", plain(run.loss)], ["bits per byte", plain(run.bits_per_byte)], ["tokens/s", short(run.tokens_per_second)], ["left", long(run.seconds_left)]];
+  return [["step", step], ["loss", plain(run.loss)], ["bits per byte", plain(run.bits_per_byte)], ["tokens/s", short(run.tokens_per_second)], ["time left", long(run.seconds_left)]];
 };
 
 const makeRow = (run) => {
@@ -203,10 +203,11 @@ const showList = (runs) => {
   const shown = runs.find((run) => run.name === state.shown);
   if (shown) showStatus(shown);
   else if (!state.shown && runs.length) choose(runs[0].name, false);
+  if (!one("#missing").hidden) follow(); // it may have begun since
 };
 
 const showStatus = (run) => {
-  const parts = [run.state, ...cells(run).filter(([, text]) => text).map(([head, text]) => head === "step" ? `step ${text}` : head === "left" ? `${text} left` : `${head} ${text}`)];
+  const parts = [run.state, ...cells(run).filter(([, text]) => text).map(([head, text]) => head === "step" ? `step ${text}` : head === "time left" ? `${text} left` : `${head} ${text}`)];
   one("#run > .lead").textContent = parts.join(" · ");
 };
 
@@ -400,7 +401,10 @@ document.addEventListener("keydown", (event) => {
 
 const follow = () => {
   const named = new URLSearchParams(location.hash.slice(1)).get("run");
-  if (named !== null) choose(named, false);
+  const isKnown = named === null || state.runs.some((run) => run.name === named);
+  one("#missing").hidden = isKnown;
+  one("#missing").textContent = isKnown ? "" : `There is no run ${named.slice(0, 120)} here.`;
+  if (named !== null && isKnown) choose(named, false);
 };
 
 one("#documents form").addEventListener("submit", (event) => {
@@ -410,9 +414,9 @@ one("#documents form").addEventListener("submit", (event) => {
 addEventListener("hashchange", follow);
 
 const begin = async () => {
-  follow();
   const { folder, runs } = await get("api/runs");
-  state.folder = folder;
+  Object.assign(state, { folder, runs });
+  follow();
   showList(runs);
   if (state.stream === null) listen();
   root.dataset.listed = "yes";
