@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
+from contextlib import nullcontext
 
 import pytest
 from asking import ask
+from pydantic import ValidationError
 from served_model import SEQ_LEN
 
 from headwater.conversations import Message
+from headwater.serve import completions
 from headwater.serve.app import make_app
-from headwater.serve.completions import chat_choices
+from headwater.serve.completions import chat_choices, completion_choices
 from headwater.serve.engine import Engine
-from headwater.serve.requests import ChatBody
+from headwater.serve.refusal import Refusal
+from headwater.serve.requests import ChatBody, CompletionBody, DetokenizeBody, parse_body
 from headwater.serve.text import GrowingText
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
@@ -85,7 +90,44 @@ def test_a_request_that_can_not_be_answered_is_refused_by_the_field_that_is_wron
 )
 def test_messages_that_can_not_be_answered_are_refused(app, messages):
     answer = post(app, "/v1/chat/completions", {"messages": messages})
-    assert answer.status_code == 400 and answer.json()["error"]["param"] == "messages"
+    assert answer.status_code == 400 and answer.json()["error"]["param"].startswith("messages")
+
+
+@pytest.mark.parametrize(
+    "kind, body, message",
+    [
+        (ChatBody, {"messages": [{"role": "x", "content": ""}]}, "messages[0].role: it should be 'system', 'developer"),
+        (ChatBody, {"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content: it should be a text, or"),
+        (ChatBody, {"messages": []}, "messages: it should not be empty"),
+        (ChatBody, [], "the body: it should be a JSON object"),
+        (CompletionBody, {}, "prompt: it is missing"),
+        (CompletionBody, {"prompt": [1, True]}, "prompt: it should be a text, a list of texts"),
+        (CompletionBody, {"prompt": "a", "stop": [""]}, "stop: it should be a text of 1 to 200 characters, or a list"),
+        (DetokenizeBody, {"tokens": [""]}, "tokens: it should be a list of token ids"),
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_is_said_in_plain_words(kind, body, message):
+    with pytest.raises(Refusal, match=f"^{re.escape(message)}"):
+        parse_body(kind, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "kind, body",
+    [
+        (CompletionBody, {"prompt": [{}] * 1000}),
+        (CompletionBody, {"prompt": [[""] * 1000]}),
+        (CompletionBody, {"prompt": "a", "stop": [{}] * 1000}),
+        (DetokenizeBody, {"tokens": [""] * 1000}),
+        (ChatBody, {"messages": [{}] * 1000}),
+        (ChatBody, {"messages": [{"role": "user", "content": [{}] * 1000}]}),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_few_errors_are_built_of_a_long_list(kind, body):
+    with pytest.raises(ValidationError) as wrong:
+        kind.model_validate_json(json.dumps(body))
+    assert wrong.value.error_count() <= 4
 
 
 def test_a_model_that_was_not_tuned_answers_nobody(model, tokenizer, tmp_path):
@@ -129,6 +171,23 @@ def test_a_special_tokens_name_alone_is_that_token(app, tokenizer):
     assert post(app, "/tokenize", {"prompt": info["eos_token"]}).json()["tokens"] == [tokenizer.end_id]
     assert post(app, "/detokenize", {"tokens": [tokenizer.end_id]}).json() == {"prompt": "<|end_of_text|>"}
     assert post(app, "/detokenize", {"tokens": [10**9]}).status_code == 400
+
+
+def test_a_long_prompt_is_refused_before_its_ids_are_read(engine, monkeypatch):
+    monkeypatch.setattr(engine, "data_of", lambda token: pytest.fail("decoded"))
+    with pytest.raises(Refusal, match="this model sees 64 tokens, and there are at least 100001"):
+        completion_choices(engine, CompletionBody(prompt=[5] * 100_000))
+
+
+@pytest.mark.parametrize("limit, message", [("MAX_PROMPT_TOKENS", "100 tokens"), ("MAX_PROMPT_SCORES", "100 log-p")])
+def test_prompts_of_all_choices_have_a_limit(engine, monkeypatch, limit, message):
+    monkeypatch.setattr(completions, limit, 100)
+    body = CompletionBody(prompt=[[5] * 9] * 2, n=5, echo=True, logprobs=0)  # ten tokens each, the first included
+    assert len(completion_choices(engine, body)) == 10
+    with pytest.raises(Refusal, match=message):
+        completion_choices(engine, body.model_copy(update={"n": 6}))
+    with pytest.raises(Refusal, match="100 log-p") if limit == "MAX_PROMPT_SCORES" else nullcontext():
+        completion_choices(engine, body.model_copy(update={"logprobs": 1}))
 
 
 def test_a_client_that_leaves_frees_its_rows(app, engine):

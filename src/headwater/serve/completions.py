@@ -22,6 +22,8 @@ from headwater.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, Gene
 from headwater.serve.text import GrowingText
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 
+MAX_PROMPT_TOKENS = 131_072  # of one request: each choice reads its prompt by itself
+MAX_PROMPT_SCORES = 524_288  # log-probabilities of prompts, which a request's answer holds at once
 DEFAULT_TOKENS = 16  # of a completion, as OpenAI's documentation says
 CLIENT_LEFT = 499
 NOT_TUNED = (
@@ -68,7 +70,7 @@ def completion_choices(engine: Engine, body: CompletionBody) -> list[Choice]:
         raise Refusal(400, "best_of is not supported here; leave it out", "best_of")
     if not body.prompts or len(body.prompts) * (body.n or 1) > MAX_CHOICES:
         raise Refusal(400, f"prompt: 1 to {MAX_CHOICES} are answered at once, n counted", "prompt")
-    tokenizer, found = engine.tokenizer, []
+    tokenizer, found, num_tokens = engine.tokenizer, [], 0
     ends = {tokenizer.end_id, *(turn_ids(tokenizer)[1:] if engine.is_tuned else ())}
     for prompt in body.prompts:
         if isinstance(prompt, str):
@@ -76,14 +78,17 @@ def completion_choices(engine: Engine, body: CompletionBody) -> list[Choice]:
             shown, text = tokenizer.encode(prompt), prompt
             ids = [tokenizer.begin_id, *shown]
         else:
-            if any(token >= tokenizer.vocab_size for token in prompt):
-                raise Refusal(400, f"prompt: the ids of this model are 0 to {tokenizer.vocab_size - 1}", "prompt")
-            shown, text = prompt, b"".join(engine.data_of(token) for token in prompt).decode(errors="replace")
             # every document that the model read began so. lm-eval writes the end token where a text is to begin
             ids = [tokenizer.begin_id, *prompt[prompt[:1] in ([tokenizer.begin_id], [tokenizer.end_id]) :]]
+            _require_fit(engine, len(ids), "prompt")
+            if any(token >= tokenizer.vocab_size for token in prompt):
+                raise Refusal(400, f"prompt: the ids of this model are 0 to {tokenizer.vocab_size - 1}", "prompt")
+            shown, text = prompt, b"".join(map(engine.data_of, prompt)).decode(errors="replace")
         _require_fit(engine, len(ids), "prompt")
         most = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
         scores_prompt = bool(body.echo) and body.logprobs is not None
+        num_tokens += len(ids) * (body.n or 1)
+        _require_few(num_tokens, (body.logprobs or 0) + 1 if scores_prompt else 0)
         for query in _queries(engine, body, ids, most, ends, body.logprobs, scores_prompt):
             found.append(Choice(shown, query, GrowingText(body.stops), text if body.echo else ""))
     return found
@@ -112,6 +117,21 @@ def _require_fit(engine: Engine, num_tokens: int, param: str) -> None:
         )
 
 
+def _require_few(num_tokens: int, num_scores: int) -> None:
+    """Raise Refusal where the prompts of all choices have too many tokens, or these too many scores each."""
+    if num_tokens > MAX_PROMPT_TOKENS:
+        raise Refusal(
+            400, f"prompt: all choices' prompts may have {MAX_PROMPT_TOKENS:,} tokens; ask for fewer at once", "prompt"
+        )
+    if num_tokens * num_scores > MAX_PROMPT_SCORES:
+        raise Refusal(
+            400,
+            f"logprobs: with echo, an answer holds at most {MAX_PROMPT_SCORES:,} log-probabilities of prompts; "
+            "ask for fewer choices or logprobs",
+            "logprobs",
+        )
+
+
 def _queries(
     engine: Engine,
     body: GenerationBody,
@@ -121,7 +141,7 @@ def _queries(
     num_top: int | None,
     scores_prompt: bool = False,
 ) -> list[Query]:
-    """Return a query for each of `n` choices: the first draws with the seed that is body for, as `generate` does."""
+    """Return a query for each of `n` choices: the first draws with the seed that is asked for, as `generate` does."""
     seed = secrets.randbelow(2**63) if body.seed is None else body.seed
     temperature, top_p = (1.0 if each is None else each for each in (body.temperature, body.top_p))
     seeds = [derived_seed(seed, "choice", number) if number else seed for number in range(body.n or 1)]

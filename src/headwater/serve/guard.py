@@ -35,7 +35,7 @@ HEADERS = {
 class RequestLimits:
     """Of one request: the bytes of its body, and the seconds in which these must have come."""
 
-    body_bytes: int = 4_000_000
+    body_bytes: int = 1 << 20
     body_seconds: float = 20.0
 
 

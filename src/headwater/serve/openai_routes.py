@@ -31,17 +31,17 @@ def routes_of(engine: Engine) -> list[BaseRoute]:
         return JSONResponse(_model(engine))
 
     async def completions(request: Request) -> Response:
-        body = read_body(CompletionBody, await request.body())
+        body = await read_body(CompletionBody, request)
         require_model(body.model)
         return await answer_completion(engine, request, body)
 
     async def chat(request: Request) -> Response:
-        body = read_body(ChatBody, await request.body())
+        body = await read_body(ChatBody, request)
         require_model(body.model)
         return await answer_chat(engine, request, body)
 
     async def tokenize(request: Request) -> JSONResponse:
-        body = read_body(TokenizeBody, await request.body())
+        body = await read_body(TokenizeBody, request)
         require_model(body.model)
         # a text is text; the name of a special token alone asks for its id, as lm-eval does
         special = tokenizer.special.get(body.prompt)
@@ -49,12 +49,16 @@ def routes_of(engine: Engine) -> list[BaseRoute]:
         return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": engine.max_tokens})
 
     async def detokenize(request: Request) -> JSONResponse:
-        body = read_body(DetokenizeBody, await request.body())
+        body = await read_body(DetokenizeBody, request)
         require_model(body.model)
         if any(token >= tokenizer.vocab_size for token in body.tokens):
             raise Refusal(400, f"tokens: the ids of this model are 0 to {tokenizer.vocab_size - 1}", "tokens")
-        data = b"".join(engine.data_of(token) for token in body.tokens)
-        return JSONResponse({"prompt": data.decode(errors="replace")})
+
+        def work() -> JSONResponse:
+            data = b"".join(map(engine.data_of, body.tokens))
+            return JSONResponse({"prompt": data.decode(errors="replace")})
+
+        return await asyncio.to_thread(work)
 
     async def tokenizer_info(request: Request) -> JSONResponse:
         info = {"tokenizer_class": "headwater", "vocab_size": tokenizer.vocab_size}

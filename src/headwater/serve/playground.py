@@ -26,6 +26,7 @@ from headwater.charts.markup import asset
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.printable import printable
 from headwater.serve.refusal import Refusal
+from headwater.serve.requests import wrong_field
 from headwater.serve.served import Served
 from headwater.serve.summary import RunsFolder
 
@@ -46,7 +47,7 @@ MAX_WORKERS = 2  # requests that compute at the same time; others wait
 class Query(BaseModel):
     """A question to the model of one checkpoint."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: str = Field(max_length=255)
     step: int
@@ -60,7 +61,7 @@ class Query(BaseModel):
 class TextQuery(BaseModel):
     """A question to the corpus of a run: what holds this text?"""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: str = Field(max_length=255)
     text: str = Field(min_length=1, max_length=MAX_FOUND_CHARACTERS)
@@ -196,11 +197,13 @@ async def _page(request: Request) -> Response:
 async def _read(request: Request, kind: type[AnyQuery]) -> AnyQuery:
     """Return the question in a request; raise Refusal for another body, a text too long or no Unicode."""
     try:
-        return kind.model_validate_json(await request.body())
+        query = await to_thread.run_sync(kind.model_validate_json, await request.body())
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or None
-        raise Refusal(422, f"{where or 'the body'}: {first['msg']}", where) from None
+        where, message = wrong_field(error)
+        raise Refusal(422, message, where) from None
+    for name in query.model_extra or ():  # by hand: pydantic would write an error about each
+        raise Refusal(422, f"{name[:100]!a}: there is no such field", name[:100])
+    return query
 
 
 def _whole_characters(model: Model, text: str, bits: list[float]) -> Iterator[tuple[str, float]]:

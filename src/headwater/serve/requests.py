@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from starlette.requests import Request
 
 from headwater.serve.refusal import Refusal
 
@@ -42,7 +44,7 @@ class GenerationBody(_Body):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -52,11 +54,27 @@ class GenerationBody(_Body):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-Ids = list[Annotated[int, Field(ge=0)]]
+def _is_ids(value: Any) -> bool:
+    return type(value) is list and all(type(each) is int and each >= 0 for each in value)
+
+
+def _ids(value: Any) -> list[int]:
+    if not _is_ids(value):
+        raise ValueError("it should be a list of token ids")
+    return value
+
+
+def _prompt(value: Any) -> Any:
+    """Check a prompt by hand: pydantic would write an error about each element, and for each kind of prompt."""
+    if type(value) is str or _is_ids(value):
+        return value
+    if type(value) is not list or (not all(type(each) is str for each in value) and not all(map(_is_ids, value))):
+        raise ValueError("it should be a text, a list of texts, a list of token ids or a list of such lists")
+    return value
 
 
 class CompletionBody(GenerationBody):
-    prompt: str | list[str] | Ids | list[Ids]
+    prompt: Annotated[str | list[str] | list[int] | list[list[int]], PlainValidator(_prompt)]
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     best_of: int | None = None
@@ -78,7 +96,7 @@ class TextPart(_Body):
 
 class ChatMessage(_Body):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
 
     @property
     def text(self) -> str:
@@ -86,7 +104,7 @@ class ChatMessage(_Body):
 
 
 class ChatBody(GenerationBody):
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -106,21 +124,53 @@ class TokenizeBody(_Body):
 
 class DetokenizeBody(_Body):
     model: str | None = None
-    tokens: Ids
+    tokens: Annotated[list[int], PlainValidator(_ids)]
 
 
 Body = TypeVar("Body", bound=_Body)
 
+OF_SEVERAL_KINDS = {
+    "stop": f"it should be a text of 1 to {MAX_STOP_CHARACTERS} characters, or a list of at most {MAX_STOPS}",
+    "content": 'it should be a text, or a list of {"type": "text", "text": …}',
+}
+PLAIN = {
+    "missing": "it is missing",
+    "model_type": "it should be a JSON object",
+    "string_type": "it should be a text",
+    "list_type": "it should be a list",
+    "bool_type": "it should be true or false",
+    "int_type": "it should be a whole number",
+    "float_type": "it should be a number",
+    "too_short": "it should not be empty",
+}
+"What is wrong with a field, by pydantic's name of the error; other messages of pydantic's are plain already."
 
-def read_body(kind: type[Body], body: bytes) -> Body:
-    """Return what a request asks; raise Refusal that names the field which is wrong or not supported."""
+
+def wrong_field(error: ValidationError) -> tuple[str | None, str]:
+    """Return the first field that is wrong, as messages[0].role, and what is wrong with it."""
+    first, where = error.errors(include_url=False, include_input=False)[0], ""
+    for part in first["loc"]:
+        if where.rpartition(".")[2] in OF_SEVERAL_KINDS:  # what follows is pydantic's name of a kind
+            return where, f"{where}: {OF_SEVERAL_KINDS[where.rpartition('.')[2]]}"
+        where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
+    message = PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    for begin in ("Input", "String"):
+        message = message.replace(f"{begin} should", "it should")
+    return where or None, f"{where or 'the body'}: {message}"
+
+
+async def read_body(kind: type[Body], request: Request) -> Body:
+    """Return what a request asks, read in a thread; raise Refusal that names the field which is wrong."""
+    return await asyncio.to_thread(parse_body, kind, await request.body())
+
+
+def parse_body(kind: type[Body], body: bytes) -> Body:
+    """Return what a body asks; raise Refusal that names the field which is wrong or not supported."""
     try:
         found = kind.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(str(part) for part in first["loc"][:1]) or None
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-        raise Refusal(400, f"{param}: {message}" if param else message, param) from None
+        param, message = wrong_field(error)
+        raise Refusal(400, message, param) from None
     for name, harmless in NEUTRAL.items():
         if (found.model_extra or {}).get(name) not in harmless:
             raise Refusal(400, f"{name} is not supported here; leave it out", name)
