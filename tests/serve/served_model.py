@@ -6,6 +6,7 @@ import torch
 
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.serve.engine import Engine
 from headwater.tokenizer.tokenizer import Tokenizer
 
 TEXT = "The river starts at its headwater, and the sea is where the river ends. Größe, 河, ש. "
@@ -23,3 +24,8 @@ def small_model(tokenizer: Tokenizer) -> Transformer:
         for name, parameter in model.named_parameters():
             parameter.normal_(1.0 if "norm" in name else 0.0, 0.3, generator=generator)
     return model
+
+
+def num_rows(engine: Engine) -> int:
+    """Return how many rows are waiting or being continued."""
+    return len(engine._waiting) + len(engine._active)

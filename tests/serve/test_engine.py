@@ -8,7 +8,7 @@ import random
 
 import pytest
 import torch
-from served_model import SEQ_LEN, TEXT
+from served_model import SEQ_LEN, TEXT, num_rows
 
 from headwater.evaluate.generate import Sampling, generate
 from headwater.evaluate.scorer import Scorer
@@ -71,7 +71,7 @@ def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, token
         )
         assert sum(isinstance(event, Prompt) for event in one) == query.scores_prompt
         scores = [[e.log_p for e in events if isinstance(e, Scored)] for events in (one, other)]
-        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+        assert scores[0] == scores[1]
 
 
 def test_scores_of_a_prompt_are_those_of_a_whole_pass(engine, model, tokenizer):
@@ -106,6 +106,22 @@ def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokeniz
     engine.close()
 
 
+def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch):
+    monkeypatch.setattr(Engine, "_join_waiting", lambda self: None)  # as while a long pass runs
+    engine = Engine(model, tokenizer, "small", limits=EngineLimits(rows=2, waiting_rows=3))
+    queries = [Query([0], 5, GREEDY, frozenset())] * 3
+
+    async def ask_again() -> None:
+        engine.ask(queries).drop_all()
+        engine.ask(queries)
+        with pytest.raises(Refusal):
+            engine.ask(queries[:1])
+
+    asyncio.run(ask_again())
+    assert num_rows(engine) == 3
+    engine.close()
+
+
 def test_a_row_whose_time_is_up_ends_there(model, tokenizer):
     times = itertools.count()  # a second passes whenever the time is read
     engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=10), clock=lambda: next(times))
@@ -127,7 +143,7 @@ def test_rows_that_nobody_listens_to_any_more_make_room(engine):
         async for _ in answers:
             break
         answers.drop_all()
-        while engine.num_rows:  # which hangs where they stay
+        while num_rows(engine):  # which hangs where they stay
             await asyncio.sleep(0.001)
 
     asyncio.run(leave_early())

@@ -122,7 +122,10 @@ def test_text_that_is_empty_or_no_unicode_is_refused_where_it_means_nothing(post
 
 def test_few_models_are_kept(runs, steps, monkeypatch):
     loaded: list[int] = []
-    monkeypatch.setattr(Model, "load", lambda folder, step: loaded.append(step) or SimpleNamespace(step=step))
+    weights = SimpleNamespace(parameters=lambda: [SimpleNamespace(nbytes=100)])
+    monkeypatch.setattr(
+        Model, "load", lambda folder, step: loaded.append(step) or SimpleNamespace(step=step, transformer=weights)
+    )
     models = Models(runs)
     asked = [(run, step) for run in ("mine", HOSTILE_NAME) for step in steps[:2]]
     assert len(asked) > MAX_MODELS
@@ -130,6 +133,10 @@ def test_few_models_are_kept(runs, steps, monkeypatch):
         assert models.get(run, step).step == step
     assert len(loaded) == len(asked), "the last one is kept"
     assert len(models._kept) == MAX_MODELS
+    for max_bytes, kept in ((200, 2), (50, 1)):
+        models._max_bytes = max_bytes
+        assert models.get(*asked[-1]).step == asked[-1][1] and len(models._kept) == kept
+    assert len(loaded) == len(asked), "the one that is asked stays"
 
 
 # ---- the page

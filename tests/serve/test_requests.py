@@ -11,13 +11,15 @@ from contextlib import nullcontext
 import pytest
 from asking import ask
 from pydantic import ValidationError
-from served_model import SEQ_LEN
+from served_model import SEQ_LEN, num_rows
+from starlette.requests import ClientDisconnect
 
 from headwater.conversations import Message
+from headwater.evaluate.generate import Sampling
 from headwater.serve import completions
 from headwater.serve.app import make_app
 from headwater.serve.completions import chat_choices, completion_choices
-from headwater.serve.engine import Engine
+from headwater.serve.engine import Engine, Query
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import ChatBody, CompletionBody, DetokenizeBody, parse_body
 from headwater.serve.text import GrowingText
@@ -206,7 +208,7 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
 
         async def receive():
             if len(messages) == 1:
-                while not engine.num_rows:
+                while not num_rows(engine):
                     await asyncio.sleep(0.001)
             return messages.pop(0)
 
@@ -214,11 +216,34 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
             sent.append(message)
 
         await app(scope, receive, send)
-        while engine.num_rows:  # which hangs where they stay
+        while num_rows(engine):  # which hangs where they stay
             await asyncio.sleep(0.001)
 
     asyncio.run(leave())
     assert sent[0]["status"] == 499
+
+
+def test_a_client_that_leaves_before_the_first_chunk_frees_its_rows(engine):
+    async def leave() -> None:
+        answers = engine.ask([Query([0], 60, Sampling(), frozenset())] * 100)
+
+        async def send(message):
+            raise OSError("the client has left")
+
+        async def receive():
+            await asyncio.sleep(60)
+
+        stream = completions._Stream((chunk async for chunk in _never()), answers)
+        with pytest.raises(ClientDisconnect):
+            await stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
+        while num_rows(engine):  # which hangs where they stay
+            await asyncio.sleep(0.001)
+
+    async def _never():
+        pytest.fail("begun")
+        yield ""
+
+    asyncio.run(leave())
 
 
 def test_stop_strings_are_found_wherever_the_pieces_are_cut():

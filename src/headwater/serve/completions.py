@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from headwater.conversations import SYSTEM, Message
 from headwater.evaluate.generate import Sampling
@@ -287,7 +288,7 @@ async def _answer(
     if body.stream:
         about["object"] = kinds[1]
         chunks = _chunks(engine, body, choices, answers, about, shapes[1])
-        return StreamingResponse(chunks, media_type="text/event-stream")
+        return _Stream(chunks, answers)
 
     async def collect() -> Response:
         async for number, piece in pieces(engine, choices, answers):
@@ -300,6 +301,20 @@ async def _answer(
         return await _unless_left(request, collect())
     finally:
         answers.drop_all()
+
+
+class _Stream(StreamingResponse):
+    """A stream of answers, which drops their rows at its end: a client may leave before `chunks` has begun."""
+
+    def __init__(self, chunks: AsyncIterator[str], answers: Answers) -> None:
+        super().__init__(chunks, media_type="text/event-stream")
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answers.drop_all()
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) -> Response:

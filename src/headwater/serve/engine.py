@@ -166,6 +166,7 @@ class Engine:
         until = self._clock() + self.limits.seconds
         rows = [_Row(query, delivering(number), until, list(query.ids)) for number, query in enumerate(queries)]
         with self._changed:
+            self._waiting = deque(row for row in self._waiting if not row.is_dropped)  # their clients have left
             if len(self._waiting) + len(rows) > self.limits.waiting_rows:
                 raise Refusal(429, "too many requests are waiting; ask again later", headers={"Retry-After": "2"})
             self._waiting += rows
@@ -176,11 +177,6 @@ class Engine:
         """Return the bytes of a token, and a special one's name."""
         name = self._names.get(token)
         return self.tokenizer.token_bytes(token) if name is None else name.encode()
-
-    @property
-    def num_rows(self) -> int:
-        """Return how many rows are waiting or being continued."""
-        return len(self._waiting) + len(self._active)
 
     def close(self) -> None:
         with self._changed:

@@ -53,12 +53,8 @@ def routes_of(engine: Engine) -> list[BaseRoute]:
         require_model(body.model)
         if any(token >= tokenizer.vocab_size for token in body.tokens):
             raise Refusal(400, f"tokens: the ids of this model are 0 to {tokenizer.vocab_size - 1}", "tokens")
-
-        def work() -> JSONResponse:
-            data = b"".join(map(engine.data_of, body.tokens))
-            return JSONResponse({"prompt": data.decode(errors="replace")})
-
-        return await asyncio.to_thread(work)
+        data = await asyncio.to_thread(lambda: b"".join(map(engine.data_of, body.tokens)))
+        return JSONResponse({"prompt": data.decode(errors="replace")})
 
     async def tokenizer_info(request: Request) -> JSONResponse:
         info = {"tokenizer_class": "headwater", "vocab_size": tokenizer.vocab_size}

@@ -1,7 +1,8 @@
 """The playground: what models of the runs here expect next, write and are surprised by, and what their text says of it.
 
 Prompts, model output and documents are text of anybody's: they go out as JSON alone, with what could steer a reader's
-display as escapes, and the page's script puts them into text nodes.
+display as escapes, and the page's script puts them into text nodes. Text to write on or to add goes out as it is: the
+page puts that into its text field alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from headwater.charts.markup import asset
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.host.memory import memory_bytes
 from headwater.printable import printable
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import wrong_field
@@ -41,6 +43,7 @@ MAX_FOUND_CHARACTERS = 500  # of a text to find
 MAX_HITS = 20
 MAX_CORPUS_BYTES = 2e9  # of documents: a search reads all of them, about 50 MB a second
 MAX_MODELS = 3  # kept in memory: two side by side, and one before
+MAX_MODELS_SHARE = 0.25  # of the machine's memory that kept models take together, where there are several
 MAX_WORKERS = 2  # requests that compute at the same time; others wait
 
 
@@ -71,10 +74,11 @@ AnyQuery = TypeVar("AnyQuery", Query, TextQuery)
 
 
 class Models:
-    """The models of the runs in a folder: loaded when one is first asked, the last MAX_MODELS kept."""
+    """The models of the runs in a folder: loaded when one is first asked, the last few kept."""
 
     def __init__(self, runs: Path) -> None:
         self._runs, self._lock = RunsFolder(runs), threading.Lock()
+        self._max_bytes = MAX_MODELS_SHARE * memory_bytes()
         self._kept: OrderedDict[tuple[str, int, int], Model] = OrderedDict()
 
     def steps(self) -> dict[str, list[int]]:
@@ -102,7 +106,13 @@ class Models:
                     self._kept.popitem(last=False)
                 self._kept[key] = Model.load(folder, step)
             self._kept.move_to_end(key)
+            while len(self._kept) > 1 and sum(map(_num_bytes, self._kept.values())) > self._max_bytes:
+                self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def _num_bytes(model: Model) -> int:
+    return sum(parameter.nbytes for parameter in model.transformer.parameters())
 
 
 class Playground:
