@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from headwater.charts.curves import Points
 from headwater.records import GOING_BACK, Record, amount, survives
-from headwater.serve.summary import parsed
+from headwater.serve.recent import parsed
 
 # step and tokens exactly, the loss as it is written, the others as fine as a screen shows them
 COLUMNS = {"step": "q", "tokens_seen": "d", "loss": "d", "tokens_per_second": "f", "lr": "f", "grad_norm": "f"}

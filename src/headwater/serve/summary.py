@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
+import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.checkpoint.lock import is_owned
 from headwater.files import read_json
-from headwater.records import GOING_BACK, Object, Record, amount, survives
+from headwater.records import Object, amount
+from headwater.serve.recent import RecentRecords
 
-TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
-"Of a run's records: the last lines, and how far back a validation is looked for."
 MAX_SILENT_SECONDS = 120.0
 "After its last record a run of another machine passes for stopped."
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
 PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
-MAX_STEP = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +39,12 @@ class RunSummary:
 
 
 class RunsFolder:
-    """The runs in a folder, or the one that it is; files that haven't changed aren't read again."""
+    """The runs in a folder, or the one that it is; of a file that grows only what is new is read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._read: dict[Path, tuple[tuple[int, int], list[Record]]] = {}
+        self._recent: dict[Path, RecentRecords] = {}
+        self._lock = threading.Lock()
 
     def paths(self) -> dict[str, Path]:
         """Return the folders of runs by name: those right here, and the rungs of their ladders."""
@@ -62,40 +59,31 @@ class RunsFolder:
 
     def summaries(self) -> list[RunSummary]:
         """Return what runs first, then those of which something was heard last."""
-        found = [self._summary(name, path) for name, path in self.paths().items()]
+        with self._lock:
+            paths = self.paths()
+            known = self._recent  # without the runs that have vanished
+            self._recent = {path: known.get(path) or RecentRecords(path / "records.jsonl") for path in paths.values()}
+            found = [self._summary(name, path) for name, path in paths.items()]
         return sorted(found, key=lambda run: (run.state != RUNNING, -(run.last_record_at or 0.0), run.name))
 
     def _summary(self, name: str, run_dir: Path) -> RunSummary:
-        records, num_steps = self._last_records(run_dir / "records.jsonl"), steps_planned(run_dir)
-        steps = [record for record in records if record.get("event") == "step"]
-        validations = [record for record in records if record.get("event") == "validation"]
-        step = max((int(at) for record in records if (at := amount(record, "step")) is not None), default=None)
-        state = _state(run_dir, records)
+        recent, num_steps = self._recent[run_dir], steps_planned(run_dir)
+        recent.poll()
+        state = _state(run_dir, recent)
         if state == FINISHED:  # the settings may be those of the run that it was made of
-            num_steps = max(int(record["step"]) for record in records if record["event"] == "finish")
+            num_steps = recent.finished_step
         return RunSummary(
             name=name,
             folder=run_dir,
             state=state,
-            step=step,
-            num_steps=num_steps or next((int(n) for record in records if (n := amount(record, "num_steps"))), None),
-            loss=amount(steps[-1], "loss") if steps else None,
-            bits_per_byte=amount(validations[-1], "bits_per_byte", "all") if validations else None,
-            tokens_per_second=amount(steps[-1], "tokens_per_second") if steps else None,
-            seconds_left=_seconds_left(steps, num_steps) if state == RUNNING else None,
-            last_record_at=_last_time(records),
+            step=recent.step,
+            num_steps=num_steps or recent.num_steps,
+            loss=recent.loss,
+            bits_per_byte=recent.bits_per_byte,
+            tokens_per_second=recent.tokens_per_second,
+            seconds_left=_seconds_left(recent, num_steps) if state == RUNNING else None,
+            last_record_at=recent.last_time,
         )
-
-    def _last_records(self, path: Path) -> list[Record]:
-        try:
-            status = path.stat()
-            stamp = (status.st_size, status.st_mtime_ns)
-            known = self._read.get(path)
-            if known is None or known[0] != stamp:
-                known = self._read[path] = (stamp, last_records(path, status.st_size))
-        except OSError:
-            return []
-        return known[1]
 
 
 def is_run(folder: Path) -> bool:
@@ -133,64 +121,24 @@ def steps_planned(run_dir: Path) -> int | None:
     return None
 
 
-def last_records(path: Path, size: int) -> list[Record]:
-    """Return the records at the end of a file that count, a validation among them unless that is far back."""
-    kept: list[Record] = []
-    for num_bytes in (TAIL_BYTES, MAX_TAIL_BYTES):
-        kept = list(_counting(path, num_bytes))
-        if num_bytes >= size or any(record.get("event") == "validation" for record in kept):
-            break
-    return kept
-
-
-def _counting(path: Path, num_bytes: int) -> Iterator[Record]:
-    with open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - num_bytes))
-        lines = file.read().split(b"\n")
-    kept: list[Record] = []
-    for line in lines:
-        if (record := parsed(line)) is not None:
-            if record["event"] in GOING_BACK:
-                kept = [old for old in kept if survives(old, record)]
-            kept.append(record)
-    yield from kept
-
-
-def parsed(line: bytes) -> Record | None:
-    """Return the record of a line; None of a torn line, and of what is no record with an event and a step."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
-    return record if is_event and 0 <= (-1 if (step := amount(record, "step")) is None else step) < MAX_STEP else None
-
-
-def _state(run_dir: Path, records: list[Record]) -> str:
+def _state(run_dir: Path, recent: RecentRecords) -> str:
     # what follows a finish, the evaluation of a resumed run say, is no training
-    if any(record["event"] == "finish" for record in records):
+    if recent.finished_step is not None:
         return FINISHED
     owned = is_owned(run_dir)
-    last_at = _last_time(records)
     if owned is None:  # by a process of another machine, which only its records tell of
-        owned = last_at is not None and abs(time.time() - last_at) < MAX_SILENT_SECONDS
-    if not records:
+        owned = recent.last_time is not None and abs(time.time() - recent.last_time) < MAX_SILENT_SECONDS
+    if recent.last_event is None:
         return PREPARING if owned else NOT_STARTED
-    if records[-1]["event"] == "stopped":
+    if recent.last_event == "stopped":
         return STOPPED
     return RUNNING if owned else KILLED
 
 
-def _last_time(records: list[Record]) -> float | None:
-    return max((at for record in records if (at := amount(record, "time")) is not None), default=None)
-
-
-def _seconds_left(steps: list[Record], num_steps: int | None) -> float | None:
+def _seconds_left(recent: RecentRecords, num_steps: int | None) -> float | None:
     """Return the time to the end, by what the steps of the last attempt took with all that came between them."""
-    last = steps[-1] if steps else {}
-    recent = [record for record in steps if record.get("attempt") == last.get("attempt")]
-    first_step, last_step = (amount(each[0] if each else {}, "step") for each in (recent, recent[-1:]))
-    began, ended = (amount(each[0] if each else {}, "time") for each in (recent, recent[-1:]))
-    if None in (first_step, last_step, began, ended, num_steps) or last_step == first_step:
+    steps = [step for step in recent.steps if step.attempt == recent.steps[-1].attempt]
+    if not steps or num_steps is None or steps[0].time is None or steps[-1].time is None:
         return None
-    return max(0.0, (num_steps - last_step) * (ended - began) / (last_step - first_step))  # type: ignore[operator]
+    num_done = steps[-1].step - steps[0].step
+    return max(0.0, (num_steps - steps[-1].step) * (steps[-1].time - steps[0].time) / num_done) if num_done else None

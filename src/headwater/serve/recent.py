@@ -1,0 +1,144 @@
+"""What the end of a run's records says, kept up with while its file grows: a few numbers, not the records."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from headwater.records import GOING_BACK, Record, amount, survives
+
+TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
+"Of a run's records: the last lines, and how far back a validation is looked for."
+FAR_BACK = tuple(f'"{event}"'.encode() for event in ("validation", *GOING_BACK))
+"Before the last lines only those that hold one of these are parsed."
+SEEN_BYTES = 64
+"Of the end of what was read, by which a file is known again."
+MAX_STEPS = 1000
+"The last steps that are kept, by which the time left is estimated."
+MEAN_STEPS = 20
+"The last steps of which the mean loss is shown."
+MAX_STEP = 2**53
+
+
+class Step(NamedTuple):
+    """What counts of the record of a step."""
+
+    attempt: float | None
+    step: int
+    time: float | None
+    loss: float | None
+
+
+class RecentRecords:
+    """The end of one run's records; nothing is read again but after a resume, or where the file isn't the same."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._forget()
+
+    def _forget(self) -> None:
+        self.last_event: str | None = None
+        self.last_time: float | None = None
+        self.step: int | None = None
+        self.num_steps: int | None = None
+        self.finished_step: int | None = None
+        self.bits_per_byte: float | None = None
+        self.tokens_per_second: float | None = None
+        self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
+        self._stamp, self._inode, self._offset, self._seen = (-1, -1), -1, 0, b""
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss of the last steps."""
+        losses = [step.loss for step in list(self.steps)[-MEAN_STEPS:] if step.loss is not None]
+        return sum(losses) / len(losses) if losses else None
+
+    def poll(self) -> None:
+        """Read what was written since."""
+        try:
+            status = self.path.stat()
+            if (status.st_size, status.st_mtime_ns) != self._stamp:
+                with open(self.path, "rb") as file:
+                    self._read(file)
+                self._stamp = (status.st_size, status.st_mtime_ns)
+        except OSError:  # not there yet, or not any more
+            self._forget()
+
+    def _read(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        if self._offset and status.st_ino == self._inode and self._is_continued(file, status.st_size):
+            records = [record for line in self._lines(file, self._offset) if (record := parsed(line)) is not None]
+            if not any(record["event"] in GOING_BACK for record in records):
+                for record in records:
+                    self._add(record)
+                return
+        self._forget()
+        self._inode = status.st_ino
+        for record in self._records_at_end(file, status.st_size):
+            self._add(record)
+
+    def _is_continued(self, file: BinaryIO, size: int) -> bool:
+        """Return whether the file still holds what was read last, and not much more."""
+        if not self._offset <= size <= self._offset + MAX_TAIL_BYTES:
+            return False
+        file.seek(self._offset - len(self._seen))
+        return file.read(len(self._seen)) == self._seen
+
+    def _lines(self, file: BinaryIO, first: int) -> list[bytes]:
+        """Return the whole lines from a byte on, and take them for read."""
+        file.seek(first)
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if end:
+            self._offset, self._seen = first + end, data[max(0, end - SEEN_BYTES) : end]
+        return data[:end].split(b"\n")
+
+    def _records_at_end(self, file: BinaryIO, size: int) -> list[Record]:
+        """Return the last records that count, a validation among them unless that is far back."""
+        kept = _counting(self._lines(file, max(0, size - TAIL_BYTES)))
+        if size <= TAIL_BYTES or any(record["event"] == "validation" for record in kept):
+            return kept
+        first = max(0, size - MAX_TAIL_BYTES)
+        file.seek(first)
+        before = file.read(size - TAIL_BYTES - first).split(b"\n")
+        older = _counting([line for line in before if any(mark in line for mark in FAR_BACK)])
+        for back in [record for record in kept if record["event"] in GOING_BACK]:
+            older = [record for record in older if survives(record, back)]
+        return [record for record in older if record["event"] == "validation"][-1:] + kept
+
+    def _add(self, record: Record) -> None:
+        event, step, at = record["event"], int(record["step"]), amount(record, "time")
+        self.last_event = event
+        self.step = max(step, self.step or 0)
+        self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
+        self.last_time = at if self.last_time is None else max(self.last_time, at or 0.0)
+        if event == "step":
+            self.steps.append(Step(amount(record, "attempt"), step, at, amount(record, "loss")))
+            self.tokens_per_second = amount(record, "tokens_per_second")
+        elif event == "validation":
+            self.bits_per_byte = amount(record, "bits_per_byte", "all")
+        elif event == "finish":
+            self.finished_step = step
+
+
+def _counting(lines: list[bytes]) -> list[Record]:
+    kept: list[Record] = []
+    for line in lines:
+        if (record := parsed(line)) is not None:
+            if record["event"] in GOING_BACK:
+                kept = [old for old in kept if survives(old, record)]
+            kept.append(record)
+    return kept
+
+
+def parsed(line: bytes) -> Record | None:
+    """Return the record of a line; None of a torn line, and of what is no record with an event and a step."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
+    return record if is_event and 0 <= (-1 if (step := amount(record, "step")) is None else step) < MAX_STEP else None
