@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 from asking import ask
@@ -162,3 +163,16 @@ def test_away_from_loopback_a_token_is_made_up(tmp_path):
         said = process.stdout.readline()
         process.terminate()
     assert "/?token=" in said and len(said.split("token=")[1]) > 30
+
+
+def test_serve_says_which_model_answers_where(tmp_path, monkeypatch, engine):
+    from headwater.cli import serve
+
+    said = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serve, "_answering", lambda named: nullcontext(engine))
+    monkeypatch.setattr(serve, "_run", lambda app, listener: None)
+    monkeypatch.setattr(serve, "say", said.append)
+    serve.serve(run="small", port=0)
+    root = said[0].removeprefix("serving runs at ").rstrip("/")
+    assert said[1:] == [f"small answers at {root}/v1"]
