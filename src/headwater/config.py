@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -89,8 +89,10 @@ class RawSettings:
         missing = object()
         return self.get(path, missing) is not missing
 
-    def set_(self, path: str, value: Any, origin: str) -> None:
-        *parents, last = path.split(".")
+    def set_(self, path: str | Sequence[str], value: Any, origin: str) -> None:
+        """Set the value at a path with dots, or at one whose parts may have dots themselves."""
+        *parents, last = path.split(".") if isinstance(path, str) else path
+        path = ".".join([*parents, last])
         table = self.table
         for part in parents:
             table = table.setdefault(part, {})
@@ -104,7 +106,14 @@ class RawSettings:
             self.origins[leaf] = origin
 
 
-def read_settings(path: Path, overrides: list[str], find: Callable[[str], Path | None]) -> RawSettings:
+class Override(NamedTuple):
+    """A setting that a program gives as a value, by its path."""
+
+    path: tuple[str, ...]
+    value: Any
+
+
+def read_settings(path: Path, overrides: Sequence[str | Override], find: Callable[[str], Path | None]) -> RawSettings:
     """Read a TOML file and what it extends, then apply `a.b=value` overrides.
 
     `find` turns the name in `extends` into a file (named recipes); a relative path is tried first, beside the file.
@@ -120,13 +129,24 @@ def read_settings(path: Path, overrides: list[str], find: Callable[[str], Path |
     return raw
 
 
-def apply_override(raw: RawSettings, override: str) -> None:
+def apply_override(raw: RawSettings, override: str | Override) -> None:
+    if isinstance(override, Override):
+        return _apply_value(raw, override)
     name, equals, text = override.partition("=")
     if name.count(".") >= MAX_DEPTH:
         raise ConfigError(f"override {override[:_SHOWN_CHARACTERS]!r} names no setting: it has {name.count('.')} dots")
     if not equals or not name.strip():
         raise ConfigError(f"override {override!r} has no '='; write it as section.setting=value")
     raw.set_(name.strip(), _parse_value(text.strip()), f"command line ({override})")
+
+
+def _apply_value(raw: RawSettings, override: Override) -> None:
+    name = ".".join(override.path)
+    try:
+        _require_plain({name: override.value})
+    except ValueError as error:
+        raise ConfigError(f"{name[:_SHOWN_CHARACTERS]}: {error}") from None
+    raw.set_(override.path, override.value, f"call ({name}={shown(override.value)})")
 
 
 def _chain(path: Path, find: Callable[[str], Path | None]) -> list[tuple[Path, str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def random_weights(model: ModelSettings) -> dict[str, torch.Tensor]:
     return {name: torch.empty(shape).normal_(generator=generator) for name, shape in shapes(model).items()}
 
 
-def write_gguf(path: Path, architecture: str, quantised: Any = None, **changes: Any) -> dict[str, torch.Tensor]:
+def write_gguf(
+    path: Path, architecture: str, quantised: Any = None, left_out: Sequence[str] = (), **changes: Any
+) -> dict[str, torch.Tensor]:
     """Write a model as llama.cpp's converter does; `changes` are keys, or tensors where they end in .weight."""
     model = settings_of(architecture)
     weights = random_weights(model)
@@ -81,8 +84,10 @@ def write_gguf(path: Path, architecture: str, quantised: Any = None, **changes: 
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
-    writer.add_token_merges(table("llama3")["model"]["merges"])
+    if "token_type" not in left_out:
+        writer.add_token_types(kinds)
+    if "merges" not in left_out:
+        writer.add_token_merges(table("llama3")["model"]["merges"])
     writer.add_eos_token_id(0)
     for name, tensor in weights.items():
         *_, module, kind = name.split(".")
@@ -165,6 +170,13 @@ def test_what_is_not_understood_is_named(tmp_path, changes, words):
         values = GgufValues(GgufFile(facts_of(str(tmp_path / "m.gguf")).weights))
         for name, shape in shapes(settings_of("llama")).items():
             values.value(name, shape)
+
+
+@pytest.mark.parametrize("key", ["token_type", "merges"])
+def test_a_tokenizer_without_a_key_names_it(tmp_path, key):
+    write_gguf(tmp_path / "m.gguf", "llama", left_out=[key])
+    with pytest.raises(ConfigError, match=f"tokenizer.ggml.{key} is missing"):
+        foreign_tokenizer(facts_of(str(tmp_path / "m.gguf")))
 
 
 def test_other_architectures_and_files_are_refused(tmp_path):

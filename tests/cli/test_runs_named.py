@@ -198,18 +198,21 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
     write("halfway", **{"records.jsonl": step + '{"event": "ste'})
     write("texts", data__corpus__placeholder="", **{"data__corpus__manifest.json": "{}"})
     write("fresh")
+    write("one-with-a-name-that-is-long")
     write("aligned", **{"records.jsonl": '{"event": "step", "step": 3}\n', "derived.json": '{"num_steps": 40}'})
     write(
         "damaged",
         **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'},
     )
     said = call(cwd=tmp_path).out
+    assert "  runs/one-with-a-name-that-is-long  nothing" in said
     states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
     assert states == {
         "runs/trained": "finished (1,000 steps)",
         "runs/halfway": "step 340 of 1,000, stopped",
         "runs/texts": "corpus only",
         "runs/fresh": "nothing done yet",
+        "runs/one-with-a-name-that-is-long": "nothing done yet",
         "runs/aligned": "step 3 of 40, stopped",
         "runs/damaged": "step 340, stopped",
     }

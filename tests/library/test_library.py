@@ -86,6 +86,20 @@ def test_settings_are_given_as_the_tables_of_a_run_file(finished, monkeypatch):
     assert dotted.config.train.num_steps == 3
 
 
+def test_settings_are_given_as_values(finished, monkeypatch):
+    monkeypatch.setattr(library_run.running, "run", lambda config, reasons, say: config)
+    assert library_run.overrides_of({"a.b": {"c.d": [{"e": Path("f")}], "g": None}}) == [
+        (("a", "b", "c.d"), [{"e": "f"}]),
+        (("a", "b", "g"), "off"),
+    ]
+    with contextlib.chdir(finished.cwd):
+        assert list(headwater.run("mine.toml", train={"prompts": ["\U0001f600"]}).train.prompts) == ["\U0001f600"]
+        with pytest.raises(ConfigError, match=r"optim.*finite"):
+            headwater.run("mine.toml", optim={"lr": float("inf")})
+        with pytest.raises(ConfigError, match="more than 64 bits"):
+            headwater.run("mine.toml", seed=1 << 70)
+
+
 def test_a_model_says_what_the_command_line_says(finished, model):
     asked = {verb: call(verb, "The river", "--run", "runs/mine", "--json", cwd=finished.cwd).json for verb in
              ("next", "generate", "surprise")}  # fmt: skip
@@ -118,6 +132,10 @@ def test_every_kept_step_can_be_loaded_and_another_is_named(run_dir, model):
 def test_no_answer_is_given_where_none_is_due(model, roles):
     with pytest.raises(EvaluationError, match="no answer is due"):
         model.chat([{"role": role, "content": "Hello"} for role in roles])
+
+
+def test_a_text_alone_is_what_a_user_says(model):
+    assert model.chat("Hello", 4) == model.chat([{"role": "user", "content": "Hello"}], 4)
 
 
 def test_messages_are_mappings_or_messages_and_the_oldest_are_forgotten(model):

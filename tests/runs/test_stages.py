@@ -55,7 +55,9 @@ def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, 
     assert not [record for record in read_all(run_dir / "records.jsonl")[steps:] if record["event"] == "step"]
 
 
-@pytest.mark.parametrize(("verb", "has_model"), [("run", True), ("train", True), ("run", False)])
+@pytest.mark.parametrize(
+    ("verb", "has_model"), [("run", True), ("train", True), ("run", False), ("plan", True), ("ladder", True)]
+)
 def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb, has_model):
     base, made = finished_copy / "runs/mine", finished_copy / "runs/mine-rl"
     make_derived_run(base, made, 4)

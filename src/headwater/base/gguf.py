@@ -50,6 +50,11 @@ class GgufFile:
         field = self._reader.fields.get(key)
         return default if field is None else field.contents()
 
+    def _required(self, key: str) -> Any:
+        if (value := self.get(key)) is None:
+            raise ConfigError(f"{self.path}: {key} is missing; a whole tokenizer has it")
+        return value
+
     def keys(self) -> list[str]:
         return [key for key in self._reader.fields if not key.startswith("GGUF.")]
 
@@ -121,12 +126,14 @@ class GgufFile:
                 f"{self.path}: its tokenizer is of kind {kind!r} with pattern {pre!r}; those understood are of kind "
                 f"'gpt2' with one of {', '.join(sorted(_PATTERN_OF))}"
             )
-        tokens, types = self.get("tokenizer.ggml.tokens"), self.get("tokenizer.ggml.token_type")
+        tokens, types, merges = (
+            self._required(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type", "merges")
+        )
         used = {token: id for id, (token, type) in enumerate(zip(tokens, types, strict=True)) if type != UNUSED}
         added = {token: types[id] for token, id in used.items() if types[id] in (CONTROL, USER_DEFINED)}
         table = table_of(
             used,
-            self.get("tokenizer.ggml.merges"),
+            merges,
             {token: kind == CONTROL for token, kind in added.items()},
             pattern,
             ignores_merges=pattern == "llama3",

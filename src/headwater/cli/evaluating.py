@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from headwater.runs.evaluating import TextResult
     from headwater.runs.run_config import RunConfig
 
-OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "TQDM_DISABLE")
+OFFLINE = (
+    *("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
+    *("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS"),
+)
 
 
 def add_to(app: App) -> None:
@@ -44,6 +47,8 @@ def evaluate(
 
     With --tasks or --text, on those.
     """
+    if tasks is not None:
+        os.environ.update(dict.fromkeys(OFFLINE, "1"))  # read when lm-eval's libraries are imported
     from headwater.runs import evaluating
     from headwater.runs.run_config import config_of_run
 
@@ -55,13 +60,12 @@ def evaluate(
         raise ConfigError(f"--chat {chat}: give yes or no")
     config = config_of_run(folder_of(run, same_run))
     if tasks is not None:
-        os.environ.update(dict.fromkeys(OFFLINE, "1"))  # read when lm-eval's libraries are imported
         is_chat = None if chat is None else chat == "yes"
         scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
         print_json({"tasks": [asdict(score) for score in scores]}) if as_json else _print_scores(scores)
     elif write_tasks is not None:
         names = evaluating.write_tasks(config, write_tasks)
-        print_json({"tasks": names}) if as_json else _print_command(write_tasks, names)
+        print_json({"tasks": names}) if as_json else _print_command(config.run_dir, write_tasks, names)
     elif text is not None:
         found = evaluating.evaluate_text(config, text, say_beside(as_json))
         print_json(asdict(found)) if as_json else _print_text(found)
@@ -78,11 +82,12 @@ def _print_scores(scores: list[TaskScore]) -> None:
         print(safe(f"{score.task:<{width}}  {score.metric:<{metric_width}}  {score.value:.4f}{interval:<9}{items}"))
 
 
-def _print_command(folder: Path, names: list[str]) -> None:
+def _print_command(run_dir: Path, folder: Path, names: list[str]) -> None:
     for name in names:
         print(safe(f"wrote {folder / name}.yaml"))
     print(
-        "run them on the export: lm_eval run --model hf --model_args pretrained=RUN/export/hf,add_bos_token=True "
+        "run them on the export: lm_eval run --model hf --model_args "
+        f"pretrained={safe(str(run_dir / 'export/hf'))},add_bos_token=True "
         f"--include_path {safe(str(folder))} --tasks {safe(','.join(names))}"
     )
 

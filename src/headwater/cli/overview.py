@@ -39,8 +39,9 @@ def show() -> None:
     found = sorted(RunsFolder(RUNS).summaries(), key=lambda run: run.name)
     runs = [run for run in found if "/" not in run.name]  # no rungs of ladders
     print("\nruns here" if runs else "\nno runs here yet (they lie in runs/)")
+    width = max([23, *(len(str(run.folder)) for run in runs)])
     for run in runs:
-        print(safe(f"  {run.folder!s:<24} {state_of(run)}"))
+        print(safe(f"  {run.folder!s:<{width}}  {state_of(run)}"))
     print("\ntry")
     for command, what in EXAMPLES:
         print(f"  {command:<33} {what}")

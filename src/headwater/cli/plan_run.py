@@ -36,8 +36,10 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_jso
     from headwater.parallel.settings import fewest_ranks
     from headwater.runs.plan import plan_run
     from headwater.runs.run_config import load_run
+    from headwater.train.at_start import require_from_training
 
     config, _ = load_run(run, overrides)
+    require_from_training(config.run_dir)
     if ranks or fewest_ranks(config.parallel) > 1:
         from headwater.cli.amounts import parse_ranks
         from headwater.runs.layout import layout_here

@@ -101,13 +101,13 @@ class Model:
 
     def chat(
         self,
-        messages: Sequence[AnyMessage],
+        messages: str | Sequence[AnyMessage],
         max_tokens: int = 200,
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int = 0,
     ) -> Generated:
-        """Return the answer to the last of the messages, such as {"role": "user", "content": "Hello"}.
+        """Return the answer to the last of the messages, such as {"role": "user", "content": "Hello"}, or to a text.
 
         The oldest are forgotten where they are longer than the model sees. A model that never saw conversations
         (`is_tuned` is false) writes nonsense. Raises EvaluationError where no answer is due.
@@ -116,13 +116,15 @@ class Model:
 
     def chat_stream(
         self,
-        messages: Sequence[AnyMessage],
+        messages: str | Sequence[AnyMessage],
         max_tokens: int = 200,
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int = 0,
     ) -> Iterator[Piece]:
         """Yield the same as it is written, a piece a token."""
+        if isinstance(messages, str):
+            messages = [Message(USER, messages)]
         said = [each if isinstance(each, Message) else Message(each["role"], each["content"]) for each in messages]
         if not said or said[-1].role != USER or not {each.role for each in said} <= set(ROLES):
             raise EvaluationError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from headwater.config import Override
 from headwater.runs import running
 from headwater.runs.paths import Say
 from headwater.runs.run_config import load_run, run_folder
@@ -23,7 +23,7 @@ def run(name: str | Path, /, say: Say = print, **settings: Any) -> RunResult:
     None turns one off. `say` gets lines of progress. The same call resumes a run that was stopped. Raises
     HeadwaterError for what a person can mend.
     """
-    config, reasons = load_run(str(name), [f"{path}={_toml(value)}" for path, value in _leaves(settings)])
+    config, reasons = load_run(str(name), overrides_of(settings))
     return running.run(config, reasons, say=say)
 
 
@@ -32,13 +32,23 @@ def folder_of(run: AnyRun) -> Path:
     return run.folder if isinstance(run, RunResult) else run_folder(str(run))
 
 
-def _leaves(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{name}.")
-        else:
-            yield path + name, value
+def overrides_of(settings: Mapping[str, Any]) -> list[Override]:
+    """Return settings in tables, or by names with dots, one by one; a name within a table may have a dot itself."""
+    return [each for name, value in settings.items() for each in _leaves(value, tuple(name.split(".")))]
 
 
-def _toml(value: Any) -> str:
-    return "off" if value is None else json.dumps(value, default=str)
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[Override]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, str(name)))
+    else:
+        yield Override(path, "off" if value is None else _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file of TOML would give it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | bool | int | float) else str(value)

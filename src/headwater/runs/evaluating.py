@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from headwater.checkpoint.layout import step_of
 from headwater.checkpoint.verify import model_digest
 from headwater.errors import ConfigError, DataError, EvaluationError, HeadwaterError
 from headwater.evaluate.baselines import MAX_SCORED_BYTES, baselines_of_streams
@@ -45,25 +46,38 @@ def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool | None
     folders = [name for name in tasks if Path(name).is_dir()]
     if is_chat is None:
         is_chat = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
-    with load_for_evaluation(config) as (model, _):
+    _require_offline()
+    checkpoint = final_checkpoint(config.run_dir)  # a run that trains may have a newer one by the end
+    digest = model_digest(checkpoint)
+    with load_for_evaluation(config, step_of(checkpoint)) as (model, _):
         harness_model = harness.HarnessModel(Scorer(model), _tokenizer(config), is_chat)
         scores: list[TaskScore] = harness.run_tasks(
             harness_model, folders, [name for name in tasks if name not in folders], limit
         )
     if limit is None:
-        _keep(config, scores)
+        _keep(config, digest, scores)
     return scores
+
+
+def _require_offline() -> None:
+    """Raise EvaluationError where what lm-eval reads its data by was not told to stay offline."""
+    hub, data = import_module("huggingface_hub.constants"), import_module("datasets.config")
+    if not (hub.HF_HUB_OFFLINE and hub.HF_HUB_DISABLE_TELEMETRY and data.HF_DATASETS_OFFLINE):
+        raise EvaluationError(
+            "tasks are read from this disk alone: set HF_HUB_OFFLINE=1, HF_DATASETS_OFFLINE=1 and "
+            "HF_HUB_DISABLE_TELEMETRY=1 before Python starts; `headwater evaluate --tasks` sets them"
+        )
 
 
 def _tokenizer(config: RunConfig) -> Tokenizer:
     return Tokenizer.load(Folders(config.run_dir).tokenizer)
 
 
-def _keep(config: RunConfig, scores: list[TaskScore]) -> None:
+def _keep(config: RunConfig, model: str, scores: list[TaskScore]) -> None:
     """Write scores beside the run's evaluation, with those of other tasks and the same weights, and into its report."""
     from headwater.report.page import render_report  # loads the charts
 
-    path, model = config.run_dir / TASKS, model_digest(final_checkpoint(config.run_dir))
+    path = config.run_dir / TASKS
     kept = read_kept(path, TaskScores)
     tasks = {each.task for each in scores}
     others = [each for each in kept.scores if each.task not in tasks] if kept and kept.model == model else []

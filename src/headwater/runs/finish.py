@@ -46,11 +46,17 @@ def load_model(run_dir: Path, step: int | None = None) -> tuple[Transformer, Tok
 
 
 @contextmanager
-def load_for_evaluation(config: RunConfig) -> Iterator[tuple[Transformer, Forward]]:
-    """Yield the model of a run's newest checkpoint, in fp32 on the run's device, and its forward pass as run there."""
+def load_for_evaluation(config: RunConfig, step: int | None = None) -> Iterator[tuple[Transformer, Forward]]:
+    (
+        """Yield the model of a run's checkpoint, the newest or that of a step, in fp32 on the run's device.
+
+    With it comes its forward pass as run there.
+    """
+        ""
+    )
     facts = inspect_for_evaluation(config.machine, config.model.head_dim)
     model = Transformer(config.model, facts.compute_dtype)
-    _load_checkpoint_(config.run_dir, model)
+    _load_checkpoint_(config.run_dir, model, step)
     model.eval().to(facts.device)
     fast = fastest_(model, facts)
     with set_up(facts):

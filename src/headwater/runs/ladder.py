@@ -45,6 +45,7 @@ from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
+from headwater.train.at_start import require_from_training
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
@@ -56,6 +57,7 @@ Of the run with the settings of now: give it another name (name=…)"""
 def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, _ = load_run(run, overrides)
+    require_from_training(config.run_dir)
     require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings, ReplaySettings
-from headwater.config import RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
+from headwater.config import Override, RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError
@@ -140,7 +140,7 @@ def find_recipe(name: str) -> Path | None:
     return path if is_file(path) else None
 
 
-def load_run(name: str, overrides: Sequence[str] = ()) -> tuple[RunConfig, list[Reason]]:
+def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
     """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
 
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
@@ -174,7 +174,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
     return folder
 
 
-def _load_folder(folder: Path, overrides: Sequence[str]) -> tuple[RunConfig, list[Reason]]:
+def _load_folder(folder: Path, overrides: Sequence[str | Override]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
     config, reasons = config_of_run(folder), _saved(folder)[1]
     if not overrides:
@@ -294,6 +294,8 @@ def config_of_run(run_dir: Path) -> RunConfig:
         config = validate(RunConfig, RawSettings(_saved(run_dir)[0], {}))
     except ConfigError as error:
         path = run_dir / "config.json"
+        if not path.exists():
+            raise
         raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()
