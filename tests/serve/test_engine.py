@@ -71,7 +71,7 @@ def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, token
         )
         assert sum(isinstance(event, Prompt) for event in one) == query.scores_prompt
         scores = [[e.log_p for e in events if isinstance(e, Scored)] for events in (one, other)]
-        assert scores[0] == scores[1]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)  # other processors' products may differ in the last bits
 
 
 def test_scores_of_a_prompt_are_those_of_a_whole_pass(engine, model, tokenizer):
