@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from headwater.model.count import flops_per_token
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
-from headwater.train.settings import is_half_length, require_same
+from headwater.train.settings import is_half_length
 
 
 def losses(folder) -> list[float]:
@@ -79,15 +77,6 @@ def test_a_run_stopped_before_at_and_after_the_change_ends_with_the_same_records
         without_clock(read_records(tmp_path / name / "records.jsonl", "step")) for name in ("whole", "parts")
     )
     assert parts == whole
-
-
-def test_an_older_checkpoint_was_trained_on_whole_rows():
-    now = plan(half_length_fraction=0.5).identity()
-    older = plan().identity()
-    del older["train"]["half_length_fraction"]
-    require_same(Path("older"), older, plan().identity())
-    with pytest.raises(CheckpointError, match=r"half_length_fraction: was 0\.0, is 0\.5"):
-        require_same(Path("older"), older, now)
 
 
 def test_a_checkpoint_refuses_another_fraction(tmp_path):

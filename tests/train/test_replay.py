@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 from spiked_run import HARMED, NUM_STEPS, go_on, plant, spiked_plan
 from tiny_run import MadeUpRows, plan, train_here
 
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.checked_file import SummedFile
+from headwater.checkpoint.layout import list_checkpoints, sums_file
 from headwater.errors import CheckpointError
 from headwater.files import digest_bytes, write_json
 from headwater.host.signals import StopRequest
@@ -85,9 +86,12 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
     file, manifest = path / "model.safetensors", json.loads((path / "manifest.json").read_text())
     tensors = load_file(file)
     tensors["embed.weight"].view(torch.int32)[0, 0] ^= 1
-    file.write_bytes(save(tensors))
-    manifest["files"][file.name]["digest"] = digest_bytes(file.read_bytes())
-    del manifest["files"]["model.sums"]  # then the file is compared as a whole
+    file.unlink()
+    with SummedFile(file) as written:
+        written.write(save(tensors))
+    sums_file(file).write_bytes(written.sums())
+    for changed in (file, sums_file(file)):
+        manifest["files"][changed.name]["digest"] = digest_bytes(changed.read_bytes())
     rest = {name: value for name, value in manifest.items() if name != "seal"}
     write_json(path / "manifest.json", seal(rest))
     assert replayed(copy).difference == (f"weights or optimizer state at step {NUM_STEPS} differ from those of {path}")

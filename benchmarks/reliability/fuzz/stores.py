@@ -201,7 +201,8 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
 @cache
 def checkpoint_of_two(folder: Path) -> Path:
     """Return a checkpoint of which each of two ranks wrote one tensor whole and half of another."""
-    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
+    from headwater.checkpoint.checked_file import SummedFile
+    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, sums_file, tensor_file
     from headwater.checkpoint.shards import Piece, merged_tables, state_digest, table_of
     from headwater.checkpoint.tensor_file import write_tensors
 
@@ -212,8 +213,9 @@ def checkpoint_of_two(folder: Path) -> Path:
         whole = Piece(f"{kind}.{'ab'[rank]}", (0, 0), (4, 2), torch.ones(4, 2))
         half = Piece(f"{kind}.c", (2 * rank, 0), (4, 2), torch.ones(2, 2))
         name = tensor_file(kind, rank, 2)
-        with open(path / name, "wb") as file:
+        with SummedFile(path / name) as file:
             write_tensors(file, {piece.key: piece.tensor for piece in (whole, half)})
+        sums_file(path / name).write_bytes(file.sums())
         tables.append(table_of([(whole, name), (half, name)]))
     (path / STATE_FILE).write_bytes(b'{"step": 1}')
     files = {file.name: {"bytes": file.stat().st_size, "digest": digest_file(file)} for file in path.iterdir()}

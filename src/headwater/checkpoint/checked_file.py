@@ -80,13 +80,14 @@ class CheckedFile:
     def _read_sums(self, manifest: dict[str, Any]) -> np.ndarray:
         sums_path = sums_file(self.path)
         digest_of(manifest, self.path)  # raises where the manifest doesn't know the file
+        digest = digest_of(manifest, sums_path)
         if self.num_bytes != manifest["files"][self.path.name]["bytes"]:
             raise CheckpointError(f"{self.path} is damaged: its size differs from the one in manifest.json")
         try:
             sums = sums_path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"{sums_path} can't be read: {error.strerror}") from error
-        if digest_bytes(sums) != digest_of(manifest, sums_path):
+        if digest_bytes(sums) != digest:
             raise CheckpointError(f"{sums_path} is damaged: its digest differs from the one in manifest.json")
         if len(sums) != 8 * -(-self.num_bytes // BLOCK_BYTES):
             raise CheckpointError(f"{sums_path} is damaged: it has not one checksum a block")
