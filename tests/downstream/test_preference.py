@@ -152,7 +152,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
-from headwater.cli.preferences import OFFLINE
+from headwater.cli.offline import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers

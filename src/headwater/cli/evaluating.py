@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli.arguments import AsJson, RunOrNone, SameRun, folder_of, option, require_none
+from headwater.cli.offline import OFFLINE
 from headwater.cli.terminal import print_json, safe, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from headwater.evaluate.tasks import TaskScore
     from headwater.runs.evaluating import TextResult
     from headwater.runs.run_config import RunConfig
-
-OFFLINE = (
-    *("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"),
-    *("TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS"),
-)
 
 
 def add_to(app: App) -> None:
@@ -48,7 +44,7 @@ def evaluate(
     With --tasks or --text, on those.
     """
     if tasks is not None:
-        os.environ.update(dict.fromkeys(OFFLINE, "1"))  # read when lm-eval's libraries are imported
+        os.environ.update(OFFLINE)  # read when lm-eval's libraries are imported
     from headwater.runs import evaluating
     from headwater.runs.run_config import config_of_run
 

@@ -19,7 +19,6 @@ from headwater.runs.finish import load_model, open_evaluator
 from headwater.runs.paths import read_kept, write_kept
 from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import final_checkpoint
-from headwater.sources.settings import CONVERSATIONS
 
 KEPT = "knowledge.json"
 MADE_BY = {"rl.json": "aligned by rewards", "preference.json": "aligned by preferences"}
@@ -82,6 +81,6 @@ def stage_of(folder: Path) -> str:
     if made is not None:
         return made
     config = config_of_run(folder)
-    if any(source.kind == CONVERSATIONS for source in config.corpus.sources.values()):
+    if config.is_tuned:
         return "tuned"
     return "base" if config.init is None else "trained on"

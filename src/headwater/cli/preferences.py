@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     from headwater.model.transformer import Transformer
     from headwater.tokenizer.tokenizer import Tokenizer
 
-_OFFLINE_NAMES = (
-    "HF_HUB_DISABLE_TELEMETRY",
-    "HF_HUB_OFFLINE",
-    "HF_DATASETS_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "TRL_EXPERIMENTAL_SILENCE",
-)
-OFFLINE = dict.fromkeys(_OFFLINE_NAMES, "1")
-"What trl and its libraries must find in the environment when they are imported: they send nothing, and fetch nothing."
-
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
 Steps = Annotated[int, option("N", "Number of updates.", min=1)]

@@ -31,7 +31,6 @@ from headwater.report.run_data import RunData, read_run
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
-from headwater.sources.settings import CONVERSATIONS
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
 
@@ -136,8 +135,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
     earlier = f" ({trained} of training in all)" if result.trained_seconds > result.seconds else ""
     run = shlex.quote(str(config.run_dir))
     first, second = [*config.train.prompts, "The", "In the"][:2]
-    is_tuned = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
-    first_command = f"headwater chat --run {run}" if is_tuned else f"headwater next {shlex.quote(first)} --run {run}"
+    first_command = f"headwater chat --run {run}" if config.is_tuned else f"headwater next {shlex.quote(first)} --run {run}"
     card(
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [

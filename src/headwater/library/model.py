@@ -17,7 +17,6 @@ from headwater.model.transformer import Transformer
 from headwater.runs.finish import load_model
 from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import final_checkpoint
-from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -58,10 +57,9 @@ class Model:
         Raises CheckpointError where there is none, or a damaged one.
         """
         folder = folder_of(run)
-        sources = config_of_run(folder).corpus.sources.values()
+        config = config_of_run(folder)
         found = step_of(final_checkpoint(folder)) if step is None else step
-        is_tuned = any(source.kind == CONVERSATIONS for source in sources)
-        return cls(*load_model(folder, found), folder, found or 0, is_tuned)
+        return cls(*load_model(folder, found), folder, found or 0, config.is_tuned)
 
     @staticmethod
     def steps(run: AnyRun) -> list[int]:
@@ -125,13 +123,13 @@ class Model:
         """Yield the same as it is written, a piece a token."""
         if isinstance(messages, str):
             messages = [Message(USER, messages)]
-        said = [each if isinstance(each, Message) else Message(each["role"], each["content"]) for each in messages]
-        if not said or said[-1].role != USER or not {each.role for each in said} <= set(ROLES):
+        turns = [each if isinstance(each, Message) else Message(each["role"], each["content"]) for each in messages]
+        if not turns or turns[-1].role != USER or not {each.role for each in turns} <= set(ROLES):
             raise EvaluationError(
-                f"no answer is due: the roles are {[each.role for each in said]}, where {SYSTEM} may come first, then "
+                f"no answer is due: the roles are {[each.role for each in turns]}, where {SYSTEM} may come first, then "
                 f"{USER} and {ASSISTANT} alternately, {USER} last"
             )
-        ids = self._seen(said, max_tokens)
+        ids = self._seen(turns, max_tokens)
         ends = {self.tokenizer.end_id, turn_ids(self.tokenizer)[1]}
         sampling = Sampling(temperature, top_p, seed)
         return generation.stream_from(self.scorer, self.tokenizer, ids, max_tokens, sampling, ends)

@@ -18,7 +18,6 @@ from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stor
 from headwater.runs.paths import Folders, Say, read_kept, write_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import final_checkpoint
-from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
 
 TASKS = "tasks.json"
@@ -45,7 +44,7 @@ def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool | None
         ) from None
     folders = [name for name in tasks if Path(name).is_dir()]
     if is_chat is None:
-        is_chat = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
+        is_chat = config.is_tuned
     _require_offline()
     checkpoint = final_checkpoint(config.run_dir)  # a run that trains may have a newer one by the end
     digest = model_digest(checkpoint)

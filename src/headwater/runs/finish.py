@@ -27,7 +27,6 @@ from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of, final_checkpoint, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
-from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
@@ -169,7 +168,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
             data_card=data_card,
             key=key,
             before_commit=require_owner,
-            is_tuned=_is_tuned(config),
+            is_tuned=config.is_tuned,
         )
     say(f"exported {folders.hf}")
     return folders.hf
@@ -194,7 +193,7 @@ def export_gguf_stage(config: RunConfig, type: str, say: Say, require_owner: Req
                 name=config.name,
                 key=key,
                 before_commit=require_owner,
-                is_tuned=_is_tuned(config),
+                is_tuned=config.is_tuned,
             )
         say(f"exported {out_dir}")
     return out_dir
@@ -208,10 +207,6 @@ def _newest_weights(config: RunConfig, require_owner: Require) -> Iterator[Store
         StoredTensors(path, MODEL) as weights,
     ):
         yield weights
-
-
-def _is_tuned(config: RunConfig) -> bool:
-    return any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
 
 
 def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str, str | int | float], dict[str, float]]:

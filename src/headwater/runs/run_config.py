@@ -26,7 +26,7 @@ from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
 from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
-from headwater.sources.settings import REPLAYED, CorpusSettings
+from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.at_start import values_from_start
 from headwater.train.settings import (
@@ -114,6 +114,11 @@ class RunConfig(Settings):
     def num_rows(self) -> int:
         """How many rows of seq_len the whole run trains on."""
         return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the run learns from conversations, so that its model answers messages."""
+        return any(source.kind == CONVERSATIONS for source in self.corpus.sources.values())
 
     @property
     def base(self) -> str | None:

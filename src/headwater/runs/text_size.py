@@ -156,8 +156,7 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
 def notes_of_repetition(config: RunConfig, epochs: Epochs) -> list[str]:
     """Return a note where a run reads its text so often that such a model memorises it."""
-    is_tuned = any(source.kind == CONVERSATIONS for source in config.corpus.sources.values())
-    if epochs.overall <= 1 or is_tuned:  # a form of answering is learned from few of them, read often
+    if epochs.overall <= 1 or config.is_tuned:  # a form of answering is learned from few of them, read often
         return []
     from headwater.scaling.repetition import says_of
 

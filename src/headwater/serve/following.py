@@ -27,7 +27,7 @@ CHUNK_BYTES = 1 << 24
 "Read at once; a longer line is none that headwater wrote, and is skipped."
 SEEN_BYTES = 64
 "Of the end of what was read, by which a file is known again."
-MAX_STEPS_IN_MEMORY = 8_000_000
+MAX_STEPS_IN_MEMORY = 4_000_000
 "Of all runs together, at 40 bytes each; those that nobody asked for lately are read again when somebody does."
 
 

@@ -12,7 +12,6 @@ from headwater.runs.finish import load_model
 from headwater.runs.paths import read_json_or_none
 from headwater.runs.run_config import config_of_run, run_folder
 from headwater.serve.engine import Engine
-from headwater.sources.settings import CONVERSATIONS
 from headwater.tokenizer.conversation import END, START
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -28,18 +27,14 @@ def open_engine(named: str) -> Engine:
     if not (is_folder or path.suffix == ".gguf" or step_of(path) is not None):
         run_dir = run_folder(named)
         model, tokenizer = load_model(run_dir)
-        return Engine(model, tokenizer, run_dir.resolve().name, is_tuned_run(run_dir))
+        return Engine(model, tokenizer, run_dir.resolve().name, config_of_run(run_dir).is_tuned)
     facts = facts_of(named)
     if facts.kind == "checkpoint":
         run_dir = path.resolve().parents[1]
         own, name = Tokenizer.load(facts.tokenizer), f"{run_dir.name}/{path.name}"
-        return Engine(model_of(facts), own, name, is_tuned_run(run_dir))
+        return Engine(model_of(facts), own, name, config_of_run(run_dir).is_tuned)
     tokenizer = foreign_tokenizer(facts)
     return Engine(model_of(facts), tokenizer, path.resolve().name, is_folder and _is_tuned_folder(path, tokenizer))
-
-
-def is_tuned_run(run_dir: Path) -> bool:
-    return any(source.kind == CONVERSATIONS for source in config_of_run(run_dir).corpus.sources.values())
 
 
 def _is_tuned_folder(folder: Path, tokenizer: Tokenizer) -> bool:
