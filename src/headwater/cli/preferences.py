@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli.arguments import AsJson, TunedRun, folder_beside, folder_of, option
+from headwater.cli.offline import OFFLINE
 from headwater.cli.terminal import estimated, print_json, say, say_beside
 from headwater.errors import ConfigError
 

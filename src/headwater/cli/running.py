@@ -135,7 +135,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
     earlier = f" ({trained} of training in all)" if result.trained_seconds > result.seconds else ""
     run = shlex.quote(str(config.run_dir))
     first, second = [*config.train.prompts, "The", "In the"][:2]
-    first_command = f"headwater chat --run {run}" if config.is_tuned else f"headwater next {shlex.quote(first)} --run {run}"
+    verb = "chat" if config.is_tuned else f"next {shlex.quote(first)}"
     card(
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [
@@ -144,7 +144,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
             *forecast_lines(result),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
-            ("next", first_command),
+            ("next", f"headwater {verb} --run {run}"),
             ("", f"headwater generate {shlex.quote(second)} --run {run}"),
             ("", f"headwater corpus show --run {run}"),
         ],
