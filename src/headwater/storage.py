@@ -37,8 +37,8 @@ def storage_errors(path: Path, need_bytes: int | None = None) -> Iterator[None]:
         known = {"free": free_bytes(path), "needed": need_bytes}
         sizes = {name: size for name, size in known.items() if size is not None}
         space = [f"{text} MB {name}" for name, text in zip(sizes, megabytes(*sizes.values()), strict=True)]
-        said = f" ({', '.join(space)})" if space else ""
-        raise StorageError(f"can't write {_final(path)}: {error.strerror}{said}; {_HINTS[error.errno]}") from error
+        named = f" ({', '.join(space)})" if space else ""
+        raise StorageError(f"can't write {_final(path)}: {error.strerror}{named}; {_HINTS[error.errno]}") from error
 
 
 def megabytes(*sizes: int) -> list[str]:

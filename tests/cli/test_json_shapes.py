@@ -48,11 +48,11 @@ def test_next_over_all_tokens_adds_up_to_one(ask):
 
 def test_evaluate_gives_bits_per_byte_probes_and_baselines(ask):
     value = ask("evaluate")
-    assert {"bits_per_byte", "abilities", "yardsticks"} <= set(value)
+    assert {"bits_per_byte", "probes", "baselines"} <= set(value)
     assert set(value["bits_per_byte"]) == {"all", "mine"}
-    assert value["abilities"] == {}  # the probes ask for what the almanac says, and this run has none
-    assert set(value["yardsticks"]) == {"xz", "ngram5"}
-    assert all(0 < number < 20 for part in ("bits_per_byte", "yardsticks") for number in value[part].values())
+    assert value["probes"] == {}  # the probes ask for what the almanac says, and this run has none
+    assert set(value["baselines"]) == {"xz", "ngram5"}
+    assert all(0 < number < 20 for part in ("bits_per_byte", "baselines") for number in value[part].values())
 
 
 def test_evaluate_prints_what_the_run_measured_at_its_end(ask, finished):

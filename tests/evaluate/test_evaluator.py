@@ -111,7 +111,7 @@ def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluat
 @pytest.mark.timeout(1800)
 def test_the_full_evaluation_scores_every_item(evaluator, loaded):
     result = full_evaluation(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})), loaded.model)
-    assert set(result["abilities"]) == {"capitals", "agreement", "sums", "cause"}
-    for name, right in result["abilities"].items():
-        assert result["ability_details"][name]["num_items"] == len(probes()[name])
-        assert right == result["ability_details"][name]["right"]
+    assert set(result["probes"]) == {"capitals", "agreement", "sums", "cause"}
+    for name, right in result["probes"].items():
+        assert result["probe_details"][name]["num_items"] == len(probes()[name])
+        assert right == result["probe_details"][name]["right"]

@@ -27,7 +27,7 @@ def test_quantiles_are_those_of_the_distribution():
 
 
 def test_parts_share_the_machines_speed_so_that_their_sum_is_as_unsure_as_each():
-    names = ("steps", "validations", "looks", "after")
+    names = ("steps", "validations", "probes", "after")
     whole, found = found_of().hours, found_of(seconds=dict.fromkeys(names, Spread(900.0))).hours
     assert found.p90 / found.p10 == pytest.approx(whole.p90 / whole.p10, rel=0.01)
     independent = found_of(seconds=dict.fromkeys(names, Spread(900.0, 0.2)), deviation=0.0).hours
@@ -56,7 +56,7 @@ def test_what_is_not_known_is_none_and_never_a_number():
 
 
 def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
-    exact = {"preparation": 500.0, "start": 3.0, "steps": 3600.0, "validations": 60.0, "looks": 30.0, "after": 90.0}
+    exact = {"preparation": 500.0, "start": 3.0, "steps": 3600.0, "validations": 60.0, "probes": 30.0, "after": 90.0}
     found = found_of(seconds={name: Spread(value) for name, value in exact.items()})
     assert found.training["hours"].p50 * 3600 == pytest.approx(3693, rel=0.01)
     assert found.hours.p50 * 3600 == pytest.approx(3693 + 500 + 90, rel=0.01)

@@ -270,7 +270,7 @@ def evaluation(num_steps: int) -> dict[str, Any]:
     details = probe_record(num_steps)["probes"]
     return {
         "bits_per_byte": validation_record(num_steps)["bits_per_byte"], "bits_per_byte_real_text": 1.3127,
-        "abilities": {name: score["right"] for name, score in details.items()}, "ability_details": details, "yardsticks": {"xz": 2.2381, "ngram5": 1.9034},
+        "probes": {name: score["right"] for name, score in details.items()}, "probe_details": details, "baselines": {"xz": 2.2381, "ngram5": 1.9034},
     }  # fmt: skip
 
 

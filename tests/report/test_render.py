@@ -77,7 +77,7 @@ def test_validation_and_probes_are_those_of_the_records(page, run_dir):
     ]
     found = read_records(run_dir / "records.jsonl", "probes")
     assert page.trace("Capitals", "Capitals")[1] == [record["probes"]["capitals"]["right"] for record in found]
-    for name, score in evaluation(NUM_STEPS)["abilities"].items():
+    for name, score in evaluation(NUM_STEPS)["probes"].items():
         assert f"{100 * score:.1f} %" in page.text, name
 
 

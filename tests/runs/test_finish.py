@@ -22,11 +22,11 @@ def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
     evaluation = read_json(run_dir / "evaluation.json")
     tokenizer = Tokenizer.load(run_dir / "data" / "tokenizer")
     text = b"".join(d.text.encode() for d in read_documents(run_dir / "data" / "corpus", "validation", "mine"))
-    assert evaluation["yardsticks"]["xz"] == xz_bits_per_byte(text)
+    assert evaluation["baselines"]["xz"] == xz_bits_per_byte(text)
     train, held_out = (open_stores(run_dir / "data" / "tokens", split)["mine"] for split in ("train", "validation"))
     streams = [[(store.slice(0, store.num_tokens), store.starts)] for store in (train, held_out)]
     ids = (tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id)
-    assert evaluation["yardsticks"]["ngram5"] == ngram_bits_per_byte(*streams, len(text), *ids)
+    assert evaluation["baselines"]["ngram5"] == ngram_bits_per_byte(*streams, len(text), *ids)
     assert evaluation["baseline_sample"] == {
         "counted_tokens": train.num_tokens,
         "of_tokens": train.num_tokens,
@@ -47,7 +47,7 @@ def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(finished_copy
     assert (said.out + said.err).count("the baselines are not measured: ") == 1 and "Traceback" not in said.err
     assert (run_dir / "report.html").exists() and (run_dir / "export" / "hf" / "README.md").exists()
     said = call("run", "mine.toml", cwd=finished_copy)
-    assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["yardsticks"]) == {"xz", "ngram5"}
+    assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["baselines"]) == {"xz", "ngram5"}
     assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
 
 
@@ -58,7 +58,7 @@ def test_the_seconds_of_every_stage_are_kept(finished_run):
 
 def test_the_card_has_real_text_first_and_names_the_almanac():
     scores = scores_of(
-        {"bits_per_byte": {"all": 1.282}, "bits_per_byte_real_text": 1.39, "yardsticks": {"xz": 1.987, "ngram5": 1.351}}
+        {"bits_per_byte": {"all": 1.282}, "bits_per_byte_real_text": 1.39, "baselines": {"xz": 1.987, "ngram5": 1.351}}
     )
     assert list(scores.values()) == [1.39, 1.987, 1.351, 1.282]
     assert list(scores)[1:3] == ["xz\u00a0-9e, held-out real text", "5-gram, held-out real text"]

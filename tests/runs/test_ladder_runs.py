@@ -86,7 +86,7 @@ def test_the_table_is_one_for_law_fit(ladder):
     assert sorted(runs.loss) == pytest.approx(sorted(rung["loss"] for rung in said.json["rungs"]), abs=1e-6)
     fitted = call("ladder", "--table", "runs/mine/ladder/runs.csv", "--json", cwd=folder)
     assert fitted.json["num_points"] == 6
-    assert fitted.json["repetition"]["most_readings"] == pytest.approx(2, rel=0.1)
+    assert fitted.json["repetition"]["max_epochs"] == pytest.approx(2, rel=0.1)
     by_source = call(
         "ladder", "--table", "runs/mine/ladder/runs.csv", "--loss-column", "bits_per_byte_mine", "--json", cwd=folder
     )

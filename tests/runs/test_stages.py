@@ -56,7 +56,11 @@ def test_data_that_was_removed_is_made_again_and_training_is_not(finished_copy, 
 
 
 @pytest.mark.parametrize(
-    ("verb", "has_model"), [("run", True), ("train", True), ("run", False), ("plan", True), ("ladder", True)]
+    ("verb", "has_model"),
+    [
+        ("run", False),
+        *((verb, True) for verb in ("run", "train", "ladder", "plan", "plan --simulate", "plan --budget=2h")),
+    ],
 )
 def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_copy, verb, has_model):
     base, made = finished_copy / "runs/mine", finished_copy / "runs/mine-rl"
@@ -64,7 +68,7 @@ def test_what_reinforcement_made_is_refused_before_anything_is_written(finished_
     if has_model:
         save_model(made, load_model(base)[0], 4, {"start": "a digest"})
     before = set(made.rglob("*"))
-    said = call(verb, "runs/mine-rl", cwd=finished_copy)
+    said = call(*verb.split(), "runs/mine-rl", cwd=finished_copy)
     require_clear_error(said, "made by `headwater downstream rl` or `dpo`", "give that command again", status=(1,))
     after = {path for path in made.rglob("*") if path.name not in ("epoch", "lock")}
     assert after == before

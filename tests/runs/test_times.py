@@ -171,7 +171,7 @@ def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
     for day, rest in enumerate((2.0, 4.0)):
         took(named(config, f"before{day}"), 1.0, day=day + 1, rest=rest)
     found = around_steps(config, 1.0, needs_of(config).rest)
-    for name in ("validations", "looks", "checkpoints"):
+    for name in ("validations", "probes", "checkpoints"):
         assert found[name].median == pytest.approx(3 * usual[name].median), name
         assert found[name].log_deviation < usual[name].log_deviation
     assert (found["preparation"], found["after"]) == (usual["preparation"], usual["after"])

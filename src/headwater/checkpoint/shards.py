@@ -192,5 +192,5 @@ def require_shapes(state: Mapping[str, Tensor], table: Table, folder: str, ranks
     for name, tensor in state.items():
         found, expected = table.get(name, {}).get("shape"), list(whole_shape(name, tensor.shape, ranks.mesh))
         if found != expected:
-            said = "is missing" if found is None else f"has the shape {found}"
-            raise CheckpointError(f"{folder} doesn't fit this run: {name}, {expected} here, {said} there")
+            kept = "is missing" if found is None else f"has the shape {found}"
+            raise CheckpointError(f"{folder} doesn't fit this run: {name}, {expected} here, {kept} there")

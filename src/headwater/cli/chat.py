@@ -46,17 +46,17 @@ def chat(
             say_aside("an empty line ends the conversation")
         how = max_tokens, temperature, top_p, seed
         if as_json:
-            answer = model.chat([*messages, Message(USER, str(prompt))], *how)
-            print_json({"prompt": prompt, "answer": answer.text, "num_tokens": answer.num_tokens, "end": answer.end})
+            found = model.chat([*messages, Message(USER, str(prompt))], *how)
+            print_json({"prompt": prompt, "answer": found.text, "num_tokens": found.num_tokens, "end": found.end})
             return
         for question in _questions() if prompt is None else [prompt]:
             messages.append(Message(USER, question))
-            said = ""
+            answer = ""
             for piece in model.chat_stream(messages, *how):
-                said += piece.text
+                answer += piece.text
                 print(safe(piece.text), end="", flush=True)
             print(flush=True)
-            messages.append(Message(ASSISTANT, said))
+            messages.append(Message(ASSISTANT, answer))
             if piece.end == "max_tokens":
                 say_aside(ENDS[piece.end])
 

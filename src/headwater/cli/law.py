@@ -64,7 +64,7 @@ def _law_fields(law: ScalingLaw, seconds: float) -> dict[str, Any]:
         "repetition": {
             "strength": law.strength.median,
             "log_deviation": law.strength.log_deviation,
-            "most_readings": most_epochs_of(law.table),
+            "max_epochs": most_epochs_of(law.table),
         },
         "exponent_intervals": intervals,
         "interval_levels": {"p10_p90": LEVEL},
@@ -136,10 +136,10 @@ def _print(result: dict[str, Any]) -> None:
         print(f"{name:<6} {likeliest} ({low} to {high})")
     _print_optimum(result["optimum"])
     repetition = result["repetition"]
-    if repetition["most_readings"] > 1:
+    if repetition["max_epochs"] > 1:
         factor = math.exp(repetition["log_deviation"])
         print(
-            f"runs of up to {repetition['most_readings']:.2g} epochs: the cost of repetition is taken out of the law "
+            f"runs of up to {repetition['max_epochs']:.2g} epochs: the cost of repetition is taken out of the law "
             f"(strength {repetition['strength']:.2g}, known to a factor of {factor:.2g})"
         )
     repeats = any("epochs" in found for found in result.get("forecasts", []))

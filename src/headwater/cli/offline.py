@@ -1,4 +1,4 @@
-"""What libraries that can reach a network find in the environment when they are imported: they send and fetch nothing."""
+"""What libraries find in the environment when they are imported, so that they send and fetch nothing."""
 
 OFFLINE = dict.fromkeys(
     (

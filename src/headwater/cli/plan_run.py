@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
-from headwater.forecast.result import PREPARATION, PROBES_PART
+from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, plural, times
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 
 if TYPE_CHECKING:
     from headwater.runs.plan import PlanOptions
 
-PARTS = {
-    "steps": "steps",
-    "validations": "validations",
-    PROBES_PART: "probes",
-    "checkpoints": "checkpoints",
-    PREPARATION: "preparation",
-    "start": "start",
-    "after": "after training",
-}
-"Of the time, by their keys in a plan's seconds."
+PARTS = (*TRAINING_PARTS, PREPARATION, "start", "after")
 LEAST_SECONDS = 0.5
 
 
@@ -100,8 +91,8 @@ def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _parts(seconds: dict[str, Any]) -> str:
     """Return what the time is the sum of, the medians."""
-    found = ((words, seconds[name]["p50"]) for name, words in PARTS.items())
-    return ", ".join(f"{words} {duration(median)}" for words, median in found if median >= LEAST_SECONDS)
+    found = ((name.replace("after", "after training"), seconds[name]["p50"]) for name in PARTS)
+    return ", ".join(f"{part} {duration(median)}" for part, median in found if median >= LEAST_SECONDS)
 
 
 def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +125,7 @@ def _unsaid(result: dict[str, Any]) -> list[str]:
 
 
 def _chances(result: dict[str, Any]) -> list[str]:
-    limits, said = result["limits"], []
+    limits, chances = result["limits"], []
     named = {
         "over_max_hours": ("max_hours", "to take more than {:g} hours"),
         "over_max_money": ("max_money", "to cost more than {:g}"),
@@ -144,5 +135,5 @@ def _chances(result: dict[str, Any]) -> list[str]:
     for name, (limit, text) in named.items():
         chance = result["probabilities"][name]
         if chance is not None:
-            said.append(f"{chance:.0%} {text.format(limits[limit])}")
-    return said
+            chances.append(f"{chance:.0%} {text.format(limits[limit])}")
+    return chances

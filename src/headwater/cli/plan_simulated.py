@@ -22,11 +22,13 @@ from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account
 from headwater.simulate.rank import simulate
+from headwater.train.at_start import require_from_training
 
 
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
+    require_from_training(config.run_dir)
     num_devices, device = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else (1, None)
     if num_devices > 1 and ranks:
         raise ConfigError(f"--hardware {hardware} counts the ranks, as --ranks {ranks} does; leave one of the two out")

@@ -79,10 +79,10 @@ class TrainingDisplay:
             return
         if self._opening is not None and self._dtype:
             self._opening(record)
-        expected = outcomes(self._forecast, {}, {}, {})
-        said = [f"{each.quantity} {each.show_forecast()}" for each in expected if each.quantity in EXPECTED]
-        if said:
-            self._line(f"     forecast (80 % intervals): {', '.join(said)}")
+        found = outcomes(self._forecast, {}, {}, {})
+        expected = [f"{each.quantity} {each.show_forecast()}" for each in found if each.quantity in EXPECTED]
+        if expected:
+            self._line(f"     forecast (80 % intervals): {', '.join(expected)}")
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]

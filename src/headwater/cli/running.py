@@ -178,7 +178,7 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
     if few := few_targets(evaluation):
         lines.append(("few tokens", few))
-    if details := evaluation.get("ability_details"):
+    if details := evaluation.get("probe_details"):
         lines.append(("probes", ", ".join(f"{name} {_right(name, detail)}" for name, detail in details.items())))
     return lines
 

@@ -64,9 +64,9 @@ def _item(passage: str, rare: list[Word], counts: Counter[str], chance: random.R
     candidates = [each for each in rare if 2 * each[1] >= len(passage)]
     chance.shuffle(candidates)
     for word, start in candidates:
-        said = Counter(each for each, place in rare if place + len(each) <= start)
-        others = [each for each, count in said.items() if count == 1 and _are_alike(each, word)]
-        if said[word] != 1 or len(others) < NUM_OPTIONS - 1 or not _continues(passage, start):
+        earlier = Counter(each for each, place in rare if place + len(each) <= start)
+        others = [each for each, count in earlier.items() if count == 1 and _are_alike(each, word)]
+        if earlier[word] != 1 or len(others) < NUM_OPTIONS - 1 or not _continues(passage, start):
             continue
         chance.shuffle(others)
         others.sort(key=lambda other: abs(math.log(counts[other] / counts[word])))

@@ -141,6 +141,6 @@ def full_evaluation(
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}
     details = evaluator.score(scorers[1], evaluator.probe_items)
-    result["abilities"] = {name: detail["right"] for name, detail in details.items()}
-    result["ability_details"] = details
+    result["probes"] = {name: detail["right"] for name, detail in details.items()}
+    result["probe_details"] = details
     return result

@@ -132,11 +132,11 @@ def _sources(card: Mapping[str, Any]) -> str:
 def _licences(card: Mapping[str, Any]) -> str:
     rows = [[licence, *amounts] for licence, amounts in _together(card["sources"], "licence")]
     if card["licences"] is None:
-        said = "## Licences\n\nLicences were not detected (corpus.licences is not set)."
+        undetected = "## Licences\n\nLicences were not detected (corpus.licences is not set)."
         if not {row[0] for row in rows} - {"unknown"}:
-            return said
+            return undetected
         how = "What is known is what the run file declares of a source, or a document's own metadata."
-        return f"{said} {how}\n\n{table(['licence', 'documents', 'bytes'], rows)}"
+        return f"{undetected} {how}\n\n{table(['licence', 'documents', 'bytes'], rows)}"
     allow = card["licences"]["allow"]
     rule = "Any licence was kept." if allow is None else f"Only these were kept: {listed(allow)}."
     cost = card["licences"]["not_allowed"]

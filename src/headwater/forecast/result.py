@@ -16,12 +16,12 @@ from headwater.sources.settings import REPLAYED
 
 FORECAST_FORMAT = "headwater-forecast"
 "The format of RUN/forecast.json, which is written by one package and read by another."
-PREPARATION, PROBES_PART = "preparation", "looks"
-"Keys in the seconds of `plan RUN --json` and forecast.json; that of probes is kept from older versions."
+PREPARATION = "preparation"
+"A key in the seconds of `plan RUN --json` and forecast.json."
 PUE, KG_CO2_PER_KWH = 1.2, 0.4
 "Of a data centre: OLMo 2's (arXiv:2501.00656), and carbon between the averages of the United States and the world."
 NO_PRICE = "no price is known for this machine: give price_per_hour in a costs file (--costs)"
-TRAINING_PARTS = ("steps", "validations", PROBES_PART, "checkpoints")
+TRAINING_PARTS = ("steps", "validations", "probes", "checkpoints")
 "Parts of the seconds that a run's own clock counts: it starts with the first step and stops with the last."
 
 

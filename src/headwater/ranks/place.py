@@ -29,8 +29,8 @@ def place_of(environment: Mapping[str, str]) -> Place:
     if found.get("WORLD_SIZE", "1") == "1":
         return Place()
     if len(found) < len(names) or not all(value.isdigit() for value in found.values()):
-        said = ", ".join(f"{name}={value}" for name, value in found.items())
-        raise ConfigError(f"the environment has only part of what names a rank ({said}); start them with torchrun")
+        variables = ", ".join(f"{name}={value}" for name, value in found.items())
+        raise ConfigError(f"the environment has only part of what names a rank ({variables}); start them with torchrun")
     has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     rank, world_size, local_rank, local_world_size = (int(found[name]) for name in names)
     return Place(rank, world_size, local_rank, local_world_size, has_store)

@@ -33,7 +33,7 @@ def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
 
 def baselines(evaluation: Object) -> dict[str, float]:
     """Return the bits per byte that simpler models need for the same text, by name."""
-    found = table(evaluation, "yardsticks")
+    found = table(evaluation, "baselines")
     named = {BASELINES.get(name, name): number(value) for name, value in found.items()}
     return {name: value for name, value in named.items() if value is not None and value > 0}
 

@@ -12,7 +12,7 @@ from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget, Query
 from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import Accelerator
-from headwater.forecast.result import PROBES_PART, PUE
+from headwater.forecast.result import PUE
 from headwater.forecast.search import BudgetPlan, search
 from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
@@ -32,6 +32,7 @@ from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.scaling.repetition import OWN, USUAL
+from headwater.train.at_start import require_from_training
 
 NO_RUN = """
 [corpus.sources.text]
@@ -90,7 +91,9 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
 def _config(options: SearchOptions) -> RunConfig:
     """Return the run's settings; without a run those of a usual one, with the settings that were given."""
     if options.run is not None:
-        return load_run(options.run, list(options.overrides))[0]
+        config, _ = load_run(options.run, list(options.overrides))
+        require_from_training(config.run_dir)
+        return config
     usual = ON_DEVICES if options.devices or gpu_to_use("auto") else ON_PROCESSOR
     return config_of_text(NO_RUN.format(**usual), list(options.overrides))
 
@@ -180,7 +183,7 @@ class Trials:
             rows = rows_of_batch(num_tokens, seq_len)
         saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)
         fixed = self._around["start"] + self._around["checkpoints"] * saves
-        tokens_around = sum(self._around[name] for name in ("validations", PROBES_PART, "after"))
+        tokens_around = sum(self._around[name] for name in ("validations", "probes", "after"))
         for recompute, (micro, batch) in product(RECOMPUTED, self.here.batches(rows, seq_len)):
             needs = self.here.needs(self._trial(model, batch, micro, recompute))
             per_token = needs.step.median / (batch * seq_len)

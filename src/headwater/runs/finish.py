@@ -30,7 +30,7 @@ from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sourc
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 3, 4, 1, 5
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 4, 1, 5
 EVALUATION = "evaluation.json"
 
 
@@ -120,7 +120,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
             with load_for_evaluation(config) as (model, forward):
                 found = full_evaluation(open_evaluator(config), model, forward, say)
             write_json(run_dir / EVALUATION, found, require_owner)
-    if "yardsticks" not in found:
+    if "baselines" not in found:
         with making("baselines", run_dir, require_owner):
             try:
                 training, held_out = (real_stores(config, split) for split in ("train", "validation"))
@@ -128,7 +128,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
             except (HeadwaterError, OSError, MemoryError) as error:
                 say(f"the baselines are not measured: {error or 'not enough memory'}")
                 return found
-            found = found | {"yardsticks": bits, "baseline_sample": read}
+            found = found | {"baselines": bits, "baseline_sample": read}
             write_json(run_dir / EVALUATION, found, require_owner)
     return found
 

@@ -128,6 +128,6 @@ def fitting_layout(
 def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], PeakBytes], rank_bytes: float) -> str:
     """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
     nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
-    said = ", ".join(f"{size(need)} with shard = {mesh.shard}" for need, mesh in nearest)
+    needed = ", ".join(f"{size(need)} with shard = {mesh.shard}" for need, mesh in nearest)
     others = f", {len(tried) - NUM_NEAREST} more layouts tried" if len(tried) > NUM_NEAREST else ""
-    return f"a rank has {size(rank_bytes)} and needs {said}{others}: {MARGIN} × ({needs(nearest[-1][1])})"
+    return f"a rank has {size(rank_bytes)} and needs {needed}{others}: {MARGIN} × ({needs(nearest[-1][1])})"

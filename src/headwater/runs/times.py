@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
 from headwater.forecast.processor import constants
-from headwater.forecast.result import PREPARATION, PROBES_PART, TRAINING_PARTS, Spread
+from headwater.forecast.result import PREPARATION, TRAINING_PARTS, Spread
 from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
@@ -129,7 +129,7 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     training = {
         "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
-        PROBES_PART: len(probe_steps(train)) * probe * per_token,
+        "probes": len(probe_steps(train)) * probe * per_token,
         "checkpoints": -(-train.num_steps // train.save_every) * save,
     }
     is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()

@@ -18,7 +18,7 @@ class Progress:
         self._total_bytes = total_bytes
         self._before = self._here = 0
         self._say, self._clock = say, clock
-        self._started_at = self._said_at = clock()
+        self._started_at = self._last_line_at = clock()
 
     def was_done(self, num_bytes: int) -> None:
         """Count what an earlier process encoded."""
@@ -28,9 +28,9 @@ class Progress:
         self._here += num_bytes
         now = self._clock()
         left = self._total_bytes - self._before - self._here
-        if now - self._said_at < SECONDS_BETWEEN_LINES or left <= 0:
+        if now - self._last_line_at < SECONDS_BETWEEN_LINES or left <= 0:
             return
-        self._said_at = now
+        self._last_line_at = now
         rate = self._here / (now - self._started_at)
         self._say(
             f"encoding: {(self._before + self._here) / 1e6:,.0f} of {self._total_bytes / 1e6:,.0f} MB, "

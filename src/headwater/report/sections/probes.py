@@ -58,7 +58,7 @@ def _tasks(run: RunData) -> Html | None:
 
 def _probe(run: RunData, index: int, name: str) -> Html:
     curve = points(run.events("probes"), "tokens_seen", "probes", name, "right")
-    latest = table(run.evaluation, "ability_details", name) or table(run.last("probes"), "probes", name)
+    latest = table(run.evaluation, "probe_details", name) or table(run.last("probes"), "probes", name)
     chart = probe_chart(name, curve, latest, series(index))
     if chart is None:
         title, _ = PROBES.get(name, (name.replace("_", " "), ""))

