@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import os
 import struct
 import threading
 import time
@@ -164,25 +163,11 @@ def test_a_tracker_that_falls_too_far_behind_is_given_up_with_one_line(tmp_path,
     assert len(said) == 1 and said[0].startswith("trackers are 8 records behind and get no more; `headwater report ")
 
 
-def test_trackio_is_refused_where_it_would_use_the_network(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/space")
-    monkeypatch.setenv("TRACKIO_WEBHOOK_URL", "http://localhost:1")
-    with pytest.raises(ConfigError, match="network: unset TRACKIO_SPACE_ID, TRACKIO_WEBHOOK_URL"):
-        trackers.Trackio("mine", tmp_path).start({})
-
-
-def test_mlflow_finds_its_telemetry_off_when_it_is_imported(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
-    found: list[str] = []
-
-    def import_nothing(name: str) -> Any:
-        found.append(f"{name} {os.environ['MLFLOW_DISABLE_TELEMETRY']}")
-        raise ImportError(name)
-
-    monkeypatch.setattr(trackers.importlib, "import_module", import_nothing)
-    with pytest.raises(ImportError):
-        trackers.MLflow("mine", tmp_path).start({})
-    assert found == ["mlflow true"]
+def test_trackio_is_refused_where_it_would_use_the_network():
+    sends = {"TRACKIO_SPACE_ID": "someone/space", "TRACKIO_WEBHOOK_URL": "http://localhost:1", "TRACKIO_BUCKET_ID": ""}
+    with pytest.raises(ConfigError, match="network: unset TRACKIO_SPACE_ID, TRACKIO_WEBHOOK_URL$"):
+        trackers.require_local(["tensorboard", "trackio"], sends)
+    trackers.require_local(["tensorboard"], sends)
 
 
 def test_a_plug_in_is_found_by_its_entry_point(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -61,15 +60,25 @@ class TensorBoard:
         self._writer.close()
 
 
-class Trackio:
-    """A run in trackio's own database, which `trackio show` shows."""
+class _LogsSteps:
+    """A tracker whose library has an object of a run, with `log` and `finish`."""
+
+    _run: Any
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder, self._silent = name, folder, ExitStack()
+        self._name, self._folder = name, folder
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def finish(self) -> None:
+        self._run.finish()
+
+
+class Trackio(_LogsSteps):
+    """A run in trackio's own database, which `trackio show` shows."""
 
     def start(self, config: Mapping[str, Any]) -> None:
-        if sending := [name for name in _TRACKIO_SENDS if os.environ.get(name)]:
-            raise ConfigError(f"trackio would send records over the network: unset {', '.join(sending)}")
         trackio = importlib.import_module("trackio")
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
         with ExitStack() as silent:
@@ -77,12 +86,9 @@ class Trackio:
             self._run = trackio.init(project=PROJECT, name=self._name, config=dict(config), **quiet)
             self._silent = silent.pop_all()
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
     def finish(self) -> None:
         with self._silent:
-            self._run.finish()
+            super().finish()
 
 
 @contextmanager
@@ -99,8 +105,8 @@ def _without_print() -> Iterator[None]:
             module.pop("print", None) if old is None else module.update(print=old)
 
 
-class Wandb(Trackio):
-    """An offline run, which `wandb sync` may send later; its runs have the methods of trackio's."""
+class Wandb(_LogsSteps):
+    """An offline run, which `wandb sync` may send later."""
 
     def start(self, config: Mapping[str, Any]) -> None:
         wandb = importlib.import_module("wandb")
@@ -120,10 +126,9 @@ class MLflow:
         self._name, self._uri = name, (folder / "mlflow").resolve().as_uri()
 
     def start(self, config: Mapping[str, Any]) -> None:
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is imported
         mlflow, variables = importlib.import_module("mlflow"), importlib.import_module("mlflow.environment_variables")
         variables.MLFLOW_DISABLE_TELEMETRY.set(True)
-        importlib.import_module("mlflow.telemetry").set_telemetry_client()  # again, now that it is off
+        importlib.import_module("mlflow.telemetry").set_telemetry_client()  # again: it was chosen at the import
         variables.MLFLOW_ALLOW_FILE_STORE.set(True)
         self._metric = importlib.import_module("mlflow.entities").Metric
         self._client = mlflow.MlflowClient(self._uri)
@@ -165,6 +170,12 @@ def find_trackers(names: Sequence[str]) -> dict[str, Make]:
         else:
             found[name] = BUILT_IN[name][1]
     return found
+
+
+def require_local(names: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Raise ConfigError where one of these trackers would find in the environment to send records away."""
+    if "trackio" in names and (sending := [name for name in _TRACKIO_SENDS if environment.get(name)]):
+        raise ConfigError(f"trackio would send records over the network: unset {', '.join(sending)}")
 
 
 def values_of(record: Record) -> dict[str, float]:
