@@ -14,7 +14,8 @@ from headwater.errors import ConfigError, EvaluationError
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import continued, likeliest
 from headwater.evaluate.scorer import Scorer
-from headwater.evaluate.tasks import TaskScore, write_task_files
+from headwater.evaluate.tasks import TaskScore, score_text, write_task_files
+from headwater.intervals import share
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 from headwater.samples.almanac.probes import Choice
@@ -26,7 +27,7 @@ from headwater.tokenizer.train import train_tokenizer
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
 
-from headwater.evaluate.harness import HarnessModel, run_tasks  # noqa: E402
+from headwater.evaluate.harness import HarnessModel, _with_interval, run_tasks  # noqa: E402
 
 WORDS = ["river", "source", "stream", "water", "falls", "north", "over", "under", "the", "and", "of", "a", "to", "was"]
 SEQ_LEN = 32
@@ -85,8 +86,23 @@ def test_tasks_written_for_probes_score_what_our_scorer_does(tmp_path, plain, sc
     assert write_task_files(tmp_path, "mine", {"words": items}) == ["mine-words"]
     (score,) = run_tasks(plain, [str(tmp_path)], [])
     right = score_choices(scorer, tokenizer, items)["right"]
-    assert score == TaskScore("mine-words", "acc", right, score.half_width, 40)
-    assert score.half_width == pytest.approx(1.96 * (right * (1 - right) / 39) ** 0.5, rel=1e-3)
+    expected = share(round(40 * right), 40)
+    assert score == TaskScore("mine-words", "acc", right, expected.low, expected.high, True, 40)
+    assert 0 < expected.low < right < expected.high < 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "num_items", "shown"),
+    [
+        (1.0, 0.0, 50, "100.0% (92.9% to 100.0%)"),
+        (0.0, 0.0, 50, "0.0% (0.0% to 7.1%)"),
+        (0.5, 0.01, 50, "0.5 (0.4804 to 0.5196)"),  # a mean of what isn't right or wrong alone
+        (12.5, 0.25, 50, "12.5 (12.01 to 12.99)"),
+        (0.5, "N/A", 50, "0.5"),
+    ],
+)
+def test_a_share_of_items_has_the_interval_of_one(value, error, num_items, shown):
+    assert score_text(*_with_interval(value, error, num_items)) == shown
 
 
 def test_likelihoods_are_of_prompt_and_continuation_tokenized_together(plain, scorer, tokenizer):

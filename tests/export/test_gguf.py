@@ -29,6 +29,7 @@ from headwater.model.gguf_names import PRE_TOKENIZERS, architecture
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.numbers import size
 from headwater.tokenizer.conversation import prompt_ids
 from headwater.tokenizer.foreign import write_foreign
 from headwater.tokenizer.settings import TokenizerSettings
@@ -220,10 +221,13 @@ def test_the_verb_writes_a_file_with_a_modelfile_once(finished):
 
     run = finished.run_dir
     folder = run / "export" / "gguf-bf16"
-    said = export_by("gguf", str(run), "--type", "bf16")
-    assert said == f"exported {folder}\n{folder} holds the newest checkpoint\n"
-    assert export_by("gguf", "--run", str(run), "--type", "bf16") == f"{folder} holds the newest checkpoint\n"
-    assert facts_of(str(folder / f"{run.name}-bf16.gguf")).model.family == "qwen3"
+    path = folder / f"{run.name}-bf16.gguf"
+    first = export_by("gguf", str(run), "--type", "bf16")
+    expected = [f"{path} holds the newest checkpoint, {size(path.stat().st_size)}", f"llama.cpp: llama-cli -m {path}"]
+    expected.append(f"ollama: ollama create {path.stem} -f {folder}/Modelfile")
+    assert first.splitlines() == [f"exported {folder}", *expected]
+    assert export_by("gguf", "--run", str(run), "--type", "bf16").splitlines() == expected
+    assert facts_of(str(path)).model.family == "qwen3"
     lines = (folder / "Modelfile").read_text().splitlines()
     assert f"FROM ./{run.name}-bf16.gguf" in lines
     assert {'PARAMETER stop "<|im_end|>"', 'PARAMETER stop "<|end_of_text|>"'} <= set(lines)

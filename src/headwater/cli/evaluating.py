@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli.arguments import AsJson, RunOrNone, SameRun, folder_of, option, require_none
 from headwater.cli.offline import OFFLINE
-from headwater.cli.terminal import print_json, safe, say_beside
+from headwater.cli.terminal import print_json, safe, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
@@ -70,12 +70,13 @@ def evaluate(
 
 
 def _print_scores(scores: list[TaskScore]) -> None:
-    width = max((len(score.task) for score in scores), default=0)
-    metric_width = max((len(score.metric) for score in scores), default=0)
-    for score in scores:
-        interval = "" if score.half_width is None else f" ± {score.half_width:.4f}"
-        items = "" if score.num_items is None else f"  {score.num_items} items"
-        print(safe(f"{score.task:<{width}}  {score.metric:<{metric_width}}  {score.value:.4f}{interval:<9}{items}"))
+    from headwater.evaluate.tasks import score_text
+
+    rows = [("task", "metric", "score (95 %)", "items")]
+    for each in scores:
+        shown = score_text(each.value, each.low, each.high, each.is_share)
+        rows.append((each.task, each.metric, shown, "" if each.num_items is None else f"{each.num_items:,}"))
+    table(rows, num_left=3)
 
 
 def _print_command(run_dir: Path, folder: Path, names: list[str]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from headwater.cli.arguments import (
@@ -21,6 +23,7 @@ from headwater.cli.arguments import (
 from headwater.cli.terminal import print_json, safe, say, say_aside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
+from headwater.numbers import size
 
 if TYPE_CHECKING:
     from headwater.library.model import Model
@@ -147,8 +150,15 @@ def export(
         raise ConfigError(f"a model is exported as hf or gguf, and not as {format_or_run!a}")
     config = config_of_run(folder_of(run if is_format else format_or_run, same_run))
     if format_or_run == "gguf":
-        folder = export_gguf_stage(config, type or "f16", say)
+        _say_how_to_open(export_gguf_stage(config, type or "f16", say))
     else:
         require_none("is for gguf", type=type)
-        folder = export_stage(config, say)
-    say(f"{folder} holds the newest checkpoint")
+        say(f"{export_stage(config, say)} holds the newest checkpoint")
+
+
+def _say_how_to_open(folder: Path) -> None:
+    """Print the name and the size of the GGUF file in a folder, and what opens it."""
+    (path,) = folder.glob("*.gguf")
+    say(f"{path} holds the newest checkpoint, {size(path.stat().st_size)}")
+    say(f"llama.cpp: llama-cli -m {shlex.quote(str(path))}")
+    say(f"ollama: ollama create {shlex.quote(path.stem.lower())} -f {shlex.quote(str(folder / 'Modelfile'))}")

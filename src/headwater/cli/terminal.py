@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.durations import duration
@@ -90,3 +90,14 @@ def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None
         for index, piece in enumerate(pieces):
             print(f"│ {'' if index else name:<14} {piece:<{CARD_WIDTH - 19}} │", file=out)
     print("╰" + "─" * (CARD_WIDTH - 2) + "╯", file=out, flush=True)
+
+
+def table(rows: Sequence[Sequence[str]], num_left: int = 1) -> None:
+    """Print columns as wide as their widest cell: the first `num_left` flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if number < num_left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())

@@ -6,6 +6,7 @@ overlap, as lm-eval does with other models: figures are equal to those of its ow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from headwater.errors import ConfigError, EvaluationError
 from headwater.evaluate.generate import Sampling, extended
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore
-from headwater.intervals import deviations_of
+from headwater.intervals import deviations_of, share
 from headwater.tokenizer.conversation import END, START, prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -85,10 +86,22 @@ def _scores(found: Mapping[str, Any]) -> list[TaskScore]:
             if metric.endswith(STDERR) or metric in NO_METRICS or not isinstance(value, int | float):
                 continue
             error = values.get(f"{metric}{STDERR}{FILTERED}{filtered}")
-            half_width = deviations_of(0.95) * error if isinstance(error, int | float) else None
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
-            scores.append(TaskScore(task, shown, float(value), half_width, num_items))
+            scores.append(TaskScore(task, shown, *_with_interval(float(value), error, num_items), num_items))
     return scores
+
+
+def _with_interval(value: float, error: Any, num_items: int | None) -> tuple[float, float | None, float | None, bool]:
+    """Return (value, low, high, is_share); a share of items is what varies as one: lm-eval says of none what it is."""
+    if not isinstance(error, int | float):
+        return value, None, None, False
+    if num_items and num_items > 1 and 0 <= value <= 1:
+        of_share = math.sqrt(value * (1 - value) / (num_items - 1))
+        if math.isclose(error, of_share, rel_tol=1e-6, abs_tol=1e-12):
+            found = share(round(value * num_items), num_items)
+            return value, found.low, found.high, True
+    half = deviations_of(0.95) * error
+    return value, value - half, value + half, False
 
 
 class HarnessModel(TemplateLM):

@@ -13,16 +13,24 @@ from headwater.samples.almanac.probes import Choice
 
 @dataclass(frozen=True)
 class TaskScore:
-    """What one metric of a task came to; `half_width` is that of the interval of 95 % by lm-eval's standard error.
+    """What one metric of a task came to, with its interval of 95 %: Wilson's of a share, else by lm-eval's error.
 
-    It is None where lm-eval has no standard error, and `num_items` of a group of tasks.
+    The interval is None where lm-eval has no standard error, and `num_items` of a group of tasks.
     """
 
     task: str
     metric: str
     value: float
-    half_width: float | None
+    low: float | None
+    high: float | None
+    is_share: bool
     num_items: int | None
+
+
+def score_text(value: float, low: float | None, high: float | None, is_share: bool) -> str:
+    """Return a score and the ends of its interval: 82.0% (72.3% to 89.0%), or 12.31 (11.9 to 12.72)."""
+    show = "{:.1%}".format if is_share else "{:.4g}".format
+    return show(value) + ("" if low is None or high is None else f" ({show(low)} to {show(high)})")
 
 
 def write_task_files(folder: Path, run: str, probes: Mapping[str, Sequence[Choice]]) -> list[str]:

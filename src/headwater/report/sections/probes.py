@@ -6,6 +6,7 @@ from headwater.charts.chart import not_measured, series
 from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, missing, printable, render, scrolled, section, tag
 from headwater.charts.of_run import PROBES, probe_chart
+from headwater.evaluate.tasks import score_text
 from headwater.intervals import share
 from headwater.numbers import count, percent, whole
 from headwater.records import Object, amount, entries, table
@@ -25,7 +26,7 @@ _NO_PROBES = (
     "held-out text is too short to make any of, or the run is older than those that are."
 )
 _OF_OWN_TEXT = ("words",)
-_TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 % by its standard errors."
+_TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
 
 
 def probes(run: RunData) -> Html:
@@ -50,9 +51,9 @@ def _tasks(run: RunData) -> Html | None:
         return None
     rows = []
     for score in scores:
-        half_width, num_items = amount(score, "half_width"), amount(score, "num_items")
-        value = f"{amount(score, 'value') or 0.0:.4f}" + ("" if half_width is None else f" ± {half_width:.4f}")
-        rows.append([str(score.get("task")), str(score.get("metric")), value, whole(num_items) if num_items else "–"])
+        value, low, high, num_items = (amount(score, name) for name in ("value", "low", "high", "num_items"))
+        shown = score_text(value or 0.0, low, high, score.get("is_share") is True)
+        rows.append([str(score.get("task")), str(score.get("metric")), shown, whole(num_items) if num_items else "–"])
     return card("Tasks", _TASKS, data_table(["task", "metric", "score", "items"], rows, words=["metric"]))
 
 
