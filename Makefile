@@ -9,7 +9,7 @@ To begin with:
   make demo         install into .venv and train the demo run; RUN=NAME trains another recipe or run file
   make test         install what the tests need and run them all, on two cores
   make check        lint, check types, run the quick tests
-  make test-post    tests of what TRL and lm-eval do, in an environment that has them
+  make test-post    tests of what TRL, lm-eval and trackers do, in an environment that has them
 
 Measurements:
   make growth             step time and memory by size, into docs/performance.md
@@ -74,7 +74,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "not slow"
 
 test-post: .venv-post/post.stamp
-	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py
+	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/test_trackers.py
 
 growth: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
@@ -191,7 +191,7 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
-	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval]" pytest pytest-timeout pytest-xdist hypothesis
+	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers]" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 $(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python

@@ -7,8 +7,10 @@ every real one.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 from headwater.samples.almanac.country_prose import fact_values
 from headwater.samples.almanac.facts import Country, countries
@@ -31,11 +33,11 @@ PROSE = "The capital of {x} is"  # no training text has it: frames.toml holds it
 NUM_MADE_UP = 184
 NUM_MEASURED = 64
 "Questions whose reward is measured before and after reinforcement."
-_FIRST = (
-    "Bel", "Bra", "Dor", "Fen", "Gal", "Hol", "Jar", "Kel", "Lor", "Mav", "Nor", "Ost", "Pel", "Quil", "Ros", "Sel",
-    "Tor", "Ulm", "Vel", "Wes", "Yar", "Zan",
+_ONSETS = (
+    "B", "Br", "D", "Dr", "F", "Fl", "G", "Gr", "H", "J", "K", "Kl", "L", "M", "N", "P", "Pl", "R", "S", "Sk", "T",
+    "Tr", "V", "W", "Y", "Z",
 )  # fmt: skip
-_MIDDLE = ("a", "e", "i", "o", "an", "el", "ir", "ov")
+_VOWELS, _CODAS, _MIDDLE = "aeiou", "lmnrst", "aeio"
 _OF_COUNTRIES = ("dia", "land", "mark", "nia", "ria", "stan", "tia", "via")
 _OF_CITIES = ("berg", "burg", "dale", "ford", "grad", "haven", "mouth", "polis", "stead", "ton", "ville", "wick")
 
@@ -84,16 +86,20 @@ def rewarded(split: Split) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 
 @cache
 def made_up_countries(seed: int = 0) -> tuple[Country, ...]:
-    """Return countries whose names and capitals are nobody's, none of them twice; other ones for each seed."""
-    taken = {word.lower() for country in countries() for word in f"{country.name} {country.capital}".split()}
+    """Return countries whose names and capitals are nobody's; other ones for each seed.
+
+    No two begin with the same syllable, nor one as a real one does: real names are as easy to tell apart.
+    """
+    words = [word for country in countries() for word in f"{country.name} {country.capital}".split()]
+    syllables = ["".join(parts) for parts in product(_ONSETS, _VOWELS, _CODAS)]
     rng = random.Random(f"made-up countries {seed}")
-    found: list[Country] = []
-    while len(found) < NUM_MADE_UP:
-        name, capital = (rng.choice(_FIRST) + rng.choice(_MIDDLE) + rng.choice(e) for e in (_OF_COUNTRIES, _OF_CITIES))
-        if name.lower() not in taken and capital.lower() not in taken:
-            taken |= {name.lower(), capital.lower()}
-            found.append(Country(name, capital))
-    return tuple(found)
+    free = [each for each in syllables if not any(word.startswith(each) for word in words)]
+    first = iter(rng.sample(free, 2 * NUM_MADE_UP))
+
+    def made_up(endings: Sequence[str]) -> str:
+        return next(first) + rng.choice(_MIDDLE) + rng.choice(endings)
+
+    return tuple(Country(made_up(_OF_COUNTRIES), made_up(_OF_CITIES)) for _ in range(NUM_MADE_UP))
 
 
 def filled(phrasing: str, country: Country) -> str:
