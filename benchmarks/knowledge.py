@@ -7,8 +7,9 @@ that are named is made up: nothing states their capitals but the conversations. 
 trained on text that states the capitals of the made-up countries that no conversation names, in 32 phrasings or in one
 as often, half of it old text; then it is tuned on known countries alone. A seed decides the made-up names, which
 countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which
-trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. A call that was
-stopped resumes; WORK/results.json has every figure.
+trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. TEXT_STEPS and
+TEXT_RATES were chosen on seed 0 too: more steps learn the sentences better and the facts less. A call that was stopped
+resumes; WORK/results.json has every figure.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
 NUM_TEXTS, SENTENCES_OF_TEXT = 600, 8
-TEXT_STEPS, TEXT_RATES = 250, 0.3
+TEXT_STEPS, TEXT_RATES = 250, 0.7
 "How long, and at which part of the base's peak rates, a model is trained on text about made-up countries."
 
 
