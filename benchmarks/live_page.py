@@ -113,7 +113,7 @@ def measure_memory(address: str, pid: int, num_runs: int) -> dict[str, float]:
     before, seconds = memory_of(pid, "VmRSS"), []
     for number in range(num_runs):
         began = time.perf_counter()
-        query = urllib.parse.urlencode({"name": f"run-{number:02d}"})
+        query = urllib.parse.urlencode({"run": f"run-{number:02d}"})
         with urllib.request.urlopen(f"{address}api/run?{query}") as answer:  # noqa: S310
             answer.read()
         seconds.append(time.perf_counter() - began)

@@ -173,7 +173,7 @@ def test_marks_stand_where_the_tokens_were(tmp_path):
     run = FollowedRun(path)
     run.poll()
     marks = incidents(run.by_event(), tokens_per_step(run.by_event()), with_saves=True)
-    assert [(mark.kind, mark.tokens_seen) for mark in marks] == [("save", 256), ("resume", 256)]
+    assert [(mark.event, mark.tokens_seen) for mark in marks] == [("checkpoint", 256), ("resume", 256)]
 
 
 def test_runs_that_nobody_asked_for_lately_leave_memory(tmp_path, monkeypatch):

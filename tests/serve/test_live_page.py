@@ -266,16 +266,38 @@ def test_zooming_asks_for_the_steps_that_were_thinned_out(open_page, tmp_path):
 
 
 def test_a_step_without_a_store_says_so(open_page, tmp_path):
-    from headwater.cli.serve import _documents
-
     write_made_up_run(tmp_path / "runs" / "copied")
-    with serving(tmp_path / "runs", documents=_documents) as address:
+    with serving(tmp_path / "runs") as address:
         page = open_page(address)
         page.until("document.querySelector('#run [data-chart=loss] .plot')?.data?.length > 0")
         page.tab.fill("#documents [type=number]", "3")
         page.tab.click("#documents button")
         page.until("document.querySelector('#documents .missing')")
         assert page.errors == []
+
+
+def test_documents_are_asked_for_one_step_at_a_time_and_of_the_newest_once(open_page, tmp_path):
+    path = write_made_up_run(tmp_path / "runs" / "mine") / "records.jsonl"
+    with serving(tmp_path / "runs") as address:
+        page, held = open_page(address), []
+        page.tab.route("**/api/documents*", lambda route: held.append(route))
+        for step in ("3", "4", "5"):
+            page.tab.fill("#documents [type=number]", step)
+            page.tab.click("#documents button")
+        wait_for(page, lambda: len(held) == 1)
+        page.tab.check("#documents [type=checkbox]")
+        held[0].fulfill(json={"problem": "none"})
+        wait_for(page, lambda: len(held) == 2)
+        held[1].fulfill(json={"problem": "none"})
+        with open(path, "a") as file:
+            file.write(json.dumps(step_record(41)) + "\n")
+        wait_for(page, lambda: len(held) == 3)
+        held[2].fulfill(json={"problem": "none"})
+        with open(path, "a") as file:  # nothing of this changes the step
+            file.write(json.dumps(validation_record(41)) + "\n")
+        page.until("document.querySelector('#run > .lead').textContent.includes(' 1.073')")
+        steps = [url.rpartition("=")[2] for url in page.requests if "api/documents" in url]
+        assert steps == ["3", "40", "41"]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +351,7 @@ def test_a_name_from_outside_is_no_path(made_up):
     import urllib.error
     import urllib.request
 
-    for path in ("api/run?name=..%2F..", "api/stream?name=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
+    for path in ("api/run?run=..%2F..", "api/stream?run=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(made_up + path)
         with refused.value as answer:

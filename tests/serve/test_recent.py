@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from headwater.serve import recent
 from headwater.serve.recent import MEAN_STEPS, TAIL_BYTES, RecentRecords
+from headwater.serve.refusal import Refusal
 from headwater.serve.summary import RunsFolder
 
 
@@ -71,3 +74,16 @@ def test_runs_that_vanish_are_forgotten(tmp_path):
     assert len(runs.summaries()) == len(runs._recent) == 1
     (tmp_path / "mine").rename(tmp_path / ".mine")
     assert not runs.summaries() and not runs._recent
+
+
+def test_a_run_that_is_known_is_found_without_reading_the_folder_again(tmp_path, monkeypatch):
+    add(tmp_path / "mine/records.jsonl", step(1))
+    runs = RunsFolder(tmp_path)
+    assert runs.run_dir("mine") == tmp_path / "mine"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "paths", lambda: pytest.fail("read again"))
+        assert runs.run_dir("mine") == tmp_path / "mine"
+    (tmp_path / "mine").rename(tmp_path / "other")
+    assert runs.run_dir("other") == tmp_path / "other"
+    with pytest.raises(Refusal, match="there is no run 'mine'"):
+        runs.run_dir("mine")

@@ -14,23 +14,24 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from headwater.serve.app import make_app
+from headwater.serve.app import guarded, make_app
 from headwater.serve.guard import RequestLimits
 
 
-def echo(served):
-    async def answer(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(await request.body())
+async def echo(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(await request.body())
 
-    async def fail(request: Request) -> PlainTextResponse:
-        raise RuntimeError("a secret of the program's")
 
-    return [Route("/echo", answer, methods=["GET", "POST"]), Route("/fail", fail)]
+async def fail(request: Request) -> PlainTextResponse:
+    raise RuntimeError("a secret of the program's")
+
+
+ROUTES = [Route("/echo", echo, methods=["GET", "POST"]), Route("/fail", fail)]
 
 
 @pytest.fixture
-def app(tmp_path):
-    return make_app(tmp_path, parts=[echo], limits=RequestLimits(body_bytes=1000, body_seconds=0.05))
+def app():
+    return guarded(ROUTES, limits=RequestLimits(body_bytes=1000, body_seconds=0.05))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"])
@@ -68,8 +69,8 @@ def test_answers_say_what_browsers_may_do_with_them(app):
         assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
 
 
-def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways(tmp_path):
-    app = make_app(tmp_path, token="a b", hosts=None, parts=[echo])
+def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways():
+    app = guarded(ROUTES, token="a b", hosts=None)
     assert ask(app, "GET", "/echo", "far.example").status_code == 401
     for wrong in ("Bearer a", "Basic a b", "Bearer", "a b", "Bearer \xff"):
         assert ask(app, "GET", "/echo", headers={"authorization": wrong.encode("latin-1")}).status_code == 401
@@ -84,14 +85,22 @@ def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways(tmp_path):
     "path, goes_to",
     [("///evil.example/a?token=t", "/evil.example/a"), ("/?run=a%26b&token=t&empty=", "/?run=a%26b&empty=")],
 )
-def test_a_token_in_the_address_leads_to_this_server_with_the_other_parameters(tmp_path, path, goes_to):
-    answer = ask(make_app(tmp_path, token="t", hosts=None, parts=[echo]), "GET", f"http://localhost{path}")
+def test_a_token_in_the_address_leads_to_this_server_with_the_other_parameters(path, goes_to):
+    answer = ask(guarded(ROUTES, token="t", hosts=None), "GET", f"http://localhost{path}")
     assert answer.status_code == 303 and answer.headers["location"] == goes_to
 
 
 def test_a_token_that_is_not_ascii_is_refused_at_the_start(tmp_path):
     said = call("serve", "--token", "naïve", cwd=tmp_path)
     assert said.status == 2 and "ASCII" in said.err
+
+
+def test_scripts_are_kept_and_asked_for_again(tmp_path):
+    served = make_app(tmp_path)
+    found = ask(served, "GET", "/static/live.js")
+    assert found.status_code == 200 and found.headers["cache-control"] == "no-cache"
+    same = ask(served, "GET", "/static/live.js", headers={"if-none-match": found.headers["etag"]})
+    assert same.status_code == 304 and not same.content
 
 
 def test_health_needs_no_token(tmp_path):

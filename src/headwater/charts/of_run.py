@@ -51,22 +51,26 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened at a number of tokens seen: `kind` is a key of MARKS."""
+    """Something that happened at a number of tokens seen: `event` is a key of MARKS."""
 
-    kind: str
+    event: str
     tokens_seen: float
     text: str
 
 
-MARKS = {  # the words of the legend, plotly's symbol, the colour
-    "save": ("saved", "circle-open", "series-6"),
+MARKS = {  # by event: the words of the legend, plotly's symbol, the colour
+    "checkpoint": ("saved", "circle-open", "series-6"),
     "resume": ("resumed", "triangle-right", "series-3"),
     "rollback": ("rolled back", "triangle-left", "series-4"),
-    "skip": ("step skipped", "x", "series-5"),
+    "skipped": ("step skipped", "x", "series-5"),
 }
-
-
-_KINDS = {"checkpoint": "save", "resume": "resume", "rollback": "rollback", "skipped": "skip"}
+STEP_CHARTS = {  # by field of a step's record: title, note, colour, what the y axis measures
+    "tokens_per_second": ("Throughput", "Tokens per second in each step.", "series-1", "tokens per second"),
+    "mfu": ("Utilisation", "Arithmetic of training.", "series-3", "fraction of the peak"),
+    "grad_norm": ("Gradient norm", "Before clipping.", "series-4", "gradient norm"),
+    "reward": ("Reward", "Mean of the answers of each step.", "series-1", "reward"),
+    "kl_to_start": ("Distance from the start", "KL divergence of an answer.", "series-4", "nats per answer"),
+}
 
 
 def tokens_per_step(events: Events) -> float:
@@ -78,17 +82,17 @@ def tokens_per_step(events: Events) -> float:
 def incidents(events: Events, tokens: float, with_saves: bool = False) -> list[Mark]:
     """Return what happened between steps, of `tokens` each: resumes, rollbacks, skipped steps and, if wanted, saves."""
     marks = []
-    for event, kind in _KINDS.items():
-        for record in events.get(event, []) if with_saves or kind != "save" else []:
+    for event, (words, _, _) in MARKS.items():
+        for record in events.get(event, []) if with_saves or event != "checkpoint" else []:
             step, source = amount(record, "step"), record.get("reason") or record.get("from") or ""
             if step is not None:
-                text = f"step {step:.0f}: {MARKS[kind][0]}{f' ({source})' if source else ''}"
-                marks.append(Mark(kind, step * tokens, text[:MAX_MARK_TEXT]))
+                text = f"step {step:.0f}: {words}{f' ({source})' if source else ''}"
+                marks.append(Mark(event, step * tokens, text[:MAX_MARK_TEXT]))
     return marks
 
 
 def memory_peaks(events: Events, tokens: float) -> Points:
-    """Return the most memory that the first rank had held at each save, in GiB, over tokens seen."""
+    """Return the most memory that the process, the first rank's, had held at each save, in GiB, over tokens seen."""
     return [
         (step * tokens, peak / 2**30)
         for step, peak in points(events.get("checkpoint", []), "step", "peak_memory_bytes")
@@ -127,27 +131,15 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
 
 def _mark_traces(marks: Sequence[Mark], curve: Points) -> list[Spec]:
     traces = []
-    for kind, (name, symbol, color) in MARKS.items():
-        found = [mark for mark in marks if mark.kind == kind]
+    for event, (name, symbol, color) in MARKS.items():
+        found, is_save = [mark for mark in marks if mark.event == event], event == "checkpoint"
         if found:
+            places = [(mark.tokens_seen, _height(curve, mark.tokens_seen)) for mark in found]
             # what a save says is that of its neighbours: it would hide the loss under the pointer
-            hover = {"hoverinfo": "skip", "hovertemplate": None} if kind == "save" else {"hovertemplate": "%{text}"}
-            traces.append(
-                line(
-                    name,
-                    [(mark.tokens_seen, _height(curve, mark.tokens_seen)) for mark in found],
-                    color,
-                    mode="markers",
-                    marker={
-                        "symbol": symbol,
-                        "size": 6 if kind == "save" else 9,
-                        "color": f"@{color}",
-                        "line": {"width": 1.5},
-                    },
-                    text=[chart_text(mark.text) for mark in found],
-                    **hover,
-                )
-            )
+            hover = {"hoverinfo": "skip", "hovertemplate": None} if is_save else {"hovertemplate": "%{text}"}
+            marker = {"symbol": symbol, "size": 6 if is_save else 9, "color": f"@{color}", "line": {"width": 1.5}}
+            text = [chart_text(mark.text) for mark in found]
+            traces.append(line(name, places, color, mode="markers", marker=marker, text=text, **hover))
     return traces
 
 
@@ -158,10 +150,14 @@ def _height(curve: Points, x: float) -> float:
 
 def loss_range(curve: Points) -> list[float]:
     """Return a range with room for the first loss and nearly all others: a bad step must not press the curve flat."""
-    losses = sorted(y for _, y in curve)
-    low, high = losses[0], max(losses[int(0.995 * (len(losses) - 1))], curve[0][1])
+    low, high = min(y for _, y in curve), max(_nearly_highest(curve), curve[0][1])
     room = 0.04 * (high - low or 1)
     return [low - room, high + room]
+
+
+def _nearly_highest(curve: Points) -> float:
+    """Return what 99.5 % of the values don't exceed."""
+    return sorted(y for _, y in curve)[int(0.995 * (len(curve) - 1))]
 
 
 def forecast_band(forecast: Record) -> tuple[str, str, Band] | None:
@@ -211,21 +207,20 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
     return Chart(title, note, summary, traces, drawn, "medium", "log")
 
 
-def step_chart(
-    series: str, title: str, note: str, curve: Points, color: str, y: str, y_format: str = "", x: str = "tokens seen"
-) -> Chart | None:
-    """Return a measure of every step with its mean drawn over it."""
+def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tokens seen") -> Chart | None:
+    """Return a measure of every step, one of STEP_CHARTS, with its mean drawn over it."""
     if not curve:
         return None
-    hover = "%{y:.1%}" if y_format.endswith("%") else "%{y:.4~g}"
+    title, usual_note, color, y = STEP_CHARTS[field]
+    hover, y_format = ("%{y:.1%}", ".0%") if field == "mfu" else ("%{y:.4~g}", "")
     traces = [
-        every_step(series, curve, color, 0.35, hovertemplate=hover),
+        every_step(field, curve, color, 0.35, hovertemplate=hover),
         line("mean of ±5 %", thin(smooth(curve)), color, hovertemplate=hover),
     ]
-    highest = sorted(value for _, value in curve)[int(0.995 * (len(curve) - 1))]
-    y_axis = {"tickformat": y_format, "range": [0, 1.12 * highest or 1], "nticks": 5}
+    y_axis = {"tickformat": y_format, "range": [0, 1.12 * _nearly_highest(curve) or 1], "nticks": 5}
     summary = f"{title} over {x}; the last is {significant(curve[-1][1])}."
-    return Chart(title, note, summary, traces, layout(traces, y, x, showlegend=False, yaxis=y_axis))
+    drawn = layout(traces, y, x, showlegend=False, yaxis=y_axis)
+    return Chart(title, note or usual_note, summary, traces, drawn)
 
 
 def lr_chart(curve: Points) -> Chart | None:
@@ -238,8 +233,13 @@ def lr_chart(curve: Points) -> Chart | None:
     return Chart("Learning rate", "Of the matrices.", summary, traces, drawn)
 
 
-def memory_chart(peaks: Points, forecast: Band | None) -> Chart | None:
-    """Return the most memory that the first rank had held at each save, in GiB, beside its forecast."""
+def peak_of(start: Record) -> str:
+    """Return whose peak of memory a run's records have, by the record of its start."""
+    return "peak of the first rank" if (amount(start, "plan", "ranks") or 1) > 1 else "peak"
+
+
+def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart | None:
+    """Return the most memory that had been held at each save, in GiB, beside its forecast."""
     if not peaks:
         return None
     traces = [line("peak so far", peaks, "series-3", **marked("series-3"))]
@@ -247,7 +247,7 @@ def memory_chart(peaks: Points, forecast: Band | None) -> Chart | None:
         ends = (0.0, max(x for x, _ in peaks))
         traces = band_traces(ends, forecast) + traces
     highest = max([y for _, y in peaks] + ([forecast[2]] if forecast else []))
-    note = "The most that the first rank has held, at each save" + ("; the band is its forecast." if forecast else ".")
+    note = f"{peak_of(start).capitalize()} so far, at each save" + ("; the band is its forecast." if forecast else ".")
     summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GiB at the last save."
     drawn = layout(traces, "GiB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
     return Chart("Memory", note, summary, traces, drawn)
@@ -274,7 +274,7 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
 
 def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed: bool = False) -> Chart | None:
     """Return curves of several runs over each other, by name; those without a point are missing."""
-    shown = {name: on_log_axis(curve) for name, curve in curves.items() if on_log_axis(curve)}
+    shown = {name: placed for name, curve in curves.items() if (placed := on_log_axis(curve))}
     if not shown:
         return None
     traces = [

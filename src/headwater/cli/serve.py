@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from headwater.cli.arguments import A_RUN, argument, option
@@ -63,7 +63,7 @@ def serve(
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
         engine = stack.enter_context(_answering(run)) if run else None
-        app = make_app(shown_runs, engine, token, hosts, documents=_documents)
+        app = make_app(shown_runs, engine, token, hosts)
         shown = f"[{host}]" if ":" in host else host
         query = f"/?{urlencode({'token': token})}" if token else "/"
         root = f"http://{shown}:{listener.getsockname()[1]}"
@@ -72,14 +72,6 @@ def serve(
             say(f"{engine.name} answers at {root}/v1")
         with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
             _run(app, listener)
-
-
-def _documents(run_dir: Path, step: int) -> dict[str, Any]:
-    """Return what the sequences of a run's step hold."""
-    from headwater.runs.run_config import config_of_run
-    from headwater.runs.text import rows_of
-
-    return rows_of(config_of_run(run_dir)).of_step(step)
 
 
 @contextmanager

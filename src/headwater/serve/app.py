@@ -1,49 +1,33 @@
-"""The application that `headwater serve` runs: the routes of its parts behind one guard."""
+"""The application that `headwater serve` runs: its pages and what they ask, and a model's routes, behind one guard."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from headwater.errors import HeadwaterError
 from headwater.serve.guard import LOOPBACK_NAMES, REQUEST_LIMITS, Guard, RequestLimits
-from headwater.serve.live import live
-from headwater.serve.playground import playground
+from headwater.serve.live import LivePage
+from headwater.serve.playground import Playground
 from headwater.serve.refusal import Refusal
-from headwater.serve.served import Served
+from headwater.serve.summary import RunsFolder
 
 if TYPE_CHECKING:
     from headwater.serve.engine import Engine
 
-
-Part = Callable[[Served], Sequence[BaseRoute]]
-
-
-def health(served: Served) -> list[BaseRoute]:
-    async def answer(request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    return [Route("/health", answer)]
-
-
-def openai(served: Served) -> Sequence[BaseRoute]:
-    if served.engine is None:
-        return []
-    from headwater.serve.openai_routes import routes_of  # loads torch, which the page of runs goes without
-
-    return routes_of(served.engine)
-
-
-PARTS: tuple[Part, ...] = (health, live, playground, openai)
-"What gives routes; of two that fit a path the first is asked."
+ASSETS = [("headwater.serve", "assets"), ("headwater.charts", "assets"), ("plotly", "package_data")]
+PAGES = {"/": "live.html", "/playground": "playground.html"}
 
 
 def make_app(
@@ -51,17 +35,53 @@ def make_app(
     engine: Engine | None = None,
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
-    limits: RequestLimits = REQUEST_LIMITS,
-    parts: Sequence[Part] = PARTS,
-    documents: Callable[[Path, int], Any] | None = None,
 ) -> Starlette:
-    """Return the application; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
-    served = Served(runs, engine, documents)
+    """Return the application: the pages of a folder of runs, and a model's routes where one answers."""
+    folder = RunsFolder(runs)
+    routes = [
+        Route("/health", _health),
+        *(Route(path, _page_of(name)) for path, name in PAGES.items()),
+        Mount("/static", _Assets(packages=list(ASSETS)), middleware=[Middleware(GZipMiddleware, compresslevel=6)]),
+        *LivePage(folder).routes(),
+        *Playground(folder).routes(),
+    ]
+    if engine is not None:
+        from headwater.serve.openai_routes import OpenAI  # loads torch, which the page of runs goes without
+
+        routes += OpenAI(engine).routes()
+    return guarded(routes, token, hosts)
+
+
+def guarded(
+    routes: Sequence[BaseRoute],
+    token: str | None = None,
+    hosts: frozenset[str] | None = LOOPBACK_NAMES,
+    limits: RequestLimits = REQUEST_LIMITS,
+) -> Starlette:
+    """Return routes behind a guard; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
     return Starlette(
-        routes=[route for part in parts for route in part(served)],
+        routes=routes,
         middleware=[Middleware(Guard, hosts=hosts, token=token, limits=limits)],
         exception_handlers=dict.fromkeys((Refusal, HTTPException, HeadwaterError, Exception), _refused),
     )
+
+
+async def _health(request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+def _page_of(name: str) -> Callable[[Request], FileResponse]:
+    path = str(resources.files("headwater.serve") / "assets" / name)
+    return lambda request: FileResponse(path)
+
+
+class _Assets(StaticFiles):
+    """Scripts and style sheets; a browser keeps them, and asks each time whether they have changed."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        response = super().file_response(*arguments, **more)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:

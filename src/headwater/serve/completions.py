@@ -226,7 +226,7 @@ def chat_shape(field_name: str, with_logprobs: bool) -> Shape:
     """Return the shape of an answer, whose `field_name` is message, or of a chunk, whose is delta."""
 
     def shape(number: int, piece: Piece) -> dict[str, Any]:
-        said = {"role": "assistant", "content": piece.text} if field_name == "message" else {"content": piece.text}
+        role = {"role": "assistant"} if field_name == "message" else {}
         logprobs = None
         if with_logprobs:
             content = [
@@ -235,7 +235,8 @@ def chat_shape(field_name: str, with_logprobs: bool) -> Shape:
                 for token in piece.tokens
             ]
             logprobs = {"content": content, "refusal": None}
-        return {"index": number, field_name: said, "logprobs": logprobs, "finish_reason": piece.finish_reason}
+        message = role | {"content": piece.text}
+        return {"index": number, field_name: message, "logprobs": logprobs, "finish_reason": piece.finish_reason}
 
     return shape
 

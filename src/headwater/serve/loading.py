@@ -39,6 +39,6 @@ def open_engine(named: str) -> Engine:
 
 def _is_tuned_folder(folder: Path, tokenizer: Tokenizer) -> bool:
     """Return whether a folder's model ends its text where a message ends, as the export of a tuned run says."""
-    said = read_json_or_none(folder / "generation_config.json")
-    ends = said.get("eos_token_id") if isinstance(said, dict) else None
+    config = read_json_or_none(folder / "generation_config.json")
+    ends = config.get("eos_token_id") if isinstance(config, dict) else None
     return START in tokenizer.special and isinstance(ends, list) and tokenizer.special.get(END) in ends

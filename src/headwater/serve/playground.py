@@ -10,26 +10,24 @@ from __future__ import annotations
 import codecs
 import json
 import threading
+from asyncio import Semaphore
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, model_validator
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from headwater.charts.markup import asset
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.host.memory import memory_bytes
 from headwater.printable import printable
 from headwater.serve.refusal import Refusal
-from headwater.serve.requests import wrong_field
-from headwater.serve.served import Served
+from headwater.serve.requests import Body, read_body
 from headwater.serve.summary import RunsFolder
 
 if TYPE_CHECKING:
@@ -47,12 +45,21 @@ MAX_MODELS_SHARE = 0.25  # of the machine's memory that kept models take togethe
 MAX_WORKERS = 2  # requests that compute at the same time; others wait
 
 
-class Query(BaseModel):
-    """A question to the model of one checkpoint."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+class Question(Body):
+    """What is asked about a run; a field of another name is a mistake."""
 
     run: str = Field(max_length=255)
+
+    @model_validator(mode="after")
+    def _has_no_other_field(self) -> Self:
+        for name in self.model_extra or ():  # by hand: pydantic would write an error about each
+            raise ValueError(f"there is no field {name[:100]!a}")
+        return self
+
+
+class ModelQuestion(Question):
+    """A question to the model of one checkpoint."""
+
     step: int
     text: str = Field(max_length=MAX_CHARACTERS)
     temperature: float = Field(default=1.0, ge=0, le=5)
@@ -61,23 +68,17 @@ class Query(BaseModel):
     max_tokens: int = Field(default=60, ge=1, le=500)
 
 
-class TextQuery(BaseModel):
+class TextQuestion(Question):
     """A question to the corpus of a run: what holds this text?"""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    run: str = Field(max_length=255)
     text: str = Field(min_length=1, max_length=MAX_FOUND_CHARACTERS)
-
-
-AnyQuery = TypeVar("AnyQuery", Query, TextQuery)
 
 
 class Models:
     """The models of the runs in a folder: loaded when one is first asked, the last few kept."""
 
-    def __init__(self, runs: Path) -> None:
-        self._runs, self._lock = RunsFolder(runs), threading.Lock()
+    def __init__(self, runs: RunsFolder) -> None:
+        self._runs, self._lock = runs, threading.Lock()
         self._max_bytes = MAX_MODELS_SHARE * memory_bytes()
         self._kept: OrderedDict[tuple[str, int, int], Model] = OrderedDict()
 
@@ -86,17 +87,10 @@ class Models:
         kept = {name: [step for step, _ in list_checkpoints(path)] for name, path in self._runs.paths().items()}
         return {name: steps for name, steps in kept.items() if steps}
 
-    def folder(self, run: str) -> Path:
-        """Return the folder of a run that the list has: a name from outside never becomes a path."""
-        try:
-            return self._runs.paths()[run]
-        except KeyError:
-            raise Refusal(404, f"there is no run {run[:100]!a} here", "run") from None
-
     def get(self, run: str, step: int) -> Model:
         from headwater.library.model import Model
 
-        folder = self.folder(run)
+        folder = self._runs.run_dir(run)
         if step not in {kept for kept, _ in list_checkpoints(folder)}:
             raise Refusal(404, f"{run} keeps no checkpoint of step {step}", "step")
         key = run, step, checkpoint_dir(folder, step).stat().st_mtime_ns  # a run that is made again has others
@@ -118,14 +112,19 @@ def _num_bytes(model: Model) -> int:
 class Playground:
     """The answers of the playground's routes; what computes does so in threads, a few at a time."""
 
-    def __init__(self, runs: Path) -> None:
-        self._models = Models(runs)
-        self._workers: CapacityLimiter | None = None
+    def __init__(self, runs: RunsFolder) -> None:
+        self._runs, self._models, self._workers = runs, Models(runs), Semaphore(MAX_WORKERS)
+
+    def routes(self) -> list[BaseRoute]:
+        questions = {"next": self.next, "surprise": self.surprise, "write": self.write, "trace": self.trace}
+        return [
+            Route("/playground/models", self.models),
+            *(Route(f"/playground/{name}", answer, methods=["POST"]) for name, answer in questions.items()),
+        ]
 
     async def _compute(self, work: Callable[[], T]) -> T:
-        if self._workers is None:  # made inside the loop that it belongs to
-            self._workers = CapacityLimiter(MAX_WORKERS)
-        return await to_thread.run_sync(work, limiter=self._workers)
+        async with self._workers:
+            return await run_in_threadpool(work)
 
     async def models(self, request: Request) -> JSONResponse:
         found = await self._compute(self._models.steps)
@@ -133,21 +132,21 @@ class Playground:
         return JSONResponse({"runs": runs})
 
     async def next(self, request: Request) -> JSONResponse:
-        query = await _read(request, Query)
+        question = await read_body(ModelQuestion, request)
 
         def work() -> list[dict[str, Any]]:
-            model = self._models.get(query.run, query.step)
-            return [_shown_token(model, each) for each in model.next(query.text, query.k, query.temperature)]
+            model = self._models.get(question.run, question.step)
+            return [_shown_token(model, each) for each in model.next(question.text, question.k, question.temperature)]
 
         return JSONResponse({"tokens": await self._compute(work)})
 
     async def surprise(self, request: Request) -> JSONResponse:
-        query = await _read(request, Query)
+        question = await read_body(ModelQuestion, request)
 
         def work() -> dict[str, Any]:
-            model = self._models.get(query.run, query.step)
-            found = model.surprise(query.text)
-            pieces = _whole_characters(model, query.text, [each.bits for each in found.tokens])
+            model = self._models.get(question.run, question.step)
+            found = model.surprise(question.text)
+            pieces = _whole_characters(model, question.text, [each.bits for each in found.tokens])
             tokens = [{"shown": printable(text, keep="\n\t"), "bits": bits} for text, bits in pieces]
             return {"bits_per_byte": found.bits_per_byte, "tokens": tokens}
 
@@ -155,9 +154,9 @@ class Playground:
 
     async def write(self, request: Request) -> StreamingResponse:
         """Stream what the model writes after a text, a line of JSON a token."""
-        query = await _read(request, Query)
-        model = await self._compute(partial(self._models.get, query.run, query.step))
-        pieces = model.stream(query.text, query.max_tokens, query.temperature, seed=query.seed)
+        question = await read_body(ModelQuestion, request)
+        model = await self._compute(partial(self._models.get, question.run, question.step))
+        pieces = model.stream(question.text, question.max_tokens, question.temperature, seed=question.seed)
 
         async def lines() -> AsyncIterator[bytes]:
             while (piece := await self._compute(partial(next, pieces, None))) is not None:
@@ -166,19 +165,19 @@ class Playground:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def trace(self, request: Request) -> JSONResponse:
-        query = await _read(request, TextQuery)
+        question = await read_body(TextQuestion, request)
 
         def work() -> dict[str, Any]:
             from headwater.library.corpus import Corpus
 
-            corpus = Corpus(self._models.folder(query.run))
+            corpus = Corpus(self._runs.run_dir(question.run))
             if (num_bytes := sum(count.bytes for count in corpus.counts())) > MAX_CORPUS_BYTES:
                 raise Refusal(
                     422,
                     f"the text has {num_bytes:,} bytes, too many to search while a page waits; "
-                    f"`headwater corpus trace TEXT --run {query.run}` does it",
+                    f"`headwater corpus trace TEXT --run {question.run}` does it",
                 )
-            hits = list(islice(corpus.trace(query.text), MAX_HITS + 1))
+            hits = list(islice(corpus.trace(question.text), MAX_HITS + 1))
             shown = [
                 {"split": hit.split, "source": printable(hit.source), "id": printable(hit.id), "count": hit.count,
                  "excerpt": printable(hit.excerpt)}
@@ -187,33 +186,6 @@ class Playground:
             return {"hits": shown, "has_more": len(hits) > MAX_HITS}
 
         return JSONResponse(await self._compute(work))
-
-
-def playground(served: Served) -> list[BaseRoute]:
-    """Return the routes of the page and of what its script asks."""
-    answers = Playground(served.runs)
-    questions = {"next": answers.next, "surprise": answers.surprise, "write": answers.write, "trace": answers.trace}
-    return [
-        Route("/playground", _page),
-        Route("/playground/models", answers.models),
-        *(Route(f"/playground/{name}", answer, methods=["POST"]) for name, answer in questions.items()),
-    ]
-
-
-async def _page(request: Request) -> Response:
-    return Response(asset("headwater.serve", "playground.html"), media_type="text/html")
-
-
-async def _read(request: Request, kind: type[AnyQuery]) -> AnyQuery:
-    """Return the question in a request; raise Refusal for another body, a text too long or no Unicode."""
-    try:
-        query = await to_thread.run_sync(kind.model_validate_json, await request.body())
-    except ValidationError as error:
-        where, message = wrong_field(error)
-        raise Refusal(422, message, where) from None
-    for name in query.model_extra or ():  # by hand: pydantic would write an error about each
-        raise Refusal(422, f"{name[:100]!a}: there is no such field", name[:100])
-    return query
 
 
 def _whole_characters(model: Model, text: str, bits: list[float]) -> Iterator[tuple[str, float]]:

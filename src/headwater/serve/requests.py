@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from headwater.serve.refusal import Refusal
@@ -28,18 +28,25 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 "Fields that are not supported, with the values that ask for nothing; other unknown ones change no answer."
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What a request asks: fields that are of just the type that they have in JSON."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
 
-class StreamOptions(_Body):
+class ModelBody(Body):
+    """What is asked of a model, which may be named."""
+
+    model: str | None = None
+
+
+class StreamOptions(Body):
     include_usage: bool = False
 
 
-class GenerationBody(_Body):
+class GenerationBody(ModelBody):
     """What completions and conversations have in common."""
 
-    model: str | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
@@ -89,12 +96,12 @@ class CompletionBody(GenerationBody):
         return list(self.prompt)  # type: ignore[arg-type]
 
 
-class TextPart(_Body):
+class TextPart(Body):
     type: Literal["text"]
     text: str
 
 
-class ChatMessage(_Body):
+class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | Annotated[list[TextPart], Field(fail_fast=True)]
 
@@ -117,17 +124,15 @@ class ChatBody(GenerationBody):
         return messages
 
 
-class TokenizeBody(_Body):
-    model: str | None = None
+class TokenizeBody(ModelBody):
     prompt: str
 
 
-class DetokenizeBody(_Body):
-    model: str | None = None
+class DetokenizeBody(ModelBody):
     tokens: Annotated[list[int], PlainValidator(_ids)]
 
 
-Body = TypeVar("Body", bound=_Body)
+AnyBody = TypeVar("AnyBody", bound=Body)
 
 OF_SEVERAL_KINDS = {
     "stop": f"it should be a text of 1 to {MAX_STOP_CHARACTERS} characters, or a list of at most {MAX_STOPS}",
@@ -146,7 +151,7 @@ PLAIN = {
 "What is wrong with a field, by pydantic's name of the error; other messages of pydantic's are plain already."
 
 
-def wrong_field(error: ValidationError) -> tuple[str | None, str]:
+def _wrong_field(error: ValidationError) -> tuple[str | None, str]:
     """Return the first field that is wrong, as messages[0].role, and what is wrong with it."""
     first, where = error.errors(include_url=False, include_input=False)[0], ""
     for part in first["loc"]:
@@ -159,17 +164,17 @@ def wrong_field(error: ValidationError) -> tuple[str | None, str]:
     return where or None, f"{where or 'the body'}: {message}"
 
 
-async def read_body(kind: type[Body], request: Request) -> Body:
+async def read_body(kind: type[AnyBody], request: Request) -> AnyBody:
     """Return what a request asks, read in a thread; raise Refusal that names the field which is wrong."""
-    return await asyncio.to_thread(parse_body, kind, await request.body())
+    return await run_in_threadpool(parse_body, kind, await request.body())
 
 
-def parse_body(kind: type[Body], body: bytes) -> Body:
+def parse_body(kind: type[AnyBody], body: bytes) -> AnyBody:
     """Return what a body asks; raise Refusal that names the field which is wrong or not supported."""
     try:
         found = kind.model_validate_json(body)
     except ValidationError as error:
-        param, message = wrong_field(error)
+        param, message = _wrong_field(error)
         raise Refusal(400, message, param) from None
     for name, harmless in NEUTRAL.items():
         if (found.model_extra or {}).get(name) not in harmless:

@@ -13,6 +13,7 @@ from typing import Any
 from headwater.charts.chart import series
 from headwater.charts.curves import points
 from headwater.charts.of_run import (
+    MARKS,
     Chart,
     band,
     forecast_band,
@@ -23,36 +24,29 @@ from headwater.charts.of_run import (
     memory_chart,
     memory_peaks,
     overlaid,
+    peak_of,
     probe_chart,
     step_chart,
     tokens_per_step,
 )
-from headwater.files import read_json
 from headwater.interventions import name_documents
 from headwater.numbers import count, decimal, significant
 from headwater.records import Object, Record, amount, entries, table
+from headwater.runs.paths import read_json_or_none
 from headwater.serve.following import FollowedRun
 
 MAX_TEXT = 3000
 "Characters of a sample, a prompt or a setting that are shown."
 MAX_PROMPTS, MAX_TIMES, MAX_EVENTS, MAX_SETTINGS = 12, 4, 40, 60
-EVENTS = {
-    "start": "started",
-    "resume": "resumed",
-    "stopped": "stopped",
-    "skipped": "step skipped",
-    "rollback": "rolled back",
-    "audit": "audit: two passes differ",
-    "checkpoint": "saved",
-    "finish": "finished",
-}
+EVENTS = {"start": "started", "stopped": "stopped", "audit": "audit: two passes differ", "finish": "finished"}
+EVENTS |= {event: words for event, (words, _, _) in MARKS.items()}
 
 
 def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | None) -> Object:
     """Return everything shown of a run; charts of steps hold those `between` two amounts of tokens, if given."""
     start = (run.events.get("start") or [{}])[-1]
     return {
-        "charts": {key: asdict(chart) for key, chart in _charts(run_dir, run, start, between).items()},
+        "charts": _as_json(_charts(run_dir, run, start, between)),
         "figures": _figures(run, start),
         "samples": _samples(run.events.get("samples", [])),
         "events": _events(run),
@@ -60,51 +54,39 @@ def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | Non
     }
 
 
-def _charts(run_dir: Path, run: FollowedRun, start: Record, between: tuple[float, float] | None) -> dict[str, Chart]:
+def _charts(
+    run_dir: Path, run: FollowedRun, start: Record, between: tuple[float, float] | None
+) -> dict[str, Chart | None]:
     first, last = run.between(*between) if between else (0, None)
     low, high = between or (float("-inf"), float("inf"))
     curves = {name: run.curve(name, first, last) for name in ("loss", "tokens_per_second", "lr", "grad_norm")}
     validations, events = run.events.get("validation", []), run.by_event()
-    forecast, tokens = _read_or_empty(run_dir / "forecast.json"), tokens_per_step(events)
+    forecast, tokens = table(read_json_or_none(run_dir / "forecast.json")), tokens_per_step(events)
     field, unit, expected = forecast_band(forecast) or ("bits_per_byte", "bits per byte", None)
     marks = [mark for mark in incidents(events, tokens, with_saves=True) if low <= mark.tokens_seen <= high]
     held_out = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
     measured = points(validations, "tokens_seen", field, "all")
-    of_steps = {
-        "tokens_per_second": ("Throughput", "Tokens per second in each step.", "series-1", "tokens per second"),
-        "grad_norm": ("Gradient norm", "Before clipping.", "series-4", "gradient norm"),
-    }
     charts = {
         "loss": loss_chart(curves["loss"], held_out, marks),
         "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
-        **{name: step_chart(name, *words[:2], curves[name], *words[2:]) for name, words in of_steps.items()},
+        **{name: step_chart(name, curves[name]) for name in ("tokens_per_second", "grad_norm")},
         "lr": lr_chart(curves["lr"]),
-        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gib")),
+        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gib"), start),
     }
-    charts |= _reward_charts(run.events.get("step", []))
+    # a run that rewards train has steps without a loss
+    rewards = {name: points(run.events.get("step", []), "step", name) for name in ("reward", "kl_to_start")}
+    charts |= {name: step_chart(name, curve, x="step") for name, curve in rewards.items()}
     probes = run.events.get("probes", [])
     for index, name in enumerate(dict.fromkeys(name for record in probes for name in table(record, "probes"))):
         latest = table(probes[-1], "probes", name)
         charts[f"probe {name[:80]}"] = probe_chart(
             name[:80], points(probes, "tokens_seen", "probes", name, "right"), latest, series(index)
         )
-    return {key: chart for key, chart in charts.items() if chart is not None}
+    return charts
 
 
-def _reward_charts(steps: list[Record]) -> dict[str, Chart | None]:
-    """Return the charts of a run that rewards train, whose steps have no loss."""
-    words = {
-        "reward": ("Reward", "Mean of the answers of each step.", "series-1", "reward"),
-        "kl_to_start": ("Distance from the start", "KL divergence of an answer.", "series-4", "nats per answer"),
-    }
-    return {
-        name: step_chart(name, title, note, points(steps, "step", name), color, y, x="step")
-        for name, (title, note, color, y) in words.items()
-    }
-
-
-def compared(runs: dict[str, FollowedRun]) -> dict[str, Chart]:
-    """Return the loss of several runs laid over each other, and their bits per byte on held-out text."""
+def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> Object:
+    """Return the loss of several runs laid over each other, their bits per byte on held-out text, and notes."""
     losses, scores = {}, {}
     for name, run in runs.items():
         with run.lock:  # another thread may be reading on
@@ -115,7 +97,16 @@ def compared(runs: dict[str, FollowedRun]) -> dict[str, Chart]:
         "loss": overlaid("Loss", "The mean of ±5 % of the steps.", losses, "nats per token", smoothed=True),
         "held_out": overlaid("Bits per byte", "Of all held-out text of each run.", scores, "bits per byte"),
     }
-    return {key: chart for key, chart in charts.items() if chart is not None}
+    notes = [_no_loss(name, run) for name, run in runs.items() if not losses[name]]
+    return {"charts": _as_json(charts), "notes": [_cut(note, 300) for note in [*notes, *more_notes]]}
+
+
+def _no_loss(name: str, run: FollowedRun) -> str:
+    return f"{name} is trained by rewards and has no loss" if run.events.get("step") else f"{name} has no loss yet"
+
+
+def _as_json(charts: dict[str, Chart | None]) -> Object:
+    return {key: asdict(chart) for key, chart in charts.items() if chart is not None}
 
 
 def _figures(run: FollowedRun, start: Record) -> list[Object]:
@@ -129,7 +120,7 @@ def _figures(run: FollowedRun, start: Record) -> list[Object]:
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
         ("bits per byte", score and decimal(score), f"held-out text, step {validation.get('step', '')}"),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
-        ("memory", peak and f"{significant(peak / 2**30)} GiB", "peak of the first rank"),
+        ("memory", peak and f"{significant(peak / 2**30)} GiB", peak_of(start)),
     ]
     return [{"name": name, "value": value, "note": _cut(note or "", 120)} for name, value, note in found if value]
 
@@ -171,7 +162,7 @@ def _how(record: Record) -> str:
 def _settings(run_dir: Path) -> list[Object]:
     """Return the settings that a run's user chose, with their values."""
     chosen = [
-        each for each in entries(_read_or_empty(run_dir / "config.json"), "reasons") if each.get("origin") == "user"
+        each for each in entries(read_json_or_none(run_dir / "config.json"), "reasons") if each.get("origin") == "user"
     ]
     return [
         {"setting": _cut(each.get("setting", ""), 200), "value": _cut(each.get("value"), 500)}
@@ -182,11 +173,3 @@ def _settings(run_dir: Path) -> list[Object]:
 def _cut(text: Any, most: int = MAX_TEXT) -> str:
     whole = str(text)
     return whole if len(whole) <= most else f"{whole[:most]} … ({len(whole) - most:,} more characters)"
-
-
-def _read_or_empty(path: Path) -> Object:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

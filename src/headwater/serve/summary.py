@@ -11,6 +11,7 @@ from headwater.checkpoint.lock import is_owned
 from headwater.files import read_json
 from headwater.records import Object, amount
 from headwater.serve.recent import RecentRecords
+from headwater.serve.refusal import Refusal
 
 MAX_SILENT_SECONDS = 120.0
 "After its last record a run of another machine passes for stopped."
@@ -43,6 +44,7 @@ class RunsFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._paths: dict[str, Path] = {}
         self._recent: dict[Path, RecentRecords] = {}
         self._lock = threading.Lock()
 
@@ -53,21 +55,29 @@ class RunsFolder:
         found = {}
         for path in _folders(self.folder):
             for run_dir in [path, *_folders(path / "ladder")]:
-                if is_run(run_dir):
+                if _is_run(run_dir):
                     found[run_dir.relative_to(self.folder).as_posix()] = run_dir
         return dict(list(found.items())[:MAX_RUNS])
+
+    def run_dir(self, name: str) -> Path:
+        """Return the folder of a run by its name, which never becomes a path; raise Refusal where there is none."""
+        if name not in self._paths or not _is_run(self._paths[name]):
+            self._paths = self.paths()
+        if name not in self._paths:
+            raise Refusal(404, f"there is no run {name[:100]!a} in {self.folder}", "run")
+        return self._paths[name]
 
     def summaries(self) -> list[RunSummary]:
         """Return what runs first, then those of which something was heard last."""
         with self._lock:
-            paths = self.paths()
+            paths = self._paths = self.paths()
             known = self._recent  # without the runs that have vanished
             self._recent = {path: known.get(path) or RecentRecords(path / "records.jsonl") for path in paths.values()}
             found = [self._summary(name, path) for name, path in paths.items()]
         return sorted(found, key=lambda run: (run.state != RUNNING, -(run.last_record_at or 0.0), run.name))
 
     def _summary(self, name: str, run_dir: Path) -> RunSummary:
-        recent, num_steps = self._recent[run_dir], steps_planned(run_dir)
+        recent, num_steps = self._recent[run_dir], _steps_planned(run_dir)
         recent.poll()
         state = _state(run_dir, recent)
         if state == FINISHED:  # the settings may be those of the run that it was made of
@@ -86,7 +96,7 @@ class RunsFolder:
         )
 
 
-def is_run(folder: Path) -> bool:
+def _is_run(folder: Path) -> bool:
     """Return whether a folder among runs is one; it has its data first."""
     return any((folder / name).is_file() for name in ("records.jsonl", "config.json")) or (folder / "data").is_dir()
 
@@ -97,7 +107,7 @@ def _is_run_alone(folder: Path) -> bool:
         return True
     try:
         config = read_json(folder / "config.json")
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
     return isinstance(config, dict) and "settings" in config
 
@@ -109,12 +119,12 @@ def _folders(parent: Path) -> list[Path]:
         return []
 
 
-def steps_planned(run_dir: Path) -> int | None:
+def _steps_planned(run_dir: Path) -> int | None:
     """Return how many steps a run's settings say, and of one that is aligned its own file, as those are its start's."""
     for name, path in (("derived.json", ("num_steps",)), ("config.json", ("settings", "train", "num_steps"))):
         try:
             steps = amount(read_json(run_dir / name), *path)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             continue
         if steps is not None:
             return int(steps)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from headwater.charts.chart import not_measured, time_bar
 from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, section, tag
-from headwater.charts.of_run import Chart, band, lr_chart, memory_chart, memory_peaks, step_chart, tokens_per_step
+from headwater.charts.of_run import (
+    STEP_CHARTS,
+    Chart,
+    band,
+    lr_chart,
+    memory_chart,
+    memory_peaks,
+    step_chart,
+    tokens_per_step,
+)
 from headwater.durations import duration
 from headwater.numbers import MISSING, count, flop_rate, percent, significant
 from headwater.records import amount, table
@@ -23,15 +32,14 @@ from headwater.report.sections.attempts import attempts, interventions
 
 
 def running(run: RunData) -> Html:
-    gradient = _of_steps(run, "grad_norm", "Gradient norm", "Before clipping.", "series-4", "gradient norm")
-    cards = [_speed(run), _utilisation(run), gradient, _lr(run), _memory(run)]
+    cards = [_speed(run), _utilisation(run), _of_steps(run, "grad_norm"), _lr(run), _memory(run)]
     grid = tag("div", cards, class_="grid")
     return section("How it ran", "running", grid, _time(run), attempts(run), interventions(run))
 
 
 def _speed(run: RunData) -> Html:
     note = f"Tokens per second in each step; the median is {count(median_of(run, 'tokens_per_second'))}."
-    return _of_steps(run, "tokens_per_second", "Throughput", note, "series-1", "tokens per second")
+    return _of_steps(run, "tokens_per_second", note)
 
 
 def _utilisation(run: RunData) -> Html | None:
@@ -40,13 +48,11 @@ def _utilisation(run: RunData) -> Html | None:
         return None
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
     note = f"Arithmetic of training; the median is {percent(median_share(curve))} of {flop_rate(peak)}, {how}."
-    chart = step_chart("mfu", "Utilisation", note, curve, "series-3", "fraction of the peak", ".0%")
-    return _card_of(chart, "Utilisation")
+    return _card_of(step_chart("mfu", curve, note), "Utilisation")
 
 
-def _of_steps(run: RunData, field: str, title: str, note: str, color: str, y: str) -> Html:
-    curve = points(run.events("step"), "tokens_seen", field)
-    return _card_of(step_chart(field, title, note, curve, color, y), title)
+def _of_steps(run: RunData, field: str, note: str | None = None) -> Html:
+    return _card_of(step_chart(field, points(run.events("step"), "tokens_seen", field), note), STEP_CHARTS[field][0])
 
 
 def _lr(run: RunData) -> Html:
@@ -55,7 +61,7 @@ def _lr(run: RunData) -> Html:
 
 def _memory(run: RunData) -> Html | None:
     peaks = memory_peaks(run.by_event, tokens_per_step(run.by_event))
-    chart = memory_chart(peaks, band(run.forecast, "memory_gib"))
+    chart = memory_chart(peaks, band(run.forecast, "memory_gib"), run.start)
     return chart.card() if chart else None
 
 

@@ -1,24 +1,8 @@
-// The live page: a list of runs, one of them in full, several over each other. Everything of a run is hostile text:
-// it reaches the page by textContent alone, and plotly by labels that the server has escaped.
+// The live page: a list of runs, one of them in full, several over each other. Labels of charts are escaped by the
+// server, as plotly reads markup in them.
 
-export const element = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null && value !== false) made.setAttribute(name, value === true ? "" : String(value));
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined).map((child) => child instanceof Node ? child : String(child)));
-  return made;
-};
+import { element, get, grouped, one } from "./page.js";
 
-export const get = async (path, parameters = []) => {
-  const query = new URLSearchParams(parameters).toString();
-  const answer = await fetch(query ? `${path}?${query}` : path);
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error?.message ?? `status ${answer.status}`);
-  return value;
-};
-
-const one = (selector, within = document) => within.querySelector(selector);
 const root = document.documentElement;
 const CHANGE_DELAY = 250, MIN_REFRESH = 2000, COMPARE_REFRESH = 3000;
 const GROWTH = 1.05; // of the points on screen, from which their mean is asked for again
@@ -39,15 +23,14 @@ const long = (seconds) => {
   if (hours >= 48) return `${Math.floor(hours / 24)}d${String(hours % 24).padStart(2, "0")}h`;
   return hours ? `${hours}h${String(minutes).padStart(2, "0")}m` : minutes ? `${minutes}m${String(total % 60).padStart(2, "0")}s` : `${total} s`;
 };
-const grouped = (value) => value.toLocaleString("en-US");
 
 // ---- plotly is five megabytes: the page is there before it
 
 let plotly = null;
 const loadPlotly = () => plotly ??= new Promise((resolve, reject) => {
-  const script = element("script", { src: "static/plotly.js" });
+  const script = element("script", { src: "static/plotly.min.js" });
   script.addEventListener("load", resolve);
-  script.addEventListener("error", () => { plotly = null; reject(new Error("plotly.js didn't load")); });
+  script.addEventListener("error", () => { plotly = null; reject(new Error("plotly didn't load")); });
   document.head.append(script);
 });
 
@@ -207,6 +190,7 @@ const showList = (runs) => {
 };
 
 const showStatus = (run) => {
+  showNewest(run);
   const parts = [run.state, ...cells(run).filter(([, text]) => text).map(([head, text]) => head === "step" ? `step ${text}` : head === "time left" ? `${text} left` : `${head} ${text}`)];
   one("#run > .lead").textContent = parts.join(" · ");
 };
@@ -219,7 +203,7 @@ const refreshRun = async () => {
   if (name === null) return;
   const zoom = state.zoom ? [["from", state.zoom[0]], ["to", state.zoom[1]]] : [];
   let run;
-  try { run = await get("api/run", [["name", name], ...zoom]); } catch (problem) {
+  try { run = await get("api/run", [["run", name], ...zoom]); } catch (problem) {
     if (number === latest) gone(problem.message);
     return;
   }
@@ -253,15 +237,17 @@ const showIfNew = (place, values, make) => {
 };
 
 const showTable = (place, heads, values, cellsOf) => {
-  const text = JSON.stringify(values);
-  if (place.shown === text) return;
-  place.shown = text;
-  const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
-  const rows = values.map((each) => element("tr", {}, ...cellsOf(each).map((cell) => element("td", {}, cell))));
-  place.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
-  place.tabIndex = 0; // so that the keyboard can scroll it
+  const cells = values.map(cellsOf);
+  showIfNew(place, [cells], () => element("table", {},
+    element("thead", {}, element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)))),
+    element("tbody", {}, ...cells.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell)))))));
+  scrollable(place, heads.join(", "));
+};
+
+const scrollable = (place, label) => { // by the keyboard too
+  place.tabIndex = 0;
   place.setAttribute("role", "group");
-  place.setAttribute("aria-label", heads.join(", "));
+  place.setAttribute("aria-label", label);
 };
 
 const sampleCard = (sample) => element("article", { class: "card" },
@@ -282,6 +268,7 @@ const choose = (name, isPushed = true) => {
   state.figures.forEach((figure) => { figure.node.remove(); waiting.delete(figure); });
   state.figures.clear();
   one("#documents .found").replaceChildren();
+  documents.shown = null;
   showList(state.runs);
   refreshRun().then(listen);
 };
@@ -293,7 +280,7 @@ const refreshSoon = (delay = CHANGE_DELAY) => {
 };
 
 const addPoints = (news) => {
-  if (state.cursor === null || news.name !== state.shown) return;
+  if (state.cursor === null || news.run !== state.shown) return;
   const { generation, num_steps: known } = state.cursor;
   if (news.cursor.generation !== generation || news.first > known) return refreshSoon();
   const drop = known - news.first; // what was asked for meanwhile is on the page already
@@ -305,7 +292,6 @@ const addPoints = (news) => {
   root.dataset.points = `${generation}:${news.cursor.num_steps}`;
   const isGrown = state.grown > 20 && state.grown > (GROWTH - 1) * news.cursor.num_steps;
   if (isGrown && performance.now() - state.refreshedAt > MIN_REFRESH) refreshSoon();
-  if (one("#documents [type=checkbox]").checked) showDocuments(news.step);
 };
 
 // ---- several runs over each other
@@ -316,8 +302,10 @@ const refreshCompared = async () => {
   const names = [...state.checked];
   one("#compare").hidden = names.length < 2;
   if (names.length < 2) return;
-  const { charts } = await get("api/compare", names.map((name) => ["name", name]));
-  if (names.join() === [...state.checked].join()) showFigures(comparison.figures, charts, () => one("#compare .charts"), null);
+  const { charts, notes } = await get("api/compare", names.map((name) => ["run", name]));
+  if (names.join() !== [...state.checked].join()) return;
+  showIfNew(one("#compare .lead"), notes, (note) => element("p", {}, `${note}.`));
+  showFigures(comparison.figures, charts, () => one("#compare .charts"), null);
 };
 
 const compareSoon = (delay = COMPARE_REFRESH) => { comparison.timer ??= setTimeout(refreshCompared, delay); };
@@ -334,23 +322,31 @@ const compare = (name, isChecked) => {
 const passage = (each) => element("li", {}, each.title ? `${each.document} · ${each.title}` : each.document,
   element("span", { class: "when" }, `tokens ${grouped(each.first_token + 1)} to ${grouped(each.first_token + each.num_targets)} of ${grouped(each.num_tokens)}`));
 
-let isFinding = false;
+// one request at a time: the step that was wanted last comes next
+const documents = { wanted: null, shown: null, isAsking: false };
 const showDocuments = async (step) => {
-  if (isFinding) return;
-  isFinding = true;
-  const place = one("#documents .found"), name = state.shown;
-  try {
-    const found = await get("api/documents", [["name", name], ["step", step]]);
-    if (name !== state.shown) return;
+  documents.wanted = { run: state.shown, step };
+  if (documents.isAsking) return;
+  documents.isAsking = true;
+  while (documents.wanted) {
+    const { run, step } = documents.shown = documents.wanted;
+    documents.wanted = null;
+    const found = await get("api/documents", [["run", run], ["step", step]]).catch(({ message }) => ({ problem: message }));
+    if (run !== state.shown) continue;
     const rows = (found.rows ?? []).flatMap((row) => [
       element("h4", {}, `sequence ${grouped(row.row)} · ${row.source} · epoch ${row.epoch + 1}`),
       element("ul", {}, ...row.passages.map(passage))]);
     const head = found.problem ?? `step ${grouped(step)}${found.skipped ? ", which was skipped" : ""}: ${found.rows.length} sequences`;
-    place.replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
-    place.tabIndex = 0;
-    place.setAttribute("role", "group");
-    place.setAttribute("aria-label", "sequences and documents");
-  } catch (problem) { place.replaceChildren(element("p", { class: "missing" }, problem.message)); } finally { isFinding = false; }
+    one("#documents .found").replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
+    scrollable(one("#documents .found"), "sequences and documents");
+  }
+  documents.isAsking = false;
+};
+
+// those of the step that the page says the run is at
+const showNewest = ({ name, step }) => {
+  const { run, step: shown } = documents.wanted ?? documents.shown ?? {};
+  if (one("#documents [type=checkbox]").checked && step && (step !== shown || name !== run)) showDocuments(step);
 };
 
 // ---- the stream
@@ -360,7 +356,7 @@ const listen = () => {
   const names = [...new Set([state.shown, ...state.checked].filter((name) => name !== null))];
   const { generation = 0, num_steps = 0, num_events = 0 } = state.cursor ?? {};
   const since = state.cursor ? [["since", `${generation}:${num_steps}:${num_events}`]] : [];
-  const stream = state.stream = new EventSource(`api/stream?${new URLSearchParams([...names.map((name) => ["name", name]), ...since])}`);
+  const stream = state.stream = new EventSource(`api/stream?${new URLSearchParams([...names.map((name) => ["run", name]), ...since])}`);
   const status = one("#connection");
   const say = (text, kind) => { status.textContent = text; status.className = kind; };
   stream.addEventListener("open", () => say("live", "live"));
@@ -372,12 +368,12 @@ const listen = () => {
   stream.addEventListener("points", (event) => {
     const news = JSON.parse(event.data);
     addPoints(news);
-    if (state.checked.has(news.name)) compareSoon();
+    if (state.checked.has(news.run)) compareSoon();
   });
   stream.addEventListener("changed", (event) => {
     const news = JSON.parse(event.data);
-    if (news.name === state.shown) refreshSoon();
-    if (state.checked.has(news.name)) compareSoon();
+    if (news.run === state.shown) refreshSoon();
+    if (state.checked.has(news.run)) compareSoon();
   });
 };
 
@@ -411,6 +407,7 @@ one("#documents form").addEventListener("submit", (event) => {
   event.preventDefault();
   showDocuments(Number(one("#documents [type=number]").value));
 });
+one("#documents [type=checkbox]").addEventListener("change", () => showList(state.runs));
 addEventListener("hashchange", follow);
 
 const begin = async () => {

@@ -1,5 +1,4 @@
-"use strict";
-// What people and models write is set as textContent alone: nothing here builds markup from text.
+import { ask, element, get, grouped } from "./page.js";
 
 const byId = (id) => document.getElementById(id);
 const TYPING_MILLISECONDS = 120;
@@ -8,53 +7,25 @@ const MAX_CHARACTERS = 20000; // as the server has it
 const MAX_SURPRISE_CHARACTERS = 4000; // of a page that is redrawn while somebody types
 const WORDS_TO_FIND = 5;
 
-const element = (name, className, text, ...children) => {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined && text !== null) made.textContent = text;
-  made.append(...children);
-  return made;
-};
+const root = document.documentElement;
+const problem = (text) => { byId("problem").textContent = text; };
 
-const problem = (text) => {
-  byId("problem").textContent = text;
-};
-
-const ask = async (what, question, signal) => {
-  const answer = await fetch(`/playground/${what}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(question),
-    signal,
-  });
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => null);
-    throw new Error(said?.error?.message ?? `the server answered ${answer.status}`);
-  }
-  return answer;
-};
+const post = (what, question, signal) =>
+  ask(`playground/${what}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question), signal });
+const answerTo = async (...question) => (await post(...question)).json();
 
 // ---- models: the choices, and those chosen
 
 let checkpoints = [];
 
 const fill = (select, choices, chosen) => {
-  select.replaceChildren(
-    ...choices.map(([value, shown]) => {
-      const option = element("option", "", shown);
-      option.value = value;
-      option.selected = value === chosen;
-      return option;
-    }),
-  );
+  select.replaceChildren(...choices.map(([value, shown]) => element("option", { value, selected: value === chosen }, shown)));
 };
 
 const loadModels = async () => {
-  const answer = await fetch("/playground/models");
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-  const { runs } = await answer.json();
+  const { runs } = await get("playground/models");
   checkpoints = runs.flatMap(({ run, shown, steps }) =>
-    steps.map((step) => ({ run, step, shown: `${shown}, step ${step.toLocaleString("en")}` })),
+    steps.map((step) => ({ run, step, shown: `${shown}, step ${grouped(step)}` })),
   );
   const choices = checkpoints.map(({ shown }, index) => [String(index), shown]);
   const given = new URLSearchParams(location.search).get("run");
@@ -78,66 +49,55 @@ const percent = (probability) => `${(100 * probability).toFixed(probability < 0.
 const lastWords = (text) => text.trim().split(/\s+/).slice(-WORDS_TO_FIND).join(" ");
 
 const bar = ({ shown, text, probability }, model) => {
-  const length = element("span", "length");
+  const length = element("span", { class: "length" }), disabled = text === null;
   length.style.width = `${100 * probability}%`;
-  const button = element("button", "bar", undefined, length, element("span", "token", visible(shown)), element("span", "percent", percent(probability)));
-  button.type = "button";
-  button.disabled = text === null;
-  button.title = text === null ? "no whole text by itself: it can't be added" : "add it to the text";
+  const title = disabled ? "no whole text by itself: it can't be added" : "add it to the text";
+  const button = element("button", { class: "bar", type: "button", disabled, title },
+    length, element("span", { class: "token" }, visible(shown)), element("span", { class: "percent" }, percent(probability)));
   button.addEventListener("click", () => {
     byId("text").value += text;
     refresh();
   });
-  const find = element("button", "find", "find");
-  find.type = "button";
-  find.disabled = text === null;
-  find.setAttribute("aria-label", `find the text with ${shown} in the training text`);
+  const label = `find the text with ${shown} in the training text`;
+  const find = element("button", { class: "find", type: "button", disabled, "aria-label": label }, "find");
   find.addEventListener("click", () => {
     byId("wanted").value = lastWords(byId("text").value + text);
     trace(model);
   });
-  return element("li", "", undefined, button, find);
+  return element("li", {}, button, find);
 };
 
-const panel = (model, ...children) => element("div", "card", undefined, element("h3", "", model.shown), ...children);
+const panel = (model, ...children) => element("div", { class: "card" }, element("h3", {}, model.shown), ...children);
 
 const showNext = async (models, signal) => {
   const answers = await Promise.all(
-    models.map(async (model) => (await ask("next", { ...question(model), temperature: temperature() }, signal)).json()),
+    models.map((model) => answerTo("next", { ...question(model), temperature: temperature() }, signal)),
   );
-  const panels = answers.map(({ tokens }, index) => {
-    const bars = element("ol", "bars", undefined, ...tokens.map((token) => bar(token, models[index])));
-    return panel(models[index], bars);
-  });
-  byId("next").replaceChildren(...panels);
+  byId("next").replaceChildren(...answers.map(({ tokens }, index) =>
+    panel(models[index], element("ol", { class: "bars" }, ...tokens.map((token) => bar(token, models[index]))))));
 };
 
 // ---- surprise
 
 const piece = ({ shown, bits }) => {
-  const token = element("span", "token", visible(shown.replaceAll("\n", "↵").replaceAll("\t", "⇥")));
+  const token = element("span", { class: "token" }, visible(shown.replaceAll("\n", "↵").replaceAll("\t", "⇥")));
   const share = Math.round(55 * Math.min(1, bits / DARKEST_BITS));
   token.style.background = `color-mix(in srgb, var(--series-2) ${share}%, var(--card))`;
-  const both = element("span", "piece", undefined, token, element("span", "bits", bits.toFixed(1)));
-  return shown.includes("\n") ? [both, element("span", "break")] : [both];
+  const both = element("span", { class: "piece" }, token, element("span", { class: "bits" }, bits.toFixed(1)));
+  return shown.includes("\n") ? [both, element("span", { class: "break" })] : [both];
 };
 
 const showSurprise = async (models, signal) => {
   const text = byId("text").value;
   if (!text || text.length > MAX_SURPRISE_CHARACTERS) {
     const why = text ? `The text has more than ${MAX_SURPRISE_CHARACTERS} characters.` : "There is no text yet.";
-    byId("surprise").replaceChildren(element("p", "missing", why));
+    byId("surprise").replaceChildren(element("p", { class: "missing" }, why));
     return;
   }
-  const answers = await Promise.all(models.map(async (model) => (await ask("surprise", question(model), signal)).json()));
-  const panels = answers.map(({ tokens, bits_per_byte: bits }, index) =>
-    panel(
-      models[index],
-      element("p", "under", `${bits.toFixed(3)} bits per byte`),
-      element("div", "tokens", undefined, ...tokens.flatMap(piece)),
-    ),
-  );
-  byId("surprise").replaceChildren(...panels);
+  const answers = await Promise.all(models.map((model) => answerTo("surprise", question(model), signal)));
+  byId("surprise").replaceChildren(...answers.map(({ tokens, bits_per_byte: bits }, index) =>
+    panel(models[index], element("p", { class: "under" }, `${bits.toFixed(3)} bits per byte`),
+      element("div", { class: "tokens" }, ...tokens.flatMap(piece)))));
 };
 
 // ---- both, as somebody types
@@ -153,20 +113,20 @@ const refresh = async () => {
   const models = chosen();
   if (!models.length) return;
   if (byId("text").value.length > MAX_CHARACTERS) {
-    problem(`The text has more than ${MAX_CHARACTERS.toLocaleString("en")} characters, which is the most that is read here.`);
-    document.documentElement.dataset.state = "refused";
+    problem(`The text has more than ${grouped(MAX_CHARACTERS)} characters, which is the most that is read here.`);
+    root.dataset.state = "refused";
     return;
   }
-  document.documentElement.dataset.state = "asking";
+  root.dataset.state = "asking";
   try {
     await showNext(models, signal);
     await showSurprise(models, signal);
     problem("");
-    document.documentElement.dataset.state = "shown";
+    root.dataset.state = "shown";
   } catch (error) {
     if (error.name === "AbortError") return; // another question has taken its place
     problem(error.message);
-    document.documentElement.dataset.state = "refused";
+    root.dataset.state = "refused";
   }
 };
 
@@ -201,7 +161,7 @@ const write = async () => {
   try {
     seed += 1;
     const wanted = { ...question(model), temperature: temperature(), seed };
-    const answer = await ask("write", wanted, writing.signal);
+    const answer = await post("write", wanted, writing.signal);
     for await (const { text, end } of linesOf(answer.body)) {
       area.value += text;
       area.scrollTop = area.scrollHeight;
@@ -223,17 +183,14 @@ const marked = (excerpt, wanted) => {
   const shown = wanted.split(/\s+/).filter(Boolean).join(" ");
   const at = shown ? excerpt.indexOf(shown) : -1;
   if (at < 0) return [excerpt];
-  return [excerpt.slice(0, at), element("mark", "", shown), excerpt.slice(at + shown.length)];
+  return [excerpt.slice(0, at), element("mark", {}, shown), excerpt.slice(at + shown.length)];
 };
 
 const hit = ({ split, source, id, count, excerpt }, wanted) => {
   const where = split === "train" ? "training text" : "held-out text";
   const times = count === 1 ? "once" : `${count} times`;
-  return element(
-    "li", "", undefined,
-    element("p", "under token", `${where} · ${source} · ${id} · ${times}`),
-    element("p", "excerpt", undefined, ...marked(excerpt, wanted)),
-  );
+  return element("li", {}, element("p", { class: "under token" }, `${where} · ${source} · ${id} · ${times}`),
+    element("p", { class: "excerpt" }, ...marked(excerpt, wanted)));
 };
 
 const trace = async (model) => {
@@ -242,8 +199,7 @@ const trace = async (model) => {
   byId("found").textContent = "searching";
   byId("hits").replaceChildren();
   try {
-    const answer = await ask("trace", { run: model.run, text: wanted });
-    const { hits, has_more: hasMore } = await answer.json();
+    const { hits, has_more: hasMore } = await answerTo("trace", { run: model.run, text: wanted });
     const documents = hits.length === 1 ? "1 document holds" : `${hits.length} documents hold`;
     byId("found").textContent = hasMore ? `More than ${hits.length} documents hold this text.` : `${documents} this text.`;
     byId("hits").replaceChildren(...hits.map((each) => hit(each, wanted)));
