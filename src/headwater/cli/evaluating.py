@@ -56,8 +56,10 @@ def evaluate(
         raise ConfigError(f"--chat {chat}: give yes or no")
     config = config_of_run(folder_of(run, same_run))
     if tasks is not None:
-        is_chat = None if chat is None else chat == "yes"
+        is_chat = config.is_tuned if chat is None else chat == "yes"
         scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
+        if is_chat and not as_json:
+            print("each item asked as a user's message; --chat no has it continued as text")
         print_json({"tasks": [asdict(score) for score in scores]}) if as_json else _print_scores(scores)
     elif write_tasks is not None:
         names = evaluating.write_tasks(config, write_tasks)

@@ -31,10 +31,10 @@ class TaskScores:
     scores: list[TaskScore]
 
 
-def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool | None, limit: int | None) -> list[TaskScore]:
+def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool, limit: int | None) -> list[TaskScore]:
     """Return the scores of tasks, each a folder of task files or a name that lm-eval knows, and keep them with the run.
 
-    `is_chat` asks as a user does; None: where the model was tuned on conversations. With a `limit` nothing is kept.
+    `is_chat` asks as a user does. With a `limit` nothing is kept.
     """
     try:
         harness = import_module("headwater.evaluate.harness")
@@ -43,8 +43,6 @@ def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool | None
             f"tasks are run by lm-eval, which isn't here ({error}): pip install 'headwater[eval]'"
         ) from None
     folders = [name for name in tasks if Path(name).is_dir()]
-    if is_chat is None:
-        is_chat = config.is_tuned
     _require_offline()
     checkpoint = final_checkpoint(config.run_dir)  # a run that trains may have a newer one by the end
     digest = model_digest(checkpoint)

@@ -1,0 +1,79 @@
+"""headwater evaluate --tasks, --write-tasks, --text: anybody's tasks and texts on a finished run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_run import call
+
+from headwater import Model
+
+TEXT = "The quick brown fox jumps over the lazy dog.\n"
+LETTERS = """\
+task: letters
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{text}}}}"
+doc_to_choice: ["a", " zebra crossing in Quito"]
+doc_to_target: 0
+metric_list: [{{metric: acc}}]
+"""
+
+
+@pytest.fixture
+def evaluate(finished):
+    def evaluate(*arguments: str):
+        return call("evaluate", "--run", "runs/mine", *arguments, cwd=finished.cwd)
+
+    return evaluate
+
+
+def test_bits_of_a_short_text_are_those_at_its_tokens(evaluate, finished, tmp_path):
+    (tmp_path / "fox.txt").write_text(TEXT)
+    answer = evaluate("--text", str(tmp_path / "fox.txt"), "--json")
+    assert answer.status == 0, answer
+    measure = json.loads(answer.out)["measure"]
+    surprise = Model.load(finished.run_dir).surprise(TEXT)
+    assert measure["num_bytes"] == len(TEXT)
+    bits = sum(each.bits for each in surprise.tokens)
+    assert measure["bits_per_byte"] * measure["num_bytes"] == pytest.approx(bits, rel=1e-4)
+
+
+def test_tasks_of_a_folder_are_scored_and_kept_with_the_run(evaluate, finished, tmp_path):
+    """The right choice is one token and the other ten: what a model has learned of letters is enough for all items."""
+    pytest.importorskip("lm_eval")
+    data = tmp_path / "items.jsonl"
+    data.write_text("".join(json.dumps({"text": f"{word} is"}) + "\n" for word in ("What", "It", "There")))
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    (tasks / "letters.yaml").write_text(LETTERS.format(data=data))
+    answer = evaluate("--tasks", str(tasks))
+    assert answer.status == 0, answer
+    assert "letters  acc     100.0% (43.9% to 100.0%)      3" in answer.out
+    scores = json.loads(evaluate("--tasks", str(tasks), "--limit", "2", "--json").out)["tasks"]
+    assert [(each["task"], each["value"], each["num_items"]) for each in scores] == [("letters", 1.0, 2)]
+
+
+def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path):
+    answer = evaluate("--write-tasks", str(tmp_path / "tasks"))
+    assert answer.status != 0
+    assert "runs/mine has no probes" in answer.err
+    assert not (tmp_path / "tasks").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--tasks", "a", "--text", "b"), "give one of --tasks, --write-tasks and --text"),
+        (("--limit", "3"), "--limit is of --tasks"),
+        (("--tasks", "a", "--chat", "maybe"), "--chat maybe: give yes or no"),
+        (("--text", "no such file"), "no such file"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_named(evaluate, arguments, problem):
+    answer = evaluate(*arguments)
+    assert answer.status != 0
+    assert problem in answer.err
