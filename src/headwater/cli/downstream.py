@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from headwater.cli.arguments import AsJson, TunedRun, argument, folder_of, option
 from headwater.cli.preferences import dpo, reward
 from headwater.cli.reinforcement import rl
-from headwater.cli.terminal import print_json, say, say_beside
+from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 
 if TYPE_CHECKING:
@@ -102,17 +102,13 @@ def compare(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> S
 
 
 def print_table(found: Stages) -> None:
-    names = [stage.run[:18] for stage in found.stages]
-    say("".join([" " * 46, *(f"{name:>20}" for name in names)]))
-    for row in found.table:
-        say("".join([f"{row.measure:46}", *(f"{_percent(value):>20}" for value in row.values)]))
-    bits = [stage.bits_per_byte for stage in found.stages]
-    say(f"{'bits per byte of the first run’s held-out text':46}" + "".join(f"{_bits(each):>20}" for each in bits))
+    rows = [["", *(stage.run[:18] for stage in found.stages)]]
+    rows += [[row.measure, *map(_percent, row.values)] for row in found.table]
+    bits = (stage.bits_per_byte for stage in found.stages)
+    table(
+        [*rows, ["bits per byte of the first run’s held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)]]
+    )
 
 
 def _percent(value: Estimate | None) -> str:
     return "–" if value is None else f"{value.value:.1%} ({100 * value.low:.0f}–{100 * value.high:.0f})"
-
-
-def _bits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from headwater.cli.arguments import AsJson, RunOrNone, SameRun, folder_of, option, require_none
 from headwater.cli.offline import OFFLINE
-from headwater.cli.terminal import print_json, safe, say_beside, table
+from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
@@ -78,16 +78,15 @@ def _print_scores(scores: list[TaskScore]) -> None:
     for each in scores:
         shown = score_text(each.value, each.low, each.high, each.is_share)
         rows.append((each.task, each.metric, shown, "" if each.num_items is None else f"{each.num_items:,}"))
-    table(rows, num_left=3)
+    table(rows, "<<<")
 
 
 def _print_command(run_dir: Path, folder: Path, names: list[str]) -> None:
     for name in names:
-        print(safe(f"wrote {folder / name}.yaml"))
-    print(
-        "run them on the export: lm_eval run --model hf --model_args "
-        f"pretrained={safe(str(run_dir / 'export/hf'))},add_bos_token=True "
-        f"--include_path {safe(str(folder))} --tasks {safe(','.join(names))}"
+        say(f"wrote {folder / name}.yaml")
+    say(
+        f"run them on the export: lm_eval run --model hf --model_args pretrained={run_dir / 'export/hf'},"
+        f"add_bos_token=True --include_path {folder} --tasks {','.join(names)}"
     )
 
 
@@ -99,12 +98,12 @@ def _print_text(found: TextResult) -> None:
     if measure.interval is not None:
         interval = f" ({measure.interval.low:.3f} to {measure.interval.high:.3f}, of {measure.interval.num} "
         interval += f"{measure.parts}, 95 %)"
-    print(f"bits per byte  {measure.bits_per_byte:.3f}{interval}")
-    print(f"text           {plural(measure.num_documents, 'document')}, {measure.num_bytes:,} bytes, "
-          f"{measure.num_tokens:,} tokens")  # fmt: skip
+    read = f"{plural(measure.num_documents, 'document')}, {measure.num_bytes:,} bytes, {measure.num_tokens:,} tokens"
+    lines = [("bits per byte", f"{measure.bits_per_byte:.3f}{interval}"), ("text", read)]
     if found.baselines:
-        named = ", ".join(f"{BASELINES[name]} {value:.3f}" for name, value in found.baselines.items())
-        print(f"simpler models {named}")
+        named = (f"{BASELINES[name]} {value:.3f}" for name, value in found.baselines.items())
+        lines.append(("simpler models", ", ".join(named)))
+    table(lines, "<<")
 
 
 def _held_out(config: RunConfig, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
-from headwater.cli.terminal import card, hours_interval, print_json, say_beside
+from headwater.cli.terminal import card, hours_interval, print_json, say_beside, table
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.errors import ConfigError
@@ -21,7 +21,7 @@ from headwater.numbers import count, significant
 
 if TYPE_CHECKING:
     from headwater.runs.ladder import LadderResult
-    from headwater.runs.ladder_record import DoneRung, Rung
+    from headwater.runs.ladder_record import DoneRung
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
@@ -30,7 +30,7 @@ Share = Annotated[
     float | None,
     of_runs(metavar="X", help="Their time together, over RUN's (default: 0.4, more if RUN is short)."),
 ]
-Table = Annotated[Path | None, of_table(metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
+Table = Annotated[Path | None, of_table("--table", metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
 Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute, such as 1e21.")]
@@ -44,7 +44,7 @@ def ladder(
     run: RunOrNone = None,
     overrides: Overrides = None,
     share: Share = None,
-    table: Table = None,
+    runs: Table = None,
     at: At = None,
     loss_column: LossColumn = "loss",
     budget: Flops = None,
@@ -55,22 +55,17 @@ def ladder(
     Of a run from a base they are short runs of it: of 1/16, 1/8 and 1/4 of its tokens. Run the same command to resume.
     With --table, fit a scaling law to finished runs and forecast from it.
     """
-    if table is not None:
+    if runs is not None:
         if run is not None:
-            raise ConfigError(f"--table fits {table} alone; remove {run}")
+            raise ConfigError(f"--table fits {runs} alone; remove {run}")
         require_none("is for the small runs of RUN; remove it or --table", share=share)
         from headwater.cli.law import fit_table
 
-        return fit_table(table, at or [], loss_column, budget, as_json)
+        return fit_table(runs, at or [], loss_column, budget, as_json)
     if run is None:
         raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
     column = None if loss_column == "loss" else loss_column
-    require_none(
-        "needs --table CSV",
-        at=at or None,
-        loss_column=column,
-        budget=budget,
-    )
+    require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
     from headwater.cli.progress import TrainingDisplay
     from headwater.runs.ladder import climb, ladder_result, prepare_ladder
 
@@ -83,14 +78,14 @@ def ladder(
     return print_json(ladder_fields(result)) if as_json else _print(result)
 
 
-def _sizes(rung: Rung) -> str:
-    return f"{rung.name:<14} {count(rung.params):>8} {count(rung.tokens):>8} {rung.flops:9.2e}"
-
-
 def _print(result: LadderResult) -> None:
-    print(f"{'rung':<14} {'params':>8} {'tokens':>8} {'FLOPs':>9} {'took':>9}  bits per byte")
+    rows = [("rung", "params", "tokens", "FLOPs", "took", "bits per byte")]
     for done in result.done:
-        print(f"{_sizes(done.rung)} {duration(done.seconds):>9}  {done.loss['all']:.4f}")
+        rung, loss = done.rung, f"{done.loss['all']:.4f}"
+        rows.append(
+            (rung.name, count(rung.params), count(rung.tokens), f"{rung.flops:.2e}", duration(done.seconds), loss)
+        )
+    table(rows)
     print()
     card(f"ladder · {result.ladder.config.name}", _lines(result))
 
@@ -116,8 +111,8 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
         measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"
         band = _width(cut.p10, cut.p50, cut.p90)
         lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
-    table = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
-    return [*lines, took, ("next", f"headwater ladder --table {table}")]
+    csv = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
+    return [*lines, took, ("next", f"headwater ladder --table {csv}")]
 
 
 def _width(p10: float, p50: float, p90: float) -> str:

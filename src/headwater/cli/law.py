@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from headwater.cli.terminal import print_json, safe
+from headwater.cli.terminal import print_json, say, table
 from headwater.errors import ConfigError, DataError
 from headwater.numbers import apart, count
 
@@ -122,7 +122,7 @@ def _target(text: str) -> list[float]:
 def _print(result: dict[str, Any]) -> None:
     absent = [warning["says"] for warning in result["warnings"] if warning["code"] == "no_law"]
     if absent:
-        print(safe(f"{result['num_points']} runs, no forecast: {absent[0]}"))
+        say(f"{result['num_points']} runs, no forecast: {absent[0]}")
         return
     print(
         f"plain Huber fit, the baseline: loss = {result['E']:.4f} + {result['A']:.5g} / params^{result['alpha']:.4f} "
@@ -142,25 +142,28 @@ def _print(result: dict[str, Any]) -> None:
             f"runs of up to {repetition['max_epochs']:.2g} epochs: the cost of repetition is taken out of the law "
             f"(strength {repetition['strength']:.2g}, known to a factor of {factor:.2g})"
         )
-    repeats = any("epochs" in found for found in result.get("forecasts", []))
     if result.get("forecasts"):
-        heads = "".join(f" {name:>9}" for name in ("p10", "p50", "p90", "curve"))
-        print(f"\n{'params':>10} {'tokens':>10}{' epochs' if repeats else ''}{heads}")
-    for found in result.get("forecasts", []):
-        sizes = f"{count(found['params']):>10} {count(found['tokens']):>10}"
-        if repeats:
-            sizes += f" {found.get('epochs', 1):>6g}"
-        if "refused" in found:
-            print(f"{sizes} no forecast: {found['refused']}")
-            continue
-        print(sizes + "".join(f" {found[name]:9.4f}" for name in ("p10", "p50", "p90", "curve")))
-    if result.get("forecasts"):
-        print(
-            "note: p50 is not the curve of the law: it averages over exponents that the runs leave open, and follows "
-            "nearby runs"
-        )
+        _print_forecasts(result["forecasts"])
     for warning in _warnings(result):
-        print(safe(f"note: {warning}"))
+        say(f"note: {warning}")
+
+
+def _print_forecasts(forecasts: list[dict[str, Any]]) -> None:
+    losses = ("p10", "p50", "p90", "curve")
+    rows = [["params", "tokens", "epochs", *losses]]
+    for found in forecasts:
+        shown = ("–" if "refused" in found else f"{found[name]:.4f}" for name in losses)
+        rows.append([count(found["params"]), count(found["tokens"]), f"{found.get('epochs', 1):g}", *shown])
+    print()
+    table(rows, "")
+    print(
+        "note: p50 is not the curve of the law: it averages over exponents that the runs leave open, and follows "
+        "nearby runs"
+    )
+
+
+def _sizes(found: dict[str, Any]) -> str:
+    return f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
 
 
 def _print_optimum(found: dict[str, Any]) -> None:
@@ -168,13 +171,13 @@ def _print_optimum(found: dict[str, Any]) -> None:
     if "refused" in found:
         print(f"{place} no answer: {found['refused']}")
         return
-    interval = f"{count(found['params_p10'])} to {count(found['params_p90'])}"
-    print(f"{place} {count(found['params'])} parameters ({interval}), {count(found['tokens'])} tokens")
+    print(f"{place} {_sizes(found)} (parameters {count(found['params_p10'])} to {count(found['params_p90'])})")
 
 
 def _warnings(result: dict[str, Any]) -> list[str]:
     texts = [warning["says"] for warning in result["warnings"]]
     for found in result.get("forecasts", []):
-        target = f"{count(found['params'])} parameters, {count(found['tokens'])} tokens"
-        texts += [f"{target}: {warning['says']}" for warning in found.get("warnings", [])]
+        if "refused" in found:
+            texts.append(f"{_sizes(found)}: no forecast: {found['refused']}")
+        texts += [f"{_sizes(found)}: {warning['says']}" for warning in found.get("warnings", [])]
     return list(dict.fromkeys(texts))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headwater.cli.arguments import AsJson, require_none
-from headwater.cli.terminal import print_json, safe
+from headwater.cli.terminal import print_json, table
 from headwater.cli.verbs import App, Group, Verb
 from headwater.errors import ConfigError
 from headwater.numbers import count as short
@@ -230,9 +230,9 @@ def _recompute(name: str) -> Any:
 
 
 def _print_count(fields: dict[str, Any]) -> None:
-    for name in ("params", "active_params", "embedding_params", "matmul_params"):
-        print(f"{name:<18} {fields[name]:>20,}")
+    names = ("params", "active_params", "embedding_params", "matmul_params")
+    table([(name, f"{fields[name]:,}") for name in names])
     print(f"FLOPs per token at {fields['seq_len']} tokens a sequence:")
-    for name, value in fields["flops_per_token"].items():
-        note = NOTES.get(name, f" (recompute: {fields['recompute']})" if name == "hardware" else "")
-        print(safe(f"  {name:<16} {short(value):>10}{note}"))
+    notes = NOTES | {"hardware": f" (recompute: {fields['recompute']})"}
+    found = fields["flops_per_token"].items()
+    table([(f"  {name}", f"{short(value)}{notes.get(name, '')}") for name, value in found], "<<")

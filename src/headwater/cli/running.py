@@ -15,7 +15,7 @@ from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
 from headwater.cli.rank_log import rank_log
-from headwater.cli.terminal import card, say, say_aside
+from headwater.cli.terminal import card, say, say_aside, table
 from headwater.device.settings import FORMATS
 from headwater.durations import duration
 from headwater.errors import LostRanksError
@@ -194,5 +194,4 @@ def _right(probe: str, detail: dict[str, Any]) -> str:
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:
-    for name, text in evaluation_lines(evaluation):
-        print(f"{name:<14} {text}")
+    table(evaluation_lines(evaluation), "<<")

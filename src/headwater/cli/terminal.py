@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.durations import duration
@@ -92,12 +93,10 @@ def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None
     print("╰" + "─" * (CARD_WIDTH - 2) + "╯", file=out, flush=True)
 
 
-def table(rows: Sequence[Sequence[str]], num_left: int = 1) -> None:
-    """Print columns as wide as their widest cell: the first `num_left` flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if number < num_left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        say("  ".join(cells).rstrip())
+def table(rows: Iterable[Sequence[str]], align: str = "<") -> None:
+    """Print columns as wide as their widest cell, flush left or right as `align` has it: "<<>"; the others right."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        columns = zip_longest(row, widths, align[: len(row)], fillvalue=">")
+        print("  ".join(f"{cell:{side}{width}}" for cell, width, side in columns).rstrip())

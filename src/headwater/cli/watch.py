@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag
 from headwater.cli.overview import RUNS, folder_of_runs
-from headwater.cli.terminal import print_json, safe, say
+from headwater.cli.terminal import print_json, safe, say, table
 from headwater.cli.verbs import App
 from headwater.durations import duration
 from headwater.numbers import count, decimal, whole
@@ -67,32 +67,27 @@ def _print_once(found: list[RunSummary], folder: Path) -> None:
     if not found:
         say(f"no run in {folder} yet; `headwater run first-light` makes one")
         return
-    rows = [list(HEADS), *(_cells(run) for run in found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        left = (cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
-        right = (cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
-        say("  ".join([*left, *right]).rstrip())
+    table([HEADS, *(_cells(run) for run in found)], "<<")
 
 
 def _follow(runs: RunsFolder) -> None:
     from rich.live import Live
 
-    with Live(_table(runs), auto_refresh=False) as live:
+    with Live(_live_table(runs), auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(_table(runs), refresh=True)
+            live.update(_live_table(runs), refresh=True)
 
 
-def _table(runs: RunsFolder) -> Table:
+def _live_table(runs: RunsFolder) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*HEADS, box=SIMPLE_HEAD, caption="Ctrl-C ends this; training goes on", caption_justify="left")
-    for column in table.columns[2:]:
+    shown = Table(*HEADS, box=SIMPLE_HEAD, caption="Ctrl-C ends this; training goes on", caption_justify="left")
+    for column in shown.columns[2:]:
         column.justify = "right"
     for run in runs.summaries():
         name, *others = _cells(run)  # as plain text: a name may hold rich's own marks
-        table.add_row(Text(name), *(Text(cell, style=STYLES.get(cell, "")) for cell in others))
-    return table
+        shown.add_row(Text(name), *(Text(cell, style=STYLES.get(cell, "")) for cell in others))
+    return shown
