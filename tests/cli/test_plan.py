@@ -46,27 +46,16 @@ def test_count_speaks_to_people(tmp_path):
     assert "8,030,261,248" in said.out
 
 
-def test_count_recomputes_nothing_by_default(tmp_path):
-    flops = [
-        json.loads(call("plan", "count", "--family", "llama", *LLAMA_3_8B, *more, "--json", cwd=tmp_path).out)
-        for more in ([], ["--recompute", "none"], ["--recompute", "full"])
-    ]
-    assert flops[0] == flops[1]
-    assert flops[0]["flops_per_token"]["hardware"] < flops[2]["flops_per_token"]["hardware"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["count"], "name one folder with a config.json, or a family"),
         (["count", "a", "b"], "name one folder"),
-        (["count", "--family", "llama", "--recompute", "some"], "--recompute some is none of none, full"),
         (["count", "nowhere"], "no nowhere; name a folder that holds the config.json"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(arguments, message, tmp_path):
-    settings = LLAMA_3_8B if "--recompute" in arguments else []
-    said = call("plan", *arguments, *settings, cwd=tmp_path)
+    said = call("plan", *arguments, cwd=tmp_path)
     assert said.status in (1, 2)
     assert message in said.err
     assert "Traceback" not in said.err

@@ -111,6 +111,15 @@ def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
         assert part in lines[2]
 
 
+def test_what_is_left_is_steps_at_their_usual_time_whatever_held_one_up():
+    out = io.StringIO()
+    display = TrainingDisplay(TRAIN.model_copy(update={"num_steps": 1000}), 1, out)
+    for step in range(1, 101):
+        display(step_record(step, seconds=60.0 if step in (1, 50) else 0.1))
+    lines = out.getvalue().splitlines()
+    assert lines[2].endswith("1m40s left") and lines[-1].endswith("1m30s left")
+
+
 def status_of(out: io.StringIO, record: dict, **start: object) -> str:
     train = TRAIN.model_copy(update={"num_steps": record["step"]})
     display = TrainingDisplay(train, 1, out)

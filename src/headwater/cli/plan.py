@@ -177,7 +177,6 @@ def count(
         int | None,
         typer.Option(metavar="N", help="Tokens in a sequence (default: the model's longest).", min=1),
     ] = None,
-    recompute: Annotated[str, typer.Option(metavar="WHAT", help="Activations computed twice: none or full.")] = "none",
     as_json: AsJson = False,
 ) -> None:
     """Count parameters and FLOPs per token, exactly.
@@ -189,7 +188,7 @@ def count(
     model = _model(what or [], family, settings or [])
     if seq_len is not None:
         model = replace(model, seq_len=seq_len)
-    fields = count_fields(model, _recompute(recompute))
+    fields = count_fields(model)
     print_json(fields) if as_json else _print_count(fields)
 
 
@@ -221,18 +220,9 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     return count_hf_family(family, raw.table)
 
 
-def _recompute(name: str) -> Any:
-    from headwater.model.count import RECOMPUTES
-
-    if name not in RECOMPUTES:
-        raise ConfigError(f"--recompute {name} is none of {', '.join(RECOMPUTES)}")
-    return name
-
-
 def _print_count(fields: dict[str, Any]) -> None:
     names = ("params", "active_params", "embedding_params", "matmul_params")
     table([(name, f"{fields[name]:,}") for name in names])
     print(f"FLOPs per token at {fields['seq_len']} tokens a sequence:")
-    notes = NOTES | {"hardware": f" (recompute: {fields['recompute']})"}
     found = fields["flops_per_token"].items()
-    table([(f"  {name}", f"{short(value)}{notes.get(name, '')}") for name, value in found], "<<")
+    table([(f"  {name}", f"{short(value)}{NOTES.get(name, '')}") for name, value in found], "<<")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
+from statistics import median
 from typing import Any, TextIO
 
 from headwater.cli.terminal import MAX_WIDTH, safe, width
-from headwater.cli.time_left import TimeLeft
 from headwater.durations import duration
 from headwater.interventions import name_documents
 from headwater.numbers import count
@@ -17,6 +18,8 @@ from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_er
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80
+RECENT_STEPS = 200
+"Whose time says how long those yet to come take."
 MANY_WAITS = 0.05
 "Part of a step's time that waits for data, from which a line says so."
 EXPECTED = ("time", "loss", "new text", "old text")
@@ -62,13 +65,12 @@ class TrainingDisplay:
         """`opening` prints the run's card, of its record `start`."""
         self._opening, self._dtype = opening, ""
         self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
-        self._time_left = TimeLeft(train)
+        self._step_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
 
     def __call__(self, record: dict[str, Any]) -> None:
-        self._time_left.note(record)
         if (show := getattr(self, f"_show_{record['event']}", None)) is not None:
             show(record)
 
@@ -86,6 +88,7 @@ class TrainingDisplay:
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
+        self._step_seconds.append(record["seconds"])
         line = self._status(record)
         # the first one, too: nothing was heard since the card
         if step % self._log_every == 0 or step in (1, self._num_steps):
@@ -116,7 +119,8 @@ class TrainingDisplay:
     def _status(self, record: dict[str, Any]) -> str:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
         step, waiting = record["step"], record["data_wait_fraction"]
-        remaining = self._time_left.after(step)
+        # the median: the first steps, in which kernels are compiled, and what held one up say nothing of the others
+        remaining = (self._num_steps - step) * median(self._step_seconds)
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
@@ -129,7 +133,7 @@ class TrainingDisplay:
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "exchange": f"exchange {record['exchange_fraction']:.0%}" if "exchange_fraction" in record else "",
             "slowest": f"rank {record['slowest_rank']} slow" if "slowest_rank" in record else "",
-            "left": f"{'?' if remaining is None else duration(remaining)} left",
+            "left": f"{duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
         for name in ("", "lr", "grad", "mfu", "bpb", "dtype", "exchange"):

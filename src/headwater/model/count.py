@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Any
 
 from headwater.model.settings import ModelSettings
 
-Recompute = Literal["none", "full"]
 Shape = tuple[int, ...]
-RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
 @dataclass(frozen=True)
@@ -152,27 +150,24 @@ def attention_flops(model: ModelCount) -> tuple[float, float]:
     return causal, full
 
 
-def count_flops(model: ModelCount, recompute: Recompute = "none") -> FlopsPerToken:
+def count_flops(model: ModelCount) -> FlopsPerToken:
     """Return FLOPs per token at `model.seq_len`.
 
-    `recompute` says whether the backward pass computes each block's forward pass again (arXiv:1604.06174). Scores it
-    computes anyway: flash attention keeps none, half of attention's forward FLOPs (arXiv:2307.08691, section 3.1).
+    The hardware computes attention's scores again in the backward pass: flash attention keeps none, half of its
+    forward FLOPs (arXiv:2307.08691, section 3.1). Blocks that are recomputed (train.recompute) come on top.
     """
     causal, full = attention_flops(model)
     unwindowed = sum(2 * width * model.seq_len for width, _ in model.attention)
-    again = causal / 2
-    if recompute == "full":
-        again += causal + 2 * (model.matmul - model.head)
     return FlopsPerToken(
         six_n=6 * model.active,
         palm=6 * model.active + 3 * unwindowed,
         full_attention=6 * model.matmul + 3 * full,
         causal=6 * model.matmul + 3 * causal,
-        hardware=6 * model.matmul + 3 * causal + again,
+        hardware=6 * model.matmul + 3 * causal + causal / 2,
     )
 
 
-def count_fields(model: ModelCount, recompute: Recompute) -> dict[str, Any]:
+def count_fields(model: ModelCount) -> dict[str, Any]:
     """Return what `headwater plan count --json` prints."""
     return {
         "params": model.total,
@@ -180,6 +175,5 @@ def count_fields(model: ModelCount, recompute: Recompute) -> dict[str, Any]:
         "embedding_params": model.embedding,
         "matmul_params": model.matmul,
         "seq_len": model.seq_len,
-        "recompute": recompute,
-        "flops_per_token": asdict(count_flops(model, recompute)),
+        "flops_per_token": asdict(count_flops(model)),
     }

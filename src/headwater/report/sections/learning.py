@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 import math
 
 from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
@@ -29,7 +26,6 @@ from headwater.report.run_data import RunData
 _MIN_LABEL_GAP = 0.08
 _PROSE = {"5-gram": "a 5-gram model"}
 NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
-MAX_CSV_ROWS = 4000
 
 
 def learning(run: RunData) -> Html:
@@ -107,26 +103,7 @@ def _loss(run: RunData) -> Html:
     )
     if chart is None:
         return not_measured("Loss", "the first steps fill it.")
-    return chart.card(note=[f"{chart.note} ", _csv_link(run)])
-
-
-def _csv_link(run: RunData) -> Html:
-    """Return a link that saves the learning curve, every step of it or evenly spaced ones, as a table."""
-    measured = {amount(record, "step"): record for record in run.events("validation")}
-    steps = run.events("step")
-    every = math.ceil(len(steps) / MAX_CSV_ROWS)
-    columns = ["step", "tokens_seen", "loss", "lr", "grad_norm", "tokens_per_second"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, "validation_loss", "validation_bits_per_byte", "validation_bits_per_byte_real_text"])
-    for at, record in enumerate(steps):
-        found = measured.get(amount(record, "step"), {})
-        if found or at % every == 0 or at == len(steps) - 1:
-            validation = [("loss", "all"), ("bits_per_byte", "all"), ("bits_per_byte_real_text",)]
-            values = [amount(record, name) for name in columns] + [amount(found, *path) for path in validation]
-            writer.writerow(["" if value is None else f"{value:.6g}" if value % 1 else int(value) for value in values])
-    data = base64.b64encode(text.getvalue().encode()).decode()
-    return tag("a", "Learning curve as CSV", href=f"data:text/csv;base64,{data}", download="learning-curve.csv")
+    return chart.card()
 
 
 def _against_baselines(run: RunData) -> Html:

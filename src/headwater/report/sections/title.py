@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from headwater.charts.curves import points, smooth, thin
 from headwater.charts.markup import Child, Html, render, tag
 from headwater.durations import duration
 from headwater.numbers import (
@@ -32,13 +30,10 @@ from headwater.report.measures import (
 )
 from headwater.report.run_data import RunData
 
-_WIDTH, _HEIGHT = 1000, 100
-
 
 def title(run: RunData) -> Html:
     hero = tag(
         "header",
-        _river(run),
         tag("p", "headwater · report of a pre-training run", class_="kicker"),
         tag("h1", run.name),
         tag("p", sentence(run), class_="result"),
@@ -75,29 +70,6 @@ def status(run: RunData) -> str:
         return "Not started yet: this page shows what there is so far."
     of = f" of {whole(num_steps)}" if num_steps else ""
     return f"Not finished: step {whole(step)}{of}. This page shows what there is so far."
-
-
-def _river(run: RunData) -> Child:
-    """Return the falling loss as a picture behind the title, from left to right over the logarithm of the tokens."""
-    curve = [(math.log(x), y) for x, y in thin(smooth(points(run.events("step"), "tokens_seen", "loss")), 400) if x > 0]
-    if len(curve) < 2:
-        return None
-    (left, _), (right, _) = curve[0], curve[-1]
-    low, high = min(y for _, y in curve), max(y for _, y in curve)
-    places = [
-        f"{_WIDTH * (x - left) / ((right - left) or 1):.1f},{5 + (_HEIGHT - 15) * (high - y) / ((high - low) or 1):.1f}"
-        for x, y in curve
-    ]
-    edge = "M" + " L".join(places)
-    return tag(
-        "svg",
-        tag("path", d=f"{edge} L{_WIDTH},{_HEIGHT} L0,{_HEIGHT} Z", class_="water"),
-        tag("path", d=edge, class_="surface"),
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        preserveAspectRatio="none",
-        aria_hidden="true",
-        class_="river",
-    )
 
 
 def _tiles(run: RunData) -> list[Html]:
