@@ -5,11 +5,11 @@
 Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
 that are named is made up: nothing states their capitals but the conversations. In the other arms the model is first
 trained on text that states the capitals of the made-up countries that no conversation names, in 32 phrasings or in one
-as often, half of it old text; then it is tuned on known countries alone. A seed decides the made-up names, which
+as often, two fifths of it old text; then it is tuned on known countries alone. A seed decides the made-up names, which
 countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which
-trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. TEXT_STEPS and
-TEXT_RATES were chosen on seed 0 too: more steps learn the sentences better and the facts less. A call that was stopped
-resumes; WORK/results.json has every figure.
+trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. How much, how long
+and at which rates text is read was chosen on seeds 0, 10 and 11: more steps learn the sentences better and the facts
+less. A call that was stopped resumes; WORK/results.json has every figure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
-NUM_TEXTS, SENTENCES_OF_TEXT = 600, 8
+NUM_TEXTS, SENTENCES_OF_TEXT = 2500, 8
 TEXT_STEPS, TEXT_RATES = 250, 0.7
 "How long, and at which part of the base's peak rates, a model is trained on text about made-up countries."
 
@@ -103,14 +103,14 @@ builtin = "almanac"
 exact = false
 near = false
 
-# half is old text, of which more than in the base is the almanac: what is known mustn't be lost beside what is new
+# two fifths are old text, more of it the almanac than in the base: what is known mustn't be lost beside what is new
 [mixture.weights]
-made-up = 5
+made-up = 6
 almanac = 2
 
 [replay]
 run = "{base}"
-share = 0.3
+share = 0.2
 
 [schedule]
 name = "linear"
