@@ -1,4 +1,4 @@
-"""The live page's server in a thread, and a browser tab that remembers what went wrong in it."""
+"""A server in a thread, and a page in a browser's tab that remembers what went wrong in it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
-
-from headwater.serve.app import make_app
+from starlette.applications import Starlette
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
@@ -26,10 +25,9 @@ QUIET = [
 
 
 @contextmanager
-def serving(runs: Path, **options: Any) -> Iterator[str]:
-    """Serve a folder of runs until the block ends; yield the page's address."""
+def serving(app: Starlette) -> Iterator[str]:
+    """Serve until the block ends; yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = make_app(runs, **options)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5, ws="none"))
     app.state.is_ending = lambda: server.should_exit
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -45,8 +43,10 @@ def serving(runs: Path, **options: Any) -> Iterator[str]:
 class Opened:
     """A page in a tab, with what it asked of the network and what went wrong in it."""
 
+    ready = "html[data-listed]"
+
     def __init__(self, context: Any, address: str) -> None:
-        context.set_default_timeout(120_000)
+        context.set_default_timeout(120_000)  # of a machine that is busy with other tests
         self.tab, self.address = context.new_page(), address
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -57,15 +57,27 @@ class Opened:
             lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None,
         )
         self.tab.goto(address)
-        self.tab.wait_for_selector("html[data-listed]")
+        self.tab.wait_for_selector(self.ready)
 
-    def until(self, expression: str, seconds: float = 60) -> Any:
-        """Return the value of an expression once it holds; the page's policy forbids what wait_for_function needs."""
+    def until(self, expression: str) -> None:
+        """Wait until an expression holds; the page's policy forbids what wait_for_function needs."""
+        self.wait_for(lambda: self.tab.evaluate(expression), expression)
+
+    def wait_for(self, holds: Callable[[], Any], what: str = "", seconds: float = 60) -> None:
         ends_at = time.monotonic() + seconds
-        while not (value := self.tab.evaluate(expression)):
-            assert time.monotonic() < ends_at, f"not within {seconds:g} s: {expression}"
+        while not holds():
+            assert time.monotonic() < ends_at, (
+                f"not within {seconds:g} s: {what}; the page has {len(self.points())} points"
+            )
             self.tab.wait_for_timeout(50)
-        return value
+
+    def require_usable(self, width: int) -> None:
+        """Check that axe finds nothing, and that nothing is wider than the screen."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+        found = axe.run(self.tab)
+        assert found.violations_count == 0, found.generate_report()
+        assert self.tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert self.errors == []
 
     def points(self, chart: str = "loss", trace: str = "each step", within: str = "#run") -> list[list[float]]:
         """Return the points of a trace as plotly has drawn them; none before it is drawn."""
@@ -81,4 +93,5 @@ class Opened:
 
     @property
     def foreign_requests(self) -> list[str]:
-        return [url for url in self.requests if not url.startswith((self.address.partition("#")[0], "data:"))]
+        server = self.address.rpartition("/")[0]
+        return [url for url in self.requests if not url.startswith((server, "data:"))]

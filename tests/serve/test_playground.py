@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import asking
 import pytest
-from asking import ask
-from live_server import CHROMIUM, QUIET, serving
+from live_server import Opened
 
 from headwater.evaluate.generate import NextToken
 from headwater.library.model import Model
@@ -37,19 +37,16 @@ def steps(finished):
 
 
 @pytest.fixture(scope="module")
-def post(runs, steps):
-    app = make_app(runs)
-
+def post(app, steps):
     def post(what: str, question: object | None = None, **more: object):
         question = {"run": "mine", "step": steps[0], "text": TEXT, **more} if question is None else question
-        content = question if isinstance(question, bytes) else json.dumps(question).encode()
-        return ask(app, "POST", f"/playground/{what}", content=content)
+        return asking.post(app, f"/playground/{what}", question)
 
     return post
 
 
-def test_the_models_are_the_checkpoints_that_runs_keep(runs, steps):
-    found = ask(make_app(runs), "GET", "/playground/models").json()["runs"]
+def test_the_models_are_the_checkpoints_that_runs_keep(app, steps):
+    found = asking.ask(app, "GET", "/playground/models").json()["runs"]
     assert {each["run"]: each["steps"] for each in found} == {"mine": steps, HOSTILE_NAME: steps}
     assert "\u202e" not in found[0]["shown"] + found[1]["shown"]
 
@@ -143,61 +140,36 @@ def test_few_models_are_kept(runs, steps, monkeypatch):
 # ---- the page
 
 
-@pytest.fixture(scope="module")
-def address(runs) -> Iterator[str]:
-    with serving(runs) as address:
-        yield address.rstrip("/")
+class Playground(Opened):
+    """The playground in a tab."""
 
+    ready = "html[data-state=shown]"
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-class Playground:
-    """The page in a tab, with what went wrong in it and whom else it asked."""
-
-    def __init__(self, browser, address: str, **settings: object) -> None:
-        self.context = browser.new_context(**settings)
-        self.context.set_default_timeout(60_000)  # of a machine that is busy with other tests
-        self.tab, self.wrong = self.context.new_page(), []
-        self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.tab.on("console", lambda line: self.wrong.append(line.text) if line.type in ("error", "warning") else None)
-        self.tab.on(
-            "request", lambda one: None if one.url.startswith((address, "data:")) else self.wrong.append(one.url)
-        )
-        self.tab.goto(f"{address}/playground?run=mine")
-        self.shown()
-
-    def shown(self, state: str = "shown") -> None:
+    def shown_after(self, act: Callable[[], object], state: str = "shown") -> None:
+        self.tab.evaluate("document.documentElement.dataset.state = 'typing'")
+        act()
         self.tab.wait_for_selector(f"html[data-state={state}]")
 
     def type(self, text: str, state: str = "shown") -> None:
-        self.tab.evaluate("document.documentElement.dataset.state = 'typing'")
-        self.tab.fill("#text", text)
-        self.shown(state)
+        self.shown_after(lambda: self.tab.fill("#text", text), state)
 
     def choose(self, which: int, label: str) -> None:
-        self.tab.evaluate("document.documentElement.dataset.state = 'typing'")
-        self.tab.select_option(f"#model-{which}", label=label)
-        self.shown()
+        self.shown_after(lambda: self.tab.select_option(f"#model-{which}", label=label))
 
     def texts(self, selector: str) -> list[str]:
         return self.tab.locator(selector).all_text_contents()
 
 
+@pytest.fixture(scope="module")
+def app(runs):
+    return make_app(runs)
+
+
 @pytest.fixture
-def page(browser, address) -> Iterator[Playground]:
-    page = Playground(browser, address, viewport={"width": 1100, "height": 900})
+def page(open_page, address) -> Iterator[Playground]:
+    page = open_page(f"{address}playground?run=mine", Playground, viewport={"width": 1100, "height": 900})
     yield page
-    assert page.wrong == []
-    page.context.close()
+    assert page.errors == [] == page.foreign_requests
 
 
 def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):
@@ -208,9 +180,7 @@ def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):
         expected
     )
     number = next(at for at, each in enumerate(expected) if "\ufffd" not in each.token and each.token.isprintable())
-    page.tab.evaluate("document.documentElement.dataset.state = 'typing'")
-    page.tab.locator("#next .bar").nth(number).click()
-    page.shown()
+    page.shown_after(page.tab.locator("#next .bar").nth(number).click)
     assert page.tab.input_value("#text") == TEXT + expected[number].token
     again = model.next(TEXT + expected[number].token, 1)[0].probability
     assert page.texts("#next .bar .percent")[0] == f"{100 * again:.{2 if again < 0.1 else 1}f} %"
@@ -237,9 +207,7 @@ def test_two_checkpoints_stand_side_by_side(page, steps):
 
 def test_the_temperature_sharpens_the_bars_and_text_is_written_on(page):
     before = page.texts("#next .percent")[0]
-    page.tab.evaluate("document.documentElement.dataset.state = 'typing'")
-    page.tab.fill("#temperature", "0")
-    page.shown()
+    page.shown_after(lambda: page.tab.fill("#temperature", "0"))
     assert page.texts("#next .percent")[0] == "100.0 %" != before
     assert page.texts("#shown-temperature") == ["0.0"]
     given = page.tab.input_value("#text")
@@ -289,18 +257,14 @@ def test_a_text_that_is_too_long_is_refused_in_words(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [420, 1100])
-def test_the_page_fits_and_everybody_can_use_it(browser, address, steps, scheme, width):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = Playground(browser, address, viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_the_page_fits_and_everybody_can_use_it(open_page, address, steps, scheme, width):
+    view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = open_page(f"{address}playground?run=mine", Playground, **view)
     page.choose(2, f"mine, step {steps[1]}")
-    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
-    found = axe.run(page.tab)
-    assert found.violations_count == 0, found.generate_report()
+    page.require_usable(width)
     page.tab.focus("#text")
     reached = []
     for _ in range(4):
         page.tab.keyboard.press("Tab")
         reached.append(page.tab.evaluate("document.activeElement.className"))
     assert {"bar", "find"} <= set(reached), "by the keyboard"
-    assert page.wrong == []
-    page.context.close()

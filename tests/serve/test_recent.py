@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+from made_run import add, lines, resume, step, steps, validation
 
-from headwater.serve import recent
+from headwater.serve import growing
 from headwater.serve.recent import MEAN_STEPS, TAIL_BYTES, RecentRecords
 from headwater.serve.refusal import Refusal
 from headwater.serve.summary import RunsFolder
 
 
-def step(number: int, loss: float = 2.0, attempt: int = 1) -> dict:
-    return {"event": "step", "attempt": attempt, "step": number, "loss": loss, "time": float(number)}
-
-
-def validation(number: int, score: float) -> dict:
-    return {"event": "validation", "attempt": 1, "step": number, "bits_per_byte": {"all": score}}
-
-
-def add(path: Path, *records: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in records)
-
-
 def test_the_loss_is_the_mean_of_the_last_steps(tmp_path):
-    add(tmp_path / "mine/records.jsonl", step(1, 90.0), *[step(n, 2.0 + n % 2) for n in range(2, 2 + MEAN_STEPS)])
+    add(
+        tmp_path / "mine/records.jsonl",
+        step(1, loss=90.0),
+        *[step(n, loss=2.0 + n % 2) for n in range(2, 2 + MEAN_STEPS)],
+    )
     (found,) = RunsFolder(tmp_path).summaries()
     assert found.loss == 2.5
 
 
 def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, monkeypatch):
     path, lines = tmp_path / "records.jsonl", []
-    add(path, validation(1, 1.5), *[step(number) for number in range(2, 5000)])
+    add(path, validation(1, 1.5), *steps(2, 4999))
     assert path.stat().st_size > TAIL_BYTES
-    parsed = recent.parsed
-    monkeypatch.setattr(recent, "parsed", lambda line: lines.append(line) or parsed(line))
+    parsed = growing.parsed
+    monkeypatch.setattr(growing, "parsed", lambda line: lines.append(line) or parsed(line))
     run = RecentRecords(path)
     run.poll()
     assert (run.bits_per_byte, run.step) == (1.5, 4999) and len(lines) < 4500
@@ -54,13 +42,13 @@ def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, mon
 
 def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):
     path = tmp_path / "records.jsonl"
-    add(path, step(1), validation(1, 1.5), step(2), step(3, 9.0), validation(3, 1.2))
+    add(path, step(1, loss=2.0), validation(1, 1.5), step(2, loss=2.0), step(3, loss=9.0), validation(3, 1.2))
     run = RecentRecords(path)
     run.poll()
-    add(path, {"event": "resume", "attempt": 2, "step": 2, "time": 4.0})
+    add(path, resume(2))
     run.poll()
     assert (run.bits_per_byte, run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
-    path.write_text(json.dumps(step(1, 4.0)) + "\n")
+    path.write_bytes(lines(step(1, loss=4.0)))
     run.poll()
     assert (run.bits_per_byte, run.step, run.loss) == (None, 1, 4.0)
     path.unlink()

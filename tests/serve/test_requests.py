@@ -9,7 +9,7 @@ import re
 from contextlib import nullcontext
 
 import pytest
-from asking import ask
+from asking import ask, post, scope_of
 from pydantic import ValidationError
 from served_model import SEQ_LEN, num_rows
 from starlette.requests import ClientDisconnect
@@ -25,11 +25,6 @@ from headwater.serve.requests import ChatBody, CompletionBody, DetokenizeBody, p
 from headwater.serve.text import GrowingText
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
-
-
-def post(app, path: str, body: object):
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ask(app, "POST", path, content=content)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +189,6 @@ def test_prompts_of_all_choices_have_a_limit(engine, monkeypatch, limit, message
 
 def test_a_client_that_leaves_frees_its_rows(app, engine):
     body = json.dumps({"prompt": ["a"] * 100, "max_tokens": 60}).encode()
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/completions",
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-    }
     sent = []
 
     async def leave() -> None:
@@ -215,7 +203,7 @@ def test_a_client_that_leaves_frees_its_rows(app, engine):
         async def send(message):
             sent.append(message)
 
-        await app(scope, receive, send)
+        await app(scope_of("/v1/completions"), receive, send)
         while num_rows(engine):  # which hangs where they stay
             await asyncio.sleep(0.001)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+from made_run import START, followed, step
 
 from headwater.serve.following import FollowedRun
 from headwater.serve.run_page import compared, run_page
 
-START = {"event": "start", "attempt": 1, "step": 0, "time": 1.0}
 REWARDED = [
     {"event": "step", "attempt": 1, "step": step, "reward": step / 10, "kl_to_start": 0.1 * step, "time": 2.0}
     for step in (1, 2, 3)
@@ -18,16 +15,8 @@ REWARDED = [
 SAVE = {"event": "checkpoint", "attempt": 1, "step": 3, "peak_memory_bytes": 2**30, "bytes": 1, "seconds": 1}
 
 
-def run_of(folder: Path, *records: dict) -> FollowedRun:
-    folder.mkdir(exist_ok=True)
-    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    run = FollowedRun(folder / "records.jsonl")
-    run.poll()
-    return run
-
-
 def test_a_run_that_rewards_train_shows_them_over_its_steps(tmp_path):
-    page = run_page(tmp_path, run_of(tmp_path, START | {"reward_held_out": 0.4}, *REWARDED), None)
+    page = run_page(tmp_path, followed(tmp_path / "records.jsonl", START | {"reward_held_out": 0.4}, *REWARDED), None)
     assert set(page["charts"]) == {"reward", "kl_to_start"}
     trace = page["charts"]["reward"]["traces"][0]
     assert list(trace["x"]) == [1, 2, 3] and list(trace["y"]) == [0.1, 0.2, 0.3]
@@ -36,17 +25,15 @@ def test_a_run_that_rewards_train_shows_them_over_its_steps(tmp_path):
 
 
 def test_a_run_that_is_not_drawn_among_others_is_named(tmp_path):
-    drawn = FollowedRun(tmp_path / "records.jsonl")
-    drawn.curve = lambda *which: [(1.0, 2.0)]
-    runs = {"drawn": drawn, "new": run_of(tmp_path / "new", START), "chat": run_of(tmp_path / "chat", START, *REWARDED)}
-    page = compared(runs, ["one more"])
+    records = {"drawn": [START, step(1)], "new": [START], "chat": [START, *REWARDED]}
+    page = compared({name: followed(tmp_path / name, *written) for name, written in records.items()}, ["one more"])
     assert [trace["name"] for trace in page["charts"]["loss"]["traces"]] == ["drawn"]
     assert page["notes"] == ["new has no loss yet", "chat is trained by rewards and has no loss", "one more"]
 
 
 @pytest.mark.parametrize("ranks, words", [(1, "peak"), (4, "peak of the first rank")])
 def test_a_peak_of_memory_is_the_first_ranks_where_there_are_several(tmp_path, ranks, words):
-    page = run_page(tmp_path, run_of(tmp_path, START | {"plan": {"ranks": ranks}}, SAVE), None)
+    page = run_page(tmp_path, followed(tmp_path / "records.jsonl", START | {"plan": {"ranks": ranks}}, SAVE), None)
     assert [figure["note"] for figure in page["figures"] if figure["name"] == "memory"] == [words]
 
 

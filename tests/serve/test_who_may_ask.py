@@ -8,7 +8,7 @@ import sys
 from contextlib import nullcontext
 
 import pytest
-from asking import ask
+from asking import ask, scope_of
 from small_run import call, environment
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -126,14 +126,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(app):
     async def never():
         await asyncio.sleep(60)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/echo",
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-    }
-    asyncio.run(app(scope, never, send))
+    asyncio.run(app(scope_of("/echo"), never, send))
     assert sent[0]["status"] == 408
 
 

@@ -13,8 +13,6 @@ from headwater.cli.arguments import argument, flag
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import print_json, safe, say, table
 from headwater.cli.verbs import App
-from headwater.durations import duration
-from headwater.numbers import count, decimal, whole
 from headwater.serve.summary import RunsFolder, RunSummary
 
 if TYPE_CHECKING:
@@ -50,17 +48,7 @@ def watch(
 
 
 def _cells(run: RunSummary) -> list[str]:
-    """Return a run's line: name, state, step, loss, bits per byte, tokens per second, time left."""
-    step = "" if run.step is None else whole(run.step) + (f" of {run.num_steps:,}" if run.num_steps else "")
-    return [
-        safe(run.name).replace("\n", "\\n"),
-        run.state,
-        step,
-        "" if run.loss is None else decimal(run.loss),
-        "" if run.bits_per_byte is None else decimal(run.bits_per_byte),
-        "" if run.tokens_per_second is None else count(run.tokens_per_second),
-        "" if run.seconds_left is None else duration(run.seconds_left),
-    ]
+    return [safe(run.name).replace("\n", "\\n"), *run.cells.values()]
 
 
 def _print_once(found: list[RunSummary], folder: Path) -> None:

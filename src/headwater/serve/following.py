@@ -8,7 +8,6 @@ that shrinks, is replaced or vanishes is read from its beginning again. Whoever 
 from __future__ import annotations
 
 import math
-import os
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
@@ -18,15 +17,11 @@ from typing import Any, BinaryIO
 
 from headwater.charts.curves import Points
 from headwater.records import GOING_BACK, Record, amount, survives
-from headwater.serve.recent import parsed
+from headwater.serve.growing import GrowingFile
 
 # step and tokens exactly, the loss as it is written, the others as fine as a screen shows them
 COLUMNS = {"step": "q", "tokens_seen": "d", "loss": "d", "tokens_per_second": "f", "lr": "f", "grad_norm": "f"}
 SERIES = ("loss", "tokens_per_second", "lr", "grad_norm")
-CHUNK_BYTES = 1 << 24
-"Read at once; a longer line is none that headwater wrote, and is skipped."
-SEEN_BYTES = 64
-"Of the end of what was read, by which a file is known again."
 MAX_STEPS_IN_MEMORY = 4_000_000
 "Of all runs together, at 40 bytes each; those that nobody asked for lately are read again when somebody does."
 
@@ -52,8 +47,8 @@ class FollowedRun:
         self._generation += 1
         self.columns: dict[str, array[Any]] = {name: array(code) for name, code in COLUMNS.items()}
         self.events: dict[str, list[Record]] = {}
-        self._num_events = self._offset = self._newest_attempt = 0
-        self._inode, self._seen = -1, b""
+        self._num_events = self._newest_attempt = 0
+        self._file = GrowingFile()
 
     @property
     def cursor(self) -> Cursor:
@@ -65,36 +60,15 @@ class FollowedRun:
             with open(self.path, "rb") as file:
                 self._read(file)
         except OSError:  # not there yet, or not any more
-            if self._offset:
+            if self._file.offset:
                 self._forget()
         return self.cursor
 
     def _read(self, file: BinaryIO) -> None:
-        status = os.fstat(file.fileno())
-        if self._offset and (status.st_ino != self._inode or not self._is_continued(file, status.st_size)):
+        if self._file.offset and not self._file.is_continued(file):
             self._forget()
-        self._inode = status.st_ino
-        if status.st_size == self._offset:
-            return
-        file.seek(self._offset)
-        while chunk := file.read(CHUNK_BYTES):
-            # the last line may still be being written; one without an end within a chunk is skipped
-            end = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == CHUNK_BYTES else 0)
-            if not end:
-                return
-            for line in chunk[:end].split(b"\n"):
-                if (record := parsed(line)) is not None:
-                    self._add(record)
-            self._offset += end
-            self._seen = chunk[max(0, end - SEEN_BYTES) : end]
-            file.seek(self._offset)
-
-    def _is_continued(self, file: BinaryIO, size: int) -> bool:
-        """Return whether the file still holds, where reading ended, what was read there."""
-        if size < self._offset:
-            return False
-        file.seek(self._offset - len(self._seen))
-        return file.read(len(self._seen)) == self._seen
+        for record in self._file.records(file):
+            self._add(record)
 
     def _add(self, record: Record) -> None:
         attempt = record.get("attempt")

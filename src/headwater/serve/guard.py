@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,7 +71,7 @@ class Guard:
             await send(message)
 
         try:
-            answer = self._answer_before(scope)
+            answer = self._answer_before(HTTPConnection(scope))
         except Refusal as refusal:
             answer = refusal.response()
         if answer is None:
@@ -80,9 +79,9 @@ class Guard:
         else:
             await answer(scope, receive, send_with_headers)
 
-    def _answer_before(self, scope: Scope) -> Response | None:
+    def _answer_before(self, connection: HTTPConnection) -> Response | None:
         """Return the answer of a request that goes no further, or None; raise Refusal for one that may not."""
-        headers = Headers(scope=scope)
+        headers = connection.headers
         host = headers.get("host", "")
         if self._hosts is not None and _name_of(host) not in self._hosts:
             raise Refusal(
@@ -93,14 +92,16 @@ class Guard:
             raise Refusal(403, "pages of other sites may not ask here")
         if headers.get("content-length", "0").isdigit():
             self._require_size(int(headers.get("content-length", "0")))
-        if self._token is None or scope["path"] == "/health":
+        if self._token is None or connection.scope["path"] == "/health":
             return None
-        if self._is_token(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
-            answer = RedirectResponse(_without_token(scope), 303)
+        if self._is_token(connection.query_params.get("token", "")):
+            answer = RedirectResponse(_without_token(connection), 303)
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return answer
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if not (scheme.lower() == "bearer" and self._is_token(given)) and not self._is_token(_cookie(headers)):
+        if not (scheme.lower() == "bearer" and self._is_token(given)) and not self._is_token(
+            connection.cookies.get(COOKIE, "")
+        ):
             raise Refusal(
                 401,
                 "this server wants its token, as Authorization: Bearer TOKEN or, in a browser, /?token=TOKEN",
@@ -137,11 +138,10 @@ class Guard:
         return receive_limited
 
 
-def _without_token(scope: Scope) -> str:
+def _without_token(connection: HTTPConnection) -> str:
     """Return the path here of a request, with its parameters but for the token."""
-    query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    others = urlencode([(name, value) for name, value in query if name != "token"])
-    path = "/" + quote(scope["path"].lstrip("/"))  # two slashes would name another host
+    others = urlencode([(name, value) for name, value in connection.query_params.multi_items() if name != "token"])
+    path = "/" + quote(connection.scope["path"].lstrip("/"))  # two slashes would name another host
     return f"{path}?{others}" if others else path
 
 
@@ -153,11 +153,3 @@ def _name_of(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _cookie(headers: Mapping[str, str]) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""

@@ -134,7 +134,7 @@ class LivePage:
         at, listed = self._listed
         if time.monotonic() - at >= LIST_SECONDS or not at:
             found = await run_in_threadpool(self._folder.summaries)
-            listed = [summary.as_json() for summary in found]
+            listed = [{"name": run.name, "last_step": run.step} | run.cells for run in found]
             self._listed = (time.monotonic(), listed)
         return listed
 

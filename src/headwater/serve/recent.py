@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from headwater.records import GOING_BACK, Record, amount, survives
+from headwater.serve.growing import GrowingFile, parsed
 
 TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
 "Of a run's records: the last lines, and how far back a validation is looked for."
 FAR_BACK = tuple(f'"{event}"'.encode() for event in ("validation", *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
-SEEN_BYTES = 64
-"Of the end of what was read, by which a file is known again."
 MAX_STEPS = 1000
 "The last steps that are kept, by which the time left is estimated."
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
-MAX_STEP = 2**53
 
 
 class Step(NamedTuple):
@@ -48,7 +46,7 @@ class RecentRecords:
         self.bits_per_byte: float | None = None
         self.tokens_per_second: float | None = None
         self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
-        self._stamp, self._inode, self._offset, self._seen = (-1, -1), -1, 0, b""
+        self._stamp, self._file = (-1, -1), GrowingFile()
 
     @property
     def loss(self) -> float | None:
@@ -68,43 +66,26 @@ class RecentRecords:
             self._forget()
 
     def _read(self, file: BinaryIO) -> None:
-        status = os.fstat(file.fileno())
-        if self._offset and status.st_ino == self._inode and self._is_continued(file, status.st_size):
-            records = [record for line in self._lines(file, self._offset) if (record := parsed(line)) is not None]
+        offset, size = self._file.offset, os.fstat(file.fileno()).st_size
+        if offset and size <= offset + MAX_TAIL_BYTES and self._file.is_continued(file):
+            records = list(self._file.records(file))
             if not any(record["event"] in GOING_BACK for record in records):
                 for record in records:
                     self._add(record)
                 return
         self._forget()
-        self._inode = status.st_ino
-        for record in self._records_at_end(file, status.st_size):
+        for record in self._records_at_end(file, size):
             self._add(record)
-
-    def _is_continued(self, file: BinaryIO, size: int) -> bool:
-        """Return whether the file still holds what was read last, and not much more."""
-        if not self._offset <= size <= self._offset + MAX_TAIL_BYTES:
-            return False
-        file.seek(self._offset - len(self._seen))
-        return file.read(len(self._seen)) == self._seen
-
-    def _lines(self, file: BinaryIO, first: int) -> list[bytes]:
-        """Return the whole lines from a byte on, and take them for read."""
-        file.seek(first)
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if end:
-            self._offset, self._seen = first + end, data[max(0, end - SEEN_BYTES) : end]
-        return data[:end].split(b"\n")
 
     def _records_at_end(self, file: BinaryIO, size: int) -> list[Record]:
         """Return the last records that count, a validation among them unless that is far back."""
-        kept = _counting(self._lines(file, max(0, size - TAIL_BYTES)))
+        kept = _counting(self._file.records(file, max(0, size - TAIL_BYTES)))
         if size <= TAIL_BYTES or any(record["event"] == "validation" for record in kept):
             return kept
         first = max(0, size - MAX_TAIL_BYTES)
         file.seek(first)
         before = file.read(size - TAIL_BYTES - first).split(b"\n")
-        older = _counting([line for line in before if any(mark in line for mark in FAR_BACK)])
+        older = _counting(filter(None, (parsed(line) for line in before if any(mark in line for mark in FAR_BACK))))
         for back in [record for record in kept if record["event"] in GOING_BACK]:
             older = [record for record in older if survives(record, back)]
         return [record for record in older if record["event"] == "validation"][-1:] + kept
@@ -124,21 +105,10 @@ class RecentRecords:
             self.finished_step = step
 
 
-def _counting(lines: list[bytes]) -> list[Record]:
+def _counting(records: Iterable[Record]) -> list[Record]:
     kept: list[Record] = []
-    for line in lines:
-        if (record := parsed(line)) is not None:
-            if record["event"] in GOING_BACK:
-                kept = [old for old in kept if survives(old, record)]
-            kept.append(record)
+    for record in records:
+        if record["event"] in GOING_BACK:
+            kept = [old for old in kept if survives(old, record)]
+        kept.append(record)
     return kept
-
-
-def parsed(line: bytes) -> Record | None:
-    """Return the record of a line; None of a torn line, and of what is no record with an event and a step."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
-    return record if is_event and 0 <= (-1 if (step := amount(record, "step")) is None else step) < MAX_STEP else None

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.checkpoint.lock import is_owned
+from headwater.durations import duration
 from headwater.files import read_json
+from headwater.numbers import count, decimal, whole
 from headwater.records import Object, amount
 from headwater.serve.recent import RecentRecords
 from headwater.serve.refusal import Refusal
@@ -34,6 +36,20 @@ class RunSummary:
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     last_record_at: float | None = None
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What a table shows of it, by the head of the column; nothing of what isn't known."""
+        step = "" if self.step is None else whole(self.step) + (f" of {self.num_steps:,}" if self.num_steps else "")
+        return {"state": self.state, "step": step} | {
+            head: "" if value is None else shown(value)
+            for head, value, shown in (
+                ("loss", self.loss, decimal),
+                ("bits/byte", self.bits_per_byte, decimal),
+                ("tokens/s", self.tokens_per_second, count),
+                ("time left", self.seconds_left, duration),
+            )
+        }
 
     def as_json(self) -> Object:
         return {name: getattr(self, name) for name in self.__slots__ if name != "folder"}

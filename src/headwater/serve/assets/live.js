@@ -9,21 +9,6 @@ const GROWTH = 1.05; // of the points on screen, from which their mean is asked 
 
 const state = { runs: [], shown: null, checked: new Set(), cursor: null, grown: 0, figures: new Map(), stream: null, zoom: null };
 
-// ---- numbers
-
-const plain = (value, digits = 3) => value === null ? "" : value.toFixed(digits);
-const short = (value) => {
-  if (value === null) return "";
-  for (const [limit, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) if (value >= limit) return `${(value / limit).toPrecision(3)}${unit}`;
-  return value.toPrecision(3);
-};
-const long = (seconds) => {
-  if (seconds === null) return "";
-  const total = Math.round(seconds), hours = Math.floor(total / 3600), minutes = Math.floor(total / 60) % 60;
-  if (hours >= 48) return `${Math.floor(hours / 24)}d${String(hours % 24).padStart(2, "0")}h`;
-  return hours ? `${hours}h${String(minutes).padStart(2, "0")}m` : minutes ? `${minutes}m${String(total % 60).padStart(2, "0")}s` : `${total} s`;
-};
-
 // ---- plotly is five megabytes: the page is there before it
 
 let plotly = null;
@@ -72,7 +57,7 @@ class Figure {
     this.isDrawn = this.isNear = false;
     this.node.figure = this;
     nearness.observe(this.node);
-    if (chart.scale) headwaterCharts.addSwitch(this.node, (scale) => { this.scale = scale; this.applyScale(); this.draw(); });
+    if (chart.scale) headwaterCharts.addSwitch(this.node, (scale) => { this.scale = scale; this.show(); });
     this.set(chart);
   }
 
@@ -82,13 +67,13 @@ class Figure {
     this.heading.textContent = chart.title;
     this.note.textContent = chart.note;
     this.place.setAttribute("aria-label", chart.summary);
-    this.applyScale();
-    this.draw();
+    this.show();
   }
 
-  applyScale() { if (this.scale) headwaterCharts.setScale(this.spec, this.scale); }
-
-  draw() { drawSoon(this); }
+  show() {
+    if (this.scale) headwaterCharts.setScale(this.spec, this.scale);
+    drawSoon(this);
+  }
 
   drawNow() {
     if (!this.node.isConnected) return;
@@ -119,7 +104,7 @@ class Figure {
       this.widen(added.x[added.x.length - 1], added.y);
       isLonger = true;
     }
-    if (isLonger) this.draw();
+    if (isLonger) drawSoon(this);
   }
 
   widen(x, ys) {
@@ -147,17 +132,14 @@ const showFigures = (figures, charts, placeOf, zoomed) => {
 
 // ---- the list
 
-const cells = (run) => {
-  const step = run.step === null ? "" : grouped(run.step) + (run.num_steps ? ` of ${grouped(run.num_steps)}` : "");
-  return [["step", step], ["loss", plain(run.loss)], ["bits per byte", plain(run.bits_per_byte)], ["tokens/s", short(run.tokens_per_second)], ["time left", long(run.seconds_left)]];
-};
+const HEADS = ["step", "loss", "bits/byte", "tokens/s", "time left"];
 
 const makeRow = (run) => {
   const box = element("input", { type: "checkbox", "aria-label": `compare ${run.name.slice(0, 80)}` });
   box.addEventListener("change", () => compare(run.name, box.checked));
   const link = element("a", { href: `#run=${encodeURIComponent(run.name)}` }, run.name.length > 120 ? run.name.slice(0, 120) + "…" : run.name);
   const row = element("tr", {}, element("td", {}, box), element("th", { scope: "row" }, link),
-    element("td", { class: "words" }, element("span")), ...cells(run).map(([head]) => element("td", { "data-head": head })));
+    element("td", { class: "words" }, element("span")), ...HEADS.map((head) => element("td", { "data-head": head })));
   row.run = run.name;
   return row;
 };
@@ -169,7 +151,7 @@ const showList = (runs) => {
     const row = rows.get(run.name) ?? makeRow(run);
     const words = one(".words span", row);
     if (words.textContent !== run.state) { words.textContent = run.state; words.className = `state ${run.state.replace(" ", "-")}`; }
-    cells(run).forEach(([, text], index) => { const cell = row.children[index + 3]; if (cell.textContent !== text) cell.textContent = text; });
+    HEADS.forEach((head, index) => { const cell = row.children[index + 3]; if (cell.textContent !== run[head]) cell.textContent = run[head]; });
     one("input", row).checked = state.checked.has(run.name);
     row.toggleAttribute("aria-current", run.name === state.shown);
     return row;
@@ -191,8 +173,8 @@ const showList = (runs) => {
 
 const showStatus = (run) => {
   showNewest(run);
-  const parts = [run.state, ...cells(run).filter(([, text]) => text).map(([head, text]) => head === "step" ? `step ${text}` : head === "time left" ? `${text} left` : `${head} ${text}`)];
-  one("#run > .lead").textContent = parts.join(" · ");
+  const parts = HEADS.filter((head) => run[head]).map((head) => head === "time left" ? `${run[head]} left` : `${head} ${run[head]}`);
+  one("#run > .lead").textContent = [run.state, ...parts].join(" · ");
 };
 
 // ---- one run
@@ -344,7 +326,7 @@ const showDocuments = async (step) => {
 };
 
 // those of the step that the page says the run is at
-const showNewest = ({ name, step }) => {
+const showNewest = ({ name, last_step: step }) => {
   const { run, step: shown } = documents.wanted ?? documents.shown ?? {};
   if (one("#documents [type=checkbox]").checked && step && (step !== shown || name !== run)) showDocuments(step);
 };
