@@ -6,34 +6,29 @@ import math
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from headwater.cli.amounts import parse_amount
 from headwater.cli.terminal import print_json, say, table
 from headwater.errors import ConfigError, DataError
+from headwater.intervals import LEVEL
 from headwater.numbers import apart, count
+from headwater.scaling import ScalingLaw, read_runs
+from headwater.scaling.checks import table_warnings
+from headwater.scaling.repetition import penalty
+from headwater.scaling.table import most_epochs_of, num_distinct
 
-if TYPE_CHECKING:
-    from headwater.scaling import ScalingLaw
 
-
-def fit_table(
-    table: Path,
-    at: list[str],
-    loss_column: str,
-    budget: float | None,
-    as_json: bool,
-) -> None:
+def fit_table(path: Path, at: list[str], loss_column: str, budget: float | None, as_json: bool) -> None:
     """Fit loss = E + A/params^alpha + B/tokens^beta, and forecast the runs of `at`, each with its interval."""
     if budget is not None and not 0 < budget < math.inf:
         raise ConfigError(f"--budget {budget:g}: give FLOPs above zero, like 1e21")
     targets = [_target(text) for text in at]
-    from headwater.scaling import ScalingLaw, read_runs
-    from headwater.scaling.table import num_distinct
-
     started_at = time.perf_counter()
-    runs = read_runs(table, loss_column)
+    runs = read_runs(path, loss_column)
     if num_distinct(runs.params) == 1 and num_distinct(runs.tokens) == 1:
         raise ConfigError("all runs have the same params and tokens; the law needs runs of several sizes: add some")
     # under load two threads wait for each other, spinning: a fit of 0.2 s took 10
@@ -48,10 +43,6 @@ def fit_table(
 
 def _law_fields(law: ScalingLaw, seconds: float) -> dict[str, Any]:
     """Return the curve, what the rows say of its exponents when runs of like size count as related, and warnings."""
-    from headwater.intervals import LEVEL
-    from headwater.scaling.checks import table_warnings
-    from headwater.scaling.table import most_epochs_of
-
     intervals = {
         name: {"p10": found.p10, "p90": found.p90, "identified": found.is_identified, "likeliest": found.likeliest}
         for name, found in zip(("alpha", "beta"), law.exponents, strict=True)
@@ -75,10 +66,6 @@ def _law_fields(law: ScalingLaw, seconds: float) -> dict[str, Any]:
 
 def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: float = 1.0) -> dict[str, Any]:
     """Return P10, P50 and P90 of a run's loss, and the curve's; None where the rows can't carry them."""
-    import numpy as np
-
-    from headwater.scaling.repetition import penalty
-
     unique = tokens / max(1.0, epochs)
     fields: dict[str, Any] = {"params": params, "tokens": tokens}
     rise = law.likeliest_strength * float(penalty(np.array(params), np.array(tokens), unique))  # as in the curve
@@ -104,8 +91,6 @@ def _optimum_fields(law: ScalingLaw, flops: float | None) -> dict[str, Any]:
 
 def _target(text: str) -> list[float]:
     """Return the numbers of PARAMS,TOKENS[,EPOCHS]."""
-    from headwater.cli.amounts import parse_amount
-
     parts = text.split(",")
     try:
         numbers = [parse_amount("--at", part, noun) for part, noun in zip(parts, ("parameters", "tokens", "epochs"))]

@@ -15,6 +15,7 @@ from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.printable import printable
 from headwater.runs.hardware import hardware_of
+from headwater.runs.paths import Say
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
 from headwater.runs.times import around_steps
@@ -44,27 +45,49 @@ class Sizes:
     why: tuple[str, ...] = ()
 
 
-def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Callable[[str], None]) -> Path:
+def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
     check_new(path, name, texts, minutes)
-    found = TextFound()
-    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
-    require_text(found, texts)
+    found, sample = find_text(texts)
     vocab_size, bytes_per_token = choose_vocabulary(sample, found.num_bytes)
-    trained = 1 - CorpusSettings.model_fields["validation_fraction"].default
-    num_tokens = trained * found.num_bytes / bytes_per_token
+    num_tokens = tokens_to_train_on(found, bytes_per_token)
     chosen = choose_sizes(num_tokens, vocab_size)
-    try:
-        here = estimate_time(config_of_text(_run_file(name, texts, found, chosen)))
-    except ConfigError as error:  # a GPU in no table
-        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
-        here = None
-    sizes = with_steps(chosen, num_tokens, minutes, here)
-    write_text(path, _run_file(name, texts, found, sizes))
-    say(f"found {found}; {sizes.why[0]}")
+    write_sized(path, lambda sizes: _run_file(name, texts, found, sizes), chosen, found, num_tokens, minutes, say)
     if are_pages(found):
         say(OF_PAGES)
     return path
+
+
+def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
+    """Return what files and folders hold, and a sample of it; raise DataError where that is too little."""
+    found = TextFound()
+    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
+    require_text(found, texts)
+    return found, sample
+
+
+def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
+    return (1 - CorpusSettings.model_fields["validation_fraction"].default) * found.num_bytes / bytes_per_token
+
+
+def write_sized(
+    path: Path,
+    file: Callable[[Sizes], str],
+    sizes: Sizes,
+    found: TextFound,
+    num_tokens: float,
+    minutes: float,
+    say: Say,
+) -> None:
+    """Write a run file of these sizes, with as many steps as the time allows by an estimate for this machine."""
+    try:
+        here = estimate_time(config_of_text(file(sizes)))
+    except ConfigError as error:  # a GPU in no table
+        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
+        here = None
+    sizes = with_steps(sizes, num_tokens, minutes, here)
+    write_text(path, file(sizes))
+    say(f"found {found}; {sizes.why[0]}")
 
 
 def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import checkpoint_dir, step_of
-from headwater.cli.new import (
-    SAMPLE_BYTES,
-    Sizes,
-    check_new,
-    estimate_time,
-    quoted,
-    require_text,
-    source_table,
-    with_steps,
-)
-from headwater.corpus.build import TextFound
-from headwater.errors import ConfigError
-from headwater.files import write_text
+from headwater.cli.new import Sizes, check_new, find_text, quoted, source_table, tokens_to_train_on, write_sized
 from headwater.optim.schedule import decay_start, lr_factor
 from headwater.optim.settings import ScheduleSettings
 from headwater.printable import printable
-from headwater.runs.run_config import config_of_text
-from headwater.sources.settings import CorpusSettings
-from headwater.tokenizer.train import sample_parts
+from headwater.runs.paths import Say
 
 # times the bits per byte of the base's own held-out text: from there rates are warmed up again, or more is replayed
 REWARMED_FROM, REPLAYED_MORE_FROM = 1.2, 1.5
@@ -34,26 +19,22 @@ LEAST_RATE = 0.1  # of the peak: where the base's rate ended lower
 MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 
-def write_run_file_from_base(
-    path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Callable[[str], None]
-) -> Path:
+def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains the model at `base_path` on `texts`; raise before writing."""
     from headwater.runs.shift import measure_shift, run_of, tokenizer_of  # torch
 
     check_new(path, name, texts, minutes)
-    base, found = facts_of(base_path), TextFound()
-    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
-    require_text(found, texts)
+    base = facts_of(base_path)
+    found, sample = find_text(texts)
     say("measuring how far the text is from the base's: seconds, and at 135 million parameters about a minute")
     tokenizer = tokenizer_of(base)
     shift, run = measure_shift(base, tokenizer, sample), run_of(base)
     num_bytes = sum(len(part.encode()) for part in sample)
     bytes_per_token = num_bytes / sum(len(ids) for ids in tokenizer.encode_many(sample))
-    num_tokens = (1 - CorpusSettings.model_fields["validation_fraction"].default) * found.num_bytes / bytes_per_token
+    num_tokens = tokens_to_train_on(found, bytes_per_token)
     head, why = _settings(base, run, shift.new, shift.ratio)
     if base.kind != "checkpoint" and base.model.seq_len > MAX_SEQ_LEN:
         head += f"\n[model]\nseq_len = {MAX_SEQ_LEN}  # the base's is {base.model.seq_len}\n"
-    sizes = _sizes(base)
 
     def file(sizes: Sizes) -> str:
         lines = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *why, *sizes.why))
@@ -72,14 +53,8 @@ batch_tokens = {sizes.batch_tokens}
 prompts = ["The", "In the"]
 """
 
-    try:
-        here = estimate_time(config_of_text(file(sizes)))
-    except ConfigError as error:  # a GPU in no table
-        say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
-        here = None
-    sizes = with_steps(sizes, num_tokens, minutes, here)
-    write_text(path, file(sizes))
-    for line in (f"found {found}; {sizes.why[0]}", *why, *_better_start(base, run)):
+    write_sized(path, file, _sizes(base), found, num_tokens, minutes, say)
+    for line in (*why, *_better_start(base, run)):
         say(line)
     return path
 

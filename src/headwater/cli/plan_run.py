@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headwater.cli.amounts import parse_ranks
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, plural, times
+from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
-
-if TYPE_CHECKING:
-    from headwater.runs.plan import PlanOptions
+from headwater.runs.layout import layout_here
+from headwater.runs.plan import PlanOptions, plan_run
+from headwater.runs.run_config import load_run
+from headwater.train.at_start import require_from_training
 
 PARTS = (*TRAINING_PARTS, PREPARATION, "start", "after")
 LEAST_SECONDS = 0.5
@@ -24,17 +27,9 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_jso
 
     `ranks` are how many train it, on one machine or on several like this; "" is as few as [parallel] needs.
     """
-    from headwater.parallel.settings import fewest_ranks
-    from headwater.runs.plan import plan_run
-    from headwater.runs.run_config import load_run
-    from headwater.train.at_start import require_from_training
-
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
     if ranks or fewest_ranks(config.parallel) > 1:
-        from headwater.cli.amounts import parse_ranks
-        from headwater.runs.layout import layout_here
-
         place = parse_ranks(ranks or str(fewest_ranks(config.parallel)))
         options = replace(options, layout=layout_here(config, place))
     result = plan_run(config, options).fields()

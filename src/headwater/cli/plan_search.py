@@ -8,20 +8,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headwater.cli.amounts import parse_amount, parse_budget, parse_hardware
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
+from headwater.forecast.budget import Query
+from headwater.forecast.device import read_devices
+from headwater.forecast.search import BudgetChoice, BudgetPlan
 from headwater.numbers import count, plural, significant
-
-if TYPE_CHECKING:
-    from headwater.forecast.budget import Query
-    from headwater.forecast.search import BudgetChoice, BudgetPlan
-    from headwater.runs.budget_search import SearchOptions
-    from headwater.runs.costs import Costs
+from headwater.runs.budget_search import SearchOptions, search_budget
+from headwater.runs.costs import Costs
 
 Lines = list[tuple[str, str]]
+NO_COSTS = Costs()
 LEAST_COST = 0.001
 "Of a loss: what repetition costs less isn't said."
 ALL_SPENT = 0.99
@@ -36,14 +36,9 @@ def search_options(
     text_bytes: str = "",
     runs: Path | None = None,
     loss_unit: str = "bits_per_byte",
-    costs: Costs | None = None,
+    costs: Costs = NO_COSTS,
 ) -> SearchOptions:
     """Return what is searched for, of what was typed; raise ConfigError for what is no amount."""
-    from headwater.forecast.device import read_devices
-    from headwater.runs.budget_search import SearchOptions
-    from headwater.runs.costs import Costs
-
-    costs = costs or Costs()
     devices = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else None
     size = parse_amount("--text-bytes", text_bytes, "bytes") if text_bytes else None
     return SearchOptions(parse_budget(budget), run, tuple(overrides), devices, size, runs, loss_unit, costs)
@@ -51,8 +46,6 @@ def search_options(
 
 def search(options: SearchOptions, as_json: bool) -> None:
     """Search size, tokens and batch for a budget; say what the run takes, and what to run next."""
-    from headwater.runs.budget_search import search_budget
-
     started_at = time.perf_counter()
     plan = search_budget(options)
     seconds = time.perf_counter() - started_at
