@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.load import find_documents, read_documents
-from headwater.corpus.shards import read_blocks, read_lines
 from headwater.corpus.trace import trace
 from headwater.errors import DataError
 
@@ -52,14 +51,6 @@ def test_letters_beyond_ascii_are_found_in_any_case(build, make_prose, tmp_path)
 def test_nothing_to_find_is_an_error(corpus):
     with pytest.raises(DataError, match="no text to find"):
         next(trace(corpus, " \n "))
-
-
-@pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
-def test_blocks_are_whole_lines_and_together_all_of_them(corpus, size):
-    folder = corpus / "train" / "mine"
-    blocks = list(read_blocks(folder, size))
-    assert all(block.endswith(b"\n") for block in blocks)
-    assert b"".join(blocks) == b"".join(read_lines(folder))
 
 
 def test_documents_are_found_by_their_ids(corpus):

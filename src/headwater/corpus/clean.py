@@ -36,23 +36,9 @@ def clean(text: str, kind: str) -> str:
 
 def _composed(text: str) -> str:
     """Return normal form C; unchanged where a thousand accents stand in a row, as only an attack has them."""
-    if _has_long_word(text):
-        words = (word for word in text.split() if len(word) > _MAX_MARKS)
-        if any(_longest_marks(word) > _MAX_MARKS for word in words):
-            return text
-    return unicodedata.normalize("NFC", text)
-
-
-def _has_long_word(text: str) -> bool:
-    """Return whether more than a thousand characters follow each other without a space or a line end."""
-    at = 0
-    while len(text) - at > _MAX_MARKS:
-        end = at + _MAX_MARKS + 1
-        space = max(text.rfind(" ", at, end), text.rfind("\n", at, end))
-        if space < 0:
-            return True
-        at = space + 1
-    return False
+    long_words = (word for word in text.split() if len(word) > _MAX_MARKS)
+    is_attack = any(_longest_marks(word) > _MAX_MARKS for word in long_words)
+    return text if is_attack else unicodedata.normalize("NFC", text)
 
 
 def _longest_marks(text: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,29 +89,11 @@ def parse_document(line: bytes) -> Document:
     return Document(value["text"], meta.pop("source"), value["id"], meta.pop("origin"), meta.pop("kind"), meta)
 
 
-def read_blocks(folder: Path, block_bytes: int = 1 << 20) -> Iterator[bytes]:
-    """Yield the lines of a folder's shards as `read_lines` does, whole ones, about `block_bytes` at a time."""
-    for path in _shards(folder):
-        with _decompressed(path) as stream:
-            while block := stream.read(block_bytes):
-                yield block if block.endswith(b"\n") else block + stream.readline()
-
-
 def read_lines(folder: Path) -> Iterator[bytes]:
     """Yield the lines of a folder's shards in the order they were written; DataError names a damaged shard."""
-    for path in _shards(folder):
-        with _decompressed(path) as stream:
-            yield from stream
-
-
-def _shards(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
-
-
-@contextmanager
-def _decompressed(path: Path) -> Iterator[io.BufferedReader]:
-    try:
-        with open(path, "rb") as file:
-            yield io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error}); build the corpus again") from error
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            with open(path, "rb") as file:
+                yield from io.BufferedReader(pa.CompressedInputStream(file, "zstd"), 1 << 20)  # type: ignore[type-var]
+        except OSError as error:
+            raise DataError(f"{path} can't be read ({error}); build the corpus again") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -51,23 +51,20 @@ class WordHasher:
         return self._of_characters[codes]
 
 
-def runs_of(hashes: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (length, one uint64 for every run of that many words) for each of the rising `lengths` the text reaches.
-
-    The longer runs are made from the shorter, so all lengths cost what the longest does.
-    """
-    value, have = hashes.copy(), 1
-    for length in lengths:
-        if length > len(hashes):
-            return
-        for offset in range(have, length):
-            value = value[:-1] * _MULTIPLIER
-            value ^= value >> np.uint64(29)  # without it the runs (a, b) and (b, a) of a linear hash are related
-            value += hashes[offset:]
-        have = length
-        yield length, value
+def runs_of(hashes: np.ndarray, length: int) -> np.ndarray:
+    """Return one uint64 for every run of `length` words, in order; of a text of fewer words none."""
+    if length > len(hashes):
+        return np.empty(0, dtype=np.uint64)
+    runs, have = hashes, 1
+    while have < length:  # two runs that overlap or touch say what the run that they cover is
+        step = min(have, length - have)
+        longer = runs[:-step] * _MULTIPLIER
+        longer ^= longer >> np.uint64(29)  # without it the runs (a, b) and (b, a) of a linear hash are related
+        longer += runs[step:]
+        runs, have = longer, have + step
+    return runs
 
 
 def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
-    """Return one uint64 for every run of `n` words, in order; a text of fewer words is one run."""
-    return next((value for _, value in runs_of(hashes, [min(n, len(hashes))] if len(hashes) else [])), hashes)
+    """Return what `runs_of` does; a text of fewer words is one run."""
+    return runs_of(hashes, min(n, len(hashes)))

@@ -14,7 +14,7 @@ from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs
-from headwater.corpus.protect.bare_words import BareWordHasher, bare_words
+from headwater.corpus.protect.bare_words import bare_words, hashes_of
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import Text, read_set
 from headwater.corpus.step import Candidate
@@ -219,7 +219,7 @@ def test_of_a_question_of_a_thousand_items_a_place_names_the_64_with_most_of_the
     asked = "Which of the following statements is true?"
     records = [{"question": asked, "choices": ["None of the others is", f"Number {n} is prime"]} for n in range(1000)]
     step = make(records)
-    found = step._spaced.find(BareWordHasher().hash(f"{asked} None of the others is. Number 900 is prime."))
+    found = step._spaced.find(hashes_of(f"{asked} None of the others is. Number 900 is prime.", WordHasher()))
     assert [each.item for each in found] == [*range(63), 900]
 
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.protect.overlap import OverlapIndex, Shared, runs_of
-from headwater.corpus.words import ngrams
+from headwater.corpus.protect.overlap import OverlapIndex, Shared
 
 SMALL = st.lists(st.integers(0, 3), max_size=30)
 
@@ -42,12 +41,6 @@ def test_of_the_items_that_share_a_template_the_first_are_named_and_each_is_foun
     found = index.find(hashes([7, *template, 8, *template]))
     assert found == [Shared(at, at + 5, number) for at in (1, 7) for number in range(64)]
     assert Shared(0, 5, 499) in index.find(hashes([*template[2:], 599, 699]))
-
-
-@given(SMALL.filter(len))
-def test_a_run_has_one_hash_however_it_is_reached(text):
-    for length, found in runs_of(hashes(text), range(1, len(text) + 1)):
-        assert np.array_equal(found, ngrams(hashes(text), length))
 
 
 @pytest.mark.parametrize("num_runs", [1, 2, 1000, 70_000])

@@ -5,21 +5,16 @@ from collections import Counter
 
 import pytest
 
-from headwater.corpus.quality.repetition import (
-    Runs,
-    frequent_ngram,
-    repeated_line_fraction,
-    repeated_ngram_fraction,
-)
+from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.words import WordHasher
 
 
 def top_of(words, limits, units_per_word=1.0):
-    return frequent_ngram(Runs(WordHasher().hash(words)), len(words), limits, units_per_word)
+    return frequent_ngram(WordHasher().hash(words), limits, units_per_word)
 
 
 def repeated(words, n):
-    return repeated_ngram_fraction(Runs(WordHasher().hash(words)), len(words), n)
+    return repeated_ngram_fraction(WordHasher().hash(words), n)
 
 
 def test_fractions_by_hand():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.read.gutenberg import Boilerplate
+from headwater.corpus.read.gutenberg import without_frame
 
 HEAD = "The Project Gutenberg eBook of Rivers\r\n\r\nThis ebook is for the use of anyone anywhere.\n\n"
 START = "*** START OF THE PROJECT GUTENBERG EBOOK RIVERS ***\n"
@@ -13,22 +13,15 @@ END = "*** END OF THE PROJECT GUTENBERG EBOOK RIVERS ***\n"
 LICENCE = "\nUpdated editions will replace the previous one. " * 2000
 
 
-@pytest.mark.parametrize("size", [7, 1000, 10**7])
-def test_a_text_comes_without_them_however_it_arrives(size):
-    whole = HEAD + START + BODY + END + LICENCE
-    boilerplate = Boilerplate()
-    chunks = (whole[at : at + size] for at in range(0, len(whole), size))
-    assert "".join(boilerplate.without(chunks)) == BODY
-    assert boilerplate.num_bytes == len(HEAD + START + END + LICENCE)
+def test_a_text_comes_without_them():
+    assert without_frame(HEAD + START + BODY + END + LICENCE) == (BODY, HEAD + START + END + LICENCE)
 
 
 @pytest.mark.parametrize(
     "whole", ["", "words", BODY, BODY + "\nThe end of the Project", "*** START OF SOMETHING ***\n" + BODY]
 )
 def test_a_text_without_them_stays_as_it_is(whole):
-    boilerplate = Boilerplate()
-    assert "".join(boilerplate.without([whole[:50], whole[50:]])) == whole
-    assert boilerplate.num_bytes == 0
+    assert without_frame(whole) == (whole, "")
 
 
 def test_what_is_cut_out_of_a_book_is_accounted_for(read):

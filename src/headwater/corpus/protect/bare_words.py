@@ -70,12 +70,6 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-class BareWordHasher:
-    """Turns texts into the 64-bit hashes of their bare words; words seen before are looked up."""
-
-    def __init__(self) -> None:
-        self._hasher = WordHasher()
-
-    def hash(self, text: str) -> np.ndarray:
-        """Return the uint64 hashes of the bare words of a text; the same on every machine."""
-        return self._hasher.hash_each(bare_words(text))
+def hashes_of(text: str, hasher: WordHasher) -> np.ndarray:
+    """Return the uint64 hashes of the bare words of a text; the same on every machine."""
+    return hasher.hash_each(bare_words(text))

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.bare_words import BareWordHasher, has_unspaced, unescaped, unspaced_fraction, word_spans
+from headwater.corpus.protect.bare_words import has_unspaced, hashes_of, unescaped, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import Shared
 from headwater.corpus.protect.questions import Questions
 from headwater.corpus.step import Candidate, Cut, Verdict
+from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
 from headwater.sources.settings import LEAST_MIN_WORDS, DecontaminateSettings
 
@@ -75,7 +76,7 @@ class Decontaminator:
     def __init__(self, settings: DecontaminateSettings) -> None:
         """Read the sets. Raises DataError when one can't be read, or holds nothing that can be looked for."""
         self._settings = settings
-        self._hasher = BareWordHasher()
+        self._hasher = WordHasher()
         self._sets = {name: read_set(name, settings) for name in settings.sets}
         # in one row, each with its set and its number there
         self._items = [(name, number, item) for name in self._sets for number, item in enumerate(self._sets[name])]
@@ -110,7 +111,7 @@ class Decontaminator:
 
     def _find(self, text: str) -> list[Shared]:
         text, _ = unescaped(text)
-        hashes = self._hasher.hash(text)
+        hashes = hashes_of(text, self._hasher)
         return self._spaced.find(hashes) + (self._unspaced.find(hashes) if has_unspaced(text) else [])
 
     def __call__(self, candidate: Candidate) -> Verdict:

@@ -70,9 +70,9 @@ class OverlapIndex:
         items: dict[int, list[np.ndarray]] = {}
         beginnings = [np.empty(0, dtype=np.uint64)]
         for item, hashes, length in found:
-            made = dict(runs_of(hashes, sorted({self._shortest, length})))
-            beginnings.append(made[self._shortest][: len(made[length])])
-            unique = np.unique(made[length])
+            made = runs_of(hashes, length)
+            beginnings.append(runs_of(hashes, self._shortest)[: len(made)])
+            unique = np.unique(made)
             runs.setdefault(length, []).append(unique)
             items.setdefault(length, []).append(np.full(len(unique), item, dtype=np.int64))
         unique = np.unique(np.concatenate(beginnings))
@@ -85,8 +85,8 @@ class OverlapIndex:
     def find(self, hashes: np.ndarray) -> list[Shared]:
         """Return what a text, by its words' hashes, shares with the items: of one run the first `max_named`."""
         found: list[Shared] = []
-        if not any(any(self._beginnings.find(runs)) for _, runs in runs_of(hashes, [self._shortest])):
+        if not any(self._beginnings.find(runs_of(hashes, self._shortest))):
             return found
-        for length, runs in runs_of(hashes, self._tables):
-            found += [Shared(at, at + length, item) for at, item in self._tables[length].find(runs)]
+        for length, table in self._tables.items():
+            found += [Shared(at, at + length, item) for at, item in table.find(runs_of(hashes, length))]
         return found

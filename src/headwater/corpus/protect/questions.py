@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.corpus.protect.bare_words import BareWordHasher
+from headwater.corpus.protect.bare_words import hashes_of
 from headwater.corpus.protect.evaluation_sets import Text
 from headwater.corpus.protect.overlap import MAX_NAMED, OverlapIndex, Shared
+from headwater.corpus.words import WordHasher
 
 _BESIDE_RUNS = 4  # as many words as four runs have: an answer farther from its question is another's
 _MIN_COVERED = 0.8  # of a question's words, where an answer stands beside them
@@ -33,7 +34,7 @@ class Questions:
     In scripts without spaces a word is a character, and a size is counted in letters: one word of Latin has several.
     """
 
-    def __init__(self, hasher: BareWordHasher, ngram: int, least: int, is_unspaced: bool) -> None:
+    def __init__(self, hasher: WordHasher, ngram: int, least: int, is_unspaced: bool) -> None:
         self.least, self.unit = least, "characters" if is_unspaced else "words"
         self._hasher, self._ngram, self._is_unspaced = hasher, ngram, is_unspaced
         self._long: list[tuple[int, np.ndarray]] = []  # items with the words of their texts of a run and more
@@ -47,9 +48,9 @@ class Questions:
 
         A question is half of that at least: answers are never looked for alone.
         """
-        words = self._hasher.hash(text.question)
+        words = hashes_of(text.question, self._hasher)
         size = self._size(text.question, words)
-        hashed = [(each, self._hasher.hash(each)) for each in text.answers]
+        hashed = [(each, hashes_of(each, self._hasher)) for each in text.answers]
         answers = [(found[: self._ngram], self._size(each, found)) for each, found in hashed if len(found)]
         total = min(size + sum(each for _, each in answers), 2 * size + 1)
         if total >= self.least:

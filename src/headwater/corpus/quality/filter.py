@@ -10,7 +10,7 @@ from headwater.corpus.document import Document, num_bytes
 from headwater.corpus.quality.broken import Broken, above, below
 from headwater.corpus.quality.limits import Limits, LimitsByText, stop_word_share
 from headwater.corpus.quality.lines import cut_lines, line_shapes
-from headwater.corpus.quality.repetition import Runs, frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
+from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
@@ -148,17 +148,17 @@ def _stop_word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> 
 
 def _repetition_rule(candidate: Candidate, rules: ProseRules, units_per_word: float) -> Broken | None:
     """Return which rule about repetition a text breaks; runs are of words, or of an unspaced script's units."""
-    runs, num_words = Runs(candidate.hashes), len(candidate.hashes)
+    hashes = candidate.hashes
     unit = "words" if units_per_word == 1 else "units"
-    if top := frequent_ngram(runs, num_words, rules.max_top_ngram_fractions or (), units_per_word):
+    if top := frequent_ngram(hashes, rules.max_top_ngram_fractions or (), units_per_word):
         what = f"share of the {unit} that the most frequent run of {top.n} {unit} covers"
         return above("repeated_ngrams", top.fraction, top.limit, what)
     limit = rules.max_repeated_10gram_fraction
-    if num_words < 50 * units_per_word or limit is None:
+    if len(hashes) < 50 * units_per_word or limit is None:
         return None
     n = round(10 * units_per_word)
     what = f"share of runs of {n} {unit} that came before"
-    return above("repeated_passages", repeated_ngram_fraction(runs, num_words, n), limit, what)
+    return above("repeated_passages", repeated_ngram_fraction(hashes, n), limit, what)
 
 
 def _line_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> Broken | None:

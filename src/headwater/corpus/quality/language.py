@@ -6,12 +6,7 @@ the extra `corpus`. Nothing is downloaded.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections import defaultdict
-from collections.abc import Collection
-from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,26 +16,6 @@ from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
 from headwater.sources.settings import CONVERSATIONS
-
-
-@cache
-def language_codes() -> dict[str, str]:
-    """Return the code of each language by its English name: ISO 639-1, but for Cantonese and Cebuano, with three."""
-    listed = " ".join(files(__package__).joinpath("language_names.txt").read_text(encoding="utf-8").split())
-    return {name.lower(): code for code, name in (entry.split(" ") for entry in listed.split(", "))}
-
-
-def meant_code(given: str, known: Collection[str]) -> str | None:
-    """Return the code among `known` that was meant by a language's English name or by a code in another form."""
-    codes = language_codes()
-    lowered = given.strip().lower()
-    first = re.split("[-_ .]", lowered)[0]
-    for code in (lowered, first, codes.get(lowered), codes.get(first)):
-        if code in known:
-            return code
-    close = difflib.get_close_matches(lowered, codes, n=1, cutoff=0.75)
-    return codes[close[0]] if close and codes[close[0]] in known else None
-
 
 SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3
@@ -94,10 +69,12 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
     Dropped as other_language, or as unsure_language where the likeliest language is wanted but less likely than
     `min_confidence`. Raises DataError for a language that the model doesn't know.
     """
-    unknown = sorted(set(languages) - model.languages)
-    if unknown:
-        has = f"corpus.languages has {', '.join(unknown)}, which the model doesn't know"
-        raise DataError(f"{has}; {_hint(unknown, model)}")
+    known = model.languages
+    if unknown := sorted(set(languages) - known):
+        raise DataError(
+            f"corpus.languages has {', '.join(unknown)}, which the model doesn't know; it knows {len(known)} by their "
+            "ISO 639-1 code, as en, de or zh, or ISO 639-3 where there is no other"
+        )
 
     def step(candidate: Candidate) -> Verdict:
         document = candidate.document
@@ -114,15 +91,6 @@ def language_step(languages: list[str], min_confidence: float, model: LanguageMo
         return Verdict(candidate)
 
     return step
-
-
-def _hint(unknown: list[str], model: LanguageModel) -> str:
-    known = model.languages
-    meant = {given: meant_code(given, known) for given in unknown}
-    said = [code if len(unknown) == 1 else f"{code} for {given}" for given, code in meant.items() if code]
-    if said:
-        return f"did you mean {', '.join(said)}?"
-    return f"it knows {len(known)} by their ISO 639-1 code, as en, de or zh, or ISO 639-3 where there is no other"
 
 
 def model_file() -> Path:

@@ -20,7 +20,6 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
 from headwater.corpus.licences.tree import ArchiveLicences, with_licence
 from headwater.corpus.read.input import InputFile, Member, Stream
-from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import pieces_of, read_plain
@@ -145,7 +144,7 @@ def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> It
     with file.open() as stream:
         if stream.read(2) != b"PK":
             raise Unusable("not_zip")
-    source = BytesIO(read_whole(file, limits.max_file_bytes)) if compression_of(file.path.name) else file.path
+    source = BytesIO(file.read_whole(limits.max_file_bytes)) if compression_of(file.path.name) else file.path
     with open_zip(source, "zip") as archive:
         for info in archive.infolist():
             expansion.add_(RECORD_BYTES, file.num_bytes)

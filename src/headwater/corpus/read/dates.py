@@ -32,6 +32,11 @@ def iso_date_or_time(text: str) -> str:
     return ""
 
 
+def iso_date(text: str) -> str:
+    """Return the date of `iso_date_or_time` without its time."""
+    return iso_date_or_time(text.strip())[:10]
+
+
 def _number(month: str) -> str:
     return str(next(at for at, name in enumerate(_MONTHS, start=1) if name.startswith(month.lower()[:3])))
 

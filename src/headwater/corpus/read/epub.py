@@ -12,21 +12,21 @@ from urllib.parse import unquote
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.names import licence_said
+from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import whole_text
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 from headwater.corpus.read.zip import member_bytes, open_zip
 
 # namespaces have prefixes of the author's choosing; a document type is what makes entities expand, and is passed over
 _ROOTFILE = re.compile(r"<(?:\w+:)?rootfile\b[^>]*?\bfull-path=[\"']([^\"']+)")
-_ELEMENT = re.compile(r"<(?:\w+:)?(title|creator|language|date|rights|identifier)\b([^>]*)>([^<]*)<")
+_ELEMENTS = "title|creator|language|date|rights"
+_ELEMENT = re.compile(rf"<(?:\w+:)?({_ELEMENTS})\b[^>]*>([^<]*)<")
 _ITEM = re.compile(r"<(?:\w+:)?item\b([^>]*)>")
 _ITEMREF = re.compile(r"<(?:\w+:)?itemref\b([^>]*)>")
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*[\"']([^\"']*)[\"']")
-_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 _PAGES = ("application/xhtml+xml", "text/html")
 
 
@@ -35,7 +35,7 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
 
     Raises Unusable: not_epub, damaged_epub, encrypted, file_too_large, expands_too_far.
     """
-    data = read_whole(file, limits.max_file_bytes)
+    data = file.read_whole(limits.max_file_bytes)
     if data[:4] != b"PK\3\4":
         raise Unusable("not_epub")
     expansion = Expansion()
@@ -62,8 +62,8 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 yield file.drop(error.reason, 0, part)
                 continue
             if text:
-                title = " — ".join(filter(None, dict.fromkeys([meta.get("title", ""), heading])))
-                yield file.document(text, part, group=file.origin, **{**meta, **({"title": title} if title else {})})
+                title = " — ".join(filter(None, dict.fromkeys([meta["title"], heading])))
+                yield file.document(text, part, group=file.origin, **{**meta, "title": title})
 
 
 def _text(book: zipfile.ZipFile, name: str, limits: ReadLimits, expansion: Expansion, num_bytes: int) -> str:
@@ -79,20 +79,17 @@ def _package_name(container: str) -> str:
 
 def _metadata(package: str) -> dict[str, str]:
     """Return title, author, language, date and licence: the first of each that the package names, or is understood."""
-    said: dict[str, str] = {}
-    rights: list[str] = []
-    for name, _, text in _ELEMENT.findall(package):
-        said.setdefault(name, " ".join(unescape(text).split()))
-        rights += [unescape(text)] if name == "rights" else []
-    date = _DATE.match(said.get("date", ""))
-    meta = {
-        "title": said.get("title", ""),
-        "author": said.get("creator", ""),
-        "language": language_of(said.get("language", "")) or "",
-        "date": date.group() if date else "",
-        "licence": licence_said(rights),
+    elements: dict[str, list[str]] = {name: [] for name in _ELEMENTS.split("|")}
+    for name, text in _ELEMENT.findall(package):
+        elements[name].append(" ".join(unescape(text).split()))
+    first = {name: next(iter(texts), "") for name, texts in elements.items()}
+    return {
+        "title": first["title"],
+        "author": first["creator"],
+        "language": language_of(first["language"]),
+        "date": iso_date(first["date"]),
+        "licence": licence_said(elements["rights"]),
     }
-    return {name: value if name == "licence" else value[:300] for name, value in meta.items() if value}
 
 
 def _spine(package: str, folder: str) -> list[str]:

@@ -18,7 +18,6 @@ from headwater.corpus.read.html_blocks import blocks_of, render
 from headwater.corpus.read.html_content import main_blocks
 from headwater.corpus.read.html_metadata import head_metadata
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable
 
 _ELEMENT = re.compile(r"<\s*(!doctype|html|head|body|title|meta|p|div|span|a|h[1-6]|br|ul|pre|table|article)\b", re.I)
@@ -34,7 +33,7 @@ def read_html(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable: not_html, damaged_html, binary, not_utf8, too_deep, file_too_large.
     """
-    page = decode(read_whole(file, limits.max_file_bytes))
+    page = decode(file.read_whole(limits.max_file_bytes))
     if not _ELEMENT.search(page, 0, 100_000):
         raise Unusable("not_html")
     text, meta = page_text(page)

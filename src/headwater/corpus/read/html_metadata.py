@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 from headwater.corpus.licences.names import licence_at, licence_said
+from headwater.corpus.read.dates import iso_date
 from headwater.corpus.toml_tables import toml_table
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
@@ -23,31 +24,31 @@ _THIS_PAGE_IS = re.compile(
     re.IGNORECASE,
 )
 _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
 _NAMES: dict[str, str] = toml_table("headwater.corpus.read", "metadata_names")["page"]
-_MAX_CHARACTERS = 300
 
 
-def language_of(attribute: str) -> str | None:
-    """Return the language, two letters or three, of an attribute such as "en-US"."""
+def language_of(attribute: str) -> str:
+    """Return the language, two letters or three, of an attribute such as "en-US"; "" where it is none."""
     found = _LANGUAGE.match(attribute.strip())
-    return found.group().lower() if found else None
+    return found.group().lower() if found else ""
 
 
 def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
     """Return what a serialised head and the licence link of a body say; `language` is the page's own attribute."""
-    said: dict[str, str] = {}
+    contents: dict[str, str] = {}
     rights: list[str] = []
     for attributes in _META.findall(head):
         found = dict(_ATTRIBUTE.findall(attributes))
         name = (found.get("name") or found.get("property") or found.get("itemprop") or "").lower()
-        said.setdefault(name, _plain(found.get("content", "")))
+        contents.setdefault(name, _plain(found.get("content", "")))
         rights += [_plain(found.get("content", ""))] if name in _NAMES["licence"].split() else []
-    meta = {key: next((said[name] for name in names.split() if said.get(name)), "") for key, names in _NAMES.items()}
+    meta = {
+        key: next((contents[name] for name in names.split() if contents.get(name)), "") for key, names in _NAMES.items()
+    }
     meta["title"] = _plain(match[1]) if (match := _TITLE.search(head)) else ""
-    meta["language"] = language_of(language) or ""
-    meta["date"] = found_date.group() if (found_date := _DATE.match(meta["date"])) else ""
+    meta["language"] = language_of(language)
+    meta["date"] = iso_date(meta["date"])
     if meta["author"].startswith("http"):
         meta["author"] = ""
     links = _links(head)
@@ -57,7 +58,7 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
         meta["licence"] = licence_said(_page_licences(body))
     if not meta["url"].startswith(("http://", "https://")):
         meta["url"] = ""
-    return {key: value if key == "licence" else value[:_MAX_CHARACTERS] for key, value in meta.items() if value}
+    return meta
 
 
 def _links(html: str) -> list[tuple[str, str]]:
@@ -74,10 +75,10 @@ def _page_licences(body: str) -> list[str]:
     """
     found = []
     for match in _LINK.finditer(body):
-        said = dict(_ATTRIBUTE.findall(match[1]))
-        address, before = _plain(said.get("href", "")), body[max(0, match.start() - _NEAR_CHARACTERS) : match.start()]
+        link = dict(_ATTRIBUTE.findall(match[1]))
+        address, before = _plain(link.get("href", "")), body[max(0, match.start() - _NEAR_CHARACTERS) : match.start()]
         is_of_page = _IN_FOOTER.search(before) or _THIS_PAGE_IS.search(_plain(_TAG.sub(" ", before)))
-        if said["rel"] != "canonical" and (is_of_page or licence_at(address) is None):
+        if link["rel"] != "canonical" and (is_of_page or licence_at(address) is None):
             found.append(address)
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.decompress import DAMAGES, Decompressed, begins_so
-from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.read.limits import Unusable, limited_meta
 from headwater.sources.formats import compression_of
 
 BLOCK_BYTES = 1 << 20
@@ -71,6 +71,14 @@ class InputFile:
                 raise
         return b"".join(blocks)
 
+    def read_whole(self, max_bytes: int) -> bytes:
+        """Return all bytes, as `open` gives them; raises Unusable(file_too_large) where there are more than that."""
+        with self.open() as stream:
+            data = stream.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise Unusable("file_too_large")
+        return data
+
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
         """Say that a record of this file is parsed next; return False where it isn't wanted, and is passed over.
 
@@ -83,10 +91,8 @@ class InputFile:
         """Say that the file is read on, though nothing came of it yet: a parser has some time for each answer."""
 
     def document(self, text: str, part: str = "", /, **meta: str) -> Document:
-        """Return a document of this file; `part` tells several of one file apart."""
-        if "title" in meta:
-            meta["title"] = meta["title"][:MAX_TITLE_CHARACTERS]
-        return Document(text, self.source, f"{self.origin}{part}", self.origin, self.kind, meta)
+        """Return a document of this file; `part` tells several of one file apart, and empty metadata isn't kept."""
+        return Document(text, self.source, f"{self.origin}{part}", self.origin, self.kind, limited_meta(meta))
 
     def drop(self, reason: str, num_bytes: int, part: str = "", excerpt: str = "", because: str = "") -> Drop:
         return Drop(reason, self.source, f"{self.origin}{part}", self.origin, num_bytes, excerpt, because=because)

@@ -21,7 +21,7 @@ def _names(what: str) -> frozenset[str]:
 def _by_name(table: str) -> dict[str, str]:
     """Return what a table says of elements, by their names."""
     listed = toml_table("headwater.corpus.read", "jats")[table]
-    return {name: said for said, names in listed.items() for name in names.split()}
+    return {name: what for what, names in listed.items() for name in names.split()}
 
 
 def article(data: bytes) -> tuple[str, dict[str, str]]:
@@ -46,7 +46,7 @@ class _Reader:
         self._silent_names, self._rights_names, self._cited_names = _names("silent"), _names("rights"), _names("cited")
         self._silent = self._cited = 0
         self._blocks: list[str] = []  # of each open element, "" for one that is part of the text around it
-        self._said: dict[str, list[str]] = {}
+        self._kept: dict[str, list[str]] = {}
         self._keeping: tuple[str, int] | None = None  # what is being kept, and how deep its element stands
         self._language = ""
         self._licences: list[str] = []  # addresses
@@ -69,9 +69,9 @@ class _Reader:
             self.has_paragraph |= block == "p"
             self.builder.open_(block, "")
         key = _by_name("wanted").get(name)
-        if key and not self._cited and self._keeping is None and key not in self._said:
+        if key and not self._cited and self._keeping is None and key not in self._kept:
             self._keeping = key, len(self._blocks)
-            self._said[key] = []
+            self._kept[key] = []
 
     def end(self, name: str) -> None:
         if self._keeping and self._keeping[1] == len(self._blocks):
@@ -86,17 +86,16 @@ class _Reader:
         if not self._silent:
             self.builder.text(text.replace("&", "&amp;") if "&" in text else text)
         if self._keeping:
-            self._said[self._keeping[0]].append(text)
+            self._kept[self._keeping[0]].append(text)
 
     def metadata(self) -> dict[str, str]:
-        said = {name: " ".join("".join(texts).split()) for name, texts in self._said.items()}
-        parts = [said.get(name, "") for name in ("year", "month", "day")]
+        found = {name: " ".join("".join(texts).split()) for name, texts in self._kept.items()}
+        parts = [found.get(name, "") for name in ("year", "month", "day")]
         known = parts[: next((at for at, part in enumerate(parts) if not part.isdigit()), 3)]
-        meta = {
-            "title": said.get("title", ""),
-            "author": " ".join(filter(None, [said.get("given", ""), said.get("surname", "")]))[:300],
+        return {
+            "title": found.get("title", ""),
+            "author": " ".join(filter(None, [found.get("given", ""), found.get("surname", "")])),
             "date": "-".join(part.zfill(2) for part in known),
-            "licence": licence_said(self._licences) or licence_said([said.get("licence", "")]),
-            "language": language_of(self._language) or "",
+            "licence": licence_said(self._licences) or licence_said([found.get("licence", "")]),
+            "language": language_of(self._language),
         }
-        return {name: value for name, value in meta.items() if value}

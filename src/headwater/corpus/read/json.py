@@ -26,10 +26,10 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     if _starts_with_complete_object(file, limits.max_line_bytes):
         yield from read_jsonl(file, limits.max_line_bytes, limits.text_column)
         return
-    data = read_whole(file, limits.max_file_bytes)
+    data = file.read_whole(limits.max_file_bytes)
     is_code = file.kind == "code" and limits.text_column is None
     try:
-        value = _parsed(data)
+        value = parsed(data)
     except Unusable:
         if not is_code:
             raise
@@ -47,7 +47,8 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
         raise Unusable("malformed_json", str(error)) from None
 
 
-def _parsed(data: bytes) -> Any:
+def parsed(data: bytes) -> Any:
+    """Return the value of a file of JSON. Raises Unusable: malformed_json, not_utf8."""
     try:
         return json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -64,15 +65,6 @@ def _has_text(value: Any) -> bool:
 def _piece(file: InputFile, record: Any, part: str, text_column: str | None) -> Document | Drop:
     piece = record_document(file, record, part, 0, text_column)
     return replace(piece, num_bytes=_encoded_bytes(record)) if isinstance(piece, Drop) else piece
-
-
-def read_whole(file: InputFile, max_file_bytes: int) -> bytes:
-    """Return the bytes of a file; raises Unusable when there are more than `max_file_bytes`, decompressed."""
-    with file.open() as stream:
-        data = stream.read(max_file_bytes + 1)
-    if len(data) > max_file_bytes:
-        raise Unusable("file_too_large")
-    return data
 
 
 def _encoded_bytes(value: Any) -> int:

@@ -16,7 +16,17 @@ RECORD_BYTES = 64  # what a record without text counts as: the account of one dr
 
 MAX_DROPS_LISTED = 1000  # a file of three bytes a record would have 300 million drops a gigabyte
 ZERO_BYTE = "it holds a zero byte"
-MAX_TITLE_CHARACTERS = 500  # it stands beside every section of its document
+MAX_META_CHARACTERS = 500  # of a value: it stands beside every section of its document
+
+
+_WHOLE = ("licence", "group")
+
+
+def limited_meta(meta: dict[str, str]) -> dict[str, str]:
+    """Return metadata without what is empty, and cut; but for groups and licences, whose end may count."""
+    # a group may be empty: of a file whose name the process that reads it doesn't know
+    kept = {name: value for name, value in meta.items() if value or name == "group"}
+    return {name: value if name in _WHOLE else value[:MAX_META_CHARACTERS] for name, value in kept.items()}
 
 
 class Unusable(Exception):

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from headwater.corpus.document import Document
 from headwater.corpus.licences.names import all_of
+from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable, not_utf8
-from headwater.corpus.read.text import encoding_of, read_text
+from headwater.corpus.read.limits import ReadLimits
+from headwater.corpus.read.text import read_text, whole_text
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
 _FIELD = re.compile(r"^([A-Za-z_-]+)[ \t]*[:=][ \t]*(.*)$", re.MULTILINE)
@@ -21,7 +21,6 @@ _LICENCE = re.compile(
 )
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 _MARK = re.compile(r"^[ ]{0,3}(```|~~~)|<!--", re.MULTILINE)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
@@ -29,14 +28,10 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable as read_text does.
     """
-    try:
-        data = read_whole(file, limits.max_file_bytes)
-    except Unusable as error:
-        if error.reason != "file_too_large":
-            raise
+    text = whole_text(file, limits.max_file_bytes)
+    if text is None:
         yield from read_text(file, limits.max_document_characters)
         return
-    text = decoded(data)
     meta = {}
     if front := _FRONT.match(text):
         meta = front_matter(front[2])
@@ -49,31 +44,19 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         yield file.document(text, **meta)
 
 
-def decoded(data: bytes) -> str:
-    """Return bytes as text, by their byte order mark or as UTF-8. Raises Unusable: not_utf8, binary."""
-    try:
-        text = data.decode(encoding_of(data))
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from None
-    if "\0" in text:
-        raise Unusable("binary", ZERO_BYTE)
-    return text
-
-
 def front_matter(block: str) -> dict[str, str]:
     """Return what the fields of a front matter, YAML or TOML of one line a field, say of the document."""
     fields = {name.lower(): value.strip().strip("\"'") for name, value in _FIELD.findall(block)}
-    names = {"title": "title", "author": "author", "url": "canonical_url"}
-    meta = {ours: fields[theirs] for ours, theirs in names.items() if fields.get(theirs)}
-    if date := _DATE.match(fields.get("date", "")):
-        meta["date"] = date.group()
-    if language := language_of(fields.get("lang") or fields.get("language") or ""):
-        meta["language"] = language
-    meta = {name: value for name, value in meta.items() if value[:1] not in "[{|>&"}
-    named = [name for value in _LICENCE.findall(block) for name in _names(value)]
-    if named:
-        meta["licence"] = all_of(named)
-    return meta
+    fields = {name: value for name, value in fields.items() if value[:1] not in tuple("[{|>&")}
+    meta = {
+        "title": fields.get("title", ""),
+        "author": fields.get("author", ""),
+        "url": fields.get("canonical_url", ""),
+        "date": iso_date(fields.get("date", "")),
+        "language": language_of(fields.get("lang") or fields.get("language") or ""),
+        "licence": all_of(name for value in _LICENCE.findall(block) for name in _names(value)),
+    }
+    return {name: value for name, value in meta.items() if value}
 
 
 def _names(value: str) -> list[str]:

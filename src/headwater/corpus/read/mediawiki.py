@@ -49,16 +49,15 @@ def _piece(file: InputFile, page: dict[str, str], pages: _Pages, part: str) -> D
     if page.get("model", "wikitext") != "wikitext":
         return file.drop("not_wikitext", size, part)
     title = page.get("title", "")
-    meta = {
-        "title": title,
-        "date": page.get("timestamp", "")[:10],
-        "site": pages.said.get("sitename", ""),
-        "language": language_of(pages.said.get("lang", "")) or "",
-        "url": _address(pages.said.get("base", ""), title),
-    }
     body = plain_text(text)
     return file.document(
-        f"{title}\n\n{body}" if body else "", part, **{name: each for name, each in meta.items() if each}
+        f"{title}\n\n{body}" if body else "",
+        part,
+        title=title,
+        date=page.get("timestamp", "")[:10],
+        site=pages.of_wiki.get("sitename", ""),
+        language=language_of(pages.of_wiki.get("lang", "")),
+        url=_address(pages.of_wiki.get("base", ""), title),
     )
 
 
@@ -69,14 +68,14 @@ def _num_bytes(page: dict[str, str]) -> int:
 def _address(base: str, title: str) -> str:
     """Return the address of a page, from that of the wiki's main page."""
     folder, _, last = base.rpartition("/")
-    return f"{folder}/{quote(title.replace(' ', '_'))}"[:500] if last and folder.startswith("http") else ""
+    return f"{folder}/{quote(title.replace(' ', '_'))}" if last and folder.startswith("http") else ""
 
 
 class _Pages:
     """Collects the pages of a dump from its events."""
 
     def __init__(self, max_text_bytes: int) -> None:
-        self.said: dict[str, str] = {}
+        self.of_wiki: dict[str, str] = {}
         self._max_characters = max_text_bytes
         self._done: list[dict[str, str]] = []
         self._page: dict[str, str] | None = None
@@ -90,7 +89,7 @@ class _Pages:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "mediawiki":
-            self.said["lang"] = attributes.get("xml:lang", "")
+            self.of_wiki["lang"] = attributes.get("xml:lang", "")
         elif name == "page":
             self._page = {}
         elif name == "redirect" and self._page is not None:
@@ -112,6 +111,6 @@ class _Pages:
             self._done.append(self._page)
             self._page = None
         elif name == self._name:
-            (self.said if self._page is None else self._page)[name] = "".join(self._texts)
+            (self.of_wiki if self._page is None else self._page)[name] = "".join(self._texts)
         self._name = ""
         self._texts = []

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.json import read_whole
-from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
+from headwater.corpus.read.json import parsed
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.sources.formats import programming_language
 
 _FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
@@ -23,12 +22,7 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable: malformed_json, not_utf8, not_notebook, no_text, file_too_large.
     """
-    try:
-        notebook = json.loads(read_whole(file, limits.max_file_bytes).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from None
-    except (ValueError, RecursionError) as error:
-        raise Unusable("malformed_json", str(error)) from None
+    notebook = parsed(file.read_whole(limits.max_file_bytes))
     cells = _cells(notebook)
     language = _language(notebook)
     texts = [text for cell in cells if (text := _text(cell, language))]
@@ -36,8 +30,7 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         raise Unusable("no_text")
     prose = (_source(cell) for cell in cells if cell.get("cell_type") == "markdown")
     title = next((found[1] for text in prose if (found := _HEADING.search(text[:2000]))), "")
-    meta = {"language": language, "title": title}
-    yield file.document("\n\n".join(texts) + "\n", **{name: value for name, value in meta.items() if value})
+    yield file.document("\n\n".join(texts) + "\n", language=language, title=title)
 
 
 def _cells(notebook: Any) -> list[dict[str, Any]]:
@@ -51,8 +44,8 @@ def _cells(notebook: Any) -> list[dict[str, Any]]:
 def _language(notebook: dict[str, Any]) -> str:
     """Return the language of the kernel, in our spelling where we know it; "" where none is told."""
     metadata = notebook.get("metadata")
-    said = metadata if isinstance(metadata, dict) else {}
-    for table, key in ((said.get("kernelspec"), "language"), (said.get("language_info"), "name")):
+    tables = metadata if isinstance(metadata, dict) else {}
+    for table, key in ((tables.get("kernelspec"), "language"), (tables.get("language_info"), "name")):
         name = table.get(key) if isinstance(table, dict) else None
         if isinstance(name, str) and _PLAIN_NAME.fullmatch(name.strip().lower()):
             return programming_language(name) or name.strip().lower()

@@ -20,7 +20,6 @@ import pypdfium2
 from headwater.corpus.document import Document
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
 from headwater.corpus.read.rejoin import Vocabulary, join_lines
 
@@ -52,30 +51,26 @@ def read_pdf(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable: not_pdf, damaged_pdf, encrypted, no_text, file_too_large, expands_too_far.
     """
-    data = read_whole(file, limits.max_file_bytes)
+    data = file.read_whole(limits.max_file_bytes)
     if b"%PDF-" not in data[:1024]:
         raise Unusable("not_pdf")
     try:
         with pypdfium2.PdfDocument(data) as book:
             pages = list(_pages(book, len(data)))
-            said = book.get_metadata_dict(skip_empty=True)
+            properties = book.get_metadata_dict(skip_empty=True)
     except pypdfium2.PdfiumError as error:
         raise Unusable("encrypted" if "password" in str(error).lower() else "damaged_pdf") from error
     if not any(pages):
         raise Unusable("no_text")  # pictures of pages, or no pages
-    text = text_of(pages)
-    yield file.document(text, **_metadata(said))
-
-
-def _metadata(said: dict[str, str]) -> dict[str, str]:
-    date = _PDF_DATE.match(said.get("CreationDate", ""))
-    meta = {
-        "title": " ".join(said.get("Title", "").split()),
-        "author": " ".join(said.get("Author", "").split())[:300],
-        "date": "-".join(date.groups()) if date else "",
-        "language": language_of(said.get("Lang", "")) or "",
-    }
-    return {name: value for name, value in meta.items() if value}
+    title, author = (" ".join(properties.get(name, "").split()) for name in ("Title", "Author"))
+    date = _PDF_DATE.match(properties.get("CreationDate", ""))
+    yield file.document(
+        text_of(pages),
+        title=title,
+        author=author,
+        date="-".join(date.groups()) if date else "",
+        language=language_of(properties.get("Lang", "")),
+    )
 
 
 def _pages(book: pypdfium2.PdfDocument, num_bytes: int) -> Iterator[list[Line]]:

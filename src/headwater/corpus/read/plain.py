@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.gutenberg import Boilerplate
+from headwater.corpus.document import Document, Drop, num_bytes
+from headwater.corpus.read.gutenberg import without_frame
 from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
 from headwater.corpus.read.scripts import as_script
-from headwater.corpus.read.text import read_text
+from headwater.corpus.read.text import read_text, whole_text
 from headwater.sources.settings import CONVERSATIONS
 
 _OF_CONVERSATIONS = ("jsonl", "json", "archive")
@@ -61,8 +61,13 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
 
 
 def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    boilerplate = Boilerplate()
-    yield from read_text(file, limits.max_document_characters, boilerplate.without)
-    if boilerplate.num_bytes:
-        drop = file.drop("gutenberg_boilerplate", boilerplate.num_bytes, "#boilerplate", boilerplate.excerpt)
+    text = whole_text(file, limits.max_file_bytes)
+    if text is None:  # of a length that no book has
+        yield from read_text(file, limits.max_document_characters)
+        return
+    text, frame = without_frame(text)
+    if text:
+        yield file.document(text)
+    if frame:
+        drop = file.drop("gutenberg_boilerplate", num_bytes(frame), "#boilerplate", frame[:500])
         yield replace(drop, num_documents=0)

@@ -17,7 +17,7 @@ from headwater.corpus.licences.names import all_of, handed_on
 from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.read.limits import Unusable
 from headwater.corpus.toml_tables import toml_table
 from headwater.sources.formats import programming_language
 from headwater.sources.settings import CONVERSATIONS
@@ -67,7 +67,7 @@ _LICENCES = {name for name, ours in _OURS.items() if ours == "licence"}
 _LISTS = {name for name, ours in _OURS.items() if ours == "author"}
 _TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus says itself under these names
 MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
-_MAX_NAME_CHARACTERS, _MAX_OUR_CHARACTERS, _MAX_IN_LIST = 60, 300, 50
+_MAX_NAME_CHARACTERS, _MAX_IN_LIST = 60, 50
 _SHOWN_NAMES = 20
 _MAX_CACHED_NAMES, _MAX_CACHED_CHARACTERS = 64, 4000  # of a row's columns
 
@@ -227,14 +227,14 @@ def _our_value(value: Any, ours: str) -> str:
     if ours == "licence":
         return licence_of_value(value)
     if isinstance(value, list):
-        said = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
-        return ", ".join(said)[:_MAX_OUR_CHARACTERS] if ours == "author" else ""
+        names = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
+        return ", ".join(names) if ours == "author" else ""
     text = _plain(value)
     if ours == "date":  # a number is of seconds since some year: kept as what it is
         return "" if isinstance(value, int | float | Decimal) else iso_date_or_time(text)
     if ours == "language":
-        text = programming_language(text) or language_of(text) or text
-    return text[: MAX_TITLE_CHARACTERS if ours == "title" else _MAX_OUR_CHARACTERS]
+        return programming_language(text) or language_of(text) or text
+    return text
 
 
 def _plain(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from headwater.conversations import as_text
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import MAX_TITLE_CHARACTERS, Unusable
+from headwater.corpus.read.limits import Unusable, limited_meta
 from headwater.corpus.read.text import read_text
 from headwater.samples.almanac.conversations import capital_conversations
 from headwater.samples.almanac.questions import for_examples, split_countries
@@ -84,5 +84,4 @@ def _readable(texts: Iterator[SampleText], file: InputFile) -> Iterator[Document
 
 
 def _document(text: SampleText, source: str, kind: str) -> Document:
-    meta = {name: value[:MAX_TITLE_CHARACTERS] if name == "title" else value for name, value in text.meta.items()}
-    return Document(text.text, source, text.id, text.origin, kind, meta)
+    return Document(text.text, source, text.id, text.origin, kind, limited_meta(text.meta))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
@@ -21,37 +22,39 @@ _BYTE_ORDER_MARKS = [
 ]
 
 
-Edit = Callable[[Iterator[str]], Iterator[str]]
-
-
-def read_text(file: InputFile, max_document_characters: int, edit: Edit | None = None) -> Iterator[Document]:
+def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
     """Yield the file as one document, or as sections of at most `max_document_characters`.
 
     The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
     that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is wrong
-    with a compressed file. `edit` is given the text in chunks and gives it on.
+    with a compressed file.
     """
     encoding = _check_encoding(file)
     language = code_language(file) if file.kind == "code" else None
     meta = {"language": language} if language else {}
-    chunks = _chunks(file, encoding)
-    parts = with_only(sections(edit(chunks) if edit else chunks, max_document_characters))
-    for number, (text, is_only) in enumerate(parts):
-        part, of_whole = ("", {}) if is_only else (f"#{number}", {"group": file.origin})
-        yield file.document(text, part, **meta, **of_whole)
+    parts = sections(_chunks(file, encoding), max_document_characters)
+    first, second = next(parts, None), next(parts, None)
+    if first is not None and second is None:
+        yield file.document(first, **meta)
+    elif first is not None and second is not None:
+        for number, text in enumerate(chain((first, second), parts)):
+            yield file.document(text, f"#{number}", group=file.origin, **meta)
 
 
-def with_only(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each text with whether it is the only one."""
-    first = next(texts, None)
-    if first is None:
-        return
-    second = next(texts, None)
-    yield first, second is None
-    if second is not None:
-        yield second, False
-        for text in texts:
-            yield text, False
+def whole_text(file: InputFile, max_bytes: int) -> str | None:
+    """Return the text of a file; None of one of more than `max_bytes`. Raises Unusable as `read_text` does."""
+    try:
+        data = file.read_whole(max_bytes)
+        text = data.decode(encoding_of(data))
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from None
+    except Unusable as error:
+        if error.reason == "file_too_large":
+            return None
+        raise
+    if "\0" in text:
+        raise Unusable("binary", ZERO_BYTE)
+    return text
 
 
 def encoding_of(head: bytes) -> str:

@@ -10,13 +10,13 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w:.-]{2,40})", re.IGNORECASE)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PAGES = ("text/html", "application/xhtml+xml")
 _CLAIMS = {"url": "canonical_url", "site": "site_name"}  # what a page says of itself is not where it was found
 _READ = ("response", "resource", "conversion")
@@ -52,9 +52,9 @@ def read_warc(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
 
 
 def _records(stream: IO[bytes], max_bytes: int) -> Iterator[_Record]:
-    while (line := stream.readline(_MAX_HEAD_LINE_BYTES)) in (b"\r\n", b"\n"):
-        pass  # between records
-    while line:
+    while line := stream.readline(_MAX_HEAD_LINE_BYTES):
+        if line in (b"\r\n", b"\n"):  # between records
+            continue
         if not line.startswith(b"WARC/"):
             raise Unusable("damaged_warc")
         headers = dict(_headers(stream))
@@ -63,8 +63,6 @@ def _records(stream: IO[bytes], max_bytes: int) -> Iterator[_Record]:
             raise Unusable("damaged_warc")
         body = _body(stream, int(length), max_bytes)
         yield _Record(headers.get("warc-type", "").lower(), headers, body, int(length))
-        while (line := stream.readline(_MAX_HEAD_LINE_BYTES)) in (b"\r\n", b"\n"):
-            pass
 
 
 def _headers(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
@@ -100,12 +98,12 @@ def _piece(file: InputFile, record: _Record, part: str, address: str, limits: Re
         text, meta = _text(record, record.body, limits.max_file_bytes)
     except Unusable as error:
         return file.drop(error.reason, record.num_bytes, part, address[:200], error.because)
-    claimed = {_CLAIMS.get(name, name): value for name, value in meta.items()}
+    claimed = {_CLAIMS.get(name, name): value for name, value in meta.items() if value}
     return file.document(text, part, **{**_origin(record, address), **claimed})
 
 
 def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, str]]:
-    said = record.headers.get("content-type", "")
+    content_type = record.headers.get("content-type", "")
     if record.kind == "conversion":
         return decode(data), {}
     if data.startswith(b"HTTP/"):
@@ -113,8 +111,8 @@ def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, 
         if status != 200:
             raise Unusable("not_found" if status in (404, 410) else "no_page")
         data = _decoded(data, headers, max_bytes)
-        said = headers.get("content-type", "")
-    kind, found = said.partition(";")[0].strip().lower(), _CHARSET.search(said)
+        content_type = headers.get("content-type", "")
+    kind, found = content_type.partition(";")[0].strip().lower(), _CHARSET.search(content_type)
     if kind not in (*_PAGES, "text/plain"):
         raise Unusable("unknown_format")
     text = decode(data, found[1] if found else None)
@@ -174,13 +172,8 @@ def _inflated(data: bytes, window_bits: int, max_bytes: int) -> bytes:
 
 def _origin(record: _Record, address: str) -> dict[str, str]:
     """Return address, host and date of a record; for the date the page's own goes before it."""
-    date = _DATE.match(record.headers.get("warc-date", ""))
-    found = {"url": address, "site": _host(address), "date": date.group() if date else ""}
-    return {name: value[:300] for name, value in found.items() if value}
-
-
-def _host(address: str) -> str:
     try:
-        return urlsplit(address).hostname or ""
+        host = urlsplit(address).hostname or ""
     except ValueError:
-        return ""
+        host = ""
+    return {"url": address, "site": host, "date": iso_date(record.headers.get("warc-date", ""))}

@@ -9,7 +9,6 @@ from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jats import article
-from headwater.corpus.read.json import read_whole
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.mediawiki import read_dump
 from headwater.corpus.read.xml_events import root_of
@@ -27,10 +26,10 @@ def read_xml(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     if root == "mediawiki":
         yield from read_dump(file, limits)
     elif root == "html":
-        text, meta = page_text(decode(read_whole(file, limits.max_file_bytes)))
+        text, meta = page_text(decode(file.read_whole(limits.max_file_bytes)))
         yield file.document(text, **meta)
     else:
-        text, meta = article(read_whole(file, limits.max_file_bytes))
+        text, meta = article(file.read_whole(limits.max_file_bytes))
         if not text:
             raise Unusable("no_text")
         yield file.document(text, **meta)
