@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -49,25 +48,16 @@ def _chosen_sources(corpus_dir: Path, source: str | None) -> list[str]:
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:
     """Return `count` examples a reason. Of a corpus of any size only those are held."""
     shards = read_corpus_manifest(corpus_dir)["shards"]
-    best: dict[str, list[tuple[int, str, str]]] = {}
+    best: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
     for name in sources:
         require_whole(corpus_dir, f"dropped/{name}/", shards)
-        for reason, key, line in _lines(corpus_dir / "dropped" / name):
-            if reason in reasons:
+        for line in read_lines(corpus_dir / "dropped" / name):
+            value = json.loads(line)
+            metadata, key = value["metadata"], f"{value['metadata']['source']}\0{value['id']}"
+            if (reason := metadata.pop("reason")) in reasons:
                 draw = xxhash.xxh3_64_intdigest(key.encode("utf-8", "backslashreplace"))
-                best[reason] = nsmallest(count, [*best.get(reason, []), (draw, key, line)])
-    return {reason: [_example(line) for _, _, line in chosen] for reason, chosen in best.items()}
-
-
-def _lines(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the reason, what the document is known by, and the line of everything dropped."""
-    for raw in read_lines(folder):
-        line = raw.decode("utf-8")
-        value = json.loads(line)
-        yield value["metadata"]["reason"], f"{value['metadata']['source']}\0{value['id']}", line
-
-
-def _example(line: str) -> dict[str, Any]:
-    value = json.loads(line)
-    metadata = {name: value["metadata"][name] for name in value["metadata"] if name != "reason"}
-    return {"id": value["id"], **metadata, "excerpt": value["text"]}
+                example = {"id": value["id"], **metadata, "excerpt": value["text"]}
+                best[reason] = nsmallest(
+                    count, [*best.get(reason, []), (draw, key, example)], key=lambda each: each[:2]
+                )
+    return {reason: [example for _, _, example in examples] for reason, examples in best.items()}

@@ -12,7 +12,7 @@ from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
 from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
-from headwater.corpus.personal.replace import Redactor
+from headwater.corpus.personal.replace import redact_step
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
 from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.filter import rules_step
@@ -68,7 +68,7 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
     if settings.decontaminate is not None:
         yield as_spoken(Decontaminator(settings.decontaminate))
     if settings.redact is not None:
-        yield by_message(Redactor(settings.redact))
+        yield by_message(redact_step(settings.redact))
     if settings.licences is not None:
         yield licence_step(settings)
     elif any(source.licence for source in settings.sources.values()):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.licences.tree import TreeLicences
+from headwater.corpus.licences.tree import TreeLicences, with_licence
 
 MIT = "Licensed under the MIT License."
 APACHE = "Apache License\nVersion 2.0, January 2004"
@@ -66,6 +66,6 @@ def test_a_text_that_names_its_own_licence_keeps_it(tmp_path):
         Drop("empty", "s", "3", "o", 0),
     ]
     path = tmp_path / "x.py"
-    marked = list(TreeLicences([str(tmp_path)]).marked(pieces, path, str(path)))
+    marked = [with_licence(piece, *TreeLicences([str(tmp_path)]).found_for(path, str(path))) for piece in pieces]
     assert [piece.meta["licence"] for piece in marked[:2]] == ["CC-BY-4.0", "MIT"]
     assert marked[2] is pieces[2]

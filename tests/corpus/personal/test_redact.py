@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from headwater.corpus.document import Document
 from headwater.corpus.personal import replace
-from headwater.corpus.personal.replace import Redactor, contexts, placeholder, redact
+from headwater.corpus.personal.replace import contexts, placeholder, redact, redact_step
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
 from headwater.sources.settings import REDACTED_KINDS, RedactSettings
@@ -212,7 +212,7 @@ def test_a_password_in_an_address_is_hidden_by_either_kind_alone(kinds, redacted
 
 
 def step(text, **settings):
-    return Redactor(RedactSettings(**settings))(Candidate(Document(text, "s", "i", "o", "text"), WordHasher()))
+    return redact_step(RedactSettings(**settings))(Candidate(Document(text, "s", "i", "o", "text"), WordHasher()))
 
 
 def test_the_account_says_how_many_and_never_which():

@@ -14,7 +14,7 @@ from headwater.corpus.personal.addresses import find_emails, find_ip_addresses
 from headwater.corpus.personal.find import Scanned, Span
 from headwater.corpus.personal.phones import find_phones
 from headwater.corpus.personal.secrets import find_passwords, find_private_keys, find_tokens, names_secret
-from headwater.corpus.step import Candidate, Cut, Verdict
+from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
 # an author is named on purpose; a group is a name of ours
@@ -26,7 +26,7 @@ class ColumnRedactor:
     """Replaces in metadata what is replaced in texts. What a column's name says of its value counts: "password"."""
 
     def __init__(self, settings: RedactSettings) -> None:
-        self._kinds = [kind for kind in FINDERS if kind in settings.kinds]
+        self._kinds = settings.kinds
         self._kinds_of_site = [kind for kind in self._kinds if kind != _OF_SITES]
 
     def __call__(self, meta: dict[str, str]) -> dict[str, str]:
@@ -76,22 +76,21 @@ FINDERS: dict[str, Callable[[Scanned], Iterator[Span]]] = {
 assert set(FINDERS) == set(REDACTED_KINDS)
 
 
-class Redactor:
-    """The step. A cut says how many of a kind were replaced and between which words, never which they were.
+def redact_step(settings: RedactSettings) -> Step:
+    """Return the step. A cut says how many of a kind were replaced and between which words, never which they were.
 
     What is cut out of the text must not stand in `dropped/` either: its excerpt is of the text with its placeholders.
-    What stands beside the text was redacted as it was read (redact_columns).
+    What stands beside the text was redacted as it was read (ColumnRedactor).
     """
 
-    def __init__(self, settings: RedactSettings) -> None:
-        self._kinds = [kind for kind in FINDERS if kind in settings.kinds]
-
-    def __call__(self, candidate: Candidate) -> Verdict:
-        text, replaced = redact(candidate.document.text, self._kinds)
+    def step(candidate: Candidate) -> Verdict:
+        text, replaced = redact(candidate.document.text, settings.kinds)
         if not replaced:
             return Verdict(candidate)
-        cuts = tuple(_cut(kind, replaced, text) for kind in self._kinds if kind in replaced)
+        cuts = tuple(_cut(kind, replaced, text) for kind in FINDERS if kind in replaced)
         return Verdict(candidate.with_text(text), cuts=cuts)
+
+    return step
 
 
 def _cut(kind: str, replaced: dict[str, list[str]], text: str) -> Cut:

@@ -101,7 +101,7 @@ def _licences(file: InputFile, limits: ReadLimits) -> ArchiveLicences:
 
     A link says what the licence file says that it leads to; "unknown" where it leads to none.
     """
-    licences, said, links = ArchiveLicences(), dict[str, str | None](), list[tuple[str, str]]()
+    licences, by_name, links = ArchiveLicences(), dict[str, str | None](), list[tuple[str, str]]()
     try:
         for member in archive_members(file, limits, _licence_file_bytes):
             file.still_reading()
@@ -110,14 +110,14 @@ def _licences(file: InputFile, limits: ReadLimits) -> ArchiveLicences:
             elif member.data is not None:
                 data = member.data
                 found = stated(PurePosixPath(member.name).name, data) if isinstance(data, bytes) else UNKNOWN
-                said[posixpath.normpath(member.name)] = found
+                by_name[posixpath.normpath(member.name)] = found
     except Unusable:
         licences.is_whole = False
-    found_by_name = [*said.items(), *((name, said.get(target, UNKNOWN)) for name, target in links)]
-    for name, found in found_by_name[:_MAX_LICENCE_FILES]:
+    all_found = [*by_name.items(), *((name, by_name.get(target, UNKNOWN)) for name, target in links)]
+    for name, found in all_found[:_MAX_LICENCE_FILES]:
         if found is not None:
             licences.add_(name, found)
-    licences.is_whole &= len(found_by_name) <= _MAX_LICENCE_FILES
+    licences.is_whole &= len(all_found) <= _MAX_LICENCE_FILES
     return licences
 
 

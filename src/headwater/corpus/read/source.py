@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.licences.tree import TreeLicences
+from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import ColumnRedactor
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -105,7 +105,8 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                     continue
                 pieces = _read_local(local, origin, name, source.kind, limits, sandbox)
                 if trees is not None:
-                    pieces = trees.marked(pieces, path, origin)
+                    licence, file = trees.found_for(path, origin)
+                    pieces = (with_licence(piece, licence, file) for piece in pieces)
                 yield from repositories.grouped(pieces, path, origin)
 
 
