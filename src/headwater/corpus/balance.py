@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word
 
 STAGES = ("reading", "protection", "quality", "duplicates")
 
 _PROTECTION_PREFIXES = ("contaminated_", "redacted_")
 
 
-@cache
 def stages_of_reasons() -> dict[str, str]:
     """Return the stage of each reason that has one but reading."""
-    stages = toml_table("headwater.corpus", "reasons")["stages"]
-    return {reason: stage for stage, reasons in stages.items() for reason in reasons.split()}
+    return keys_by_word("headwater.corpus", "reasons", "stages")
 
 
 def stage_of(reason: str) -> str:

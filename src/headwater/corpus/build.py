@@ -64,11 +64,7 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 def _deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: neither who does the work nor what may be missing."""
-    table = settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
-    for source in table["sources"].values():
-        if source["max_characters"] is None:  # as keys were before there were conversations
-            del source["max_characters"]
-    return table
+    return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
 
 
 @dataclass

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word
 
 
 def detected(data: bytes) -> str:
@@ -16,10 +14,4 @@ def detected(data: bytes) -> str:
 
 def codec_of(label: str | None) -> str | None:
     """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
-    return _labels().get((label or "").strip().lower())
-
-
-@cache
-def _labels() -> dict[str, str]:
-    table = toml_table("headwater.corpus.read", "encodings")
-    return {label: codec for codec, labels in table.items() for label in labels.split()}
+    return keys_by_word("headwater.corpus.read", "encodings").get((label or "").strip().lower())

@@ -34,11 +34,9 @@ _INLINE = re.compile(rf'<(?!/?(?:{_NAMES})[ >])(?:[!?][^>]*|/?[a-zA-Z][^\s>=]*(?
 _TAG = re.compile(rf"<(/?)({_NAMES})((?: [^>]*)?)>")
 _ICONS = re.compile("[\ue000-\uf8ff]+")  # fonts of icons show them; no text has them
 _BREAK = "\0"  # where a line ends within a block; no page holds this character
-_LISTS_WORDS = "ul ol dir menu"
-_LISTS = frozenset(_LISTS_WORDS.split())
-_HEADINGS_WORDS = "h1 h2 h3 h4 h5 h6"
-_HEADINGS = frozenset(_HEADINGS_WORDS.split())
-_KIND = {**dict.fromkeys(_HEADINGS, "heading"), "dt": "term", "dd": "definition", "caption": "heading"}
+_LISTS = frozenset(["ul", "ol", "dir", "menu"])
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6", "caption"]
+_KIND = {**dict.fromkeys(_HEADINGS, "heading"), "dt": "term", "dd": "definition"}
 
 
 @dataclass(slots=True)
@@ -99,7 +97,6 @@ class Builder:
         self._prefix = ""
         self._lists: list[list[int]] = []  # of each open list the number of its last item; -1 where it has bullets
         self._rows: list[_Row] = []
-        self._marks: dict[tuple[str, str], int] = {}  # pages use the same few attributes over and over
 
     def finish_(self) -> Page:
         """Return the page, everything in it closed."""
@@ -149,10 +146,7 @@ class Builder:
         depth = len(self.open_containers)
         if depth > MAX_DEPTH:
             raise Unusable("too_deep")
-        key = (name, attributes)
-        if key not in self._marks:
-            self._marks[key] = marks_of(name, attributes)
-        container = Container(name, self._marks[key], len(self.page.blocks), depth)
+        container = Container(name, marks_of(name, attributes), len(self.page.blocks), depth)
         self.open_containers.append(container)
         self.page.containers.append(container)
 
@@ -250,12 +244,9 @@ def render(blocks: list[Block]) -> str:
         before = block.kind
         text = block.text
         if block.indent and block.kind != "code":
-            text = (
-                " " * block.indent + block.prefix + text.replace("\n", "\n" + " " * (block.indent + len(block.prefix)))
-            )
-        elif block.prefix:
-            text = block.prefix + text.replace("\n", "\n" + " " * len(block.prefix))
-        parts.append(text)
+            parts.append(" " * block.indent)
+        indent = block.indent if block.kind != "code" else 0
+        parts.append(block.prefix + text.replace("\n", "\n" + " " * (indent + len(block.prefix))))
     return "".join(parts)
 
 

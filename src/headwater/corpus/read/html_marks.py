@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from headwater.corpus.toml_tables import toml_table
 
@@ -15,6 +15,7 @@ _SPLIT = re.compile(r"[\s_-]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
+@lru_cache(maxsize=1000)  # pages use the same few attributes over and over
 def marks_of(name: str, attributes: str) -> int:
     """Return the marks of an element with these attributes, as they are serialised."""
     marks = {"main": MAIN, "article": ARTICLE, "footer": FOOT, "aside": FOOT}.get(name, 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from headwater.corpus.licences.names import licence_at, licence_said
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.xml_events import XmlEvents
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word, toml_table
 
 
 @cache
@@ -17,11 +17,7 @@ def _names(what: str) -> frozenset[str]:
     return frozenset(toml_table("headwater.corpus.read", "jats")[what].split())
 
 
-@cache
-def _by_name(table: str) -> dict[str, str]:
-    """Return what a table says of elements, by their names."""
-    listed = toml_table("headwater.corpus.read", "jats")[table]
-    return {name: what for what, names in listed.items() for name in names.split()}
+_by_name = partial(keys_by_word, "headwater.corpus.read", "jats")
 
 
 def article(data: bytes) -> tuple[str, dict[str, str]]:

@@ -18,7 +18,7 @@ from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word
 from headwater.sources.formats import programming_language
 from headwater.sources.settings import CONVERSATIONS
 from headwater.sources.spdx import UNKNOWN
@@ -61,15 +61,13 @@ _CHATS = ("messages", "conversations", "conversation")
 _KINDS = {list: "a list", dict: "an object", bool: "a truth value"}
 _INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
 # what a record says of its text, by the names that data sets use, and the name under which it is kept; the first counts
-_RECORD_NAMES = toml_table("headwater.corpus.read", "metadata_names")["record"]
-_OURS = {name: ours for ours, names in _RECORD_NAMES.items() for name in names.split()}
+_OURS = keys_by_word("headwater.corpus.read", "metadata_names", "record")
 _LICENCES = {name for name, ours in _OURS.items() if ours == "licence"}
 _LISTS = {name for name, ours in _OURS.items() if ours == "author"}
 _TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus says itself under these names
 MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
 _MAX_NAME_CHARACTERS, _MAX_IN_LIST = 60, 50
 _SHOWN_NAMES = 20
-_MAX_CACHED_NAMES, _MAX_CACHED_CHARACTERS = 64, 4000  # of a row's columns
 
 
 def text_column(names: Iterable[str], wanted: str | None) -> str | None:
@@ -114,7 +112,7 @@ def shown_columns(names: Sequence[str]) -> str:
 
 def said_columns(names: Iterable[str], text: str) -> list[str]:
     """Return the columns that may say something of a table's texts, in order: those we know, and 16 others."""
-    said: list[str] = []
+    found: list[str] = []
     num_others = 0
     for name in names:
         if name == text or not 0 < len(name) <= _MAX_NAME_CHARACTERS:
@@ -122,8 +120,8 @@ def said_columns(names: Iterable[str], text: str) -> list[str]:
         is_other = name.lower() not in _OURS
         num_others += is_other
         if not is_other or num_others <= MAX_OTHER_COLUMNS:
-            said.append(name)
-    return said
+            found.append(name)
+    return found
 
 
 def may_be_list(name: str) -> bool:
@@ -154,10 +152,10 @@ def record_document(
             why = _why_without_text(file.source, wanted, fields)
         return file.drop("no_text", num_bytes, part, str(record)[:200], why)
     inner = [fields[name] for name in _INNER if isinstance(fields.get(name), dict)]
-    said: dict[str, Any] = {}
+    together: dict[str, Any] = {}
     for each in (*inner, fields):  # what is empty takes nothing back
-        said |= {name: value for name, value in each.items() if name not in said or value not in (None, "", [])}
-    return file.document(fields[column], part, **record_meta(said, column))
+        together |= {name: value for name, value in each.items() if name not in together or value not in (None, "", [])}
+    return file.document(fields[column], part, **record_meta(together, column))
 
 
 def _conversation(file: InputFile, record: Any, part: str, num_bytes: int, field: str | None) -> Document | Drop:
@@ -202,23 +200,18 @@ def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
 Named = list[tuple[str, str]]  # columns, each with a name in metadata
 
 
+@lru_cache(maxsize=16)  # rows of a table have the same columns
 def _columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
     """Return the columns that are known, in the order in which they count, and all, with names of their own.
 
-    Never under one of ours: what isn't understood as a date is none. Rows of a table have the same columns.
+    Never under one of ours: what isn't understood as a date is none.
     """
-    is_short = len(names) <= _MAX_CACHED_NAMES and sum(map(len, names)) <= _MAX_CACHED_CHARACTERS
-    return _cached_columns_of(names, text) if is_short else _new_columns_of(names, text)
-
-
-def _new_columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
-    said = said_columns(names, text)
-    known = sorted((name for name in said if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
-    own = [(name, f"row_{name}" if name in _TAKEN or name in _OUR_NAMES else name) for name in said]
+    columns = said_columns(names, text)
+    known = sorted((name for name in columns if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
+    own = [(name, f"row_{name}" if name in _TAKEN or name in _OUR_NAMES else name) for name in columns]
     return [(name, _OURS[name.lower()]) for name in known], own
 
 
-_cached_columns_of = lru_cache(maxsize=64)(_new_columns_of)
 _OUR_NAMES = {*_OURS.values(), "group"}
 _RANK = {name: rank for rank, name in enumerate(_OURS)}
 

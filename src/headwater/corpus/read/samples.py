@@ -18,24 +18,28 @@ from headwater.samples.fetch.fetched import FetchedPackage
 from headwater.samples.packages.installed import package_folder, package_texts
 from headwater.samples.packages.python import docstrings, help_topics, library_files
 from headwater.samples.texts import SampleText, Unreadable
+from headwater.sources.settings import CorpusSettings
 
 
-def read_package(package: str, source: str, kind: str) -> Iterator[Document]:
-    """Yield the documents of a package. Raises DataError when it isn't installed or its data isn't there."""
-    for text in package_texts(package, package_folder(package, source), source):
-        yield _document(text, source, kind)
+def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | Drop]:
+    """Yield the pieces of a source that comes with a package or with Python.
 
-
-def read_almanac(source: str, kind: str, seed: int) -> Iterator[Document]:
-    """Yield the almanac's documents. Raises DataError where the World Factbook isn't installed."""
-    for text in almanac_documents(seed):
-        yield _document(text, source, kind)
-
-
-def read_capitals(source: str, kind: str, seed: int) -> Iterator[Document]:
-    """Yield conversations about capitals. Raises DataError where the World Factbook isn't installed."""
-    for number, messages in enumerate(capital_conversations(for_examples(split_countries(seed)))):
-        yield Document(as_text(messages), source, f"capitals-{number:04d}", "capitals", kind)
+    Raises DataError when a package, or for almanac and capitals the World Factbook, isn't installed.
+    """
+    source = settings.sources[name]
+    kind = source.kind
+    if source.package is not None:
+        texts = package_texts(source.package, package_folder(source.package, name), name)
+        yield from (_document(text, name, kind) for text in texts)
+    elif source.builtin == "python-library":
+        yield from read_library(name, kind, settings.max_document_characters)
+    elif source.builtin == "python-documentation":
+        yield from read_documentation(name, kind)
+    elif source.builtin == "almanac":
+        yield from (_document(text, name, kind) for text in almanac_documents(settings.seed))
+    elif source.builtin == "capitals":
+        for number, messages in enumerate(capital_conversations(for_examples(split_countries(settings.seed)))):
+            yield Document(as_text(messages), name, f"capitals-{number:04d}", "capitals", kind)
 
 
 def read_library(source: str, kind: str, max_document_characters: int) -> Iterator[Document | Drop]:

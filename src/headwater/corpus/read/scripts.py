@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import cache
 from pathlib import PurePath
 from typing import TypeVar
 
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word
 from headwater.sources.formats import compression_of, language_of, programming_language, without_compression
 
 _HEAD_BYTES = 200
@@ -40,12 +39,6 @@ def code_language(file: InputFile) -> str | None:
     return interpreted_language(file.head(_HEAD_BYTES))
 
 
-@cache
-def _languages() -> dict[str, str]:
-    listed = toml_table("headwater.corpus.read", "interpreters")
-    return {program: language for language, programs in listed.items() for program in programs.split()}
-
-
 def interpreted_language(head: bytes) -> str | None:
     """Return the language of the interpreter that a first line such as "#!/usr/bin/env python3" names."""
     found = _FIRST_LINE.match(head)
@@ -56,6 +49,6 @@ def interpreted_language(head: bytes) -> str | None:
         return None
     program = PurePath(words[0]).name.lower()
     for name in (program, _VERSION.sub("", program)):
-        if known := _languages().get(name) or programming_language(name):
+        if known := keys_by_word("headwater.corpus.read", "interpreters").get(name) or programming_language(name):
             return known
     return None

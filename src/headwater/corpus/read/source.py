@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +17,7 @@ from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.repositories import Repositories
-from headwater.corpus.read.samples import (
-    fetched_pieces,
-    read_almanac,
-    read_capitals,
-    read_documentation,
-    read_library,
-    read_package,
-)
+from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.splits import Splits
 from headwater.corpus.read.walk import ListedFile, list_files
@@ -42,10 +35,9 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
     A document longer than max_document_characters arrives as several. Raises DataError for a path that doesn't
     exist or a package that isn't installed; a file that can't be used is a drop.
     """
-    source = settings.sources[name]
     files = source_files(name, settings)
     if files is None:
-        pieces = bounded(_shipped(name, source, settings), settings.max_document_characters)
+        pieces = bounded(shipped_pieces(name, settings), settings.max_document_characters)
         yield from _without_personal_columns(pieces, settings)
     else:
         yield from read_files(files, name, settings)
@@ -87,7 +79,13 @@ def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings)
 
 def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
-    limits = _limits(settings, source)
+    limits = ReadLimits(
+        settings.max_document_characters,
+        settings.max_line_bytes,
+        settings.max_file_bytes,
+        source.text_column,
+        finds_licences=settings.licences is not None,
+    )
     splits = _splits(name, source)
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
@@ -99,7 +97,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
             if left_out := splits.drop_of(path, origin):
                 yield left_out
                 continue
-            with _local(path, origin, name) as local:
+            with copied(origin, setting_of(name)) if is_address(origin) else nullcontext(path) as local:
                 if source.fetched is not None:
                     yield from _read_fetched(local, origin, name, source.kind, limits, sandbox)
                     continue
@@ -108,16 +106,6 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                     licence, file = trees.found_for(path, origin)
                     pieces = (with_licence(piece, licence, file) for piece in pieces)
                 yield from repositories.grouped(pieces, path, origin)
-
-
-def _limits(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
-    return ReadLimits(
-        settings.max_document_characters,
-        settings.max_line_bytes,
-        settings.max_file_bytes,
-        source.text_column,
-        finds_licences=settings.licences is not None,
-    )
 
 
 def _splits(name: str, source: SourceSettings) -> Splits:
@@ -137,30 +125,6 @@ def _read_fetched(
         pieces = _read_local(path, origin, name, kind, limits, sandbox)
     for piece in bounded(pieces, limits.max_document_characters):
         yield replace(piece, meta={**package.facts, **piece.meta}) if isinstance(piece, Document) else piece
-
-
-def _shipped(name: str, source: SourceSettings, settings: CorpusSettings) -> Iterator[Piece]:
-    """Yield the pieces of a source that comes with a package or with Python."""
-    if source.package is not None:
-        yield from read_package(source.package, name, source.kind)
-    elif source.builtin == "python-library":
-        yield from read_library(name, source.kind, settings.max_document_characters)
-    elif source.builtin == "python-documentation":
-        yield from read_documentation(name, source.kind)
-    elif source.builtin == "almanac":
-        yield from read_almanac(name, source.kind, settings.seed)
-    elif source.builtin == "capitals":
-        yield from read_capitals(name, source.kind, settings.seed)
-
-
-@contextmanager
-def _local(path: Path, origin: str, source: str) -> Iterator[Path]:
-    """Yield where a file of a source is on this machine; one elsewhere is copied. DataError where it can't be."""
-    if not is_address(origin):
-        yield path
-        return
-    with copied(origin, setting_of(source)) as copy:
-        yield copy
 
 
 def _read_local(

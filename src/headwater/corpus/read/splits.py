@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path, PurePath
 
 from headwater.corpus.document import Drop
@@ -35,7 +36,7 @@ class Splits:
     def __init__(self, source: str, paths: list[str], wanted: list[str] | None) -> None:
         self._source, self._wanted = source, wanted
         self._given = [parts_and_pattern(path) for path in paths]
-        self._is_set: dict[Path, bool] = {}
+        self._is_set = cache(lambda folder: (folder / _CARD).is_file())
 
     def drop_of(self, path: Path, origin: str) -> Drop | None:
         """Return the drop of a file whose split is not read, None for one that is."""
@@ -79,10 +80,7 @@ class Splits:
         """Return the split that a file belongs to by what stands in its path behind the first `top` parts."""
         folders = path.parents
         for above in range(1, len(parts) - top):
-            folder = folders[above]
-            if folder not in self._is_set:
-                self._is_set[folder] = (folder / _CARD).is_file()
-            if self._is_set[folder]:
+            if self._is_set(folders[above]):
                 return parts[len(parts) - above - 1]
         shard = _SHARD.match(parts[-1]) if len(parts) > top else None
         return shard["split"] if shard and shard["split"] not in _NO_SPLITS else None

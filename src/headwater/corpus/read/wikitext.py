@@ -6,11 +6,10 @@ Everything is done in one pass each, in time in proportion to the text: pages ar
 from __future__ import annotations
 
 import re
-from functools import cache
 from html import unescape
 from typing import Any
 
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.toml_tables import keys_by_word, toml_table
 
 _REDIRECT = re.compile(r"\s*#\s*[^\W\d_]{5,20}\s*(?::\s*)?\[\[")
 # of "|}}" the bar is a template's last, empty field; of "|}}}" it ends a table within a template
@@ -130,16 +129,11 @@ _IN_BETWEEN = re.compile(r"[-–−+x×]|to|and|or|by|[\d.,/+ ⁄]*")  # what st
 _NAMED = re.compile(r"\s*[\w -]{1,40}=")
 
 
-@cache
+_SHOWN = {"first": slice(1), "last": slice(-1, None), "all": slice(None), "none": slice(0)}
+
+
 def _words() -> dict[str, Any]:
     return toml_table("headwater.corpus.read", "wikitext")
-
-
-@cache
-def _shown() -> dict[str, slice]:
-    """Return which of its fields a template shows, by its name."""
-    parts = {"first": slice(1), "last": slice(-1, None), "all": slice(None)}
-    return {name: parts[part] for part, names in _words()["shown"].items() for name in names.split()}
 
 
 def _template(inner: str) -> str:
@@ -158,8 +152,9 @@ def _template(inner: str) -> str:
     if name in ("convert", "cvt"):
         unit = next((at for at, field in enumerate(fields) if not _IN_BETWEEN.fullmatch(field)), 0)
         return " ".join(fields[: unit + 1])
-    shown = slice(1) if name.startswith("lang-") else _shown().get(name, slice(0))
-    return _words()["before"].get(name, "") + " ".join(fields[shown])
+    listed = keys_by_word("headwater.corpus.read", "wikitext", "shown")
+    shown = "first" if name.startswith("lang-") else listed.get(name, "none")
+    return _words()["before"].get(name, "") + " ".join(fields[_SHOWN[shown]])
 
 
 def _link(inner: str) -> str:
