@@ -64,13 +64,5 @@ def drop_document(
     document: Document, reason: str, raw_bytes: int, duplicate_of: str = "", because: str = "", excerpt: str = ""
 ) -> Drop:
     """Return the record of a document that isn't kept; its beginning is the excerpt, where none is given."""
-    return Drop(
-        reason,
-        document.source,
-        document.id,
-        document.origin,
-        raw_bytes,
-        (excerpt or document.text)[:EXCERPT_CHARACTERS],
-        duplicate_of=duplicate_of,
-        because=because,
-    )
+    excerpt, found = (excerpt or document.text)[:EXCERPT_CHARACTERS], (document.source, document.id, document.origin)
+    return Drop(reason, *found, raw_bytes, excerpt, duplicate_of=duplicate_of, because=because)

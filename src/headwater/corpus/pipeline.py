@@ -16,10 +16,11 @@ from headwater.corpus.personal.replace import redact_step
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
 from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.filter import rules_step
-from headwater.corpus.quality.language import LanguageModel, language_step, model_digest, model_is_installed
+from headwater.corpus.quality.language import LanguageModel, language_step, model_file, model_is_installed
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
 from headwater.corpus.unwrap import unwrapper
+from headwater.files import digest_file
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings
 
 
@@ -42,7 +43,7 @@ def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
     if settings.licences is not None:
         inputs["(licence patterns)"] = patterns_version()
     if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
-        inputs["(language model)"] = model_digest()
+        inputs["(language model)"] = digest_file(model_file())
     if settings.quality.classifier is not None:
         inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
     return inputs

@@ -65,7 +65,6 @@ def _numbers(text: str, start: int, end: int, found_to: int, is_list: bool) -> I
 
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
-    match = _INTERNATIONAL.search(text, start, end)
     for match in _INTERNATIONAL.finditer(text, start, end):
         ends = _ends(text, match.start(), match.end())
         if (to := next((to for to in ends if _is_of_a_country(text[match.start() : to])), None)) is not None:

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headwater.corpus.quality.broken import too_little
-from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, load_model
+from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
 from headwater.files import digest_file
-
-_PREFIX = "__label__"
 
 
 def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:
@@ -28,9 +26,9 @@ def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:
         labels, _ = model.predict("a", k=MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
     except (ValueError, RuntimeError, MemoryError) as error:
         raise DataError(f"corpus.quality.classifier: {path} is no model of fastText ({error})") from error
-    wanted = _PREFIX + (label or "").removeprefix(_PREFIX)
+    wanted = PREFIX + (label or "").removeprefix(PREFIX)
     if wanted not in labels:
-        has = ", ".join(sorted(each.removeprefix(_PREFIX) for each in labels)[:20])
+        has = ", ".join(sorted(each.removeprefix(PREFIX) for each in labels)[:20])
         what = "needs the label of documents worth keeping" if label is None else f"has no label {label!r}"
         raise DataError(f"corpus.quality.classifier: {path} {what}; set corpus.quality.label to one of {has}")
 

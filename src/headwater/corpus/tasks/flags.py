@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,16 +32,12 @@ def _file(index: int) -> str:
     return f"flags-{index:05d}.bin"
 
 
-def _array_file(folder: Path, index: int) -> ArrayFile:
-    return ArrayFile(folder / _file(index))
-
-
 class Flags:
     """The flags in a folder, as views of the disk; those that are being written may be read as far as they are."""
 
     def __init__(self, folder: Path) -> None:
         # not methods of its own: that would be a cycle, and files would stay open until it is collected
-        headers = lru_cache(None)(partial(_array_file, folder))
+        headers = lru_cache(None)(lambda index: ArrayFile(folder / _file(index)))
         self._map = lru_cache(_FILES_AT_HAND)(lambda index: headers(index).map("flags"))
 
     def between(self, start: int, end: int) -> np.ndarray:

@@ -12,7 +12,6 @@ the closest where a text changes from version to version.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,33 +31,21 @@ _BATCH_ROWS = 1 << 17  # each gives 17 pairs at most, of which those of one rank
 _NO_PAIRS = np.empty((2, 0), dtype=np.uint64)
 
 
-@dataclass(frozen=True, slots=True)
-class NearTask:
-    """The keys of `keys` in some bands."""
-
-    bands: range
-    keys: list[KeyRange]
-
-
-def near_tasks(segments: Segments, num_bands: int) -> list[NearTask]:
+def near_tasks(segments: Segments, num_bands: int) -> list[tuple[range, list[KeyRange]]]:
     """Return the tasks: some ranges of one band's keys, or several bands of a corpus that is one range."""
     cut = cut_keys(segments.num_documents)
     bands = max(1, ROWS_A_RANGE // max(segments.num_documents, 1)) if len(cut) == 1 else 1
-    return [
-        NearTask(range(first, min(first + bands, num_bands)), keys)
-        for first in range(0, num_bands, bands)
-        for keys in cut
-    ]
+    return [(range(first, min(first + bands, num_bands)), keys) for first in range(0, num_bands, bands) for keys in cut]
 
 
 def find_pairs(context: WorkerContext, number: int) -> None:
     """Do a task: write the pairs that it finds."""
-    task = near_tasks(context.segments, context.settings.dedup.num_bands)[number]
+    bands, ranges = near_tasks(context.segments, context.settings.dedup.num_bands)[number]
     flags = copy_flags(context.work)
     with context.work.new_output(Task("near", number)) as output:
         writer = ResultWriter(output, PAIRS)
-        for band in task.bands:
-            for keys in task.keys:
+        for band in bands:
+            for keys in ranges:
                 own = page_keys(context.results(PAGES), band, *keys)
                 for later, earlier in _pairs(_rows_of_band(context.runs, f"band{band}", keys, flags, own)):
                     writer.add(later, earlier)

@@ -46,17 +46,10 @@ COMMON_LINES = RepeatSearch("common_lines", copy_flags, by_group_alone=True)
 REPEATS = RepeatSearch("repeats", decisions_of, by_group_alone=False)
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatTask:
-    """The hashes `keys` of the units of the rule at place `rule`."""
-
-    rule: int
-    keys: list[KeyRange]
-
-
-def repeat_tasks(segments: Segments, rules: list[RepeatRule], search: RepeatSearch) -> list[RepeatTask]:
+def repeat_tasks(segments: Segments, rules: list[RepeatRule], search: RepeatSearch) -> list[tuple[int, list[KeyRange]]]:
+    """Return the tasks: the place of a rule, and ranges of the hashes of its units."""
     return [
-        RepeatTask(place, keys)
+        (place, keys)
         for place, (rule, num_units) in enumerate(zip(rules, segments.num_units))
         if rule.is_by_group or not search.by_group_alone
         for keys in cut_keys(num_units)
@@ -84,17 +77,17 @@ def _groups_of(segment: Segment, segments: Segments, rule: int, flags: Flags) ->
 
 def find_repeats(context: WorkerContext, number: int, search: RepeatSearch) -> None:
     """Do a task: write the documents and keys of the units that are cut."""
-    task = repeat_tasks(context.segments, context.repeat_rules, search)[number]
-    rule = context.repeat_rules[task.rule]
+    place, ranges = repeat_tasks(context.segments, context.repeat_rules, search)[number]
+    rule = context.repeat_rules[place]
     flags = search.flags(context.work)
     with context.work.new_output(Task(search.stage, number)) as output:
         writer = ResultWriter(output, CUTS)
-        for each in task.keys:
-            keys, counts, groups = _counts(_rows(context, task.rule, each, flags))
-            least = rule.least(_sizes(context.work.arrays(search.facts), task.rule, groups))
+        for each in ranges:
+            keys, counts, groups = _counts(_rows(context, place, each, flags))
+            least = rule.least(_sizes(context.work.arrays(search.facts), place, groups))
             frequent = keys[(counts >= least) & (counts > rule.keep)]
-            for numbers, hashes in _cuts(_rows(context, task.rule, each, flags), frequent, rule.keep):
-                writer.add(numbers, hashes, np.full(len(numbers), task.rule))
+            for numbers, hashes in _cuts(_rows(context, place, each, flags), frequent, rule.keep):
+                writer.add(numbers, hashes, np.full(len(numbers), place))
         writer.close()
 
 
