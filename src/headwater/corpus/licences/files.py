@@ -55,16 +55,16 @@ def stated(name: str, data: bytes) -> str | None:
     return REFUSED if found == UNKNOWN and _REFUSES.search(text) else found
 
 
-def of_licence_files(said: dict[str, str]) -> str | None:
+def of_licence_files(found: dict[str, str]) -> str | None:
     """Return what the licence files of one folder say, by their names.
 
     LICENSE or COPYING counts before LICENSE-MIT and the like, of which one may choose where all are understood, except
     that COPYING.LESSER beside the GPL narrows it down.
     """
     plain, others = list[str](), list[str]()
-    for name in sorted(said):
+    for name in sorted(found):
         rest = _NAME.sub("", name.rsplit("/", 1)[-1], count=1)
-        (plain if _PLAIN_SUFFIX.fullmatch(rest) else others).append(said[name])
+        (plain if _PLAIN_SUFFIX.fullmatch(rest) else others).append(found[name])
     if REFUSED in plain + others:
         return REFUSED
     if UNKNOWN in plain:
@@ -118,8 +118,8 @@ def _of_pyproject(manifest: Any) -> str | None:
 
 def _of_package_json(manifest: Any) -> str | None:
     """Return what npm's package.json says: a name, an object with its type, or a list of such to choose from."""
-    said = (manifest.get("license") or manifest.get("licenses")) if isinstance(manifest, dict) else None
-    listed = said if isinstance(said, list) else [said]
+    licences = (manifest.get("license") or manifest.get("licenses")) if isinstance(manifest, dict) else None
+    listed = licences if isinstance(licences, list) else [licences]
     names = [(each.get("type") or each.get("name")) if isinstance(each, dict) else each for each in listed if each]
     found = [_named(name) if isinstance(name, str) else UNKNOWN for name in names]
     if len(found) < 2 or REFUSED in found:

@@ -96,9 +96,9 @@ def licence_said(names: Iterable[str]) -> str:
     Where one isn't understood it stands for all, as it is or as "unknown", so that no step takes its document for one
     that names none. Who holds the rights counts where nothing else is said.
     """
-    said = [text for name in names if (text := " ".join(name.split()))]
-    named = [text for text in said if not names_holder_alone(text)]
-    return all_of(named or said)
+    texts = [text for name in names if (text := " ".join(name.split()))]
+    named = [text for text in texts if not names_holder_alone(text)]
+    return all_of(named or texts)
 
 
 def handed_on(name: str) -> str:
@@ -125,8 +125,6 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     """Return the licence whose name begins at a word, and the place behind that name, the longest there is."""
     window = words[at : at + 20]
     joined = " ".join(window)
-    if not window or (window[0] not in _first_words() and not _any_name().match(joined)):
-        return None
     ends: list[tuple[int, str]] = []
     for identifier, pattern in _spoken_names().items():
         if match := pattern.match(joined):
@@ -160,8 +158,8 @@ def gnu_identifier(family: str, version: str, minor: str | None, or_later: bool)
 def commons_identifier(terms: str, version: str, minor: str | None) -> str:
     """Return CC-BY-SA-4.0 and the like; `terms` are what is said beside the attribution, in words or letters."""
     signs = {"NC": r"\bnc\b|commercial", "ND": r"\bnd\b|deriv", "SA": r"\bsa\b|alike"}
-    said = [sign for sign, words in signs.items() if re.search(words, terms)]
-    return "-".join(["CC-BY", *said, f"{version}.{minor or 0}"])
+    found = [sign for sign, words in signs.items() if re.search(words, terms)]
+    return "-".join(["CC-BY", *found, f"{version}.{minor or 0}"])
 
 
 @cache
@@ -191,18 +189,6 @@ def _listed_names() -> dict[tuple[str, ...], str]:
         if len(stem) > 2 and stem[-1] == "license" and len(identifiers) == 1:
             found.setdefault(stem, *identifiers)
     return found
-
-
-@cache
-def _first_words() -> frozenset[str]:
-    return frozenset(name[0] for name in _listed_names())
-
-
-@cache
-def _any_name() -> re.Pattern[str]:
-    """Return what matches wherever one of the patterns for a name does."""
-    patterns = [*_spoken_names().values(), _GNU, _GNU_ADDRESS, _COMMONS, _COMMONS_ADDRESS]
-    return re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", pattern.pattern) for pattern in patterns))
 
 
 def _plain(words: list[str]) -> tuple[list[str], list[int]]:

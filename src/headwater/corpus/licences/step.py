@@ -86,10 +86,10 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
     if tagged is not None:
         return tagged, _TAG_NAMED if tagged == UNKNOWN else ""
     head = licence_of_head(document.text) if is_code else None
-    said = document.meta.get("licence", "").strip()
-    beside = spdx_of(said) or UNKNOWN if said else None
+    written = document.meta.get("licence", "").strip()
+    beside = spdx_of(written) or UNKNOWN if written else None
     if UNKNOWN in (head, beside):  # by a licence file, by a name too long to be one, or by a head that takes back
-        named = "" if beside != UNKNOWN else document.meta.get("licence_named", "") if said == UNKNOWN else said
+        named = "" if beside != UNKNOWN else document.meta.get("licence_named", "") if written == UNKNOWN else written
         return UNKNOWN, named[:_MAX_NAMED_CHARACTERS]
     found = [each for each in (beside, head) if each is not None]
     if not found and (reserves_all_rights(document.text) if is_code else restricts_use(document.text)):

@@ -55,7 +55,6 @@ _OTHER = re.compile(
     r"[a-z]+(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)[a-z]+){0,3}? license(?!\S)"
 )
 _NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
-_NEXT_OF_DUAL = re.compile(_NEXT.pattern.replace("or|and or", "or|and|and or"))
 _SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
 _PLACED = "(?:in|(?:placed|put|released|dedicated|donated|given|contributed) (?:in(?:to)?|to|under))"
 _IN_PUBLIC_DOMAIN = re.compile(
@@ -305,13 +304,12 @@ class _Stated:
             is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 5])) is not None
             self.is_doubtful |= is_other
             return [], at
-        is_dual = "dual" in words[max(start - 8, 0) : start] or "dually" in words[max(start - 3, 0) : start]
         choice: list[str] = []
         start = at
         while named is not None and len(choice) < _MAX_CHOICES:
             choice.append(named[0])
             end = named[1]
-            following = (_NEXT_OF_DUAL if is_dual else _NEXT).match(" ".join(words[end : end + 8]) + " ")
+            following = _NEXT.match(" ".join(words[end : end + 8]) + " ")
             at = end + len(following.group().split()) if following else end
             named = name_at(words, at) if following else None
         self.is_doubtful |= named is not None
