@@ -10,7 +10,7 @@ from typing import Any
 import xxhash
 
 from headwater.corpus.balance import commonest_first
-from headwater.corpus.load import list_sources, read_corpus_manifest, require_whole
+from headwater.corpus.load import read_corpus_manifest, require_whole
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError
 
@@ -23,7 +23,10 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
     the shards say of it. Raises ConfigError for a source that the corpus hasn't or a reason that dropped nothing.
     """
     manifest = read_corpus_manifest(corpus_dir)
-    sources = _chosen_sources(corpus_dir, source)
+    sources = list(manifest["sources"])
+    if source is not None and source not in sources:
+        raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
+    sources = sources if source is None else [source]
     amounts: dict[str, dict[str, int]] = {}
     for name in sources:
         for found, amount in manifest["sources"][name]["dropped"].items():
@@ -36,13 +39,6 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
     reasons = [name for name, _ in commonest_first(amounts)] if reason is None else [reason]
     examples = _examples(corpus_dir, sources, set(reasons), count)
     return {name: {**amounts[name], "examples": examples.get(name, [])} for name in reasons}
-
-
-def _chosen_sources(corpus_dir: Path, source: str | None) -> list[str]:
-    sources = list_sources(corpus_dir)
-    if source is not None and source not in sources:
-        raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
-    return sources if source is None else [source]
 
 
 def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: int) -> dict[str, list[dict[str, Any]]]:

@@ -15,7 +15,6 @@ from headwater.sources.settings import CorpusSettings
 
 OTHER = "other"
 _MAX_WORDS = 500
-_OF_STRANGERS = "licence_not_allowed"  # its words are what documents say, which may be anything
 
 
 class Notes:
@@ -37,7 +36,8 @@ class Notes:
 
     def _count_(self, reason: str, word: str, times: int) -> None:
         counts = self._counts.setdefault(reason, Counter())
-        is_counted = reason != _OF_STRANGERS or word in counts or len(counts) < _MAX_WORDS
+        # words about licences are what documents say, which may be anything
+        is_counted = reason != NOT_ALLOWED or word in counts or len(counts) < _MAX_WORDS
         counts[word if is_counted else OTHER] += times
 
     def of(self, prefix: str) -> Counter[str]:
@@ -61,7 +61,10 @@ def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[s
         found["decontamination"] = sets
     if settings.redact is not None:
         found["redaction"] = {
-            kind: {"replaced": _total(notes, REDACTED + kind), "bytes": _dropped_bytes(balance, REDACTED + kind)}
+            kind: {
+                "replaced": sum(int(word) * times for word, times in notes.of(REDACTED + kind).items()),
+                "bytes": _dropped_bytes(balance, REDACTED + kind),
+            }
             for kind in settings.redact.kinds
         }
     if settings.licences is not None and settings.licences.allow is not None:
@@ -84,11 +87,6 @@ def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) 
                 f"shorter than corpus.decontaminate.min_words={settings.decontaminate.min_words}, or in scripts "
                 f"without spaces than min_characters={settings.decontaminate.min_characters}"
             )
-
-
-def _total(notes: Notes, reason: str) -> int:
-    """Return the sum of the numbers noted for a reason."""
-    return sum(int(word) * times for word, times in notes.of(reason).items())
 
 
 def _dropped_bytes(balance: Balance, reason: str) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from hashlib import file_digest
 from pathlib import Path
 
 import xxhash
 
 from headwater.corpus.pipeline import quality_inputs
-from headwater.corpus.read.input import BLOCK_BYTES, reason_not_readable
+from headwater.corpus.read.input import reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import find_files
@@ -109,14 +110,8 @@ def _files_digest(files: Iterable[tuple[Path, str]]) -> str:
         digest.update(f"{origin}\0{reason}\0".encode())
         try:
             if reason is None:
-                _add_content_(digest, path)
+                with open(path, "rb") as file:
+                    digest.update(file_digest(file, xxhash.xxh3_128).digest())
         except OSError:  # of the disk: the reader drops the file, too
             digest.update(b"unreadable\0")
     return f"xxh3:{digest.hexdigest()}"
-
-
-def _add_content_(digest: xxhash.xxh3_128, path: Path) -> None:
-    with open(path, "rb") as file:
-        digest.update(f"{path.stat().st_size}\0".encode())
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)

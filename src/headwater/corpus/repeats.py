@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import common_share, line_keys, site_key, site_of, without_boilerplate
+from headwater.corpus.quality.boilerplate import common_share, line_key, line_keys, site_of, without_boilerplate
 from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
 from headwater.sources.settings import CorpusSettings, RepeatSettings
@@ -95,7 +95,7 @@ class BoilerplateRule:
         return [int(key) for key in line_keys(document.text, self._site(document))] if is_page else []
 
     def group_of(self, document: Document) -> int:
-        return site_key(self._site(document))
+        return line_key("", self._site(document))
 
     def least(self, group_sizes: np.ndarray) -> np.ndarray:
         shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)

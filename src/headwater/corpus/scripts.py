@@ -35,10 +35,7 @@ _FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff
 
 
 def num_sentences(text: str, enough: int) -> int:
-    """Return how many sentences a text has: full stops that white space or an end follows, or other scripts' signs.
-
-    Those beyond `enough` are not counted.
-    """
+    """Return how many sentences a text has, `enough` at most: full stops before white space, other scripts' signs."""
     stops = (_FULL_STOP if text.isascii() else _STOP).finditer(text)
     return sum(1 for _ in islice(stops, enough))
 
@@ -82,10 +79,7 @@ def marks_sentences(text: str) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words in lower case: what white space separates; in an unspaced script its units.
-
-    Those are characters of Chinese and Japanese, syllables of Tibetan, letters with their marks from Thai to Khmer.
-    """
+    """Return the words in lower case: what white space separates; in an unspaced script its units (`units_of`)."""
     return units_of(text) if is_unspaced(text) else spaced_words_of(text)
 
 
@@ -94,5 +88,6 @@ def spaced_words_of(text: str) -> list[str]:
 
 
 def units_of(text: str) -> list[str]:
+    """Return the characters of Chinese and Japanese, syllables of Tibetan, letters with marks from Thai to Khmer."""
     lowered = text.lower()
     return _UNIT.findall(lowered) if _NOT_CHARACTERS.search(text) else list("".join(lowered.split()))

@@ -28,14 +28,14 @@ def failures(heard):
 
 
 def test_a_cancelled_array_is_reported_in_a_line(failures, heard):
-    failures.add_all([(Task("near", number), "cancelled") for number in range(30_000)])
+    failures.add(*((Task("near", number), "cancelled") for number in range(30_000)))
     assert heard.lines == [("task 0 of stage near (and 29,999 more)", "cancelled")]
 
 
 def test_reasons_are_reported_by_how_many_tasks_they_have_and_the_rest_counted(failures, heard):
     reasons = [f"node {number} went down" for number in range(40)]
     failed = [(Task("near", number), reasons[number % 40]) for number in range(400)]
-    failures.add_all([*failed, *((Task("near", number), "out of memory") for number in range(400, 450))])
+    failures.add(*failed, *((Task("near", number), "out of memory") for number in range(400, 450)))
     assert heard.lines[0] == ("task 400 of stage near (and 49 more)", "out of memory")
     assert heard.lines[1] == ("task 0 of stage near (and 9 more)", reasons[0])
     assert len(heard.lines) == 11
@@ -44,8 +44,8 @@ def test_reasons_are_reported_by_how_many_tasks_they_have_and_the_rest_counted(f
 
 def test_the_third_failure_of_a_task_gives_its_file_and_each_reason_once(failures, heard):
     filter = Task("filter", 1)
-    failures.add(filter, "killed")
-    failures.add_all([(Task("filter", 0), "killed"), (filter, "out of memory")])
+    failures.add((filter, "killed"))
+    failures.add((Task("filter", 0), "killed"), (filter, "out of memory"))
     assert len(heard.lines) == MAX_FAILURES
     with pytest.raises(DataError, match=r"b\.txt \(filter\) could not be done in 3 tries: killed; out of memory; the"):
-        failures.add_all([(filter, "killed")])
+        failures.add((filter, "killed"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.errors import DataError
@@ -20,12 +18,11 @@ class Failures:
         self._progress = progress
         self._whys: dict[Task, list[str]] = {}
 
-    def add(self, task: Task, why: str) -> None:
-        """Tell the progress of a failure; raise DataError, with files and all reasons, when it is a task's third."""
-        self.add_all([(task, why)])
+    def add(self, *failed: tuple[Task, str]) -> None:
+        """Tell the progress why tasks failed, of many each reason once and the most frequent alone.
 
-    def add_all(self, failed: Sequence[tuple[Task, str]]) -> None:
-        """Do as `add` does for tasks that failed together, but tell each reason once, and the most frequent alone."""
+        Raises DataError, with files and all reasons, when it is a task's third failure.
+        """
         by_reason: dict[str, list[Task]] = {}
         for task, why in failed:
             whys = self._whys.setdefault(task, [])

@@ -44,7 +44,7 @@ class Pool(Engine):
                     if failure is None:
                         progress.done(task)
                     else:
-                        failures.add(task, failure)
+                        failures.add((task, failure))
                         waiting.appendleft(task)
                 progress.read(worker.taken_bytes_read())
                 why = worker.why_lost(self._settings, self._clock())
@@ -52,7 +52,7 @@ class Pool(Engine):
                     self._workers.remove(worker)
                     worker.end()
                     if worker.task is not None:
-                        failures.add(worker.task, why)
+                        failures.add((worker.task, why))
                         waiting.appendleft(worker.task)
 
     def _assign(self, waiting: deque[Task]) -> None:

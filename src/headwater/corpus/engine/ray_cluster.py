@@ -67,7 +67,7 @@ class RayCluster(Engine):
                 if failure is None:
                     progress.done(task)
                 else:
-                    failures.add(task, failure)
+                    failures.add((task, failure))
                     waiting.append(task)
 
     def _failure_of(self, each: Any) -> str | None:

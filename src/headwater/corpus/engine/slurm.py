@@ -48,7 +48,7 @@ class Slurm(Engine):
             jobs.do(progress)
             failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
             whys = jobs.last_lines([place for place, _ in failed])
-            failures.add_all([(task, why) for (_, task), why in zip(failed, whys, strict=True)])
+            failures.add(*((task, why) for (_, task), why in zip(failed, whys, strict=True)))
             missing = [task for _, task in failed]
 
 

@@ -91,21 +91,14 @@ def any_of(expressions: Iterable[str]) -> str:
 
 
 def licence_said(names: Iterable[str]) -> str:
-    """Return the SPDX expression of all the names and addresses, "" without any.
-
-    Where one isn't understood it stands for all, as it is or as "unknown", so that no step takes its document for one
-    that names none. Who holds the rights counts where nothing else is said.
-    """
+    """Return `all_of` the names and addresses; who holds the rights counts where nothing else is said."""
     texts = [text for name in names if (text := " ".join(name.split()))]
     named = [text for text in texts if not names_holder_alone(text)]
     return all_of(named or texts)
 
 
 def handed_on(name: str) -> str:
-    """Return what a text names as its licence for the step that reads it: "unknown" for what is too long to be a name.
-
-    Never cut: what is cut off may be what counts.
-    """
+    """Return a name for the step that reads it; "unknown" for a text too long to be one: its end may be what counts."""
     is_name = len(name) <= _MAX_NAME or spdx_of(name) is not None
     return name if is_name else UNKNOWN
 

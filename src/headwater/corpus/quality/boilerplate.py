@@ -27,34 +27,26 @@ _CODE = re.compile(
 
 
 def site_of(document: Document, paths: SourcePaths) -> str:
-    """Return the site that a document belongs to.
-
-    The host or name that its metadata give as `site`; else its source and the first folder below the path that it was
-    found by, or that path itself for a file that lies right there. `paths` are the source's.
-    """
+    """Return the host or name that a document's metadata give as `site`; else its source and the first folder below."""
     return document.meta.get("site") or f"{document.source}\0{paths.first_folder(document.origin)}"
 
 
 def line_keys(text: str, site: str) -> np.ndarray:
     """Return the keys of a page's lines, each key once: uint64, of the line without space around it and of the site."""
     lines = {line.strip() for line in text.split("\n")}
-    keys = [_key(line, site) for line in lines if line]
+    keys = [line_key(line, site) for line in lines if line]
     return np.unique(np.array(keys, dtype=np.uint64))
 
 
-def site_key(site: str) -> int:
-    """Return the key under which a site's pages are counted."""
-    return _key("", site)
-
-
-def _key(line: str, site: str) -> int:
+def line_key(line: str, site: str) -> int:
+    """Return the key of a line of a site; that of the empty line is the site's."""
     return xxhash.xxh3_64_intdigest(f"{site}\n{line}".encode("utf-8", "backslashreplace"))
 
 
 def common_share(text: str, site: str, is_common: Callable[[int], bool]) -> float:
     """Return the share of a page's characters that is in lines whose key `is_common`."""
     lines = ((len(line), line.strip()) for line in text.split("\n"))
-    return sum(length for length, line in lines if line and is_common(_key(line, site))) / max(len(text), 1)
+    return sum(length for length, line in lines if line and is_common(line_key(line, site))) / max(len(text), 1)
 
 
 def without_boilerplate(
@@ -71,7 +63,7 @@ def without_boilerplate(
     code = _code_lines(lines)
     filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
     common = {
-        number: any(map(str.isalpha, line := lines[number])) and is_common(_key(line.strip(), site))
+        number: any(map(str.isalpha, line := lines[number])) and is_common(line_key(line.strip(), site))
         for number in filled
     }
     edge = min(settings.edge_lines, len(filled) // 4)

@@ -32,23 +32,18 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     line = next(iter(head.decode(encoding, "replace").splitlines()), "")
     delimiter = max(_DELIMITERS, key=line.count)
     csv.field_size_limit(limits.max_line_bytes)  # of this process, which only parses
-    try:
-        names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        raise Unusable("malformed_csv") from None
-    name = text_column(names, limits.text_column)
-    if name is None:
-        raise without_text(file.source, limits.text_column, names)
-    column = names.index(name)
     with file.open() as stream:
         rows = csv.reader(_text_lines(stream, encoding, limits.max_line_bytes), delimiter=delimiter)
         try:
-            next(rows, None)
+            names = [name.strip() for name in next(rows, [])]
         except csv.Error:
             raise Unusable("malformed_csv") from None
         except UnicodeDecodeError as error:
             raise not_utf8(error, None) from None
-        yield from _documents(file, rows, names, column)
+        name = text_column(names, limits.text_column)
+        if name is None:
+            raise without_text(file.source, limits.text_column, names)
+        yield from _documents(file, rows, names, names.index(name))
 
 
 def _documents(file: InputFile, rows: Iterator[list[str]], names: list[str], column: int) -> Iterator[Document | Drop]:

@@ -43,7 +43,8 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
         try:
             if "META-INF/encryption.xml" in book.NameToInfo and "META-INF/rights.xml" in book.NameToInfo:
                 raise Unusable("encrypted")
-            package_name = _package_name(_text(book, "META-INF/container.xml", limits, expansion, len(data)))
+            rootfile = _ROOTFILE.search(_text(book, "META-INF/container.xml", limits, expansion, len(data)))
+            package_name = unescape(rootfile[1] if rootfile else "")
             package = _text(book, package_name, limits, expansion, len(data))
         except KeyError:
             raise Unusable("damaged_epub") from None
@@ -68,13 +69,6 @@ def read_epub(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
 
 def _text(book: zipfile.ZipFile, name: str, limits: ReadLimits, expansion: Expansion, num_bytes: int) -> str:
     return member_bytes(book, name, limits.max_file_bytes, expansion, num_bytes).decode("utf-8", "replace")
-
-
-def _package_name(container: str) -> str:
-    found = _ROOTFILE.search(container)
-    if not found:
-        raise Unusable("damaged_epub")
-    return unescape(found[1])
 
 
 def _metadata(package: str) -> dict[str, str]:

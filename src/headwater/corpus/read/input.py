@@ -80,10 +80,9 @@ class InputFile:
         return data
 
     def begin_record(self, part: str, num_bytes: int = 0, excerpt: str = "") -> bool:
-        """Say that a record of this file is parsed next; return False where it isn't wanted, and is passed over.
+        """Say that a record is parsed next, so that one that ends the parser costs that record (read.sandbox).
 
-        A reader of a file with many records says so before each, so that one that ends the parser costs that record
-        (read.sandbox).
+        Return False where it isn't wanted, and is passed over.
         """
         return True
 

@@ -151,12 +151,12 @@ def _edges(lines: list[Line]) -> list[Line]:
 
 
 def _without_edges(lines: list[Line], running: set[str]) -> list[Line]:
-    edges = {id(line) for line in _edges(lines) if _is_edge(line.text, running)}
+    edges = {
+        id(line)
+        for line in _edges(lines)
+        if _blanked(line.text) in running or line.text.isdigit() or _ROMAN.fullmatch(line.text)
+    }
     return [line for line in lines if id(line) not in edges]
-
-
-def _is_edge(text: str, running: set[str]) -> bool:
-    return _blanked(text) in running or text.isdigit() or _ROMAN.fullmatch(text) is not None
 
 
 def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
