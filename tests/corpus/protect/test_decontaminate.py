@@ -142,14 +142,13 @@ def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_fou
     assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
 
 
-def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_are(make):
-    short = [{"text": " ".join(WORDS[:3])}, {"text": " ".join(WORDS[:6])}]
-    with pytest.raises(DataError, match=r"sets\.quiz: no item of 2 .* the longest has 6 words.*lower it to 6 or take"):
-        make(short)
-    with pytest.raises(DataError, match=r"the longest has 1 words.*min_words=2; take the set out"):
-        make([{"text": "one"}], min_words=2)
-    with pytest.raises(DataError, match=r"the longest has 9 characters.*min_characters=16; lower it to 9 or take"):
-        make([{"question": "中国的首都在哪?", "answer": "北京"}])
+def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_must_be(make):
+    long_enough = (
+        r"sets\.quiz: none of its 1 items is as long as .*min_words=8, .*min_characters=16; lower these or take"
+    )
+    for item in ({"text": " ".join(WORDS[:6])}, {"text": "one"}, {"question": "中国的首都在哪?", "answer": "北京"}):
+        with pytest.raises(DataError, match=long_enough):
+            make([item])
 
 
 def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, make_prose):

@@ -21,7 +21,7 @@ from headwater.corpus.protect.questions import Questions
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.corpus.words import WordHasher
 from headwater.errors import DataError
-from headwater.sources.settings import LEAST_MIN_WORDS, DecontaminateSettings
+from headwater.sources.settings import DecontaminateSettings
 
 SHORT_CHARACTERS = 2000
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|[。！？][」』”’）]*|\n")
@@ -81,33 +81,23 @@ class Decontaminator:
         # in one row, each with its set and its number there
         self._items = [(name, number, item) for name in self._sets for number, item in enumerate(self._sets[name])]
         self._too_short: Counter[str] = Counter()
-        self._longest: dict[str, tuple[int, str]] = {}  # and what it is counted in
         self._spaced = Questions(self._hasher, settings.ngram_words, settings.min_words, False)
         self._unspaced = Questions(self._hasher, settings.ngram_characters, settings.min_characters, True)
         for place, (name, _, item) in enumerate(self._items):
             is_long = False
             for text in item.texts:
                 questions = self._unspaced if unspaced_fraction(text.question) > 0.5 else self._spaced
-                size = questions.add_(place, text)
-                self._longest[name] = max(self._longest.get(name, (0, "words")), (size, questions.unit))
-                is_long |= size >= questions.least
+                is_long |= questions.add_(place, text)
             self._too_short[name] += not is_long
         for questions in (self._spaced, self._unspaced):
             questions.end_()
-        for name in self._sets:
-            self._require_one(name)
-
-    def _require_one(self, name: str) -> None:
-        """Raise DataError where no item of a set can be looked for: nothing would be kept out in its name."""
-        num_items, (longest, unit) = len(self._sets[name]), self._longest[name]
-        if self._too_short[name] < num_items:
-            return
-        lower = f"lower it to {longest} or " if longest >= LEAST_MIN_WORDS else ""
-        raise DataError(
-            f"corpus.decontaminate.sets.{name}: no item of {num_items:,} can be looked for: the longest has {longest} "
-            f"{unit}, and corpus.decontaminate.min_{unit}={getattr(self._settings, f'min_{unit}')}; {lower}take the "
-            "set out"
-        )
+        for name, items in self._sets.items():
+            if self._too_short[name] == len(items):  # nothing would be kept out in its name
+                raise DataError(
+                    f"corpus.decontaminate.sets.{name}: none of its {len(items):,} items is as long as "
+                    f"corpus.decontaminate.min_words={settings.min_words}, or in scripts without spaces "
+                    f"min_characters={settings.min_characters}; lower these or take the set out"
+                )
 
     def _find(self, text: str) -> list[Shared]:
         text, _ = unescaped(text)

@@ -35,7 +35,7 @@ class Questions:
     """
 
     def __init__(self, hasher: WordHasher, ngram: int, least: int, is_unspaced: bool) -> None:
-        self.least, self.unit = least, "characters" if is_unspaced else "words"
+        self._least = least
         self._hasher, self._ngram, self._is_unspaced = hasher, ngram, is_unspaced
         self._long: list[tuple[int, np.ndarray]] = []  # items with the words of their texts of a run and more
         self._questions: dict[bytes, _Question] = {}  # by its words
@@ -43,8 +43,8 @@ class Questions:
     def _size(self, text: str, words: np.ndarray) -> int:
         return sum(map(str.isalnum, text)) if self._is_unspaced else len(words)
 
-    def add_(self, item: int, text: Text) -> int:
-        """Add a text of an item; return its size: how large `least` may be for it to be looked for.
+    def add_(self, item: int, text: Text) -> bool:
+        """Add a text of an item, and return whether it is long enough to be looked for.
 
         A question is half of that at least: answers are never looked for alone.
         """
@@ -53,12 +53,14 @@ class Questions:
         hashed = [(each, hashes_of(each, self._hasher)) for each in text.answers]
         answers = [(found[: self._ngram], self._size(each, found)) for each, found in hashed if len(found)]
         total = min(size + sum(each for _, each in answers), 2 * size + 1)
-        if total >= self.least:
-            question = self._questions.setdefault(words.tobytes(), _Question(words, self.least - size, self.least // 2))
+        is_long = total >= self._least
+        if is_long:
+            question = _Question(words, self._least - size, self._least // 2)
+            question = self._questions.setdefault(words.tobytes(), question)
             question.add_(item, answers)
             if len(words) >= self._ngram:
                 self._long.append((item, words))
-        return total
+        return is_long
 
     def end_(self) -> None:
         """Make the indices, once all is added."""
