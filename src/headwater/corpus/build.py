@@ -25,7 +25,7 @@ from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.load import remove_failed_build, write_failed_build
+from headwater.corpus.load import DROPPED, move_shards, remove_failed_build, write_failed_build
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
 from headwater.corpus.repeats import repeat_rules
@@ -43,7 +43,7 @@ from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
 from headwater.errors import DataError
-from headwater.files import digest_json, new_folder, no_check, share_file, stage_key, write_json
+from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
 from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings, SourceSettings
@@ -146,10 +146,11 @@ def build_corpus(
         for loss in _great_losses(name, settings, balance):
             say(loss)
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
-        manifest |= _move_shards(work, folder)
+        shards = move_shards(work, folder)
+        kept = {name: digest for name, digest in shards.items() if not name.startswith(DROPPED)}
+        manifest |= {"digest": digest_json(kept), "shards": shards}
         write_json(folder / "manifest.json", manifest)
-    remove_failed_build(out_dir)
-    end_work(out_dir)
+    discard_work(out_dir)
     return manifest
 
 
@@ -157,21 +158,6 @@ def discard_work(corpus_dir: Path) -> None:
     """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
     remove_failed_build(corpus_dir)
     end_work(corpus_dir)
-
-
-def _move_shards(work: Work, folder: Path) -> dict[str, Any]:
-    """Move what the parts wrote into the corpus; return the digest of every shard and that of all."""
-    shards: dict[str, str] = {}
-    for part in work.plan.parts:
-        digests = work.digests_of("write", part.number)
-        for name in digests:
-            share_file(work.path_of("write", part.number) / name, folder / name)
-        shards |= digests
-    shards = {name: shards[name] for name in sorted(shards)}
-    return {
-        "digest": digest_json({name: shards[name] for name in shards if not name.startswith("dropped/")}),
-        "shards": shards,
-    }
 
 
 class _Build:

@@ -16,7 +16,7 @@ from headwater.files import digest_file, new_folder, read_manifest_or_none, remo
 from headwater.outputs import work_folder
 from headwater.seals import is_unmade, read_manifest
 
-_DROPPED = "dropped/"
+DROPPED = "dropped/"
 
 FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
 
@@ -30,18 +30,23 @@ def has_failed(corpus_dir: Path) -> bool:
     return bool(read_manifest_or_none(failed_build_folder(corpus_dir)))
 
 
+def move_shards(work: Work, folder: Path, beginning: str = "") -> dict[str, str]:
+    """Move what the parts wrote, under names with this beginning, to a folder; return the digest of every shard."""
+    shards: dict[str, str] = {}
+    for part in work.plan.parts:
+        for name, digest in work.digests_of("write", part.number).items():
+            if name.startswith(beginning):
+                share_file(work.path_of("write", part.number) / name, folder / name)
+                shards[name] = digest
+    return {name: shards[name] for name in sorted(shards)}
+
+
 def write_failed_build(
     work: Work, corpus_dir: Path, manifest: dict[str, Any], before_commit: Callable[[], None]
 ) -> None:
     """Move what was dropped out of the work folder, with the manifest that the corpus would have had."""
-    shards: dict[str, str] = {}
     with new_folder(failed_build_folder(corpus_dir), replace=True, before_commit=before_commit) as folder:
-        for part in work.plan.parts:
-            digests = work.digests_of("write", part.number)
-            for name in (name for name in digests if name.startswith(_DROPPED)):
-                share_file(work.path_of("write", part.number) / name, folder / name)
-                shards[name] = digests[name]
-        write_json(folder / "manifest.json", {**manifest, "shards": shards})
+        write_json(folder / "manifest.json", {**manifest, "shards": move_shards(work, folder, DROPPED)})
 
 
 def remove_failed_build(corpus_dir: Path) -> None:

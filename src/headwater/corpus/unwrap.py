@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.rejoin import Vocabulary, join_lines
+from headwater.corpus.read.rejoin import join_lines, words_within
 from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.sources.formats import COMPRESSIONS
+from headwater.sources.formats import without_compression
 from headwater.sources.settings import UnwrapSettings
 
 _MIN_WIDTH, _MAX_WIDTH = 50, 110  # of the lines of a wrapped text, in characters
@@ -42,10 +42,7 @@ def unwrapper(settings: UnwrapSettings) -> Step:
 
 def is_plain_text(document: Document) -> bool:
     """Return whether a document was read from a file of plain text, as its origin's name says."""
-    name = PurePath(document.origin)
-    if name.suffix.lower() in COMPRESSIONS:
-        name = name.with_suffix("")
-    return name.suffix.lower() in ("", ".txt", ".text")
+    return PurePath(without_compression(document.origin)).suffix.lower() in ("", ".txt", ".text")
 
 
 def unwrap(text: str) -> str:
@@ -58,8 +55,8 @@ def unwrap(text: str) -> str:
     width = _width(blocks)
     if width is None:
         return text
-    vocabulary = Vocabulary(line for block in blocks for line in block)
-    return "\n".join(line for block in blocks for line in _unwrapped(block, width, vocabulary))
+    words = words_within(line for block in blocks for line in block)
+    return "\n".join(line for block in blocks for line in _unwrapped(block, width, words))
 
 
 def _blocks(text: str) -> list[list[str]]:
@@ -82,7 +79,7 @@ def _width(blocks: list[list[str]]) -> int | None:
     return width if _MIN_WIDTH <= width <= _MAX_WIDTH else None
 
 
-def _unwrapped(block: list[str], width: int, vocabulary: Vocabulary) -> Iterator[str]:
+def _unwrapped(block: list[str], width: int, words: set[str]) -> Iterator[str]:
     if len(block) == 1 or _is_other(block):
         yield from block
         return
@@ -90,7 +87,7 @@ def _unwrapped(block: list[str], width: int, vocabulary: Vocabulary) -> Iterator
         if len(paragraph) > 1 and _is_wrapped(paragraph, width):
             indent = paragraph[0][: len(paragraph[0]) - len(paragraph[0].lstrip())]
             lines = [(line.strip(), False) for line in paragraph]
-            yield indent + join_lines(lines, vocabulary)
+            yield indent + join_lines(lines, words)
         else:
             yield from paragraph
 

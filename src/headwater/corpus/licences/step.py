@@ -46,7 +46,8 @@ def licence_step(settings: CorpusSettings) -> Step:
         document = candidate.document
         licence, named = licence_of(document, declared[document.source])
         if allow is not None and not is_kept(licence):
-            note, because = _described(licence, named)
+            note = "not_understood" if named else licence.replace(" ", "_")  # which is counted
+            because = f"licence not understood: {named}" if named else f"licence {licence}"
             return Verdict(candidate, REASON, note=note, because=because)
         found = {"licence": licence} | ({"licence_named": named} if named else {})
         if document.meta.items() >= found.items():
@@ -95,10 +96,3 @@ def licence_of(document: Document, declared: str) -> tuple[str, str]:
     if not found and (reserves_all_rights(document.text) if is_code else restricts_use(document.text)):
         return UNKNOWN, "All rights reserved"
     return (all_of(found), "") if found else (declared, "")
-
-
-def _described(licence: str, named: str) -> tuple[str, str]:
-    """Return the note of a licence that isn't allowed, which is counted, and what a person is told."""
-    if named:
-        return "not_understood", f"licence not understood: {named}"
-    return licence.replace(" ", "_"), f"licence {licence}"

@@ -21,7 +21,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
-from headwater.corpus.read.rejoin import Vocabulary, join_lines
+from headwater.corpus.read.rejoin import join_lines, words_within
 
 _EDGE_LINES = 2  # the highest and the lowest of a page, among which running heads are looked for
 _MIN_REPEATS = 3  # pages that a running head stands on
@@ -110,7 +110,7 @@ def text_of(pages: list[list[Line]]) -> str:
     """Return the text of pages without what runs along their edges, as paragraphs with blank lines between."""
     running = _running(pages)
     kept = [_without_edges(lines, running) for lines in pages]
-    vocabulary = Vocabulary(line.text for lines in kept for line in lines)
+    words = words_within(line.text for lines in kept for line in lines)
     paragraphs: list[list[Line]] = []
     for lines in kept:
         found = list(_paragraphs(lines))
@@ -121,7 +121,7 @@ def text_of(pages: list[list[Line]]) -> str:
     for number, each in enumerate(paragraphs):
         if number:
             parts.append("\n" if _is_listed(paragraphs[number - 1], each) else "\n\n")
-        parts.append(join_lines([(line.text, line.is_hyphenated) for line in each], vocabulary))
+        parts.append(join_lines([(line.text, line.is_hyphenated) for line in each], words))
     return "".join(parts)
 
 

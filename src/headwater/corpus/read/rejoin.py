@@ -12,24 +12,12 @@ _DASHES = ("-", "\u2010", "\u2014", "\u2013")
 _SUSPENDING = ("and", "or", "to")
 
 
-class Vocabulary:
-    """The words of a text, in lower case, as they stand within its lines."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._words: set[str] = set()
-        for line in lines:
-            # what the end of a line may have cut is no evidence
-            self._words.update(_WORD.findall(_LAST.sub("", line.lower())))
-
-    def joined(self, left: str, right: str) -> str | None:
-        """Return `left` and `right` as the text spells them elsewhere, with a hyphen or without; None if it doesn't."""
-        whole, with_hyphen = left + right, f"{left}-{right}"
-        if whole.lower() in self._words:
-            return whole
-        return with_hyphen if with_hyphen.lower() in self._words else None
+def words_within(lines: Iterable[str]) -> set[str]:
+    """Return the words of a text, in lower case, but for what the end of a line may have cut."""
+    return {word for line in lines for word in _WORD.findall(_LAST.sub("", line.lower()))}
 
 
-def join_lines(lines: list[tuple[str, bool]], vocabulary: Vocabulary) -> str:
+def join_lines(lines: list[tuple[str, bool]], words: set[str]) -> str:
     """Join lines, each with whether its maker said that it ends within a word.
 
     A hyphen at the end of a line goes where the text has the joined word elsewhere, or its maker said so and the text
@@ -41,11 +29,11 @@ def join_lines(lines: list[tuple[str, bool]], vocabulary: Vocabulary) -> str:
             parts.append(text)
             break
         following = lines[number + 1][0]
-        parts.append(_end(text, following, is_cut, vocabulary))
+        parts.append(_end(text, following, is_cut, words))
     return "".join(parts)
 
 
-def _end(text: str, following: str, is_cut: bool, vocabulary: Vocabulary) -> str:
+def _end(text: str, following: str, is_cut: bool, words: set[str]) -> str:
     """Return a line as it stands before the next one: its hyphen, and the space behind it, as they should be."""
     last = _LAST.search(text if not is_cut or text.endswith(("-", "\u2010")) else f"{text}-")
     first = _FIRST.match(following)
@@ -54,10 +42,9 @@ def _end(text: str, following: str, is_cut: bool, vocabulary: Vocabulary) -> str
     if first.group() in _SUSPENDING and not is_cut:
         return f"{text} "  # two- and three-year-olds
     before = text[: last.start()]
-    joined = vocabulary.joined(last[1], first.group())
-    if joined is None:
-        return before + last[1] + ("" if is_cut else "-")
-    return before + last[1] + ("-" if "-" in joined else "")
+    left, right = last[1].lower(), first.group()
+    is_one_word = left + right in words or (is_cut and f"{left}-{right}" not in words)
+    return before + last[1] + ("" if is_one_word else "-")
 
 
 def _is_dashed(text: str, following: str) -> bool:

@@ -48,7 +48,8 @@ class Segments:
     def __init__(self, work: Work, parts: np.ndarray, indexes: np.ndarray, counts: np.ndarray) -> None:
         self._work = work
         self._parts, self._indexes = parts, indexes
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        # the number of the first document of each segment, and the end of the last
+        self.bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     @classmethod
     def read(cls, work: Work) -> Segments:
@@ -62,18 +63,13 @@ class Segments:
 
     @property
     def num_documents(self) -> int:
-        return int(self._starts[-1])
+        return int(self.bounds[-1])
 
     @property
     def part_starts(self) -> np.ndarray:
         """The number of the first document of each part; a part without documents has that of the next."""
         firsts = np.searchsorted(self._parts, np.arange(len(self._work.plan.parts)))
-        return self._starts[firsts]
-
-    @property
-    def bounds(self) -> np.ndarray:
-        """The number of the first document of each segment, and the end of the last."""
-        return self._starts
+        return self.bounds[firsts]
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -86,10 +82,10 @@ class Segments:
         return [self[at] for at in range(int(first), int(end))]
 
     def of_document(self, number: int) -> Segment:
-        return self[int(np.searchsorted(self._starts, number, side="right")) - 1]
+        return self[int(np.searchsorted(self.bounds, number, side="right")) - 1]
 
     def __getitem__(self, at: int) -> Segment:
-        start, end = int(self._starts[at]), int(self._starts[at + 1])
+        start, end = int(self.bounds[at]), int(self.bounds[at + 1])
         return Segment(int(self._parts[at]), int(self._indexes[at]), start, end)
 
     def arrays(self, segment: Segment) -> ArrayFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class WorkerContext:
 
     def __init__(self, folder: Path) -> None:
         self.work = Work(folder)
-        self._results: dict[str, Results] = {}
+        self.results = cache(partial(Results, self.work))  # what the tasks of a stage found; all of them are done
         self.on_read: Callable[[int], None] = lambda num_bytes: None  # told the bytes of every document that is read
 
     @property
@@ -67,12 +67,6 @@ class WorkerContext:
     @cached_property
     def runs(self) -> SortedRuns:
         return SortedRuns(self.work, self.segments)
-
-    def results(self, stage: str) -> Results:
-        """Return what the tasks of a stage found; all of them are done."""
-        if stage not in self._results:
-            self._results[stage] = Results(self.work, stage)
-        return self._results[stage]
 
     @cached_property
     def candidate_texts(self) -> CandidateTexts:
