@@ -120,12 +120,10 @@ def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[st
 
 
 def balance_of(corpus: Path) -> dict[str, Any]:
-    """Return {sources, splits, kept_by, …} of a corpus.
+    """Return {sources, splits, kept_by, …} of a corpus; DataError without one.
 
-    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; text, its kept
-    documents as they lie in both splits; and cleaned_bytes, what cleaning took away from them: kept = text +
-    cleaned_bytes, below zero where it made them longer, as normal form C and placeholders may. `splits` and `kept_by`
-    are parts of text. Raises DataError without a corpus.
+    A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; text, as it lies in
+    both splits, of which `splits` and `kept_by` are parts; and cleaned_bytes: kept = text + cleaned_bytes.
     """
     manifest = read_corpus_manifest(corpus)
     sources, splits = {}, manifest["splits"]

@@ -34,17 +34,13 @@ def withhold(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[str | None
     touches are cut, and the search starts again, since what now stands side by side may match too.
     """
     cut = []
-    while match := first_match(text, patterns):
+    while match := next((found for pattern in patterns if (found := pattern.search(text))), None):
         if len(text) < SHORT_CHARACTERS:
             return None, ""
         start, end = passage(text, match.start(), match.end())
         cut.append(text[start:end])
         text = text[:start] + text[end:]
     return text, "".join(cut)
-
-
-def first_match(text: str, patterns: Sequence[re.Pattern[str]]) -> re.Match[str] | None:
-    return next((match for pattern in patterns if (match := pattern.search(text))), None)
 
 
 def passage(text: str, start: int, end: int) -> tuple[int, int]:

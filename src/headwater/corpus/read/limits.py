@@ -86,7 +86,8 @@ def bounded(pieces: Iterable[Document | Drop], max_characters: int) -> Iterator[
     try:
         for piece in pieces:
             if isinstance(piece, Document):
-                yield from _cut(_in_unicode(piece), max_characters)
+                text = in_unicode(piece.text)
+                yield from _cut(piece if text == piece.text else replace(piece, text=text), max_characters)
             elif num_listed[piece.reason] < MAX_DROPS_LISTED:
                 num_listed[piece.reason] += 1
                 yield piece
@@ -107,14 +108,9 @@ def _with_one_more(rest: Drop | None, drop: Drop) -> Drop:
     return replace(rest, num_documents=num_documents, num_bytes=num_bytes)
 
 
-def _in_unicode(document: Document) -> Document:
-    """Return the document without halves of surrogate pairs: emoji that were cut in two."""
-    try:
-        if not document.text.isascii():
-            document.text.encode()
-    except UnicodeEncodeError:
-        return replace(document, text=document.text.encode("utf-8", "ignore").decode())
-    return document
+def in_unicode(text: str) -> str:
+    """Return a text without halves of surrogate pairs: emoji that were cut in two."""
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode()
 
 
 def _cut(document: Document, max_characters: int) -> Iterator[Document]:

@@ -16,10 +16,7 @@ PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "notebook",
 
 
 def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield the pieces of a file in one of PARSED_FORMATS. Raises Unusable with the reason; OSError; MemoryError.
-
-    The format `name` is read by the function read_name of the module headwater.corpus.read.name.
-    """
+    """Yield the pieces of a file by read_FORMAT of read.FORMAT. Raises Unusable, OSError, MemoryError."""
     assert file_format in PARSED_FORMATS, file_format
     module = import_module(f"headwater.corpus.read.{file_format}")
     read = getattr(module, f"read_{file_format}")

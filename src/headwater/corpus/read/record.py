@@ -17,7 +17,7 @@ from headwater.corpus.licences.names import all_of, handed_on
 from headwater.corpus.read.dates import iso_date_or_time
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.read.limits import Unusable, in_unicode
 from headwater.corpus.toml_tables import keys_by_word
 from headwater.sources.formats import programming_language
 from headwater.sources.settings import CONVERSATIONS
@@ -161,16 +161,12 @@ def record_document(
 def _conversation(file: InputFile, record: Any, part: str, num_bytes: int, field: str | None) -> Document | Drop:
     """Return the messages in a JSON object as a document, each cleaned as code is: its words and lines stay."""
     try:
-        messages = [Message(role, clean(_in_unicode(text), "code")) for role, text in read_messages(record, field)]
+        messages = [Message(role, clean(in_unicode(text), "code")) for role, text in read_messages(record, field)]
         require_learnable(messages)
     except Refused as refused:
         shown = json.dumps(record, ensure_ascii=False)[:EXCERPT_CHARACTERS]
         return file.drop(refused.reason, num_bytes, part, shown, refused.because)
     return file.document(as_text(messages), part, **record_meta(record))
-
-
-def _in_unicode(text: str) -> str:
-    return text.encode("utf-8", "ignore").decode()
 
 
 def text_field(fields: dict[str, Any], wanted: str | None) -> str | None:

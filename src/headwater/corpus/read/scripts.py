@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TypeVar
 
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.toml_tables import keys_by_word
@@ -14,10 +13,9 @@ from headwater.sources.formats import compression_of, language_of, programming_l
 _HEAD_BYTES = 200
 _FIRST_LINE = re.compile(rb"#![ \t]*(/[^\n\0]*)")
 _VERSION = re.compile(r"[\d.]+$")
-File = TypeVar("File", bound=InputFile)
 
 
-def as_script(file: File, file_format: str) -> tuple[File, str]:
+def as_script(file: InputFile, file_format: str) -> tuple[InputFile, str]:
     """Return a file and its format, as code where its name tells no format and its first line an interpreter.
 
     Raises OSError.

@@ -83,18 +83,13 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
                 part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0].origin, len(files))
                 parts.append(part)
                 lines.write(json.dumps([(_name(file.path), *file[1:]) for file in files]).encode() + b"\n")
-    table = {"format": FORMAT, "key": key, "settings": _from_anywhere(settings).model_dump(mode="json")}
+    if settings.decontaminate is not None:  # for workers that start elsewhere; sources' files are listed
+        settings = settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
+    table = {"format": FORMAT, "key": key, "settings": settings.model_dump(mode="json")}
     data = json_bytes({**table, "parts": [asdict(part) for part in parts]})
     with DigestedFile(folder / "plan.json") as file:
         file.write(data)
     return {"files.jsonl": lines.digest, "plan.json": file.digest}
-
-
-def _from_anywhere(settings: CorpusSettings) -> CorpusSettings:
-    """Return settings whose evaluation sets are found by workers that start elsewhere; sources' files are listed."""
-    if settings.decontaminate is None:
-        return settings
-    return settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
 
 
 def _groups(files: Iterator[ListedFile], task_bytes: int) -> Iterator[tuple[list[ListedFile], int]]:
