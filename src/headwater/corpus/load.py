@@ -90,10 +90,7 @@ def require_whole(corpus_dir: Path, prefix: str, shards: dict[str, str]) -> None
 
 
 def read_documents(corpus_dir: Path, split: str, source: str, start: int = 0) -> Iterator[Document]:
-    """Yield the documents of one source in "train" or "validation" from number `start` on, in the order of reading.
-
-    A source may have none in a split. Raises DataError for an unknown source or a damaged shard.
-    """
+    """Yield the documents of a source in a split from number `start` on; DataError for no source, a damaged shard."""
     for line in islice(read_lines(whole_folder(corpus_dir, split, source)), start, None):
         yield parse_document(line)
 

@@ -45,10 +45,7 @@ class Scanned:
         return [(match.start(), match.end(), digits) for match, digits in counted if digits >= _MIN_DIGITS]
 
     def digit_runs(self, min_digits: int) -> Iterator[Span]:
-        """Yield every run with that many digits or more (at least 4), and the two characters after it.
-
-        The two are for patterns, which must see what follows a number.
-        """
+        """Yield every run with that many digits or more (at least 4), and two characters after it, for patterns."""
         for start, end, digits in self._runs:
             if digits >= min_digits:
                 yield start, min(end + 2, len(self.text))

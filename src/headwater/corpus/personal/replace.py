@@ -49,10 +49,7 @@ class ColumnRedactor:
 
 
 def _around(name: str, value: str) -> tuple[str, str]:
-    """Return what is written around a value: what sets it to the name of a secret, else the name stands above it.
-
-    A value with quotes in it stands by itself, too: in others they would end it.
-    """
+    """Return what sets a value without quotes to the name of a secret; of others the name stands above them."""
     is_set = names_secret(name) and '"' not in value and "'" not in value
     return (f'{name}="', '"') if is_set else (f"{name}\n", "\n")
 

@@ -124,23 +124,20 @@ class Decontaminator:
         """Return that a document goes, with the sentences that the items stand in: its beginning may be another's."""
         items = items.union(*(each for _, each in cut))
         excerpt = "\n".join(text.strip() for text, _ in cut)[:EXCERPT_CHARACTERS]
-        reason = REASON + self._set_of(min(items))
+        reason = REASON + self._items[min(items)][0]
         return Verdict(candidate, reason, note=self._note(items), because=self._items_found(items), excerpt=excerpt)
 
     def _cuts(self, cut: list[_Cut]) -> tuple[Cut, ...]:
         """Return a cut for every set that gives a reason; all that was found is noted with the first."""
         by_set: dict[str, list[_Cut]] = {}
         for each in cut:
-            by_set.setdefault(self._set_of(min(each[1])), []).append(each)
+            by_set.setdefault(self._items[min(each[1])][0], []).append(each)
         cuts, note = list[Cut](), self._note(frozenset().union(*(items for _, items in cut)))
         for name, own in by_set.items():
             found = self._items_found(frozenset().union(*(items for _, items in own)))
             size = sum(num_bytes(text) for text, _ in own)
             cuts.append(Cut(REASON + name, size, own[0][0][:EXCERPT_CHARACTERS], "" if cuts else note, found))
         return tuple(cuts)
-
-    def _set_of(self, item: int) -> str:
-        return self._items[item][0]
 
     def _note(self, items: Iterable[int]) -> str:
         """Return the sets, then the items as NAME:NUMBER, the numbers from 0 in their set."""

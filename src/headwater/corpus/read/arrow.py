@@ -86,10 +86,7 @@ def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: lis
 
 
 def _value(scalar: Any) -> Any:
-    """Return a value beside a text as Python's; bytes for a date out of its range, and for letters that are none.
-
-    Bytes are kept nowhere, but of a licence they are one that isn't understood.
-    """
+    """Return a value beside a text as Python's; bytes, which are kept nowhere, for one that isn't what its type says."""
     try:
         return scalar.as_py()
     except (ValueError, OverflowError, LookupError, pa.ArrowInvalid):

@@ -84,10 +84,7 @@ def text_column(names: Iterable[str], wanted: str | None) -> str | None:
 
 
 def without_text(source: str, wanted: str | None, columns: Sequence[str]) -> Unusable:
-    """Return what a table without its column of text is: the drop's excerpt names the columns that are there.
-
-    They are no part of what decided, since a table without a header begins with a row, which redaction must see.
-    """
+    """Return what a table without its column of text is: the excerpt, which is redacted, names those that are there."""
     return Unusable("no_text", _why_without_text(source, wanted, dict.fromkeys(columns)), shown_columns(columns))
 
 

@@ -43,15 +43,10 @@ def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:
 
 
 def list_files(paths: list[str], setting: str) -> Iterator[ListedFile]:
-    """Yield each file once, and each name that is skipped.
+    """Yield each file once, and each name that is skipped, with the reason (docs/corpus.md says what each means).
 
-    `setting` is what gave the paths, for messages: "corpus.sources.mine.paths".
-
-    Folders are read whole, links to folders behind the rest. Skipped are names that start with a dot (hidden),
-    __pycache__ and node_modules (tool_folder), the folders that headwater made (own_output: a run kept beside its text
-    must not become its own input), the cards of data sets (data_set_card), a link to a folder that it lies in
-    (link_loop), and a second name of a file or folder (already_read). Raises DataError for a path or pattern that names
-    nothing.
+    `setting` is what gave the paths, for messages: "corpus.sources.mine.paths". Folders are read whole, links to folders
+    behind the rest. Raises DataError for a path or pattern that names nothing.
     """
     names: dict[str, str] = {}  # of every real path, the name that was met first
     for given in paths:
