@@ -86,7 +86,7 @@ def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: lis
 
 
 def _value(scalar: Any) -> Any:
-    """Return a value beside a text as Python's; bytes, which are kept nowhere, for one that isn't what its type says."""
+    """Return a value beside a text as Python's; bytes, which are kept nowhere, for one that isn't of its type."""
     try:
         return scalar.as_py()
     except (ValueError, OverflowError, LookupError, pa.ArrowInvalid):

@@ -45,8 +45,8 @@ def find_files(paths: list[str], setting: str) -> Iterator[tuple[Path, str]]:
 def list_files(paths: list[str], setting: str) -> Iterator[ListedFile]:
     """Yield each file once, and each name that is skipped, with the reason (docs/corpus.md says what each means).
 
-    `setting` is what gave the paths, for messages: "corpus.sources.mine.paths". Folders are read whole, links to folders
-    behind the rest. Raises DataError for a path or pattern that names nothing.
+    `setting` is what gave the paths, for messages: "corpus.sources.mine.paths". Folders are read whole, links to
+    folders behind the rest. Raises DataError for a path or pattern that names nothing.
     """
     names: dict[str, str] = {}  # of every real path, the name that was met first
     for given in paths:
