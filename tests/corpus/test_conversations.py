@@ -123,11 +123,6 @@ def test_of_few_conversations_whole_ones_are_held_out(build_talks, tmp_path):
     assert len(kept(tmp_path)) == 4
 
 
-def test_a_length_is_no_part_of_the_key_of_a_corpus_without_it(build, make_prose):
-    files = {f"{number}.txt": make_prose(60, number) for number in range(5)}
-    assert "max_characters" not in build(files)["settings"]["sources"]["mine"]
-
-
 def test_a_length_is_asked_of_conversations_alone():
     with pytest.raises(ValidationError, match="max_characters is of conversations"):
         CorpusSettings(sources={"mine": {"paths": ["x"], "max_characters": 100}})
