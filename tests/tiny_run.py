@@ -19,7 +19,7 @@ from headwater.records import Record
 from headwater.train.loop import train
 from headwater.train.settings import TrainPlan, TrainSettings
 from headwater.train.start import assemble
-from headwater.train.state import Run
+from headwater.train.state import Run, RunState
 
 VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
 
@@ -135,6 +135,16 @@ def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None)
     return run
 
 
+def train_on(
+    run: Run, display: Any = lambda record: None, stop: StopRequest | None = None, evaluator: Any = None
+) -> RunState:
+    """Train a run that has begun, to the end or until a stop; return the state reached."""
+    try:
+        return train(run, evaluator or CountingEvaluator(), display, stop or StopRequest())
+    finally:
+        run.records.close()
+
+
 def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None, evaluator: Any = None) -> Run:
     """Train to the end, or until a stop is requested after `stop_after` steps."""
     run, stop = begin(run_dir, the_plan), StopRequest()
@@ -143,11 +153,8 @@ def train_here(run_dir: Path, the_plan: TrainPlan, stop_after: int | None = None
         if record["event"] == "step" and record["step"] == stop_after:
             stop.signal_name = "SIGTERM"
 
-    try:
-        end = train(run, evaluator or CountingEvaluator(), display, stop)
-        assert end.step == (the_plan.train.num_steps if stop_after is None else stop_after)
-    finally:
-        run.records.close()
+    end = train_on(run, display, stop, evaluator)
+    assert end.step == (the_plan.train.num_steps if stop_after is None else stop_after)
     return run
 
 

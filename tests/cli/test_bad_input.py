@@ -64,6 +64,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         (["explain", "mine.toml", "optim.matrix_lr=-1"], ["optim.matrix_lr = -1", "give a number above 0"]),
         (["run", "mine.toml", "train.batch_tokens=1000"], ["multiple of model.seq_len=64", "try 1024", "command line"]),
         (["run", "mine.toml", "train.batch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
+        (["run", "mine.toml", "train.microbatch_tokens=32"], ["multiple of model.seq_len=64", "try 64"]),
         (
             ["run", "mine.toml", "train.microbatch_tokens=192"],
             ["batch_tokens=512 must be a multiple", "try batch_tokens=384"],

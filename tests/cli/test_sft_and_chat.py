@@ -16,7 +16,7 @@ from headwater.conversations import USER, Message
 from headwater.files import read_json
 from headwater.records import read_records
 from headwater.runs.run_config import config_of_run, load_run
-from headwater.runs.text import open_batches, open_text
+from headwater.runs.text import open_batches, open_held_out
 from headwater.runs.text_size import epochs_of
 from headwater.tokenizer.conversation import prompt_ids
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -89,8 +89,8 @@ def test_the_name_of_a_file_is_no_setting(folder, monkeypatch):
 def test_the_loss_is_shared_as_the_weights_say(folder, tuned):
     start = read_records(folder / "runs/base-sft/records.jsonl", "start")[0]
     assert start["plan"]["sources"]["conversations"]["loss_share"] == pytest.approx(0.5, abs=0.02)
-    text = open_text(config_of_run(folder / "runs/base-sft"))
-    assert text.held_out["conversations"].store.has_targets and not text.held_out["replay-mine"].store.has_targets
+    held_out = open_held_out(config_of_run(folder / "runs/base-sft"))
+    assert held_out["conversations"].store.has_targets and not held_out["replay-mine"].store.has_targets
 
 
 def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import ROWS_PER_STEP, CountingEvaluator, begin, plan, without_clock
+from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan, train_on, without_clock
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
-from headwater.host.signals import StopRequest
 from headwater.interventions import read_interventions
 from headwater.records import Record, read_records
 from headwater.train import step as step_module
-from headwater.train.loop import train
 from headwater.train.settings import TrainPlan
 from headwater.train.state import RunState
 
@@ -53,13 +51,9 @@ def plant(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
     monkeypatch.setattr(step_module, "train_step", train_step)
 
 
-def go_on(run_dir: Path, the_plan: TrainPlan, display: Any = None, stop: StopRequest | None = None) -> RunState:
+def go_on(run_dir: Path, the_plan: TrainPlan, *given: Any, batches: MadeUpRows | None = None) -> RunState:
     """Train on from what the folder holds, to the end or until a signal; return the state reached."""
-    run = begin(run_dir, the_plan)
-    try:
-        return train(run, CountingEvaluator(), display or (lambda record: None), stop or StopRequest())
-    finally:
-        run.records.close()
+    return train_on(begin(run_dir, the_plan, batches), *given)
 
 
 def what_counts(run_dir: Path) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from many_ranks import on_ranks
-from tiny_run import CountingEvaluator, begin, plan, train_here, without_clock
+from tiny_run import begin, plan, train_here, train_on, without_clock
 from torch import nn
 
 from headwater.checkpoint.tensor_digest import tensor_digest
@@ -22,13 +22,11 @@ from headwater.cpu_kernels.library import load_kernels
 from headwater.device.device import Device
 from headwater.device.settings import MachineSettings
 from headwater.errors import TrainingError
-from headwater.host.signals import StopRequest
 from headwater.parallel.data_parallel import DataParallel
 from headwater.ranks.exchange import Ranks
 from headwater.records import read_records
 from headwater.train import gradients as gradients_module
 from headwater.train.gradients import GradientCheck
-from headwater.train.loop import train
 from headwater.train.settings import MAX_GRADIENT_ERROR
 
 EVERY = 3
@@ -99,8 +97,7 @@ def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
     FlippingMachine(monkeypatch, [3, 4, 5])
     run = begin(tmp_path, plan(audit_every=EVERY))
     with pytest.raises(TrainingError, match=f"this machine computed wrong: .*of {FLIPPED}"):
-        train(run, CountingEvaluator(), lambda record: None, StopRequest())
-    run.records.close()
+        train_on(run)
     steps = read_records(tmp_path / "records.jsonl", "step")
     assert [record["step"] for record in steps] == [1, 2]
 

@@ -22,6 +22,7 @@ from tiny_run import (
     begin,
     plan,
     train_here,
+    train_on,
     weight_sum,
     without_clock,
 )
@@ -29,7 +30,7 @@ from tiny_run import (
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
 from headwater.device.facts import MachineFacts
-from headwater.errors import CheckpointError, ConfigError, TrainingError
+from headwater.errors import CheckpointError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
 from headwater.host.signals import StopRequest
@@ -227,13 +228,6 @@ def test_what_decides_no_weight_may_change(tmp_path, choices):
     assert run.start.step == 1
 
 
-@pytest.mark.parametrize("name", ["batch_tokens", "microbatch_tokens"])
-def test_portions_that_cut_a_row_are_refused_with_a_number_that_works(tmp_path, name):
-    portions = {"batch_tokens": 100, "microbatch_tokens": 100} if name == "batch_tokens" else {"microbatch_tokens": 32}
-    with pytest.raises(ConfigError, match=rf"train\.{name}=\d+ must be a multiple of model\.seq_len=24; try \d+"):
-        begin(tmp_path, plan(**portions))
-
-
 def test_microbatches_that_do_not_fill_the_batch_are_refused():
     with pytest.raises(ValueError, match="try batch_tokens=96"):
         TrainSettings(num_steps=1, batch_tokens=100, microbatch_tokens=48, save_every=1, validate_every=1)
@@ -250,8 +244,7 @@ def test_too_many_bad_steps_stop_a_run_that_may_not_go_back_with_advice(tmp_path
     with pytest.raises(
         TrainingError, match=r"3 of the last steps were skipped, up to step 0; .*Lower optim\.matrix_lr"
     ):
-        train(run, CountingEvaluator(), lambda record: None, StopRequest())
-    run.records.close()
+        train_on(run)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 150, 1000, 12345])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tiny_run import CountingEvaluator, MadeUpRows, begin, plan, train_here
+from tiny_run import CountingEvaluator, MadeUpRows, begin, plan, train_here, train_on
 
 from headwater.device import profile
 from headwater.device.profile import StepProfile
@@ -74,16 +74,14 @@ class FailingEvaluator(CountingEvaluator):
 def test_a_trace_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path, full_disk, steps):
     said: list[str] = []
     run = assemble(tmp_path, plan(profile_steps=steps), MadeUpRows(), said.append)
-    assert train(run, CountingEvaluator(), lambda record: None, StopRequest()).step == 12
-    run.records.close()
+    assert train_on(run).step == 12
     assert [line for line in said if "no trace" in line and "no space left" in line] == said[-1:]
 
 
 def test_a_trace_that_cannot_be_written_hides_no_error_of_the_run(tmp_path, full_disk):
     run = begin(tmp_path, plan(profile_steps=[2, 9]))
     with pytest.raises(ZeroDivisionError, match="of the evaluation"):
-        train(run, FailingEvaluator(), lambda record: None, StopRequest())
-    run.records.close()
+        train_on(run, evaluator=FailingEvaluator())
 
 
 def test_nothing_is_watched_while_a_trace_is_written(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from spiked_run import HARMED, NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
-from tiny_run import ROWS_PER_STEP, CountingEvaluator, MadeUpRows, begin, plan
+from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan
 
 from headwater import disk
 from headwater.checkpoint.layout import list_checkpoints
@@ -23,7 +23,6 @@ from headwater.errors import TrainingError
 from headwater.host.signals import StopRequest
 from headwater.interventions import FILE, read_interventions
 from headwater.records import read_all, read_records
-from headwater.train.loop import train
 
 # what dies leaves its files open
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -67,9 +66,7 @@ def test_it_ends_with_the_weights_of_a_run_to_which_the_rows_were_never_given(sp
             gap = (HARMED + 4 - 8) * ROWS_PER_STEP
             return super().rows(first_row if first_row < 8 * ROWS_PER_STEP else first_row + gap, num_rows)
 
-    run = begin(tmp_path, spiked_plan(), WithoutThem())
-    train(run, CountingEvaluator(), lambda record: None, StopRequest())
-    run.records.close()
+    go_on(tmp_path, spiked_plan(), batches=WithoutThem())
     ours, theirs = end_of(spiked), end_of(tmp_path)
     assert not [name for name in ours if name != "state" and ours[name] != theirs[name]]
     assert not (tmp_path / FILE).exists()
@@ -111,9 +108,7 @@ def test_bad_steps_with_good_ones_between_bring_it_back_to_before_the_first(tmp_
         "headwater.train.incidents.LiveDecisions.decide",
         lambda self, state, loss, norm: "planted" if state.rows_consumed in refused else None,
     )
-    run = begin(tmp_path, spiked_plan(guard_window=20))
-    train(run, CountingEvaluator(), lambda record: None, StopRequest())
-    run.records.close()
+    go_on(tmp_path, spiked_plan(guard_window=20))
     back = read_interventions(tmp_path)[-1]
     assert (back["from_step"], back["to_step"]) == (9, 4), "the save of step 8 is from within the trouble"
     assert back["first_row"] == 4 * ROWS_PER_STEP
@@ -133,9 +128,8 @@ def test_a_batch_of_garbage_is_gone_through_without_a_trace(tmp_path):
             return super().rows(first_row + ROWS_PER_STEP * (first_row >= bad.start), num_rows)
 
     for name, rows in (("with", WithGarbage()), ("without", WithoutIt())):
-        run = begin(tmp_path / name, spiked_plan(num_steps=48, save_every=40, num_probes=0, guard_window=16), rows)
-        train(run, CountingEvaluator(), lambda record: None, StopRequest())
-        run.records.close()
+        long = spiked_plan(num_steps=48, save_every=40, num_probes=0, guard_window=16)
+        go_on(tmp_path / name, long, batches=rows)
     (entry,) = read_interventions(tmp_path / "with")
     assert (entry["kind"], entry["first_row"], entry["last_row"]) == ("skip", bad.start, bad[-1])
     assert entry["reason"].startswith("loss ")
@@ -319,23 +313,16 @@ def test_a_fault_that_is_not_there_the_second_time_is_still_in_the_log(tmp_path,
         lambda self, state, *found: "a fault" if state.rows_consumed in bad else None,
     )
 
-    def begin_and_train(folder, display=lambda record: None):
-        run = begin(folder, spiked_plan())
-        try:
-            train(run, CountingEvaluator(), display, StopRequest())
-        finally:
-            run.records.close()
-
-    begin_and_train(tmp_path / "whole")
+    go_on(tmp_path / "whole", spiked_plan())
 
     def die(record):
         if record["event"] == "step" and record["step"] == 7:
             raise Killed
 
     with pytest.raises(Killed):
-        begin_and_train(tmp_path / "killed", die)
+        go_on(tmp_path / "killed", spiked_plan(), die)
     bad.clear()
-    begin_and_train(tmp_path / "killed")
+    go_on(tmp_path / "killed", spiked_plan())
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tiny_run import CountingEvaluator, begin, plan
+from tiny_run import CountingEvaluator, begin, plan, train_on
 
 from headwater.checkpoint.save import Saver
 from headwater.host.signals import StopRequest
 from headwater.ranks.watchdog import Watchdog
 from headwater.train import step as step_module
-from headwater.train.loop import train
 from headwater.train.settings import TrainSettings
 
 
@@ -66,11 +65,8 @@ def trained(run_dir: Path, events: list[str], display=lambda record: None, **set
             return super().validate(model, forward)
 
     run = replace(begin(run_dir, plan(**settings)), watchdog=Journal(events))
-    try:
-        with StopRequest() as stop:
-            train(run, Evaluator(), display, stop)
-    finally:
-        run.records.close()
+    with StopRequest() as stop:
+        train_on(run, display, stop, Evaluator())
 
 
 def watched(events: list[str], what: str) -> set[bool]:

@@ -37,12 +37,11 @@ def build(
     The corpus is the same, to the byte, from any engine and any number of workers.
     """
     from headwater.corpus.load import balance_of
-    from headwater.runs.paths import Folders
 
     config, is_built = _prepared(run, overrides, "corpus")
     if not is_built:
         say("nothing to do: the corpus is up to date with its settings and texts")
-    balance = balance_of(Folders(config.run_dir).corpus)
+    balance = balance_of(config.folders.corpus)
     print_balance(balance["sources"], balance["splits"]["validation"])
     print_findings(balance)
 

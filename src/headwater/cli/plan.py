@@ -113,6 +113,8 @@ def plan(
 
     See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
     """
+    from headwater.runs.costs import read_costs
+
     words = what or []
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
@@ -123,13 +125,11 @@ def plan(
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
-        from headwater.runs.costs import read_costs
 
         return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
         from headwater.cli.plan_search import search, search_options
-        from headwater.runs.costs import read_costs
 
         given = read_costs(costs)
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
@@ -141,19 +141,18 @@ def plan(
     require_none(f"needs --budget AMOUNT, money or time{simulate_it}, such as: {call}", **of_a_search)
     _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
+    from headwater.forecast.result import RunLimits
     from headwater.runs.plan import PlanOptions
 
     for name, value in of_one.items():
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
-    limits = PlanOptions(runs, unit, max_hours, max_money, target_loss)
+    options_of_run = PlanOptions(runs, unit, RunLimits(max_hours, max_money, target_loss))
     if costs is not None:
-        from headwater.runs.costs import read_costs
-
-        limits = replace(limits, costs=(read := read_costs(costs)))
+        options_of_run = replace(options_of_run, costs=(read := read_costs(costs)))
         if read.hardware:
             raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")
-    plan_one(words[0], words[1:], limits, ranks, as_json)
+    plan_one(words[0], words[1:], options_of_run, ranks, as_json)
 
 
 def _require_a_run(words: list[str]) -> None:

@@ -16,7 +16,7 @@ from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.runs.layout import layout_here
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
-from headwater.train.at_start import require_from_training
+from headwater.train.longer import require_from_training
 
 PARTS = (*TRAINING_PARTS, PREPARATION, "start", "after")
 LEAST_SECONDS = 0.5

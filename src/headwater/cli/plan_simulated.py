@@ -22,7 +22,7 @@ from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account
 from headwater.simulate.rank import simulate
-from headwater.train.at_start import require_from_training
+from headwater.train.longer import require_from_training
 
 
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:

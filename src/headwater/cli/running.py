@@ -28,7 +28,6 @@ from headwater.ranks.place import place_of
 from headwater.records import Record
 from headwater.report.measures import baselines, few_targets, since_base
 from headwater.report.run_data import RunData, read_run
-from headwater.runs.paths import Folders
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
 from headwater.trackers import require_local
@@ -145,7 +144,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
             *_lines_since_base(read_run(result.folder)),
             *forecast_lines(result),
             ("report", str(config.run_dir / "report.html")),
-            ("model", f"{Folders(config.run_dir).hf} (transformers, vLLM, TRL)"),
+            ("model", f"{config.folders.hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater {verb} --run {run}"),
             ("", f"headwater generate {shlex.quote(second)} --run {run}"),
             ("", f"headwater corpus show --run {run}"),

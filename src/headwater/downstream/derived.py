@@ -10,7 +10,7 @@ from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.files import new_folder, read_json, write_bytes, write_json
 from headwater.model.transformer import Transformer
-from headwater.train.at_start import DERIVED
+from headwater.train.longer import DERIVED
 
 TOKENIZER = Path("data", "tokenizer")
 

@@ -15,9 +15,10 @@ from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, write_task_files
 from headwater.evaluate.text import TextMeasure, measure_text, stream_of
 from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stores
-from headwater.runs.paths import Folders, Say, read_kept, write_kept
+from headwater.runs.paths import Say, read_kept, write_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import final_checkpoint
+from headwater.sources.size import files_below
 from headwater.tokenizer.tokenizer import Tokenizer
 
 TASKS = "tasks.json"
@@ -67,7 +68,7 @@ def _require_offline() -> None:
 
 
 def _tokenizer(config: RunConfig) -> Tokenizer:
-    return Tokenizer.load(Folders(config.run_dir).tokenizer)
+    return Tokenizer.load(config.folders.tokenizer)
 
 
 def _keep(config: RunConfig, model: str, scores: list[TaskScore]) -> None:
@@ -121,12 +122,7 @@ def read_texts(path: Path) -> list[str]:
     """Return the text of a file, or of each file of a folder but hidden ones, in the order of their names."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    files = [path]
-    if path.is_dir():
-        inside = sorted(path.rglob("*"))
-        files = [each for each in inside if each.is_file() and not any(
-            part.startswith(".") for part in each.relative_to(path).parts)]  # fmt: skip
-    return [_read(each) for each in files]
+    return [_read(Path(each)) for each in sorted(files_below(str(path)))]
 
 
 def _read(path: Path) -> str:

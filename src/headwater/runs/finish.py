@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headwater.batches.pack import PackedSource
 from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors, load_state_
 from headwater.checkpoint.verify import model_digest
@@ -46,13 +46,10 @@ def load_model(run_dir: Path, step: int | None = None) -> tuple[Transformer, Tok
 
 @contextmanager
 def load_for_evaluation(config: RunConfig, step: int | None = None) -> Iterator[tuple[Transformer, Forward]]:
-    (
-        """Yield the model of a run's checkpoint, the newest or that of a step, in fp32 on the run's device.
+    """Yield the model of a run's checkpoint, the newest or that of a step, in fp32 on the run's device.
 
     With it comes its forward pass as run there.
     """
-        ""
-    )
     facts = inspect_for_evaluation(config.machine, config.model.head_dim)
     model = Transformer(config.model, facts.compute_dtype)
     _load_checkpoint_(config.run_dir, model, step)
@@ -83,14 +80,12 @@ def _load_checkpoint_(run_dir: Path, model: Transformer, step: int | None = None
         load_state_(path, model.state_dict(), {})
 
 
-def open_evaluator(
-    config: RunConfig, held_out: dict[str, PackedSource] | None = None, ranks: Ranks | None = None
-) -> RunEvaluator:
-    """Return what measures a model of this run on the validation split: `held_out`, where that is open already."""
-    tokenizer = Tokenizer.load(Folders(config.run_dir).tokenizer)
+def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluator:
+    """Return what measures a model of this run on the validation split."""
+    tokenizer = Tokenizer.load(config.folders.tokenizer)
     return RunEvaluator(
         tokenizer=tokenizer,
-        held_out=open_held_out(config) if held_out is None else held_out,
+        held_out=open_held_out(config),
         token_bytes=tokenizer.bytes_per_token_table(),
         num_rows=config.train.validation_sequences,
         prompts=config.train.prompts,
@@ -136,7 +131,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
 def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     """Return the stores that baselines are measured on: none where the model isn't asked about every token."""
     # the sample alone is read: training has verified the whole store
-    stores, synthetic = open_stores_without_verifying(Folders(config.run_dir).tokens, split), synthetic_sources(config)
+    stores, synthetic = open_stores_without_verifying(config.folders.tokens, split), synthetic_sources(config)
     if any(store.has_targets for store in stores.values()):
         return []
     return [store for name, store in stores.items() if name not in synthetic]
@@ -144,69 +139,45 @@ def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
 
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
-    folders, data_card = Folders(config.run_dir), data_card_of_run(config)
-    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
-    inputs = {
-        "model": model_digest(final_checkpoint(config.run_dir)),
-        "tokenizer": stage_digest(folders.tokenizer),
-        "data_card": digest_json(data_card),
-        "scores": digest_json(scores),
-    }
     from headwater.export.hf import export_hf  # no rank that trains needs it
 
-    key = stage_key("export-hf", EXPORT_VERSION, {}, inputs)
-    if is_current(folders.hf, key):
-        return folders.hf
-    with _newest_weights(config, require_owner) as weights:
-        export_hf(
-            weights,
-            config.model,
-            folders.tokenizer,
-            folders.hf,
-            facts=facts,
-            scores=scores,
-            data_card=data_card,
-            key=key,
-            before_commit=require_owner,
-            is_tuned=config.is_tuned,
-        )
-    say(f"exported {folders.hf}")
-    return folders.hf
+    data_card = data_card_of_run(config)
+    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
+    inputs = {"data_card": digest_json(data_card), "scores": digest_json(scores)}
+    key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
+    write = partial(export_hf, facts=facts, scores=scores, data_card=data_card)
+    return _export(config, config.folders.hf, key, write, say, require_owner)
 
 
-def export_gguf_stage(config: RunConfig, type: str, say: Say, require_owner: Require = no_owner) -> Path:
+def export_gguf_stage(config: RunConfig, type: str, say: Say) -> Path:
     """Write the newest checkpoint as a GGUF file of this number format, unless it is there; return its folder."""
     from headwater.export.gguf import export_gguf
 
-    folders = Folders(config.run_dir)
-    out_dir = folders.export / f"gguf-{type}"
-    inputs = {"model": model_digest(final_checkpoint(config.run_dir)), "tokenizer": stage_digest(folders.tokenizer)}
-    key = stage_key("export-gguf", GGUF_VERSION, {"name": config.name}, inputs)
-    if not is_current(out_dir, key):
-        with _newest_weights(config, require_owner) as weights:
-            export_gguf(
-                weights,
-                config.model,
-                folders.tokenizer,
-                out_dir,
-                type=type,
-                name=config.name,
-                key=key,
-                before_commit=require_owner,
-                is_tuned=config.is_tuned,
-            )
-        say(f"exported {out_dir}")
-    return out_dir
+    key = stage_key("export-gguf", GGUF_VERSION, {"name": config.name}, _exported_inputs(config))
+    write = partial(export_gguf, type=type, name=config.name)
+    return _export(config, config.folders.export / f"gguf-{type}", key, write, say)
 
 
-@contextmanager
-def _newest_weights(config: RunConfig, require_owner: Require) -> Iterator[StoredTensors]:
+def _exported_inputs(config: RunConfig) -> dict[str, str]:
+    model, tokenizer = model_digest(final_checkpoint(config.run_dir)), stage_digest(config.folders.tokenizer)
+    return {"model": model, "tokenizer": tokenizer}
+
+
+def _export(
+    config: RunConfig, out_dir: Path, key: str, write: Callable[..., None], say: Say, require_owner: Require = no_owner
+) -> Path:
+    """Write the newest weights into a folder, unless they are there already; return it."""
+    if is_current(out_dir, key):
+        return out_dir
     with (
         making("export", config.run_dir, require_owner),
         _reading(config.run_dir) as path,
         StoredTensors(path, MODEL) as weights,
     ):
-        yield weights
+        given = weights, config.model, config.folders.tokenizer, out_dir
+        write(*given, key=key, before_commit=require_owner, is_tuned=config.is_tuned)
+    say(f"exported {out_dir}")
+    return out_dir
 
 
 def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str, str | int | float], dict[str, float]]:

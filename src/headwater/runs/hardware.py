@@ -139,12 +139,6 @@ class Gpus:
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
-    def _waiting(self, config: RunConfig) -> float:
-        """Return what ranks of a pipeline wait for one another, over the time in which they compute."""
-        mesh = self.ranks.mesh
-        share = config.train.batch_tokens / mesh.size(*DATA_AXES)
-        return mesh.waiting(max(1, round(share / microbatch_tokens(config, self.ranks))))
-
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
         from headwater.forecast.exchange import exchange_seconds, exchanges

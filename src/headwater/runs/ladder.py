@@ -17,7 +17,7 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
 from headwater.records import read_records
-from headwater.runs.ladder_design import Ladder, design_ladder, rung_config
+from headwater.runs.ladder_design import Ladder, design_ladder, require_share, rung_config
 from headwater.runs.ladder_record import (
     Design,
     DoneRung,
@@ -45,7 +45,7 @@ from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
-from headwater.train.at_start import require_from_training
+from headwater.train.longer import require_from_training
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
@@ -56,22 +56,23 @@ Of the run with the settings of now: give it another name (name=…)"""
 
 def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
-    config, _ = load_run(run, overrides)
+    config, reasons = load_run(run, overrides)
+    require_share(config, share)
     require_from_training(config.run_dir)
     require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
     with owned(config.run_dir) as owner:
         prepare_data(config, say, owner.require)
         prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
-        ladder = design_ladder(run, overrides, share)
-        folder, kept = Folders(config.run_dir).ladder, read_design(config)
+        folder, kept = config.folders.ladder, read_design(config)
+        target, rungs = design_ladder(config, share, kept)
         if kept is None and folder.exists():
             _put_aside(folder, say)
-        if kept is None or kept.rungs != ladder.rungs:
+        if kept is None or kept.rungs != rungs:
             make_folder(folder)
-            write_kept(folder / "ladder.json", Design(make_of(config), share, ladder.rungs), owner.require)
+            write_kept(folder / "ladder.json", Design(make_of(config), share, rungs), owner.require)
     if busy := load_note():
         say(busy)
-    return ladder
+    return Ladder(run, overrides, config, reasons, target, rungs)
 
 
 def _put_aside(folder: Path, say: Say) -> None:
@@ -86,7 +87,7 @@ def _put_aside(folder: Path, say: Say) -> None:
 
 def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
-    config, folder, done = ladder.config, Folders(ladder.config.run_dir).ladder, list[DoneRung]()
+    config, folder, done = ladder.config, ladder.config.folders.ladder, list[DoneRung]()
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
@@ -110,7 +111,7 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
     make_folder(folder)
     with owned(folder) as owner:
         tidy(Folders(folder))
-        link_folder(Folders(folder).data, Folders(ladder.config.run_dir).data)
+        link_folder(Folders(folder).data, ladder.config.folders.data)
         write_config(config, reasons, owner.require)
         if not is_trained(config) and not train_stage(config, make_display(config), say, require_owner=owner.require):
             return None

@@ -15,8 +15,7 @@ from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
-from headwater.runs.ladder_record import Rung, read_design
-from headwater.runs.paths import Folders
+from headwater.runs.ladder_record import Design, Rung
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
@@ -76,37 +75,33 @@ class Ladder:
     rungs: list[Rung]
 
 
-def design_ladder(run: str, overrides: list[str], share: float | None) -> Ladder:
-    """Return the ladder of a run that takes at most `share` of its time: the one chosen before for that, run and text.
-
-    Writes nothing. Raises ConfigError for a time that no ladder fits in.
-    """
+def require_share(config: RunConfig, share: float | None) -> None:
+    """Raise ConfigError for a share of the run's time that no ladder of it can be chosen by."""
     if share is not None and not 0 < share < math.inf:
         raise ConfigError(f"--share {share:g}: give a number above zero")
-    config, reasons = load_run(run, overrides)
     if config.init is not None and share is not None:
         raise ConfigError(
             "--share chooses smaller models; a run from a base has three short runs of its own; remove it"
         )
+
+
+def design_ladder(config: RunConfig, share: float | None, kept: Design | None) -> tuple[Rung, list[Rung]]:
+    """Return a run, and the rungs that take at most `share` of its time: those `kept`, where they were chosen for that.
+
+    Raises ConfigError for a time that no ladder fits in.
+    """
     target, candidates = _sizes(config)
-    kept = read_design(config)  # forecasts of times differ from call to call, and so would the choice
-    is_same = kept is not None and share in (kept.share, None)
-    if kept and is_same:
-        rungs = kept.rungs
-    elif config.init is not None:
-        rungs = _require_three(candidates)
-    else:
-        rungs = choose_rungs(candidates, target, [share] if share else DEFAULT_SHARES)
-    return Ladder(run, overrides, config, reasons, target, rungs)
-
-
-def _require_three(rungs: list[Rung]) -> list[Rung]:
-    if len(rungs) < len(SHARES_FROM_BASE):
+    # forecasts of times differ from call to call, and so would the choice
+    if kept is not None and share in (kept.share, None):
+        return target, kept.rungs
+    if config.init is None:
+        return target, choose_rungs(candidates, target, [share] if share else DEFAULT_SHARES)
+    if len(candidates) < len(SHARES_FROM_BASE):
         raise ConfigError(
             "the run is too short for short runs of it, of 1/16 to 1/4 of its steps: train the run itself, or raise "
             f"train.num_steps to {math.ceil(LEAST_STEPS_FROM_BASE / SHARES_FROM_BASE[0])} or more"
         )
-    return rungs
+    return target, candidates
 
 
 def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) -> list[Rung]:
@@ -123,15 +118,15 @@ def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) 
     given = shares[-1]
     most = max(sum(rung.seconds for rung in allowed) / target.seconds, 2 * given)
     for share in [*shares, *np.geomspace(given, most, NUM_SHARES)[1:].tolist()]:
-        rungs = design(candidates, target, share * target.seconds)
-        if rungs is not None and share <= given:
+        if (rungs := design(candidates, target, share * target.seconds)) is None:
+            continue
+        if share <= given:
             return rungs
-        if rungs is not None:
-            enough, given_seconds = math.ceil(100 * share) / 100, given * target.seconds
-            raise ConfigError(
-                f"a ladder of this run takes {share * target.seconds:.0f} s at least, {enough:.0%} of the run's own "
-                f"time, and {given_seconds:.0f} s are given: train the run itself, or give --share {enough:g}"
-            )
+        enough = math.ceil(100 * share) / 100
+        raise ConfigError(
+            f"a ladder of this run takes {share * target.seconds:.0f} s at least, {enough:.0%} of the run's own time, "
+            f"and {given * target.seconds:.0f} s are given: train the run itself, or give --share {enough:g}"
+        )
     raise ConfigError(
         f"no ladder of {MIN_RUNS} runs of this run has three sizes of model and as many lengths: train the run "
         "itself, or plan a larger model or a longer run"
@@ -200,4 +195,4 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
     changed = [f"{name}={value}" for name, value in settings.items()]
     config, reasons = load_run(ladder.run, [*ladder.overrides, *changed])
     # not overrides: a folder's name may be anything
-    return config.model_copy(update={"runs_dir": str(Folders(ladder.config.run_dir).ladder)}), reasons
+    return config.model_copy(update={"runs_dir": str(ladder.config.folders.ladder)}), reasons

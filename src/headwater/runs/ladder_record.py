@@ -21,7 +21,7 @@ from pydantic import Field
 from headwater.files import digest_json, write_text
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.runs.paths import Folders, read_kept, stage_digest
+from headwater.runs.paths import read_kept, stage_digest
 from headwater.runs.run_config import RunConfig, train_plan
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ class Design:
 
 def make_of(config: RunConfig) -> str:
     """Return the digest of what a run shares with its ladder: text, and all settings that decide its loss."""
-    text = stage_digest(Folders(config.run_dir).tokens)
+    text = stage_digest(config.folders.tokens)
     return digest_json([LADDER_VERSION, train_plan(config).identity(), config.machine.dtype, text])
 
 
 def read_design(config: RunConfig) -> Design | None:
     """Return the rungs that were chosen for this run; None where settings or text have changed since."""
-    found = read_kept(Folders(config.run_dir).ladder / "ladder.json", Design)
+    found = read_kept(config.folders.ladder / "ladder.json", Design)
     return found if found is not None and found.make == make_of(config) else None
 
 
 def rung_file(config: RunConfig, rung: Rung) -> Path:
-    return Folders(config.run_dir).ladder / rung.name / "rung.json"
+    return config.folders.ladder / rung.name / "rung.json"
 
 
 def done_rung(config: RunConfig, rung: Rung) -> DoneRung | None:
@@ -114,7 +114,7 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
 
 def ladder_table(config: RunConfig) -> Path | None:
     """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
-    return Folders(config.run_dir).ladder / "runs.csv" if read_ladder(config) else None
+    return config.folders.ladder / "runs.csv" if read_ladder(config) else None
 
 
 def table_of(done: Sequence[DoneRung]) -> Runs:

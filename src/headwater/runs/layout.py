@@ -39,12 +39,6 @@ def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: 
     require_memory(of_rank, num_local, memory_bytes(), gpu_memory_bytes(config.machine.device))
 
 
-def rank_bytes(wanted: str, num_local: int) -> float:
-    """Return the memory of one of `num_local` ranks here: its GPU's, or its share of the machine's."""
-    gpu_bytes = gpu_memory_bytes(wanted)
-    return memory_bytes() / num_local if gpu_bytes is None else gpu_bytes
-
-
 def gpu_memory_bytes(wanted: str) -> int | None:
     """Return the memory of the GPU that a run takes; None where it takes a processor."""
     if wanted == "cpu" or gpu_name() is None:
@@ -77,8 +71,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
         return Layout(meshes[0], num_local, why)
     if place.rank:
         return Layout(meshes[0], num_local)
-    limit = rank_bytes(config.machine.device, num_local) if device is None else device.memory_bytes
-    return fitting_layout(meshes, num_local, _needs(config, num_local, device), limit)
+    return fitting_layout(meshes, num_local, *_memory_of_rank(config, num_local, device))
 
 
 def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:
@@ -96,15 +89,18 @@ def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:
         raise LayoutError(problem)
 
 
-def _needs(config: RunConfig, num_local: int, device: Accelerator | None) -> Callable[[Mesh], PeakBytes]:
-    """Return how much memory a rank needs in a layout."""
-    if device is None and gpu_memory_bytes(config.machine.device) is None:
+def _memory_of_rank(
+    config: RunConfig, num_local: int, device: Accelerator | None
+) -> tuple[Callable[[Mesh], PeakBytes], float]:
+    """Return how much memory a rank needs in a layout, and what one of `num_local` here has."""
+    has = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
+    if has is None:
         dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
-        return lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local))
+        return lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local)), memory_bytes() / num_local
     from headwater.forecast.rank_memory import gpu_memory
 
     is_compiled = device is None and config.machine.compile != "off"  # a simulated step isn't
-    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled)
+    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled), has
 
 
 def fitting_layout(

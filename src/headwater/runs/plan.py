@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Needs, Processor, hardware_of
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
 from headwater.runs.times import around_steps
@@ -49,9 +49,7 @@ class PlanOptions:
 
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
-    max_hours: float | None = None
-    max_money: float | None = None
-    target_loss: float | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
     costs: Costs | None = None
     layout: Layout = field(default_factory=Layout)
 
@@ -89,7 +87,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     here, loss = hardware_of(config, dtype, options.layout), _loss(config, options)
     needs = here.needs(config, token_bytes(config))
     devices = options.costs.applied(here.devices) if options.costs else here.devices
-    limits = RunLimits(options.max_hours, options.max_money, options.target_loss, devices.memory_limit)
+    limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     return RunPlan(
@@ -118,7 +116,7 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
         from headwater.runs.plan_loss import outlook_from_base
 
         return outlook_from_base(config, runs_csv, options.loss_unit)
-    if runs_csv is None and Folders(config.run_dir).ladder.is_dir():
+    if runs_csv is None and config.folders.ladder.is_dir():
         from headwater.runs.ladder_record import ladder_table  # and what else a ladder is
 
         runs_csv = ladder_table(config)
@@ -223,7 +221,7 @@ def forecast_key(config: RunConfig) -> str:
     parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
     settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
     settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
-    return digest_json({"settings": settings, "tokens": stage_digest(Folders(config.run_dir).tokens)})
+    return digest_json({"settings": settings, "tokens": stage_digest(config.folders.tokens)})
 
 
 def headwater_version() -> str:

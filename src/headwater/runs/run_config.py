@@ -28,14 +28,8 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.at_start import values_from_start
-from headwater.train.settings import (
-    PORTIONS,
-    TrainPlan,
-    TrainSettings,
-    is_count,
-    whole_rows_problem,
-)
+from headwater.train.longer import values_from_start
+from headwater.train.settings import TrainPlan, TrainSettings, is_count
 from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
@@ -129,9 +123,13 @@ class RunConfig(Settings):
     def run_dir(self) -> Path:
         return Path(self.runs_dir) / self.name
 
+    @property
+    def folders(self) -> Folders:
+        return Folders(self.run_dir)
+
 
 def train_plan(config: RunConfig) -> TrainPlan:
-    base = base_of(config.init, Folders(config.run_dir))
+    base = base_of(config.init, config.folders)
     rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
     return TrainPlan(config.seed, *rules, None if base is None else base.digest)
 
@@ -258,11 +256,14 @@ def _no_such_run(name: str) -> str:
 def _require_whole_rows(raw: RawSettings) -> None:
     """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
     seq_len = raw.get("model.seq_len")
-    for portion in PORTIONS:
-        tokens = raw.get(f"train.{portion}")
-        # what is no count, validation says
-        if is_count(tokens) and is_count(seq_len) and (problem := whole_rows_problem(portion, tokens, seq_len)):
-            raise ConfigError(f"{problem}\n      set in {raw.origins.get(f'train.{portion}', '')}")
+    for name in ("train.batch_tokens", "train.microbatch_tokens"):
+        tokens = raw.get(name)
+        if is_count(tokens) and is_count(seq_len) and tokens % seq_len:  # what is no count, validation says
+            nearest = max(1, round(tokens / seq_len)) * seq_len
+            raise ConfigError(
+                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n"
+                f"      set in {raw.origins.get(name, '')}"
+            )
 
 
 def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:

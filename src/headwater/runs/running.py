@@ -20,7 +20,7 @@ from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
 from headwater.runs.init import base_of, kept_base
 from headwater.runs.layout import layout_here, require_memory_here
-from headwater.runs.paths import Folders, Say, ignore, require_run_dir
+from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume_longer_run, write_config
 from headwater.trackers import find_trackers, tracking
@@ -115,7 +115,7 @@ def run(
 
 def _check_base(config: RunConfig, say: Say) -> None:
     """Compare a base that is none of headwater's with transformers, before the run has anything of it."""
-    base = base_of(config.init, Folders(config.run_dir))
+    base = base_of(config.init, config.folders)
     if base is not None and base.kind != "checkpoint" and not list_checkpoints(config.run_dir):
         from headwater.base.check import check_base
 
@@ -143,7 +143,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
     with owned(config.run_dir):
         plan = train_plan(config)
         given = config.run_dir, plan, open_batches(config)
-        open_base = opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
+        open_base = opener(kept_base(config.init, config.folders), plan.base)
         return replay_training(*given, display, say, open_base)
 
 
@@ -157,14 +157,11 @@ def _train(
     """
     from headwater.ranks.rendezvous import join_ranks
 
-    text = None
-    if owner is not None and (is_fresh or not is_trained(config)):
-        from headwater.runs.text import open_text
-
+    is_due = owner is not None and (is_fresh or not is_trained(config))
+    if owner is not None and is_due:
         prepare_rows(config, say, owner.require)
-        text = open_text(config)
     with join_ranks(call.place, silence_seconds=config.parallel.silence_seconds) as ranks:
-        if ranks.from_first(text is not None):
+        if ranks.from_first(is_due):
             from headwater.runs.training import follow_training, train_stage
 
             ranks.lay_out_(Mesh(**ranks.from_first(asdict(layout.mesh))))
@@ -175,7 +172,7 @@ def _train(
             settings = config.model_dump(mode="json")
             with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
                 return train_stage(
-                    config, display, say, text, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
+                    config, display, say, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
                 )
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")

@@ -34,8 +34,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
-from headwater.train.at_start import is_lengthened, newest_state
-from headwater.train.longer import require_settings, resume_longer
+from headwater.train.longer import is_lengthened, newest_state, require_settings, resume_longer
 from headwater.train.settings import require_same
 
 
@@ -46,7 +45,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
     has taken the run over.
     """
-    folders = Folders(config.run_dir)
+    folders = config.folders
     require_settings(config.run_dir, train_plan(config))
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
@@ -74,7 +73,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
 
 def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
-    folders = Folders(config.run_dir)
+    folders = config.folders
     yield folders.corpus, corpus_key(config.corpus, dict(inputs))
     if (base := base_of(config.init, folders)) is None:
         yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
@@ -84,7 +83,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
 
 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
-    folders = Folders(config.run_dir)
+    folders = config.folders
     if (base := base_of(config.init, folders)) is not None:
         return write_tokenizer(base, folders.tokenizer, key, require_owner)
     names = list_sources(folders.corpus)
@@ -94,7 +93,7 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
 
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
-    folders = Folders(config.run_dir)
+    folders = config.folders
     given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say
     build_tokens(*given, require_owner, replayed_text(config))
 
@@ -104,7 +103,7 @@ def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner)
 
     Where a store is damaged the corpus is encoded again, with a line that says so.
     """
-    folders = Folders(config.run_dir)
+    folders = config.folders
 
     def pack() -> None:
         key = rows_key(stage_digest(folders.tokens), config.model.seq_len)

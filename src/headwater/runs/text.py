@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +24,13 @@ from headwater.sources.settings import REPLAYED
 from headwater.tokens.build import Replayed, tokens_key
 
 
-@dataclass(frozen=True)
-class RunText:
-    """The rows to train on, and the packed held-out text of each source."""
-
-    batches: BatchSource
-    held_out: dict[str, PackedSource]
-
-
-def open_text(config: RunConfig) -> RunText:
-    """Return a run's text; a store that isn't the one that was verified is read through and verified.
-
-    Raises StoreError for a store that is damaged, or where none is built yet.
-    """
-    return RunText(open_batches(config), open_held_out(config))
-
-
 def open_batches(config: RunConfig) -> BatchSource:
-    """Return the rows of the training split, mixed as the run's settings say."""
-    folders = Folders(config.run_dir)
+    """Return the rows of the training split, mixed as the run's settings say.
+
+    A store that isn't the one that was verified is read through and verified. Raises StoreError for a store that is
+    damaged, or where none is built yet.
+    """
+    folders = config.folders
     if is_unmade(folders.tokens):
         raise StoreError(f"{folders.tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
     sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
@@ -76,7 +63,7 @@ def replayed_text(config: RunConfig) -> Replayed | None:
 
 def synthetic_sources(config: RunConfig) -> frozenset[str]:
     """Return the names of the sources that a program composed: what they hold is not real text."""
-    replayed = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("synthetic", [])
+    replayed = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("synthetic", [])
     return frozenset(
         name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")
     ) | {*replayed}
@@ -84,7 +71,7 @@ def synthetic_sources(config: RunConfig) -> frozenset[str]:
 
 def tokens_key_of(config: RunConfig) -> str:
     """Return the key of a run's tokens. A run with a checkpoint never asks the run that it replays again."""
-    folders, replayed = Folders(config.run_dir), ""
+    folders, replayed = config.folders, ""
     if config.replay is not None:
         kept = read_manifest_or_none(folders.tokens).get("replayed", {}).get("digest")
         theirs = stage_digest(Folders(Path(config.replay.run)).tokens)
@@ -94,14 +81,14 @@ def tokens_key_of(config: RunConfig) -> str:
 
 def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
     """Return the packed validation split of each source that has one."""
-    folders = Folders(config.run_dir)
+    folders = config.folders
     return open_packed(folders.tokens, folders.rows, "validation", config.model.seq_len)
 
 
 def rows_of(config: RunConfig) -> RunRows:
     """Return the rows of a run, whether it has been trained or not."""
     log, num_steps = Interventions(read_interventions(config.run_dir), {}), config.train.num_steps
-    corpus = Folders(config.run_dir).corpus
+    corpus = config.folders.corpus
     return RunRows(open_batches(config), corpus, log, num_steps, config.num_rows // num_steps)
 
 
@@ -121,7 +108,7 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
 
 def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
     """Return the data card of a run, or None where its corpus isn't there any more."""
-    folders = Folders(config.run_dir)
+    folders = config.folders
     try:
         balance = balance_of(folders.corpus)
     except DataError:

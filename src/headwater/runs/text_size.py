@@ -11,7 +11,7 @@ from headwater.batches.mixture import MixturePlan, make_plan
 from headwater.batches.settings import MixtureSettings
 from headwater.files import read_manifest_or_none
 from headwater.model.count import count_parameters
-from headwater.runs.paths import Folders, split_targets, split_tokens
+from headwater.runs.paths import split_targets, split_tokens
 from headwater.runs.run_config import RunConfig
 from headwater.sources.settings import CONVERSATIONS, REPLAYED
 from headwater.sources.size import files_below, source_bytes
@@ -62,7 +62,7 @@ def usual_bytes_per_token(vocab_size: int) -> float:
 
 def token_bytes(config: RunConfig) -> float:
     """Return the bytes of the run's token store; of one that isn't made yet an estimate, 0 for text of unknown size."""
-    tokens = Folders(config.run_dir).tokens
+    tokens = config.folders.tokens
     if (tokens / "manifest.json").is_file():
         return float(sum(path.stat().st_size for path in tokens.rglob("*") if path.is_file()))
     return TOKEN_BYTES_OF_A_BYTE * sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
@@ -93,7 +93,7 @@ def train_rows(config: RunConfig) -> dict[str, int]:
 
 
 def _rows_of(config: RunConfig, tokens: dict[str, int]) -> dict[str, int]:
-    folders, seq_len = Folders(config.run_dir), config.model.seq_len
+    folders, seq_len = config.folders, config.model.seq_len
     packed: dict[str, int] = {}
     if folders.rows.is_dir():
         from headwater.batches.rows import num_packed  # a plan of text that isn't packed loads no reader of it
@@ -137,7 +137,7 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
 
 def shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
     """Return the share of what a run learns that each replayed source has: as its own run read them."""
-    weights = read_manifest_or_none(Folders(config.run_dir).tokens).get("replayed", {}).get("weights", {})
+    weights = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("weights", {})
     weights = {name: weight for name, weight in weights.items() if name in rows}
     total, share = sum(weights.values()) or 1.0, 0.0 if config.replay is None else config.replay.share
     return {name: share * weight / total for name, weight in weights.items()}

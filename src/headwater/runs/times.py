@@ -20,7 +20,7 @@ from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings
-from headwater.runs.paths import Folders, Require, read_kept
+from headwater.runs.paths import Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import tokens_of
 from headwater.sources.size import source_bytes
@@ -108,7 +108,7 @@ def earlier_runs(config: RunConfig, speed: dict[str, Any]) -> list[MeasuredSteps
 
     What can't be read isn't.
     """
-    folders = Path(config.runs_dir), Folders(config.run_dir).ladder
+    folders = Path(config.runs_dir), config.folders.ladder
     paths = chain.from_iterable(sorted(folder.glob(f"*/{TIMES_FILE}")) for folder in folders)
     found = [read_kept(path, MeasuredSteps) for path in paths]
     return sorted((run for run in found if run and run.speed == speed), key=lambda run: -run.ended_at)
@@ -132,7 +132,7 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
         "probes": len(probe_steps(train)) * probe * per_token,
         "checkpoints": -(-train.num_steps // train.save_every) * save,
     }
-    is_built = (Folders(config.run_dir).tokens / "manifest.json").is_file()
+    is_built = (config.folders.tokens / "manifest.json").is_file()
     text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
     besides = {
         PREPARATION: text / known["preparation_bytes_per_second"],

@@ -20,14 +20,13 @@ from headwater.ranks.mesh import Layout
 from headwater.records import audit_fields, memory_fields, no_owner, read_all, read_records
 from headwater.runs.finish import open_evaluator
 from headwater.runs.init import kept_base
-from headwater.runs.paths import Folders, Require, Say, ignore
+from headwater.runs.paths import Require, Say, ignore
 from headwater.runs.plan import forecast_of_run, sizes_of
 from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
-from headwater.runs.text import RunText, open_batches, open_held_out, open_text
+from headwater.runs.text import open_batches
 from headwater.runs.times import keep_times, speed_here
-from headwater.train.loop import Display, train
-from headwater.train.pauses import stop_requested
+from headwater.train.loop import Display, stop_requested, train
 from headwater.train.start import assemble
 from headwater.train.state import Run, RunState
 
@@ -36,7 +35,6 @@ def train_stage(
     config: RunConfig,
     display: Display,
     say: Say,
-    text: RunText | None = None,
     require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
@@ -45,19 +43,15 @@ def train_stage(
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
-    text           the run's text, where it is open already
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     is_planned     whether a forecast of the run is made before its first step
     layout         how the ranks lie
     """
-    text = text or open_text(config)
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
-        plan = train_plan(config)
-        given, open_base = (config.run_dir, plan), opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
-        run = assemble(*given, text.batches, say, require_owner=require_owner, ranks=ranks, open_base=open_base)
+        run = _assembled(config, say, require_owner, ranks)
         try:
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
@@ -71,7 +65,7 @@ def train_stage(
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
             _record_beginning(run, config, display, forecast, layout)
             meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
-            end = train(run, open_evaluator(config, text.held_out, ranks), display, stop)
+            end = train(run, open_evaluator(config, ranks), display, stop)
             if end.step < config.train.num_steps:
                 return False
             busy = meter.note()
@@ -89,6 +83,12 @@ def train_stage(
             return False
     stop.pass_on()
     return True
+
+
+def _assembled(config: RunConfig, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:
+    plan, batches = train_plan(config), open_batches(config)
+    open_base = opener(kept_base(config.init, config.folders), plan.base)
+    return assemble(config.run_dir, plan, batches, say, require_owner=require_owner, ranks=ranks, open_base=open_base)
 
 
 def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -> None:
@@ -109,12 +109,9 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
     """Train as another rank than the first, which keeps the records and prints."""
-    batches, held_out = open_batches(config), open_held_out(config)
     with StopRequest(stop_within) as stop:
-        plan = train_plan(config)
-        given, open_base = (config.run_dir, plan), opener(kept_base(config.init, Folders(config.run_dir)), plan.base)
-        run = assemble(*given, batches, ignore, ranks=ranks, open_base=open_base).with_clock_started()
-        end = train(run, open_evaluator(config, held_out, ranks), ignore, stop)
+        run = _assembled(config, ignore, no_owner, ranks).with_clock_started()
+        end = train(run, open_evaluator(config, ranks), ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
     stop.pass_on()

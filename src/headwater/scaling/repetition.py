@@ -37,11 +37,6 @@ class Strength:
         cost = self.log_cost(np.array(float(params)), epochs * unique, unique)
         return float(epochs[np.argmin(cost - LOSS_PER_LOG_TOKENS * np.log(epochs))])
 
-    def deviation(self, params: float, tokens: float, unique: float) -> float:
-        """Return the standard deviation of that rise which the strength leaves."""
-        cost = self.median * float(penalty(np.array(params), np.array(tokens), unique))
-        return self.log_deviation * cost / (1 + cost)
-
 
 OWN, PUBLISHED = Strength(0.012, 0.45), Strength(0.0045, 0.5)
 "Of headwater's own small runs with Muon (docs/log.md), and of those of arXiv:2305.16264 up to 14 epochs."

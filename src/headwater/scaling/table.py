@@ -80,9 +80,9 @@ def most_epochs_of(runs: Runs) -> float:
     return 1.0 if runs.unique is None else float((runs.tokens / runs.unique).max())
 
 
-def num_distinct(values: FloatArray, least_ratio: float = 1.05) -> int:
-    """Return how many sizes differ from the next smaller one by more than `least_ratio`."""
-    return 1 + int((np.diff(np.sort(np.log(values))) > math.log(least_ratio)).sum()) if len(values) else 0
+def num_distinct(values: FloatArray) -> int:
+    """Return how many sizes differ from the next smaller one by more than 5 %."""
+    return 1 + int((np.diff(np.sort(np.log(values))) > math.log(1.05)).sum()) if len(values) else 0
 
 
 def read_runs(path: Path, loss_column: str = LOSS) -> Runs:

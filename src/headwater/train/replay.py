@@ -29,7 +29,7 @@ from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.longer import identity_of, require_shared
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan
-from headwater.train.start import build
+from headwater.train.start import assemble
 from headwater.train.state import RunState, at_work, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
@@ -78,13 +78,15 @@ def replay_training(
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None, "profile_steps": None}))
     folder = run_dir / f"replay-{os.getpid()}"
     comparison = Comparison(run_dir, display)
-    built = build(folder, plan, batches, interventions, say, None, saved.state, open_base=open_base)
+    built = assemble(folder, plan, batches, say, open_base=open_base, past=(interventions, None, saved.state))
     run = replace(built, saver=NoSaver(folder), display=comparison)
     try:
         run.records.append("start", 0, rows_consumed=0)
         with at_work(run):
             end = run_steps(run, RunState(), LoggedDecisions(run), saved.step, None, StopRequest())
-        difference = _difference_of_rows(end, saved)
+        rows, difference = saved.state["rows_consumed"], None
+        if end.rows_consumed > rows:
+            difference = f"the run had gone through {rows} rows, this one {end.rows_consumed}"
     except ReplayDifference as error:
         difference = str(error)
     finally:
@@ -103,11 +105,6 @@ def _newest(run_dir: Path, interventions: Interventions) -> Checkpoint:
         if rows is None or not interventions.is_abandoned(step, rows):  # a damaged one is an error, not passed over
             return read_checkpoint(path)
     raise CheckpointError(f"{run_dir} has no checkpoint: there is nothing to replay; `headwater train` makes one")
-
-
-def _difference_of_rows(end: RunState, saved: Checkpoint) -> str | None:
-    rows = saved.state["rows_consumed"]
-    return None if end.rows_consumed <= rows else f"the run had gone through {rows} rows, this one {end.rows_consumed}"
 
 
 class Comparison:

@@ -122,17 +122,6 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-PORTIONS = ("batch_tokens", "microbatch_tokens")
-
-
-def whole_rows_problem(portion: str, num_tokens: int, seq_len: int) -> str | None:
-    """Return what is wrong with a portion of `num_tokens` tokens that isn't whole rows, or None."""
-    if num_tokens % seq_len == 0:
-        return None
-    nearest = max(1, round(num_tokens / seq_len)) * seq_len
-    return f"train.{portion}={num_tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}"
-
-
 def recompute_of(train: TrainSettings, num_layers: int) -> int | Literal["selective"]:
     """Return how many blocks are computed again, a fraction above 0 being at least one; or that products are kept."""
     return "selective" if train.recompute == "selective" else math.ceil(train.recompute * num_layers)

@@ -36,8 +36,11 @@ from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
 from headwater.train.longer import identity_of, require_shared
-from headwater.train.settings import PORTIONS, TrainPlan, recompute_of, whole_rows_problem
+from headwater.train.settings import TrainPlan, recompute_of
 from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
+
+Past = tuple[Interventions, GoodCheckpoint | None, dict[str, Any] | None]
+"A run's log, the checkpoint that it begins at, and a state whose machine and microbatch it keeps; None: there is none."
 
 
 def assemble(
@@ -49,73 +52,29 @@ def assemble(
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
     open_base: OpenFirst | None = None,
+    past: Past | None = None,
 ) -> Run:
     """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
 
     All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
     `require_owner` raises LockedError once another process has taken the run over. Without `open_base` a run's first
-    weights are drawn.
+    weights are drawn. `past` takes the place of what the folder says: a replay begins at the first step.
     """
-    ranks = ranks or Ranks()
-    identity = identity_of(plan, batches)
-    interventions, found = _history(run_dir, identity, ranks, say, require_owner)
-    if found is not None:
-        require_shared(found.path, found.state, plan, batches)
-    kept = None if found is None else found.state
-    given = run_dir, plan, batches, interventions, say, found, kept
-    return build(*given, require_owner=require_owner, ranks=ranks, open_base=open_base)
-
-
-def _history(
-    run_dir: Path,
-    identity: dict[str, Any],
-    ranks: Ranks,
-    say: Callable[[str], None],
-    require_owner: Callable[[], None],
-) -> tuple[Interventions, GoodCheckpoint | None]:
-    """Return the interventions and the checkpoint to resume from, as the first rank finds them, on every rank."""
-    if not ranks.is_first:
-        return Interventions(ranks.from_first(None), identity), from_first_rank(ranks, None)
-    interventions = WrittenInterventions(run_dir, identity, require_owner)
-    remove_abandoned(run_dir, interventions)
-    found = newest_checkpoint(run_dir, say)
-    if found is None:
-        interventions.put_aside_others(say)
-    ranks.from_first(interventions.entries)
-    return interventions, from_first_rank(ranks, found)
-
-
-def build(
-    run_dir: Path,
-    plan: TrainPlan,
-    batches: BatchSource,
-    interventions: Interventions,
-    say: Callable[[str], None],
-    found: GoodCheckpoint | None,
-    kept: dict[str, Any] | None,
-    *,
-    require_owner: Callable[[], None] = no_owner,
-    ranks: Ranks | None = None,
-    open_base: OpenFirst | None = None,
-) -> Run:
-    """Build a run at a checkpoint, or its beginning; `kept` is a state whose machine and microbatch it keeps."""
     memory, ranks = PeakMeter(), ranks or Ranks()
-    _check_portions(plan)
-    facts = _agreed_facts(plan, kept and kept["machine"], ranks, say)
-    _warn_of_other_ranks(None if plan.train.exact else kept, ranks.mesh, say)
+    interventions, found, kept = past or _past(run_dir, plan, batches, ranks, say, require_owner)
+    facts = _agreed_facts(plan, kept, ranks, say)
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
     open_first = open_base or open_drawn(plan.model, plan.seed)
     prepared = _prepared(plan, facts, parallel, open_first if found is None else open_drawn(plan.model, plan.seed))
     model, updates = prepared.model, fastest_updates(facts, exact=plan.train.exact)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
-    start = RunState()
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
-        start = state_of_checkpoint(found.state)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    _check_microbatch(plan, microbatch, ranks)
+    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
+        raise ConfigError(problem)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
     return Run(
@@ -140,10 +99,36 @@ def build(
         interventions=interventions,
         energy=EnergyMeter(facts.num_threads * ranks.world_size, facts.device),
         memory=memory,
-        start=start,
+        start=RunState() if found is None else state_of_checkpoint(found.state),
         started_at=time.perf_counter(),
         say=say,
     )
+
+
+def _past(
+    run_dir: Path,
+    plan: TrainPlan,
+    batches: BatchSource,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    require_owner: Callable[[], None],
+) -> Past:
+    """Return the log and the checkpoint to resume from, as the first rank finds them, on every rank."""
+    identity = identity_of(plan, batches)
+    interventions: Interventions
+    if ranks.is_first:
+        written = WrittenInterventions(run_dir, identity, require_owner)
+        remove_abandoned(run_dir, written)
+        newest = newest_checkpoint(run_dir, say)
+        if newest is None:
+            written.put_aside_others(say)
+        ranks.from_first(written.entries)
+        interventions, found = written, from_first_rank(ranks, newest)
+    else:
+        interventions, found = Interventions(ranks.from_first(None), identity), from_first_rank(ranks, None)
+    if found is not None:
+        require_shared(found.path, found.state, plan, batches)
+    return interventions, found, None if found is None else found.state
 
 
 def _prepared(plan: TrainPlan, facts: MachineFacts, parallel: DataParallel, open_first: OpenFirst) -> Prepared:
@@ -164,9 +149,11 @@ def _agreed_facts(
 ) -> MachineFacts:
     """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
 
-    Raises ConfigError where a rank can't: then their bits, or what they decide, would differ.
+    `kept` is a state whose machine the run keeps. Raises ConfigError where a rank can't: then their bits, or what they
+    decide, would differ.
     """
-    exact = plan.train.exact
+    _require_decided(plan)
+    exact, kept_machine = plan.train.exact, kept and kept["machine"]
     say(MEASURING)
     inspect = partial(
         inspect_machine,
@@ -175,7 +162,7 @@ def _agreed_facts(
         head_dim=plan.model.head_dim,
         exact=exact,
     )
-    facts = inspect(kept) if ranks.is_first else None
+    facts = inspect(kept_machine) if ranks.is_first else None
     decided = ranks.from_first(None if facts is None else facts.decisive())
     facts = facts or inspect(decided)
     for rank, found in enumerate(ranks.gather(facts.decisive())):
@@ -187,7 +174,8 @@ def _agreed_facts(
             )
     if facts.note:
         say(facts.note)
-    _warn_of_other_machine(kept, decided, say)
+    _warn_of_other_machine(kept_machine, decided, say)
+    _warn_of_other_ranks(None if exact else kept, ranks.mesh, say)
     return facts
 
 
@@ -240,7 +228,7 @@ def _microbatch(
     return found
 
 
-def _check_portions(plan: TrainPlan) -> None:
+def _require_decided(plan: TrainPlan) -> None:
     measured = {"train.microbatch_tokens": plan.train.microbatch_tokens, "machine.dtype": plan.machine.dtype}
     named = [name for name, value in measured.items() if value == "auto"]
     if plan.train.exact and named:
@@ -248,16 +236,6 @@ def _check_portions(plan: TrainPlan) -> None:
             f"train.exact promises the same bits, and {' and '.join(named)} = auto is decided by a measurement; set "
             "machine.dtype to float32, bfloat16 or int8 and train.microbatch_tokens to a number"
         )
-    for portion in PORTIONS:
-        tokens = getattr(plan.train, portion)
-        problem = None if tokens == "auto" else whole_rows_problem(portion, tokens, plan.model.seq_len)
-        if problem:
-            raise ConfigError(problem)
-
-
-def _check_microbatch(plan: TrainPlan, microbatch: Microbatch, ranks: Ranks) -> None:
-    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
-        raise ConfigError(problem)
 
 
 def _microbatch_problem(plan: TrainPlan, tokens: int, ranks: Ranks) -> str:
