@@ -113,23 +113,22 @@ def plan(
 
     See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
     """
-    from headwater.runs.costs import read_costs
-
-    words = what or []
+    words, unit = what or [], loss_unit or "bits_per_byte"
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
-    unit = loss_unit or "bits_per_byte"
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     if simulate:
         of_others = {"text_bytes": text_bytes, "runs": runs, "loss_unit": loss_unit}
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
+        from headwater.runs.costs import read_costs
 
         return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
         from headwater.cli.plan_search import search, search_options
+        from headwater.runs.costs import read_costs
 
         given = read_costs(costs)
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
@@ -149,6 +148,8 @@ def plan(
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
     options_of_run = PlanOptions(runs, unit, RunLimits(max_hours, max_money, target_loss))
     if costs is not None:
+        from headwater.runs.costs import read_costs
+
         options_of_run = replace(options_of_run, costs=(read := read_costs(costs)))
         if read.hardware:
             raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")

@@ -6,14 +6,12 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from headwater.cli.amounts import parse_ranks
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, plural, times
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
-from headwater.runs.layout import layout_here
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.train.longer import require_from_training
@@ -30,6 +28,9 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_jso
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
     if ranks or fewest_ranks(config.parallel) > 1:
+        from headwater.cli.amounts import parse_ranks  # the plan of one rank loads no devices and no layouts
+        from headwater.runs.layout import layout_here
+
         place = parse_ranks(ranks or str(fewest_ranks(config.parallel)))
         options = replace(options, layout=layout_here(config, place))
     result = plan_run(config, options).fields()

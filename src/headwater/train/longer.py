@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
-from headwater.files import digest_json, make_folder, move_folder, remove_folder
-from headwater.interventions import take_out
+from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
-from headwater.records import no_owner
 from headwater.train.settings import TrainPlan, differing, flat, is_half_length, require_same
 
 if TYPE_CHECKING:
@@ -157,7 +155,7 @@ def resume_longer(
     plan: TrainPlan,
     batches: BatchSource,
     say: Callable[[str], None],
-    require_owner: Callable[[], None] = no_owner,
+    require_owner: Callable[[], None] = no_check,
 ) -> None:
     """Put aside what a run of fewer steps did after the newest checkpoint that a run by the plan comes to, too.
 
@@ -178,6 +176,8 @@ def resume_longer(
         return
     if not is_lengthened(state, plan):
         return
+    from headwater.interventions import take_out  # of a run that is trained: no plan needs it
+
     num_steps, first_row = num_steps_of(state), state["rows_consumed"]
     aside = run_dir / f"checkpoints-of-{num_steps}-steps"
     for line in _what_changes(run_dir, state, [state["step"] for _, state in newer], aside, plan):
