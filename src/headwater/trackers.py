@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import entry_points
@@ -172,8 +172,12 @@ def find_trackers(names: Sequence[str]) -> dict[str, Make]:
     return found
 
 
-def require_local(names: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Raise ConfigError where one of these trackers would find in the environment to send records away."""
+def keep_local(names: Sequence[str], environment: MutableMapping[str, str]) -> None:
+    """Tell the libraries of trackers to report nothing of their own, before anything imports them.
+
+    Raises ConfigError where one of these trackers would find in the environment to send records away.
+    """
+    environment.update({"WANDB_ERROR_REPORTING": "false", "MLFLOW_DISABLE_TELEMETRY": "true"})
     if "trackio" in names and (sending := [name for name in _TRACKIO_SENDS if environment.get(name)]):
         raise ConfigError(f"trackio would send records over the network: unset {', '.join(sending)}")
 

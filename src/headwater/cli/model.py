@@ -125,9 +125,9 @@ def report(
     require_run_dir(run_dir)
     if tracker:
         from headwater.runs.run_config import config_of_run
-        from headwater.trackers import require_local, send_records
+        from headwater.trackers import keep_local, send_records
 
-        require_local(tracker, os.environ)
+        keep_local(tracker, os.environ)
         send_records(tracker, run_dir, config_of_run(run_dir).model_dump(mode="json"), say)
     say(f"wrote {render_report(run_dir)}")
 

@@ -30,7 +30,7 @@ from headwater.report.measures import baselines, few_targets, since_base
 from headwater.report.run_data import RunData, read_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
-from headwater.trackers import require_local
+from headwater.trackers import keep_local
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
 
@@ -50,7 +50,7 @@ def do_stages(
     The arguments are those of `headwater run`.
     """
     config, reasons = load_run(name, overrides)
-    require_local(config.train.trackers, os.environ)
+    keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
     call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)

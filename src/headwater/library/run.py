@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from headwater.runs import running
 from headwater.runs.paths import Say
 from headwater.runs.run_config import load_run, run_folder
 from headwater.runs.running import RunResult
+from headwater.trackers import keep_local
 
 AnyRun = str | Path | RunResult
 "A recipe, a run file or a run folder by its name; or what `run` returned."
@@ -24,6 +26,7 @@ def run(name: str | Path, /, say: Say = print, **settings: Any) -> RunResult:
     HeadwaterError for what a person can mend.
     """
     config, reasons = load_run(str(name), overrides_of(settings))
+    keep_local(config.train.trackers, os.environ)
     return running.run(config, reasons, say=say)
 
 

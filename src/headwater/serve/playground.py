@@ -1,7 +1,7 @@
 """The playground: what models of the runs here expect next, write and are surprised by, and what their text says of it.
 
 Prompts, model output and documents are text of anybody's: they go out as JSON alone, with what could steer a reader's
-display as escapes, and the page's script puts them into text nodes. Text to write on or to add goes out as it is: the
+display as escapes, and the page's script puts them into text nodes. Text to continue or to add goes out as it is: the
 page puts that into its text field alone.
 """
 

@@ -77,11 +77,13 @@ class RunsFolder:
 
     def run_dir(self, name: str) -> Path:
         """Return the folder of a run by its name, which never becomes a path; raise Refusal where there is none."""
-        if name not in self._paths or not _is_run(self._paths[name]):
-            self._paths = self.paths()
-        if name not in self._paths:
+        known = self._paths.get(name)
+        if known is not None and _is_run(known):
+            return known
+        self._paths = paths = self.paths()
+        if name not in paths:
             raise Refusal(404, f"there is no run {name[:100]!a} in {self.folder}", "run")
-        return self._paths[name]
+        return paths[name]
 
     def summaries(self) -> list[RunSummary]:
         """Return what runs first, then those of which something was heard last."""

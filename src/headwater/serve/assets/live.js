@@ -310,19 +310,20 @@ const showDocuments = async (step) => {
   documents.wanted = { run: state.shown, step };
   if (documents.isAsking) return;
   documents.isAsking = true;
-  while (documents.wanted) {
-    const { run, step } = documents.shown = documents.wanted;
-    documents.wanted = null;
-    const found = await get("api/documents", [["run", run], ["step", step]]).catch(({ message }) => ({ problem: message }));
-    if (run !== state.shown) continue;
-    const rows = (found.rows ?? []).flatMap((row) => [
-      element("h4", {}, `sequence ${grouped(row.row)} · ${row.source} · epoch ${row.epoch + 1}`),
-      element("ul", {}, ...row.passages.map(passage))]);
-    const head = found.problem ?? `step ${grouped(step)}${found.skipped ? ", which was skipped" : ""}: ${found.rows.length} sequences`;
-    one("#documents .found").replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
-    scrollable(one("#documents .found"), "sequences and documents");
-  }
-  documents.isAsking = false;
+  try {
+    while (documents.wanted) {
+      const { run, step } = documents.shown = documents.wanted;
+      documents.wanted = null;
+      const found = await get("api/documents", [["run", run], ["step", step]]).catch(({ message }) => ({ problem: message }));
+      if (run !== state.shown) continue;
+      const rows = (found.rows ?? []).flatMap((row) => [
+        element("h4", {}, `sequence ${grouped(row.row)} · ${row.source} · epoch ${row.epoch + 1}`),
+        element("ul", {}, ...row.passages.map(passage))]);
+      const head = found.problem ?? `step ${grouped(step)}${found.skipped ? ", which was skipped" : ""}: ${found.rows.length} sequences`;
+      one("#documents .found").replaceChildren(element("p", { class: found.problem ? "missing" : "when" }, head), ...rows);
+      scrollable(one("#documents .found"), "sequences and documents");
+    }
+  } finally { documents.isAsking = false; }
 };
 
 // those of the step that the page says the run is at
