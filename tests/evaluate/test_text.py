@@ -62,6 +62,14 @@ def test_a_folder_is_read_file_by_file_without_hidden_ones(tmp_path):
     assert read_texts(tmp_path) == ["first", "second", ""]
 
 
+def test_a_path_that_exists_is_no_pattern(tmp_path):
+    for name in ("notes1.txt", "notes[1].txt", "a[b]/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert read_texts(tmp_path / "notes[1].txt") == ["notes[1].txt"]
+    assert read_texts(tmp_path / "a[b]") == ["a[b]/x"]
+
+
 def test_a_file_of_another_encoding_is_named_with_the_byte(tmp_path):
     path = tmp_path / "latin.txt"
     path.write_bytes("Fluß".encode("latin1"))

@@ -122,7 +122,7 @@ def read_texts(path: Path) -> list[str]:
     """Return the text of a file, or of each file of a folder but hidden ones, in the order of their names."""
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    return [_read(Path(each)) for each in sorted(files_below(str(path)))]
+    return [_read(Path(each)) for each in sorted(files_below(str(path.absolute())))]
 
 
 def _read(path: Path) -> str:

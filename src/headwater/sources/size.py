@@ -39,9 +39,12 @@ def source_bytes(source: SourceSettings) -> float | None:
 def files_below(path: str) -> Iterator[str]:
     """Yield the files that a path of the settings names, without hidden ones; none of an address or of nothing.
 
-    About what the corpus reads, which skips some of them and says why.
+    A path that exists is no pattern. About what the corpus reads, which skips some of them and says why.
     """
-    waiting = [] if "://" in path else glob.glob(os.path.expanduser(path), recursive=True) or [path]
+    named = os.path.expanduser(path)
+    if "://" in path:
+        return
+    waiting = [named] if os.path.lexists(named) else glob.glob(named, recursive=True)
     known = set[str]()
     while waiting:
         here = os.path.realpath(waiting.pop())
