@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.read.gutenberg import without_frame
+from headwater.corpus.read.gutenberg import without_boilerplate
 
 HEAD = "The Project Gutenberg eBook of Rivers\r\n\r\nThis ebook is for the use of anyone anywhere.\n\n"
 START = "*** START OF THE PROJECT GUTENBERG EBOOK RIVERS ***\n"
@@ -14,14 +14,19 @@ LICENCE = "\nUpdated editions will replace the previous one. " * 2000
 
 
 def test_a_text_comes_without_them():
-    assert without_frame(HEAD + START + BODY + END + LICENCE) == (BODY, HEAD + START + END + LICENCE)
+    assert without_boilerplate(HEAD + START + BODY + END + LICENCE) == (BODY, HEAD + START + END + LICENCE)
+
+
+def test_a_line_above_the_start_does_not_end_a_book():
+    head = HEAD + "End of the Project Gutenberg licence in short\n"
+    assert without_boilerplate(head + START + BODY + END) == (BODY, head + START + END)
 
 
 @pytest.mark.parametrize(
     "whole", ["", "words", BODY, BODY + "\nThe end of the Project", "*** START OF SOMETHING ***\n" + BODY]
 )
 def test_a_text_without_them_stays_as_it_is(whole):
-    assert without_frame(whole) == (whole, "")
+    assert without_boilerplate(whole) == (whole, "")
 
 
 def test_what_is_cut_out_of_a_book_is_accounted_for(read):
@@ -31,6 +36,11 @@ def test_what_is_cut_out_of_a_book_is_accounted_for(read):
     assert [(drop.reason, drop.num_documents, drop.num_bytes) for drop in drops] == [
         ("gutenberg_boilerplate", 0, len(HEAD + START + END))
     ]
+
+
+def test_a_book_without_a_text_is_a_document_that_is_dropped(read):
+    documents, (drop,) = read("a.txt", (HEAD + START + END).encode(), kind="books")
+    assert (documents, drop.reason, drop.num_documents) == ([], "gutenberg_boilerplate", 1)
 
 
 def test_texts_of_other_kinds_are_not_cut(read):

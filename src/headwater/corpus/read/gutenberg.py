@@ -9,9 +9,10 @@ _END = re.compile(r"^(?:\*{3} ?)?END OF (?:THE |THIS )?PROJECT GUTENBERG[^\n]{0,
 _HEAD_CHARACTERS = 60_000  # in which the text begins, where it says so at all
 
 
-def without_frame(text: str) -> tuple[str, str]:
+def without_boilerplate(text: str) -> tuple[str, str]:
     """Return what stands between the line that says where the text starts and the one where it ends, and the rest."""
-    first, last = _START.search(text, 0, _HEAD_CHARACTERS), _END.search(text)
+    first = _START.search(text, 0, _HEAD_CHARACTERS)
     start = first.end() if first else 0
-    end = max(last.start(), start) if last else len(text)
+    last = _END.search(text, start)
+    end = last.start() if last else len(text)
     return text[start:end], text[:start] + text[end:]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from headwater.corpus.document import Document, Drop, num_bytes
-from headwater.corpus.read.gutenberg import without_frame
+from headwater.corpus.read.gutenberg import without_boilerplate
 from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -65,9 +65,9 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
     if text is None:  # of a length that no book has
         yield from read_text(file, limits.max_document_characters)
         return
-    text, frame = without_frame(text)
+    text, boilerplate = without_boilerplate(text)
     if text:
         yield file.document(text)
-    if frame:
-        drop = file.drop("gutenberg_boilerplate", num_bytes(frame), "#boilerplate", frame[:500])
-        yield replace(drop, num_documents=0)
+    if boilerplate:
+        drop = file.drop("gutenberg_boilerplate", num_bytes(boilerplate), "#boilerplate", boilerplate[:500])
+        yield replace(drop, num_documents=0) if text else drop
