@@ -7,7 +7,8 @@ from datetime import date
 
 _NAMES = "january february march april may june july august september october november december"
 _MONTHS = _NAMES.split()
-_ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})(?!\d)")
+_YEAR_FIRST = re.compile(r"\d{4}(?:-(?:0[1-9]|1[0-2]))?(?!\d)")
 _ISO_WHOLE = re.compile(r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])(?:T[0-9:.,+Z-]{2,30})?)?)?")
 _MONTH = "|".join(rf"{month}|{month[:3]}\b\.?" for month in _MONTHS) + r"|sept\b\.?"
 _MONTH_FIRST = re.compile(rf"\b({_MONTH})[ ,]+(?:(\d{{1,2}})(?:st|nd|rd|th)?[ ,]+)?(\d{{4}})\b", re.IGNORECASE)
@@ -33,8 +34,13 @@ def iso_date_or_time(text: str) -> str:
 
 
 def iso_date(text: str) -> str:
-    """Return the date of `iso_date_or_time` without its time."""
-    return iso_date_or_time(text.strip())[:10]
+    """Return the date of `iso_date_or_time` without its time; else the year, or month, that a text begins with."""
+    text = text.strip()
+    date_or_time = iso_date_or_time(text)
+    if date_or_time:
+        return date_or_time[:10]
+    found = _YEAR_FIRST.match(text)
+    return found[0] if found else ""
 
 
 def _number(month: str) -> str:
