@@ -52,15 +52,17 @@ _QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
 _CONNECTOR = re.compile(r"\s*,?\s+(or|and)\s+|\s*(/)\s*", re.IGNORECASE)
 
 
-@lru_cache(maxsize=4096)
 def spdx_of(text: str) -> str | None:
     """Return the SPDX expression that a licence's name, identifier or address stands for; None if it isn't known.
 
     It is known where all of the text is understood: a name beside words that may narrow it down is none.
     """
     text = " ".join(text.split()).strip(" .\"'<>")
-    if not text or len(text) > MAX_EXPRESSION:
-        return None
+    return _spdx_of(text) if 0 < len(text) <= MAX_EXPRESSION else None
+
+
+@lru_cache(maxsize=4096)  # of short texts alone, which stay in memory
+def _spdx_of(text: str) -> str | None:
     if (found := canonical(text) or _all_names(text)) is not None:
         return found
     sentences = text.split(". ")[:6]

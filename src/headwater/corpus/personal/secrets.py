@@ -182,10 +182,14 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
                 yield match.start("value"), match.end("value") - value.endswith(".")  # of the sentence
 
 
-@lru_cache(maxsize=1000)
 def names_secret(name: str) -> bool:
     """Return whether a string that this name is set to may be a password or key."""
-    return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
+    return _ends_as_name_of_secret(name[-_NAME_CHARACTERS:])
+
+
+@lru_cache(maxsize=1000)
+def _ends_as_name_of_secret(end: str) -> bool:
+    return _NAME.search(end) is not None
 
 
 def _is_no_name(value: str, before: str) -> bool:

@@ -12,9 +12,9 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
     may_be_list,
+    metadata_columns,
     names_licence,
     record_meta,
-    said_columns,
     text_column,
     without_text,
 )
@@ -57,7 +57,7 @@ def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]
     column = text_column((name for name in names if _holds_text(schema.field(name).type)), limits.text_column)
     if column is None:
         raise without_text(file.source, limits.text_column, schema.names)
-    return [column, *said_columns((name for name in names if _holds_values(name, schema.field(name).type)), column)]
+    return [column, *metadata_columns((name for name in names if _holds_values(name, schema.field(name).type)), column)]
 
 
 def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: list[str]) -> Iterator[Document | Drop]:

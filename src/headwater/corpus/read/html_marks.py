@@ -15,9 +15,16 @@ _SPLIT = re.compile(r"[\s_-]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-@lru_cache(maxsize=1000)  # pages use the same few attributes over and over
+_MAX_CACHED_CHARACTERS = 500  # what is cached stays in memory behind the page
+
+
 def marks_of(name: str, attributes: str) -> int:
     """Return the marks of an element with these attributes, as they are serialised."""
+    return (_marks_of if len(attributes) <= _MAX_CACHED_CHARACTERS else _marks_of.__wrapped__)(name, attributes)
+
+
+@lru_cache(maxsize=1000)  # pages use the same few attributes over and over
+def _marks_of(name: str, attributes: str) -> int:
     marks = {"main": MAIN, "article": ARTICLE, "footer": FOOT, "aside": FOOT}.get(name, 0)
     if _HIDDEN.search(attributes):
         marks |= NOISE

@@ -68,6 +68,7 @@ _TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus
 MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
 _MAX_NAME_CHARACTERS, _MAX_IN_LIST = 60, 50
 _SHOWN_NAMES = 20
+_MAX_CACHED_NAMES, _MAX_CACHED_CHARACTERS = 64, 4000  # of a row: they stay in memory behind it
 
 
 def text_column(names: Iterable[str], wanted: str | None) -> str | None:
@@ -107,7 +108,7 @@ def shown_columns(names: Sequence[str]) -> str:
     return f"columns: {', '.join(shown)}{more}"
 
 
-def said_columns(names: Iterable[str], text: str) -> list[str]:
+def metadata_columns(names: Iterable[str], text: str) -> list[str]:
     """Return the columns that may say something of a table's texts, in order: those we know, and 16 others."""
     found: list[str] = []
     num_others = 0
@@ -177,7 +178,8 @@ def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
     What is known to be a title, a language, a licence and the like is kept under our name for it; of the others 16 at
     most, under their own, where they are a string of at most 200 characters, a number, a date or a truth value.
     """
-    known, kept = _columns_of(tuple(fields), text)
+    is_short = len(fields) <= _MAX_CACHED_NAMES and sum(map(len, fields)) <= _MAX_CACHED_CHARACTERS
+    known, kept = (_columns_of if is_short else _columns_of.__wrapped__)(tuple(fields), text)
     meta: dict[str, str] = {}
     used = set[str]()
     for name, ours in known:
@@ -199,7 +201,7 @@ def _columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
 
     Never under one of ours: what isn't understood as a date is none.
     """
-    columns = said_columns(names, text)
+    columns = metadata_columns(names, text)
     known = sorted((name for name in columns if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
     own = [(name, f"row_{name}" if name in _TAKEN or name in _OUR_NAMES else name) for name in columns]
     return [(name, _OURS[name.lower()]) for name in known], own
