@@ -98,7 +98,7 @@ def test_a_source_may_do_without_a_package_and_then_it_is_reported_and_stands_in
     make_texts(make_deb, make_prose)
     settings = settings_of(tmp_path, "deb:texts", "deb:vanished", requires_all=False)
     fetched, said = fetch(settings, tmp_path)
-    assert list(fetched.left_out) == ["deb:vanished"] and any("deb:vanished is skipped" in line for line in said)
+    assert list(fetched.excluded) == ["deb:vanished"] and any("deb:vanished is skipped" in line for line in said)
     said = []
     manifest = build_corpus(settings, tmp_path / "corpus", said.append)
     assert "sites: built WITHOUT deb:vanished" in said[0] and "holds no archive of it" in said[0]
@@ -106,8 +106,8 @@ def test_a_source_may_do_without_a_package_and_then_it_is_reported_and_stands_in
     assert manifest["sources"]["sites"]["dropped"]["not_fetched"] == {"documents": 0, "bytes": 0}
     before = corpus_inputs(settings)
     make_deb("vanished", {"usr/share/doc/vanished/a.txt": b"back again"})
-    assert fetch(settings, tmp_path)[0].left_out == {}
-    assert json.loads((tmp_path / "texts/left-out.json").read_text()) == {}
+    assert fetch(settings, tmp_path)[0].excluded == {}
+    assert json.loads((tmp_path / "texts/excluded.json").read_text()) == {}
     assert corpus_inputs(settings) != before, "a corpus without the package is not up to date any more"
 
 
@@ -217,7 +217,7 @@ def test_a_client_that_fails_is_understood(monkeypatch, tmp_path, said):
     (tmp_path / "texts/.apt/lists/some_Packages").write_text("x")
     settings = settings_of(tmp_path, "deb:texts", requires_all=False)
     if APT_SAID[said] is channels.PackageGone:
-        assert "deb:texts" in fetch_packages(settings, lambda line: None, of_package_file, TODAY).left_out
+        assert "deb:texts" in fetch_packages(settings, lambda line: None, of_package_file, TODAY).excluded
     else:
         with pytest.raises(DataError, match=r"deb:texts.*again"):
             fetch_packages(settings, lambda line: None, of_package_file, TODAY)

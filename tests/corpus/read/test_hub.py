@@ -110,7 +110,7 @@ def outcomes(path: str, **more) -> list[tuple[str, str]]:
 def test_files_of_a_data_set_are_read_but_for_its_splits_for_testing(hub):
     data = "hf://datasets/owner/name/data"
     assert outcomes(data) == [
-        (f"{data}/test-00000-of-00001.jsonl", "split_left_out"),
+        (f"{data}/test-00000-of-00001.jsonl", "split_excluded"),
         (f"{data}/train-00000-of-00001.jsonl#1", "one"),
         (f"{data}/train-00000-of-00001.jsonl#2", "no_text"),
     ]

@@ -124,4 +124,4 @@ def test_a_hugging_face_data_set_on_disk_is_read_but_for_its_cards(read, tmp_pat
     documents, drops = read("set", None)
     assert [(each.text, each.meta) for each in documents] == [("one", {}), ("two", {})]
     cards = ["data_set_card"] * 5
-    assert sorted(reasons(drops)) == [*cards, "split_left_out"]
+    assert sorted(reasons(drops)) == [*cards, "split_excluded"]

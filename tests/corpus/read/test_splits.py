@@ -42,7 +42,7 @@ def test_test_and_validation_are_skipped_and_reported(pieces):
     texts, drops = pieces("set")
     assert texts == {"set/train/a.jsonl", "set/more/b/a.jsonl"}
     assert [(drop.reason, drop.origin, drop.because) for drop in drops] == [
-        ("split_left_out", f"set/{split}/a.jsonl", f"split {split}; corpus.sources.mine.splits names those to read")
+        ("split_excluded", f"set/{split}/a.jsonl", f"split {split}; corpus.sources.mine.splits names those to read")
         for split in ("test", "validation_matched")
     ]
     assert all(drop.num_bytes > 10 for drop in drops)
@@ -125,4 +125,4 @@ def test_reading_a_part_of_the_files_misses_no_split(tmp_path):
     path = tmp_path / "test-00000-of-00001.jsonl"
     path.write_text('{"text": "words"}')
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tmp_path)], "splits": ["train"]}}})
-    assert [piece.reason for piece in read_files([ListedFile(path, str(path))], "mine", settings)] == ["split_left_out"]
+    assert [piece.reason for piece in read_files([ListedFile(path, str(path))], "mine", settings)] == ["split_excluded"]

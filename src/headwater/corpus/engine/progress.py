@@ -33,7 +33,7 @@ class Progress:
         self._done_here = self._num_bytes_read = 0
         self._say = say
         self._clock = clock
-        self._started_at = self._said_at = clock()
+        self._started_at = self._line_at = clock()
         if missing and self._num_done:
             say(f"{self._name}: {self._num_done:,} of {num_tasks:,} tasks were done before")
 
@@ -57,13 +57,13 @@ class Progress:
 
     def _tell_now_and_then(self) -> None:
         now = self._clock()
-        if now - self._said_at < SECONDS_BETWEEN_LINES or not self._left:
+        if now - self._line_at < SECONDS_BETWEEN_LINES or not self._left:
             return
-        self._said_at = now
+        self._line_at = now
         seconds = now - self._started_at
-        said = f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks"
+        line = f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks"
         if self._num_bytes_read:
-            said += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
+            line += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
         if self._done_here:
-            said += f", {duration(seconds * self._left / self._done_here)} to go"
-        self._say(said)
+            line += f", {duration(seconds * self._left / self._done_here)} to go"
+        self._say(line)

@@ -93,9 +93,9 @@ class _Jobs:
         except BaseException:
             _cancel(process)
             raise
-        said, complaint = process.communicate()
-        if not said.strip():
-            raise ConfigError(f"sbatch refuses the jobs: {complaint.decode(errors='replace').strip()}; {command}")
+        output, errors = process.communicate()
+        if not output.strip():
+            raise ConfigError(f"sbatch refuses the jobs: {errors.decode(errors='replace').strip()}; {command}")
         self._tell(progress)
 
     def _tell(self, progress: Progress) -> None:
@@ -107,7 +107,7 @@ class _Jobs:
                 progress.done(task)
 
     def last_lines(self, places: Sequence[int]) -> list[str]:
-        """Return what the jobs said last that the tasks at `places` belong to."""
+        """Return the last line of the log of each job that a task at `places` belongs to."""
         jobs = [place % self._num_jobs for place in places]
         last = {job: self._last_line(job) for job in set(jobs)}
         return [last[job] for job in jobs]
@@ -115,8 +115,8 @@ class _Jobs:
     def _last_line(self, job: int) -> str:
         log = self._folder / f"job-{job}.log"
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-        said = [line for line in lines if line.strip()]
-        return said[-1] if said else "its job ended without a word"
+        written = [line for line in lines if line.strip()]
+        return written[-1] if written else "its job ended without a word"
 
 
 def _cancel(process: subprocess.Popen[bytes]) -> None:

@@ -92,7 +92,7 @@ def any_of(expressions: Iterable[str]) -> str:
     return _within_limit(" OR ".join(_grouped(list(dict.fromkeys(expressions)))))
 
 
-def licence_said(names: Iterable[str]) -> str:
+def stated_licence(names: Iterable[str]) -> str:
     """Return `all_of` the names and addresses; who holds the rights counts where nothing else is said."""
     texts = [text for name in names if (text := " ".join(name.split()))]
     named = [text for text in texts if not names_holder_alone(text)]

@@ -34,14 +34,14 @@ def is_sample(value: str) -> bool:
     if _TEMPLATE.search(value) or _FILLED.search(value):
         return True
     pieces = [piece.lower() for piece in _PIECE.findall(value)]
-    if pieces and all(_is_said(piece) for piece in pieces):  # of other letters than these there are no pieces
+    if pieces and all(_is_sample_word(piece) for piece in pieces):  # of other letters than these there are no pieces
         return True
     if _IDENTIFIER.fullmatch(value) and any(piece in listed("sample_words") and len(piece) > 2 for piece in pieces):
         return True
     return value.rstrip("0123456789!").lower().translate(_LEET) in listed("sample_words")
 
 
-def _is_said(piece: str) -> bool:
+def _is_sample_word(piece: str) -> bool:
     return piece in listed("sample_words") or (len(piece) > 2 and any(piece in letters for letters in _ORDERED))
 
 

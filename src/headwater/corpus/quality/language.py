@@ -50,9 +50,8 @@ class LanguageModel:
         for part in parts:
             labels, probabilities = self._model.predict(part, k=_CANDIDATES)
             for label, probability in zip(labels, probabilities):
-                total[label.removeprefix(PREFIX)] += min(float(probability), 1.0) / len(
-                    parts
-                )  # it sums to a bit more than 1
+                # a probability may be a bit more than 1
+                total[label.removeprefix(PREFIX)] += min(float(probability), 1.0) / len(parts)
         return max(total.items(), key=lambda item: (item[1], item[0]), default=("", 0.0))
 
 

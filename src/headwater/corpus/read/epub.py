@@ -11,7 +11,7 @@ from io import BytesIO
 from urllib.parse import unquote
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.licences.names import licence_said
+from headwater.corpus.licences.names import stated_licence
 from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import whole_text
@@ -82,7 +82,7 @@ def _metadata(package: str) -> dict[str, str]:
         "author": first["creator"],
         "language": language_of(first["language"]),
         "date": iso_date(first["date"]),
-        "licence": licence_said(elements["rights"]),
+        "licence": stated_licence(elements["rights"]),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from headwater.corpus.licences.names import licence_at, licence_said
+from headwater.corpus.licences.names import licence_at, stated_licence
 from headwater.corpus.read.dates import iso_date
 from headwater.corpus.toml_tables import toml_table
 
@@ -53,9 +53,9 @@ def head_metadata(head: str, language: str, body: str) -> dict[str, str]:
         meta["author"] = ""
     links = _links(head)
     meta["url"] = next((address for rel, address in reversed(links) if rel == "canonical" and address), meta["url"])
-    meta["licence"] = licence_said([*(address for rel, address in links if rel != "canonical"), *rights])
+    meta["licence"] = stated_licence([*(address for rel, address in links if rel != "canonical"), *rights])
     if not meta["licence"] and "license" in body:
-        meta["licence"] = licence_said(_page_licences(body))
+        meta["licence"] = stated_licence(_page_licences(body))
     if not meta["url"].startswith(("http://", "https://")):
         meta["url"] = ""
     return meta

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from headwater.corpus.licences.names import licence_at, licence_said
+from headwater.corpus.licences.names import licence_at, stated_licence
 from headwater.corpus.read.html_blocks import Builder, render
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.xml_events import XmlEvents
@@ -92,6 +92,6 @@ class _Reader:
             "title": found.get("title", ""),
             "author": " ".join(filter(None, [found.get("given", ""), found.get("surname", "")])),
             "date": "-".join(part.zfill(2) for part in known),
-            "licence": licence_said(self._licences) or licence_said([found.get("licence", "")]),
+            "licence": stated_licence(self._licences) or stated_licence([found.get("licence", "")]),
             "language": language_of(self._language),
         }

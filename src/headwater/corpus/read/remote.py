@@ -197,8 +197,8 @@ def _explained(error: Exception, address: str, setting: str) -> DataError:
         what = ": access is refused; check the credentials in the environment"
     elif isinstance(error, ValueError):
         is_unknown = "Protocol not known" in str(error)
-        said = f"{scheme}:// is no kind of address that fsspec knows" if is_unknown else _first_line(error)
-        what = f": {said}; correct it"
+        problem = f"{scheme}:// is no kind of address that fsspec knows" if is_unknown else _first_line(error)
+        what = f": {problem}; correct it"
     else:
         what = f" can't be reached: {_first_line(error)}"
     return DataError(f"{setting}: {address}{what}")

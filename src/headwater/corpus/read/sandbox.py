@@ -46,8 +46,8 @@ class Sandbox:
 
         A record whose parser died, took too long or took too much memory is a drop, and a new process goes on behind
         it; a file without records, or with more than MAX_LOST_RECORDS such, is Unusable. A process that had parsed
-        others before isn't held against a record: it gets another try in a new one. That one tells each record as it
-        begins, which would slow down all other files.
+        others before isn't held against a record: it gets another try in a new one. That one reports each record before
+        it parses it, which would slow down all other files.
         """
         request = {
             "path": _path(file),
@@ -56,12 +56,12 @@ class Sandbox:
             "kind": file.kind,
             "limits": asdict(limits),
         }
-        progress, num_lost, tells = _Progress(), 0, False
+        progress, num_lost, reports_begin = _Progress(), 0, False
         while True:
             worker = self._worker = self._worker or _Worker(self._limits)
             is_ready = False
             try:
-                answers = worker.ask({**request, "tells": tells, "num_done": progress.num_done})
+                answers = worker.ask({**request, "reports_begin": reports_begin, "num_done": progress.num_done})
                 yield from progress.new_pieces(file, answers)
                 is_ready = True
                 return
@@ -69,8 +69,8 @@ class Sandbox:
                 is_ready = True
                 raise
             except _Ended as end:
-                if file_format in RECORD_FORMATS and not tells:
-                    tells = True
+                if file_format in RECORD_FORMATS and not reports_begin:
+                    reports_begin = True
                     continue
                 if end.reason != TOO_SLOW and (worker.has_served or progress.num_started > 1):
                     continue
@@ -102,7 +102,7 @@ MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document 
 class _Progress:
     """How far a file is read.
 
-    num_done   records that are done, and the pieces handed on since: those of the next one, where records are told
+    num_done   records that are done, and the pieces handed on since: those of the next one, where records are reported
     num_started  records that the present process has begun to parse
     """
 
@@ -162,9 +162,9 @@ class _Worker:
             self._send({"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds})
             self._receive()
         except _Ended:
-            said = self._child.last_error()
+            last_error = self._child.last_error()
             self.close()
-            raise _not_started(said or "it ends without a word") from None
+            raise _not_started(last_error or "it ends without a word") from None
 
     def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the answers to a request but for the last, which says how it ended. Raises Unusable, _Ended."""

@@ -49,8 +49,10 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Timed(InputFile):
-    """A file that is read against a clock. Where `done` is there, which gives one number for each record that was
-    answered before, the others are told as they begin.
+    """A file that is read against a clock.
+
+    Where `done` isn't None, it yields once for each record that an earlier process is done with: those are skipped, and
+    each of the others is reported before it is parsed.
     """
 
     clock: _CpuClock
@@ -72,7 +74,7 @@ class _Timed(InputFile):
 
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
-        done = iter(range(request["num_done"])) if request["tells"] else None
+        done = iter(range(request["num_done"])) if request["reports_begin"] else None
         file = _Timed(_path(request), "", request["source"], request["kind"], clock, done)
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             if isinstance(piece, Drop):

@@ -94,8 +94,8 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
             if skipped:
                 yield Drop(skipped, name, origin, origin, 0, because=because)
                 continue
-            if left_out := splits.drop_of(path, origin):
-                yield left_out
+            if excluded := splits.drop_of(path, origin):
+                yield excluded
                 continue
             with copied(origin, setting_of(name)) if is_address(origin) else nullcontext(path) as local:
                 if source.fetched is not None:

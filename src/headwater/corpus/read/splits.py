@@ -20,7 +20,7 @@ _HELD_OUT = re.compile(r"(?:test|validation|valid|val|dev|eval|evaluation)(?![a-
 _SHARD = re.compile(r"(?:.+[-.])?(?P<split>[A-Za-z0-9_]+)[-.]\d{5}-of-\d{5}[-.]")
 _NO_SPLITS = ("data", "part")  # what shards are called, too
 _CARD = "dataset_dict.json"
-REASON = "split_left_out"
+REASON = "split_excluded"
 
 
 def is_held_out(split: str) -> bool:

@@ -40,7 +40,7 @@ NEIGHBOUR_NAMES = {
     "Dominican Republic": "the Dominican Republic",
 }
 # A city that is its own state has no capital in the ordinary sense of the word.
-CITY_STATES_LEFT_OUT = frozenset({"Holy See (Vatican City)"})
+EXCLUDED_CITY_STATES = frozenset({"Holy See (Vatican City)"})
 FRANCS = {
     "Communaute Financiere Africaine francs": "West African francs",
     "Cooperation Financiere en Afrique Centrale francs": "Central African francs",
@@ -127,7 +127,7 @@ def _name(entry: dict[str, Any]) -> str:
 
 def _country(entry: dict[str, Any], known: set[str]) -> Country | None:
     name, capital = _name(entry), _capital(entry)
-    if capital is None or not name or "(" in name or name in CITY_STATES_LEFT_OUT:
+    if capital is None or not name or "(" in name or name in EXCLUDED_CITY_STATES:
         return None
     money = _money(entry)
     origin, day = _independence(entry)

@@ -1,7 +1,7 @@
 """Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
 
 FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
-FETCHED_DIR/left-out.json packages that were looked for and not found, with the reason
+FETCHED_DIR/excluded.json packages that were looked for and not found, with the reason
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from headwater.samples.fetch.known import contents_of
 from headwater.samples.fetch.unpack import LicenceOf, package_key, unpack
 from headwater.sources.settings import CorpusSettings, PackageName, parse_names
 
-LEFT_OUT = "left-out.json"
+EXCLUDED = "excluded.json"
 APT_FOLDER = ".apt"
 NEVER_FETCHED = "never fetched"
 _SHOWN_SOURCES = 3
@@ -52,7 +52,7 @@ class Fetched:
     """What came of it: the manifests of the packages that are there, and why others aren't."""
 
     manifests: list[dict[str, Any]]
-    left_out: dict[str, str]
+    excluded: dict[str, str]
 
 
 def fetch_packages(
@@ -70,19 +70,19 @@ def fetch_packages(
     make_folder(folder)
     remove_leftovers(folder)
     fetcher = _Fetcher(folder, archives, licence_of, today, say)
-    manifests, left_out, needed = [], dict[str, str](), list[Missing]()
+    manifests, excluded, needed = [], dict[str, str](), list[Missing]()
     for name, entry in entries:
         try:
             manifests.append(fetcher.fetch_first(entry))
         except PackageGone as gone:
-            left_out[entry] = str(gone)
+            excluded[entry] = str(gone)
             if settings.sources[name].requires_all:
                 needed.append(Missing(name, entry, str(gone)))
             else:
                 say(f"{entry} is skipped: {gone}")
-    _write_left_out(folder, left_out, [entry for _, entry in entries])
+    _write_excluded(folder, excluded, [entry for _, entry in entries])
     require_none_missing(needed, folder)
-    return Fetched(manifests, left_out)
+    return Fetched(manifests, excluded)
 
 
 def packages_of(settings: CorpusSettings) -> list[tuple[str, str]]:
@@ -112,18 +112,18 @@ def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
     )
 
 
-def _write_left_out(folder: Path, left_out: dict[str, str], requested: Iterable[str]) -> None:
+def _write_excluded(folder: Path, excluded: dict[str, str], requested: Iterable[str]) -> None:
     """Write down what is missing, beside what is for other runs."""
-    known = read_left_out(folder)
-    found = {entry: reason for entry, reason in known.items() if entry not in requested} | left_out
+    known = read_excluded(folder)
+    found = {entry: reason for entry, reason in known.items() if entry not in requested} | excluded
     if found != known:
-        write_json(folder / LEFT_OUT, found)
+        write_json(folder / EXCLUDED, found)
 
 
-def read_left_out(folder: Path) -> dict[str, str]:
+def read_excluded(folder: Path) -> dict[str, str]:
     """Return {entry of `fetched`: why it isn't there}."""
     try:
-        found = read_json(folder / LEFT_OUT)
+        found = read_json(folder / EXCLUDED)
     except (OSError, ValueError):
         return {}
     return {str(entry): str(reason) for entry, reason in found.items()} if isinstance(found, dict) else {}

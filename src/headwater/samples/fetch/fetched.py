@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import DataError
-from headwater.samples.fetch.fetch import LEFT_OUT, NEVER_FETCHED, Missing, read_left_out, require_none_missing
+from headwater.samples.fetch.fetch import EXCLUDED, NEVER_FETCHED, Missing, read_excluded, require_none_missing
 from headwater.samples.fetch.unpack import FORMAT, FORMAT_VERSION, NOTHING_SAYS_IT
 from headwater.samples.packages.dictd import read_dictd
 from headwater.samples.packages.installed import package_texts
@@ -95,7 +95,7 @@ def fetched_files(entries: list[str], fetched_dir: str, source: str) -> Iterator
     """
     for package in fetched_packages(entries, fetched_dir, source):
         if isinstance(package, str):
-            yield Path(fetched_dir) / LEFT_OUT, package
+            yield Path(fetched_dir) / EXCLUDED, package
         else:
             yield from package.files()
 
@@ -106,11 +106,11 @@ def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[
     Raises DataError for a package that was never fetched.
     """
     folder = Path(fetched_dir)
-    left_out = read_left_out(folder)
+    excluded = read_excluded(folder)
     found: list[FetchedPackage | str] = []
     for entry in entries:
         unpacked = _unpacked(entry, folder)
-        if unpacked is None and entry not in left_out:
+        if unpacked is None and entry not in excluded:
             require_none_missing([Missing(source, entry, NEVER_FETCHED)], folder)
         found.append(entry if unpacked is None else _open_package(unpacked))
     return found
@@ -119,9 +119,9 @@ def fetched_packages(entries: list[str], fetched_dir: str, source: str) -> list[
 def missing_packages(settings: CorpusSettings) -> list[Missing]:
     """Return what all sources name in `fetched` and isn't there, whether its source does without it or not."""
     folder = Path(settings.fetched_dir)
-    left_out = read_left_out(folder)
+    excluded = read_excluded(folder)
     return [
-        Missing(name, entry, left_out.get(entry, NEVER_FETCHED))
+        Missing(name, entry, excluded.get(entry, NEVER_FETCHED))
         for name, source in settings.sources.items()
         for entry in source.fetched or []
         if _unpacked(entry, folder) is None
@@ -158,7 +158,7 @@ def _open_package(folder: Path) -> FetchedPackage:
 
 def package_of(path: Path, origin: str) -> FetchedPackage | None:
     """Return the package of one of `fetched_files`, given as there; None for one that is missing."""
-    if path.name == LEFT_OUT and "/" not in origin:
+    if path.name == EXCLUDED and "/" not in origin:
         return None
     # FOLDER/manifest.json, or FOLDER/files/… as in the origin
     return _open_package(path.parents[origin.count("/")])

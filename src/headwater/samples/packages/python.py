@@ -12,14 +12,14 @@ from pathlib import Path
 from headwater.samples.texts import SampleText
 
 # tests are twice the library; what pip installed is not the library; the build's settings name this machine's folders
-_LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload"}
+_EXCLUDED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload"}
 
 
 def library_files() -> Iterator[tuple[Path, str]]:
     """Yield every module file of the running Python's library, without tests, with its origin, in order."""
     root = Path(sysconfig.get_path("stdlib"))
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT and not name.startswith("config-"))
+        folders[:] = sorted(name for name in folders if name not in _EXCLUDED and not name.startswith("config-"))
         for name in sorted(names):
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 path = Path(folder) / name
