@@ -26,7 +26,8 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import is_trained
 from headwater.runs.text import open_batches
 from headwater.runs.times import keep_times, speed_here
-from headwater.train.loop import Display, stop_requested, train
+from headwater.train.loop import Display, train
+from headwater.train.pauses import stop_requested
 from headwater.train.start import assemble
 from headwater.train.state import Run, RunState
 
