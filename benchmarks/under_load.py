@@ -89,14 +89,15 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     from headwater.device.settings import MachineSettings
     from headwater.host.signals import StopRequest
     from headwater.train.loop import train
-    from headwater.train.start import assemble
+    from headwater.train.start import assemble, past_to_resume
 
     if os.environ.get("SPIN"):
         machine.sleep_under_load = contextlib.nullcontext  # type: ignore[misc,assignment]
     job = Job("headwater", "auto", shape, tokens_dir(times.parent, shape), times.parent)
     plan = replace(make_plan(job), machine=MachineSettings(dtype=os.environ.get("DTYPE", "auto")))
     run_dir = Path(tempfile.mkdtemp(dir=times.parent))
-    run = assemble(run_dir, plan, open_rows(job, plan), say=print)
+    rows = open_rows(job, plan)
+    run = assemble(run_dir, plan, rows, past_to_resume(run_dir, plan, rows, print), say=print)
     with open(times, "w", buffering=1, encoding="ascii") as file:
 
         def display(record: dict[str, Any]) -> None:

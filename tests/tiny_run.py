@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.records import Record
 from headwater.train.loop import train
 from headwater.train.settings import TrainPlan, TrainSettings
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState
 
 VOCAB_SIZE, SEQ_LEN, ROWS_PER_STEP = 37, 24, 4
@@ -125,9 +125,16 @@ def weight_sum(model: Any) -> float:
     return float(sum(parameter.detach().double().sum() for parameter in model.parameters()))
 
 
+def assembled(
+    run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows, say: Callable[[str], None] = lambda line: None
+) -> Run:
+    """Assemble a run as its folder has it."""
+    return assemble(run_dir, the_plan, batches, past_to_resume(run_dir, the_plan, batches, say), say)
+
+
 def begin(run_dir: Path, the_plan: TrainPlan, batches: MadeUpRows | None = None) -> Run:
     """Assemble a run and write its first records, as the train stage does."""
-    run = assemble(run_dir, the_plan, batches or MadeUpRows(), say=lambda line: None)
+    run = assembled(run_dir, the_plan, batches or MadeUpRows())
     rows = {"rows_consumed": run.start.rows_consumed}
     if run.start.step:
         run.records.append("resume", run.start.step, **rows)

@@ -20,12 +20,13 @@ def train(job: Job, watch: Watch) -> None:
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train as train_loop
-    from headwater.train.start import assemble
+    from headwater.train.start import assemble, past_to_resume
 
     plan = make_plan(job)
     job.scratch_dir.mkdir(parents=True, exist_ok=True)
     run_dir = Path(tempfile.mkdtemp(prefix="headwater-", dir=job.scratch_dir))
-    run = assemble(run_dir, plan, open_rows(job, plan), say=print)
+    rows = open_rows(job, plan)
+    run = assemble(run_dir, plan, rows, past_to_resume(run_dir, plan, rows, print), say=print)
     watch.model(count_parameters(plan.model).total, flops_per_token(plan.model))
 
     def display(record: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def measure(order: Order) -> dict[str, Any]:
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train
-    from headwater.train.start import assemble
+    from headwater.train.start import assemble, past_to_resume
 
     job = Job("headwater", "auto", order.shape, tokens_dir(Path(order.work_dir), order.shape), Path(order.work_dir))
     plan = replace(make_plan(job), machine=MachineSettings(dtype=order.dtype))
@@ -108,7 +109,8 @@ def measure(order: Order) -> dict[str, Any]:
     stopwatch = Stopwatch(order)
     run_dir = Path(order.work_dir) / f"run-{os.getpid()}"
     run_dir.mkdir()
-    run = assemble(run_dir, plan, open_rows(job, plan), say=lambda line: print(line, file=sys.stderr))
+    rows, say = open_rows(job, plan), partial(print, file=sys.stderr)
+    run = assemble(run_dir, plan, rows, past_to_resume(run_dir, plan, rows, say), say)
     run.optimizer.step = stopwatch.timed_update(run.optimizer.step)  # type: ignore[method-assign]
     forget_peak()
     try:

@@ -26,7 +26,7 @@ from headwater.host.signals import StopRequest
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.tokenizer.special import BEGIN_ID
 from headwater.train.loop import train
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from job import Shape
 from quality.job import Job
 from quality.judge import held_out_bits_per_byte
@@ -90,7 +90,9 @@ def run(job: Job) -> dict[str, Any]:
             ends.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
-        assembled = assemble(Path(folder), train_plan(config), batches, lambda line: None)
+        run_dir, train_settings = Path(folder), train_plan(config)
+        past = past_to_resume(run_dir, train_settings, batches, print)
+        assembled = assemble(run_dir, train_settings, batches, past, lambda line: None)
         try:
             train(assembled, None, display, StopRequest())
         finally:

@@ -131,10 +131,12 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.ranks.rendezvous import join_ranks
     from headwater.runs.run_config import config_of_run, train_plan
     from headwater.runs.text import open_batches
-    from headwater.train.start import assemble
+    from headwater.train.start import assemble, past_to_resume
 
     config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
-    run = assemble(run_dir, train_plan(config), open_batches(config), lambda line: None, ranks=ranks)
+    plan, batches = train_plan(config), open_batches(config)
+    past = past_to_resume(run_dir, plan, batches, print, ranks=ranks)
+    run = assemble(run_dir, plan, batches, past, lambda line: None, ranks=ranks)
     run.records.close()
     saver = Saver(out_dir, ranks)
     saver.begin(run.start.step, run.model.state_dict(), run.optimizer.state_tensors(), {})

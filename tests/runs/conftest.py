@@ -20,7 +20,7 @@ from headwater.runs.run_config import RunConfig, train_plan
 from headwater.runs.stages import prepare_data
 from headwater.runs.text import open_batches
 from headwater.train.loop import train
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState
 
 
@@ -45,7 +45,8 @@ class Workshop:
     config: RunConfig
 
     def begin(self, run_dir: Path, say: Callable[[str], None] = silent) -> Run:
-        return assemble(run_dir, train_plan(self.config), open_batches(self.config), say)
+        plan, batches = train_plan(self.config), open_batches(self.config)
+        return assemble(run_dir, plan, batches, past_to_resume(run_dir, plan, batches, say), say)
 
     def train(self, run_dir: Path, display: Display = silent, stop: StopRequest | None = None) -> RunState:
         """Train on from what `run_dir` holds; the records begin as those of a real run do. Return the state reached."""

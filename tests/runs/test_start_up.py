@@ -17,6 +17,7 @@ from headwater import storage
 from headwater.files import digest_file
 from headwater.host.load import LoadMeter
 from headwater.records import read_records
+from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 from headwater.tokens import read
 
@@ -123,14 +124,14 @@ def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[d
                 if record["event"] == "step" and record["step"] == stop_after:
                     os.kill(os.getpid(), signal.SIGTERM)
 
-            train_stage(config, display, lambda line: None)
+            train_stage(config, open_batches(config), display, lambda line: None)
     return read_records(config.run_dir / "records.jsonl")
 
 
 def test_the_time_of_training_starts_with_the_first_step(prepare, monkeypatch):
     config = prepare(name="clock", train__num_steps=4).config
     with quick(), mock.patch(PEAKS, lambda device, dtypes: time.sleep(2) or dict.fromkeys(dtypes, 1e12)):
-        train_stage(config, lambda record: None, lambda line: None)
+        train_stage(config, open_batches(config), lambda record: None, lambda line: None)
     records = read_records(config.run_dir / "records.jsonl")
     begun, finish = (next(each for each in records if each["event"] == event) for event in ("start", "finish"))
     assert finish["seconds"] <= finish["time"] - begun["time"] + 0.1, "the two seconds before aren't counted"

@@ -22,6 +22,7 @@ from headwater.runs.hardware import RUN_TO_RUN, hardware_of
 from headwater.runs.paths import Folders
 from headwater.runs.run_config import load_run
 from headwater.runs.stages import prepare_data
+from headwater.runs.text import open_batches
 from headwater.runs.times import (
     MIN_TIMED_STEPS,
     around_steps,
@@ -64,7 +65,7 @@ def keeps_all(monkeypatch):
 
 def trained(config, display=lambda record: None, say=print):
     with quick():
-        assert train_stage(config, display, say)
+        assert train_stage(config, open_batches(config), display, say)
 
 
 def named(config, name, **train):

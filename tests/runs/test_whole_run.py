@@ -10,6 +10,7 @@ from small_run import quick
 from headwater.cli.progress import TrainingDisplay
 from headwater.records import audit_fields, memory_fields, read_records
 from headwater.report.page import render_report
+from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 
 
@@ -62,10 +63,10 @@ def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, m
     monkeypatch.setattr("headwater.host.memory.peak_bytes", lambda: next(held))
     with quick():
         with pytest.raises(Killed):
-            train_stage(config, killed_after_a_save, print)
+            train_stage(config, open_batches(config), killed_after_a_save, print)
         before = next(held)
         held = itertools.count(10)  # the process that goes on holds less: it has prepared nothing
-        assert train_stage(config, TrainingDisplay(config.train, 1), print)
+        assert train_stage(config, open_batches(config), TrainingDisplay(config.train, 1), print)
     (end,) = read_records(config.run_dir / "records.jsonl", "finish")
     assert 1000 < end["peak_memory_bytes"] < before
     assert end["peak_memory_how"] == "largest peak of the process in 2 attempts"

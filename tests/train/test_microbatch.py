@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_run import MadeUpRows, begin, plan, train_here
+from tiny_run import MadeUpRows, assembled, begin, plan, train_here
 
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.load import read_checkpoint
@@ -136,7 +136,7 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
             return super().rows(first_row, num_rows)
 
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    run = module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
+    run = assembled(tmp_path, plan(microbatch_tokens="auto"), Rows(), said.append)
     run.records.close()
     assert set(calls) == {(0, 4), (0, 2)}
     assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
@@ -178,7 +178,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
             calls.append(num_rows)
             return super().rows(first_row, num_rows)
 
-    module.assemble(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
+    assembled(tmp_path, plan(microbatch_tokens="auto"), Rows(), lambda line: None).records.close()
     assert set(calls) - {1} == sizes
 
 

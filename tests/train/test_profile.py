@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tiny_run import CountingEvaluator, MadeUpRows, begin, plan, train_here, train_on
+from tiny_run import CountingEvaluator, MadeUpRows, assembled, begin, plan, train_here, train_on
 
 from headwater.device import profile
 from headwater.device.profile import StepProfile
@@ -18,7 +18,6 @@ from headwater.host.signals import StopRequest
 from headwater.records import read_records
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings
-from headwater.train.start import assemble
 
 SIZES = {"num_steps": 9, "batch_tokens": 8, "microbatch_tokens": 8, "save_every": 1, "validate_every": 1}
 
@@ -73,7 +72,7 @@ class FailingEvaluator(CountingEvaluator):
 @pytest.mark.parametrize("steps", [[2, 4], [11, 30]])
 def test_a_trace_that_cannot_be_written_is_said_once_and_ends_no_run(tmp_path, full_disk, steps):
     said: list[str] = []
-    run = assemble(tmp_path, plan(profile_steps=steps), MadeUpRows(), said.append)
+    run = assembled(tmp_path, plan(profile_steps=steps), MadeUpRows(), said.append)
     assert train_on(run).step == 12
     assert [line for line in said if "no trace" in line and "no space left" in line] == said[-1:]
 

@@ -24,7 +24,7 @@ from headwater import compute as machine
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 from headwater.host.signals import StopRequest
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from headwater.train.loop import train
 from tiny_run import CountingEvaluator, MadeUpRows, plan
 
@@ -47,7 +47,9 @@ retain_newest = save.retain_newest
 save.retain_newest = lambda *arguments: (wait("retain"), retain_newest(*arguments))
 ranks = join_ranks(place_of(os.environ))
 settings = plan(num_steps=4, save_every=2, validate_every=3, num_probes=0)
-run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
+folder, rows = Path("run"), MadeUpRows()
+past = past_to_resume(folder, settings, rows, print, ranks=ranks)
+run = assemble(folder, settings, rows, past, lambda line: None, ranks=ranks)
 end = train(run, Slow() if ranks.is_first else CountingEvaluator(), lambda record: None, StopRequest())
 run.records.close()
 print(json.dumps([end.step, slow["validate"] <= 0, slow["retain"] <= 0]))

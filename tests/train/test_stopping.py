@@ -189,7 +189,7 @@ from headwater import compute as machine
 from headwater.checkpoint import save
 from headwater.host.signals import StopRequest
 from headwater.train.loop import train
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from tiny_run import CountingEvaluator, MadeUpRows, plan
 machine.matmul_peaks = lambda device, dtypes: dict.fromkeys(dtypes, 1e11)
 
@@ -205,7 +205,9 @@ class Signalled(CountingEvaluator):
 copied = save.pieces_to_write
 save.pieces_to_write = lambda *args: (signal_of("save"), copied(*args))[1]
 settings = plan(num_steps=6, save_every=2, validate_every=3, num_probes=0)
-run = assemble(Path("run"), settings, MadeUpRows(), lambda line: None, ranks=ranks)
+folder, rows = Path("run"), MadeUpRows()
+past = past_to_resume(folder, settings, rows, print, ranks=ranks)
+run = assemble(folder, settings, rows, past, lambda line: None, ranks=ranks)
 with StopRequest() as stop:
     end = train(run, Signalled(), lambda record: None, stop)
 run.records.close()

@@ -40,6 +40,7 @@ from headwater.runs.stages import (
     tidy,
     write_config,
 )
+from headwater.runs.text import open_batches
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
@@ -113,8 +114,10 @@ def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> D
         tidy(Folders(folder))
         link_folder(Folders(folder).data, ladder.config.folders.data)
         write_config(config, reasons, owner.require)
-        if not is_trained(config) and not train_stage(config, make_display(config), say, require_owner=owner.require):
-            return None
+        if not is_trained(config):
+            batches, display = open_batches(config), make_display(config)
+            if not train_stage(config, batches, display, say, require_owner=owner.require):
+                return None
     validations, finishes = (read_records(folder / "records.jsonl", event) for event in ("validation", "finish"))
     base = None if config.init is None else validations[0]["bits_per_byte"]
     done = DoneRung(rung, validations[-1]["bits_per_byte"], finishes[-1]["seconds"], base)

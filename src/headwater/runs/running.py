@@ -142,9 +142,8 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
         plan = train_plan(config)
-        given = config.run_dir, plan, open_batches(config)
         open_base = opener(kept_base(config.init, config.folders), plan.base)
-        return replay_training(*given, display, say, open_base)
+        return replay_training(config.run_dir, plan, open_batches(config), display, say, open_base)
 
 
 def _train(
@@ -152,27 +151,38 @@ def _train(
 ) -> bool:
     """Train with the other ranks, where there is something to train; return False when a signal stopped it.
 
-    The first rank, which owns the run's folder, joins when it has prepared the data; its `layout` is that of all. Where
+    The first rank, which owns the run's folder, joins when it has the data open; its `layout` is that of all. Where
     a stage was made again, training compares the rows with its checkpoint's, and ends immediately.
     """
     from headwater.ranks.rendezvous import join_ranks
 
-    is_due = owner is not None and (is_fresh or not is_trained(config))
-    if owner is not None and is_due:
+    batches = None
+    if owner is not None and (is_fresh or not is_trained(config)):
+        from headwater.runs.text import open_batches
+
         prepare_rows(config, say, owner.require)
+        batches = open_batches(config)
     with join_ranks(call.place, silence_seconds=config.parallel.silence_seconds) as ranks:
-        if ranks.from_first(is_due):
+        if ranks.from_first(batches is not None):
             from headwater.runs.training import follow_training, train_stage
 
             ranks.lay_out_(Mesh(**ranks.from_first(asdict(layout.mesh))))
-            if owner is None:
+            if owner is None or batches is None:
                 return follow_training(config, ranks, call.stop_within)
             if layout.why:
                 say(f"layout: {layout.why}")
             settings = config.model_dump(mode="json")
             with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
                 return train_stage(
-                    config, display, say, owner.require, ranks, call.stop_within, is_planned=True, layout=layout
+                    config,
+                    batches,
+                    display,
+                    say,
+                    require_owner=owner.require,
+                    ranks=ranks,
+                    stop_within=call.stop_within,
+                    is_planned=True,
+                    layout=layout,
                 )
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")

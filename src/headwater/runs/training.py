@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from headwater.base.weights import opener
+from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
@@ -28,12 +29,13 @@ from headwater.runs.text import open_batches
 from headwater.runs.times import keep_times, speed_here
 from headwater.train.loop import Display, train
 from headwater.train.pauses import stop_requested
-from headwater.train.start import assemble
+from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState
 
 
 def train_stage(
     config: RunConfig,
+    batches: BatchSource,
     display: Display,
     say: Say,
     require_owner: Require = no_owner,
@@ -44,15 +46,17 @@ def train_stage(
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
 
+    batches        the run's training text, open: what is wrong with it the first rank says before the others have come
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
     is_planned     whether a forecast of the run is made before its first step
     layout         how the ranks lie
     """
+    evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
-        run = _assembled(config, say, require_owner, ranks)
+        run = _assembled(config, batches, say, require_owner, ranks)
         try:
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
@@ -66,7 +70,7 @@ def train_stage(
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
             _record_beginning(run, config, display, forecast, layout)
             meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
-            end = train(run, open_evaluator(config, ranks), display, stop)
+            end = train(run, evaluator, display, stop)
             if end.step < config.train.num_steps:
                 return False
             busy = meter.note()
@@ -86,10 +90,13 @@ def train_stage(
     return True
 
 
-def _assembled(config: RunConfig, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:
-    plan, batches = train_plan(config), open_batches(config)
+def _assembled(config: RunConfig, batches: BatchSource, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:
+    plan = train_plan(config)
+    past = past_to_resume(config.run_dir, plan, batches, say, require_owner, ranks)
     open_base = opener(kept_base(config.init, config.folders), plan.base)
-    return assemble(config.run_dir, plan, batches, say, require_owner=require_owner, ranks=ranks, open_base=open_base)
+    return assemble(
+        config.run_dir, plan, batches, past, say, require_owner=require_owner, ranks=ranks, open_base=open_base
+    )
 
 
 def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -> None:
@@ -110,9 +117,10 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
 def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None = None) -> bool:
     """Train as another rank than the first, which keeps the records and prints."""
+    batches, evaluator = open_batches(config), open_evaluator(config, ranks)
     with StopRequest(stop_within) as stop:
-        run = _assembled(config, ignore, no_owner, ranks).with_clock_started()
-        end = train(run, open_evaluator(config, ranks), ignore, stop)
+        run = _assembled(config, batches, ignore, no_owner, ranks).with_clock_started()
+        end = train(run, evaluator, ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
     stop.pass_on()

@@ -29,7 +29,7 @@ from headwater.train.incidents import LoggedDecisions, ReplayDifference
 from headwater.train.longer import identity_of, require_shared
 from headwater.train.loop import Display, run_steps
 from headwater.train.settings import TrainPlan
-from headwater.train.start import assemble
+from headwater.train.start import Past, assemble
 from headwater.train.state import RunState, at_work, rows_of_checkpoint
 
 COMPARED = ("loss", "grad_norm")
@@ -78,7 +78,8 @@ def replay_training(
     plan = replace(plan, train=plan.train.model_copy(update={"audit_every": None, "profile_steps": None}))
     folder = run_dir / f"replay-{os.getpid()}"
     comparison = Comparison(run_dir, display)
-    built = assemble(folder, plan, batches, say, open_base=open_base, past=(interventions, None, saved.state))
+    past = Past(interventions, checkpoint=None, kept=saved.state)
+    built = assemble(folder, plan, batches, past, say, open_base=open_base)
     run = replace(built, saver=NoSaver(folder), display=comparison)
     try:
         run.records.append("start", 0, rows_consumed=0)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import OPTIM
@@ -39,29 +39,37 @@ from headwater.train.longer import identity_of, require_shared
 from headwater.train.settings import TrainPlan, recompute_of
 from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
 
-Past = tuple[Interventions, GoodCheckpoint | None, dict[str, Any] | None]
-"A run's log, the checkpoint that it begins at, and a state whose machine and microbatch it keeps; None: there is none."
+
+class Past(NamedTuple):
+    """What a run begins with: its log, the checkpoint it resumes from, the state whose machine and microbatch it keeps.
+
+    Without a checkpoint it begins at its first step; without a state it decides both itself.
+    """
+
+    interventions: Interventions
+    checkpoint: GoodCheckpoint | None
+    kept: dict[str, Any] | None
 
 
 def assemble(
     run_dir: Path,
     plan: TrainPlan,
     batches: BatchSource,
+    past: Past,
     say: Callable[[str], None],
     *,
     require_owner: Callable[[], None] = no_owner,
     ranks: Ranks | None = None,
     open_base: OpenFirst | None = None,
-    past: Past | None = None,
 ) -> Run:
-    """Build a run, from its newest good checkpoint where there is one; call it holding the run folder's lock.
+    """Build a run as its `past` leaves it; call it holding the run folder's lock.
 
-    All `ranks` call it together; the first one chooses the checkpoint, decides how to compute and keeps the records.
+    All `ranks` call it together; the first one decides how to compute and keeps the records.
     `require_owner` raises LockedError once another process has taken the run over. Without `open_base` a run's first
-    weights are drawn. `past` takes the place of what the folder says: a replay begins at the first step.
+    weights are drawn.
     """
     memory, ranks = PeakMeter(), ranks or Ranks()
-    interventions, found, kept = past or _past(run_dir, plan, batches, ranks, say, require_owner)
+    interventions, found, kept = past
     facts = _agreed_facts(plan, kept, ranks, say)
     parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
     parallel.device.forget_peak_memory()
@@ -105,16 +113,20 @@ def assemble(
     )
 
 
-def _past(
+def past_to_resume(
     run_dir: Path,
     plan: TrainPlan,
     batches: BatchSource,
-    ranks: Ranks,
     say: Callable[[str], None],
-    require_owner: Callable[[], None],
+    require_owner: Callable[[], None] = no_owner,
+    ranks: Ranks | None = None,
 ) -> Past:
-    """Return the log and the checkpoint to resume from, as the first rank finds them, on every rank."""
-    identity = identity_of(plan, batches)
+    """Return the log and the newest good checkpoint of a run's folder, as the first rank finds them, on every rank.
+
+    What the run went back from is removed, and a log of other settings put aside: call it holding the folder's lock.
+    Raises CheckpointError where the checkpoint is of another run than the plan's.
+    """
+    ranks, identity = ranks or Ranks(), identity_of(plan, batches)
     interventions: Interventions
     if ranks.is_first:
         written = WrittenInterventions(run_dir, identity, require_owner)
@@ -128,7 +140,7 @@ def _past(
         interventions, found = Interventions(ranks.from_first(None), identity), from_first_rank(ranks, None)
     if found is not None:
         require_shared(found.path, found.state, plan, batches)
-    return interventions, found, None if found is None else found.state
+    return Past(interventions, found, None if found is None else found.state)
 
 
 def _prepared(plan: TrainPlan, facts: MachineFacts, parallel: DataParallel, open_first: OpenFirst) -> Prepared:
