@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headwater.forecast.budget import Candidate, model_of, sizes
+from headwater.forecast.candidate import Candidate, model_of, sizes
 from headwater.forecast.result import Spread
 from headwater.forecast.search import MIN_RUN_STEPS, SLACK, Field
 from headwater.model.count import count_parameters

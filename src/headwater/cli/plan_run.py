@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
+from headwater.checkpoint.derived import require_from_training
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
@@ -14,7 +15,6 @@ from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
-from headwater.train.longer import require_from_training
 
 PARTS = (*TRAINING_PARTS, PREPARATION, "start", "after")
 LEAST_SECONDS = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from headwater.checkpoint.derived import require_from_training
 from headwater.cli.amounts import parse_hardware, parse_ranks
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
@@ -22,7 +23,6 @@ from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account
 from headwater.simulate.rank import simulate
-from headwater.train.longer import require_from_training
 
 
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from headwater.checkpoint.derived import DERIVED
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.files import new_folder, read_json, write_bytes, write_json
 from headwater.model.transformer import Transformer
-from headwater.train.longer import DERIVED
 
 TOKENIZER = Path("data", "tokenizer")
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.forecast.budget import Candidate, Query
+from headwater.forecast.budget import Query
+from headwater.forecast.candidate import Candidate
 from headwater.forecast.result import Band, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
+from headwater.checkpoint.derived import require_from_training
 from headwater.errors import ConfigError
-from headwater.forecast.budget import Budget, Candidate, Query, sizes
+from headwater.forecast.budget import Budget, Query
+from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import Accelerator
 from headwater.forecast.result import PUE
 from headwater.forecast.search import BudgetPlan, search
@@ -31,7 +33,6 @@ from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.scaling.repetition import OWN, USUAL
-from headwater.train.longer import require_from_training
 
 NO_RUN = """
 [corpus.sources.text]

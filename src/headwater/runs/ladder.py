@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from headwater.checkpoint.derived import require_from_training
 from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
@@ -46,7 +47,6 @@ from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import with_epochs
-from headwater.train.longer import require_from_training
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]

@@ -34,7 +34,8 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
-from headwater.train.longer import is_lengthened, newest_state, require_settings, resume_longer
+from headwater.train.longer import is_lengthened, require_settings, resume_longer
+from headwater.train.saved_states import newest_state
 from headwater.train.settings import require_same
 
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.checkpoint.derived import DERIVED
 from headwater.checkpoint.lock import is_owned
 from headwater.durations import duration
 from headwater.files import read_json
@@ -139,7 +140,7 @@ def _folders(parent: Path) -> list[Path]:
 
 def _steps_planned(run_dir: Path) -> int | None:
     """Return how many steps a run's settings say, and of one that is aligned its own file, as those are its start's."""
-    for name, path in (("derived.json", ("num_steps",)), ("config.json", ("settings", "train", "num_steps"))):
+    for name, path in ((DERIVED, ("num_steps",)), ("config.json", ("settings", "train", "num_steps"))):
         try:
             steps = amount(read_json(run_dir / name), *path)
         except (OSError, ValueError):

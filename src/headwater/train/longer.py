@@ -1,4 +1,4 @@
-"""A run that resumes: what its checkpoints keep from its start, and what a longer run has of them.
+"""More steps for a run: what it keeps from its start, which checkpoint a longer run comes to, what is put aside.
 
 What a step does depends on the number of steps by the learning rate, by which steps have sequences of half the length,
 and by the mixture's plan. Up to the first step in which one of them differs, both runs have the same bits. No torch.
@@ -7,58 +7,23 @@ and by the mixture's plan. Up to the first step in which one of them differs, bo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater.checkpoint.derived import require_from_training
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
+from headwater.train.saved_states import State, newest_state, num_steps_of, states_of
 from headwater.train.settings import TrainPlan, differing, flat, is_half_length, require_same
 
 if TYPE_CHECKING:
     from headwater.batches.source import BatchSource
 
 NUM_STEPS = "train.num_steps"
-DERIVED = "derived.json"
-"In the folder of a run whose model another program makes of a run's, with the settings of that."
-State = Mapping[str, Any]
-"What a checkpoint's state.json holds."
-
-
-def newest_state(run_dir: Path) -> State | None:
-    """Return the state of the newest checkpoint that can be read; None where there is none."""
-    return next((state for _, state in states_of(run_dir)), None)
-
-
-def states_of(run_dir: Path) -> list[tuple[Path, State]]:
-    """Return (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
-    found: list[tuple[Path, State]] = []
-    for _, path in list_checkpoints(run_dir):
-        try:
-            state = read_state(path)
-            state["identity"]["train"]["num_steps"]
-        except (CheckpointError, KeyError, TypeError):
-            continue
-        found.append((path, state))
-    return found
-
-
-def require_from_training(run_dir: Path) -> None:
-    """Raise CheckpointError where another program than the trainer makes a run."""
-    if (run_dir / DERIVED).exists():
-        raise CheckpointError(
-            f"{run_dir} was made by `headwater downstream rl` or `dpo`, and training can't resume it; give that "
-            f"command again, or start a new run from its model: init.from={run_dir}"
-        )
-
-
-def num_steps_of(state: State) -> int:
-    """Return how many steps the run of a checkpoint was to have."""
-    return int(state["identity"]["train"]["num_steps"])
 
 
 def is_lengthened(state: State, plan: TrainPlan) -> bool:
