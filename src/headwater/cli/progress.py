@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable
-from statistics import median
 from typing import Any, TextIO
 
 from headwater.cli.terminal import MAX_WIDTH, safe, width
@@ -15,11 +13,10 @@ from headwater.numbers import count
 from headwater.ranks.place import named
 from headwater.report.measures import audit_line
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
+from headwater.time_left import TimeLeft
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80
-RECENT_STEPS = 200
-"Whose time says how long those yet to come take."
 MANY_WAITS = 0.05
 "Part of a step's time that waits for data, from which a line says so."
 EXPECTED = ("time", "loss", "new text", "old text")
@@ -65,7 +62,7 @@ class TrainingDisplay:
         """`opening` prints the run's card, of its record `start`."""
         self._opening, self._dtype = opening, ""
         self._num_steps, self._log_every, self._out = train.num_steps, log_every or train.log_every, out or sys.stdout
-        self._step_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._time_left = TimeLeft()
         self._is_terminal = self._out.isatty()
         self._validation: dict[str, Any] = {}
         self._forecast: dict[str, Any] = {}
@@ -88,7 +85,7 @@ class TrainingDisplay:
 
     def _show_step(self, record: dict[str, Any]) -> None:
         step = record["step"]
-        self._step_seconds.append(record["seconds"])
+        self._time_left.add(record)
         line = self._status(record)
         # the first one, too: nothing was heard since the card
         if step % self._log_every == 0 or step in (1, self._num_steps):
@@ -119,8 +116,7 @@ class TrainingDisplay:
     def _status(self, record: dict[str, Any]) -> str:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
         step, waiting = record["step"], record["data_wait_fraction"]
-        # the median: the first steps, in which kernels are compiled, and what held one up say nothing of the others
-        remaining = (self._num_steps - step) * median(self._step_seconds)
+        remaining = self._time_left.after(step, self._num_steps)
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
@@ -133,7 +129,7 @@ class TrainingDisplay:
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
             "exchange": f"exchange {record['exchange_fraction']:.0%}" if "exchange_fraction" in record else "",
             "slowest": f"rank {record['slowest_rank']} slow" if "slowest_rank" in record else "",
-            "left": f"{duration(remaining)} left",
+            "left": "" if remaining is None else f"{duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
         for name in ("", "lr", "grad", "mfu", "bpb", "dtype", "exchange"):

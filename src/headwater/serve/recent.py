@@ -6,28 +6,18 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from headwater.records import GOING_BACK, Record, amount, survives
 from headwater.serve.growing import GrowingFile, parsed
+from headwater.time_left import TimeLeft
 
 TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
 "Of a run's records: the last lines, and how far back a validation is looked for."
 FAR_BACK = tuple(f'"{event}"'.encode() for event in ("validation", *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
-MAX_STEPS = 1000
-"The last steps that are kept, by which the time left is estimated."
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
-
-
-class Step(NamedTuple):
-    """What counts of the record of a step."""
-
-    attempt: float | None
-    step: int
-    time: float | None
-    loss: float | None
 
 
 class RecentRecords:
@@ -45,14 +35,19 @@ class RecentRecords:
         self.finished_step: int | None = None
         self.bits_per_byte: float | None = None
         self.tokens_per_second: float | None = None
-        self.steps: deque[Step] = deque(maxlen=MAX_STEPS)
+        self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
+        self._time_left = TimeLeft()
         self._stamp, self._file = (-1, -1), GrowingFile()
 
     @property
     def loss(self) -> float | None:
         """The mean loss of the last steps."""
-        losses = [step.loss for step in list(self.steps)[-MEAN_STEPS:] if step.loss is not None]
+        losses = [loss for loss in self._losses if loss is not None]
         return sum(losses) / len(losses) if losses else None
+
+    def seconds_left(self, num_steps: int | None) -> float | None:
+        """Return the time up to the last of `num_steps`, None where it isn't known."""
+        return None if self.step is None or num_steps is None else self._time_left.after(self.step, num_steps)
 
     def poll(self) -> None:
         """Read what was written since."""
@@ -97,7 +92,8 @@ class RecentRecords:
         self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
         self.last_time = at if self.last_time is None else max(self.last_time, at or 0.0)
         if event == "step":
-            self.steps.append(Step(amount(record, "attempt"), step, at, amount(record, "loss")))
+            self._losses.append(amount(record, "loss"))
+            self._time_left.add(record)
             self.tokens_per_second = amount(record, "tokens_per_second")
         elif event == "validation":
             self.bits_per_byte = amount(record, "bits_per_byte", "all")

@@ -110,7 +110,7 @@ class RunsFolder:
             loss=recent.loss,
             bits_per_byte=recent.bits_per_byte,
             tokens_per_second=recent.tokens_per_second,
-            seconds_left=_seconds_left(recent, num_steps) if state == RUNNING else None,
+            seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
             last_record_at=recent.last_time,
         )
 
@@ -162,12 +162,3 @@ def _state(run_dir: Path, recent: RecentRecords) -> str:
     if recent.last_event == "stopped":
         return STOPPED
     return RUNNING if owned else KILLED
-
-
-def _seconds_left(recent: RecentRecords, num_steps: int | None) -> float | None:
-    """Return the time to the end, by what the steps of the last attempt took with all that came between them."""
-    steps = [step for step in recent.steps if step.attempt == recent.steps[-1].attempt]
-    if not steps or num_steps is None or steps[0].time is None or steps[-1].time is None:
-        return None
-    num_done = steps[-1].step - steps[0].step
-    return max(0.0, (num_steps - steps[-1].step) * (steps[-1].time - steps[0].time) / num_done) if num_done else None

@@ -1,0 +1,94 @@
+"""The time that is left counts what comes between steps: on a made-up run whose every part is known."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from headwater.cli.progress import TrainingDisplay
+from headwater.durations import duration
+from headwater.serve.summary import RunsFolder
+from headwater.time_left import TimeLeft
+from headwater.train.settings import TrainSettings
+
+NUM_STEPS, VALIDATE_EVERY, STEP, VALIDATION, SAVE = 1000, 100, 0.1, 30.0, 5.0
+MEASURED = {"tokens_seen": 1, "loss": 5.0, "lr": 0.01, "grad_norm": 1.5, "tokens_per_second": 1e4, "mfu": 0.4}
+
+
+def records(last: int, first: int = 1, attempt: int = 1, held_up: dict[int, float] | None = None) -> list[dict]:
+    """Return the records of steps, with slow validations and, in the middle between them, saves."""
+    found, now = [], 1e9
+    for step in range(first, last + 1):
+        seconds = STEP + (held_up or {}).get(step, 0.0)
+        now += seconds
+        of_step = MEASURED | {"data_wait_fraction": 0.0, "seconds": seconds, "time": now}
+        found.append({"event": "step", "attempt": attempt, "step": step} | of_step)
+        pauses = {0: ("validation", VALIDATION), VALIDATE_EVERY // 2: ("checkpoint", SAVE)}
+        if pause := pauses.get(step % VALIDATE_EVERY):
+            now += pause[1]
+            found.append(
+                {"event": pause[0], "attempt": attempt, "step": step, "bits_per_byte": {"all": 1.5}, "time": now}
+            )
+    return found
+
+
+def seconds_after(step: int) -> float:
+    """Return what really passes from the end of a step to that of the run."""
+    return records(NUM_STEPS)[-1]["time"] - records(step)[-1]["time"]
+
+
+def estimate(found: list[dict]) -> float | None:
+    left = TimeLeft()
+    steps = [record for record in found if record["event"] == "step"]
+    for record in steps:
+        left.add(record)
+    return left.after(steps[-1]["step"] if steps else 0, NUM_STEPS)
+
+
+@pytest.mark.parametrize("done", [201, 501, 901])
+def test_slow_validations_and_saves_count(done):
+    expected = seconds_after(done)
+    assert estimate(records(done)) == pytest.approx(expected, rel=0.02)
+    assert expected > 3 * STEP * (NUM_STEPS - done), "validations are most of it"
+
+
+def test_steps_that_something_held_up_do_not_count():
+    held_up = {1: 60.0, 3: 20.0, 150: 300.0}
+    assert estimate(records(250, held_up=held_up)) == pytest.approx(estimate(records(250)))
+
+
+def test_what_came_before_a_resume_does_not_count():
+    resumed = records(500, first=301, attempt=2)
+    assert estimate(records(300, held_up=dict.fromkeys(range(1, 301), 9.0)) + resumed) == estimate(resumed)
+
+
+def test_nothing_is_known_before_a_step_and_nothing_is_left_at_the_end():
+    assert estimate([]) is None
+    assert estimate(records(NUM_STEPS)) == 0
+
+
+def test_the_terminal_and_the_table_of_runs_say_the_same(tmp_path):
+    portions = {"batch_tokens": 512, "microbatch_tokens": 512}
+    train = TrainSettings(num_steps=NUM_STEPS, save_every=100, validate_every=VALIDATE_EVERY, **portions)
+    found = records(501)
+    out = io.StringIO()
+    display = TrainingDisplay(train, 1, out)
+    for record in found:
+        display(record)
+    expected = estimate(found)
+    assert out.getvalue().splitlines()[-1].endswith(f"  {duration(expected)} left")
+    write_running(tmp_path / "mine", found)
+    (summary,) = RunsFolder(tmp_path).summaries()
+    assert summary.seconds_left == pytest.approx(expected)
+
+
+def write_running(run_dir: Path, found: list[dict]) -> None:
+    run_dir.mkdir()
+    (run_dir / "config.json").write_text(json.dumps({"settings": {"train": {"num_steps": NUM_STEPS}}}))
+    (run_dir / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found))
+    (run_dir / "lock").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "epoch": 1}))
