@@ -60,7 +60,7 @@ class TensorBoard:
         self._writer.close()
 
 
-class _LogsSteps:
+class _RunTracker:
     """A tracker whose library has an object of a run, with `log` and `finish`."""
 
     _run: Any
@@ -75,7 +75,7 @@ class _LogsSteps:
         self._run.finish()
 
 
-class Trackio(_LogsSteps):
+class Trackio(_RunTracker):
     """A run in trackio's own database, which `trackio show` shows."""
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -105,7 +105,7 @@ def _without_print() -> Iterator[None]:
             module.pop("print", None) if old is None else module.update(print=old)
 
 
-class Wandb(_LogsSteps):
+class Wandb(_RunTracker):
     """An offline run, which `wandb sync` may send later."""
 
     def start(self, config: Mapping[str, Any]) -> None:

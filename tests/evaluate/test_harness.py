@@ -27,7 +27,7 @@ from headwater.tokenizer.train import train_tokenizer
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries
 
-from headwater.evaluate.harness import HarnessModel, _with_interval, run_tasks  # noqa: E402
+from headwater.evaluate.harness import HarnessModel, _score, run_tasks  # noqa: E402
 
 WORDS = ["river", "source", "stream", "water", "falls", "north", "over", "under", "the", "and", "of", "a", "to", "was"]
 SEQ_LEN = 32
@@ -102,7 +102,8 @@ def test_tasks_written_for_probes_score_what_our_scorer_does(tmp_path, plain, sc
     ],
 )
 def test_a_share_of_items_has_the_interval_of_one(value, error, num_items, shown):
-    assert score_text(*_with_interval(value, error, num_items)) == shown
+    found = _score("words", "acc", value, error, num_items)
+    assert score_text(found.value, found.low, found.high, found.is_share) == shown
 
 
 def test_likelihoods_are_of_prompt_and_continuation_tokenized_together(plain, scorer, tokenizer):

@@ -14,9 +14,11 @@ import pytest
 from small_run import call, quick, write_run_file, write_texts
 
 from headwater import storage
+from headwater.errors import StoreError
 from headwater.files import digest_file
 from headwater.host.load import LoadMeter
 from headwater.records import read_records
+from headwater.runs.running import run as train_run
 from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 from headwater.tokens import read
@@ -111,6 +113,27 @@ def test_too_little_room_for_the_checkpoints_is_said_before_the_first_step(run, 
     assert not read_records(run / "runs" / "mine" / "records.jsonl", "step")
     monkeypatch.setattr("headwater.checkpoint.save.free_bytes", storage.free_bytes)
     assert call("train", "mine.toml", cwd=run).status == 0
+
+
+def refused(*arguments, **named):
+    raise StoreError("damaged")
+
+
+def test_training_text_that_cannot_be_opened_is_said_before_a_rank_joins_the_others(prepare, monkeypatch):
+    joined: list[object] = []
+    monkeypatch.setattr("headwater.runs.text.open_batches", refused)
+    monkeypatch.setattr("headwater.ranks.rendezvous.join_ranks", lambda place, **named: joined.append(place))
+    with quick(), pytest.raises(StoreError, match="damaged"):
+        train_run(prepare(name="text", train__num_steps=4).config, say=lambda line: None)
+    assert not joined
+
+
+def test_held_out_text_that_cannot_be_opened_is_said_before_the_run_is_recorded_to_begin(prepare, monkeypatch):
+    config = prepare(name="held-out", train__num_steps=4).config
+    monkeypatch.setattr("headwater.runs.finish.open_held_out", refused)
+    with quick(), pytest.raises(StoreError, match="damaged"):
+        train_stage(config, open_batches(config), lambda record: None, lambda line: None)
+    assert not read_records(config.run_dir / "records.jsonl")
 
 
 def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[dict]:

@@ -233,7 +233,7 @@ def lr_chart(curve: Points) -> Chart | None:
     return Chart("Learning rate", "Of the matrices.", summary, traces, drawn)
 
 
-def peak_of(start: Record) -> str:
+def peak_caption(start: Record) -> str:
     """Return whose peak of memory a run's records have, by the record of its start."""
     return "peak of the first rank" if (amount(start, "plan", "ranks") or 1) > 1 else "peak"
 
@@ -247,7 +247,8 @@ def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart |
         ends = (0.0, max(x for x, _ in peaks))
         traces = band_traces(ends, forecast) + traces
     highest = max([y for _, y in peaks] + ([forecast[2]] if forecast else []))
-    note = f"{peak_of(start).capitalize()} so far, at each save" + ("; the band is its forecast." if forecast else ".")
+    of_forecast = "; the band is its forecast" if forecast else ""
+    note = f"{peak_caption(start).capitalize()} so far, at each save{of_forecast}."
     summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GiB at the last save."
     drawn = layout(traces, "GiB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
     return Chart("Memory", note, summary, traces, drawn)

@@ -44,15 +44,17 @@ def chat(
             say_aside(NOT_TUNED)
         if prompt is None and sys.stdin.isatty():
             say_aside("an empty line ends the conversation")
-        how = max_tokens, temperature, top_p, seed
         if as_json:
-            found = model.chat([*messages, Message(USER, str(prompt))], *how)
+            conversation = [*messages, Message(USER, str(prompt))]
+            found = model.chat(conversation, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
             print_json({"prompt": prompt, "answer": found.text, "num_tokens": found.num_tokens, "end": found.end})
             return
         for question in _questions() if prompt is None else [prompt]:
             messages.append(Message(USER, question))
             answer = ""
-            for piece in model.chat_stream(messages, *how):
+            for piece in model.chat_stream(
+                messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
+            ):
                 answer += piece.text
                 print(safe(piece.text), end="", flush=True)
             print(flush=True)

@@ -16,7 +16,8 @@ from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 
-PARTS = (*TRAINING_PARTS, PREPARATION, "start", "after")
+PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
+"What the time is the sum of, as a card names it."
 LEAST_SECONDS = 0.5
 
 
@@ -87,7 +88,7 @@ def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _parts(seconds: dict[str, Any]) -> str:
     """Return what the time is the sum of, the medians."""
-    found = ((name.replace("after", "after training"), seconds[name]["p50"]) for name in PARTS)
+    found = ((shown, seconds[name]["p50"]) for name, shown in PARTS.items())
     return ", ".join(f"{part} {duration(median)}" for part, median in found if median >= LEAST_SECONDS)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
@@ -87,21 +87,22 @@ def _scores(found: Mapping[str, Any]) -> list[TaskScore]:
                 continue
             error = values.get(f"{metric}{STDERR}{FILTERED}{filtered}")
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
-            scores.append(TaskScore(task, shown, *_with_interval(float(value), error, num_items), num_items))
+            scores.append(_score(task, shown, float(value), error, num_items))
     return scores
 
 
-def _with_interval(value: float, error: Any, num_items: int | None) -> tuple[float, float | None, float | None, bool]:
-    """Return (value, low, high, is_share); a share of items is what varies as one: lm-eval says of none what it is."""
+def _score(task: str, metric: str, value: float, error: Any, num_items: int | None) -> TaskScore:
+    """Return a value with its interval; a share of items is what varies as one: lm-eval says of none what it is."""
+    score = TaskScore(task, metric, value, low=None, high=None, is_share=False, num_items=num_items)
     if not isinstance(error, int | float):
-        return value, None, None, False
+        return score
     if num_items and num_items > 1 and 0 <= value <= 1:
         of_share = math.sqrt(value * (1 - value) / (num_items - 1))
         if math.isclose(error, of_share, rel_tol=1e-6, abs_tol=1e-12):
             found = share(round(value * num_items), num_items)
-            return value, found.low, found.high, True
+            return replace(score, low=found.low, high=found.high, is_share=True)
     half = deviations_of(0.95) * error
-    return value, value - half, value + half, False
+    return replace(score, low=value - half, high=value + half)
 
 
 class HarnessModel(TemplateLM):

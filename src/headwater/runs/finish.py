@@ -174,8 +174,15 @@ def _export(
         _reading(config.run_dir) as path,
         StoredTensors(path, MODEL) as weights,
     ):
-        given = weights, config.model, config.folders.tokenizer, out_dir
-        write(*given, key=key, before_commit=require_owner, is_tuned=config.is_tuned)
+        write(
+            weights,
+            config.model,
+            config.folders.tokenizer,
+            out_dir,
+            key=key,
+            before_commit=require_owner,
+            is_tuned=config.is_tuned,
+        )
     say(f"exported {out_dir}")
     return out_dir
 

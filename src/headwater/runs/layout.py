@@ -93,14 +93,14 @@ def _memory_of_rank(
     config: RunConfig, num_local: int, device: Accelerator | None
 ) -> tuple[Callable[[Mesh], PeakBytes], float]:
     """Return how much memory a rank needs in a layout, and what one of `num_local` here has."""
-    has = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
-    if has is None:
+    rank_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
+    if rank_bytes is None:
         dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
         return lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local)), memory_bytes() / num_local
     from headwater.forecast.rank_memory import gpu_memory
 
     is_compiled = device is None and config.machine.compile != "off"  # a simulated step isn't
-    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled), has
+    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled), rank_bytes
 
 
 def fitting_layout(

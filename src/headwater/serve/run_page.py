@@ -24,7 +24,7 @@ from headwater.charts.of_run import (
     memory_chart,
     memory_peaks,
     overlaid,
-    peak_of,
+    peak_caption,
     probe_chart,
     step_chart,
     tokens_per_step,
@@ -120,7 +120,7 @@ def _figures(run: FollowedRun, start: Record) -> list[Object]:
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
         ("bits per byte", score and decimal(score), f"held-out text, step {validation.get('step', '')}"),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
-        ("memory", peak and f"{significant(peak / 2**30)} GiB", peak_of(start)),
+        ("memory", peak and f"{significant(peak / 2**30)} GiB", peak_caption(start)),
     ]
     return [{"name": name, "value": value, "note": _cut(note or "", 120)} for name, value, note in found if value]
 
