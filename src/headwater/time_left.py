@@ -28,7 +28,7 @@ class TimeLeft:
         self._last_time: float | None = None
 
     def add(self, step: Record) -> None:
-        """Take in the next record of a step; with another attempt all begins anew."""
+        """Take in the next record of a step; those of an earlier attempt count no more."""
         if step.get("attempt") != self._attempt:
             self._attempt, self._last_time = step.get("attempt"), None
             self._step_seconds.clear()
