@@ -91,7 +91,7 @@ def run(job: Job) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         run_dir, train_settings = Path(folder), train_plan(config)
-        past = past_to_resume(run_dir, train_settings, batches, print)
+        past = past_to_resume(run_dir, train_settings, batches, lambda line: None)
         assembled = assemble(run_dir, train_settings, batches, past, lambda line: None)
         try:
             train(assembled, None, display, StopRequest())

@@ -135,7 +135,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
 
     config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
     plan, batches = train_plan(config), open_batches(config)
-    past = past_to_resume(run_dir, plan, batches, print, ranks=ranks)
+    past = past_to_resume(run_dir, plan, batches, lambda line: None, ranks=ranks)
     run = assemble(run_dir, plan, batches, past, lambda line: None, ranks=ranks)
     run.records.close()
     saver = Saver(out_dir, ranks)

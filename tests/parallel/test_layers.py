@@ -83,7 +83,7 @@ def test_the_comparison_sees_every_planted_fault(by_both):
 @pytest.mark.timeout(900)
 def test_blocks_are_compiled_between_exchanges(by_both):
     found = by_both[0]["compiled"]
-    assert max(found["gradients"], found["loss"], found["parameters"]) < 1e-5, found
+    assert max(found["gradients"], found["loss"]) < 1e-5 and found["parameters"] < 1e-4, found
 
 
 @pytest.mark.slow
