@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,8 +157,8 @@ def loss_range(curve: Points) -> list[float]:
 
 
 def _nearly_highest(curve: Points) -> float:
-    """Return what 99.5 % of the values don't exceed."""
-    return sorted(y for _, y in curve)[int(0.995 * (len(curve) - 1))]
+    """Return what 99.5 % of the values don't exceed; of up to 200 the highest."""
+    return sorted(y for _, y in curve)[math.ceil(0.995 * (len(curve) - 1))]
 
 
 def forecast_band(forecast: Record) -> tuple[str, str, Band] | None:
@@ -217,7 +218,9 @@ def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tok
         every_step(field, curve, color, 0.35, hovertemplate=hover),
         line("mean of ±5 %", thin(smooth(curve)), color, hovertemplate=hover),
     ]
-    y_axis = {"tickformat": y_format, "range": [0, 1.12 * _nearly_highest(curve) or 1], "nticks": 5}
+    low, high = min(0.0, *(value for _, value in curve)), max(0.0, _nearly_highest(curve))
+    room = 0.12 * (high - low or 1)
+    y_axis = {"tickformat": y_format, "range": [low and low - room, high + room], "nticks": 5}
     summary = f"{title} over {x}; the last is {significant(curve[-1][1])}."
     drawn = layout(traces, y, x, showlegend=False, yaxis=y_axis)
     return Chart(title, note or usual_note, summary, traces, drawn)

@@ -13,7 +13,7 @@ from headwater.cli.verbs import App
 from headwater.conversations import ASSISTANT, SYSTEM, USER, Message
 from headwater.errors import ConfigError
 
-NOT_TUNED = "this run was never tuned on conversations, so that it won't answer; headwater downstream sft does that"
+NOT_TUNED = "this run was never tuned on conversations: what it writes is no answer; headwater downstream sft tunes it"
 
 
 def add_to(app: App) -> None:

@@ -102,7 +102,7 @@ def compare(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> S
 
 
 def print_table(found: Stages) -> None:
-    rows = [["", *(stage.run[:18] for stage in found.stages)]]
+    rows = [["", *(stage.run[:24] for stage in found.stages)]]
     rows += [[row.measure, *map(_percent, row.values)] for row in found.table]
     bits = (stage.bits_per_byte for stage in found.stages)
     table(

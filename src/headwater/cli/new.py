@@ -174,8 +174,8 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     else:
         limit = f"as many as still teach something of this text{takes}: {says_of(useful)}"
     epochs = num_steps * sizes.batch_tokens / num_tokens
-    why = f"about {num_tokens:,.0f} tokens to train on; {num_steps} steps, {epochs:.1f} epochs", f"num_steps is {limit}"
-    return replace(sizes, num_steps=num_steps, why=why)
+    reads = f"about {num_tokens:,.0f} tokens to train on, before filters; {num_steps} steps, {epochs:.1f} epochs"
+    return replace(sizes, num_steps=num_steps, why=(reads, f"num_steps is {limit}"))
 
 
 def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:

@@ -16,7 +16,7 @@ class MachineSettings(Settings):
     "Where the model runs; auto: a GPU where there is one."
     dtype: Literal["auto", "float32", "bfloat16", "float8", "int8"] = "auto"
     """Number format of activations and products; weights are kept in float32. auto: the fastest here, int8 where its
-    products run at 1.5 times bfloat16's rate or more. See FORMATS for what each one covers."""
+    products run at 1.5 times bfloat16's rate or more."""
     compile: Literal["auto", "on", "off"] = "auto"
     "Compile for this machine (kernels on a processor, torch.compile on a GPU); auto: where a C++ compiler works."
     num_threads: int | None = Field(default=None, ge=1)

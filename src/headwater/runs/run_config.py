@@ -148,13 +148,14 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
 
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
-    path, own = find_recipe(name) or Path(name), _own_folder(name)
     if is_file(Path(name) / "config.json"):
         return _load_folder(Path(name), overrides)
-    if is_file(path):
-        return _resolved(read_settings(path, list(overrides), find_recipe), path)
-    if is_file(own / "config.json") and not is_file(Path(f"{name}.toml")):  # the file may say more by now
-        return _load_folder(own, overrides)
+    beside = Path(f"{name}.toml") if is_run_name(name) else Path(name)  # may say more by now than the run's folder
+    for path in (find_recipe(name) or Path(name), beside):
+        if is_file(path):
+            return _resolved(read_settings(path, list(overrides), find_recipe), path)
+    if is_file(_own_folder(name) / "config.json"):
+        return _load_folder(_own_folder(name), overrides)
     raise ConfigError(_no_such_run(name))
 
 

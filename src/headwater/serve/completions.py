@@ -27,9 +27,7 @@ MAX_PROMPT_TOKENS = 131_072  # of one request: each choice reads its prompt by i
 MAX_PROMPT_SCORES = 524_288  # log-probabilities of prompts, which a request's answer holds at once
 DEFAULT_TOKENS = 16  # of a completion, as OpenAI's documentation says
 CLIENT_LEFT = 499
-NOT_TUNED = (
-    "this model was never tuned on conversations, so that it won't answer; ask /v1/completions to continue a text"
-)
+NOT_TUNED = "this model was never tuned on conversations and can't answer; ask /v1/completions to continue a text"
 
 
 class ShownToken(NamedTuple):

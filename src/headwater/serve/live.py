@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from headwater.checkpoint.derived import DERIVED
 from headwater.errors import HeadwaterError
 from headwater.serve.following import SERIES, Cursor, FollowedRuns
 from headwater.serve.refusal import Refusal
@@ -80,6 +81,8 @@ class LivePage:
             from headwater.runs.run_config import config_of_run
             from headwater.runs.text import rows_of
 
+            if (run_dir / DERIVED).exists():
+                return {"problem": "this run learned from answers to prompts, not from documents"}
             try:
                 return rows_of(config_of_run(run_dir)).of_step(int(step))
             except (HeadwaterError, OSError) as error:
