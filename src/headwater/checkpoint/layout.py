@@ -14,10 +14,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from headwater.errors import CheckpointError
+
 FORMAT, FORMAT_VERSION = "headwater-checkpoint", 2
 OLD_VERSION = 1  # without a table of tensors and a seal
 MODEL, OPTIM, STATE_FILE = "model", "optim", "state.json"
 KINDS = (MODEL, OPTIM)
+DERIVED = "derived.json"
+"In a run's folder whose checkpoints another program than the trainer makes: of which run, and how many steps."
 _NAME = re.compile(r"step-(\d{9})")
 
 
@@ -51,3 +55,12 @@ def list_checkpoints(run_dir: Path) -> list[tuple[int, Path]]:
 def list_damaged(run_dir: Path) -> list[Path]:
     """Return the folders of checkpoints that were found damaged and put aside."""
     return sorted((run_dir / "checkpoints").glob("damaged-step-*"))
+
+
+def require_from_training(run_dir: Path) -> None:
+    """Raise CheckpointError where another program than the trainer makes a run."""
+    if (run_dir / DERIVED).exists():
+        raise CheckpointError(
+            f"{run_dir} was made by `headwater downstream rl` or `dpo`, and training can't resume it; give that "
+            f"command again, or start a new run from its model: init.from={run_dir}"
+        )

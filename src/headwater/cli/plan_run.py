@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from headwater.checkpoint.derived import require_from_training
+from headwater.checkpoint.layout import require_from_training
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS

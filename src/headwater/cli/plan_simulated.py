@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from headwater.checkpoint.derived import require_from_training
+from headwater.checkpoint.layout import require_from_training
 from headwater.cli.amounts import parse_hardware, parse_ranks
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS

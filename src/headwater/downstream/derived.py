@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.derived import DERIVED
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.layout import DERIVED, list_checkpoints
 from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
 from headwater.files import new_folder, read_json, write_bytes, write_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 
-from headwater.checkpoint.derived import require_from_training
+from headwater.checkpoint.layout import require_from_training
 from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget, Query
 from headwater.forecast.candidate import Candidate, sizes

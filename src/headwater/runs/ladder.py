@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from headwater.checkpoint.derived import require_from_training
+from headwater.checkpoint.layout import require_from_training
 from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers

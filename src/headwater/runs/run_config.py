@@ -28,7 +28,7 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.longer import values_from_start
+from headwater.train.saved_states import values_from_start
 from headwater.train.settings import TrainPlan, TrainSettings, is_count
 from headwater.validation import require_sound, validate
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from headwater.checkpoint.derived import DERIVED
+from headwater.checkpoint.layout import DERIVED
 from headwater.errors import HeadwaterError
 from headwater.serve.following import SERIES, Cursor, FollowedRuns
 from headwater.serve.refusal import Refusal

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.checkpoint.derived import DERIVED
+from headwater.checkpoint.layout import DERIVED
 from headwater.checkpoint.lock import is_owned
 from headwater.durations import duration
 from headwater.files import read_json

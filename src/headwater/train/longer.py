@@ -1,4 +1,4 @@
-"""More steps for a run: what it keeps from its start, which checkpoint a longer run comes to, what is put aside.
+"""More steps for a run: which checkpoint a longer run comes to, and what is put aside.
 
 What a step does depends on the number of steps by the learning rate, by which steps have sequences of half the length,
 and by the mixture's plan. Up to the first step in which one of them differs, both runs have the same bits. No torch.
@@ -7,41 +7,25 @@ and by the mixture's plan. Up to the first step in which one of them differs, bo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.checkpoint.derived import require_from_training
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
-from headwater.train.saved_states import State, newest_state, num_steps_of, states_of
-from headwater.train.settings import TrainPlan, differing, flat, is_half_length, require_same
+from headwater.train.saved_states import NUM_STEPS, State, num_steps_of, states_of
+from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:
     from headwater.batches.source import BatchSource
-
-NUM_STEPS = "train.num_steps"
 
 
 def is_lengthened(state: State, plan: TrainPlan) -> bool:
     """Return whether the plan differs from that of a checkpoint by more steps, and in no other setting."""
     return differing(state["identity"], plan.identity()) == [NUM_STEPS] and num_steps_of(state) < plan.train.num_steps
-
-
-def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
-    """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
-
-    {} where anything differs that is no rule's, since that is refused, or there are fewer steps.
-    """
-    state, now = newest_state(run_dir), plan.identity()
-    if state is None or num_steps_of(state) > plan.train.num_steps:
-        return {}
-    changed = set(differing(state["identity"], now)) - {NUM_STEPS}
-    before = flat(state["identity"])
-    return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}
 
 
 def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:

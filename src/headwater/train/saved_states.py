@@ -1,15 +1,17 @@
-"""What the checkpoints of a run say of it, beside their tensors. No torch."""
+"""What the checkpoints of a run say of it and its settings, beside their tensors. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
+from headwater.train.settings import TrainPlan, differing, flat
 
+NUM_STEPS = "train.num_steps"
 State = Mapping[str, Any]
 "What a checkpoint's state.json holds."
 
@@ -35,3 +37,16 @@ def states_of(run_dir: Path) -> list[tuple[Path, State]]:
 def num_steps_of(state: State) -> int:
     """Return how many steps the run of a checkpoint was to have."""
     return int(state["identity"]["train"]["num_steps"])
+
+
+def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
+    """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
+
+    {} where anything differs that is no rule's, since that is refused, or there are fewer steps.
+    """
+    state, now = newest_state(run_dir), plan.identity()
+    if state is None or num_steps_of(state) > plan.train.num_steps:
+        return {}
+    changed = set(differing(state["identity"], now)) - {NUM_STEPS}
+    before = flat(state["identity"])
+    return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}
