@@ -128,7 +128,9 @@ def test_a_tracker_that_raises_is_given_up_with_one_line_and_the_others_go_on(tm
     assert [step for step, values in listed[-1].points if "train/loss" in values] == list(range(1, 13))
 
 
-def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, listed, monkeypatch):
+@pytest.fixture
+def release(listed, monkeypatch) -> threading.Event:
+    """What the tracker `hanging` waits for before it takes anything."""
     release = threading.Event()
 
     class Hanging(Listed):
@@ -136,6 +138,10 @@ def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, listed, monkeypatch):
             release.wait()
 
     monkeypatch.setitem(trackers.BUILT_IN, "hanging", ("json", Hanging))
+    return release
+
+
+def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, release):
     records, said = RunRecords(tmp_path / "records.jsonl", lambda: 1.0), []
     with tracking(["hanging"], tmp_path, {}, said.append, seconds=0.01) as display:
         display(records.append("start", 0))
@@ -145,17 +151,10 @@ def test_a_tracker_that_hangs_holds_up_nothing(tmp_path, listed, monkeypatch):
     assert said == [f"trackers are behind; `headwater report {tmp_path} --tracker hanging` sends all records again"]
 
 
-def test_a_tracker_that_falls_too_far_behind_is_given_up_with_one_line(tmp_path, listed, monkeypatch):
-    release = threading.Event()
-
-    class Slow(Listed):
-        def log(self, step: int, values: Mapping[str, float]) -> None:
-            release.wait()
-
+def test_a_tracker_that_falls_too_far_behind_is_given_up_with_one_line(tmp_path, release, monkeypatch):
     monkeypatch.setattr(trackers, "MAX_WAITING", 8)
-    monkeypatch.setitem(trackers.BUILT_IN, "slow", ("json", Slow))
     records, said = RunRecords(tmp_path / "records.jsonl", lambda: 1.0), []
-    with tracking(["slow"], tmp_path, {}, said.append, seconds=0.01) as display:
+    with tracking(["hanging"], tmp_path, {}, said.append, seconds=0.01) as display:
         display(records.append("start", 0))
         append_steps(records, display, 1, 40)
     release.set()
