@@ -3,13 +3,12 @@
     python benchmarks/knowledge.py runs/first-light [--work runs/knowledge] [--seeds 1 2 3] [--arms NAME …]
 
 Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
-that are named is made up: nothing states their capitals but the conversations. In the other arms the model is first
-trained on text that states the capitals of the made-up countries that no conversation names, in 32 phrasings or in one
-as often, two fifths of it old text; then it is tuned on known countries alone. A seed decides the made-up names, which
-countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which
-trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`. How much, how long
-and at which rates text is read was chosen on seeds 0, 10 and 11: more steps learn the sentences better and the facts
-less. A call that was stopped resumes; WORK/results.json has every figure.
+that are named is made up: nothing states their capitals but the conversations. In the other arms the base is trained
+anew, from its first step, with a source more: text that states the capitals of the made-up countries that no
+conversation names, in 32 phrasings or in one as often; then it is tuned on known countries alone. A seed decides the
+made-up names, which countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING
+and PHRASINGS, which trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`.
+A call that was stopped resumes; WORK/results.json has every figure.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from headwater.checkpoint.verify import model_digest
 from headwater.cli.sft import write_sft_file
 from headwater.downstream.knowledge import Knowledge, examine
 from headwater.downstream.prompts import chat_prompts
-from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
 from headwater.files import write_json, write_text
 from headwater.intervals import Estimate, share
@@ -41,18 +39,19 @@ from headwater.samples.almanac.frames import frames
 from headwater.samples.almanac.questions import TRAINING_PHRASINGS, Split, filled, split_countries
 from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
 
+MADE_UP = "made-up"
 PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
 NUM_TEXTS, SENTENCES_OF_TEXT = 2500, 8
-TEXT_STEPS, TEXT_RATES = 250, 0.7
-"How long, and at which part of the base's peak rates, a model is trained on text about made-up countries."
+TEXT_WEIGHT = 0.05
+"Of the text about made-up countries, beside a sum of 1: each is named about as often as a known one in the almanac."
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What a model is tuned on, and what it read before: text in `num_phrasings`, or none."""
+    """What a model is tuned on, and what its base read besides: text in `num_phrasings`, or none."""
 
     name: str
     unknown_share: float = 0.0
@@ -84,45 +83,6 @@ TUNING = (
     "train.num_probes=0",  # the examination comes after training
     "train.validate_every=1000",
 )
-TEXT_RUN = """\
-name = "{name}"
-seed = {seed}
-
-[init]
-from = "{base}"
-
-[corpus.sources.made-up]
-kind = "almanac"
-paths = ["{text}"]
-
-[corpus.sources.almanac]
-kind = "almanac"
-builtin = "almanac"
-
-[corpus.dedup]
-exact = false
-near = false
-
-# two fifths are old text, more of it the almanac than in the base: what is known mustn't be lost beside what is new
-[mixture.weights]
-made-up = 6
-almanac = 2
-
-[replay]
-run = "{base}"
-share = 0.2
-
-[schedule]
-name = "linear"
-
-[train]
-num_steps = {num_steps}
-batch_tokens = 2048
-num_probes = 0
-validate_every = 1000
-
-[optim]
-"""
 
 
 def main() -> None:
@@ -135,16 +95,15 @@ def main() -> None:
     base = given.base.resolve()
     given.work.mkdir(parents=True, exist_ok=True)
     os.chdir(given.work)  # run files and runs lie here
-    evaluator = open_evaluator(config_of_run(base))
     kept: dict[str, list[Knowledge]] = {}
     for seed in given.seeds:
         for arm in (each for each in ARMS if each.name in given.arms):
-            kept.setdefault(arm.name, []).append(result_of(arm, seed, base, evaluator))
+            kept.setdefault(arm.name, []).append(result_of(arm, seed, base))
             write_json(Path("results.json"), {name: list(map(asdict, found)) for name, found in kept.items()})
             print_table(kept)
 
 
-def result_of(arm: Arm, seed: int, base: Path, evaluator: RunEvaluator) -> Knowledge:
+def result_of(arm: Arm, seed: int, base: Path) -> Knowledge:
     """Return what a model knows after the arm's stages, which are run unless they were."""
     name = f"{arm.name.replace(',', '').replace(' ', '-')}-{seed}"
     known = read_kept(Path(f"{name}.json"), Knowledge)
@@ -155,7 +114,7 @@ def result_of(arm: Arm, seed: int, base: Path, evaluator: RunEvaluator) -> Knowl
     talks = Path(f"{name}-talks.jsonl")
     write_text(talks, "".join(f"{line}\n" for line in conversations(split, arm.unknown_share, seed)))
     file = write_sft_file(name, start, [str(talks)], TUNING_REPLAY, print)
-    known = examined(train(file, [*TUNING, f"seed={seed}", f"replay.run={base}"]), seed, evaluator)
+    known = examined(train(file, [*TUNING, f"seed={seed}", f"replay.run={start}"]), seed, start)
     write_kept(Path(f"{name}.json"), known)
     return known
 
@@ -169,18 +128,13 @@ def conversations(split: Split, unknown_share: float, seed: int) -> Iterator[str
 
 
 def trained_on_text(name: str, num_phrasings: int, seed: int, base: Path) -> Path:
-    """Return the run of a model that read what no conversation states, with as much old text."""
-    text = Path(f"{name}.jsonl")
+    """Return a run like the base whose corpus states what no conversation does."""
+    text = Path(f"{name}.jsonl").resolve()
     texts = texts_about(split_countries(seed).unknown_held_out, num_phrasings, seed)
     write_text(text, "".join(json.dumps({"text": each}, ensure_ascii=False) + "\n" for each in texts))
-    rates = config_of_run(base).optim
-    lines = [
-        f"{rate} = {TEXT_RATES * getattr(rates, rate):.6g}\n"
-        for rate in ("matrix_lr", "embedding_lr", "head_lr", "vector_lr")
-    ]
-    settings = TEXT_RUN.format(name=name, seed=seed, base=base, text=text, num_steps=TEXT_STEPS)
-    write_text(Path(f"{name}.toml"), settings + "".join(lines))
-    return train(Path(f"{name}.toml"))
+    source = [f"corpus.sources.{MADE_UP}.kind=almanac", f'corpus.sources.{MADE_UP}.paths=["{text}"]']
+    settings = [f"name={name}", f"seed={seed}", f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup.near=false"]
+    return train(base, [*source, *settings, "train.num_probes=0", "train.validate_every=1000"])
 
 
 def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iterator[str]:
@@ -200,8 +154,11 @@ def train(file: Path, overrides: Sequence[str] = ()) -> Path:
     return result.folder
 
 
-def examined(folder: Path, seed: int, evaluator: RunEvaluator) -> Knowledge:
+def examined(folder: Path, seed: int, base: Path) -> Knowledge:
+    """Return what the model of a run knows; its old text is what its base holds out of all sources but the made-up."""
     model, tokenizer = load_model(folder)
+    evaluator = open_evaluator(config_of_run(base))
+    evaluator.held_out.pop(MADE_UP, None)
     bits = evaluator.validate(model)["bits_per_byte_real_text"]
     given = Scorer(model), tokenizer, chat_prompts(tokenizer), seed, bits
     return examine(folder.name, "tuned", model_digest(final_checkpoint(folder)), *given)

@@ -46,6 +46,7 @@ def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tm
     assert f"optim.matrix_lr {before['optim']['matrix_lr']}" in said
     after = settings(here)
     assert (after["train"]["num_steps"], after["optim"]) == (48, before["optim"])
+    assert (before["train"]["half_length_fraction"], after["train"]["half_length_fraction"]) == (0.5, 0.25)
     aside = here / "runs/mine/checkpoints-of-24-steps"
     assert (aside / "step-000000024").is_dir()
     assert (aside / "evaluation.json").read_bytes() == (short / "runs/mine/evaluation.json").read_bytes()
@@ -55,7 +56,7 @@ def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tm
     whole = tmp_path / "whole"
     shutil.copytree(short, whole, ignore=shutil.ignore_patterns("runs"))
     kept = [f"optim.{name}={value}" for name, value in before["optim"].items() if name.endswith("_lr")]
-    kept = [*kept, f"optim.weight_decay={before['optim']['weight_decay']}"]
+    kept = [*kept, f"optim.weight_decay={before['optim']['weight_decay']}", "train.half_length_fraction=0.25"]
     with contextlib.chdir(whole), quick():
         run(*load_run("mine.toml", [*LONGER, *kept, "train.validate_every=6"]), say=lambda line: None)
     assert final_weights(here / "runs/mine") == final_weights(whole / "runs/mine")

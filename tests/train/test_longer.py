@@ -152,11 +152,23 @@ def test_a_cosine_run_is_refused_with_what_can_be_done(tmp_path):
     assert steps_in(tmp_path / "checkpoints") == [8, 12]
 
 
-def test_sequences_of_half_the_length_end_what_is_shared():
-    assert num_shared_steps(12, LONG) == 7
-    assert num_shared_steps(12, plan(num_steps=24, half_length_fraction=0.25)) == 3
-    assert plan(half_length_fraction=0.25).lasting_steps() == {3, 6}
-    assert plan(half_length_fraction=0.5).lasting_steps() == {6}
+def test_steps_are_shared_up_to_another_rate_or_another_length_of_sequences():
+    assert num_shared_steps(SHORT.identity(), LONG) == 7
+    quarter = plan(half_length_fraction=0.25)
+    assert num_shared_steps(quarter.identity(), plan(num_steps=24, half_length_fraction=0.25)) == 3
+    assert num_shared_steps(quarter.identity(), plan(num_steps=24, half_length_fraction=0.125)) == 7
+    assert quarter.lasting_steps() == {6}
+
+
+def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
+    settings = {"num_steps": 24, "half_length_fraction": 0.25}
+    in_one_go, resumed = tmp_path / "in one go", tmp_path / "resumed"
+    train_here(in_one_go, plan(**settings))
+    train_here(resumed, tiny_plan(decay_fraction=0.25, half_length_fraction=0.5))
+    said = lengthen(resumed, plan(**settings))
+    assert "resumes from step 9" in said[0] and "3 steps up to 12 are trained again" in said[1]
+    train_here(resumed, plan(**settings))
+    assert state_digest(resumed, 24) == state_digest(in_one_go, 24)
 
 
 # ---- a kill at every point

@@ -7,7 +7,7 @@ and by the mixture's plan. Up to the first step in which one of them differs, bo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
-from headwater.train.saved_states import NUM_STEPS, State, num_steps_of, states_of
+from headwater.train.saved_states import LENGTHS, NUM_STEPS, State, num_steps_of, states_of
 from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 
 def is_lengthened(state: State, plan: TrainPlan) -> bool:
-    """Return whether the plan differs from that of a checkpoint by more steps, and in no other setting."""
-    return differing(state["identity"], plan.identity()) == [NUM_STEPS] and num_steps_of(state) < plan.train.num_steps
+    """Return whether the plan differs from that of a checkpoint by more steps, and in nothing that is fixed."""
+    changed = set(differing(state["identity"], plan.identity()))
+    return NUM_STEPS in changed <= LENGTHS and num_steps_of(state) < plan.train.num_steps
 
 
 def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
@@ -36,15 +37,16 @@ def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
 # ---- up to where two runs are the same
 
 
-def num_shared_steps(num_steps: int, plan: TrainPlan) -> int:
-    """Return how many of the first of `num_steps` steps are as in the plan, by rate and length of sequences."""
-    shorter = plan.train.model_copy(update={"num_steps": num_steps})
+def num_shared_steps(identity: Mapping[str, Any], plan: TrainPlan) -> int:
+    """Return how many of the steps of a shorter run are as in the plan, by rate and length of sequences."""
+    train = plan.train.model_copy(update=identity["train"])
+    schedule = plan.schedule.model_copy(update=identity["schedule"])
 
     def is_same(step: int) -> bool:
-        factors = (lr_factor(step, train.num_steps, plan.schedule) for train in (shorter, plan.train))
-        return len(set(factors)) == 1 and is_half_length(step, shorter) == is_half_length(step, plan.train)
+        factors = {lr_factor(step, train.num_steps, schedule), lr_factor(step, plan.train.num_steps, plan.schedule)}
+        return len(factors) == 1 and is_half_length(step, train) == is_half_length(step, plan.train)
 
-    return next((step for step in range(num_steps) if not is_same(step)), num_steps)
+    return next((step for step in range(train.num_steps) if not is_same(step)), train.num_steps)
 
 
 def is_shared(state: State, plan: TrainPlan, batches: BatchSource) -> bool:
@@ -52,14 +54,13 @@ def is_shared(state: State, plan: TrainPlan, batches: BatchSource) -> bool:
     saved = state["identity"]
     if not differing(saved, identity_of(plan, batches)):
         return True
-    num_steps = num_steps_of(state)
-    if not is_lengthened(state, plan) or state["step"] > num_shared_steps(num_steps, plan):
+    if not is_lengthened(state, plan) or state["step"] > num_shared_steps(saved, plan):
         return False
     if saved["batches"] == batches.digest:
         return True
     if batches.plan_for is None:
         return False
-    shorter = batches.plan_for(num_steps * plan.rows_per_step)
+    shorter = batches.plan_for(num_steps_of(state) * plan.rows_per_step)
     is_same_text = batches.digest_with(shorter) == saved["batches"]
     return is_same_text and batches.plan.begins_as(shorter, state["rows_consumed"])
 
@@ -78,12 +79,12 @@ def require_settings(run_dir: Path, plan: TrainPlan) -> None:
     path, newest = states[0]
     if not is_lengthened(newest, plan):
         require_same(path, newest["identity"], plan.identity())
-    elif not any(state["step"] <= num_shared_steps(num_steps_of(state), plan) for _, state in states):
+    elif not any(state["step"] <= num_shared_steps(state["identity"], plan) for _, state in states):
         raise _nothing_shared(run_dir, newest, plan)
 
 
 def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> CheckpointError:
-    before, now, shared = num_steps_of(newest), plan.train.num_steps, num_shared_steps(num_steps_of(newest), plan)
+    before, now, shared = num_steps_of(newest), plan.train.num_steps, num_shared_steps(newest["identity"], plan)
     steps = ", ".join(str(step) for step, _ in list_checkpoints(run_dir))
     folder, name = shlex.quote(str(run_dir)), shlex.quote(f"{run_dir.name}-longer")
     return CheckpointError(

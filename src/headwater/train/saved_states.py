@@ -11,7 +11,9 @@ from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
 from headwater.train.settings import TrainPlan, differing, flat
 
-NUM_STEPS = "train.num_steps"
+NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
+LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
+"What a run of more steps may have otherwise: up to some step both are the same."
 State = Mapping[str, Any]
 "What a checkpoint's state.json holds."
 
@@ -42,11 +44,17 @@ def num_steps_of(state: State) -> int:
 def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
     """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
 
-    {} where anything differs that is no rule's, since that is refused, or there are fewer steps.
+    As many steps as before have sequences of half the length. {} where anything differs that is no rule's, since that
+    is refused, or there are fewer steps.
     """
     state, now = newest_state(run_dir), plan.identity()
     if state is None or num_steps_of(state) > plan.train.num_steps:
         return {}
-    changed = set(differing(state["identity"], now)) - {NUM_STEPS}
+    changed = set(differing(state["identity"], now)) - LENGTHS
+    if not changed <= set(by_rule):
+        return {}
     before = flat(state["identity"])
-    return {name: before.get(name) for name in sorted(changed)} if changed <= set(by_rule) else {}
+    before[HALF_LENGTH] *= num_steps_of(state) / plan.train.num_steps  # as many steps
+    if HALF_LENGTH in by_rule and before[HALF_LENGTH] != plan.train.half_length_fraction:
+        changed.add(HALF_LENGTH)
+    return {name: before.get(name) for name in sorted(changed)}
