@@ -185,8 +185,8 @@ def is_validation(step: int, train: TrainSettings) -> bool:
 
 FIXED = """\
 A run keeps its seed, base, mixture, model, optimizer, schedule and batch. train.num_steps may be raised while there is
-a checkpoint from before the decay; train.save_every, train.validate_every, train.num_probes, parallel.* and machine.*
-may change.
+a checkpoint from before the decay, and schedule.decay_fraction changed with it; train.save_every, train.validate_every,
+train.num_probes, parallel.* and machine.* may change.
 To resume this run, put the old values back; or start a new run under another name (name=…)"""
 
 
