@@ -1,40 +1,51 @@
 """A rank of 2 or 4 killed, stopped or cut off at chance moments: who is named, how soon, and are the losses the same?
 
-    python benchmarks/reliability/lost_ranks.py [--faults 10] [--kinds kill stop cut] [--ranks 2 4] [--seed 1]
-        [--starting] [--within 1e-6] [--json FILE] [--markdown FILE] [--settings SETTING=VALUE ...]
+    python benchmarks/reliability/lost_ranks.py [--repeats 10] [--layouts replicated sharded pipelined] [--ranks 2 4]
+        [--kinds kill stop cut] [--minutes 60] [--results FILE] [--seed 1] [--starting] [--json FILE] [--markdown FILE]
 
-A tiny run with `train.exact` under torchrun, again and again, until so many faults have struck of each kind. Kill and
-stop: one launcher. Cut: two launchers in network namespaces of their own, joined by a bridge, of which one port goes
-down until training has begun again with the ranks that are left; this needs root. `--starting` strikes while ranks
-start, in place of amid steps. Nobody steps in: launchers start ranks again, and every run must end with the losses of
-an undisturbed run of one process, bit by bit; with `train.exact` switched off, as pipelines need it, within `--within`.
-Exit status 1 where one doesn't, a lost rank isn't named, or a run needs a hand.
+Tiny runs under torchrun, until so many faults have struck of each layout, kind and number of ranks, or time is up. Kill
+and stop: one launcher. Cut: two launchers in network namespaces of their own, joined by a bridge, of which one port
+goes down until training has begun again with the ranks that are left (of two stages, which need both machines, until
+the fault is noticed). `--starting` strikes while ranks start, in place of amid steps. Nobody steps in: launchers start
+ranks again, and every run must end with the losses of
+an undisturbed run of one process, bit by bit; pipelines, which can't have `train.exact`, within MAX_APART.
+
+`--results` keeps a line of JSON a fault, written when its run has ended: the same command goes on from there. Exit
+status 1 where a run has other losses or hangs, or a lost rank isn't named.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import random
 import re
 import shlex
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import figures
 from headwater.records import read_all, read_records
+from network import Network, network
 from targets import write_run_file
 
 KINDS = ("kill", "stop", "cut")
+LAYOUTS = {
+    "replicated": ("train.exact=true",),
+    "sharded": ("train.exact=true", "parallel.replicate=1"),
+    "pipelined": ("parallel.pipeline=2", "model.tied_embeddings=false"),
+}
 SETTINGS = (
-    "train.exact=true",
     "train.num_steps=600",
     "train.batch_tokens=512",
     "train.microbatch_tokens=128",
@@ -42,113 +53,144 @@ SETTINGS = (
     "train.validate_every=300",
     "model.num_layers=2",
 )
+MAX_APART = 1e-6  # of losses, relative, where sums have other orders
+FAULTS_A_RUN = 4  # so that what a run proves at its end is kept often
 MAX_MOMENT_SECONDS = 6.0  # after the first steps of an attempt
 MAX_STARTING_SECONDS = 4.0  # after all processes are there
 HAND_SECONDS = 180.0  # without a step after a fault: somebody would have to step in
 POLL_SECONDS = 0.02
 
 
-@dataclass
-class Fault:
-    """What struck which rank in which step, and the seconds until another rank had ended and until the next step."""
+@dataclass(frozen=True)
+class Cell:
+    """What is tried as often as any other."""
 
-    kind: str
+    layout: str
     ranks: int
+    kind: str
+
+    @property
+    def needs_all(self) -> bool:
+        """Return whether a machine of two that is cut off leaves too few ranks to train."""
+        return self.layout == "pipelined" and self.ranks == 2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What struck which rank in which step, and the seconds until another rank had ended and until the next step.
+
+    `problem` is what was wrong with the run afterwards.
+    """
+
+    cell: Cell
     rank: int
     step: int
-    detected: float
-    step_again: float
+    detected: float | None
+    step_again: float | None
     named: bool
+    problem: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = figures.options(__doc__)
-    parser.add_argument("--faults", type=int, default=10, help="of each kind and number of ranks (10)")
+    parser.add_argument("--repeats", type=int, default=10, help="faults of each layout, kind and number of ranks (10)")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="what ranks hold (all)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what happens to a rank (all)")
     parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4], help="numbers of ranks (2 4)")
-    parser.add_argument(
-        "--starting", action="store_true", help="strike ranks that start: none has a heartbeat to name it"
-    )
+    parser.add_argument("--starting", action="store_true", help="strike ranks that start, which nobody can name yet")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so long")
+    parser.add_argument("--results", type=Path, help="the file that keeps a line a fault, and is continued")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--settings", nargs="*", default=[], help="of the run, further ones: parallel.shard=2")
-    parser.add_argument("--within", type=float, default=0.0, help="how far losses may be off, relative (0: no bit)")
     chosen = parser.parse_args(arguments)
-    found: list[Fault] = []
-    wrong: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order: its runs and networks end, too
+    until = time.monotonic() + 60 * chosen.minutes
+    cells = [Cell(*each) for each in product(chosen.layouts, chosen.ranks, chosen.kinds)]
+    found = known(chosen.results, cells)
     with figures.work_folder(chosen.work) as folder:
-        trials = Trials(folder, [*SETTINGS, *chosen.settings], random.Random(chosen.seed), chosen.starting)
-        trials.within = chosen.within
-        for ranks in chosen.ranks:
-            for kind in chosen.kinds:
-                faults, problems = trials.of(kind, ranks, chosen.faults)
-                found, wrong = [*found, *faults], [*wrong, *problems]
-    unnamed = [] if chosen.starting else [fault for fault in found if not fault.named]
-    wrong += [f"{fault.kind} of rank {fault.rank} of {fault.ranks}: not named" for fault in unnamed]
-    result = figures.facts() | {
-        "what": "lost ranks",
-        "starting": chosen.starting,
-        "load": os.getloadavg(),
-        "faults": [asdict(f) for f in found],
-    }
-    figures.publish(result | {"wrong": wrong}, section(result, found, wrong), chosen.json, chosen.markdown)
-    return int(bool(wrong))
+        trials = Trials(folder, random.Random(f"{chosen.seed} {len(found)}"), chosen.starting)
+        while time.monotonic() < until and (left := missing(cells, found, chosen.repeats)):
+            cell = max(left, key=lambda each: left[each])  # the series is even whenever it ends
+            faults = trials.of(cell, min(left[cell], FAULTS_A_RUN))
+            found += faults
+            if chosen.results is not None:
+                with chosen.results.open("a") as file:
+                    file.writelines(json.dumps(asdict(fault)) + "\n" for fault in faults)
+    result = figures.facts() | {"what": "lost ranks", "starting": chosen.starting, "load": os.getloadavg()}
+    section = summary(result, found)
+    figures.publish(result | {"faults": [asdict(fault) for fault in found]}, section, chosen.json, chosen.markdown)
+    return int(any(fault.problem or not (fault.named or chosen.starting) for fault in found))
+
+
+def known(path: Path | None, cells: Sequence[Cell]) -> list[Fault]:
+    """Return the faults of these cells that a file has from earlier calls."""
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    faults = [Fault(**each | {"cell": Cell(**each["cell"])}) for each in map(json.loads, lines)]
+    return [fault for fault in faults if fault.cell in cells]
+
+
+def missing(cells: Sequence[Cell], found: Sequence[Fault], repeats: int) -> dict[Cell, int]:
+    left = {cell: repeats - sum(fault.cell == cell for fault in found) for cell in cells}
+    return {cell: number for cell, number in left.items() if number > 0}
 
 
 class Trials:
     """Runs of one text, and the losses that each must have."""
 
-    within = 0.0
-
-    def __init__(self, folder: Path, settings: list[str], chance: random.Random, is_starting: bool) -> None:
+    def __init__(self, folder: Path, chance: random.Random, is_starting: bool) -> None:
         self._folder, self._chance, self._is_starting, self._number = folder, chance, is_starting, 0
-        self._settings = [f"runs_dir={folder / 'runs'}", *settings]
         write_run_file(folder)
-        alone = [setting for setting in self._settings if not setting.startswith("parallel.")]
-        command = ["-m", "headwater", "train", str(folder / "tiny.toml"), *alone, "name=undisturbed"]
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-        self._expected = losses(folder / "runs" / "undisturbed")
+        self._expected = cache(self._undisturbed)
 
-    def _command(self, more: list[str]) -> list[str]:
-        return ["-m", "headwater", "train", str(self._folder / "tiny.toml"), *self._settings, *more]
+    def _command(self, name: str, *settings: str) -> list[str]:
+        own = [f"runs_dir={self._folder / 'runs'}", f"name={name}", *SETTINGS, *settings]
+        return ["-m", "headwater", "train", str(self._folder / "tiny.toml"), *own]
 
-    def _are_expected(self, found: list[tuple[int, str]]) -> bool:
-        if not self.within:
-            return found == self._expected
-        pairs = zip(found, self._expected, strict=False)
-        far = (abs(float.fromhex(one[1]) / float.fromhex(other[1]) - 1) for one, other in pairs)
-        return [step for step, _ in found] == [step for step, _ in self._expected] and max(far) <= self.within
+    def _undisturbed(self, layout: str) -> list[tuple[int, float]]:
+        alone = [setting for setting in LAYOUTS[layout] if not setting.startswith("parallel.")]
+        command = [sys.executable, *self._command(f"undisturbed-{layout}", *alone)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return losses(self._folder / "runs" / f"undisturbed-{layout}")
 
-    def of(self, kind: str, ranks: int, num_faults: int) -> tuple[list[Fault], list[str]]:
-        """Return so many faults of a kind, and what was wrong with the runs that they struck."""
+    def _problem(self, layout: str, found: list[tuple[int, float]]) -> str:
+        """Return how losses differ from those of the undisturbed run, "" where they don't."""
+        expected, allowed = self._expected(layout), MAX_APART if layout == "pipelined" else 0.0
+        if [step for step, _ in found] != [step for step, _ in expected]:
+            return f"{len(found)} steps for {len(expected)}"
+        apart = max(abs(one / other - 1) for (_, one), (_, other) in zip(found, expected, strict=True))
+        return "" if apart <= allowed else f"losses differ by {apart:.1e}"
+
+    def of(self, cell: Cell, num_faults: int) -> list[Fault]:
+        """Return the faults of one run, up to so many, and what was wrong with it; it may end before the first."""
+        self._expected(cell.layout)
         faults: list[Fault] = []
-        wrong: list[str] = []
-        while len(faults) < num_faults and not wrong:
-            self._number += 1
-            name = f"trial-{self._number}"
-            with network() if kind == "cut" else nothing() as net:
-                trial = Trial(kind, ranks, self._folder / "runs" / name, net, self._chance, self._is_starting)
-                try:
-                    trial.start(self._command([f"name={name}"]))
-                    while len(faults) < num_faults and (fault := trial.next_fault()) is not None:
-                        faults.append(fault)
-                        print(f"  {fault}", file=sys.stderr, flush=True)
-                    wrong += [f"{name} ended with {status}" for status in trial.end() if status]
-                except TimeoutError as problem:
-                    wrong.append(f"{name}: {problem}\n{trial.said()[-3000:]}")
-                finally:
-                    trial.kill()
-            if not wrong and not self._are_expected(losses(trial.run_dir)):
-                wrong.append(f"{name} has other losses than the undisturbed run")
-        return faults, wrong
+        self._number += 1
+        with network() if cell.kind == "cut" else nothing() as net:
+            run_dir = self._folder / "runs" / f"trial-{self._number}"
+            trial = Trial(cell, run_dir, net, self._chance, self._is_starting)
+            try:
+                trial.start(self._command(run_dir.name, *LAYOUTS[cell.layout]))
+                while len(faults) < num_faults and (fault := trial.next_fault()) is not None:
+                    faults.append(fault)
+                    print(f"  {fault}", file=sys.stderr, flush=True)
+                status = trial.end()
+                problem = f"status {status}" if status else self._problem(cell.layout, losses(run_dir))
+            except TimeoutError as error:
+                problem = f"hang: {error}"
+            finally:
+                trial.kill()
+        if problem:
+            faults = faults or [Fault(cell, -1, 0, None, None, False)]
+            print(f"{cell}: {problem}\n{trial.said()[-5000:]}", file=sys.stderr, flush=True)
+        return [replace(fault, problem=problem) for fault in faults]
 
 
 class Trial:
     """One run under its launchers."""
 
     def __init__(
-        self, kind: str, ranks: int, run_dir: Path, net: Network | None, chance: random.Random, is_starting: bool
+        self, cell: Cell, run_dir: Path, net: Network | None, chance: random.Random, is_starting: bool
     ) -> None:
-        self._kind, self._ranks, self.run_dir, self._net, self._chance = kind, ranks, run_dir, net, chance
+        self._cell, self._ranks, self.run_dir, self._net, self._chance = cell, cell.ranks, run_dir, net, chance
         self._is_starting = is_starting
         self._struck: set[int] = set()  # the processes that were there at the last fault
         self._last = "the start"
@@ -187,34 +229,37 @@ class Trial:
             return None
         processes = rank_processes(self.run_dir.name)
         rank, before = self._chance.randrange(self._ranks), self.said()
-        if self._kind == "cut":  # the machine that doesn't hold the launchers' store
+        if self._cell.kind == "cut":  # the machine that doesn't hold the launchers' store
             rank = next(iter(sorted(rank for rank, pid in processes.items() if self._net.node_of(pid) == 1)), -1)
         if len(processes) < self._ranks or rank < 0:
             return None if self._has_ended() else self.next_fault()
         step = max((record["step"] for record in read_all(self.run_dir / "records.jsonl")), default=0)
         at, self._struck = time.time(), set(processes.values())
-        self._last = f"the {self._kind} of rank {rank} in step {step}"
+        self._last = f"the {self._cell.kind} of rank {rank} in step {step}"
         self._strike(processes[rank])
-        lost = [pid for pid in processes.values() if self._kind == "cut" and self._net.node_of(pid) == 1]
+        lost = [pid for pid in processes.values() if self._cell.kind == "cut" and self._net.node_of(pid) == 1]
         others = [pid for pid in processes.values() if pid not in (*lost, processes[rank])]
         if not self._wait(lambda: not all(is_running(pid) for pid in others)):
             raise TimeoutError("the run ended, though a rank was lost")
         detected = time.time() - at
+        if self._net is not None and self._cell.needs_all:
+            self._net.mend()
         self._wait(lambda: self._first_step_since(at) is not None)
         again_at = self._first_step_since(at) or at
-        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {'died' if self._kind == 'kill' else 'fell silent'}"
+        end = "died" if self._cell.kind == "kill" else "fell silent"
+        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {end}"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
         if not named and not self._is_starting:
             print(self._logs[0].read_text(errors="replace")[-3000:], file=sys.stderr)
         if self._net is not None:
             self._net.mend()
-        return Fault(self._kind, self._ranks, rank, step, detected, again_at - at, named)
+        return Fault(self._cell, rank, step, round(detected, 2), round(again_at - at, 2), named)
 
     def _strike(self, pid: int) -> None:
-        if self._kind == "cut":
+        if self._cell.kind == "cut":
             self._net.cut()
         else:
-            os.kill(pid, signal.SIGKILL if self._kind == "kill" else signal.SIGSTOP)
+            os.kill(pid, signal.SIGKILL if self._cell.kind == "kill" else signal.SIGSTOP)
 
     def _records(self, event: str) -> list[dict[str, Any]]:
         return [record for record in read_all(self.run_dir / "records.jsonl") if record["event"] == event]
@@ -255,9 +300,13 @@ class Trial:
         logs = [*self._logs, *sorted((self.run_dir / "logs").glob("rank-*.log"))]
         return "".join(log.read_text(errors="replace") for log in logs if log.exists())
 
-    def end(self) -> list[int]:
+    def end(self) -> int:
         """Return the exit status of the launcher that holds the store; another one may find it gone at the end."""
-        return [launcher.wait(HAND_SECONDS) for launcher in self._launchers][:1]
+        try:
+            status, *_ = [launcher.wait(HAND_SECONDS) for launcher in self._launchers]
+            return status
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"no end {HAND_SECONDS:g} s after {self._last}") from None
 
     def kill(self) -> None:
         for pid in [launcher.pid for launcher in self._launchers if launcher.poll() is None]:
@@ -297,65 +346,8 @@ def began(pid: int) -> float:
     return 0.0
 
 
-def losses(run_dir: Path) -> list[tuple[int, str]]:
-    return [(record["step"], float(record["loss"]).hex()) for record in read_records(run_dir / "records.jsonl", "step")]
-
-
-class Network:
-    """Two network namespaces on a bridge in a third, all of this process alone."""
-
-    def __init__(self) -> None:
-        self._name = f"hw{os.getpid() % 100_000}"
-
-    def address(self, node: int) -> str:
-        return f"10.77.0.{node + 1}"
-
-    def device(self, node: int) -> str:
-        return f"{self._name}v{node}"
-
-    def inside(self, node: int, words: list[str]) -> list[str]:
-        return ["ip", "netns", "exec", f"{self._name}-{node}", *words]
-
-    def node_of(self, pid: int) -> int:
-        found = subprocess.run(["ip", "netns", "identify", str(pid)], capture_output=True, text=True)
-        return int(found.stdout.strip().rpartition("-")[2] or -1)
-
-    def make(self) -> None:
-        name = self._name
-        for end in ("0", "1", "bridge"):
-            ip(f"netns add {name}-{end}")
-        ip(f"-n {name}-bridge link add name {name}b type bridge")
-        ip(f"-n {name}-bridge link set dev {name}b up")
-        for node in (0, 1):
-            ip(f"-n {name}-bridge link add name {name}p{node} type veth peer name {name}v{node} netns {name}-{node}")
-            ip(f"-n {name}-bridge link set dev {name}p{node} master {name}b up")
-            ip(f"-n {name}-{node} addr add {self.address(node)}/24 dev {name}v{node}")
-            ip(f"-n {name}-{node} link set dev {name}v{node} up")
-            ip(f"-n {name}-{node} link set dev lo up")
-
-    def cut(self) -> None:
-        ip(f"-n {self._name}-bridge link set dev {self._name}p1 down")
-
-    def mend(self) -> None:
-        ip(f"-n {self._name}-bridge link set dev {self._name}p1 up")
-
-    def remove(self) -> None:
-        for end in ("0", "1", "bridge"):
-            subprocess.run(["ip", "netns", "del", f"{self._name}-{end}"], stderr=subprocess.DEVNULL)
-
-
-def ip(words: str) -> None:
-    subprocess.run(["ip", *words.split()], check=True)
-
-
-@contextmanager
-def network() -> Iterator[Network]:
-    net = Network()
-    try:
-        net.make()
-        yield net
-    finally:
-        net.remove()
+def losses(run_dir: Path) -> list[tuple[int, float]]:
+    return [(record["step"], float(record["loss"])) for record in read_records(run_dir / "records.jsonl", "step")]
 
 
 @contextmanager
@@ -363,25 +355,29 @@ def nothing() -> Iterator[None]:
     yield None
 
 
-def section(result: dict[str, Any], faults: list[Fault], wrong: list[str]) -> str:
+def summary(result: dict[str, Any], found: Sequence[Fault]) -> str:
     rows = []
-    for kind, ranks in dict.fromkeys((fault.kind, fault.ranks) for fault in faults):
-        those = [fault for fault in faults if (fault.kind, fault.ranks) == (kind, ranks)]
+    for cell in dict.fromkeys(fault.cell for fault in found):
+        those = [fault for fault in found if fault.cell == cell]
+        hangs = sum(fault.problem.startswith("hang") for fault in those)
+        wrong = sum(bool(fault.problem) for fault in those) - hangs
         times = [[fault.detected for fault in those], [fault.step_again for fault in those]]
-        cells = [f"{statistics.median(seconds):.1f} ({max(seconds):.1f})" for seconds in times]
-        rows.append([kind, ranks, len(those), sum(fault.named for fault in those), *cells])
-    header = [
-        "fault",
-        "ranks",
-        "faults",
-        "named",
-        "another rank has ended after, s: median (largest)",
-        "next step after, s",
-    ]
-    outcome = "Every run ended with the losses of the undisturbed run." if not wrong else "WRONG: " + "; ".join(wrong)
+        counts = [len(those), sum(fault.named for fault in those), hangs, wrong]
+        rows.append([cell.kind, cell.ranks, cell.layout, *counts, *map(spread, times)])
+    header = ["fault", "ranks", "weights", "faults", "named", "hangs", "wrong runs"]
+    header += ["another rank has ended after, s: median, P90, worst", "next step after, s: median, P90, worst"]
+    problems = "; ".join(dict.fromkeys(f"{fault.cell}: {fault.problem}" for fault in found if fault.problem))
+    outcome = f"WRONG: {problems}." if problems else "Every run ended with the losses of the undisturbed run."
     load = f"Load average {result['load'][0]:.1f} at the end."
     title = "## Ranks lost while they start" if result["starting"] else "## Lost ranks"
     return "\n\n".join([title, figures.made(result), figures.markdown_table(header, rows), f"{outcome} {load}"])
+
+
+def spread(seconds: Sequence[float | None]) -> str:
+    """Return the median, the 90th percentile and the largest."""
+    found = sorted(value for value in seconds if value is not None)
+    at = [found[max(0, math.ceil(share * len(found)) - 1)] for share in (0.5, 0.9, 1.0)] if found else []
+    return ", ".join(f"{value:.1f}" for value in at)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from small_run import environment
+from many_ranks import calling, start_programs
+from small_run import environment, finish, write_run_file, write_texts
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 
@@ -60,3 +61,30 @@ def test_a_wrong_setting_is_said_by_the_first_rank_of_a_machine(tmp_path, rank):
     assert done.returncode == 2, done
     assert ("train.bath = 3: unknown setting" in done.stderr) == (rank == 0), done
     assert done.stderr == "" or rank == 0
+
+
+# as a disk does that fails when the text is prepared: each rank finds the damage before its first step
+DAMAGED = """
+from headwater.runs import finish
+opened = finish.open_held_out
+
+def damaged(config):
+    for path in (config.folders.tokens / "validation").rglob("*.bin"):
+        with path.open("r+b") as file:
+            file.write(bytes(64))
+    return opened(config)
+
+finish.open_held_out = damaged
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_damaged_held_out_text_is_said_by_the_first_rank_alone(tmp_path):
+    write_texts(tmp_path / "texts")
+    write_run_file(tmp_path / "mine.toml", train__num_steps=4)
+    first, second = map(finish, start_programs([DAMAGED + calling("train", "mine.toml")] * 2, tmp_path))
+    assert (first.status, second.status) == (1, 1)
+    assert first.err.count("validation") == 1 and "is damaged" in first.err, first
+    assert (second.out, second.err) == ("", ""), second
+    assert "is damaged" in (tmp_path / "runs/mine/logs/rank-1.log").read_text()

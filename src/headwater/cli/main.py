@@ -19,12 +19,12 @@ import typer
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, usage_problem
-from headwater.errors import ConfigError, HeadwaterError
+from headwater.errors import HeadwaterError
 from headwater.host.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"
-FIRST_SAYS_SECONDS = 1.0  # within which a machine's first rank, too, has found what another refuses
+FIRST_SAYS_SECONDS = 2.0  # within which a machine's first rank has found the same, or heard of it
 
 ABOUT = """From raw text to a foundation model.
 
@@ -115,12 +115,8 @@ def _run_verb() -> int:
     try:
         app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
-    except ConfigError as error:
-        _refuse(str(error))
-        return error.exit_status
     except HeadwaterError as error:
-        _complain(str(error))
-        _tell_launcher(str(error))
+        _say_once(str(error))
         return error.exit_status
     except BrokenPipeError:
         return 1
@@ -147,10 +143,11 @@ def _wrong_usage(error: Any) -> int:
     return 2
 
 
-def _refuse(message: str) -> None:
-    """Say why settings are refused: by torchrun's ranks, which find the same, once a machine and not at every restart.
+def _say_once(message: str) -> None:
+    """Say why the verb ends: once a machine, and not again at every restart, where torchrun's ranks find the same.
 
-    torchrun knows no error after which it doesn't restart; its own last words have the reason, too.
+    What one rank alone finds is in its last heartbeat, which the first one says, and in its log. torchrun knows no
+    error after which it doesn't restart; its own last words have the reason, too.
     """
     if _is_first_here() and _message_before_restart() != _for_launcher(message):
         _complain(message)

@@ -33,6 +33,12 @@ Recompute = int | Literal["selective"]
 all blocks, everything but the outputs of matrix products and, where it is one operation, attention."""
 
 
+class Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:  # there torch would load its compiler, a second a process, to draw nothing
+            super().reset_parameters()
+
+
 class Linear(nn.Linear):
     """A linear map in the dtype of its input."""
 
@@ -195,16 +201,17 @@ class Transformer(nn.Module):
         super().__init__()
         self.settings = model
         self.compute_dtype = compute_dtype
-        self.embed = nn.Embedding(model.vocab_size, model.d_model)
+        self.embed = Embedding(model.vocab_size, model.d_model)
         if model.family == "gpt2":
-            self.positions = nn.Embedding(model.num_positions, model.d_model)
+            self.positions = Embedding(model.num_positions, model.d_model)
         self.blocks = Blocks(model, recompute)
         self.final_norm = norm(model)
         if not model.tied_embeddings:
             self.head = Linear(model.d_model, model.vocab_size, bias=False)
         self.loss = NextTokenLoss()
-        table_2TP = None if model.family == "gpt2" else rotary_table(model, model.seq_len)
+        table_2TP = None if model.family == "gpt2" else torch.empty(2, model.seq_len, model.head_dim // 2)
         self.register_buffer("rotary_2TP", table_2TP, persistent=False)
+        self.fill_buffers_()
 
     def forward(self, tokens_BT: Tensor, documents_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Return the summed loss of next tokens in nats, a scalar in fp32.
@@ -242,5 +249,5 @@ class Transformer(nn.Module):
 
     def fill_buffers_(self) -> None:
         """Fill the buffers, which no checkpoint holds: of a model built on the meta device, after `to_empty`."""
-        if self.rotary_2TP is not None:
+        if self.rotary_2TP is not None and not self.rotary_2TP.is_meta:
             self.rotary_2TP.copy_(rotary_table(self.settings, self.settings.seq_len))
