@@ -7,6 +7,7 @@ import torch
 
 from headwater.cpu_kernels.library import load_kernels
 from headwater.cpu_kernels.updates import KernelUpdates
+from headwater.optim import muon
 from headwater.optim.updates import Muon, PlainUpdates
 
 # (rows, columns, size of a block): wide and tall, in tiles of 32 and not, one block and several, deeper than a piece
@@ -39,6 +40,16 @@ def test_a_gram_matrix_is_exactly_symmetric_and_its_sums_are_not_rounded_to_bf16
     true = blocks @ blocks.mT
     assert torch.equal(grams, grams.mT), f"differs by {(grams - grams.mT).abs().max()}"
     assert float((grams - true).norm() / true.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_factors_are_those_of_the_plain_update_at_any_number_of_threads(shape):
+    *sides, size = shape
+    blocks = blocks_of(random_stack(*sides), size)
+    grams, true = (blocks @ blocks.mT).float(), muon.factors(blocks @ blocks.mT)
+    one, two = (kernel_updates(num_threads).factors_(grams.clone()) for num_threads in (1, 2))
+    assert torch.equal(one, two)
+    assert float((one - true).norm() / true.norm()) < 1e-5
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

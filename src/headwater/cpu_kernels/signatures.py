@@ -55,6 +55,8 @@ OF_ONE_DTYPE = {
     "weight_gradient_bf16": "bf16 bf16 f32 n n n n",
     # x, plus, out, N, R, C, alpha, beta
     "symmetric_product_bf16": "bf16 bf16 bf16 n n n x x",
+    # grams, coefficients, N, R, degrees
+    "muon_factors": "f32 f32 n n n",
     # x, out, N, R, C, size
     "block_grams_bf16": "bf16 f32 n n n n",
     # parameter, x, factors, R, C, size, keep, rate

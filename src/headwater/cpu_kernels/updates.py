@@ -11,7 +11,7 @@ from torch.autograd.graph import increment_version
 from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.signatures import SUFFIX
 from headwater.optim.blocks import gram_is_cheaper
-from headwater.optim.muon import factors
+from headwater.optim.muon import POLAR_EXPRESS
 from headwater.optim.updates import AdamW, PlainUpdates, Tensors
 
 LARGEST_BLOCK = 256  # rows: a thread takes a whole block, and packs of it what fits into its second cache
@@ -61,7 +61,7 @@ class KernelUpdates(PlainUpdates):
     def descend_orthogonally_(self, parameters: Tensors, x_NRC: Tensor, size: int, *, keep: float, rate: float) -> None:
         is_known = self._is_fused and self.multiplies_half and x_NRC.dtype == torch.bfloat16 and size <= LARGEST_BLOCK
         if is_known and gram_is_cheaper(size, max(x_NRC.shape[1:])):
-            by = factors(self.block_grams(x_NRC, size)).to(x_NRC.dtype)
+            by = self.factors_(self.block_grams(x_NRC, size)).to(x_NRC.dtype)
             self.descend_blocks_(parameters, x_NRC, by, keep=keep, rate=rate)
         else:
             super().descend_orthogonally_(parameters, x_NRC, size, keep=keep, rate=rate)
@@ -74,6 +74,11 @@ class KernelUpdates(PlainUpdates):
         rows, columns = x_NRC.shape[1:]
         grams = torch.empty(x_NRC.shape[0] * min(rows, columns) // size, size, size)
         self._kernels("block_grams_bf16", x_NRC, grams, *x_NRC.shape, size)
+        return grams
+
+    def factors_(self, grams: Tensor) -> Tensor:
+        """Return `optim.muon.factors`, in the memory of what it is given."""
+        self._kernels("muon_factors", grams, torch.tensor(POLAR_EXPRESS), *grams.shape[:2], len(POLAR_EXPRESS))
         return grams
 
     def descend_blocks_(self, parameters: Tensors, x_NRC: Tensor, by: Tensor, *, keep: float, rate: float) -> None:
