@@ -129,7 +129,7 @@ def test_what_is_dropped_before_redaction_is_not_kept_unredacted(tmp_path):
         (tmp_path / "texts" / f"long-{number}.txt").write_text(body)
     table = {
         "sources": {"mine": {"paths": [str(tmp_path / "texts")]}},
-        "decontaminate": {"sets": {"quiz": [str(tmp_path / "set.txt")]}, "action": "drop"},
+        "decontaminate": {"sets": {"quiz": [str(tmp_path / "set.txt")]}},
         "redact": {},
         "dedup": {"near": False},
         "rules": {"text": {"max_top_ngram_fractions": None, "max_repeated_10gram_fraction": None}},

@@ -5,8 +5,7 @@ Two kinds of bytes: read = kept + dropped are those of the text as read; what li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headwater.corpus.toml_tables import keys_by_word
@@ -33,102 +32,85 @@ def commonest_first(amounts: Mapping[str, Mapping[str, int]]) -> list[tuple[str,
 
 def dropped_by_stage(sheet: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return {stage: {documents, bytes, reasons: {reason: {documents, bytes}}}} of a balance sheet, commonest first."""
-    stages: dict[str, dict[str, Any]] = {stage: {"documents": 0, "bytes": 0, "reasons": {}} for stage in STAGES}
+    stages: dict[str, dict[str, Any]] = {stage: {**nothing(), "reasons": {}} for stage in STAGES}
     for reason, amount in commonest_first(sheet["dropped"]):
         stage = stages[stage_of(reason)]
-        stage["documents"] += amount["documents"]
-        stage["bytes"] += amount["bytes"]
+        merge_(stage, amount)
         stage["reasons"][reason] = amount
     return stages
 
 
-@dataclass(slots=True)
-class Count:
-    """A number of documents and the UTF-8 bytes of their text."""
-
-    documents: int = 0
-    bytes: int = 0
-
-    def add_(self, num_documents: int, num_bytes: int) -> None:
-        self.documents += num_documents
-        self.bytes += num_bytes
-
-    def merge_(self, table: dict[str, int]) -> None:
-        self.add_(table["documents"], table["bytes"])
-
-    def as_dict(self) -> dict[str, int]:
-        return {"documents": self.documents, "bytes": self.bytes}
+Amount = dict[str, int]
+"Documents, and the UTF-8 bytes of their text."
 
 
-@dataclass(slots=True)
-class SourceBalance:
-    """One source. Bytes are those of the text as read, before cleaning, so that both sides can be compared."""
+def nothing() -> Amount:
+    return {"documents": 0, "bytes": 0}
 
-    read: Count = field(default_factory=Count)
-    kept: Count = field(default_factory=Count)
-    dropped: dict[str, Count] = field(default_factory=dict)
 
-    def check(self, source: str) -> None:
-        """Assert read = kept + dropped: a difference is a fault of ours, never of the input."""
-        documents = self.kept.documents + sum(count.documents for count in self.dropped.values())
-        num_bytes = self.kept.bytes + sum(count.bytes for count in self.dropped.values())
-        assert (documents, num_bytes) == (self.read.documents, self.read.bytes), (
-            f"the balance of {source} is off: read {self.read}, kept + dropped {documents} documents, {num_bytes} bytes"
-        )
+def add_(total: Amount, num_documents: int, num_bytes: int) -> None:
+    total["documents"] += num_documents
+    total["bytes"] += num_bytes
 
-    def as_dict(self) -> dict[str, Any]:
-        dropped = {reason: self.dropped[reason].as_dict() for reason in sorted(self.dropped)}
-        return {"read": self.read.as_dict(), "kept": self.kept.as_dict(), "dropped": dropped}
+
+def sum_of(amounts: Iterable[Amount]) -> Amount:
+    total = nothing()
+    for amount in amounts:
+        merge_(total, amount)
+    return total
+
+
+def merge_(total: dict[str, Any], table: Mapping[str, Any]) -> None:
+    """Add the numbers in a table of tables to those of another under the same names."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            merge_(total.setdefault(name, {}), value)
+        else:
+            total[name] = total.get(name, 0) + value
 
 
 class Balance:
     """The balance of a corpus, and what each split holds of it.
 
-    A split's bytes are those of the cleaned text, which is what is trained on.
+    `sources` has of each what was read, kept and dropped by reason, in bytes of the text as read, before cleaning, so
+    that both sides can be compared. A split's bytes are those of the cleaned text, which is what is trained on.
     """
 
     def __init__(self, sources: list[str]) -> None:
-        self.sources = {name: SourceBalance() for name in sources}
-        self.splits = {split: {name: Count() for name in sources} for split in ("train", "validation")}
+        self.sources: dict[str, dict[str, Any]] = {
+            name: {"read": nothing(), "kept": nothing(), "dropped": {}} for name in sources
+        }
+        self.splits = {split: {name: nothing() for name in sources} for split in ("train", "validation")}
 
     def read_(self, source: str, num_documents: int, num_bytes: int) -> None:
-        self.sources[source].read.add_(num_documents, num_bytes)
+        add_(self.sources[source]["read"], num_documents, num_bytes)
 
     def keep_(self, source: str, num_documents: int, num_bytes: int) -> None:
-        self.sources[source].kept.add_(num_documents, num_bytes)
+        add_(self.sources[source]["kept"], num_documents, num_bytes)
 
     def drop_(self, source: str, reason: str, num_documents: int, num_bytes: int) -> None:
-        self.sources[source].dropped.setdefault(reason, Count()).add_(num_documents, num_bytes)
+        add_(self.sources[source]["dropped"].setdefault(reason, nothing()), num_documents, num_bytes)
 
     def place_(self, source: str, split: str, num_bytes: int) -> None:
-        self.splits[split][source].add_(1, num_bytes)
+        add_(self.splits[split][source], 1, num_bytes)
 
     def merge_(self, table: dict[str, Any]) -> None:
         """Add a balance of some of the sources, as `as_dict` wrote it."""
-        for name, sheet in table["sources"].items():
-            source = self.sources[name]
-            source.read.merge_(sheet["read"])
-            source.kept.merge_(sheet["kept"])
-            for reason, count in sheet["dropped"].items():
-                source.dropped.setdefault(reason, Count()).merge_(count)
-        for split, counts in table["splits"].items():
-            for name, count in counts.items():
-                self.splits[split][name].merge_(count)
+        merge_(self.sources, table["sources"])
+        merge_(self.splits, table["splits"])
 
     def check(self) -> None:
-        for name, balance in self.sources.items():
-            balance.check(name)
-            train, validation = (self.splits[split][name].documents for split in ("train", "validation"))
+        """Assert read = kept + dropped: a difference is a fault of ours, never of the input."""
+        for name, sheet in self.sources.items():
+            found = sum_of([sheet["kept"], *sheet["dropped"].values()])
+            assert found == sheet["read"], f"the balance of {name} is off: read {sheet['read']}, kept + dropped {found}"
+            train, validation = (self.splits[split][name]["documents"] for split in ("train", "validation"))
             # the one document of which only the end is held out lies in both
-            placed, kept = train + validation, balance.kept.documents
+            placed, kept = train + validation, sheet["kept"]["documents"]
             is_right = placed == kept or (placed == kept + 1 and validation == 1)
             assert is_right, f"{name}: kept {kept} documents, placed {placed}"
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "sources": {name: balance.as_dict() for name, balance in self.sources.items()},
-            "splits": {
-                split: {name: count.as_dict() for name, count in counts.items()}
-                for split, counts in self.splits.items()
-            },
-        }
+        for sheet in self.sources.values():
+            sheet["dropped"] = dict(sorted(sheet["dropped"].items()))
+        return {"sources": self.sources, "splits": self.splits}

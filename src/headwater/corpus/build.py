@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headwater.corpus.balance import Balance, Count, commonest_first, stage_of
+from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, stage_of, sum_of
 from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
@@ -50,6 +50,7 @@ from headwater.sources.settings import CorpusSettings, SourceSettings
 
 CODE_VERSION = 19  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
+LEAST_HELD_OUT = 5  # documents of a source: of fewer a single one may decide its loss
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
 Say = Callable[[str], None]
@@ -115,7 +116,7 @@ def build_corpus(
     disk refuses.
     """
     inputs = corpus_inputs(settings) if inputs is None else inputs
-    check_evaluation_sets(settings, say)
+    searched = check_evaluation_sets(settings, say)
     say_what_is_missing(settings, say)
     key = corpus_key(settings, inputs)
     work = Work(begin_work(out_dir, settings, key))
@@ -131,7 +132,7 @@ def build_corpus(
         "key": key,
         **balance.as_dict(),
         "kept_by": _merged(KeptBy(), work, "write", "kept_by").as_dict(),
-        **findings(settings, _merged(Notes(), work, "filter", "notes"), balance),
+        **findings(settings, _merged(Notes(), work, "filter", "notes"), balance, searched),
         "inputs": inputs,
         "settings": _deciding(settings),
     }
@@ -224,61 +225,66 @@ def _merged(total: Merging, work: Work, stage: str, name: str) -> Merging:
 
 
 def _summary(name: str, balance: Balance) -> str:
-    source = balance.sources[name]
-    dropped = {reason: count.as_dict() for reason, count in source.dropped.items()}
-    reasons = ", ".join(_amount(reason, source.dropped[reason]) for reason, _ in commonest_first(dropped))
-    unit, size = ("MB", 1e6) if source.read.bytes >= 1e6 else ("kB", 1e3)
+    kept, read, dropped = (balance.sources[name][column] for column in ("kept", "read", "dropped"))
+    reasons = ", ".join(_amount(*each) for each in commonest_first(dropped))
+    unit, size = ("MB", 1e6) if read["bytes"] >= 1e6 else ("kB", 1e3)
     return (
-        f"{name}: kept {source.kept.documents:,} of {source.read.documents:,} document"
-        f"{'s' * (source.read.documents != 1)}, "
-        f"{source.kept.bytes / size:.1f} of {source.read.bytes / size:.1f} {unit}"
+        f"{name}: kept {kept['documents']:,} of {read['documents']:,} document{'s' * (read['documents'] != 1)}, "
+        f"{kept['bytes'] / size:.1f} of {read['bytes'] / size:.1f} {unit}"
         + (f"; dropped: {reasons}" if reasons else "")
-        + ("" if balance.splits["validation"][name].documents else "; too little text for a validation part")
+        + _few_held_out(balance.splits["validation"][name]["documents"])
     )
 
 
-def _amount(reason: str, count: Count) -> str:
-    if count.documents:
-        return f"{reason} {count.documents:,}"
-    return f"{reason} {count.bytes:,} bytes" if count.bytes else reason
+def _few_held_out(number: int) -> str:
+    if not number:
+        return "; too little text for a validation part"
+    held_out = f"{number} document{'s' * (number != 1)} held out"
+    return f"; only {held_out}, whose loss may be chance" if number < LEAST_HELD_OUT else ""
+
+
+def _amount(reason: str, amount: Amount) -> str:
+    if amount["documents"]:
+        return f"{reason} {amount['documents']:,}"
+    return f"{reason} {amount['bytes']:,} bytes" if amount["bytes"] else reason
 
 
 def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iterator[str]:
     """Yield which rules alone dropped nearly all documents of a source: such a setting may be a mistake."""
     source, rules = balance.sources[name], f"corpus.rules.{settings.sources[name].kind}"
+    num_read = source["read"]["documents"]
     settings_of_reasons = toml_table("headwater.corpus", "reasons")["settings"]
-    for reason, count in source.dropped.items():
+    for reason, amount in source["dropped"].items():
         setting = settings_of_reasons.get(reason, rules if stage_of(reason) == "quality" else "")
-        if setting and count.documents > MAX_EXPECTED_LOSS * source.read.documents:
-            share = f"{name}: {count.documents / source.read.documents:.0%} of its documents were dropped as {reason}"
+        if setting and amount["documents"] > MAX_EXPECTED_LOSS * num_read:
+            share = f"{name}: {amount['documents'] / num_read:.0%} of its documents were dropped as {reason}"
             yield f"{share}: {setting} decides that; `headwater corpus show --dropped` shows some"
 
 
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:
-    if sum(count.documents for count in balance.splits["train"].values()) == 0:
+    train, validation = (sum_of(balance.splits[split].values()) for split in ("train", "validation"))
+    if train["documents"] == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
-        has_dropped = any(source.dropped for source in balance.sources.values())
+        has_dropped = any(source["dropped"] for source in balance.sources.values())
         hint = "; `headwater corpus show --dropped --run RUN` shows examples" if has_dropped else ""
         raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{hint}")
-    if sum(count.documents for count in balance.splits["validation"].values()) == 0:
-        total = sum(count.bytes for count in balance.splits["train"].values())
+    if validation["documents"] == 0:
         raise DataError(
-            f"the corpus is too small: {total:,} bytes, in one document a source, leave nothing to validate on; "
-            "add a second document or at least 1,000 bytes"
+            f"the corpus is too small: {train['bytes']:,} bytes, in one document a source, leave nothing to validate "
+            "on; add a second document or at least 1,000 bytes"
         )
 
 
 def _advice(balance: Balance) -> str:
     """Return what to do about a corpus without a document: by the stage that dropped most of what was read."""
-    counts = Counter[str]()
+    dropped = dict[str, Amount]()
     for source in balance.sources.values():
-        for reason, count in source.dropped.items():
-            counts[reason] += count.documents
-    if counts.total() == 0 and NOT_FETCHED in counts:
+        merge_(dropped, source["dropped"])
+    if NOT_FETCHED in dropped and sum_of(dropped.values())["documents"] == 0:
         return "packages are missing: `headwater corpus fetch RUN` says which and why"
-    if not counts:
+    if not dropped:
         return "no file was found there: name folders or files that hold text"
-    reason, _ = counts.most_common(1)[0]
+    reason, _ = commonest_first(dropped)[0]
     if reason == NO_PERMISSION:
         return "permission denied: allow yourself to read these files and folders (chmod -R u+rX), or name others"
     if reason == "no_text":

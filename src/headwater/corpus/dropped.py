@@ -9,7 +9,7 @@ from typing import Any
 
 import xxhash
 
-from headwater.corpus.balance import commonest_first
+from headwater.corpus.balance import Amount, commonest_first, merge_
 from headwater.corpus.load import read_corpus_manifest, require_whole
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError
@@ -27,12 +27,9 @@ def dropped_sample(corpus_dir: Path, reason: str | None, source: str | None, cou
     if source is not None and source not in sources:
         raise ConfigError(f"{corpus_dir} has no source {source!r}; it has {', '.join(sources)}")
     sources = sources if source is None else [source]
-    amounts: dict[str, dict[str, int]] = {}
+    amounts: dict[str, Amount] = {}
     for name in sources:
-        for found, amount in manifest["sources"][name]["dropped"].items():
-            total = amounts.setdefault(found, {"documents": 0, "bytes": 0})
-            total["documents"] += amount["documents"]
-            total["bytes"] += amount["bytes"]
+        merge_(amounts, manifest["sources"][name]["dropped"])
     if reason is not None and reason not in amounts:
         found = ", ".join(name for name, _ in commonest_first(amounts)) or "none"
         raise ConfigError(f"nothing was dropped as {reason!r}; reasons here: {found} (docs/corpus.md explains them)")

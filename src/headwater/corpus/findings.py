@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headwater.corpus.balance import Balance
 from headwater.corpus.licences.step import REASON as NOT_ALLOWED
 from headwater.corpus.personal.replace import REASON as REDACTED
 from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
-from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.protect.decontaminate import Decontaminator, SearchedSet
 from headwater.sources.settings import CorpusSettings
 
 OTHER = "other"
@@ -48,17 +48,20 @@ class Notes:
         return {reason: dict(sorted(counts.items())) for reason, counts in sorted(self._counts.items())}
 
 
-def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[str, Any]:
+def findings(
+    settings: CorpusSettings, notes: Notes, balance: Balance, searched: Sequence[SearchedSet]
+) -> dict[str, Any]:
     """Return "decontamination" by set, "redaction" by kind, and "licences_not_allowed" with the documents each cost.
 
     Each is there only where its step was asked for.
     """
     found: dict[str, Any] = {}
     if settings.decontaminate is not None:
-        sets = Decontaminator(settings.decontaminate).report(notes.of(CONTAMINATED))
-        for name, facts in sets.items():
-            facts["bytes"] = _dropped_bytes(balance, CONTAMINATED + name)
-        found["decontamination"] = sets
+        noted = notes.of(CONTAMINATED)
+        found["decontamination"] = {
+            each.name: {**each.report(noted), "bytes": _dropped_bytes(balance, CONTAMINATED + each.name)}
+            for each in searched
+        }
     if settings.redact is not None:
         found["redaction"] = {
             kind: {
@@ -73,21 +76,24 @@ def findings(settings: CorpusSettings, notes: Notes, balance: Balance) -> dict[s
     return found
 
 
-def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) -> None:
-    """Say how many items of each evaluation set are too short to be searched.
+def check_evaluation_sets(settings: CorpusSettings, say: Callable[[str], None]) -> list[SearchedSet]:
+    """Return the evaluation sets, and say how many items of each are too short to be searched.
 
     Raises DataError, before anything is read, for a set that can't be used: see Decontaminator.
     """
     if settings.decontaminate is None:
-        return
-    for name, facts in Decontaminator(settings.decontaminate).report({}).items():
-        if facts["too_short"]:
+        return []
+    searched = Decontaminator(settings.decontaminate).searched
+    for name, labels, too_short in searched:
+        if too_short:
             say(
-                f"evaluation set {name}: {facts['too_short']:,} of {facts['items']:,} items are not searched: they are "
+                f"evaluation set {name}: {too_short:,} of {len(labels):,} items are not searched: they are "
                 f"shorter than corpus.decontaminate.min_words={settings.decontaminate.min_words}, or in scripts "
                 f"without spaces than min_characters={settings.decontaminate.min_characters}"
             )
+    return searched
 
 
 def _dropped_bytes(balance: Balance, reason: str) -> int:
-    return sum(sheet.dropped[reason].bytes for sheet in balance.sources.values() if reason in sheet.dropped)
+    dropped = (sheet["dropped"] for sheet in balance.sources.values())
+    return sum(amounts[reason]["bytes"] for amounts in dropped if reason in amounts)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.corpus.balance import Count
+from headwater.corpus.balance import Amount, add_, nothing
 
 COLUMNS = ("licence", "language", "kind")
 OTHER = "other"
@@ -25,14 +25,14 @@ class KeptBy:
     """Counts documents by what their metadata says of them; "unknown" where it says nothing."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, dict[str, Count]]] = {column: {} for column in COLUMNS}
+        self._counts: dict[str, dict[str, dict[str, Amount]]] = {column: {} for column in COLUMNS}
         self._dates: dict[str, dict[str, str]] = {}
 
     def add_(self, source: str, line: bytes, num_bytes: int, num_documents: int = 1) -> None:
         """Count a document by its line in a shard (corpus.shards); a part that is counted with another as none."""
         metadata = line[line.rfind(_METADATA) :]
         for column in COLUMNS:
-            self._count_(column, source, _value(metadata, column)).add_(num_documents, num_bytes)
+            add_(self._count_(column, source, _value(metadata, column)), num_documents, num_bytes)
         if date := _DATE.match(_value(metadata, "date")):
             self._date_(source, date.group(), date.group())
 
@@ -40,9 +40,9 @@ class KeptBy:
         dates = self._dates.setdefault(source, {"first": first, "last": last})
         dates["first"], dates["last"] = min(dates["first"], first), max(dates["last"], last)
 
-    def _count_(self, column: str, source: str, value: str) -> Count:
+    def _count_(self, column: str, source: str, value: str) -> Amount:
         counts = self._counts[column].setdefault(source, {})
-        return counts.setdefault(value if value in counts or len(counts) < _MAX_VALUES else OTHER, Count())
+        return counts.setdefault(value if value in counts or len(counts) < _MAX_VALUES else OTHER, nothing())
 
     def merge_(self, table: Mapping[str, Any]) -> None:
         """Add what `as_dict` wrote."""
@@ -51,15 +51,12 @@ class KeptBy:
         for column in COLUMNS:
             for source, counts in table[column].items():
                 for value, count in counts.items():
-                    self._count_(column, source, value).merge_(count)
+                    add_(self._count_(column, source, value), count["documents"], count["bytes"])
 
     def as_dict(self) -> dict[str, Any]:
         """Return {column: {source: {value: {documents, bytes}}}, dates: {source: {first, last}}}."""
         counted = {
-            column: {
-                source: {value: counts[value].as_dict() for value in sorted(counts)}
-                for source, counts in sorted(sources.items())
-            }
+            column: {source: dict(sorted(counts.items())) for source, counts in sorted(sources.items())}
             for column, sources in self._counts.items()
         }
         return {**counted, DATES: {source: self._dates[source] for source in sorted(self._dates)}}

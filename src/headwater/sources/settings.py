@@ -140,8 +140,6 @@ class DecontaminateSettings(Settings):
 
     sets: dict[str, list[str]] = Field(min_length=1)
     """Files, folders and patterns of each set (JSONL, JSON, Parquet, text)."""
-    fields: dict[str, list[str]] = {}
-    """By set: fields whose strings are one text to look for. Else: questions with their answers, and long passages."""
     ngram_words: int = Field(default=13, ge=4, le=50)
     """A run of this many words that a document and an item share is a hit."""
     ngram_characters: int = Field(default=50, ge=10, le=200)
@@ -150,8 +148,6 @@ class DecontaminateSettings(Settings):
     """What `min_words` is to words, in scripts without spaces."""
     min_words: int = Field(default=8, ge=LEAST_MIN_WORDS)
     """A text of fewer than `ngram_words` words is looked for as a whole; one of fewer than this isn't looked for."""
-    action: Literal["mask", "drop"] = "mask"
-    """mask: the sentences that a hit touches are cut out of a text of 2,000 characters or more; drop: all goes."""
     max_passages: int = Field(default=10, ge=1)
     """A document with more passages to cut is dropped whole."""
     max_cut_fraction: float = Field(default=0.5, gt=0, le=1)
@@ -169,10 +165,7 @@ class DecontaminateSettings(Settings):
         return sets
 
     @model_validator(mode="after")
-    def _known_fields(self) -> DecontaminateSettings:
-        unknown = sorted(set(self.fields) - set(self.sets))
-        if unknown:
-            raise ValueError(f"fields names {', '.join(unknown)}; sets: {', '.join(self.sets)}")
+    def _at_most_a_run(self) -> DecontaminateSettings:
         if self.min_words > self.ngram_words:
             raise ValueError(f"min_words={self.min_words} is more than ngram_words={self.ngram_words}")
         if self.min_characters > self.ngram_characters:

@@ -80,7 +80,8 @@ def test_every_planted_item_is_found(make, make_prose, disguise):
         notes.add_(cut.reason, cut.note)
         words = bare_words(verdict.candidate.document.text)
         assert not _shares(words, bare_words(question(number)), 13)
-    report = step.report(notes.of("contaminated_"))["quiz"]
+    (quiz,) = step.searched
+    report = quiz.report(notes.of("contaminated_"))
     assert (report["items"], report["found"], report["documents"]) == (NUM_ITEMS, NUM_ITEMS, NUM_ITEMS)
 
 
@@ -121,11 +122,10 @@ def test_what_a_cut_brings_together_is_searched_again(make, make_prose):
     ("text", "settings"),
     [
         (lambda prose: question(5), {}),
-        (lambda prose: f"{prose(1000)} {question(5)}", {"action": "drop"}),
         (lambda prose: "\n".join(f"{question(n)}\n{prose(60, n)}" for n in range(11)), {}),
         (lambda prose: f"{' '.join(question(n) for n in range(10))} {prose(60)}", {"max_passages": 50}),
     ],
-    ids=["a short text", "drop", "many passages", "a large part"],
+    ids=["a short text", "many passages", "a large part"],
 )
 def test_a_document_goes_whole(make, make_prose, text, settings):
     verdict = make(**settings)(candidate(text(make_prose)))
@@ -139,7 +139,7 @@ def test_a_short_item_must_stand_there_whole(make, make_prose, num_words, is_fou
     step = make([{"text": item}, {"text": question(0)}])
     assert bool(step(candidate(f"{make_prose(400)}\n{item.upper()}!")).cuts) is is_found
     assert not step(candidate(f"{make_prose(400)}\n{' '.join(WORDS[1:num_words])}.")).cuts
-    assert step.report({})["quiz"]["too_short"] == (0 if is_found else 1)
+    assert step.searched[0].too_short == (0 if is_found else 1)
 
 
 def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_must_be(make):
@@ -152,7 +152,7 @@ def test_a_set_without_an_item_to_find_is_an_error_that_says_how_long_they_must_
 
 
 def test_a_dropped_document_says_which_item_and_shows_the_words_it_shares(make, make_prose):
-    verdict = make(action="drop")(candidate(f"{make_prose(1000)}\n{question(5)}\n{make_prose(40, 3)}"))
+    verdict = make()(candidate(f"{make_prose(40)}\n{question(5)}\n{make_prose(40, 3)}"))
     assert (verdict.because, verdict.excerpt) == ("item set.jsonl#6", question(5))
     kept = make()(candidate(f"{make_prose(400)}\n{question(5)}\n{make_prose(40, 3)}\n{question(7)}"))
     assert [cut.because for cut in kept.cuts] == ["items set.jsonl#6, set.jsonl#8"]
@@ -172,7 +172,7 @@ def test_the_set_named_first_gives_the_reason_and_all_are_in_the_report(tmp_path
     step = Decontaminator(settings)
     (cut,) = step(candidate(f"{make_prose(400)}\n{question(0)}")).cuts
     assert (cut.reason, cut.note) == ("contaminated_two", "two one two:0 one:0")
-    report = step.report(Counter(cut.note.split()))
+    report = {each.name: each.report(Counter(cut.note.split())) for each in step.searched}
     assert [(report[name]["found"], report[name]["documents"]) for name in ("one", "two")] == [(1, 1), (1, 1)]
 
 
@@ -286,13 +286,13 @@ def test_of_a_chinese_text_the_sentence_is_cut(make, make_prose):
 
 
 class TestReading:
-    def sets(self, tmp_path, name, write, **settings):
+    def sets(self, tmp_path, name, write):
         path = tmp_path / name
         write(path)
-        return read_set("quiz", DecontaminateSettings(sets={"quiz": [str(path)]}, **settings))
+        return read_set("quiz", DecontaminateSettings(sets={"quiz": [str(path)]}))
 
-    def texts(self, tmp_path, record, **settings):
-        items = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]), **settings)
+    def texts(self, tmp_path, record):
+        items = self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [record, {"n": 1}]))
         assert [item.label.rpartition("/")[2] for item in items] == ["s.jsonl#1"]
         return items[0].texts
 
@@ -332,10 +332,6 @@ class TestReading:
         assert self.texts(tmp_path, record) == (Text("The soup filled the ", ("bowl", "pot")),)
         assert self.texts(tmp_path, {"q": "call my_name now", "answer": "it"}) == (Text("call my_name now", ("it",)),)
 
-    def test_of_named_fields_what_stands_beneath_them_is_one_text(self, tmp_path):
-        record = {"q": "What?", "choices": {"text": ["a", "b"], "why": "so"}}
-        assert self.texts(tmp_path, record, fields={"quiz": ["text", "q"]}) == (Text("What? a b"),)
-
     def test_parquet(self, tmp_path):
         table = pa.table({"q": ["one", "two"], "options": [["a"], ["b", "c"]]})
         items = self.sets(tmp_path, "s.parquet", lambda path: pq.write_table(table, path))
@@ -371,8 +367,8 @@ class TestReading:
             self.sets(tmp_path, "s.jsonl", lambda path: None)
 
     def test_a_set_without_text_is_an_error(self, tmp_path):
-        with pytest.raises(DataError, match="no text in the fields nothing"):
-            self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [{"a": "b"}]), fields={"quiz": ["nothing"]})
+        with pytest.raises(DataError, match="quiz has no text"):
+            self.sets(tmp_path, "s.jsonl", lambda path: write_jsonl(path, [{"a": 1}]))
 
 
 @pytest.mark.parametrize(
@@ -381,7 +377,6 @@ class TestReading:
         {"sets": {}},
         {"sets": {"MMLU": ["x"]}},
         {"sets": {"a": []}},
-        {"sets": {"a": ["x"]}, "fields": {"b": ["q"]}},
         {"sets": {"a": ["x"]}, "min_words": 20},
     ],
 )

@@ -47,28 +47,9 @@ def test_markup_is_kept_and_the_first_heading_is_the_title(read):
     assert (document.text, document.meta) == (text, {"title": "On *rivers*"})
 
 
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("a <!-- b\nc --> d", "a  d"),
-        ("```html\n<!-- shown -->\n```\n<!-- not -->", "```html\n<!-- shown -->\n```\n"),
-        ("a <!-- b", "a <!-- b"),
-        ("<!--\n```\n--> a\n```\n<!-- b -->\n```", " a\n```\n<!-- b -->\n```"),
-    ],
-)
-def test_comments_go_but_for_those_that_code_shows(read, text, left):
-    assert one(read, text).text == left
-
-
 def test_a_line_across_the_page_is_no_front_matter(read):
     text = "Words\n\n---\n\nmore: words\n\n---\n"
     assert one(read, text).text == text
-
-
-def test_comments_without_an_end_cost_no_more_than_their_length(read):
-    text = "-->" + "<!--" * 300_000 + "```\n" * 100_000
-    documents, _ = read("a.md", text.encode())
-    assert "".join(document.text for document in documents) == text
 
 
 def test_a_file_too_large_to_be_held_is_read_as_text(read):

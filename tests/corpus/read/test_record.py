@@ -184,11 +184,11 @@ def test_a_synonym_that_lost_is_kept_under_its_own_name():
 @pytest.mark.parametrize(
     ("given", "date"),
     [
-        ("2019-04-25 12:57:54", "2019-04-25"), ("May 3, 2011", "2011-05-03"), ("3 May 2011", "2011-05-03"), ("2011", "2011"),
-        ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02T03:00:00Z"), ("Thu, 25 Apr 2019 12:57:54 GMT", "2019-04-25"),
+        ("2019-04-25 12:57:54", "2019-04-25"), ("2011", "2011"),
+        ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02T03:00:00Z"),
     ],
 )  # fmt: skip
-def test_a_date_is_understood_as_people_write_it(given, date):
+def test_a_date_is_understood_in_isos_form(given, date):
     assert record_meta({"created": given}) == {"date": date}
     counted = KeptBy()
     counted.add_("s", shard_line(date), 1)
@@ -200,7 +200,7 @@ def shard_line(date):
 
 
 @pytest.mark.parametrize(
-    "value", ["20190425", "last spring", "2011-13-45", 1325376000, 1325376000.5, True, "31/12/2011"]
+    "value", ["20190425", "last spring", "May 3, 2011", "2011-13-45", 1325376000, 1325376000.5, True, "31/12/2011"]
 )
 def test_what_is_not_understood_as_a_date_is_not_called_one(value):
     said = str(value).lower() if value is True else str(value)

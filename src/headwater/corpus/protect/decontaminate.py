@@ -114,7 +114,7 @@ class Decontaminator:
         return Verdict(candidate.with_text(clean(text, document.kind)), cuts=self._cuts(cut))
 
     def _goes_whole(self, original: str, text: str, passages: list[_Passage], cut: list[_Cut]) -> bool:
-        if self._settings.action == "drop" or len(original) < SHORT_CHARACTERS:
+        if len(original) < SHORT_CHARACTERS:
             return True
         left = len(text) - sum(each.end - each.start for each in passages)
         too_much = len(original) - left > self._settings.max_cut_fraction * len(original)
@@ -150,26 +150,33 @@ class Decontaminator:
         more = f" and {len(names) - _MAX_REPORTED} others" if len(names) > _MAX_REPORTED else ""
         return f"{'item' if len(names) == 1 else 'items'} {', '.join(names[:_MAX_REPORTED])}{more}"
 
-    def report(self, noted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-        """Return what was found of each set, from how many documents each word was noted for (Cut.note).
+    @property
+    def searched(self) -> list[SearchedSet]:
+        """The sets, as they are reported: without what they are searched by, which takes memory."""
+        labels = {name: [item.label for item in items] for name, items in self._sets.items()}
+        return [SearchedSet(name, labels[name], self._too_short[name]) for name in labels]
 
-        {set: {items, too_short, found, documents, found_items}}: `found` items were in the corpus, in that many
-        documents; `found_items` says which. Of a run of words that more items than 64 share the first 64 are named.
+
+class SearchedSet(NamedTuple):
+    """The labels of a set's items, of which `too_short` can't be looked for."""
+
+    name: str
+    labels: list[str]
+    too_short: int
+
+    def report(self, noted: Mapping[str, int]) -> dict[str, Any]:
+        """Return what was found of the set, from how many documents each word was noted for (Cut.note).
+
+        `found` items were in the corpus, in that many `documents`; `found_items` says which. Of a run of words that
+        more items than 64 share the first 64 are named.
         """
-        found: dict[str, list[int]] = {name: [] for name in self._sets}
-        for word in noted:
-            name, colon, number = word.partition(":")
-            if colon:
-                found[name].append(int(number))
+        found = sorted(int(word.partition(":")[2]) for word in noted if word.startswith(f"{self.name}:"))
         return {
-            name: {
-                "items": len(items),
-                "too_short": self._too_short[name],
-                "found": len(found[name]),
-                "documents": noted.get(name, 0),
-                "found_items": [items[number].label for number in sorted(found[name])],
-            }
-            for name, items in self._sets.items()
+            "items": len(self.labels),
+            "too_short": self.too_short,
+            "found": len(found),
+            "documents": noted.get(self.name, 0),
+            "found_items": [self.labels[number] for number in found],
         }
 
 

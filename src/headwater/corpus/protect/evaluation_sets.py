@@ -69,12 +69,10 @@ def read_set(name: str, settings: DecontaminateSettings) -> list[Item]:
     for given in settings.sets[name]:
         for path, origin in find_files([given], f"corpus.decontaminate.sets.{name}"):
             records = _records(InputFile(path, origin, name, "text"), name)
-            wanted = settings.fields.get(name)
-            texts = (tuple(_texts(record, wanted)) for record in records)
+            texts = (tuple(_texts(record)) for record in records)
             items += [Item(f"{origin}#{number}", found) for number, found in enumerate(texts, 1) if found]
     if not items:
-        fields = f" in the fields {', '.join(settings.fields[name])}" if name in settings.fields else ""
-        raise DataError(f"corpus.decontaminate.sets.{name} has no text{fields}; correct its paths or fields")
+        raise DataError(f"corpus.decontaminate.sets.{name} has no text; correct its paths")
     return items
 
 
@@ -127,10 +125,10 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _texts(record: Any, wanted: list[str] | None) -> Iterator[Text]:
-    """Yield what a record is looked for by. Of named fields all that stands beneath them is one text."""
-    if wanted is not None or not isinstance(record, dict):
-        found = " ".join(_strings(record, wanted))
+def _texts(record: Any) -> Iterator[Text]:
+    """Yield what a record is looked for by."""
+    if not isinstance(record, dict):
+        found = " ".join(_strings(record))
         yield from (Text(found),) if found.strip() else ()
         return
     parts = _Parts()
@@ -181,7 +179,7 @@ class _Parts:
             elif is_answer or known["answers"].fullmatch(name):
                 self.answers += _option_texts(value)
             else:
-                for each in _strings(value, None):
+                for each in _strings(value):
                     self._take_question_(name, each)
 
     def _take_question_(self, name: str, text: str) -> None:
@@ -220,20 +218,16 @@ def _option_texts(value: Any) -> list[str]:
         if inner is not None:
             return _option_texts(inner)
         has_scores = all(isinstance(each, int | float) for each in value.values())
-        return list(value) if has_scores else list(_strings(value, None))
+        return list(value) if has_scores else list(_strings(value))
     if isinstance(value, list):
         return [text for each in value for text in _option_texts(each)]
     return [value] if isinstance(value, str) and value.strip() else []
 
 
-def _strings(value: Any, wanted: list[str] | None, depth: int = 0) -> Iterator[str]:
-    """Yield the strings in a record, or those beneath the wanted fields, in order."""
+def _strings(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the strings in a record, in order."""
     if isinstance(value, str):
-        if wanted is None:
-            yield value
-    elif depth < _MAX_DEPTH and isinstance(value, dict):
-        for name, part in value.items():
-            yield from _strings(part, None if wanted is None or name in wanted else wanted, depth + 1)
-    elif depth < _MAX_DEPTH and isinstance(value, list):
-        for part in value:
-            yield from _strings(part, wanted, depth + 1)
+        yield value
+    elif depth < _MAX_DEPTH and isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part, depth + 1)

@@ -1,4 +1,4 @@
-"""Markdown: the text with its markup, which a model should know; front matter becomes metadata, comments go."""
+"""Markdown: the text with its markup, which a model should know; front matter becomes metadata."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _LICENCE = re.compile(
     r"^licen[sc]es?[ \t]*[:=]([^\n]*(?:\n(?:[ \t]*-[ \t]|[ \t]+\S)[^\n]*)*)", re.MULTILINE | re.IGNORECASE
 )
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-_MARK = re.compile(r"^[ ]{0,3}(```|~~~)|<!--", re.MULTILINE)
 
 
 def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
-    """Yield the file as one document, without front matter and comments; one too large to be held is read as text.
+    """Yield the file as one document, without front matter; one too large to be held is read as text.
 
     Raises Unusable as read_text does.
     """
@@ -36,8 +35,6 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     if front := _FRONT.match(text):
         meta = front_matter(front[2])
         text = text[front.end() :]
-    if "<!--" in text and "-->" in text:
-        text = without_comments(text)
     if "title" not in meta and (heading := _HEADING.search(text, 0, 5000)):
         meta["title"] = heading[1]
     if text.strip() or not meta:
@@ -64,21 +61,3 @@ def _names(value: str) -> list[str]:
     value = value.strip()
     listed = value[1:-1].split(",") if value[:1] == "[" and value[-1:] == "]" else value.split("\n")
     return list(filter(None, (name.strip(" \t-\"'") for name in listed)))
-
-
-def without_comments(text: str) -> str:
-    """Return Markdown without HTML comments, but for those in fenced code, which are what it shows."""
-    kept: list[str] = []
-    at, fence = 0, ""
-    for mark in _MARK.finditer(text):
-        if mark.start() < at:  # in a comment
-            continue
-        if mark[1]:
-            fence = mark[1] if not fence else "" if mark[1] == fence else fence
-        elif not fence:
-            end = text.find("-->", mark.end())
-            if end < 0:
-                break
-            kept.append(text[at : mark.start()])
-            at = end + 3
-    return "".join([*kept, text[at:]])
