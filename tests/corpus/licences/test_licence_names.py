@@ -44,7 +44,6 @@ from headwater.sources.spdx import UNKNOWN
             "This work is licensed under a Creative Commons Attribution-ShareAlike 4.0 International License.",
             "CC-BY-SA-4.0",
         ),
-        ("© 2020 A. Writer. CC BY 4.0", "CC-BY-4.0"),
         ("Public domain", "LicenseRef-public-domain"),
         ("CC0 1.0 Universal (CC0 1.0)", "CC0-1.0"),
         ("cc0-1.0", "CC0-1.0"),

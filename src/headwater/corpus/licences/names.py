@@ -63,15 +63,7 @@ def spdx_of(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)  # of short texts alone, which stay in memory
 def _spdx_of(text: str) -> str | None:
-    if (found := canonical(text) or _all_names(text)) is not None:
-        return found
-    sentences = text.split(". ")[:6]
-    for at in range(1, len(sentences)):  # "© 2020 A. Writer. CC BY 4.0"
-        if names_holder_alone(". ".join(sentences[:at])):
-            rest = ". ".join(sentences[at:])
-            if (found := canonical(rest) or _all_names(rest)) is not None:
-                return found
-    return _joined_by_hand(text)
+    return canonical(text) or _all_names(text) or _joined_by_hand(text)
 
 
 def all_of(names: Iterable[str]) -> str:
@@ -167,22 +159,13 @@ def _spoken_names() -> dict[str, re.Pattern[str]]:
 
 @cache
 def _listed_names() -> dict[tuple[str, ...], str]:
-    """Return the identifiers by their own words and by those of the list's names, with and without "License".
-
-    And without the version, where a licence has but one: "Blue Oak Model License".
-    """
+    """Return the identifiers by their own words and by those of the list's names, with and without "License"."""
     found: dict[tuple[str, ...], str] = {}
-    without_version: dict[tuple[str, ...], set[str]] = {}
     for identifier, name in listed_names():
         for words in (_plain(license_words(each))[0] for each in (identifier, name)):
             for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
                 if form and len(form) <= _MAX_NAME_WORDS:
                     found.setdefault(tuple(form), identifier)
-        stem = tuple(word for word in _plain(license_words(name))[0] if not word.isdigit())
-        without_version.setdefault(stem, set()).add(identifier)
-    for stem, identifiers in without_version.items():
-        if len(stem) > 2 and stem[-1] == "license" and len(identifiers) == 1:
-            found.setdefault(stem, *identifiers)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from headwater.sources.spdx import UNKNOWN, canonical
 
@@ -12,15 +11,14 @@ _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ()
 _MAX_TAG_CHARACTERS = 201
 _GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
 _RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
-_COPYRIGHT = re.compile(r"©|\(c\)|\bcopyright\b", re.IGNORECASE)
 _FREE_BEFORE = 1930
-# characters from a sign of copyright to "all rights reserved": in its line, and from there to the end of the one above
-_REACH_IN_LINE, _REACH_BELOW, _REACH_ABOVE = 280, 80, 200
+# rights reserved behind a sign of copyright there or in the line above, or where a line begins; or use restricted
 _RESTRICTIVE = re.compile(
-    r"\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
+    r"(?:(?:©|\(c\)|\bcopyright\b)[^\n]{0,280}?(?:\n[^\n]{0,80}?)?|^[ \t#/*;.\"'-]*)\ball rights reserved\b"
+    r"|\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
     r"\b(?:use|purposes|only|licen[sc]e)\b"
     r"|\b(?:copying|reproduction|redistribution)\b[^.\n]{0,60}\b(?:prohibited|forbidden|not permitted)\b",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -56,22 +54,8 @@ def restricts_use(text: str) -> bool:
 
     What was printed before 1930, when every book did so, is no notice of today.
     """
-    head = text[:_HEAD_CHARACTERS]
-    for notice in (*_notices_of_copyright(head), *(match.group() for match in _RESTRICTIVE.finditer(head))):
-        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice)]
+    for notice in _RESTRICTIVE.finditer(text[:_HEAD_CHARACTERS]):
+        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice.group())]
         if not years or max(years) >= _FREE_BEFORE:
             return True
     return False
-
-
-def _notices_of_copyright(head: str) -> Iterator[str]:
-    """Yield what reserves all rights: behind a sign of copyright there or a line above, or where a line begins."""
-    for reserved in _RESERVED.finditer(head):
-        at = reserved.start()
-        line = head.rfind("\n", 0, at) + 1
-        start = max(line, at - _REACH_IN_LINE)
-        if line > 0 and at - line <= _REACH_BELOW:
-            start = max(head.rfind("\n", 0, line - 1) + 1, line - _REACH_ABOVE)
-        notice = head[start : reserved.end()]
-        if _COPYRIGHT.search(notice) or (start <= line and not head[line:at].strip(" \t#/*;-.\"'")):
-            yield notice

@@ -45,7 +45,6 @@ _UNDER = re.compile(
     r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|via|license|common|either|https?|www)(?= )"
     r"|\b(?:is|are)(?= (?:\w+ ){1,3}licensed\b)"
 )
-_ADDRESS = ("http", "https", "www")
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
@@ -221,9 +220,7 @@ class _Stated:
 
     def _unknown(self, sentence: list[int]) -> list[int]:
         """Return the words of a sentence that are no names, and not of who made what and where it is found."""
-        kinds = [self.text.kinds[at] for at in sentence]
-        is_loud = kinds.count("loud") > max(len(kinds) / 2, _MAX_TITLE_WORDS)  # where capitals tell no names
-        plain = [at for at in self._other(sentence) if self.text.kinds[at] in ("plain", "loud" if is_loud else "plain")]
+        plain = [at for at in self._other(sentence) if self.text.kinds[at] == "plain"]
         return [at for at in plain if self.words[at] not in phrases()["of_origin"] and not self._is_holder(at)]
 
     def _is_holder(self, at: int) -> bool:
@@ -295,8 +292,6 @@ class _Stated:
         the word up to which names were looked for.
         """
         start, named = at, name_at(words, at)
-        if named is not None and named[1] == at + 1 and sign in _ADDRESS:
-            named = None  # the first word of a host: curl.haxx.se
         while named is None and at < min(start + 10, len(words)) and words[at] in phrases()["on_the_way"]:
             at += 1
             named = name_at(words, at)

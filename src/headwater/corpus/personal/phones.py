@@ -38,30 +38,28 @@ _NUMBER_WORDS = "no nr num n nº n° № number nummer numer número numéro num
 
 def find_phones(scanned: Scanned) -> Iterator[Span]:
     """Yield where telephone numbers stand, but for those that films are given (555-0100 to 555-0199)."""
-    text, last, found_to = scanned.text, -_BESIDE_CHARACTERS, 0
+    text, found_to = scanned.text, 0
     for start, end in scanned.digit_runs(_MIN_DIGITS):
-        is_list = 0 <= start - last < _BESIDE_CHARACTERS and "\n" not in text[last:start]
-        for at, to in _numbers(text, start, end, found_to, is_list):
-            last = to
+        for at, to in _numbers(text, start, end, found_to):
             if not _FILM.search(text[at:to]):
                 found_to = to
                 yield at, to
 
 
-def _numbers(text: str, start: int, end: int, found_to: int, is_list: bool) -> Iterator[Span]:
+def _numbers(text: str, start: int, end: int, found_to: int) -> Iterator[Span]:
     """Yield the numbers in a run of digits: those with a country's code, and before each others, one behind another.
 
     What stands immediately behind a number isn't joined to it: the number gives way to a placeholder.
     """
     for number in (*_international(text, start, end), (end, end)):
         begin = _BEGIN.search(text, start, number[0])
-        while begin is not None and (found := _national(text, begin.start(), number[0], found_to, is_list)) is not None:
+        while begin is not None and (found := _national(text, begin.start(), number[0], found_to)) is not None:
             yield found
             found_to = found[1]
-            begin, is_list = _BEGIN.search(text, found_to, number[0]), False
+            begin = _BEGIN.search(text, found_to, number[0])
         if number[0] < end:
             yield number
-        start, found_to, is_list = number[1], number[1], False
+        start = found_to = number[1]
 
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
@@ -71,14 +69,11 @@ def _international(text: str, start: int, end: int) -> Iterator[Span]:
             yield match.start(), to
 
 
-def _national(text: str, start: int, end: int, found_to: int, is_list: bool) -> Span | None:
-    """Return the number that a run of digits begins with; one in a list follows another.
-
-    Up to `found_to` numbers were found.
-    """
+def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
+    """Return the number that a run of digits begins with. Up to `found_to` numbers were found."""
     if _JOINED.search(text[max(start - 2, found_to) : start]) or _DATE.match(text, start, end):
         return None
-    is_beside, is_near = (True, True) if is_list else _labelled(text[max(start - _BEFORE_CHARACTERS, 0) : start])
+    is_beside, is_near = _labelled(text[max(start - _BEFORE_CHARACTERS, 0) : start])
     for to in _ends(text, start, end):
         groups = _DIGITS.findall(text, start, to)
         num_digits = sum(map(len, groups))

@@ -25,24 +25,16 @@ _FILLED = re.compile(
 )
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LEET = str.maketrans("013457@$!", "oleastasi")
-_IDENTIFIER = re.compile(r"[a-z]+\d{0,3}(?:[_.:/-][a-z]*\d{0,3})+|[A-Z]+\d{0,3}(?:_[A-Z]+\d{0,3})+")
-_ORDERED = ("abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm")
 
 
 def is_sample(value: str) -> bool:
-    """Return whether a value is a template, a filler, a name of something in the program, or made of sample's words."""
+    """Return whether a value is a template, a filler, or made of sample's words."""
     if _TEMPLATE.search(value) or _FILLED.search(value):
         return True
     pieces = [piece.lower() for piece in _PIECE.findall(value)]
-    if pieces and all(_is_sample_word(piece) for piece in pieces):  # of other letters than these there are no pieces
-        return True
-    if _IDENTIFIER.fullmatch(value) and any(piece in listed("sample_words") and len(piece) > 2 for piece in pieces):
+    if pieces and all(piece in listed("sample_words") for piece in pieces):  # other letters make no pieces
         return True
     return value.rstrip("0123456789!").lower().translate(_LEET) in listed("sample_words")
-
-
-def _is_sample_word(piece: str) -> bool:
-    return piece in listed("sample_words") or (len(piece) > 2 and any(piece in letters for letters in _ORDERED))
 
 
 # behind a port stands no password: http://HOST:80/@NAME; one with a @ in it ends at the last before the host
@@ -68,7 +60,6 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PUTTY_KEY = re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}")
-_KEY_LINES = re.compile(r"(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){1,400}+")
 _MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = 20_000, 64  # 16,384 bits of RSA take 12,600; fewer are a sketch
 
 _MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
@@ -96,17 +87,14 @@ _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
 
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
-    """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand; of one that isn't ended, its lines of base64."""
+    """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand."""
     text, end = scanned.text, 0
     yield from (match.span() for match in _PUTTY_KEY.finditer(text))
     for begin in _KEY_BEGIN.finditer(text) if "PRIVATE KEY" in text else ():
-        if begin.start() < end:
-            continue
-        closing = _KEY_END.search(text, begin.end(), begin.end() + _MAX_KEY_CHARACTERS)
-        lines = None if closing else _KEY_LINES.match(text, begin.end())
-        body = text[begin.end() : closing.start()] if closing else lines.group() if lines else ""
-        if sum(map(str.isalnum, body)) >= _MIN_KEY_CHARACTERS:
-            end = closing.end() if closing else begin.end() + len(body)
+        start = begin.end()
+        closing = _KEY_END.search(text, start, start + _MAX_KEY_CHARACTERS) if start > end else None
+        if closing and sum(map(str.isalnum, text[start : closing.start()])) >= _MIN_KEY_CHARACTERS:
+            end = closing.end()
             yield begin.start(), end
 
 

@@ -72,4 +72,4 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 def hashes_of(text: str, hasher: WordHasher) -> np.ndarray:
     """Return the uint64 hashes of the bare words of a text; the same on every machine."""
-    return hasher.hash_each(bare_words(text))
+    return hasher.hash(bare_words(text))
