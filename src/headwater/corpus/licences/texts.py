@@ -14,7 +14,7 @@ from itertools import groupby
 
 from headwater.corpus.licences.detection import licence_texts
 from headwater.corpus.licences.names import GNU_FAMILY, LATER, gnu_identifier, name_at
-from headwater.corpus.licences.words import alternatives, finder, joined_up, phrases, words_of
+from headwater.corpus.licences.words import alternatives, finder, phrases, words_of
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
@@ -129,7 +129,6 @@ class _Stated:
     """
 
     def __init__(self, text: str) -> None:
-        text = joined_up(text)
         self.text = words_of(text)
         self.words = self.text.words
         self.found: list[tuple[int, str]] = []

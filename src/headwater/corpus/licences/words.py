@@ -23,10 +23,6 @@ _LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b))"
 _END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|\*/"
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
-# what is spelt apart, at the end of a line, too
-_APART = re.compile(
-    r"(?<=[^\W\d_])-[ \t]*\n[^\w\n]*(?=[^\W\d_])|(?:(?<=\bsub)|(?<=\bnon))[-\s]+(?=licen[cs]|infring)", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +40,7 @@ class Words:
 
 
 def license_words(text: str) -> list[str]:
-    return words_of(joined_up(text)).words
-
-
-def joined_up(text: str) -> str:
-    """Return a text in which no word is in two parts."""
-    return _APART.sub("", text)
+    return words_of(text).words
 
 
 def words_of(text: str) -> Words:

@@ -24,9 +24,9 @@ _LOCAL_BACKWARDS = re.compile(rf"[{_SPACED}{_SIGNS}][{_SPACED}.'{_SIGNS}]{{0,63}
 _EXAMPLE_DOMAIN = re.compile(  # RFC 2606, RFC 6761
     r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost)$", re.IGNORECASE
 )
-# top-level domains that are endings of files, too: after a size of an icon (x@2x.py), a path or a sign of code
+# top-level domains that are endings of files, too: after a size of an icon (x@2x.py)
 _FILE_ENDS = {"py", "md", "sh", "rs", "pl", "so", "ps", "cc", "zip", "mov", "app", "target"}
-_FILE_BEFORE, _SIZE = {"/", "\\", "#", "$"}, re.compile(r"v?\d")
+_SIZE = re.compile(r"v?\d")
 _NO_PERSON = {"git", "svn", "hg", "ssh", "nobody"}
 
 _IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w+~-]|\.\d)")
@@ -54,7 +54,7 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
             continue
         name = local.group()[::-1].lstrip(".'-%")
         start = at - len(name)
-        is_file = top in _FILE_ENDS and (_SIZE.match(match.group(1)) or text[max(start - 1, 0) : start] in _FILE_BEFORE)
+        is_file = top in _FILE_ENDS and _SIZE.match(match.group(1))
         if name and name.lower() not in _NO_PERSON and not is_file:
             # what ends in a sign before it is its address no less: a@b.com-a@b.com
             while text[start - 1 : start] == "@" and start > found_to:

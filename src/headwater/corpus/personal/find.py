@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
-import numpy as np
-
 Span = tuple[int, int]  # [start, end) in characters
 
 DATA = Path(__file__).parent / "data"
@@ -20,8 +18,7 @@ _D, _S = (
 )
 _FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
 _MIN_DIGITS = 4
-_IN_WORD = np.zeros(128, dtype=bool)
-_IN_WORD[[*range(48, 58), *range(65, 91), *range(97, 123), *b"_-+/=.~%|"]] = True
+_DIGIT = re.compile("[0-9]")
 
 
 @cache
@@ -56,16 +53,13 @@ class Scanned:
         As many characters before and after them as given; of stretches that overlap one is made. A word of over twice
         the length needs no digit.
         """
-        letters = np.frombuffer(self.text.encode("ascii", "replace"), dtype=np.uint8)
-        inside = np.zeros(len(letters) + 2, dtype=bool)
-        inside[1:-1] = _IN_WORD[letters]
-        edges = np.flatnonzero(inside[1:] != inside[:-1])
-        starts, ends = edges[::2], edges[1::2]
-        long = np.flatnonzero(ends - starts >= min_characters)
-        digits = np.concatenate([[0], np.cumsum((letters - 48) < 10, dtype=np.int32)])
-        starts, ends = starts[long], ends[long]
-        chosen = (digits[ends] > digits[starts]) | (ends - starts > 2 * min_characters)
-        starts, ends = np.maximum(starts[chosen] - before, 0), ends[chosen] + after
-        is_apart = starts[1:] > ends[:-1]
-        if len(starts):
-            yield from zip(starts[np.r_[True, is_apart]].tolist(), ends[np.r_[is_apart, True]].tolist(), strict=True)
+        start = end = 0
+        for word in re.finditer(f"[A-Za-z0-9_+/=.~%|-]{{{min_characters},}}+", self.text):
+            if word.end() - word.start() > 2 * min_characters or _DIGIT.search(word.group()):
+                if word.start() - before > end:
+                    if end:
+                        yield start, end
+                    start = max(word.start() - before, 0)
+                end = word.end() + after
+        if end:
+            yield start, end

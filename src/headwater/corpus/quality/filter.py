@@ -128,9 +128,10 @@ def _word_rule(candidate: Candidate, rules: ProseRules, limits: Limits, num_othe
 
 def _word_length_rule(words: list[str], rules: ProseRules, limits: Limits) -> Broken | None:
     mean, what = sum(map(len, words)) / max(len(words), 1), "characters of a word, on average"
-    shortest, longest = rules.min_mean_word_length, rules.max_mean_word_length
-    return below("short_words", mean, shortest and round(shortest * limits.shortest_word, 2), what) or above(
-        "long_words", mean, longest and round(longest * limits.longest_word, 2), what
+    least, most = rules.min_mean_word_length, rules.max_mean_word_length
+    shortest, longest = limits.word_lengths
+    return below("short_words", mean, least and round(least * shortest, 2), what) or above(
+        "long_words", mean, most and round(most * longest, 2), what
     )
 
 
@@ -140,9 +141,9 @@ def _stop_word_rule(candidate: Candidate, rules: ProseRules, limits: Limits) -> 
     # in an unspaced script one may be part of another word
     least = rules.min_stop_words + candidate.is_unspaced
     broken = below("few_stop_words", limits.num_stop_words(candidate), least, "different stop words")
-    if broken is None and limits.min_stop_word_share and len(candidate.words) >= _LEAST_UNITS_FOR_SHARE:
+    if broken is None and limits.stop_word_share and len(candidate.words) >= _LEAST_UNITS_FOR_SHARE:
         share = stop_word_share(candidate.document.text, limits.stop_words)
-        broken = below("few_stop_words", share, limits.min_stop_word_share, "share of characters in stop words")
+        broken = below("few_stop_words", share, limits.stop_word_share, "share of characters in stop words")
     return broken
 
 

@@ -22,21 +22,25 @@ _MIN_CONFIDENCE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """One language's: lengths as multiples of those of English."""
+    """One language's, a row of limits.toml: lengths as multiples of those of English."""
 
     characters: float
     """Of a text that says the same."""
     words: float
     """Of the same text; in an unspaced script its units (corpus.scripts)."""
-    shortest_word: float
-    longest_word: float
+    word_length: float | list[float]
+    """Of a word; of the shortest and the longest on average where two are given."""
     sentences: bool = True
     """Whether nearly all texts have the signs for their ends (corpus.scripts): Armenian's is often typed as a colon."""
     stop_words: frozenset[str] = frozenset()
-    min_stop_word_share: float = 0.0
+    stop_word_share: float = 0.0
     """Of a text's characters, in a script without signs for the ends of sentences (Thai): a list has words alone."""
-    is_named_for_relatives: bool = False
+    relatives: bool = False
     """Whether the model (quality.language) takes texts in languages that it doesn't know for this one."""
+
+    @property
+    def word_lengths(self) -> list[float]:
+        return self.word_length if isinstance(self.word_length, list) else [self.word_length] * 2
 
     def num_stop_words(self, candidate: Candidate) -> int:
         """Return how many different stop words of the language a text has."""
@@ -53,21 +57,8 @@ def stop_word_share(text: str, stop_words: Iterable[str]) -> float:
 
 def read_limits() -> dict[str, Limits]:
     """Return the limits by language, and those of the rest under "default" and "unspaced"."""
-    limits = {}
-    for name, row in toml_table("headwater.corpus.quality", "limits").items():
-        length = row["word_length"]
-        shortest, longest = length if isinstance(length, list) else (length, length)
-        limits[name] = Limits(
-            characters=row["characters"],
-            words=row["words"],
-            shortest_word=shortest,
-            longest_word=longest,
-            sentences=row.get("sentences", True),
-            stop_words=frozenset(row.get("stop_words", ())),
-            min_stop_word_share=row.get("stop_word_share", 0.0),
-            is_named_for_relatives=row.get("relatives", False),
-        )
-    return limits
+    table = toml_table("headwater.corpus.quality", "limits")
+    return {name: Limits(**row | {"stop_words": frozenset(row.get("stop_words", ()))}) for name, row in table.items()}
 
 
 class LimitsByText:
@@ -98,7 +89,7 @@ class LimitsByText:
         language, confidence = self._model.identify(candidate.document.text) if self._model else ("", 0.0)
         if confidence >= _MIN_CONFIDENCE and language in self._rows:
             named = self._rows[language]
-            return replace(named, stop_words=frozenset()) if named.is_named_for_relatives else named
+            return replace(named, stop_words=frozenset()) if named.relatives else named
         return self._rows["unspaced" if candidate.is_unspaced else "default"]
 
     def _by_words(self, words: list[str]) -> str | None:

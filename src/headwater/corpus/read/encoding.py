@@ -62,16 +62,10 @@ def _num_replaced(text: str) -> int:
 
 def _replacing(data: bytes, codec: str) -> str:
     """Decode in a charset, with the characters that vendors added to it."""
-    if codec == "iso2022_jp":
-        codec, data = "euc_jp", _JIS.sub(lambda part: part[1].translate(_HIGH), data)
     text = data.decode(codec, "replace")
     if codec == "euc_jp" and "\ufffd" in text:  # ①, ㈱ and others
         text = data.decode("euc_jis_2004", "replace")
     return text
-
-
-_JIS = re.compile(rb"\x1b\$[@B]([^\x1b]*)(?:\x1b\([BJ])?")
-_HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
 
 
 def _is_stateful(codec: str, data: bytes) -> bool:

@@ -69,22 +69,14 @@ def _expand(given: str, setting: str) -> list[Path]:
         path = Path(given).expanduser()
         if os.path.lexists(path):
             return [path]
-        found = _outermost(sorted(_matches(str(path)))) if glob.has_magic(given) else []
+        # of what lies in a folder that is found, too, nothing comes of it: the folder was read whole
+        found = sorted(map(Path, _matches(str(path)))) if glob.has_magic(given) else []
     except (RuntimeError, ValueError) as error:  # no such user's home; a zero in the name
         raise DataError(f"{setting}: {given!r} can't be a path ({error}); correct it") from None
     if not found:
         what = "no file matches" if glob.has_magic(given) else "no such file or folder:"
         raise DataError(f"{setting}: {what} {given!r} (looked from {Path.cwd()}); give {setting}=PATH")
     return found
-
-
-def _outermost(names: list[str]) -> list[Path]:
-    """Return the paths that don't lie in another of them: a folder is read whole."""
-    kept: dict[Path, None] = {}
-    for path in map(Path, names):
-        if not any(parent in kept for parent in path.parents):
-            kept[path] = None
-    return list(kept)
 
 
 def _matches(pattern: str) -> list[str]:
