@@ -70,7 +70,7 @@ def _expand(given: str, setting: str) -> list[Path]:
         if os.path.lexists(path):
             return [path]
         # of what lies in a folder that is found, too, nothing comes of it: the folder was read whole
-        found = sorted(map(Path, _matches(str(path)))) if glob.has_magic(given) else []
+        found = [Path(name) for name in sorted(_matches(str(path)))] if glob.has_magic(given) else []
     except (RuntimeError, ValueError) as error:  # no such user's home; a zero in the name
         raise DataError(f"{setting}: {given!r} can't be a path ({error}); correct it") from None
     if not found:
