@@ -27,14 +27,11 @@ _FORMATS = ("text", "markdown", "html", "unknown")
 _REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\ball rights reserved\b|\bconfidential\b", re.IGNORECASE)
 _FILE = r"[\"'`<]?(?:\./)?(?:un)?(?:licen[sc]es?|copying)(?:\.(?:txt|md|rst|markdown|html?))?[\"'`>]?"
 _POINTS = re.compile(
-    rf"(?:(?:please )?(?:see|read|refer to|in|file)[: ]+)?(?:the )?(?:file )?{_FILE}(?: file)?(?: in (?:the )?{_FILE})?"
-    r"(?: for (?:more )?(?:details|information))?\.?",
+    rf"(?:(?:see|in|file)[: ]+)?(?:the )?{_FILE}(?: file)?(?: in (?:the )?{_FILE})?(?: for details)?\.?",
     re.IGNORECASE,
 )
 # classifiers that say that there is a licence, not which
 _NO_LICENCE = ("OSI Approved", "DFSG approved")
-# Debian's short names (copyright-format 1.0) that say more in Debian than elsewhere
-_DEBIAN = {"psf-2": "PSF-2.0", "go": "BSD-3-Clause"}
 
 
 def is_licence_file(name: str) -> bool:
@@ -84,7 +81,7 @@ def of_debian_copyright(text: str) -> str:
         paragraph = HeaderParser().parsestr(part.strip())
         if "*" in str(paragraph.get("Files", "")).split():
             name = str(paragraph.get("License", "")).split("\n")[0].strip()
-            return spdx_of(_DEBIAN.get(name.lower(), name)) or UNKNOWN
+            return spdx_of(name) or UNKNOWN
     return UNKNOWN
 
 

@@ -48,7 +48,6 @@ _HOLDER = re.compile(
     r"(?:[ ,]+(?:[Bb]y|the|and|of|de|van|von|&|[A-Z\d][\w.'’-]*)){1,12}"
 )
 _LICENCE_WORDS = re.compile(r"licen[cs]|gpl|public|common|\bcc", re.IGNORECASE)
-_QUERY = re.compile(r"(https?://[^\s?#]+)[?#]\S*")
 _CONNECTOR = re.compile(r"\s*,?\s+(or|and)\s+|\s*(/)\s*", re.IGNORECASE)
 
 
@@ -182,7 +181,7 @@ def _plain(words: list[str]) -> tuple[list[str], list[int]]:
 
 def _all_names(text: str) -> str | None:
     """Return the licence of a text that is names of the same and words that say nothing: "MPL 2.0 (https://…)"."""
-    words = license_words(_QUERY.sub(r"\1", text))
+    words = license_words(text)
     found: list[str] = []
     at = 0
     while at < len(words):

@@ -14,7 +14,7 @@ from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.quality.filter import broken_rule
-from headwater.corpus.read.sections import cut_point
+from headwater.corpus.read.sections import cut_point, cut_point_of_prose
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.candidates import CandidateReader
@@ -161,7 +161,8 @@ def _cut_tail(document: Document, tail_bytes: int) -> tuple[Document, Document]:
     text = document.text
     # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
     tail = len(text) * tail_bytes // num_bytes(text)
-    end = cut_point(text, len(text) - 2 * tail, len(text) - tail)
+    find_cut = cut_point if document.kind == "code" else cut_point_of_prose
+    end = find_cut(text, len(text) - 2 * tail, len(text) - tail)
     start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
     rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
     return start, rest
