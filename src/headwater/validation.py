@@ -127,7 +127,7 @@ def _report(kind: type[Settings], raw: RawSettings, found: list[Any], by_rule: C
     if missing:
         words = "is needed and nothing sets it" if len(missing) == 1 else "are needed and nothing sets them"
         problems.append(f"  {', '.join(missing)}: {words}")
-    count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
     more = [f"  and {len(problems) - _SHOWN_PROBLEMS} more"] if len(problems) > _SHOWN_PROBLEMS else []
     return f"the settings have {count}:\n" + "\n".join(problems[:_SHOWN_PROBLEMS] + more)
 

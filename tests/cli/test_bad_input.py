@@ -265,7 +265,6 @@ RUN_VERBS = [
     ["export"],
     ["report"],
     ["corpus", "show"],
-    ["corpus", "trace", "The"],
     ["corpus", "tokenizer", "show"],
 ]
 
@@ -276,6 +275,10 @@ RUN_VERBS = [
 )
 def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
     require_clear_error(call(*verb, "--run", run_dir, cwd=folder), run_dir)
+
+
+def test_a_folder_that_has_no_text_to_search_is_named(folder):
+    require_clear_error(call("corpus", "trace", "nowhere", "The", cwd=folder), "nowhere")
 
 
 @pytest.mark.parametrize("verb", RUN_VERBS[:5], ids=" ".join)

@@ -73,12 +73,11 @@ def test_corpus_show_gives_the_balance_sheet(ask):
 
 
 def test_corpus_trace_gives_the_documents_that_hold_a_text(ask, finished):
-    nothing = call(
-        "corpus", "trace", "no document holds this, I hope", "--run", "runs/mine", "--json", cwd=finished.cwd
-    )
+    nothing = call("corpus", "trace", "runs/mine", "no document holds this, I hope", "--json", cwd=finished.cwd)
     assert nothing.status == 1
     assert json.loads(nothing.out) == {"text": "no document holds this, I hope", "hits": []}
-    value = ask("corpus", "trace", "Assert statements are   a convenient\nway to insert debugging")
+    wanted = "Assert statements are   a convenient\nway to insert debugging"
+    value = call("corpus", "trace", "runs/mine", wanted, "--json", cwd=finished.cwd).json
     assert list(value) == ["text", "hits"]
     assert value["hits"]
     for hit in value["hits"]:

@@ -23,7 +23,7 @@ OF_A_FOLDER = {
     "surprise": "The --run {}",
     "corpus show": "{}",
     "corpus where": "{} --step 1",
-    "corpus trace": "The --run {}",
+    "corpus trace": "{} The",
     "corpus tokenizer show": "{}",
 }
 OF_SETTINGS = {

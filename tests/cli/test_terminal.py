@@ -70,7 +70,7 @@ def test_a_traced_text_with_control_characters_is_shown_escaped(tmp_path):
     (tmp_path / "texts/y.py").write_text("# \x1b[31mred alert \u202e\nx = 1\n" + "y = [i for i in range(3)]\n" * 9)
     write_run_file(tmp_path / "mine.toml")
     assert call("corpus", "build", "mine.toml", cwd=tmp_path).status == 0
-    said = call("corpus", "trace", "alert", "--run", "runs/mine", cwd=tmp_path)
+    said = call("corpus", "trace", "runs/mine", "alert", cwd=tmp_path)
     assert said.status == 0, said
     assert "documents hold this text" in said.out
     assert not [c for c in said.out if unicodedata.category(c) in STEERING and c != "\n"]

@@ -23,7 +23,7 @@ def by_name(*arguments):
 def test_each_fact_is_held_against_its_own_forecast():
     found = by_name(forecast(), FINISH, VALIDATION)
     assert (found["time"].p50, found["time"].fact) == (0.15 * 3600, 506.4)
-    assert (found["loss"].p50, found["loss"].fact) == (1.18, VALIDATION["bits_per_byte"]["all"])
+    assert (found["held-out loss"].p50, found["held-out loss"].fact) == (1.18, VALIDATION["bits_per_byte"]["all"])
     assert (found["memory"].p50, found["memory"].fact) == (1.0, 1.25)
     assert (found["energy"].p50, found["energy"].fact) == (10.0, 9.6)
     assert found["time"].error == pytest.approx(506.4 / 540 - 1)
@@ -33,12 +33,12 @@ def test_each_fact_is_held_against_its_own_forecast():
 def test_an_evaluation_comes_before_the_last_validation():
     whole = {"bits_per_byte": {"all": 1.3}, "loss": {"all": 3.0}}
     found = {outcome.quantity: outcome for outcome in outcomes(forecast(), FINISH, VALIDATION, whole)}
-    assert found["loss"].fact == 1.3
+    assert found["held-out loss"].fact == 1.3
 
 
 def test_a_loss_in_nats_is_held_against_the_loss_in_nats():
     found = by_name(forecast() | {"loss_unit": "nats_per_token"}, FINISH, VALIDATION)
-    assert found["loss"].fact == VALIDATION["loss"]["all"]
+    assert found["held-out loss"].fact == VALIDATION["loss"]["all"]
 
 
 def test_an_energy_that_is_assumed_from_the_time_is_not_counted():

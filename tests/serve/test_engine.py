@@ -13,7 +13,7 @@ from served_model import SEQ_LEN, TEXT, num_rows
 from headwater.evaluate.generate import Sampling, generate
 from headwater.evaluate.scorer import Scorer
 from headwater.model.cache import Cache
-from headwater.serve.engine import Engine, EngineLimits, Prompt, Query, Scored
+from headwater.serve.engine import Engine, Prompt, Query, Scored
 from headwater.serve.refusal import Refusal
 
 GREEDY = Sampling(temperature=0)
@@ -44,9 +44,10 @@ def test_a_text_is_what_generate_writes(engine, model, tokenizer, temperature):
         assert tokenizer.decode(tokens) == alone
 
 
-def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, tokenizer):
+def test_a_row_has_the_same_tokens_and_scores_whatever_is_beside_it(model, tokenizer, monkeypatch):
     """Of MKL's and OpenBLAS's products of at least four rows each row has the same bits."""
-    engine, chance = Engine(model, tokenizer, "few", limits=EngineLimits(rows=5)), random.Random(0)
+    monkeypatch.setattr("headwater.serve.engine.MAX_ROWS", 5)
+    engine, chance = Engine(model, tokenizer, "few"), random.Random(0)
     ids = [tokenizer.begin_id, *tokenizer.encode(TEXT)]
     queries = [
         Query(
@@ -92,8 +93,14 @@ def test_scores_of_a_prompt_are_those_of_a_whole_pass(engine, model, tokenizer):
         assert [token for token, _ in each.top] == log_p_TV[position].topk(3).indices.tolist()
 
 
-def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokenizer):
-    engine = Engine(model, tokenizer, "small", limits=EngineLimits(rows=2, waiting_rows=3))
+@pytest.fixture
+def few_may_wait(monkeypatch):
+    monkeypatch.setattr("headwater.serve.engine.MAX_ROWS", 2)
+    monkeypatch.setattr("headwater.serve.engine.MAX_WAITING_ROWS", 3)
+
+
+def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokenizer, few_may_wait):
+    engine = Engine(model, tokenizer, "small")
     queries = [Query([0], 5, GREEDY, frozenset())] * 4
 
     async def ask_too_much() -> str:
@@ -106,9 +113,9 @@ def test_more_than_may_wait_is_refused_and_what_waits_is_answered(model, tokeniz
     engine.close()
 
 
-def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch):
+def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch, few_may_wait):
     monkeypatch.setattr(Engine, "_join_waiting", lambda self: None)  # as while a long pass runs
-    engine = Engine(model, tokenizer, "small", limits=EngineLimits(rows=2, waiting_rows=3))
+    engine = Engine(model, tokenizer, "small")
     queries = [Query([0], 5, GREEDY, frozenset())] * 3
 
     async def ask_again() -> None:
@@ -122,16 +129,18 @@ def test_rows_whose_client_left_wait_no_more(model, tokenizer, monkeypatch):
     engine.close()
 
 
-def test_a_row_whose_time_is_up_ends_there(model, tokenizer):
+def test_a_row_whose_time_is_up_ends_there(model, tokenizer, monkeypatch):
     times = itertools.count()  # a second passes whenever the time is read
-    engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=10), clock=lambda: next(times))
+    monkeypatch.setattr("headwater.serve.engine.MAX_SECONDS", 10)
+    engine = Engine(model, tokenizer, "small", clock=lambda: next(times))
     assert len(tokens_of(engine, Query([0], 60, GREEDY, frozenset()))[0]) == 10
     engine.close()
 
 
-def test_a_row_that_got_no_turn_in_time_is_refused(model, tokenizer):
+def test_a_row_that_got_no_turn_in_time_is_refused(model, tokenizer, monkeypatch):
     times = itertools.count()
-    engine = Engine(model, tokenizer, "small", limits=EngineLimits(seconds=0), clock=lambda: next(times))
+    monkeypatch.setattr("headwater.serve.engine.MAX_SECONDS", 0)
+    engine = Engine(model, tokenizer, "small", clock=lambda: next(times))
     with pytest.raises(Refusal, match="no turn within 0 s"):
         tokens_of(engine, Query([0], 60, GREEDY, frozenset()))
     engine.close()

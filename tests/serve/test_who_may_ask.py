@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from headwater.serve import guard
 from headwater.serve.app import guarded, make_app
-from headwater.serve.guard import RequestLimits
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -30,8 +30,10 @@ ROUTES = [Route("/echo", echo, methods=["GET", "POST"]), Route("/fail", fail)]
 
 
 @pytest.fixture
-def app():
-    return guarded(ROUTES, limits=RequestLimits(body_bytes=1000, body_seconds=0.05))
+def app(monkeypatch):
+    monkeypatch.setattr(guard, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
+    return guarded(ROUTES)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"])

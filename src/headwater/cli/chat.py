@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Annotated
+from warnings import catch_warnings
 
 from headwater.cli.arguments import AsJson, RunOption, option, unicode_text
-from headwater.cli.model import ENDS, loaded
+from headwater.cli.model import ENDS, MaxTokens, Seed, Temperature, TopP, loaded
 from headwater.cli.terminal import print_json, safe, say_aside
 from headwater.cli.verbs import App
 from headwater.conversations import ASSISTANT, SYSTEM, USER, Message
 from headwater.errors import ConfigError
-
-NOT_TUNED = "this run was never tuned on conversations: what it writes is no answer; headwater downstream sft tunes it"
 
 
 def add_to(app: App) -> None:
@@ -26,10 +26,10 @@ def chat(
         str | None, option("TEXT", "Print the answer to this alone.", "--prompt", "-p", callback=unicode_text)
     ] = None,
     system: Annotated[str | None, option("TEXT", "Said before all else, as the system.", callback=unicode_text)] = None,
-    max_tokens: Annotated[int, option("N", "Stop an answer after this many tokens.", min=1)] = 200,
-    temperature: Annotated[float, option("X", "Randomness: 0 takes the likeliest token, 1 samples as learned.")] = 0.0,
-    top_p: Annotated[float, option("P", "Sample from the likeliest tokens that add up to this probability.")] = 0.95,
-    seed: Annotated[int, option("N", "The same seed gives the same answers.")] = 0,
+    max_tokens: MaxTokens = 200,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Talk with a model that was tuned on conversations.
@@ -39,24 +39,20 @@ def chat(
     if as_json and prompt is None:
         raise ConfigError("--json prints one answer; give the question by --prompt TEXT")
     messages = [] if system is None else [Message(SYSTEM, system)]
-    with loaded(run) as model:
-        if not model.is_tuned:
-            say_aside(NOT_TUNED)
+    with loaded(run) as model, catch_warnings(action="once"):
+        warnings.showwarning = lambda message, *_: say_aside(str(message))
         if prompt is None and sys.stdin.isatty():
             say_aside("an empty line ends the conversation")
-        if as_json:
-            conversation = [*messages, Message(USER, str(prompt))]
-            found = model.chat(conversation, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
-            print_json({"prompt": prompt, "answer": found.text, "num_tokens": found.num_tokens, "end": found.end})
-            return
         for question in _questions() if prompt is None else [prompt]:
             messages.append(Message(USER, question))
             answer = ""
-            for piece in model.chat_stream(
-                messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-            ):
+            for piece in model.chat_stream(messages, max_tokens, temperature, top_p, seed):
                 answer += piece.text
-                print(safe(piece.text), end="", flush=True)
+                if not as_json:
+                    print(safe(piece.text), end="", flush=True)
+            if as_json:
+                print_json({"prompt": prompt, "answer": answer, "num_tokens": piece.num_tokens, "end": piece.end})
+                return
             print(flush=True)
             messages.append(Message(ASSISTANT, answer))
             if piece.end == "max_tokens":

@@ -95,8 +95,8 @@ def show(
 
 
 def trace(
+    run: arg.RunFile,
     text: Annotated[str, argument("TEXT", "What to find; any white space matches any.", callback=unicode_text)],
-    run: arg.RunOption,
     ignore_case: Annotated[bool, flag("--ignore-case", "Find small and large letters alike.")] = False,
     as_json: arg.AsJson = False,
 ) -> None:

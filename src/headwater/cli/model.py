@@ -32,6 +32,10 @@ ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 Prompt = Annotated[str, argument("PROMPT", "The text to continue.", callback=unicode_text)]
+MaxTokens = Annotated[int, option("N", "Stop after this many tokens.", min=1)]
+Temperature = Annotated[float, option("X", "Randomness: 0 takes the likeliest token, 1 samples as learned.")]
+TopP = Annotated[float, option("P", "Sample from the likeliest tokens that add up to this probability.")]
+Seed = Annotated[int, option("N", "The same seed gives the same text.")]
 
 
 def add_to(app: App) -> None:
@@ -70,10 +74,10 @@ def next_token(
 def generate(
     prompt: Prompt,
     run: RunOption,
-    max_tokens: Annotated[int, option("N", "Stop after this many tokens.", min=1)] = 100,
-    temperature: Annotated[float, option("X", "Randomness: 0 takes the likeliest token, 1 samples as learned.")] = 0.8,
-    top_p: Annotated[float, option("P", "Sample from the likeliest tokens that add up to this probability.")] = 0.95,
-    seed: Annotated[int, option("N", "The same seed gives the same text.")] = 0,
+    max_tokens: MaxTokens = 100,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 0.95,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Continue a text, shown as it is generated.

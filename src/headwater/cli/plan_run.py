@@ -68,7 +68,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         lines += lines_from_base(result["from_base"])
     else:
         unit = result["loss_unit"].replace("_", " ")
-        lines.append(("loss", interval(result["loss"], unit) if result["loss"] else how["loss"]))
+        lines.append(("held-out loss", interval(result["loss"], unit) if result["loss"] else how["loss"]))
     lines += [("chance", text) for text in _chances(result)]
     return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
 

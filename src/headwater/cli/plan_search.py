@@ -137,7 +137,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
             f"{count(choice.tokens)}, {choice.tokens_per_parameter:.1f} a parameter, "
             f"{choice.num_steps:,} steps of {rows} × {model.seq_len} tokens{epochs}",
         ),
-        *([("loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
+        *([("held-out loss", interval(asdict(choice.loss), plan.loss_unit) + repetition)] if choice.loss else []),
         ("time", hours_interval(asdict(choice.hours))),
         *([("money", f"${interval(asdict(choice.money), '')}")] if choice.money else []),
         *([("left", f"{_cost(hours * (1 - spent), query)} of the budget")] if spent < ALL_SPENT else []),

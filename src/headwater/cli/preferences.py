@@ -44,19 +44,18 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.downstream.derived import make_derived_run, require_unused, save_model
+    from headwater.cli.derived import keep_derived
+    from headwater.downstream.derived import require_unused
     from headwater.downstream.preference import PreferenceSettings
     from headwater.downstream.preference import dpo as learn
-    from headwater.runs.paths import write_kept
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
     require_unused(run_dir)
     with _learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
         model, result = learn(*given.start, *given.pairs, settings, given.work)
-        make_derived_run(base, run_dir, steps)
-        write_kept(run_dir / "preference.json", result)  # first: a folder that has its model is done
-        save_model(run_dir, model, steps, {"start": given.digest, "dpo": asdict(settings)})
+        identity = {"start": given.digest, "dpo": asdict(settings)}
+        keep_derived(base, run_dir / "preference.json", result, model, steps, identity)
     if as_json:
         return print_json(asdict(result))
     say(f"preferred answers are the likelier ones of {estimated(result.likelier_before)} held-out pairs before, "
@@ -114,21 +113,18 @@ def _learning(
     base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Callable[[str], None]
 ) -> Iterator[_Learning]:
     """Yield what TRL learns from, holding the lock of the new folder. Nothing is written before the pairs are read."""
-    from tempfile import TemporaryDirectory
-
-    from headwater.checkpoint.lock import owned
     from headwater.checkpoint.verify import model_digest
+    from headwater.cli.derived import trl_folders
     from headwater.downstream.lines import divided
     from headwater.downstream.preference import read_pairs
     from headwater.downstream.trl_harness import trl_offline
-    from headwater.runs.finish import export_stage, load_model
-    from headwater.runs.run_config import config_of_run
+    from headwater.runs.finish import load_model
     from headwater.runs.stages import final_checkpoint
 
     trl_offline()
     model, tokenizer = load_model(base)
     read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
     trained, measured = divided(read(pairs), read(held_out) if held_out else None, seed)
-    start = (export_stage(config_of_run(base), say), model, tokenizer)
-    with owned(folder), TemporaryDirectory() as work:
-        yield _Learning(start, (trained, measured), model_digest(final_checkpoint(base)), Path(work))
+    with trl_folders(base, folder, say) as (exported, work):
+        start = (exported, model, tokenizer)
+        yield _Learning(start, (trained, measured), model_digest(final_checkpoint(base)), work)

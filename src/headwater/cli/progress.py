@@ -19,7 +19,7 @@ from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 SAMPLE_CHARACTERS = 80
 MANY_WAITS = 0.05
 "Part of a step's time that waits for data, from which a line says so."
-EXPECTED = ("time", "loss", "new text", "old text")
+EXPECTED = ("time", "held-out loss", "new text", "old text")
 "Of what is forecast, said before the first step."
 
 
@@ -142,7 +142,7 @@ class TrainingDisplay:
     def _measured(self) -> str:
         """Return the last validation's bits per byte, and the step that they are of, which comes before this one."""
         last = self._validation
-        return f"bits/byte {last['bits_per_byte']['all']:.3f} (step {last['step']})" if last else ""
+        return f"held-out bits/byte {last['bits_per_byte']['all']:.3f} (step {last['step']})" if last else ""
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record

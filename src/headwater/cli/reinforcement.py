@@ -128,22 +128,16 @@ def _reinforce_by_trl(
     job: Reinforcement, base: Path, run_dir: Path, algorithm: str, say: Callable[[str], None]
 ) -> RlResult:
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from tempfile import TemporaryDirectory
-
-    from headwater.checkpoint.lock import owned
-    from headwater.downstream.derived import make_derived_run, require_unused, save_model
+    from headwater.cli.derived import keep_derived, trl_folders
+    from headwater.downstream.derived import require_unused
     from headwater.downstream.rl import RESULT
     from headwater.downstream.trl_rewards import reinforce_by_trl
-    from headwater.runs.finish import export_stage
-    from headwater.runs.paths import write_kept
-    from headwater.runs.run_config import config_of_run
 
     require_unused(run_dir)
-    with owned(run_dir), TemporaryDirectory() as work:
-        result = reinforce_by_trl(job, algorithm, export_stage(config_of_run(base), say), Path(work), say)
-        make_derived_run(base, run_dir, job.settings.num_steps)
-        write_kept(run_dir / RESULT, result)  # first: a folder that has its model is done
-        save_model(run_dir, job.model, job.settings.num_steps, {"trl": algorithm, **job.identity})
+    with trl_folders(base, run_dir, say) as (exported, work):
+        result = reinforce_by_trl(job, algorithm, exported, work, say)
+        identity = {"trl": algorithm, **job.identity}
+        keep_derived(base, run_dir / RESULT, result, job.model, job.settings.num_steps, identity)
     return result
 
 

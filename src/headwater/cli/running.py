@@ -159,7 +159,7 @@ def _lines_since_base(run: RunData) -> list[tuple[str, str]]:
         named = [
             f"{each.source} {each.base:.3f} → {each.now:.3f} ({each.change})" for each in found if each.is_old == is_old
         ]
-        lines += [(name, ", ".join(named))] if named else []
+        lines += [(name, f"held-out bits per byte: {', '.join(named)}")] if named else []
     return lines
 
 

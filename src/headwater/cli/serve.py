@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
-from headwater.cli.arguments import A_RUN, argument, option
+from headwater.cli.arguments import argument, option
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import say
 from headwater.cli.verbs import App
@@ -34,7 +34,12 @@ def serve(
     folder: Annotated[str, argument("[FOLDER]", "The folder of runs that the page shows.")] = "runs",
     run: Annotated[
         str | None,
-        option("RUN", f"The model that answers: also a checkpoint, or what [init] from takes. {A_RUN}", "--run", "-r"),
+        option(
+            "RUN",
+            "The model that answers: a run, one of its checkpoints, a Hugging Face folder or a .gguf file.",
+            "--run",
+            "-r",
+        ),
     ] = None,
     host: Annotated[
         str, option("ADDRESS", "The address to answer at; 0.0.0.0 is every one of this machine.")

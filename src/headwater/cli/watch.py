@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 from headwater.cli import arguments as arg
 from headwater.cli.arguments import argument, flag
 from headwater.cli.overview import RUNS, folder_of_runs
-from headwater.cli.terminal import print_json, safe, say, table
+from headwater.cli.terminal import print_json, say, table
 from headwater.cli.verbs import App
-from headwater.serve.summary import RunsFolder, RunSummary
+from headwater.printable import printable
+from headwater.serve.summary import HEADS, RunsFolder, RunSummary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 EVERY_SECONDS = 1.0
-HEADS = ("run", "state", "step", "loss", "bits/byte", "tokens/s", "time left")
 STYLES = {"running": "cyan", "finished": "green", "killed": "red"}
 
 
@@ -47,15 +47,11 @@ def watch(
             _follow(runs)
 
 
-def _cells(run: RunSummary) -> list[str]:
-    return [safe(run.name).replace("\n", "\\n"), *run.cells.values()]
-
-
 def _print_once(found: list[RunSummary], folder: Path) -> None:
     if not found:
         say(f"no run in {folder} yet; `headwater run first-light` makes one")
         return
-    table([HEADS, *(_cells(run) for run in found)], "<<")
+    table([HEADS, *(run.cells for run in found)], "<<")
 
 
 def _follow(runs: RunsFolder) -> None:
@@ -76,6 +72,6 @@ def _live_table(runs: RunsFolder) -> Table:
     for column in shown.columns[2:]:
         column.justify = "right"
     for run in runs.summaries():
-        name, *others = _cells(run)  # as plain text: a name may hold rich's own marks
-        shown.add_row(Text(name), *(Text(cell, style=STYLES.get(cell, "")) for cell in others))
+        # as plain text: a name may hold rich's own marks
+        shown.add_row(*(Text(printable(cell), style=STYLES.get(cell, "")) for cell in run.cells))
     return shown

@@ -38,7 +38,7 @@ def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hi
     """
     wanted = fold(text)
     if not wanted:
-        raise DataError('there is no text to find; `headwater corpus trace "some words"` takes some')
+        raise DataError('there is no text to find; `headwater corpus trace RUN "some words"` takes some')
     flags = re.IGNORECASE if ignore_case else 0
     exact = re.compile(re.escape(wanted), flags)
     longest = max(wanted.split(" "), key=len)

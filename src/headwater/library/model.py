@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from headwater.runs.stages import final_checkpoint
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
+NOT_TUNED = "this run was never tuned on conversations: what it writes is no answer; headwater downstream sft tunes it"
 AnyMessage = Message | Mapping[str, str]
 "A message, or the mapping of one to role and content."
 
@@ -108,7 +110,7 @@ class Model:
         """Return the answer to the last of the messages, such as {"role": "user", "content": "Hello"}, or to a text.
 
         The oldest are forgotten where they are longer than the model sees. A model that never saw conversations
-        (`is_tuned` is false) writes nonsense. Raises EvaluationError where no answer is due.
+        (`is_tuned` is false) writes nonsense, and a warning says so. Raises EvaluationError where no answer is due.
         """
         return joined(self.chat_stream(messages, max_tokens, temperature, top_p, seed))
 
@@ -129,6 +131,8 @@ class Model:
                 f"no answer is due: the roles are {[each.role for each in turns]}, where {SYSTEM} may come first, then "
                 f"{USER} and {ASSISTANT} alternately, {USER} last"
             )
+        if not self.is_tuned:
+            warnings.warn(NOT_TUNED, stacklevel=2)
         ids = self._seen(turns, max_tokens)
         ends = {self.tokenizer.end_id, turn_ids(self.tokenizer)[1]}
         sampling = Sampling(temperature, top_p, seed)

@@ -200,12 +200,12 @@ class Heartbeat:
         has_silent = any(self._silent[rank] >= self._max_silent for rank, beat in beats.items() if beat.trouble is None)
         limit = max(1, self._max_silent // 2) if has_silent else self._max_silent
         troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, limit))}
-        return tuple(troubles), "; ".join(self._tell(found, troubles) for found in dict.fromkeys(troubles.values()))
+        return tuple(troubles), "; ".join(self._describe(found, troubles) for found in dict.fromkeys(troubles.values()))
 
     def _exchange_seconds(self) -> dict[int, float]:
         return {0: self._own.exchange_seconds} | {rank: beat.exchange_seconds for rank, beat in self._heard.items()}
 
-    def _tell(self, trouble: str, troubles: dict[int, str]) -> str:
+    def _describe(self, trouble: str, troubles: dict[int, str]) -> str:
         ranks = [rank for rank, found in troubles.items() if found == trouble]
         beat = self._heard[ranks[0]]
         where = place_in_run(beat.step, beat.phase)

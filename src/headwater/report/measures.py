@@ -12,8 +12,8 @@ from headwater.records import Object, Record, amount, table
 from headwater.report.run_data import RunData
 from headwater.sources.settings import REPLAYED
 
-MIN_TARGETS = 2500
-"Scored tokens; of fewer the standard error is over 2 %: a token's surprise deviates by about its mean."
+MIN_TARGETS, MIN_SHOWN_TARGETS = 2500, 300
+"Scored tokens; of fewer the standard error is over 2 %, and 6 %: a token's surprise deviates by about its mean."
 _STAGES = {"rows": "tokens"}
 "What a stage is counted with."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
@@ -77,7 +77,7 @@ class SinceBase:
 def since_base(run: RunData) -> list[SinceBase]:
     """Return what a run that started from a base has learned and forgotten, new text first; nothing of other runs.
 
-    Both are of the same sample of each source, as validations take it.
+    Both are of the same sample of each source, as validations take it. A source of very few tokens has no figure.
     """
     first, last = (run.events("validation") or [{}])[0], run.last("validation")
     if amount(first, "step") != 0 or amount(last, "step") == 0:
@@ -85,7 +85,9 @@ def since_base(run: RunData) -> list[SinceBase]:
     found = [
         SinceBase(name, name.startswith(REPLAYED), base, now)
         for name in run.sources
-        if (base := amount(first, "bits_per_byte", name)) and (now := amount(last, "bits_per_byte", name))
+        if (base := amount(first, "bits_per_byte", name))
+        and (now := amount(last, "bits_per_byte", name))
+        and (amount(run.evaluation, "num_targets", name) or MIN_SHOWN_TARGETS) >= MIN_SHOWN_TARGETS
     ]
     return sorted(found, key=lambda each: each.is_old)
 

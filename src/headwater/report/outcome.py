@@ -117,7 +117,7 @@ def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome |
     field, words = UNITS[unit]
     whole = amount(evaluation, field, "all")
     fact, how = (amount(validation, field, "all"), LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
-    return _outcome("loss", words, band(forecast, "loss"), fact, how)
+    return _outcome("held-out loss", words, band(forecast, "loss"), fact, how)
 
 
 def _of_text(forecast: Object, validation: Record, evaluation: Object, name: str) -> Outcome | None:

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from headwater.errors import HeadwaterError
-from headwater.serve.guard import LOOPBACK_NAMES, REQUEST_LIMITS, Guard, RequestLimits
+from headwater.serve.guard import LOOPBACK_NAMES, Guard
 from headwater.serve.live import LivePage
 from headwater.serve.playground import Playground
 from headwater.serve.refusal import Refusal
@@ -56,12 +56,11 @@ def guarded(
     routes: Sequence[BaseRoute],
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
-    limits: RequestLimits = REQUEST_LIMITS,
 ) -> Starlette:
     """Return routes behind a guard; bound to anything but loopback it takes a `token`, and `hosts` may be None: any."""
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=hosts, token=token, limits=limits)],
+        middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers=dict.fromkeys((Refusal, HTTPException, HeadwaterError, Exception), _refused),
     )
 

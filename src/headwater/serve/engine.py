@@ -27,15 +27,8 @@ JOINING_TOKENS = 1024  # of new rows that one pass computes, while the others wa
 CACHE_BYTES = 2_000_000_000  # that keys and values take at most
 SCORED_TOKENS = 256  # of a prompt, of which scores of the whole vocabulary are held at once
 LEAST_LOG_P = -9999.0  # JSON has no infinity
-
-
-@dataclass(frozen=True)
-class EngineLimits:
-    """Rows that are continued at once, rows that wait for that, and seconds after which a row ends."""
-
-    rows: int = 32
-    waiting_rows: int = 512
-    seconds: float = 120.0
+MAX_ROWS, MAX_WAITING_ROWS, MAX_SECONDS = 32, 512, 120.0
+"Rows that are continued at once, rows that wait for that, and the time after which a row ends."
 
 
 @dataclass(frozen=True)
@@ -131,19 +124,18 @@ class Engine:
         tokenizer: Tokenizer,
         name: str,
         is_tuned: bool = False,
-        limits: EngineLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`is_tuned`: on conversations, so that it can be asked for the next message of one."""
         self.tokenizer, self.name, self.is_tuned = tokenizer, name, is_tuned
-        self.limits, self._clock = limits or EngineLimits(), clock
+        self._clock = clock
         self.max_tokens = model.settings.seq_len
         self.max_token_bytes = int(tokenizer.bytes_per_token_table().max())
         self._names = {token: name for name, token in tokenizer.special.items()}
         tokenizer.encode("a")  # makes its tables now, and not in several threads at once
         settings, width = model.settings, torch.finfo(model.compute_dtype).bits // 8
         row_bytes = 2 * settings.num_layers * settings.num_kv_heads * settings.head_dim * settings.seq_len * width
-        self._num_rows = max(1, min(self.limits.rows, CACHE_BYTES // row_bytes))
+        self._num_rows = max(1, min(MAX_ROWS, CACHE_BYTES // row_bytes))
         self._model, self._cache = model, Cache(model)
         self._active: list[_Row] = []
         self._waiting: deque[_Row] = deque()
@@ -163,11 +155,11 @@ class Engine:
 
             return deliver
 
-        until = self._clock() + self.limits.seconds
+        until = self._clock() + MAX_SECONDS
         rows = [_Row(query, delivering(number), until, list(query.ids)) for number, query in enumerate(queries)]
         with self._changed:
             self._waiting = deque(row for row in self._waiting if not row.is_dropped)  # their clients have left
-            if len(self._waiting) + len(rows) > self.limits.waiting_rows:
+            if len(self._waiting) + len(rows) > MAX_WAITING_ROWS:
                 raise Refusal(429, "too many requests are waiting; ask again later", headers={"Retry-After": "2"})
             self._waiting += rows
             self._changed.notify()
@@ -223,7 +215,7 @@ class Engine:
                 return
             row = self._waiting.popleft()
             if not row.is_dropped and self._clock() > row.until:
-                late = f"there was no turn within {self.limits.seconds:g} s; ask again later"
+                late = f"there was no turn within {MAX_SECONDS:g} s; ask again later"
                 row.deliver(Refusal(429, late, headers={"Retry-After": "10"}))
             elif not row.is_dropped:
                 self._active.append(row)

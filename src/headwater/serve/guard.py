@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -16,6 +15,7 @@ from headwater.serve.refusal import Refusal
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 COOKIE = "headwater-token"
+MAX_BODY_BYTES, BODY_SECONDS = 1 << 20, 20.0  # of a request, and in which these must have come
 HEADERS = {
     # plotly sets styles of its own; scripts, fonts and pictures come from here alone
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -30,17 +30,6 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class RequestLimits:
-    """Of one request: the bytes of its body, and the seconds in which these must have come."""
-
-    body_bytes: int = 1 << 20
-    body_seconds: float = 20.0
-
-
-REQUEST_LIMITS = RequestLimits()
-
-
 class Guard:
     """Lets through to `app` what may pass, and adds HEADERS to every answer that doesn't say otherwise.
 
@@ -50,10 +39,8 @@ class Guard:
             None: nothing. /health is for everybody
     """
 
-    def __init__(
-        self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None, limits: RequestLimits = REQUEST_LIMITS
-    ) -> None:
-        self._app, self._hosts, self._token, self._limits = app, hosts, token, limits
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None) -> None:
+        self._app, self._hosts, self._token = app, hosts, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -91,7 +78,7 @@ class Guard:
         if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other sites may not ask here")
         if headers.get("content-length", "0").isdigit():
-            self._require_size(int(headers.get("content-length", "0")))
+            _require_size(int(headers.get("content-length", "0")))
         if self._token is None or connection.scope["path"] == "/health":
             return None
         if self._is_token(connection.query_params.get("token", "")):
@@ -112,14 +99,9 @@ class Guard:
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.strip().encode(), str(self._token).encode())
 
-    def _require_size(self, num_bytes: int) -> None:
-        most = self._limits.body_bytes
-        if num_bytes > most:
-            raise Refusal(413, f"the body has more than {most:,} bytes, which is the most that is read")
-
     def _limited(self, receive: Receive) -> Receive:
         """Return what receives a body, and raises Refusal where that is too large or doesn't come."""
-        num_bytes, is_whole, until = 0, False, asyncio.get_running_loop().time() + self._limits.body_seconds
+        num_bytes, is_whole, until = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def receive_limited() -> Message:
             nonlocal num_bytes, is_whole
@@ -129,13 +111,18 @@ class Guard:
                 async with asyncio.timeout_at(until):
                     message = await receive()
             except TimeoutError:
-                raise Refusal(408, f"the body didn't come within {self._limits.body_seconds:g} s") from None
+                raise Refusal(408, f"the body didn't come within {BODY_SECONDS:g} s") from None
             num_bytes += len(message.get("body", b""))
-            self._require_size(num_bytes)
+            _require_size(num_bytes)
             is_whole = not message.get("more_body", False)
             return message
 
         return receive_limited
+
+
+def _require_size(num_bytes: int) -> None:
+    if num_bytes > MAX_BODY_BYTES:
+        raise Refusal(413, f"the body has more than {MAX_BODY_BYTES:,} bytes, which is the most that is read")
 
 
 def _without_token(connection: HTTPConnection) -> str:

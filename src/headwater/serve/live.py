@@ -21,7 +21,7 @@ from headwater.errors import HeadwaterError
 from headwater.serve.following import SERIES, Cursor, FollowedRuns
 from headwater.serve.refusal import Refusal
 from headwater.serve.run_page import compared, run_page
-from headwater.serve.summary import RunsFolder
+from headwater.serve.summary import HEADS, RunsFolder
 
 POLL_SECONDS, LIST_SECONDS, KEEP_ALIVE_SECONDS = 0.2, 1.0, 15.0
 MAX_COMPARED = 12
@@ -47,7 +47,7 @@ class LivePage:
         ]
 
     async def runs(self, request: Request) -> Response:
-        return JSONResponse({"folder": str(self._folder.folder), "runs": await self._list()})
+        return JSONResponse({"folder": str(self._folder.folder), "heads": HEADS, "runs": await self._list()})
 
     async def run(self, request: Request) -> Response:
         """Answer with everything that is shown of a run; `from` and `to` are tokens seen, of a part of its charts."""
@@ -137,7 +137,9 @@ class LivePage:
         at, listed = self._listed
         if time.monotonic() - at >= LIST_SECONDS or not at:
             found = await run_in_threadpool(self._folder.summaries)
-            listed = [{"name": run.name, "last_step": run.step} | run.cells for run in found]
+            listed = [
+                {"name": run.name, "state": run.state, "last_step": run.step, "cells": run.cells} for run in found
+            ]
             self._listed = (time.monotonic(), listed)
         return listed
 

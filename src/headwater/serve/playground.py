@@ -175,7 +175,7 @@ class Playground:
                 raise Refusal(
                     422,
                     f"the text has {num_bytes:,} bytes, too many to search while a page waits; "
-                    f"`headwater corpus trace TEXT --run {question.run}` does it",
+                    f"`headwater corpus trace {question.run} TEXT` does it",
                 )
             hits = list(islice(corpus.trace(question.text), MAX_HITS + 1))
             shown = [

@@ -37,6 +37,7 @@ from headwater.serve.following import FollowedRun
 
 MAX_TEXT = 3000
 "Characters of a sample, a prompt or a setting that are shown."
+LOSS_NOTE = "The mean of ±5 % of the steps. Of runs with different tokenizers only bits per byte can be compared."
 MAX_PROMPTS, MAX_TIMES, MAX_EVENTS, MAX_SETTINGS = 12, 4, 40, 60
 EVENTS = {"start": "started", "stopped": "stopped", "audit": "audit: two passes differ", "finish": "finished"}
 EVENTS |= {event: words for event, (words, _, _) in MARKS.items()}
@@ -94,8 +95,8 @@ def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> Object:
             losses[name] = run.curve("loss")
             scores[name] = points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
     charts = {
-        "loss": overlaid("Loss", "The mean of ±5 % of the steps.", losses, "nats per token", smoothed=True),
         "held_out": overlaid("Bits per byte", "Of all held-out text of each run.", scores, "bits per byte"),
+        "loss": overlaid("Loss", LOSS_NOTE, losses, "nats per token", smoothed=True),
     }
     notes = [_no_loss(name, run) for name, run in runs.items() if not losses[name]]
     return {"charts": _as_json(charts), "notes": [_cut(note, 300) for note in [*notes, *more_notes]]}

@@ -21,6 +21,8 @@ MAX_SILENT_SECONDS = 120.0
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
 PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
+HEADS = ("run", "state", "step", "loss", "held-out bits/byte", "tokens/s", "time left")
+"Of the columns in which terminal and page show runs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,12 @@ class RunSummary:
     last_record_at: float | None = None
 
     @property
-    def cells(self) -> dict[str, str]:
-        """What a table shows of it, by the head of the column; nothing of what isn't known."""
+    def cells(self) -> list[str]:
+        """What a table shows of it under HEADS; nothing of what isn't known."""
         step = "" if self.step is None else whole(self.step) + (f" of {self.num_steps:,}" if self.num_steps else "")
-        return {"state": self.state, "step": step} | {
-            head: "" if value is None else shown(value)
-            for head, value, shown in (
-                ("loss", self.loss, decimal),
-                ("bits/byte", self.bits_per_byte, decimal),
-                ("tokens/s", self.tokens_per_second, count),
-                ("time left", self.seconds_left, duration),
-            )
-        }
+        values = (self.loss, self.bits_per_byte, self.tokens_per_second, self.seconds_left)
+        shown = zip(values, (decimal, decimal, count, duration), strict=True)
+        return [self.name, self.state, step, *("" if value is None else show(value) for value, show in shown)]
 
     def as_json(self) -> Object:
         return {name: getattr(self, name) for name in self.__slots__ if name != "folder"}

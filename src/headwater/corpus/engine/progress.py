@@ -44,18 +44,18 @@ class Progress:
         self._num_done += 1
         self._done_here += self._size(task)
         self._left -= self._size(task)
-        self._tell_now_and_then()
+        self._print_line_if_due()
 
     def read(self, num_bytes: int) -> None:
         """Count text that was read, where an engine knows it before a task is done."""
         self._num_bytes_read += num_bytes
-        self._tell_now_and_then()
+        self._print_line_if_due()
 
     def failed(self, task: str, why: str) -> None:
         """Say that a task, or several that are told as one, is done again: a worker was lost, or a node."""
         self._say(f"{self._name}: {task} is done again: {why}")
 
-    def _tell_now_and_then(self) -> None:
+    def _print_line_if_due(self) -> None:
         now = self._clock()
         if now - self._line_at < SECONDS_BETWEEN_LINES or not self._left:
             return

@@ -84,7 +84,7 @@ class _Jobs:
             ) from None
         try:
             while True:
-                self._tell(progress)
+                self._count_done(progress)
                 try:
                     process.wait(timeout=_POLL_SECONDS)
                     break
@@ -96,9 +96,9 @@ class _Jobs:
         output, errors = process.communicate()
         if not output.strip():
             raise ConfigError(f"sbatch refuses the jobs: {errors.decode(errors='replace').strip()}; {command}")
-        self._tell(progress)
+        self._count_done(progress)
 
-    def _tell(self, progress: Progress) -> None:
+    def _count_done(self, progress: Progress) -> None:
         folder = self._work.path_of(self._stage, 0).parent
         names = os.listdir(folder) if folder.is_dir() else []
         for number in sorted(int(name) for name in names if name.isdigit()):

@@ -35,7 +35,7 @@ def _lead(run: RunData, named: dict[str, Outcome]) -> str:
     refused = run.forecast.get("loss_refused")
     why = refused if isinstance(refused, str) else "no table of runs was given"
     unbroken = why.replace("--", "\u2060-\u2060-\u2060")  # an option stays on one line
-    without_loss = "" if named.keys() & {"loss", "new text"} else f" The loss was not forecast: {unbroken}."
+    without_loss = "" if named.keys() & {"held-out loss", "new text"} else f" The loss was not forecast: {unbroken}."
     return (
         f"{by}An actual value should fall between P10 and P90 in {percent(LEVEL, 0)} of cases. "
         f"Time and energy are of training alone.{without_loss}"

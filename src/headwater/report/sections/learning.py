@@ -170,5 +170,5 @@ def _measurements(run: RunData) -> Child:
     scores = table(run.evaluation, "bits_per_byte")
     if scores:  # of all held-out text, where validations take a sample
         rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
-    summary = tag("summary", "Every validation, in bits per byte")
+    summary = tag("summary", "Every validation, in bits per byte of held-out text")
     return tag("details", summary, data_table(["step", "tokens", *names], rows), class_="card")

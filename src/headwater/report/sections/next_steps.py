@@ -19,9 +19,8 @@ def next_steps(run: RunData) -> Html:
         (f"headwater generate {second} --run {folder}", "continue a text"),
         (f'headwater surprise "The sun rises in the west." --run {folder}', "which tokens of a text it finds unlikely"),
         (f"headwater evaluate {folder}", "bits per byte by source, probes and baselines"),
-        (f'headwater corpus trace "the sun" --run {folder}', "which documents hold a text: has it memorised this?"),
+        (f'headwater corpus trace {folder} "the sun"', "which documents hold a text: has it memorised this?"),
         (f"headwater export {folder}", "a folder that transformers, vLLM and TRL open"),
-        ("headwater new mine --text FOLDER", "a run file that trains on your own text"),
     ]
     sources = table(table(run.config, "settings"), "corpus").get("sources")
     kinds = (

@@ -132,14 +132,12 @@ const showFigures = (figures, charts, placeOf, zoomed) => {
 
 // ---- the list
 
-const HEADS = ["step", "loss", "bits/byte", "tokens/s", "time left"];
-
 const makeRow = (run) => {
   const box = element("input", { type: "checkbox", "aria-label": `compare ${run.name.slice(0, 80)}` });
   box.addEventListener("change", () => compare(run.name, box.checked));
   const link = element("a", { href: `#run=${encodeURIComponent(run.name)}` }, run.name.length > 120 ? run.name.slice(0, 120) + "…" : run.name);
   const row = element("tr", {}, element("td", {}, box), element("th", { scope: "row" }, link),
-    element("td", { class: "words" }, element("span")), ...HEADS.map((head) => element("td", { "data-head": head })));
+    element("td", { class: "words" }, element("span")), ...state.heads.slice(2).map((head) => element("td", { "data-head": head })));
   row.run = run.name;
   return row;
 };
@@ -151,7 +149,7 @@ const showList = (runs) => {
     const row = rows.get(run.name) ?? makeRow(run);
     const words = one(".words span", row);
     if (words.textContent !== run.state) { words.textContent = run.state; words.className = `state ${run.state.replace(" ", "-")}`; }
-    HEADS.forEach((head, index) => { const cell = row.children[index + 3]; if (cell.textContent !== run[head]) cell.textContent = run[head]; });
+    run.cells.slice(2).forEach((text, index) => { const cell = row.children[index + 3]; if (cell.textContent !== text) cell.textContent = text; });
     one("input", row).checked = state.checked.has(run.name);
     row.toggleAttribute("aria-current", run.name === state.shown);
     return row;
@@ -173,7 +171,7 @@ const showList = (runs) => {
 
 const showStatus = (run) => {
   showNewest(run);
-  const parts = HEADS.filter((head) => run[head]).map((head) => head === "time left" ? `${run[head]} left` : `${head} ${run[head]}`);
+  const parts = state.heads.slice(2).flatMap((head, index) => run.cells[index + 2] ? [`${head} ${run.cells[index + 2]}`] : []);
   one("#run > .lead").textContent = [run.state, ...parts].join(" · ");
 };
 
@@ -394,8 +392,9 @@ one("#documents [type=checkbox]").addEventListener("change", () => showList(stat
 addEventListener("hashchange", follow);
 
 const begin = async () => {
-  const { folder, runs } = await get("api/runs");
-  Object.assign(state, { folder, runs });
+  const { folder, heads, runs } = await get("api/runs");
+  Object.assign(state, { folder, heads, runs });
+  one("#runs thead tr").append(...heads.map((head) => element("th", { scope: "col", class: head === "state" && "words" }, head)));
   follow();
   showList(runs);
   if (state.stream === null) listen();

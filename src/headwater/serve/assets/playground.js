@@ -114,10 +114,13 @@ const refresh = async () => {
   if (!models.length) return;
   if (byId("text").value.length > MAX_CHARACTERS) {
     problem(`The text has more than ${grouped(MAX_CHARACTERS)} characters, which is the most that is read here.`);
+    byId("state").textContent = "";
     root.dataset.state = "refused";
     return;
   }
   root.dataset.state = "asking";
+  byId("state").textContent = "computing";
+  byId("write").textContent = models.length > 1 ? `Continue with ${models[0].shown}` : "Continue";
   try {
     await showNext(models, signal);
     await showSurprise(models, signal);
@@ -128,6 +131,7 @@ const refresh = async () => {
     problem(error.message);
     root.dataset.state = "refused";
   }
+  byId("state").textContent = ended;
 };
 
 const refreshSoon = () => {
@@ -139,6 +143,7 @@ const refreshSoon = () => {
 
 let writing = null;
 let seed = 0;
+let ended = ""; // why the last text did
 
 const linesOf = async function* (stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
@@ -153,6 +158,8 @@ const linesOf = async function* (stream) {
 const write = async () => {
   const [model] = chosen();
   if (!model) return;
+  asking.abort();
+  ended = "";
   writing = new AbortController();
   byId("write").disabled = true;
   byId("stop").disabled = false;
@@ -165,11 +172,10 @@ const write = async () => {
     for await (const { text, end } of linesOf(answer.body)) {
       area.value += text;
       area.scrollTop = area.scrollHeight;
-      if (end) byId("state").textContent = end === "end token" ? "the model ended the text" : "";
+      if (end === "end token") ended = "the model ended the text";
     }
     problem("");
   } catch (error) {
-    byId("state").textContent = "";
     if (error.name !== "AbortError") problem(error.message);
   }
   byId("write").disabled = false;
@@ -212,7 +218,10 @@ const trace = async (model) => {
 
 // ---- start
 
-byId("text").addEventListener("input", refreshSoon);
+byId("text").addEventListener("input", () => {
+  ended = "";
+  refreshSoon();
+});
 byId("temperature").addEventListener("input", () => {
   byId("shown-temperature").textContent = temperature().toFixed(1);
   refreshSoon();
