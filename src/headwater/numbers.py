@@ -48,14 +48,6 @@ def count(value: float | None) -> str:
     return _DASH if value is None else _scaled(value, ["", "k", "M", "B", "T"], "")
 
 
-def tick_label(value: float) -> str:
-    """Return a round number as an axis shows it: 10k, 0.5, 3M."""
-    for limit, unit in [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]:
-        if value >= limit:
-            return f"{value / limit:.4g}{unit}"
-    return f"{value:.4g}"
-
-
 def count_in_words(value: float | None) -> str:
     """Return a count for a sentence: 7,162 or 12.6 million."""
     if value is None or value < 1e6:

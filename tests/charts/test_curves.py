@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.charts.curves import log_ticks, on_log_axis, points, smooth, thin
+from headwater.charts.curves import on_log_axis, points, smooth, thin
 from headwater.numbers import (
     count,
     count_in_words,
@@ -16,7 +16,6 @@ from headwater.numbers import (
     number,
     percent,
     size,
-    tick_label,
 )
 
 curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
@@ -59,25 +58,6 @@ def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (8e3, 1.5e7, [1e4, 1e5, 1e6, 1e7]),
-        (1.3, 7.6, [1.5, 2, 3, 4, 5, 6]),
-        (0.3, 8, [0.3, 0.5, 1, 2, 3, 5]),
-        (2.005, 2.95, [2.2, 2.4, 2.6, 2.8]),
-        (7, 7, [7]),
-    ],
-)
-def test_ticks_are_round_and_few(low, high, ticks):
-    assert log_ticks([low, high]) == pytest.approx(ticks)
-
-
-def test_ticks_of_a_huge_range_are_few_too():
-    assert 2 <= len(log_ticks([1, 1e13])) <= 6
-    assert log_ticks([]) == log_ticks([0.0]) == []
-
-
-@pytest.mark.parametrize(
     ("shown", "expected"),
     [
         (count(0), "0"),
@@ -94,8 +74,6 @@ def test_ticks_of_a_huge_range_are_few_too():
         (percent(0.196), "19.6 %"),
         (percent(1.0), "100 %"),
         (decimal(1.3127), "1.313"),
-        (tick_label(1e4), "10k"),
-        (tick_label(0.5), "0.5"),
         (moment(None), "–"),
         (moment(1e30), "–"),
         (moment(0), "1970-01-01 00:00 UTC"),

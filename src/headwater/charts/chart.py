@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headwater.charts.curves import Points, log_ticks
+from headwater.charts.curves import Points
 from headwater.charts.markup import Child, Html, chart_text, data_block, render, tag
 from headwater.durations import duration
-from headwater.numbers import percent, tick_label
+from headwater.numbers import percent
 
 Spec = dict[str, Any]
 NUM_SERIES = 8
@@ -59,17 +59,12 @@ def label(text: str, y: float, color: str, *, above: bool = True, at_left: bool 
     }
 
 
-def _log_ticks(values: Sequence[float], max_ticks: int = 6) -> Spec:
-    ticks = log_ticks(values, max_ticks)
-    return {"tickvals": ticks, "ticktext": [tick_label(tick) for tick in ticks]}
-
-
 def log_y(values: Sequence[float]) -> Spec:
     """Return a logarithmic y axis for these values; what isn't positive has no place on it."""
     positive = [value for value in values if value > 0] or [1.0]
     low, high = math.log10(min(positive)), math.log10(max(positive))
     room = 0.06 * (high - low or 1)
-    return {"type": "log", "tickmode": "array", "range": [low - room, high + room], **_log_ticks(values)}
+    return {"type": "log", "range": [low - room, high + room], "tickformat": "~g"}
 
 
 def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
@@ -80,13 +75,13 @@ def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
     return {"linear": [0, 1.02 * max(positive)], "log": [low - room, high + room]}
 
 
-def _x_axis(scale: str, ranges: dict[str, list[float]], ticks: Spec) -> Spec:
+def _x_axis(scale: str, ranges: dict[str, list[float]], num_ticks: int) -> Spec:
     return {
         **_AXIS,
         "type": scale,
-        "tickmode": "array" if scale == "log" else "auto",
         "range": ranges[scale],
-        **ticks,
+        "nticks": num_ticks,
+        "tickformat": "~s",
         "tickangle": 0,
         "showgrid": False,
         "showline": True,
@@ -106,13 +101,12 @@ def _axis_title(text: str) -> Spec:
 
 
 def layout(
-    traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, max_x_ticks: int = 6, **more: Any
+    traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, num_x_ticks: int = 6, **more: Any
 ) -> Spec:
-    """Return axes with the titles `x` and `y`. Ticks of a logarithmic axis are chosen here, at round numbers."""
-    xs = [x for trace in traces for x in trace["x"]]
-    ranges = _x_ranges(xs)
+    """Return axes with the titles `x` and `y`."""
+    ranges = _x_ranges([x for trace in traces for x in trace["x"]])
     return {
-        "xaxis": _x_axis("log" if log_x else "linear", ranges, _log_ticks(xs, max_x_ticks)) | _axis_title(x),
+        "xaxis": _x_axis("log" if log_x else "linear", ranges, num_x_ticks) | _axis_title(x),
         "yaxis": _AXIS | _axis_title(y) | more.pop("yaxis", {}),
         "margin": {"l": 8, "r": 14, "t": 6, "b": 8, "pad": 4},
         "meta": {"ranges": ranges},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from headwater.records import Record, amount
 
@@ -61,39 +61,3 @@ def on_log_axis(curve: Points) -> Points:
     if not positive:
         return []
     return [(x if x > 0 else min(positive) / 2, y) for x, y in curve]
-
-
-# multiples of a power of ten at which a logarithmic axis may be marked, finest first
-_TICK_FACTORS = [(1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)]
-# below this ratio of the ends, marks at equal steps are rounder
-_NARROW = 3.0
-
-
-def log_ticks(values: Sequence[float], max_ticks: int = 6) -> list[float]:
-    """Return round positions within the range of the positive `values`, as fine as `max_ticks` allows."""
-    positive = [value for value in values if value > 0]
-    if not positive:
-        return []
-    low, high = min(positive), max(positive)
-    if high / low < _NARROW:
-        return _even_ticks(low, high, max_ticks)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for factors in _TICK_FACTORS:
-        ticks = [factor * 10.0**decade for decade in decades for factor in factors]
-        ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
-        if len(ticks) <= max_ticks:
-            return ticks
-    return ticks[:: math.ceil(len(ticks) / max_ticks)]
-
-
-def _even_ticks(low: float, high: float, max_ticks: int) -> list[float]:
-    """Return the multiples of the smallest step of 1, 2 or 5 times a power of ten that gives few enough of them."""
-    if low == high:
-        return [low]
-    power = 10.0 ** math.floor(math.log10((high - low) / max_ticks))
-    for step in [power, 2 * power, 5 * power, 10 * power, 20 * power]:
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first < max_ticks:
-            return [round(multiple * step, 12) for multiple in range(first, last + 1)]
-    return [low, high]

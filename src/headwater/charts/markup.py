@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
+from headwater.printable import printable
+
 _VOID = {"meta", "br", "hr"}
-# C0 and C1 controls but for tab and newline, lone surrogates, and the marks that reorder the text around them
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufeff]")
 _FORBIDDEN_ATTRIBUTE = re.compile(r"on|style$|srcdoc$", re.IGNORECASE)
 
 
@@ -28,13 +28,8 @@ class Html(str):
 Child = Any  # Html, str, a number, None or a list of these
 
 
-def printable(text: str) -> str:
-    """Return `text` with every character that is invisible, unwritable or reorders its surroundings as U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", text)
-
-
 def escape(text: Any) -> Html:
-    return Html(html.escape(printable(str(text)), quote=True))
+    return Html(html.escape(printable(str(text), keep="\n\t"), quote=True))
 
 
 def render(child: Child) -> Html:
@@ -121,7 +116,7 @@ def data_block(value: Any) -> Html:
 
 def chart_text(text: str) -> str:
     """Return `text` safe as a label of a chart: plotly reads tags and entities in its labels as markup."""
-    return html.escape(printable(text), quote=False)
+    return html.escape(printable(text, keep="\n\t"), quote=False)
 
 
 def asset(package: str, name: str) -> str:

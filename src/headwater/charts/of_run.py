@@ -273,7 +273,7 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
     summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
-    return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, max_x_ticks=3, **more))
+    return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, num_x_ticks=3, **more))
 
 
 def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed: bool = False) -> Chart | None:

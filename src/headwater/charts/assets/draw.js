@@ -30,7 +30,6 @@ const headwaterCharts = (() => {
 
   const setScale = (spec, scale) => {
     spec.layout.xaxis.type = scale;
-    spec.layout.xaxis.tickmode = scale === "log" ? "array" : "auto";
     spec.layout.xaxis.range = spec.layout.meta.ranges[scale];
   };
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from headwater.charts.chart import not_measured, series
 from headwater.charts.curves import points
-from headwater.charts.markup import Child, Html, card, data_table, missing, printable, render, scrolled, section, tag
+from headwater.charts.markup import Child, Html, card, data_table, missing, render, scrolled, section, tag
 from headwater.charts.of_run import PROBES, probe_chart
 from headwater.evaluate.tasks import score_text
 from headwater.intervals import share
 from headwater.numbers import count, percent, whole
 from headwater.records import Object, amount, entries, table
+from headwater.printable import printable
 from headwater.report.run_data import ALMANAC, RunData
 
 _MAX_TOKENS = 8
@@ -136,7 +137,7 @@ def _when(record: Object) -> str:
 
 def _token(token: str) -> Html:
     """Return a token with its leading space and its line breaks made visible."""
-    shown = printable(token).replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
+    shown = printable(token, keep="\n\t").replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
     return tag("code", shown)
 
 
