@@ -142,8 +142,8 @@ def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatc
 def test_a_base_that_is_no_run_is_no_stage_that_is_examined(finished, monkeypatch):
     found, config = mock.Mock(), config_of_run(finished.run_dir)
     for name in (
-        "reinforcement.reinforce",
-        "reinforcement.print_result",
+        "aligning.reinforce",
+        "aligning.print_result",
         "downstream.compare",
         "downstream.print_table",
     ):

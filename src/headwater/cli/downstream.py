@@ -51,8 +51,8 @@ def sft(
 def follow(config: RunConfig) -> None:
     """Align a tuned run as its file says, in a run beside it, and examine what each stage since its base changed."""
     from headwater.checkpoint.layout import list_checkpoints
+    from headwater.cli.aligning import RewardedPrompts, print_result, reinforce
     from headwater.cli.examining import keep_stages
-    from headwater.cli.reinforcement import RewardedPrompts, print_result, reinforce
     from headwater.downstream.rewards import write_questions
     from headwater.downstream.rl import RlSettings
     from headwater.downstream.settings import CAPITALS

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from headwater.cli.arguments import AsJson, TunedRun, folder_beside, folder_of, option
 from headwater.cli.offline import OFFLINE
 from headwater.cli.terminal import estimated, print_json, say, say_beside
 from headwater.errors import ConfigError
-
-if TYPE_CHECKING:
-    from headwater.downstream.preference import Pair
-    from headwater.model.transformer import Transformer
-    from headwater.tokenizer.tokenizer import Tokenizer
 
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
@@ -44,7 +36,7 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.cli.derived import keep_derived
+    from headwater.cli.aligning import keep_derived, learning
     from headwater.downstream.derived import require_unused
     from headwater.downstream.preference import PreferenceSettings
     from headwater.downstream.preference import dpo as learn
@@ -52,7 +44,7 @@ def dpo(
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
     require_unused(run_dir)
-    with _learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
+    with learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
         model, result = learn(*given.start, *given.pairs, settings, given.work)
         identity = {"start": given.digest, "dpo": asdict(settings)}
         keep_derived(base, run_dir / "preference.json", result, model, steps, identity)
@@ -79,6 +71,7 @@ def reward(
     It needs the extra `post`, and no network. `headwater downstream rl --reward FOLDER` takes it for its reward.
     """
     os.environ.update(OFFLINE)
+    from headwater.cli.aligning import learning
     from headwater.downstream.derived import copy_files
     from headwater.downstream.learned_reward import MODEL, learn_reward
     from headwater.downstream.preference import PreferenceSettings
@@ -88,7 +81,7 @@ def reward(
     folder = folder_beside(base, name, "reward")
     if (folder / MODEL).exists():
         raise ConfigError(f"{folder} has a reward model already; choose another --name")
-    with _learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
+    with learning(base, folder, pairs, held_out, seed, say_beside(as_json)) as given:
         result = learn_reward(*given.start, *given.pairs, settings, given.work)
         write_kept(folder / "reward.json", result)
         copy_files(given.work / "result", folder / MODEL)
@@ -96,35 +89,3 @@ def reward(
         return print_json(asdict(result))
     say(f"the preferred answer has the higher score in {estimated(result.before)} held-out pairs before, "
         f"{estimated(result.accuracy)} after; {folder} has the reward model")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Learning:
-    """The export of a run, its model and tokenizer; pairs to learn from and to measure; where TRL may write."""
-
-    start: tuple[Path, Transformer, Tokenizer]
-    pairs: tuple[list[Pair], list[Pair]]
-    digest: str
-    work: Path
-
-
-@contextmanager
-def _learning(
-    base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Callable[[str], None]
-) -> Iterator[_Learning]:
-    """Yield what TRL learns from, holding the lock of the new folder. Nothing is written before the pairs are read."""
-    from headwater.checkpoint.verify import model_digest
-    from headwater.cli.derived import trl_folders
-    from headwater.downstream.lines import divided
-    from headwater.downstream.preference import read_pairs
-    from headwater.downstream.trl_harness import trl_offline
-    from headwater.runs.finish import load_model
-    from headwater.runs.stages import final_checkpoint
-
-    trl_offline()
-    model, tokenizer = load_model(base)
-    read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
-    trained, measured = divided(read(pairs), read(held_out) if held_out else None, seed)
-    with trl_folders(base, folder, say) as (exported, work):
-        start = (exported, model, tokenizer)
-        yield _Learning(start, (trained, measured), model_digest(final_checkpoint(base)), work)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from headwater.errors import DataError
 from headwater.files import read_json
 from headwater.forecast.result import FORECAST_FORMAT
-from headwater.intervals import LEVEL
+from headwater.intervals import LEVEL, share
 from headwater.records import Object
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
@@ -40,7 +39,17 @@ def read_track_record(folder: Path) -> TrackRecord:
         raise DataError(f"there is no folder {folder}; name the folder that runs lie in, such as runs/")
     record = TrackRecord(folder)
     for run_dir in [folder] if _is_run(folder) else sorted(path for path in folder.iterdir() if _is_run(path)):
-        _judge_(record, run_dir)
+        name, run, why = run_dir.resolve().name, read_run(run_dir), _damage(run_dir / "forecast.json")
+        if why is not None:
+            record.damaged[name] = why
+        elif not run.forecast:
+            record.without_forecast.append(name)
+        elif not run.is_finished:
+            record.unfinished.append(name)
+        elif not (found := outcomes_of(run)):
+            record.damaged[name] = "forecast.json holds no forecast of a quantity that is measured"
+        else:
+            record.judged[name] = found
     return record
 
 
@@ -48,93 +57,55 @@ def _is_run(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in _MARKS)
 
 
-def _judge_(record: TrackRecord, run_dir: Path) -> None:
-    name = run_dir.resolve().name
-    why = _damage(run_dir)
-    if why is not None:
-        record.damaged[name] = why
-        return
-    run = read_run(run_dir)
-    found = outcomes_of(run)
-    if not run.forecast:
-        record.without_forecast.append(name)
-    elif not run.is_finished:
-        record.unfinished.append(name)
-    elif not found:
-        record.damaged[name] = "forecast.json holds no forecast of a quantity that is measured"
-    else:
-        record.judged[name] = found
-
-
-def _damage(run_dir: Path) -> str | None:
+def _damage(forecast: Path) -> str | None:
     """Return what is wrong with a forecast."""
     try:
-        if (run_dir / "forecast.json").exists():
-            kept = read_json(run_dir / "forecast.json")
-            if not isinstance(kept, dict) or kept.get("format") != FORECAST_FORMAT:
-                return "forecast.json is no forecast of a run"
+        kept = read_json(forecast)
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        return f"{Path(error.filename or run_dir).name} can't be read: {error.strerror or error}"
+        return f"{forecast.name} can't be read: {error.strerror or error}"
     except (ValueError, RecursionError):
-        return "forecast.json is not JSON"
-    return None
+        return f"{forecast.name} is not JSON"
+    is_one = isinstance(kept, dict) and kept.get("format") == FORECAST_FORMAT
+    return None if is_one else f"{forecast.name} is no forecast of a run"
 
 
 def track_fields(record: TrackRecord) -> Object:
-    """Return what `headwater plan --track-record --json` prints."""
+    """Return what `headwater plan track-record --json` prints.
+
+    The interval of 95 % takes the values as independent; those of one run, or of one machine, aren't quite.
+    """
+    counted, inside = record.counted, _counts(record.counted)
+    if counted:
+        found = share(inside["num_inside"], len(counted))
+        inside |= {"share": found.value, "p2_5": found.low, "p97_5": found.high, "nominal": LEVEL}
+    quantities = dict.fromkeys(outcome.quantity for outcome in counted)
     return {
         "folder": str(record.folder),
         "runs": [
-            {"run": name, "score": forecast_error(found), "outcomes": [outcome_fields(outcome) for outcome in found]}
+            {"run": name, "score": forecast_error(found), "outcomes": list(map(_outcome_fields, found))}
             for name, found in record.judged.items()
         ],
-        "inside": share_inside(record.counted),
-        "score": forecast_error(record.counted),
-        "quantities": by_quantity(record.counted),
+        "inside": inside,
+        "score": forecast_error(counted),
+        "quantities": {name: _of_quantity(name, counted) for name in quantities},
         "unfinished": record.unfinished,
         "without_forecast": record.without_forecast,
         "damaged": [{"run": name, "why": why} for name, why in record.damaged.items()],
     }
 
 
-def outcome_fields(outcome: Outcome) -> Object:
-    names = ["quantity", "unit", "p10", "p50", "p90", "fact", "error", "is_inside", "score"]
-    names += ["is_counted", "is_disturbed", "how"]
-    return {name.removeprefix("is_"): getattr(outcome, name) for name in names}
+def _outcome_fields(outcome: Outcome) -> Object:
+    more = ("error", "is_inside", "score")
+    fields = asdict(outcome) | {name: getattr(outcome, name) for name in more}
+    return {name.removeprefix("is_"): value for name, value in fields.items()}
 
 
-def share_inside(counted: list[Outcome]) -> dict[str, Any]:
-    """Return how many values were inside their bands, with the exact 95 % interval of the share.
-
-    The interval takes the values as independent; those of one run, or of one machine, aren't quite.
-    """
-    num_inside = sum(bool(outcome.is_inside) for outcome in counted)
-    low, high, share = 0.0, 1.0, None
-    if counted:
-        from scipy.stats import binomtest
-
-        low, high = map(float, binomtest(num_inside, len(counted)).proportion_ci(0.95))
-        share = num_inside / len(counted)
-    return {
-        "num_facts": len(counted),
-        "num_inside": num_inside,
-        "share": share,
-        "p2_5": low,
-        "p97_5": high,
-        "nominal": LEVEL,
-    }
+def _counts(counted: list[Outcome]) -> Object:
+    return {"num_facts": len(counted), "num_inside": sum(bool(outcome.is_inside) for outcome in counted)}
 
 
-def by_quantity(counted: list[Outcome]) -> dict[str, Object]:
-    """Return, for each quantity, how many values there are, how many were inside, and the median absolute error."""
-    groups: dict[str, list[Outcome]] = {}
-    for outcome in counted:
-        groups.setdefault(outcome.quantity, []).append(outcome)
-    return {
-        name: {
-            "num_facts": len(found),
-            "num_inside": sum(bool(outcome.is_inside) for outcome in found),
-            "median_absolute_error": statistics.median(abs(outcome.error or 0.0) for outcome in found),
-        }
-        for name, found in groups.items()
-    }
+def _of_quantity(name: str, counted: list[Outcome]) -> Object:
+    found = [outcome for outcome in counted if outcome.quantity == name]
+    return _counts(found) | {"median_absolute_error": statistics.median(abs(each.error or 0.0) for each in found)}

@@ -9,8 +9,8 @@ from headwater.charts.of_run import PROBES, probe_chart
 from headwater.evaluate.tasks import score_text
 from headwater.intervals import share
 from headwater.numbers import count, percent, whole
-from headwater.records import Object, amount, entries, table
 from headwater.printable import printable
+from headwater.records import Object, amount, entries, table
 from headwater.report.run_data import ALMANAC, RunData
 
 _MAX_TOKENS = 8
