@@ -70,7 +70,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     said = call("plan", "mine.toml", "--max-money", "5", "--target-loss", "1", cwd=tmp_path)
     words = " ".join(said.out.replace("│", " ").split())
     assert "how likely it breaks --max-money isn't known: see money" in words
-    assert "how likely it breaks --target-loss isn't known: see loss" in words
+    assert "how likely it breaks --target-loss isn't known: see held-out loss" in words
     assert words.count("no loss without runs") == 1
     assert "train the run itself (a ladder of so few steps takes half of its time or more), or give --runs CSV" in words
     longer = call("plan", "mine.toml", "train.num_steps=1000", cwd=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, plot, series
@@ -277,17 +278,15 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
 
 
 def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed: bool = False) -> Chart | None:
-    """Return curves of several runs over each other, by name; those without a point are missing."""
-    shown = {name: placed for name, curve in curves.items() if (placed := on_log_axis(curve))}
-    if not shown:
+    """Return curves of several runs or sources over each other, by name; those without a point are missing."""
+    traces, ends = list[Spec](), list[str]()
+    for color, (name, curve) in zip(map(series, count()), curves.items()):
+        if placed := on_log_axis(curve):
+            shown = thin(smooth(placed)) if smoothed else thin(placed)
+            traces.append(line(name[:MAX_NAME], shown, color, **({} if smoothed else marked(color, 4))))
+            ends.append(f"{name[:MAX_NAME]} {decimal(shown[-1][1])}")
+    if not traces:
         return None
-    traces = [
-        line(name[:MAX_NAME], thin(smooth(curve)), color)
-        if smoothed
-        else line(name[:MAX_NAME], thin(curve), color, **marked(color))
-        for (name, curve), color in zip(shown.items(), map(series, range(len(shown))), strict=True)
-    ]
-    ends = ", ".join(f"{name[:MAX_NAME]} {decimal(trace['y'][-1])}" for name, trace in zip(shown, traces, strict=True))
     drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
-    summary = f"{title} of {len(traces)} runs over tokens, at the end: {ends}."
-    return Chart(title, note, summary, traces, drawn, "tall", "log")
+    summary = f"{title} over tokens, at the end: {', '.join(ends)}."
+    return Chart(title, note, summary, traces, drawn, "medium", "log")

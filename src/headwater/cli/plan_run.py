@@ -19,6 +19,13 @@ from headwater.runs.run_config import load_run
 PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
 "What the time is the sum of, as a card names it."
 LEAST_SECONDS = 0.5
+LIMITS = {
+    "over_max_hours": ("max_hours", "", "to take more than {:g} hours"),
+    "over_max_money": ("max_money", "money", "to cost more than {:g}"),
+    "misses_target_loss": ("target_loss", "held-out loss", "to miss a loss of {:g}"),
+    "over_memory": ("memory_bytes", "", "to need more memory than there is"),
+}
+"By chance: the limit, the quantity that says why it isn't known, and the words."
 
 
 def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_json: bool) -> None:
@@ -69,8 +76,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         unit = result["loss_unit"].replace("_", " ")
         lines.append(("held-out loss", interval(result["loss"], unit) if result["loss"] else how["loss"]))
-    lines += [("chance", text) for text in _chances(result)]
-    return lines + [("note", note) for note in [*_unsaid(result), *result["notes"]]]
+    return [*lines, *_chances(result), *(("note", note) for note in result["notes"])]
 
 
 def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -111,26 +117,14 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _unsaid(result: dict[str, Any]) -> list[str]:
-    """Return why a chance that was requested isn't said."""
-    limits = {"over_max_money": ("max_money", "money"), "misses_target_loss": ("target_loss", "loss")}
-    return [
-        f"how likely it breaks --{limit.replace('_', '-')} isn't known: see {quantity}"
-        for name, (limit, quantity) in limits.items()
-        if result["limits"][limit] is not None and result["probabilities"][name] is None
-    ]
-
-
-def _chances(result: dict[str, Any]) -> list[str]:
-    limits, chances = result["limits"], []
-    named = {
-        "over_max_hours": ("max_hours", "to take more than {:g} hours"),
-        "over_max_money": ("max_money", "to cost more than {:g}"),
-        "misses_target_loss": ("target_loss", "to miss a loss of {:g}"),
-        "over_memory": ("memory_bytes", "to need more memory than there is"),
-    }
-    for name, (limit, text) in named.items():
-        chance = result["probabilities"][name]
+def _chances(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return how likely each limit is exceeded, or why that isn't known."""
+    lines = []
+    for name, (limit, quantity, words) in LIMITS.items():
+        chance, most = result["probabilities"][name], result["limits"][limit]
         if chance is not None:
-            chances.append(f"{chance:.0%} {text.format(limits[limit])}")
-    return chances
+            lines.append(("chance", f"{chance:.0%} {words.format(most)}"))
+        elif most is not None and quantity:
+            option = f"--{limit.replace('_', '-')}"
+            lines.append(("note", f"how likely it breaks {option} isn't known: see {quantity}"))
+    return lines

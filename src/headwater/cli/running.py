@@ -147,7 +147,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
             ("model", f"{config.folders.hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater {verb} --run {run}"),
             ("", f"headwater generate {shlex.quote(second)} --run {run}"),
-            ("", f"headwater corpus show --run {run}"),
+            ("", f"headwater corpus show {run}"),
         ],
     )
 

@@ -266,7 +266,7 @@ def _require_text(settings: CorpusSettings, balance: Balance) -> None:
     if train["documents"] == 0:
         found = "\n".join(f"  {_where(settings, name)}: {_summary(name, balance)}" for name in settings.sources)
         has_dropped = any(source["dropped"] for source in balance.sources.values())
-        hint = "; `headwater corpus show --dropped --run RUN` shows examples" if has_dropped else ""
+        hint = "; `headwater corpus show RUN --dropped` shows examples" if has_dropped else ""
         raise DataError(f"the corpus is empty: no document was kept\n{found}\n{_advice(balance)}{hint}")
     if validation["documents"] == 0:
         raise DataError(

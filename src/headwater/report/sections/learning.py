@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot, series
+from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot
 from headwater.charts.curves import on_log_axis, points, thin
 from headwater.charts.markup import Child, Html, card, data_table, section, tag
-from headwater.charts.of_run import incidents, loss_chart, marked, tokens_per_step
+from headwater.charts.of_run import incidents, loss_chart, marked, overlaid, tokens_per_step
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.records import Object, amount, table
 from headwater.report.measures import (
@@ -138,17 +138,9 @@ def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:
 
 
 def _by_source(run: RunData) -> Html:
-    every = [(index, name, on_log_axis(bits_per_byte_curve(run, name))) for index, name in enumerate(run.sources)]
-    curves = [(index, name, thin(curve)) for index, name, curve in every if curve]
-    if not curves:
-        return not_measured("Bits per byte by source", NO_VALIDATION)
-    traces = [line(name, curve, series(index), **marked(series(index), 4)) for index, name, curve in curves]
-    ends = ", ".join(f"{name} {decimal(curve[-1][1])}" for _, name, curve in curves)
-    chart_layout = layout(
-        traces, "bits per byte", log_x=True, yaxis=log_y([y for _, _, curve in curves for _, y in curve])
-    )
-    body = plot(f"Bits per byte by source, at the end: {ends}.", traces, chart_layout)
-    return chart_card("Bits per byte by source", "Held-out documents of each source.", body, scale="log")
+    title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
+    chart = overlaid(title, "Held-out documents of each source.", curves, "bits per byte")
+    return chart.card() if chart else not_measured(title, NO_VALIDATION)
 
 
 def _measurements(run: RunData) -> Child:
