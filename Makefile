@@ -182,6 +182,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing torch and what else headwater needs into $(VENV): a few minutes, without a line"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf]"
 	@touch $@
 

@@ -277,8 +277,15 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
     return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, num_x_ticks=3, **more))
 
 
-def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed: bool = False) -> Chart | None:
-    """Return curves of several runs or sources over each other, by name; those without a point are missing."""
+def overlaid(
+    title: str,
+    note: str,
+    curves: dict[str, Points],
+    y: str,
+    smoothed: bool = False,
+    levels: dict[str, float] | None = None,
+) -> Chart | None:
+    """Return curves of several runs or sources over each other, by name, those without a point missing, and levels."""
     traces, ends = list[Spec](), list[str]()
     for color, (name, curve) in zip(map(series, count()), curves.items()):
         if placed := on_log_axis(curve):
@@ -287,6 +294,9 @@ def overlaid(title: str, note: str, curves: dict[str, Points], y: str, smoothed:
             ends.append(f"{name[:MAX_NAME]} {decimal(shown[-1][1])}")
     if not traces:
         return None
+    xs = [x for trace in traces for x in trace["x"]]
+    for index, (name, value) in enumerate((levels or {}).items()):
+        traces.append(level(name, value, xs, f"baseline-{index % 2 + 1}"))
     drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
     summary = f"{title} over tokens, at the end: {', '.join(ends)}."
     return Chart(title, note, summary, traces, drawn, "medium", "log")

@@ -133,13 +133,15 @@ def full_evaluation(
 ) -> dict[str, Any]:
     """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them.
 
-    `say` gets a line of each source before it is measured: all of them may take minutes.
+    `say` gets a line of each source before it is measured, and of the probes: all of them may take minutes.
     """
     scorers = Scorer(model, evaluator.ranks, forward), Scorer(model, evaluator.ranks)
     by_source = evaluator.surprise_by_source(scorers[0], None, say)
     result = surprise_fields(by_source, evaluator.synthetic)
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}
+    if say is not None and (items := evaluator.probe_items):
+        say(f"evaluating probes: {sum(map(len, items.values())):,} items")
     details = evaluator.score(scorers[1], evaluator.probe_items)
     result["probes"] = {name: detail["right"] for name, detail in details.items()}
     result["probe_details"] = details

@@ -118,6 +118,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     if "baselines" not in found:
         with making("baselines", run_dir, require_owner):
             try:
+                say("measuring the baselines: xz, and a 5-gram model of the training text")
                 training, held_out = (real_stores(config, split) for split in ("train", "validation"))
                 bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(run_dir).tokenizer))
             except (HeadwaterError, OSError, MemoryError) as error:

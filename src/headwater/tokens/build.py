@@ -66,7 +66,9 @@ def build_tokens(
     """
     sizes = read_corpus_manifest(corpus_dir)["splits"]
     every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
-    progress = Progress(sum(sizes[split][source]["bytes"] for split, source in every), say)
+    total_bytes = sum(sizes[split][source]["bytes"] for split, source in every)
+    say(f"encoding {total_bytes / 1e6:,.1f} MB")
+    progress = Progress(total_bytes, say)
     work_dir = begin_work(out_dir, key, f"{LAYOUT}-{MAX_SHARD_TOKENS}")
     works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
     shards = {}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, not_measured, plot
-from headwater.charts.curves import on_log_axis, points, thin
+from headwater.charts.chart import not_measured
+from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, section, tag
-from headwater.charts.of_run import incidents, loss_chart, marked, overlaid, tokens_per_step
+from headwater.charts.of_run import incidents, loss_chart, overlaid, tokens_per_step
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.records import Object, amount, table
 from headwater.report.measures import (
@@ -22,8 +20,6 @@ from headwater.report.measures import (
 )
 from headwater.report.run_data import RunData
 
-# two labels nearer than this share of the logarithmic axis would touch
-_MIN_LABEL_GAP = 0.08
 _PROSE = {"5-gram": "a 5-gram model"}
 NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
 
@@ -107,34 +103,13 @@ def _loss(run: RunData) -> Html:
 
 
 def _against_baselines(run: RunData) -> Html:
-    heading = "Bits per byte on real text" if is_on_real_text(run) else "Bits per byte on held-out text"
-    curve = thin(on_log_axis(quality_curve(run)))
-    if not curve:
-        return not_measured(heading, NO_VALIDATION)
-    traces = [line("this model", curve, "series-1", width=2.5, **marked("series-1"))]
-    levels = sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
-    for index, (name, value) in enumerate(levels):
-        traces.append(level(name, value, [x for x, _ in curve], f"baseline-{index % 2 + 1}"))
-    values = [y for _, y in curve] + [value for _, value in levels]
-    y_axis = log_y(values)
-    labels = _level_labels(levels, y_axis["range"][1] - y_axis["range"][0])
-    text = "Held-out text without the almanac" if is_on_real_text(run) else "Held-out text"
+    is_real, levels = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
+    heading = f"Bits per byte on {'real' if is_real else 'held-out'} text"
+    text = "Held-out text without the almanac" if is_real else "Held-out text"
     beside = "Dashed: what simpler models need." if levels else "No baseline is measured yet."
-    summary = f"Bits per byte over tokens, ending at {decimal(curve[-1][1])}."
-    chart_layout = layout(traces, "bits per byte", log_x=True, annotations=labels, showlegend=False, yaxis=y_axis)
-    note = f"{text}; lower is better. {beside}"
-    return chart_card(heading, note, plot(summary, traces, chart_layout), scale="log")
-
-
-def _level_labels(levels: list[tuple[str, float]], span: float) -> list[Spec]:
-    """Return a label above each level, or below it where the next level is too near."""
-    labels = []
-    for index, (name, value) in enumerate(levels):
-        above = levels[index + 1][1] if index + 1 < len(levels) else None
-        is_crowded = above is not None and math.log10(above / value) < _MIN_LABEL_GAP * span
-        text, color = f"{name} {decimal(value)}", f"baseline-{index % 2 + 1}"
-        labels.append(label(text, math.log10(value), color, above=not is_crowded, at_left=True))
-    return labels
+    curves, named = {"this model": quality_curve(run)}, {f"{name} {decimal(value)}": value for name, value in levels}
+    chart = overlaid(heading, f"{text}; lower is better. {beside}", curves, "bits per byte", levels=named)
+    return chart.card() if chart else not_measured(heading, NO_VALIDATION)
 
 
 def _by_source(run: RunData) -> Html:
