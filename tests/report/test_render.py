@@ -73,7 +73,7 @@ def test_validation_and_probes_are_those_of_the_records(page, run_dir):
     assert page.trace("Bits per byte by source", "books")[1] == [
         record["bits_per_byte"]["books"] for record in validations
     ]
-    assert page.trace("Bits per byte over", "this model")[1] == [
+    assert page.trace("Bits per byte on real text", "this model")[1] == [
         record["bits_per_byte_real_text"] for record in validations
     ]
     found = read_records(run_dir / "records.jsonl", "probes")
@@ -84,7 +84,7 @@ def test_validation_and_probes_are_those_of_the_records(page, run_dir):
 
 def test_baselines_are_levels_with_their_values(page):
     for name, value in {"xz\u00a0-9e": 2.2381, "5-gram": 1.9034}.items():
-        assert page.trace("Bits per byte over", name)[1] == [value, value]
+        assert page.trace("Bits per byte on real text", f"{name} {value:.3f}")[1] == [value, value]
         assert f"{value:.3f}" in page.text
 
 
