@@ -141,10 +141,20 @@ def test_no_answer_is_given_where_none_is_due(model, roles):
         model.chat([{"role": role, "content": "Hello"} for role in roles])
 
 
+NOT_TUNED = pytest.mark.filterwarnings("ignore:this run was never tuned")
+
+
+@NOT_TUNED
 def test_a_text_alone_is_what_a_user_says(model):
     assert model.chat("Hello", 4) == model.chat([{"role": "user", "content": "Hello"}], 4)
 
 
+def test_a_model_that_was_never_tuned_says_so(model):
+    with pytest.warns(UserWarning, match="never tuned on conversations"):
+        model.chat("Hello", 4)
+
+
+@NOT_TUNED
 def test_messages_are_mappings_or_messages_and_the_oldest_are_forgotten(model):
     def said(content: str, role: str = "user") -> dict[str, str]:
         return {"role": role, "content": content}
