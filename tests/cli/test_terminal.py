@@ -131,7 +131,7 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
 
 def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     line = status_of(io.StringIO(), step_record(1000), device={"dtype": "int8"})
-    assert "12.3k tokens/s  int8" in line and "41% of peak" in line and "bits/byte 1.234 (step 0)" in line
+    assert "12.3k tokens/s  int8" in line and "41% of peak" in line and "held-out bits/byte 1.234" in line
     longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
     line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
     assert len(line) <= 100
@@ -221,11 +221,11 @@ def test_fact_and_forecast_stand_side_by_side():
     display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
     first, *_, last, time, loss = out.getvalue().splitlines()
-    assert "time 6m10s (5m47s to 6m37s), loss 1.280 bits per byte (1.250 to 1.310)" in first
+    assert "time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
     assert last.endswith("0s left")
     assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
-    assert loss.strip() == f"loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
+    assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
 
 
 def test_a_start_that_resumes_shows_no_card_and_no_forecast_again():

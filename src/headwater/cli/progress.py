@@ -115,12 +115,12 @@ class TrainingDisplay:
 
     def _status(self, record: dict[str, Any]) -> str:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
-        step, waiting = record["step"], record["data_wait_fraction"]
+        step, waiting, measured = record["step"], record["data_wait_fraction"], self._validation
         remaining = self._time_left.after(step, self._num_steps)
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
-            "bpb": self._measured(),
+            "bpb": f"held-out bits/byte {measured['bits_per_byte']['all']:.3f}" if measured else "",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tokens/s",
@@ -138,11 +138,6 @@ class TrainingDisplay:
             if len(line) <= limit:
                 break
         return line
-
-    def _measured(self) -> str:
-        """Return the last validation's bits per byte, and the step that they are of, which comes before this one."""
-        last = self._validation
-        return f"held-out bits/byte {last['bits_per_byte']['all']:.3f} (step {last['step']})" if last else ""
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record
