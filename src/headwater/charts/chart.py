@@ -45,20 +45,6 @@ def level(name: str, y: float, xs: Sequence[float], color: str, dash: str = "das
     return line(name, ends, color, width=1.5, stroke={"dash": dash}, hoverinfo="skip", hovertemplate=None)
 
 
-def label(text: str, y: float, color: str, *, above: bool = True, at_left: bool = False) -> Spec:
-    """Return a label for a level, at the right end of the chart whatever the scale of its x axis."""
-    return {
-        "text": chart_text(text),
-        "xref": "paper",
-        "x": 0.0 if at_left else 1.0,
-        "xanchor": "left" if at_left else "right",
-        "y": y,
-        "yanchor": "bottom" if above else "top",
-        "showarrow": False,
-        "font": {"size": 12, "color": f"@{color}"},
-    }
-
-
 def log_y(values: Sequence[float]) -> Spec:
     """Return a logarithmic y axis for these values; what isn't positive has no place on it."""
     positive = [value for value in values if value > 0] or [1.0]

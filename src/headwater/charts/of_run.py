@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from headwater.charts.chart import Spec, chart_card, label, layout, level, line, log_y, plot, series
+from headwater.charts.chart import Spec, chart_card, layout, level, line, log_y, plot, series
 from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
 from headwater.charts.markup import Child, Html, chart_text
 from headwater.numbers import decimal, percent, significant
@@ -265,16 +265,13 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
     if not curve:
         return None
     traces = [line(title, curve, color, hovertemplate="%{y:.1%}", **marked(color))]
-    annotations = []
     if chance is not None:
         traces.append(level("chance", chance, [x for x, _ in curve], "muted", "dot"))
-        # the curve begins on this line and later rises from it, so there is room on the left
-        text = f"chance {percent(chance, 0 if chance >= 0.1 else 1)}"
-        annotations.append(label(text, chance, "muted", above=chance < 0.2, at_left=chance < 0.2))
+        what += f" Chance: {percent(chance, 0 if chance >= 0.1 else 1)}."
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
-    more: Spec = {"annotations": annotations, "showlegend": False, "yaxis": y_axis}
     summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
-    return Chart(title, what, summary, traces, layout(traces, "right", log_x=True, num_x_ticks=3, **more))
+    drawn = layout(traces, "right", log_x=True, num_x_ticks=3, showlegend=False, yaxis=y_axis)
+    return Chart(title, what, summary, traces, drawn)
 
 
 def overlaid(
