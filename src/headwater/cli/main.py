@@ -151,7 +151,7 @@ def _say_once(message: str) -> None:
     """
     if _is_first_here() and _message_before_restart() != _for_launcher(message):
         _complain(message)
-    _tell_launcher(message)
+    _report_to_launcher(message)
     if not _is_first_here():  # torchrun ends the others as soon as one has ended
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(FIRST_SAYS_SECONDS)
@@ -162,7 +162,7 @@ def _is_first_here() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def _tell_launcher(message: str) -> None:
+def _report_to_launcher(message: str) -> None:
     """Give torchrun what to end its own traceback with, where that started this process."""
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         from headwater import files
