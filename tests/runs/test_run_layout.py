@@ -6,7 +6,8 @@ import pytest
 
 from headwater.cli.amounts import parse_ranks
 from headwater.errors import ConfigError, LayoutError
-from headwater.parallel.settings import fewest_ranks
+from headwater.forecast.device import find_device, read_devices
+from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import layout, load_run
@@ -41,8 +42,125 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
         monkeypatch.setattr(layout, "memory_bytes", lambda memory=memory: memory)
         assert layout_here(config, Place(0, 2, 0, 2)).mesh == expected
     monkeypatch.setattr(layout, "memory_bytes", lambda: 2 * 1.15 * halves)
+    assert layout_here(config, Place(0, 2, 0, 2)).mesh == Mesh(tensor=2)
+    alone = config.parallel.model_copy(update={"tensor": 1, "context": 1})
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
-        layout_here(config, Place(0, 2, 0, 2))
+        layout_here(config.model_copy(update={"parallel": alone}), Place(0, 2, 0, 2))
+
+
+H100, A100 = (find_device(name, read_devices()) for name in ("H100", "A100-40GB"))
+LLAMA = [
+    "model.family=llama",
+    "tokenizer.vocab_size=128256",
+    "model.tied_embeddings=false",
+    "model.head_dim=128",
+    "model.num_kv_heads=8",
+    "model.seq_len=8192",
+    "train.microbatch_tokens=8192",
+    "train.batch_tokens=16777216",
+    "train.half_length_fraction=0",
+    "train.recompute=1",
+    "machine.dtype=bfloat16",
+    "optim.name=adamw",
+]
+SMALL = [*LLAMA, "model.num_layers=32", "model.d_model=4096", "model.d_ff=14336", "model.num_heads=32"]
+LARGE = [*LLAMA, "model.num_layers=126", "model.d_model=16384", "model.d_ff=53248", "model.num_heads=128"]
+LONG = ["model.seq_len=131072", "train.microbatch_tokens=131072"]
+DEEP = ["model.family=gpt2", "tokenizer.vocab_size=32768", "model.tied_embeddings=false", "model.num_layers=64"]
+DEEP += ["model.d_model=4096", "model.num_heads=32", "model.seq_len=512", "train.microbatch_tokens=512"]
+DEEP += ["train.batch_tokens=131072", "train.recompute=1", "optim.name=muon", "machine.dtype=bfloat16"]
+TOO_FEW, TOO_LARGE = "a step has {} sequences for {} ranks; ", "divided weights alone don't fit; "
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks", "device", "mesh", "why"),
+    [
+        (SMALL, "8", H100, Mesh(replicate=4, shard=2), "a rank has"),
+        ([*SMALL, "train.recompute=0"], "8", H100, Mesh(replicate=2, shard=2, tensor=2), TOO_LARGE),
+        (
+            [*SMALL, "train.batch_tokens=4194304"],
+            "128x8",
+            H100,
+            Mesh(replicate=512, tensor=2),
+            TOO_FEW.format(512, 1024),
+        ),
+        (LARGE, "2048x8", H100, Mesh(replicate=256, shard=8, tensor=8), TOO_FEW.format(2048, 16384)),
+        (
+            [*SMALL, "train.recompute=0", "parallel.tensor=1"],
+            "8",
+            H100,
+            Mesh(shard=4, context=2),
+            "a sequence of 8192 tokens fits no rank",
+        ),
+        (
+            [*LARGE, *LONG],
+            "2048x8",
+            H100,
+            Mesh(replicate=128, context=16, tensor=8),
+            "a sequence of 131072 tokens fits no",
+        ),
+        (DEEP, "8x1", A100, Mesh(pipeline=8), TOO_LARGE),
+    ],
+)
+def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(settings, ranks, device, mesh, why):
+    found = layout_here(load_run("first-light", settings)[0], parse_ranks(ranks), device)
+    assert found.mesh == mesh
+    assert found.why.startswith(f"{mesh.product}: {why}"), found.why
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            ["train.microbatch_tokens=524288"],
+            "but one sequence with replicate = 4 × shard = 2; set train.microbatch_tokens",
+        ),
+        (["train.recompute=0", "parallel.tensor=1", "parallel.context=1"], "no layout of 8 ranks fits"),
+        (["train.recompute=0", "train.exact=true", "train.microbatch_tokens=8192"], "no layout of 8 ranks fits"),
+        (
+            ["train.batch_tokens=8192", "parallel.tensor=1"],
+            "= 1 sequences, which replicate × shard = 8 ranks can't divide",
+        ),
+        (["train.batch_tokens=24576", "parallel.tensor=4"], "= 3 sequences, which replicate × shard = 2 ranks can't divide"),
+        (["train.batch_tokens=73728"], "= 9 sequences, which replicate × shard = 8 ranks can't divide"),
+    ],
+)
+def test_what_no_shared_layers_mend_is_refused_with_what_would(settings, says):
+    config = load_run("first-light", [*SMALL, *settings])[0]
+    with pytest.raises(LayoutError) as refused:
+        layout_here(config, parse_ranks("8"), H100)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tensors"),
+    [
+        ([], [2, 4, 8]),
+        (["model.num_kv_heads=2"], [2]),
+        (["parallel.tensor=4"], []),
+        (["model.family=gpt2", "model.num_kv_heads=32"], []),
+        (["train.exact=true"], []),
+    ],
+)
+def test_ranks_divide_the_matrices_of_a_layer_where_these_divide(settings, tensors):
+    config = load_run("first-light", [*SMALL, *settings])[0]
+    found = shared_layers(config.parallel, config.model, 16, 8, config.shortest_row, exact=config.train.exact)
+    alone = [each for each in found if each.size("pipeline", "context") == 1]
+    assert [each.size("tensor") for each in alone] == tensors
+
+
+@pytest.mark.parametrize(("tied", "pipelines"), [("false", [2, 4]), ("true", [])])
+def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines):
+    config = load_run("first-light", [*SMALL, f"model.tied_embeddings={tied}"])[0]
+    found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
+    assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
+    assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
+
+
+def test_an_axis_with_a_number_keeps_it():
+    for number in (1, 2):
+        config = load_run("first-light", [*SMALL, "train.recompute=0", f"parallel.context={number}"])[0]
+        assert layout_here(config, parse_ranks("2x8"), H100).mesh.context == number
 
 
 @pytest.mark.parametrize("axis", ["context", "tensor"])

@@ -61,6 +61,20 @@ def parse_ranks(text: str) -> Place:
     return Place(0, int(found[1] or 1) * num_local, 0, num_local)
 
 
+def parse_devices(hardware: str, ranks: str, table: dict[str, Accelerator]) -> tuple[Accelerator | None, Place | None]:
+    """Return the named device, None without one, and the first of the ranks: of --ranks, or one for each device."""
+    place = parse_ranks(ranks) if ranks else None
+    if not hardware:
+        return None, place
+    num_devices, device = parse_hardware(hardware, table)
+    if num_devices > 1 and ranks:
+        raise ConfigError(f"--hardware {hardware} counts the ranks, as --ranks {ranks} does; leave one of the two out")
+    if num_devices > 1:
+        num_local = num_devices if num_devices % device.node_size else device.node_size
+        place = Place(0, num_devices, 0, num_local)
+    return device, place
+
+
 def parse_amount(option: str, text: str, noun: str) -> float:
     """Return a count of `noun` such as 40G, 40GB, 1.5T or 64GiB; raise ConfigError naming the option."""
     plain = text.strip().lower()

@@ -27,14 +27,14 @@ RunAndSettings = Annotated[
 MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probability of exceeding this many hours.")]
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
-NumRanks = Annotated[str, of_run(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
+NumRanks = Annotated[str, of_both(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
 Simulate = Annotated[
     bool, of_run("--simulate", help="What one of the ranks holds and exchanges in a step; with --hardware its time.")
 ]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[
     str,
-    of_both(metavar="NxDEVICE", help="Devices of a budget, or of --simulate, such as 8xH100 (else: this machine)."),
+    of_both(metavar="NxDEVICE", help="Devices such as 8xH100 (else: this machine)."),
 ]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
@@ -126,18 +126,15 @@ def plan(
 
         return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
-        require_none("is for the plan of one run, without --budget", ranks=ranks, **of_one)
+        require_none("is for the plan of one run, without --budget", **of_one)
         from headwater.cli.plan_search import search, search_options
         from headwater.runs.costs import read_costs
 
         given = read_costs(costs)
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
-        return search(search_options(budget, run, overrides, hardware, text_bytes, runs, unit, given), as_json)
-    of_a_search = {"hardware": hardware, "text_bytes": text_bytes}
-    options = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in of_a_search.items() if value]
-    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), *options])
-    simulate_it = " (or, of a run, --simulate: a step of one of its ranks)" if hardware else ""
-    require_none(f"needs --budget AMOUNT, money or time{simulate_it}, such as: {call}", **of_a_search)
+        return search(search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given), as_json)
+    call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), f"--text-bytes {shlex.quote(text_bytes)}"])
+    require_none(f"needs --budget AMOUNT, money or time, such as: {call}", text_bytes=text_bytes)
     _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
     from headwater.forecast.result import RunLimits
@@ -151,9 +148,9 @@ def plan(
         from headwater.runs.costs import read_costs
 
         options_of_run = replace(options_of_run, costs=(read := read_costs(costs)))
-        if read.hardware:
-            raise ConfigError("--costs: hardware counts with --budget alone; remove it to plan one run")
-    plan_one(words[0], words[1:], options_of_run, ranks, as_json)
+        if read.hardware and not hardware:
+            raise ConfigError("--costs: hardware counts with --hardware alone; name a device of it, or remove it")
+    plan_one(words[0], words[1:], options_of_run, ranks, hardware, as_json)
 
 
 def _require_a_run(words: list[str]) -> None:

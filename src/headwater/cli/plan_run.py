@@ -28,19 +28,23 @@ LIMITS = {
 "By chance: the limit, the quantity that says why it isn't known, and the words."
 
 
-def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, as_json: bool) -> None:
-    """Forecast hours, money, energy, carbon, memory and loss of a run on this machine, each with its interval.
+def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardware: str, as_json: bool) -> None:
+    """Forecast hours, money, energy, carbon, memory and loss of a run, each with its interval.
 
-    `ranks` are how many train it, on one machine or on several like this; "" is as few as [parallel] needs.
+    `ranks` are how many train it, on one machine or on several; "" is as few as [parallel] needs. `hardware` are
+    devices, else those of this machine.
     """
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
-    if ranks or fewest_ranks(config.parallel) > 1:
-        from headwater.cli.amounts import parse_ranks  # the plan of one rank loads no devices and no layouts
+    if ranks or hardware or fewest_ranks(config.parallel) > 1:
+        from headwater.cli.amounts import parse_devices, parse_ranks  # the plan of one rank loads no layouts
+        from headwater.forecast.device import read_devices
         from headwater.runs.layout import layout_here
 
-        place = parse_ranks(ranks or str(fewest_ranks(config.parallel)))
-        options = replace(options, layout=layout_here(config, place))
+        table = read_devices(options.costs.hardware if options.costs else None) if hardware else {}
+        device, place = parse_devices(hardware, ranks, table)
+        place = place or parse_ranks(str(fewest_ranks(config.parallel)))
+        options = replace(options, layout=layout_here(config, place, device), device=device)
     result = plan_run(config, options).fields()
     print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
 

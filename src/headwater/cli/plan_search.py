@@ -10,13 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.amounts import parse_amount, parse_budget, parse_hardware
+from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
 from headwater.durations import duration
 from headwater.forecast.budget import Query
 from headwater.forecast.device import read_devices
 from headwater.forecast.search import BudgetChoice, BudgetPlan
 from headwater.numbers import count, plural, significant
+from headwater.ranks.place import Place
 from headwater.runs.budget_search import SearchOptions, search_budget
 from headwater.runs.costs import Costs
 
@@ -33,15 +34,18 @@ def search_options(
     run: str | None = None,
     overrides: Sequence[str] = (),
     hardware: str = "",
+    ranks: str = "",
     text_bytes: str = "",
     runs: Path | None = None,
     loss_unit: str = "bits_per_byte",
     costs: Costs = NO_COSTS,
 ) -> SearchOptions:
     """Return what is searched for, of what was typed; raise ConfigError for what is no amount."""
-    devices = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else None
+    device, place = parse_devices(hardware, ranks, read_devices(costs.hardware) if hardware else {})
     size = parse_amount("--text-bytes", text_bytes, "bytes") if text_bytes else None
-    return SearchOptions(parse_budget(budget), run, tuple(overrides), devices, size, runs, loss_unit, costs)
+    return SearchOptions(
+        parse_budget(budget), run, tuple(overrides), device, place or Place(), size, runs, loss_unit, costs
+    )
 
 
 def search(options: SearchOptions, as_json: bool) -> None:
@@ -87,7 +91,7 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
     first = [] if options.run else ["headwater new mine --text FOLDER"]
-    return [*first, *([] if options.devices else [f"headwater plan {words}"]), train]
+    return [*first, *([] if options.device else [f"headwater plan {words}"]), train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
@@ -118,10 +122,8 @@ def _cost(hours: float, query: Query) -> str:
 
 def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
     """Return the lines of one choice."""
-    model, settings, query = choice.shape, choice.settings, plan.query
-    devices, hours = query.devices, query.hours
+    model, settings, query, hours = choice.shape, choice.settings, plan.query, plan.query.hours
     rows, micro = (settings[f"train.{name}_tokens"] // model.seq_len for name in ("batch", "microbatch"))
-    microbatches = rows // devices.num_devices // micro
     epochs = f", {choice.epochs:.1f} epochs" if choice.epochs > 1 else ""
     share = choice.repetition_costs / (1 + choice.repetition_costs)
     repetition = f"; {share:.1%} of it for repetition" if share > LEAST_COST else ""
@@ -151,7 +153,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
         ("layout", choice.layout),
         (
             "",
-            f"{plural(micro, 'sequence')} a microbatch, {plural(microbatches, 'microbatch', 'es')} a step; "
+            f"{plural(micro, 'sequence')} a microbatch, {plural(choice.num_microbatches, 'microbatch', 'es')} a step; "
             f"{count(choice.tokens_per_second)} tokens/s",
         ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from headwater.checkpoint.layout import require_from_training
-from headwater.cli.amounts import parse_hardware, parse_ranks
+from headwater.cli.amounts import parse_devices, parse_ranks
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
 from headwater.errors import ConfigError, LayoutError
@@ -29,14 +29,11 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
-    num_devices, device = parse_hardware(hardware, read_devices(costs.hardware)) if hardware else (1, None)
-    if num_devices > 1 and ranks:
-        raise ConfigError(f"--hardware {hardware} counts the ranks, as --ranks {ranks} does; leave one of the two out")
-    if device is not None and num_devices > 1:
-        nodes, rest = divmod(num_devices, device.node_size)
-        ranks = f"{nodes}x{device.node_size}" if nodes and not rest else str(num_devices)
+    device, place = parse_devices(hardware, ranks, read_devices(costs.hardware))
+    place = place or parse_ranks(str(fewest_ranks(config.parallel)))
+    uncompiled = config.model_copy(update={"machine": config.machine.model_copy(update={"compile": "off"})})
     try:
-        layout = layout_here(config, parse_ranks(ranks or str(fewest_ranks(config.parallel))), device)
+        layout = layout_here(uncompiled, place, device)
     except LayoutError as error:
         if device is not None or "auto" not in (config.parallel.replicate, config.parallel.shard):
             raise

@@ -12,6 +12,7 @@ from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.optim.rules import apply_rules_
+from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
 
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
@@ -22,12 +23,13 @@ SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv
 class Candidate:
     """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
 
-    `seconds_per_token` is of the whole machine, `around_seconds` come once. Memory is in bytes of one device;
-    `hours_deviation` is of the logarithm.
+    `seconds_per_token` is of all ranks, which lie as `mesh` says, `around_seconds` come once. Memory is in bytes of one
+    device; `hours_deviation` is of the logarithm.
     """
 
     model: ModelSettings
     where: str
+    mesh: Mesh
     seconds_per_token: float
     batch_rows: int
     microbatch_rows: int
@@ -45,6 +47,11 @@ class Candidate:
         return self.batch_rows * self.model.seq_len
 
     @property
+    def num_microbatches(self) -> int:
+        """Microbatches of a rank and step."""
+        return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
+
+    @property
     def layout(self) -> str:
         return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
 
@@ -59,6 +66,7 @@ class Candidate:
     def settings(self, tokens: float) -> dict[str, Any]:
         """Return what a run file, or overrides on the command line, say of its training on `tokens`."""
         sizes = self.model.model_dump(mode="json", include=set(SIZE_SETTINGS))
+        axes = [axis for axis in ("shard", *SAME_ROWS_AXES) if self.mesh.world_size > 1]
         return {
             **{f"model.{name}": value for name, value in sizes.items()},
             "tokenizer.vocab_size": self.model.vocab_size,
@@ -66,6 +74,7 @@ class Candidate:
             "train.num_steps": round(tokens / self.batch_tokens),
             "train.microbatch_tokens": self.microbatch_rows * self.model.seq_len,
             "train.recompute": self.recompute,
+            **{f"parallel.{axis}": self.mesh.size(axis) for axis in axes},
         }
 
 

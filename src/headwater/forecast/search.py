@@ -152,6 +152,7 @@ class BudgetChoice:
     memory_gib: Band
     memory_limit_gib: float
     layout: str
+    num_microbatches: int
     tokens_per_second: float
 
 
@@ -218,6 +219,7 @@ def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoi
         memory_gib=each.memory.scaled(2**-30).band(),
         memory_limit_gib=devices.memory_limit / 2**30,
         layout=each.layout,
+        num_microbatches=each.num_microbatches,
         tokens_per_second=1 / each.seconds_per_token,
     )
 

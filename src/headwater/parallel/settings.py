@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from headwater.config import Settings
 from headwater.errors import LayoutError
 from headwater.model.settings import ModelSettings
-from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
+from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, Mesh
 
 _AXES = (*DATA_AXES, *SAME_ROWS_AXES)
 Auto = Literal["auto"]
@@ -24,13 +24,15 @@ class ParallelSettings(Settings):
     shard: int | Auto = "auto"
     """Ranks that divide weights, gradients and optimizer state (FSDP); auto: what replicate leaves, and where that is
     auto, too, by memory: 1 where whole weights fit, else the fewest that fit (headwater plan RUN --ranks N)."""
-    context: int = Field(default=1, ge=1)
-    "Ranks that divide each sequence; each computes attention of some heads for all of it."
-    tensor: int = Field(default=1, ge=1)
-    "Ranks that divide each matrix, the vocabulary and, between layers, the sequence; of one machine, for large layers."
-    pipeline: int = Field(default=1, ge=1)
-    """Ranks that have consecutive layers each, and compute with several microbatches at a time (1F1B); for models that
-    the other axes of a machine or two can't hold."""
+    context: int | Auto = "auto"
+    """Ranks that divide each sequence; each computes attention of some heads for all of it. auto: 1 unless a sequence
+    fits no rank otherwise."""
+    tensor: int | Auto = "auto"
+    """Ranks that divide each matrix, the vocabulary and, between layers, the sequence; of one machine, for large
+    layers. auto: 1 where ranks with rows of their own can train the model, else the fewest that can."""
+    pipeline: int | Auto = "auto"
+    """Ranks that have consecutive layers each, and compute with several microbatches at a time (1F1B); for slow
+    networks. auto: 1 unless tensor isn't enough."""
     stages_per_rank: int = Field(default=1, ge=1)
     "Groups of layers that each rank of a pipeline has, in turns with the others: ranks wait less and exchange more."
     expert: int = Field(default=1, ge=1)
@@ -38,12 +40,16 @@ class ParallelSettings(Settings):
     silence_seconds: float | None = Field(default=4.0, ge=1)
     "Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never."
 
-    @field_validator("replicate", "shard", mode="before")
+    @field_validator(*_AXES, mode="before")
     @classmethod
     def _check_ranks(cls, value: Any) -> Any:
         if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ValueError("an axis has a number of ranks, 1 or more, or auto")
         return value
+
+    def size(self, *axes: str) -> int:
+        """Return the number of ranks along some axes taken as one; of auto 1."""
+        return prod(1 if getattr(self, axis) == "auto" else getattr(self, axis) for axis in axes)
 
     @field_validator("expert")
     @classmethod
@@ -56,17 +62,17 @@ class ParallelSettings(Settings):
 def meshes_of(parallel: ParallelSettings, world_size: int, local_world_size: int | None = None) -> list[Mesh]:
     """Return the layouts that the settings leave open: those of shards within a machine first, the fewest first.
 
-    `local_world_size` is how many ranks a machine has; None: all. Raises LayoutError, with the arithmetic, where the
-    ranks don't fill the layout.
+    Of the other axes auto is 1 here. `local_world_size` is how many ranks a machine has; None: all. Raises LayoutError,
+    with the arithmetic, where the ranks don't fill the layout.
     """
     named = _numbers(parallel)
-    inner, product = parallel.context * parallel.tensor, prod(named.values())
-    if world_size % product or (product != world_size and len(named) == len(_AXES)):
+    product = prod(named.values())
+    if world_size % product or (product != world_size and named.keys() >= set(DATA_AXES)):
         raise LayoutError(_refusal(named, world_size))
     replicate, shard, rest = parallel.replicate, parallel.shard, world_size // product
-    others = {axis: getattr(parallel, axis) for axis in (*SAME_ROWS_AXES, "stages_per_rank")}
+    others = {axis: parallel.size(axis) for axis in (*SAME_ROWS_AXES, "stages_per_rank")}
     if replicate == shard == "auto":
-        local = (local_world_size or world_size) / inner
+        local = (local_world_size or world_size) / parallel.size(*LAYER_AXES)
         shards = [size for size in range(1, rest + 1) if rest % size == 0]
         shards.sort(key=lambda size: (local % size > 0, size))
         return [Mesh(replicate=rest // size, shard=size, **others) for size in shards]
@@ -83,7 +89,7 @@ def _refusal(named: dict[str, int], world_size: int) -> str:
     """Return why ranks don't fill axes of these sizes."""
     shown = {f"parallel.{axis}": size for axis, size in named.items() if size > 1 or axis in DATA_AXES}
     product, there = prod(named.values()), f"there are {world_size}" if world_size > 1 else "this process is alone"
-    if len(named) == len(_AXES):
+    if named.keys() >= set(DATA_AXES):
         sizes = " × ".join(map(str, shown.values()))
         return (
             f"{' × '.join(shown)} = {sizes} = {product} ranks, and {there}; start {product} with torchrun, or set "
@@ -96,6 +102,35 @@ def _refusal(named: dict[str, int], world_size: int) -> str:
     )
 
 
+def shared_layers(
+    parallel: ParallelSettings,
+    model: ModelSettings,
+    world_size: int,
+    local_world_size: int,
+    shortest_row: int,
+    *,
+    exact: bool,
+) -> list[ParallelSettings]:
+    """Return the settings with a number for an axis of the same rows that is auto, the smallest change first.
+
+    `tensor` within a machine; then, with most of that, `pipeline` across machines; then `context` in its place.
+    """
+
+    def along(axis: str, most: int, given: ParallelSettings) -> list[ParallelSettings]:
+        sizes = [size for size in range(2, most + 1) if most % size == 0 and getattr(given, axis) == "auto"]
+        found = [given.model_copy(update={axis: size}) for size in sizes]
+        filled = [each for each in found if world_size % fewest_ranks(each) == 0]
+        return [each for each in filled if not layers_problem(model, each, shortest_row, exact=exact)]
+
+    tensors = along("tensor", local_world_size, parallel)
+    widest = tensors[-1] if tensors else parallel
+    return [
+        *tensors,
+        *along("pipeline", world_size // local_world_size, widest),
+        *along("context", world_size // widest.size("tensor"), widest),
+    ]
+
+
 def fewest_ranks(parallel: ParallelSettings) -> int:
     """Return the fewest ranks that fill the layout."""
     return prod(_numbers(parallel).values())
@@ -106,8 +141,8 @@ def layers_problem(model: ModelSettings, parallel: ParallelSettings, shortest_ro
 
     `shortest_row` is the number of tokens of the shortest rows that it is trained with.
     """
-    context, tensor, pipeline = parallel.context, parallel.tensor, parallel.pipeline
-    sizes = {axis: size for axis in SAME_ROWS_AXES if (size := getattr(parallel, axis)) > 1}
+    context, tensor, pipeline = (parallel.size(axis) for axis in ("context", "tensor", "pipeline"))
+    sizes = {axis: size for axis in SAME_ROWS_AXES if (size := parallel.size(axis)) > 1}
     axes = " × ".join(f"parallel.{axis} = {size}" for axis, size in sizes.items())
     if parallel.stages_per_rank > 1 and pipeline == 1:
         return f"parallel.stages_per_rank = {parallel.stages_per_rank} is for a pipeline; set parallel.pipeline"

@@ -38,6 +38,12 @@ class Mesh:
         return " × ".join(f"{axis} = {self.size(axis)}" for axis in self._shown) + self._stages
 
     @property
+    def divisions(self) -> str:
+        """Return the same of the axes along which ranks divide what they hold."""
+        shown = [axis for axis in self._shown if axis != "replicate"]
+        return " × ".join(f"{axis} = {self.size(axis)}" for axis in shown)
+
+    @property
     def _stages(self) -> str:
         return f", {self.stages_per_rank} stages a rank" if self.stages_per_rank > 1 else ""
 
@@ -89,6 +95,11 @@ class Layout:
     mesh: Mesh = field(default_factory=Mesh)
     num_local: int = 1
     why: str = ""
+
+    def __str__(self) -> str:
+        """Return how many ranks there are and how they lie."""
+        num_ranks = self.mesh.world_size
+        return "one device" if num_ranks == 1 else f"{num_ranks} ranks, {self.mesh.product}"
 
     @property
     def num_machines(self) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice, product
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from headwater.checkpoint.layout import require_from_training
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.budget import Budget, Query
 from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import Accelerator
@@ -21,11 +21,14 @@ from headwater.model.settings import ModelSettings
 from headwater.numbers import size
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
-from headwater.ranks.mesh import Layout, Mesh
+from headwater.parallel.settings import shared_layers
+from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
+from headwater.ranks.place import Place
 from headwater.runs.costs import Costs
-from headwater.runs.hardware import Gpus, Hardware, Processor, gpu_to_use, gpus, hardware_of
+from headwater.runs.hardware import Gpus, Hardware, Needs, Processor, gpu_to_use, gpus, hardware_of, microbatch_tokens
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
+from headwater.runs.layout import layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
@@ -53,12 +56,13 @@ RECOMPUTED = (0.0, 0.5, 1.0)  # parts of the blocks that are tried, the fastest 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What was given, None where it wasn't; `devices` are how many of which."""
+    """What was given, None where it wasn't; `place` is the first of the ranks, on `device` each."""
 
     budget: Budget
     run: str | None = None
     overrides: tuple[str, ...] = ()
-    devices: tuple[int, Accelerator] | None = None
+    device: Accelerator | None = None
+    place: Place = field(default_factory=Place)
     text_bytes: float | None = None
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
@@ -72,13 +76,10 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     query, models = _query(options, config, here), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, runs)
-    possible, candidates = Trials(here, config, 3600 * query.hours), list[Candidate]()
-    limit = query.devices.memory_limit
+    possible, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
-        # nine of ten such runs stay below the limit
-        fitting = (each for each in possible.of(model, most_tokens) if each.memory.band().p90 <= limit)
-        candidates += islice(fitting, 1)
+        candidates += sorted(possible.of(model, most_tokens), key=lambda each: each.seconds_per_token)[:1]
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
@@ -94,7 +95,7 @@ def _config(options: SearchOptions) -> RunConfig:
         config, _ = load_run(options.run, list(options.overrides))
         require_from_training(config.run_dir)
         return config
-    usual = ON_DEVICES if options.devices or gpu_to_use("auto") else ON_PROCESSOR
+    usual = ON_DEVICES if options.device or gpu_to_use("auto") else ON_PROCESSOR
     return config_of_text(NO_RUN.format(**usual), list(options.overrides))
 
 
@@ -115,11 +116,11 @@ def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns
 
 def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     """Return the devices that were named, else the GPU at hand, else the processor."""
-    if options.devices:
-        num_devices, device = options.devices
-        here: Hardware = gpus(Layout(Mesh(replicate=num_devices)), device)
+    ranks = Layout(Mesh(replicate=options.place.world_size), options.place.local_world_size)
+    if options.device:
+        here: Hardware = gpus(ranks, options.device)
     else:
-        here = hardware_of(config)
+        here = hardware_of(config, ranks=ranks)
         if options.costs.hardware and isinstance(here, Processor):
             raise ConfigError("hardware of the costs file has devices, and a processor is planned for: name --hardware")
     if isinstance(here, Gpus) and not here.device.has_bf16:
@@ -132,7 +133,7 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
 
 def _query(options: SearchOptions, config: RunConfig, here: Hardware) -> Query:
     # named devices stand in a data centre, those at hand don't
-    devices = options.costs.applied(here.devices, PUE if options.devices else 1.0)
+    devices = options.costs.applied(here.devices, PUE if options.device else 1.0)
     name = "budget" if options.run is None else config.name
     return Query(name, options.budget, devices, *_text_of(options, config))
 
@@ -165,16 +166,15 @@ class Trials:
     But for the pages of its text, which the system takes back where memory is short: they decide no size.
     """
 
-    def __init__(self, here: Hardware, config: RunConfig, seconds: float) -> None:
-        self.here, self.config, self.seconds = here, config, seconds
+    def __init__(self, here: Hardware, place: Place, config: RunConfig, seconds: float) -> None:
+        self.here, self.place, self.config, self.seconds = here, place, config, seconds
         # of steps that take a second a token, so that all but the start and the saves is in tokens
         parts = around_steps(config, float(config.train.batch_tokens))
         self._around = {name: part.median for name, part in parts.items()}
 
     def of(self, model: ModelSettings, most_tokens: float) -> Iterator[Candidate]:
-        """Yield how a size may be trained on at most that many tokens, the best first.
-
-        With the least recomputation, then as the hardware's batches are ordered.
+        """Yield how a size may be trained on at most that many tokens: for each part of recomputed blocks the first
+        batch that fits, as the hardware's are ordered, in the layout that training would choose.
         """
         rows, seq_len = TRIAL_ROWS, model.seq_len
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
@@ -184,20 +184,48 @@ class Trials:
         saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)
         fixed = self._around["start"] + self._around["checkpoints"] * saves
         tokens_around = sum(self._around[name] for name in ("validations", "probes", "after"))
-        for recompute, (micro, batch) in product(RECOMPUTED, self.here.batches(rows, seq_len)):
-            needs = self.here.needs(self._trial(model, batch, micro, recompute))
-            per_token = needs.step.median / (batch * seq_len)
-            yield Candidate(
-                model=model,
-                where=self.here.layout,
-                seconds_per_token=per_token,
-                batch_rows=batch,
-                microbatch_rows=micro,
-                recompute=recompute,
-                memory=needs.memory,
-                hours_deviation=needs.step.log_deviation,
-                around_seconds=fixed + tokens_around * per_token,
+        batches = [pair for parts in self._parts(model) for pair in self.here.batches(rows, seq_len, parts)]
+        for recompute in RECOMPUTED:
+            fitting = (
+                found
+                for micro, batch in batches
+                if (found := self._fitting(self._trial(model, batch, micro, recompute)))
             )
+            for here, trial, needs in islice(fitting, 1):
+                per_token = needs.step.median / trial.train.batch_tokens
+                yield Candidate(
+                    model=model,
+                    where=here.layout,
+                    mesh=here.ranks.mesh,
+                    seconds_per_token=per_token,
+                    batch_rows=trial.train.batch_tokens // seq_len,
+                    microbatch_rows=microbatch_tokens(trial, here.ranks) // seq_len,
+                    recompute=recompute,
+                    memory=needs.memory,
+                    hours_deviation=needs.step.log_deviation,
+                    around_seconds=fixed + tokens_around * per_token,
+                )
+
+    def _parts(self, model: ModelSettings) -> list[int]:
+        """Return how many ranks may have rows of their own, the most first: all, or those that layouts leave."""
+        config, place = self.config, self.place
+        exact, parallel = config.train.exact, config.parallel
+        sizes = place.world_size, place.local_world_size, config.shortest_row
+        shared = [parallel, *shared_layers(parallel, model, *sizes, exact=exact)]
+        return sorted({max(1, place.world_size // each.size(*SAME_ROWS_AXES)) for each in shared}, reverse=True)
+
+    def _fitting(self, trial: RunConfig) -> tuple[Hardware, RunConfig, Needs] | None:
+        """Return what a run needs in the layout that its ranks would choose; None where it doesn't fit."""
+        here = self.here
+        if self.place.world_size > 1:
+            try:
+                layout = layout_here(trial, self.place, here.device if isinstance(here, Gpus) else None)
+            except LayoutError:
+                return None
+            here = replace(here, ranks=layout)
+        needs = here.needs(trial)
+        # nine of ten such runs stay below the limit
+        return (here, trial, needs) if needs.memory.band().p90 <= here.devices.memory_limit else None
 
     def _trial(self, model: ModelSettings, rows: int, micro: int, recompute: float) -> RunConfig:
         """Return the run with this model, batch, microbatch and part of recomputed blocks."""

@@ -96,13 +96,13 @@ class Processor:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
         return modelled_step(StepShape.of(config), self.peaks)
 
-    def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
+    def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries."""
         return [(rule_microbatch(wanted_rows * seq_len, seq_len) // seq_len, wanted_rows)]
 
     @property
     def layout(self) -> str:
-        return f"one device, {self.dtype}"
+        return f"{self.ranks}, {self.dtype}"
 
     def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
         """Return the mean peak of earlier runs of this shape, else the peak by formula."""
@@ -135,7 +135,10 @@ class Gpus:
         from headwater.forecast.rank_memory import gpu_memory
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
-        peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
+        work = work_of(config, self.ranks)
+        if waiting := work.mesh.waiting(work.num_microbatches):  # counted it is no nearer (docs/decisions/0051)
+            how += f"; ranks of the pipeline wait {waiting / (1 + waiting):.0%} of a step, which isn't counted"
+        peak = gpu_memory(work, is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
@@ -149,17 +152,15 @@ class Gpus:
         found = exchanges(work_of(config, self.ranks))
         return train.batch_tokens * per_token + sum(exchange_seconds(self.device, each, mesh) for each in found)
 
-    def batches(self, wanted_rows: int, seq_len: int) -> list[tuple[int, int]]:
-        """Return rows of a microbatch and of a batch that a search tries, the best first."""
+    def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
+        """Return rows of a microbatch and of a batch that a search tries, the best first; `num_parts` share it."""
         from headwater.forecast.gpu import batches
 
-        return batches(self.num_devices, wanted_rows, seq_len)
+        return batches(num_parts, wanted_rows, seq_len)
 
     @property
     def layout(self) -> str:
-        if self.num_devices == 1:
-            return "one device, bf16"
-        return f"{self.num_devices} ranks, optimizer's state divided, bf16"
+        return f"{self.ranks}, bf16"
 
 
 Hardware = Processor | Gpus
@@ -174,7 +175,7 @@ def hardware_of(config: RunConfig, dtype: str | None = None, ranks: Layout | Non
 def gpus(ranks: Layout, device: Accelerator) -> Gpus:
     from headwater.forecast.gpu import device_group
 
-    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size))
+    return Gpus(ranks, device, replace(device_group(device, ranks.mesh.world_size), node_size=ranks.num_local))
 
 
 def gpu_to_use(wanted: str) -> Accelerator | None:

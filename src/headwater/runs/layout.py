@@ -1,12 +1,12 @@
 """How a run's ranks lie, and whether its model can be trained so: by its settings and the forecast of their memory.
 
-Where the settings leave the layout open: whole weights where they fit, else the fewest shards that do. No torch on a
-processor.
+Where the settings leave the layout open: whole weights where they fit, else the fewest shards that do; where none do,
+or a step has too few sequences for so many ranks, ranks share layers. No torch on a processor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from headwater.errors import LayoutError
@@ -14,7 +14,7 @@ from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
 from headwater.host.facts import cpu_flags, gpu_name
 from headwater.host.memory import memory_bytes
 from headwater.numbers import size
-from headwater.parallel.settings import meshes_of, microbatches_problem
+from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak, work_of
@@ -65,28 +65,77 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
         if place.world_size > 1 or not is_trained(config):
             raise
         meshes = [Mesh()]
-    _require_whole_rows(config, meshes[0])
-    if len(meshes) == 1:
+    num_rows, num_parts = config.train.batch_tokens // config.model.seq_len, meshes[0].size(*DATA_AXES)
+    problem, is_open = _rows_problem(config, meshes[0]), len(meshes) > 1
+    if problem and not (is_open and num_rows < num_parts):
+        raise LayoutError(problem)
+    if not is_open:
         why = f"{meshes[0].product}, as set by [parallel]" if place.world_size > 1 else ""
         return Layout(meshes[0], num_local, why)
     if place.rank:
         return Layout(meshes[0], num_local)
-    return fitting_layout(meshes, num_local, *_memory_of_rank(config, num_local, device))
+    levels = _levels(config, place, device, meshes, problem)
+    return fitting_layout(levels, num_local, *_memory_of_rank(config, num_local, device))
 
 
-def _require_whole_rows(config: RunConfig, mesh: Mesh) -> None:
-    """Raise LayoutError where the sequences of a step can't be divided among ranks, before anything is prepared."""
+Level = tuple[str, Sequence[Mesh]]
+'Why ranks share layers so, "" where they don\'t, and the layouts of those, the fewest shards first.'
+
+
+def _levels(
+    config: RunConfig, place: Place, device: Accelerator | None, apart: Sequence[Mesh], problem: str
+) -> Iterator[Level]:
+    """Yield the layouts to try, the smallest change first: of ranks `apart`, with rows of their own; then of others.
+
+    Ranks share layers only where none apart fits with one sequence a microbatch, or a step has too few sequences for
+    them, which `problem` says; a sequence only where it fits no rank otherwise.
+    """
+    world_size, num_local, seq_len = place.world_size, place.local_world_size, config.model.seq_len
+    one_row = config.model_copy(update={"train": config.train.model_copy(update={"microbatch_tokens": seq_len})})
+    needs, rank_bytes = _memory_of_rank(one_row, num_local, device)
+
+    def fitting(meshes: Sequence[Mesh]) -> Mesh | None:
+        return next((mesh for mesh in meshes if MARGIN * needs(mesh).total <= rank_bytes), None)
+
+    why = f"a step has {config.train.batch_tokens // seq_len} sequences for {world_size} ranks; "
+    if not problem:
+        yield "", apart
+        if mesh := fitting(apart):
+            raise LayoutError(
+                f"a rank can't hold a microbatch of {microbatch_tokens(config, Layout(mesh))} tokens, but one sequence "
+                f"with {mesh.product}; set train.microbatch_tokens to {seq_len}"
+            )
+        why = "divided weights alone don't fit; "
+    found, widest, exact = [], apart, config.train.exact
+    for parallel in shared_layers(
+        config.parallel, config.model, world_size, num_local, config.shortest_row, exact=exact
+    ):
+        meshes = meshes_of(parallel, world_size, num_local)
+        if parallel.context != config.parallel.context:
+            if fitting(widest):
+                break
+            why = f"a sequence of {seq_len} tokens fits no rank otherwise; "
+        elif parallel.pipeline == config.parallel.pipeline:
+            widest, problem = meshes, problem and _rows_problem(config, meshes[0])
+        if not _rows_problem(config, meshes[0]):
+            found += meshes
+            yield why, meshes
+    if problem and not found:
+        raise LayoutError(problem)
+
+
+def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
+    """Return why the sequences of a step can't be divided among ranks, "" where they can."""
     seq_len, batch_tokens, parts = config.model.seq_len, config.train.batch_tokens, mesh.size(*DATA_AXES)
     rows = batch_tokens // seq_len
     if rows % parts:
-        raise LayoutError(
+        return (
             f"a step has train.batch_tokens / model.seq_len = {batch_tokens} / {seq_len} = {rows} sequences, which "
             f"replicate × shard = {parts} ranks can't divide; start as many ranks as divide {rows}, or set "
             f"train.batch_tokens to {-(-rows // parts) * parts * seq_len}"
         )
     num_microbatches = batch_tokens // (parts * microbatch_tokens(config, Layout(mesh)))
-    if problem := microbatches_problem(mesh, num_microbatches):
-        raise LayoutError(problem)
+    return microbatches_problem(mesh, num_microbatches)
 
 
 def _memory_of_rank(
@@ -99,24 +148,22 @@ def _memory_of_rank(
         return lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local)), memory_bytes() / num_local
     from headwater.forecast.rank_memory import gpu_memory
 
-    is_compiled = device is None and config.machine.compile != "off"  # a simulated step isn't
+    is_compiled = config.machine.compile != "off"
     return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled), rank_bytes
 
 
 def fitting_layout(
-    meshes: Sequence[Mesh], num_local: int, needs: Callable[[Mesh], PeakBytes], rank_bytes: float
+    levels: Iterable[Level], num_local: int, needs: Callable[[Mesh], PeakBytes], rank_bytes: float
 ) -> Layout:
     """Return the first mesh of which a rank fits into `rank_bytes`, with MARGIN; raise LayoutError where none does."""
     tried: list[tuple[float, Mesh]] = []
-    for mesh in meshes:
-        peak = needs(mesh)
-        tried.append((MARGIN * peak.total, mesh))
+    for why, mesh in ((why, mesh) for why, meshes in levels for mesh in meshes):
+        tried.append((MARGIN * needs(mesh).total, mesh))
         if tried[-1][0] <= rank_bytes:
-            why = _arithmetic(tried, needs, rank_bytes)
-            return Layout(mesh, num_local, f"{mesh.product}: {why}")
+            return Layout(mesh, num_local, f"{mesh.product}: {why}{_arithmetic(tried, needs, rank_bytes)}")
     raise LayoutError(
-        f"no layout of {meshes[0].world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on "
-        "more machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "
+        f"no layout of {mesh.world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on more "
+        "machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "
         "for parallel.shard starts that layout whatever the forecast says"
     )
 
@@ -124,6 +171,6 @@ def fitting_layout(
 def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], PeakBytes], rank_bytes: float) -> str:
     """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
     nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
-    needed = ", ".join(f"{size(need)} with shard = {mesh.shard}" for need, mesh in nearest)
+    needed = ", ".join(f"{size(need)} with {mesh.divisions}" for need, mesh in nearest)
     others = f", {len(tried) - NUM_NEAREST} more layouts tried" if len(tried) > NUM_NEAREST else ""
     return f"a rank has {size(rank_bytes)} and needs {needed}{others}: {MARGIN} × ({needs(nearest[-1][1])})"

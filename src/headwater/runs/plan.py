@@ -16,17 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
-from headwater.forecast.result import FORECAST_FORMAT, DeviceGroup, Forecast, LossOutlook, RunLimits, Spread, forecast
+from headwater.forecast.result import (
+    FORECAST_FORMAT,
+    PUE,
+    DeviceGroup,
+    Forecast,
+    LossOutlook,
+    RunLimits,
+    Spread,
+    forecast,
+)
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
-from headwater.runs.hardware import Needs, Processor, hardware_of
+from headwater.runs.hardware import Needs, Processor, gpus, hardware_of
 from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
 from headwater.runs.times import around_steps
 
 if TYPE_CHECKING:
+    from headwater.forecast.device import Accelerator
     from headwater.runs.costs import Costs
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
@@ -44,7 +54,7 @@ _WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps", 
 class PlanOptions:
     """The options of a plan besides the run; None or "" where not given. `loss_unit` is that of the table.
 
-    `layout` is how the run's ranks lie, of which there is one unless it is given.
+    `layout` is how the run's ranks lie, of which there is one unless it is given, on `device`, else on this machine.
     """
 
     runs: Path | None = None
@@ -52,6 +62,7 @@ class PlanOptions:
     limits: RunLimits = field(default_factory=RunLimits)
     costs: Costs | None = None
     layout: Layout = field(default_factory=Layout)
+    device: Accelerator | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +95,11 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here, loss = hardware_of(config, dtype, options.layout), _loss(config, options)
+    here = gpus(options.layout, options.device) if options.device else hardware_of(config, dtype, options.layout)
+    loss = _loss(config, options)
     needs = here.needs(config, token_bytes(config))
-    devices = options.costs.applied(here.devices) if options.costs else here.devices
+    devices = replace(here.devices, pue=PUE) if options.device else here.devices  # as named ones of a budget
+    devices = options.costs.applied(devices, devices.pue) if options.costs else devices
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]

@@ -93,8 +93,7 @@ class RunConfig(Settings):
             raise ValueError(
                 f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
             )
-        shortest_row = model.seq_len // 2 if train.half_length_fraction else model.seq_len
-        if undivided := layers_problem(model, self.parallel, shortest_row, exact=train.exact):
+        if undivided := layers_problem(model, self.parallel, self.shortest_row, exact=train.exact):
             raise ValueError(undivided)
         if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
             raise ValueError(problem)
@@ -108,6 +107,11 @@ class RunConfig(Settings):
     def num_rows(self) -> int:
         """How many rows of seq_len the whole run trains on."""
         return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
+
+    @property
+    def shortest_row(self) -> int:
+        """How many tokens the shortest rows have that the run trains on."""
+        return self.model.seq_len // 2 if self.train.half_length_fraction else self.model.seq_len
 
     @property
     def is_tuned(self) -> bool:
