@@ -84,7 +84,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
         ("watts = 0", "watts = 0: give a number above 0"),
         ("pue = 0.9", "pue = 0.9: give 1 or more"),
         ("watts = ", "costs.toml: "),
-        ('hardware = "mine.csv"', "hardware counts with --budget alone"),
+        ('hardware = "mine.csv"', "hardware counts with --hardware alone"),
     ],
 )
 def test_a_costs_file_that_cannot_be_says_why(run_file, tmp_path, text, says):
@@ -99,13 +99,25 @@ def test_a_costs_file_that_is_not_there_is_named(run_file, tmp_path):
 
 
 def test_options_of_the_other_question_are_refused(run_file, tmp_path):
-    said = call("plan", "mine.toml", "--hardware", "8xH100", cwd=tmp_path)
+    said = call("plan", "mine.toml", "--text-bytes", "4G", cwd=tmp_path)
     assert said.status == 2
-    assert "--hardware needs --budget" in said.err
+    assert "--text-bytes needs --budget" in said.err
     assert call(*shlex.split(said.err.rpartition("such as: headwater ")[2]), cwd=tmp_path).status == 0
     assert (
         "--max-hours is for the plan of one run" in call("plan", "--budget", "2h", "--max-hours", "1", cwd=tmp_path).err
     )
+
+
+def test_a_run_is_planned_on_named_devices(run_file, tmp_path):
+    words = ("plan", "mine.toml", "train.batch_tokens=4096", "train.microbatch_tokens=64")
+    value = call(*words, "--hardware", "16xH100", "--json", cwd=tmp_path).json
+    size = ("replicate", "shard", "machines")
+    assert [value["ranks"][name] for name in size] == [16, 1, 2]
+    assert value["money"]["p50"] > 0
+    same = call(*words, "--hardware", "H100", "--ranks", "2x8", "--json", cwd=tmp_path).json
+    assert same["ranks"] == value["ranks"]
+    both = call(*words, "--hardware", "16xH100", "--ranks", "2x8", cwd=tmp_path)
+    assert "counts the ranks, as --ranks 2x8 does" in both.err
 
 
 RUNS = ("--runs", "runs.csv", "--loss-unit", "nats_per_token")

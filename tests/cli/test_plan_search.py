@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -53,7 +54,12 @@ def test_the_next_commands_can_be_copied_as_they_are_printed(tmp_path):
 
 def test_what_headwater_can_run_is_offered(tmp_path):
     said = call(*TEN_THOUSAND, cwd=tmp_path).out
-    assert "8 ranks, optimizer's state divided, bf16" in said
+    mesh, parallel = (
+        re.search(r"8 ranks, replicate = (\d) × shard = (\d), bf16", said),
+        "parallel.shard={} parallel.pipeline=1",
+    )
+    assert int(mesh[1]) * int(mesh[2]) == 8
+    assert parallel.format(mesh[2]) in said, "training lies as the search found"
     assert "\ntorchrun --nproc-per-node 8 -m headwater train mine.toml model.family=qwen3 " in said
 
 

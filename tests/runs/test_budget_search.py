@@ -13,8 +13,11 @@ from small_run import write_run_file, write_texts
 from headwater.cli.plan_search import budget_fields, search_options
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.device import COLUMNS, find_device, read_devices
+from headwater.forecast.work import state_bytes
+from headwater.ranks.place import Place
 from headwater.runs import budget_search, hardware
 from headwater.runs.costs import Costs
+from headwater.runs.layout import layout_here
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
@@ -48,6 +51,29 @@ def table(path, scale=1.0):
             rows.append(f"{params},{tokens},{scale * (1.5 + 40 * params**-0.35 + 30 * tokens**-0.3)}")
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def test_a_budget_searches_the_layouts_that_training_chooses_among():
+    """On 64 devices a larger model is had than any one of them holds whole, as the plan of that run lies."""
+    money = {"budget": "$300k", "overrides": ("model.seq_len=8192",), "costs": Costs(price_per_hour=2.0)}
+    choice = searched(hardware="64xH100", **money)["choice"]
+    assert choice == searched(hardware="H100", ranks="8x8", **money)["choice"]
+    settings = [f"{name}={value}" for name, value in choice["settings"].items() if not name.startswith("parallel.")]
+    run = load_run("first-light", ["model.tied_embeddings=false", *settings, "train.half_length_fraction=0"])[0]
+    found = layout_here(run, Place(0, 64, 0, 8), find_device("H100", read_devices()))
+    assert found.mesh.shard == choice["settings"]["parallel.shard"] > 1
+    assert found.mesh.tensor == choice["settings"]["parallel.tensor"]
+    assert state_bytes(run.model, run.optim) > 80e9
+
+
+def test_a_batch_too_small_for_many_devices_is_trained_by_ranks_that_share_layers():
+    apart = tuple(f"parallel.{axis}=1" for axis in ("tensor", "context", "pipeline"))
+    shared, alone = (
+        searched("24h", hardware="H100", ranks="64x8", overrides=("model.seq_len=8192", *axes))["choice"]["settings"]
+        for axes in ((), apart)
+    )
+    assert alone["train.batch_tokens"] // 8192 >= 512 > shared["train.batch_tokens"] // 8192
+    assert (alone["parallel.tensor"], shared["parallel.tensor"]) == (1, 2)
 
 
 def test_hours_times_devices_times_price_is_the_money(answer):

@@ -11,7 +11,7 @@ from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import layout, load_run
-from headwater.runs.hardware import processor_peak, work_of
+from headwater.runs.hardware import gpus, processor_peak, work_of
 from headwater.runs.layout import MARGIN, layout_here
 from headwater.runs.text_size import token_bytes
 
@@ -121,7 +121,10 @@ def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(se
             ["train.batch_tokens=8192", "parallel.tensor=1"],
             "= 1 sequences, which replicate × shard = 8 ranks can't divide",
         ),
-        (["train.batch_tokens=24576", "parallel.tensor=4"], "= 3 sequences, which replicate × shard = 2 ranks can't divide"),
+        (
+            ["train.batch_tokens=24576", "parallel.tensor=4"],
+            "= 3 sequences, which replicate × shard = 2 ranks can't divide",
+        ),
         (["train.batch_tokens=73728"], "= 9 sequences, which replicate × shard = 8 ranks can't divide"),
     ],
 )
@@ -155,6 +158,14 @@ def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines)
     found = shared_layers(config.parallel, config.model, 32, 8, config.shortest_row, exact=False)
     assert [each.size("pipeline") for each in found if each.size("pipeline") > 1] == pipelines
     assert {each.size("tensor") for each in found if each.size("pipeline", "context") > 1} == {8}
+
+
+def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
+    """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
+    config = load_run("first-light", [*SMALL, "train.batch_tokens=917504"])[0]
+    waiting, apart = (gpus(Layout(mesh, 8), H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64)))
+    assert "; ranks of the pipeline wait 33% of a step" in waiting.needs(config).step_how
+    assert "wait" not in apart.needs(config).step_how
 
 
 def test_an_axis_with_a_number_keeps_it():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,6 @@ class Candidate:
 
     model: ModelSettings
     where: str
-    mesh: Mesh
     seconds_per_token: float
     batch_rows: int
     microbatch_rows: int
@@ -37,6 +36,7 @@ class Candidate:
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
+    mesh: Mesh = field(default_factory=Mesh)
 
     @cached_property
     def params(self) -> int:
