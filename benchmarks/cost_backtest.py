@@ -6,7 +6,7 @@ Every row of benchmarks/data/cost is estimated with constants fitted without its
 with --by source without everything that source measured on that device). Printed are median and 90th percentile of
 |estimate / published - 1| for time and memory of the model of a cluster, which lies in `costing` until headwater trains
 over a mesh; for hours of whole runs, energy (of the estimated hours) and power (energy of the reported hours) by the
-rules that `headwater plan` takes for GPUs; beside each the same of a simple rule (`costing.score`). "held out" are more
+rules that `headwater plan` takes for GPUs; for steps of pipelines by those with the waiting of 1F1B; beside each the same of a simple rule (`costing.score`). "held out" are more
 rows of those publications, that no constant is fitted on and that were first scored when the effects had been chosen.
 With --json the last line is one JSON object.
 """
@@ -29,6 +29,7 @@ from costing.score import (
     run_scores,
     spreads,
     summary,
+    waiting_scores,
 )
 
 
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     constants = fit(timed)
     scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *run_scores(observe_runs())]
     held_out = observe_held_out()
+    scores += waiting_scores([*rows, *held_out])
     unseen = [*blind_times(timed, options.by, constants, held_out), *memory_scores(held_out)]
     report = {
         "lines": [*summary(scores), *lines_by_kind(unseen)],

@@ -20,6 +20,7 @@ from costing.fit import predict_blind
 from costing.llm_foundry import llm_foundry_shape
 from costing.memory import estimate_memory
 from costing.observed import DATA, Observed, ObservedRun
+from costing.step_time import pipeline_bubble
 from headwater.forecast.device import find_device
 from headwater.forecast.gpu import USUAL_UTILISATION, seconds_per_token
 from headwater.intervals import LEVEL
@@ -72,6 +73,19 @@ def usual_step_seconds(row: Observed) -> float:
     flops = job.shape.palm_flops_per_token * layout.batch_rows * job.shape.seq_len
     peak = job.device.peak_flops(layout.precision.split("-")[0])
     return flops / (USUAL_UTILISATION * peak * layout.num_devices)
+
+
+def waiting_scores(rows: Sequence[Observed]) -> list[Score]:
+    """Score steps of pipelines by the rule of whole runs, times the waiting of 1F1B; beside it the rule alone."""
+    scores = []
+    for row in rows:
+        job, layout = row.job, row.job.layout
+        if layout.pipeline > 1 and row.seconds:
+            tokens, sizes = layout.batch_rows * job.shape.seq_len, (layout.num_devices, layout.forward_again)
+            off = tokens * seconds_per_token(job.shape.num_params, job.device, *sizes) / row.seconds
+            waiting = off * (1 + pipeline_bubble(layout)) - 1
+            scores.append(Score("waiting", row.source, "pipelines by the rule", job.name, waiting, off - 1))
+    return scores
 
 
 def memory_scores(rows: Sequence[Observed]) -> list[Score]:
