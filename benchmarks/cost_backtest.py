@@ -6,8 +6,9 @@ Every row of benchmarks/data/cost is estimated with constants fitted without its
 with --by source without everything that source measured on that device). Printed are median and 90th percentile of
 |estimate / published - 1| for time and memory of the model of a cluster, which lies in `costing` until headwater trains
 over a mesh; for hours of whole runs, energy (of the estimated hours) and power (energy of the reported hours) by the
-rules that `headwater plan` takes for GPUs; for steps of pipelines by those with the waiting of 1F1B; beside each the same of a simple rule (`costing.score`). "held out" are more
-rows of those publications, that no constant is fitted on and that were first scored when the effects had been chosen.
+rules that `headwater plan` takes for GPUs; for steps of pipelines by those with the waiting of 1F1B; beside each the
+same of a simple rule (`costing.score`). "held out" are more rows of those publications, that no constant is fitted on
+and that were first scored when the effects had been chosen.
 With --json the last line is one JSON object.
 """
 
