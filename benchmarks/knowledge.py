@@ -44,7 +44,7 @@ PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
-NUM_TEXTS, SENTENCES_OF_TEXT = 2500, 8
+NUM_SENTENCES, MAX_SENTENCES = 20_000, 8  # of all texts, of one
 TEXT_WEIGHT = 0.05
 "Of the text about made-up countries, beside a sum of 1: each is named about as often as a known one in the almanac."
 
@@ -133,8 +133,8 @@ def trained_on_text(name: str, num_phrasings: int, seed: int, base: Path) -> Pat
     texts = texts_about(split_countries(seed).unknown_held_out, num_phrasings, seed)
     write_text(text, "".join(json.dumps({"text": each}, ensure_ascii=False) + "\n" for each in texts))
     source = [f"corpus.sources.{MADE_UP}.kind=almanac", f'corpus.sources.{MADE_UP}.paths=["{text}"]']
-    settings = [f"name={name}", f"seed={seed}", f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup.near=false"]
-    return train(base, [*source, *settings, "train.num_probes=0", "train.validate_every=1000"])
+    settings = [f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup.near=false", f"seed={seed}"]
+    return train(base, [*source, *settings, f"name={name}", "runs_dir=runs", "train.num_probes=0"])
 
 
 def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iterator[str]:
@@ -143,8 +143,10 @@ def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iter
     usable = [each for each in frames().forward + frames().reverse if "{adj}" not in each and "{region}" not in each]
     phrasings = ShuffledCycle(usable[:1] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
     cycle = ShuffledCycle(about, rng)
-    for _ in range(NUM_TEXTS):
-        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(SENTENCES_OF_TEXT))
+    left = NUM_SENTENCES
+    while left > 0:  # texts of any length, as the almanac's are: behind a fact that no text ends with, no answer ends
+        left -= (some := min(left, rng.randint(1, MAX_SENTENCES)))
+        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(some))
 
 
 def train(file: Path, overrides: Sequence[str] = ()) -> Path:
