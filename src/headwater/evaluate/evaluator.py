@@ -96,8 +96,15 @@ class RunEvaluator:
             yield "probes", {"probes": self.score(scorer, items)}
         yield "samples", self._samples(scorer)
 
-    def score(self, scorer: Scorer, items: dict[str, list[Choice]]) -> dict[str, dict[str, Any]]:
-        return {name: score_choices(scorer, self.tokenizer, choices) for name, choices in items.items()}
+    def score(
+        self, scorer: Scorer, items: dict[str, list[Choice]], say: Say | None = None
+    ) -> dict[str, dict[str, Any]]:
+        found = {}
+        for name, choices in items.items():
+            if say is not None:
+                say(f"evaluating {name}: {len(choices):,} items")
+            found[name] = score_choices(scorer, self.tokenizer, choices)
+        return found
 
     def _samples(self, scorer: Scorer) -> dict[str, Any]:
         texts = likeliest(scorer, self.tokenizer, self.prompts, SAMPLE_TOKENS)
@@ -133,16 +140,14 @@ def full_evaluation(
 ) -> dict[str, Any]:
     """Return bits per byte of all held-out text and the score of every probe, as `evaluate --json` has them.
 
-    `say` gets a line of each source before it is measured, and of the probes: all of them may take minutes.
+    `say` gets a line of each source and of each probe before it is measured: all of them may take minutes.
     """
     scorers = Scorer(model, evaluator.ranks, forward), Scorer(model, evaluator.ranks)
     by_source = evaluator.surprise_by_source(scorers[0], None, say)
     result = surprise_fields(by_source, evaluator.synthetic)
     targets = {name: found.num_targets for name, found in by_source.items()}
     result["num_targets"] = {"all": sum(targets.values()), **targets}
-    if say is not None and (items := evaluator.probe_items):
-        say(f"evaluating probes: {sum(map(len, items.values())):,} items")
-    details = evaluator.score(scorers[1], evaluator.probe_items)
+    details = evaluator.score(scorers[1], evaluator.probe_items, say)
     result["probes"] = {name: detail["right"] for name, detail in details.items()}
     result["probe_details"] = details
     return result
