@@ -27,7 +27,7 @@ from growing.fit import find_bend, fit, residuals
 from growing.point import Order, write_random_tokens
 from growing.sweeps import BASE, HEAD_DIM, LONG_TOKENS, NAMES, SWEEPS, Sweep
 from growing.tables import GIB, MIB, NoMarkers, page_lines, put_between_markers, require_markers
-from headwater.host.threads import usable_cores
+from headwater.host.facts import usable_cores
 from headwater.runs.run_config import RunConfig, load_run
 from job import Shape
 from throughput import machine, say

@@ -19,8 +19,7 @@ from typing import Any
 
 from contenders.headwater import make_plan
 from headwater.forecast.processor import kind_of
-from headwater.host.facts import cpu_flags, float32_rate_per_core
-from headwater.host.threads import usable_cores
+from headwater.host.facts import cpu_flags, float32_rate_per_core, usable_cores
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say

@@ -20,9 +20,9 @@ from headwater.device.float8 import convert_linears_, require_float8
 from headwater.device.peak import matmul_peaks
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
+from headwater.host.facts import usable_cores
 from headwater.host.load import LoadMeter
 from headwater.host.memory import keep_freed_memory
-from headwater.host.threads import usable_cores
 from headwater.host.waiting import sleep_under_load
 from headwater.model.compiled import compile_blocks_
 from headwater.model.transformer import Transformer

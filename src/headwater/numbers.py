@@ -1,4 +1,4 @@
-"""Numbers as people read them: three significant digits and a unit."""
+"""Numbers and spans of time as people read them: three significant digits and a unit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+MAX_HOURS = 96
 MISSING = "not measured yet"
 _DASH = "–"
 _GAP = "\u00a0"  # keeps a number and its unit on one line
@@ -83,7 +84,7 @@ def decimal(value: float | None, places: int = 3) -> str:
 
 def time_unit(seconds: float) -> tuple[str, float]:
     """Return the unit in which a span of time is drawn, and its seconds."""
-    for limit, unit, name in [(120, 1, "seconds"), (7200, 60, "minutes"), (96 * 3600, 3600, "hours")]:
+    for limit, unit, name in [(120, 1, "seconds"), (7200, 60, "minutes"), (MAX_HOURS * 3600, 3600, "hours")]:
         if seconds < limit:
             return name, float(unit)
     return "days", 86400.0
@@ -116,3 +117,16 @@ def moment(unix_seconds: float | None) -> str:
 
 def times(amount: int) -> str:
     return {1: "once", 2: "twice"}.get(amount, f"{amount} times")
+
+
+def duration(seconds: float) -> str:
+    """Return a span in the two units a person would say: 0.26s, 8s, 4m05s, 3h20, 5.2 days."""
+    if seconds < 9.95:
+        return f"{seconds:.2g}s"
+    if seconds >= MAX_HOURS * 3600:
+        return f"{seconds / 86400:.1f} days"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.durations import duration
+from headwater.numbers import duration
 from headwater.serve.summary import RunsFolder
 from headwater.time_left import TimeLeft
 from headwater.train.settings import TrainSettings

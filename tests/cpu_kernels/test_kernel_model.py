@@ -19,7 +19,7 @@ from torch import nn
 
 from headwater.cpu_kernels.library import MAX_HEAD_DIM
 from headwater.device.settings import MachineSettings
-from headwater.host.threads import allowed_cpus
+from headwater.host.facts import allowed_cpus
 from headwater.host.waiting import idle_team
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings

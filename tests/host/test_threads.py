@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from headwater.host.threads import usable_cores
+from headwater.host.facts import usable_cores
 
 
 @pytest.fixture

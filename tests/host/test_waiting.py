@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from headwater.host import waiting
+from headwater.host.facts import allowed_cpus
 from headwater.host.load import LoadMeter
-from headwater.host.threads import allowed_cpus
 from headwater.host.waiting import idle_team, sleep_under_load
 
 TASKS = Path("/proc/self/task")

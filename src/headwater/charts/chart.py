@@ -12,8 +12,7 @@ from typing import Any
 
 from headwater.charts.curves import Points
 from headwater.charts.markup import Child, Html, chart_text, data_block, render, tag
-from headwater.durations import duration
-from headwater.numbers import percent
+from headwater.numbers import duration, percent
 
 Spec = dict[str, Any]
 NUM_SERIES = 8

@@ -15,9 +15,8 @@ import typer
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
 from headwater.cli.terminal import card, hours_interval, print_json, say_beside, table
 from headwater.cli.verbs import App
-from headwater.durations import duration
 from headwater.errors import ConfigError
-from headwater.numbers import count, significant
+from headwater.numbers import count, duration, significant
 
 if TYPE_CHECKING:
     from headwater.runs.ladder import LadderResult

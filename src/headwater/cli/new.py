@@ -10,9 +10,9 @@ from pathlib import Path
 
 from headwater.corpus.build import TextFound
 from headwater.corpus.read.input import NO_PERMISSION
-from headwater.durations import duration
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
+from headwater.numbers import duration
 from headwater.printable import printable
 from headwater.runs.hardware import hardware_of
 from headwater.runs.paths import Say

@@ -8,9 +8,8 @@ from typing import Any
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
-from headwater.durations import duration
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
-from headwater.numbers import count, plural, times
+from headwater.numbers import count, duration, plural, times
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.runs.plan import PlanOptions, plan_run

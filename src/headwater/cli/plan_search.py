@@ -12,12 +12,15 @@ from typing import Any
 
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
-from headwater.durations import duration
 from headwater.forecast.budget import Query
 from headwater.forecast.device import read_devices
 from headwater.forecast.search import BudgetChoice, BudgetPlan
+<<<<<<< HEAD
 from headwater.numbers import count, plural, significant
 from headwater.ranks.place import Place
+=======
+from headwater.numbers import count, duration, plural, significant
+>>>>>>> 65ce2990 (Memory of a run counts the copy that a save makes; fewer modules for a plan)
 from headwater.runs.budget_search import SearchOptions, search_budget
 from headwater.runs.costs import Costs
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from headwater.cli.terminal import MAX_WIDTH, safe, width
-from headwater.durations import duration
 from headwater.interventions import name_documents
-from headwater.numbers import count
+from headwater.numbers import count, duration
 from headwater.ranks.place import named
 from headwater.report.measures import audit_line
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error

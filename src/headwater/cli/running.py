@@ -17,12 +17,11 @@ from headwater.cli.progress import TrainingDisplay, against_forecast, interventi
 from headwater.cli.rank_log import rank_log
 from headwater.cli.terminal import card, say, say_aside, table
 from headwater.device.settings import FORMATS
-from headwater.durations import duration
 from headwater.errors import LostRanksError
 from headwater.intervals import share
 from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
-from headwater.numbers import count, plural, size
+from headwater.numbers import count, duration, plural, size
 from headwater.optim.rules import Reason
 from headwater.ranks.place import place_of
 from headwater.records import Record

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from headwater.durations import duration
-from headwater.numbers import carbon_unit, energy_unit, significant
+from headwater.numbers import carbon_unit, duration, energy_unit, significant
 from headwater.printable import printable
 
 if TYPE_CHECKING:

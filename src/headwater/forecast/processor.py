@@ -4,8 +4,8 @@ A step is its FLOPs, the model's and those of Muon's products, which cost the cu
 over a rate. As a part of the machine's peak that is the rate of whole steps in `data/processor.json`, interpolated in
 the logarithm of the width and held at the ends. An efficiency for each part of a step was no nearer (docs/log.md).
 
-The peak is a constant of the process, text, 16 bytes a parameter and activations; coarse on purpose: details grow stale
-with each torch. Where earlier runs of the same shape measured either, plans take theirs.
+The peak is that of a step while the last save is being written: a constant of the process, text, weights and optimizer
+state twice, and what the step adds. Where earlier runs of the same shape measured either, plans take theirs.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work
+from headwater.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
 
 USUAL = "usual"
-PROCESS_BYTES = 556 * 2**20
-"""Of a run's process: libraries (370 MiB), what evaluation and saves add, holes between them (160), and the chunks of
-logits (26, more from 8,192 ids on); torch 2.13, 2026-11-28."""
+PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20
+"""Of a run's process, libraries and what it loads as it goes; of probes, their items and what generation leaves. By
+runs of 4 million parameters (docs/log.md, 2026-11-30)."""
 SLACK_FRACTION = 0.25
 "Of activations: what is allocated again while the last is still held."
-PARAMETER_BYTES = 16
-"Weights, gradients, optimizer state and casts, about; also of Muon, which keeps less and needs room to multiply."
+CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24  # of a chunk of the loss (`cpu_kernels.functions`)
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 
@@ -134,15 +133,24 @@ def process_bytes(token_bytes: float) -> float:
     return PROCESS_BYTES + (1 + INDEX_FRACTION) * token_bytes
 
 
-def run_memory(work: Work, token_bytes: float, *, exact: bool = False) -> PeakBytes:
+def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probes: bool = False) -> PeakBytes:
     """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
 
-    `exact`: gradients are summed as integers.
+    A save's copy of weights and optimizer state lives on while it is written, for some steps. A step adds the weights
+    as products take them and, whichever is more, what its forward pass keeps, with the head's gradient and a chunk of
+    logits, or all gradients at its end, where a tied embedding's isn't added yet to the head's. `exact`: gradients are
+    summed as integers.
     """
-    a_parameter = PARAMETER_BYTES + (EXACT_BYTES if exact else 0)
+    model, parameters = work.model, count_parameters(work.model)
+    head = BYTES_PER_VALUE * model.vocab_size * model.d_model
+    gradients = BYTES_PER_VALUE * parameters.total
+    logits = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     activations = (1 + SLACK_FRACTION) * work.microbatch_tokens * kept_bytes_per_token(work)
-    state = a_parameter * count_parameters(work.model).total
-    return PeakBytes(process_bytes(token_bytes), state, 0.0, activations)
+    earlier = gradients if work.num_microbatches > 1 else 0
+    of_step = max(activations + head + work.value_bytes * logits + earlier, gradients + head * model.tied_embeddings)
+    state = 2 * checkpoint_bytes(model, work.optim) + work.value_bytes * parameters.matmul
+    state += EXACT_BYTES * parameters.total if exact else 0
+    return PeakBytes(process_bytes(token_bytes) + PROBE_BYTES * has_probes, state, 0.0, of_step)
 
 
 def kept_bytes_per_token(work: Work) -> float:

@@ -15,7 +15,7 @@ from math import ceil, prod
 from typing import Literal
 
 from headwater.forecast.processor import process_bytes
-from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work
+from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
 from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, count_parameters, outside_shapes
 from headwater.model.settings import ModelSettings
@@ -175,12 +175,14 @@ def gpu_memory(work: Work, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS)
 def processor_rank_memory(work: Work, text_bytes: float, *, exact: bool = False) -> PeakBytes:
     """Return the peak of one of several ranks on a processor, whose part of the text has so many bytes.
 
-    Its fused blocks keep what compiled ones do. `exact`: gradients are summed as integers.
+    Its fused blocks keep what compiled ones do, and its part of a save is copied. `exact`: gradients are summed as
+    integers.
     """
     found = gpu_memory(work, is_compiled=True, loss_tokens=PROCESSOR_LOSS_TOKENS)
-    sums = EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0
+    more = checkpoint_bytes(work.model, work.optim) / work.mesh.world_size
+    more += EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0
     slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
-    return PeakBytes(process_bytes(text_bytes), found.state + sums, found.exchanged, found.activations, slack)
+    return PeakBytes(process_bytes(text_bytes), found.state + more, found.exchanged, found.activations, slack)
 
 
 def memory_at(work: Work, place: int, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from headwater.host.threads import allowed_cpus, has_quota
+from headwater.host.facts import allowed_cpus, has_quota
 
 PROC = Path("/proc")
 STAT = PROC / "stat"

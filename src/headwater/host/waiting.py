@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from headwater.host.facts import allowed_cpus
 from headwater.host.load import LoadMeter
-from headwater.host.threads import allowed_cpus
 
 PERIOD_SECONDS = 0.2  # Linux counts each CPU's time in ticks of up to 10 ms
 MAPS = Path("/proc/self/maps")

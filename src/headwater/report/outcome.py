@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass
 
 from headwater.charts.of_run import UNITS, Band, band
-from headwater.durations import duration
 from headwater.forecast.result import mean_bits
 from headwater.host.energy import MEASURED
 from headwater.intervals import Z_P90
-from headwater.numbers import significant
+from headwater.numbers import duration, significant
 from headwater.records import Object, Record, amount, table
 from headwater.report.run_data import RunData
 

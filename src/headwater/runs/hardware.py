@@ -18,9 +18,8 @@ from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
-from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name
+from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, usable_cores
 from headwater.host.memory import memory_bytes
-from headwater.host.threads import usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
@@ -111,7 +110,7 @@ class Processor:
                 fmean(peaks), SAME_MEMORY
             ), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
         peak, tokens = processor_peak(config, self.dtype, text_bytes, self.ranks), microbatch_tokens(config, self.ranks)
-        how = f"libraries, text, 16 bytes a parameter, activations of {tokens} tokens in {self.dtype}"
+        how = f"libraries, text, weights and their state twice (for saves), a step of {tokens} tokens in {self.dtype}"
         if self.ranks.mesh.world_size > 1:
             how = f"of each rank: {peak}"
         return Spread(peak.total, constants()["log_deviation"]["memory"]), how
@@ -269,7 +268,7 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     text = min(text_bytes, MOST_OF_MEMORY * memory_bytes())
     work = work_of(config, ranks, dtype)
     if work.mesh.world_size == 1:
-        return run_memory(work, text, exact=config.train.exact)
+        return run_memory(work, text, exact=config.train.exact, has_probes=config.train.num_probes > 0)
     from headwater.forecast.rank_memory import processor_rank_memory
 
     return processor_rank_memory(work, text / ranks.num_local, exact=config.train.exact)

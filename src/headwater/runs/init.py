@@ -6,16 +6,18 @@ They are kept in RUN/data/base.json, so that a run with a checkpoint never needs
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
-from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import RawSettings, Settings, leaves
 from headwater.errors import ConfigError
 from headwater.runs.paths import Folders, read_kept
 from headwater.train.settings import is_count
+
+if TYPE_CHECKING:
+    from headwater.base.facts import BaseFacts
 
 
 class InitSettings(Settings):
@@ -32,15 +34,19 @@ def base_of(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
 
     Raises ConfigError when the base isn't there or is damaged.
     """
-    if init is None:
-        return None
-    return kept_base(init, folders) if list_checkpoints(folders.run) else facts_of(init.from_)
+    if init is None or list_checkpoints(folders.run):
+        return kept_base(init, folders)
+    from headwater.base.facts import facts_of
+
+    return facts_of(init.from_)
 
 
 def kept_base(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
     """Return the facts of a run's base as its text was prepared with them; None where it has no base."""
     if init is None:
         return None
+    from headwater.base.facts import BaseFacts, facts_of  # readers of other people's models: few runs have any
+
     kept = read_kept(folders.base, BaseFacts)
     return kept if kept is not None and kept.path == init.from_ else facts_of(init.from_)
 

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings, ReplaySettings
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import Override, RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
@@ -28,7 +29,6 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.saved_states import values_from_start
 from headwater.train.settings import TrainPlan, TrainSettings, is_count
 from headwater.validation import require_sound, validate
 
@@ -213,6 +213,10 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
+    if not list_checkpoints(config.run_dir):
+        return config, explain(config, raw, whys)
+    from headwater.train.saved_states import values_from_start
+
     if kept := values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw)):
         for name, value in kept.items():
             whys[name] = f"{KEPT}; for {config.train.num_steps} steps it would be {raw.get(name, 'off')}"

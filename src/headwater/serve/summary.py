@@ -9,9 +9,8 @@ from pathlib import Path
 
 from headwater.checkpoint.layout import DERIVED
 from headwater.checkpoint.lock import is_owned
-from headwater.durations import duration
 from headwater.files import read_json
-from headwater.numbers import count, decimal, whole
+from headwater.numbers import count, decimal, duration, whole
 from headwater.records import Object, amount
 from headwater.serve.recent import RecentRecords
 from headwater.serve.refusal import Refusal

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
-from headwater.durations import duration
+from headwater.numbers import duration
 
 
 class Progress:

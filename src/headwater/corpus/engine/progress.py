@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.corpus.toml_tables import toml_table
-from headwater.durations import duration
+from headwater.numbers import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 

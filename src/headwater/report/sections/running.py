@@ -15,8 +15,7 @@ from headwater.charts.of_run import (
     step_chart,
     tokens_per_step,
 )
-from headwater.durations import duration
-from headwater.numbers import MISSING, count, flop_rate, percent, significant
+from headwater.numbers import MISSING, count, duration, flop_rate, percent, significant
 from headwater.records import amount, table
 from headwater.report.measures import (
     median_of,

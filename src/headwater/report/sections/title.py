@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headwater.charts.markup import Child, Html, render, tag
-from headwater.durations import duration
 from headwater.numbers import (
     MISSING,
     count,
     count_in_words,
     decimal,
+    duration,
     flop_rate,
     moment,
     percent,
