@@ -34,7 +34,7 @@ LAYERS = [
     ["interventions", "time_left"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
     ["disk", "storage"],
-    ["errors", "durations", "printable", "numbers", "intervals", "conversations"],
+    ["errors", "printable", "numbers", "intervals", "conversations"],
 ]
 # and of the packages of the corpus: those of one line may not import each other either
 CORPUS_LAYERS = [
@@ -74,7 +74,6 @@ TORCH_FREE |= {
     "seals",
     "json_lines",
     "outputs",
-    "durations",
     "printable",
     "numbers",
     "intervals",
@@ -84,7 +83,6 @@ TORCH_FREE_MODULES = {
     "headwater.model.settings",
     "headwater.model.count",
     "headwater.optim.settings",
-    "headwater.optim.schedule",
     "headwater.optim.rules",
     "headwater.parallel.settings",
     "headwater.ranks.mesh",

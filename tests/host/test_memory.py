@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import headwater
-from headwater.host.memory import available_bytes, keep_freed_memory, memory_bytes, resident_bytes
+from headwater.host.facts import memory_bytes
+from headwater.host.memory import available_bytes, keep_freed_memory, resident_bytes
 
 PROGRAM = """
 import resource, sys

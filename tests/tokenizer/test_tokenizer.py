@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from headwater.errors import TokenizerError
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.measure import bytes_per_token
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.special import NUM_SPECIAL, SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokenizer.settings import NUM_SPECIAL, TokenizerSettings
+from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
 

@@ -26,7 +26,7 @@ def measure_machine() -> dict[str, Any]:
     from headwater.compute import inspect_machine, threads
     from headwater.device.peak import memory_bandwidth
     from headwater.device.settings import MachineSettings
-    from headwater.host.memory import memory_bytes
+    from headwater.host.facts import memory_bytes
 
     facts = inspect_machine(MachineSettings())
     with threads(facts.num_threads):

@@ -1,4 +1,4 @@
-"""What the machine at hand is, its cores, and how fast it multiplies, found out in a moment. No torch."""
+"""What the machine at hand is, its cores and memory, and how fast it multiplies, found out in a moment. No torch."""
 
 from __future__ import annotations
 
@@ -66,6 +66,10 @@ def gpu_name(folder: Path = NVIDIA) -> str | None:
     except OSError:
         return None
     return None
+
+
+def memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def usable_cores(cpus: Path = CPUS, cgroups: Path = CGROUPS) -> int:

@@ -1,4 +1,4 @@
-"""How much memory this machine has, and how the process keeps what it has been given. No torch."""
+"""How much memory this process holds and may ask for, and how it keeps what it has been given. No torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import os
 import resource
 import sys
 
+from headwater.host.facts import memory_bytes
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 LARGEST_HEAP_BLOCK, NEVER = 1 << 30, (1 << 31) - 1
-
-
-def memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def available_bytes() -> int:

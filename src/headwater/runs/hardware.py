@@ -18,8 +18,7 @@ from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind, run_memory
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
-from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, usable_cores
-from headwater.host.memory import memory_bytes
+from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, memory_bytes, usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch

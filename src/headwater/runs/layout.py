@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from headwater.errors import LayoutError
 from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
-from headwater.host.facts import cpu_flags, gpu_name
-from headwater.host.memory import memory_bytes
+from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
 from headwater.numbers import size
 from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.host.memory import memory_bytes
+from headwater.host.facts import memory_bytes
 from headwater.printable import printable
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import Body, read_body

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from headwater.config import Settings
-from headwater.tokenizer.special import NUM_SPECIAL
 
+NUM_SPECIAL = 32  # tokens that no text encodes to (`tokenizer.special`)
 MIN_VOCAB_SIZE = NUM_SPECIAL + 256
 
 

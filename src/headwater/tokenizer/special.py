@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headwater.tokenizer.settings import NUM_SPECIAL
+
 _NAMED = (
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -24,7 +26,6 @@ _NAMED = (
     "<|fim_middle|>",
     "<|fim_suffix|>",
 )
-NUM_SPECIAL = 32
 SPECIAL_TOKENS = _NAMED + tuple(f"<|reserved_{number}|>" for number in range(NUM_SPECIAL - len(_NAMED)))
 SPECIAL_IDS = {name: token for token, name in enumerate(SPECIAL_TOKENS)}
 
