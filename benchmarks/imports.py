@@ -28,9 +28,10 @@ from headwater.base.facts import facts_of
 from headwater.base.weights import open_values
 from headwater.corpus.load import list_sources, read_documents
 from headwater.model.transformer import Transformer
-from headwater.runs import load_run, run
 from headwater.runs.finish import load_model
 from headwater.runs.paths import Folders
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 from headwater.tokenizer.tokenizer import Tokenizer
 
 SEQ_LEN, ROWS, TEXT_BYTES = 128, 16, 2_000_000

@@ -21,7 +21,8 @@ from headwater.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.checkpoint.load import read_tensors
 from headwater.errors import ConfigError
 from headwater.records import RunRecords, read_records
-from headwater.runs import load_run, run
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 from headwater.trackers import find_trackers, send_records, tracking, values_of
 
 Curves = dict[str, list[tuple[int, float]]]

@@ -19,7 +19,8 @@ from headwater.base.tokenizer import foreign_tokenizer
 from headwater.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.checkpoint.load import read_tensors
 from headwater.errors import ConfigError, TokenizerError
-from headwater.runs import load_run, run
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 from headwater.tokenizer.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers", reason='needs transformers: pip install "headwater[hf]"')

@@ -13,7 +13,7 @@ from headwater.evaluate.generate import surprise
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.text import MIN_DOCUMENTS, measure_text
 from headwater.intervals import ratio_estimate
-from headwater.runs.evaluating import evaluate_text, read_texts
+from headwater.library.evaluating import evaluate_text, read_texts
 from headwater.runs.finish import load_model
 from headwater.runs.run_config import config_of_run
 

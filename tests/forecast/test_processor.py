@@ -10,12 +10,14 @@ import pytest
 
 from headwater.forecast.processor import (
     USUAL,
-    ModelledStep,
     Peaks,
     constants,
     kind_of,
     measured_kind,
+    muon_flops,
     shape_model,
+    step_flops,
+    step_seconds,
     utilisation,
 )
 from headwater.model.count import flops_per_token
@@ -32,9 +34,9 @@ LARGEST = SHAPES[-1]
 def test_a_measured_shape_gets_its_own_seconds(number, kind, dtype):
     measured = measured_kind(kind)
     shape, peaks = measured["shapes"][number], measured["peak_flops_per_second"]
-    step = ModelledStep(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
+    flops = step_flops(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
     at = Peaks(peaks[dtype], dtype, "as measured", kind)
-    assert step.seconds(at) == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
+    assert step_seconds(flops, shape["d_model"], at) == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
 
 
 def test_first_light_takes_what_it_took_on_a_processor_with_amx():
@@ -42,7 +44,8 @@ def test_first_light_takes_what_it_took_on_a_processor_with_amx():
     peaks = measured_kind("amx")["peak_flops_per_second"]
     at = Peaks(peaks["bfloat16"], "bfloat16", "", "amx")
     # 33,400 tokens a second between probes, half of the steps in rows of half the length (docs/log.md)
-    assert ModelledStep(model, 4096, half_length_fraction=0.5).seconds(at) == pytest.approx(4096 / 33_400, rel=0.1)
+    seconds = step_seconds(step_flops(model, 4096, half_length_fraction=0.5), model.d_model, at)
+    assert seconds == pytest.approx(4096 / 33_400, rel=0.1)
 
 
 # seconds of a step in int8 at the machine's faster speed: first-light's rungs, seed 2 (docs/log.md); widths 64 and 128
@@ -55,7 +58,7 @@ def test_narrow_models_are_forecasts_as_the_ladder_found_them(shape):
     layers, width = shape
     model = shape_model(SHAPES[0] | {"num_layers": layers, "d_model": width, "num_heads": width // 64})
     peaks = measured_kind(USUAL)["peak_flops_per_second"]
-    found = ModelledStep(model, 4096).seconds(Peaks(peaks["int8"], "int8", ""))
+    found = step_seconds(step_flops(model, 4096), width, Peaks(peaks["int8"], "int8", ""))
     assert found == pytest.approx(RUNGS[shape], rel=0.15)
 
 
@@ -85,7 +88,7 @@ def test_shapes_that_made_no_constant_are_forecast_and_nearer_than_by_one_rate_f
         shape = {"num_layers": 4, "d_model": 256, "seq_len": 512, "vocab_size": 8192, "tokens": 4096} | {name: value}
         model, tokens = shape_model(shape | {"num_heads": shape["d_model"] // 64}), shape["tokens"]
         block_rows = block_rows_for(model.d_model, model.d_ff, tokens)
-        found = ModelledStep(model, tokens, block_rows).seconds(at)
+        found = step_seconds(step_flops(model, tokens, block_rows), model.d_model, at)
         errors.append(abs(math.log(found / milliseconds * 1000)))
         simple = flops_per_token(model) * tokens / (peaks["int8"] * usual)
         baseline.append(abs(math.log(simple / milliseconds * 1000)))
@@ -105,12 +108,12 @@ def test_muon_counts_its_matrices_either_way_round():
     model = shape_model(SHAPES[0] | {"num_layers": 1})
     wide, narrow = (model.model_copy(update={"d_ff": width}) for width in (2 * model.d_model, model.d_model // 2))
     square = 4 * orthogonalisation_flops(model.d_model, model.d_model)
-    assert ModelledStep(wide, 1).muon_flops - square == 3 * orthogonalisation_flops(model.d_model, 2 * model.d_model)
-    assert ModelledStep(narrow, 1).muon_flops - square == 3 * orthogonalisation_flops(model.d_model // 2, model.d_model)
+    assert muon_flops(wide) - square == 3 * orthogonalisation_flops(model.d_model, 2 * model.d_model)
+    assert muon_flops(narrow) - square == 3 * orthogonalisation_flops(model.d_model // 2, model.d_model)
 
 
 def test_a_step_is_the_models_work_and_muons():
-    with_muon, without = (ModelledStep(shape_model(LARGEST), 2048, is_muon=is_muon).flops for is_muon in (True, False))
+    with_muon, without = (step_flops(shape_model(LARGEST), 2048, is_muon=is_muon) for is_muon in (True, False))
     # docs/log.md, 2026-11-25: whole matrices, 0.94 TFLOP beside the model's 1.47
     assert without == pytest.approx(1.47e12, rel=0.01)
     assert with_muon - without == pytest.approx(0.94e12, rel=0.02)
@@ -119,5 +122,5 @@ def test_a_step_is_the_models_work_and_muons():
 def test_recomputed_blocks_run_their_forward_pass_again():
     model = shape_model(LARGEST)
     blocks = (flops_per_token(model) - 6 * model.vocab_size * model.d_model) * 2048
-    again = ModelledStep(model, 2048, recompute_fraction=1.0).flops - ModelledStep(model, 2048).flops
+    again = step_flops(model, 2048, recompute_fraction=1.0) - step_flops(model, 2048)
     assert again == pytest.approx(blocks / 3)

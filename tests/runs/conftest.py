@@ -14,9 +14,10 @@ from small_run import overrides, quick, write_run_file, write_texts
 
 from headwater.host.load import LoadMeter
 from headwater.host.signals import StopRequest
-from headwater.runs import load_run, plan, run
+from headwater.runs import plan
 from headwater.runs.finish import open_evaluator
-from headwater.runs.run_config import RunConfig, train_plan
+from headwater.runs.run_config import RunConfig, load_run, train_plan
+from headwater.runs.running import run
 from headwater.runs.stages import prepare_data
 from headwater.runs.text import open_batches
 from headwater.train.loop import train

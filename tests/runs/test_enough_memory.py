@@ -10,8 +10,8 @@ from headwater.errors import ConfigError
 from headwater.forecast.work import state_bytes
 from headwater.ranks.mesh import Mesh
 from headwater.runs import layout as module
-from headwater.runs import load_run
 from headwater.runs.layout import require_memory_here
+from headwater.runs.run_config import load_run
 
 
 @pytest.fixture

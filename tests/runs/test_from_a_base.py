@@ -13,8 +13,8 @@ from small_run import quick, write_run_file, write_texts
 from headwater.checkpoint.layout import MODEL, checkpoint_dir
 from headwater.checkpoint.load import read_tensors
 from headwater.errors import CheckpointError, ConfigError
-from headwater.runs import load_run, run
-from headwater.runs.running import replay
+from headwater.runs.run_config import load_run
+from headwater.runs.running import replay, run
 from headwater.runs.stages import write_config
 
 INIT = '[init]\nfrom = "runs/mine"\n'

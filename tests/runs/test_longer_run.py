@@ -11,7 +11,8 @@ from small_run import call, final_weights, measured, quick, require_clear_error,
 
 from headwater.files import read_json
 from headwater.records import read_all
-from headwater.runs import load_run, run
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 
 LONGER = ("train.num_steps=48",)
 

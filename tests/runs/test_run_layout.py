@@ -10,9 +10,10 @@ from headwater.forecast.device import find_device, read_devices
 from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs import layout, load_run
+from headwater.runs import layout
 from headwater.runs.hardware import gpus, processor_peak, work_of
 from headwater.runs.layout import MARGIN, layout_here
+from headwater.runs.run_config import load_run
 from headwater.runs.text_size import token_bytes
 
 ALIKE = [

@@ -15,7 +15,8 @@ from small_run import quick
 
 from headwater.files import read_json
 from headwater.records import read_all, read_records
-from headwater.runs import load_run, run
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 
 
 def run_in(folder, *overrides: str, **how):

@@ -222,8 +222,8 @@ def test_runs_that_computed_otherwise_say_nothing(config, changed):
         '"peak_memory_bytes": Infinity',
         '"format_version": 7',
         '"d_model": 1' + 200 * "0",
-        '"vocab_size": 1' + 320 * "0",
-        '"batch_tokens": 1' + 320 * "0",
+        '"flops": 1' + 320 * "0",
+        '"flops": 0.0',
     ],
     ids=lambda changed: changed[:30],
 )

@@ -18,8 +18,9 @@ from headwater.files import read_json
 from headwater.records import read_records
 from headwater.report.measures import since_base
 from headwater.report.run_data import read_run
-from headwater.runs import load_run, run
 from headwater.runs.paths import Folders, stage_digest
+from headwater.runs.run_config import load_run
+from headwater.runs.running import run
 from headwater.runs.text import data_card_of_run, open_batches, open_held_out
 from headwater.runs.text_size import epochs_of
 

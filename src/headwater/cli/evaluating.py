@@ -15,7 +15,7 @@ from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
     from headwater.evaluate.tasks import TaskScore
-    from headwater.runs.evaluating import TextResult
+    from headwater.library.evaluating import TextResult
     from headwater.runs.run_config import RunConfig
 
 
@@ -45,7 +45,7 @@ def evaluate(
     """
     if tasks is not None:
         os.environ.update(OFFLINE)  # read when lm-eval's libraries are imported
-    from headwater.runs import evaluating
+    from headwater.library import evaluating
     from headwater.runs.run_config import config_of_run
 
     if sum(each is not None for each in (tasks, write_tasks, text)) > 1:

@@ -15,11 +15,11 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
+from headwater.library.shift import run_of, tokenizer_of
 from headwater.numbers import plural
 from headwater.printable import printable
 from headwater.runs.paths import Say
 from headwater.runs.run_config import NAME_RULE, find_recipe, is_run_name
-from headwater.runs.shift import run_of, tokenizer_of
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
 from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer

@@ -62,40 +62,39 @@ class Peaks:
     kind: str = USUAL
 
 
-@dataclass(frozen=True)
-class ModelledStep:
-    """A step of `tokens`; Muon's products are in blocks of `block_rows` (None: whole matrices).
+def step_flops(
+    model: ModelSettings,
+    tokens: int,
+    block_rows: int | None = None,
+    *,
+    is_muon: bool = True,
+    half_length_fraction: float = 0.0,
+    recompute_fraction: float = 0.0,
+) -> float:
+    """Return the FLOPs of a step, the model's and Muon's products' in blocks of `block_rows` (None: whole matrices).
 
-    A part of the tokens may be in rows of half the length, a part of the blocks computed again in the backward pass.
+    A part of the tokens may be in rows of half the length; recomputed blocks run their forward pass, a third of the
+    whole, once more.
     """
+    whole = flops_per_token(model, half_length_fraction)
+    blocks = whole - 6 * model.vocab_size * model.d_model
+    return (whole + recompute_fraction / 3 * blocks) * tokens + (muon_flops(model, block_rows) if is_muon else 0)
 
-    model: ModelSettings
-    tokens: int
-    block_rows: int | None = None
-    is_muon: bool = True
-    half_length_fraction: float = 0.0
-    recompute_fraction: float = 0.0
 
-    @property
-    def flops(self) -> float:
-        """The model's and Muon's; recomputed blocks run their forward pass, a third of the whole, once more."""
-        whole = flops_per_token(self.model, self.half_length_fraction)
-        blocks = whole - 6 * self.model.vocab_size * self.model.d_model
-        return (whole + self.recompute_fraction / 3 * blocks) * self.tokens + (self.muon_flops if self.is_muon else 0)
+def muon_flops(model: ModelSettings, block_rows: int | None = None) -> float:
+    """Return those of Muon's products in an update."""
+    total = 0.0
+    query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    for width, num in ((query, 2), (key, 2), (model.d_ff, 2 if model.family == "gpt2" else 3)):
+        shorter, longer = sorted((width, model.d_model))
+        size = rows_of_block(shorter, block_rows)
+        total += num * model.num_layers * shorter // size * orthogonalisation_flops(size, longer)
+    return total
 
-    @property
-    def muon_flops(self) -> float:
-        model, total = self.model, 0.0
-        query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-        for width, num in ((query, 2), (key, 2), (model.d_ff, 2 if model.family == "gpt2" else 3)):
-            shorter, longer = sorted((width, model.d_model))
-            size = rows_of_block(shorter, self.block_rows)
-            total += num * model.num_layers * shorter // size * orthogonalisation_flops(size, longer)
-        return total
 
-    def seconds(self, peaks: Peaks) -> float:
-        """Return the seconds by the measured parts of the peak in `data/processor.json`."""
-        return self.flops / (peaks.rate * utilisation(self.model.d_model, peaks.dtype, peaks.kind))
+def step_seconds(flops: float, d_model: int, peaks: Peaks) -> float:
+    """Return the seconds of a step of so many FLOPs by the measured parts of the peak in `data/processor.json`."""
+    return flops / (peaks.rate * utilisation(d_model, peaks.dtype, peaks.kind))
 
 
 def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
@@ -108,8 +107,8 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
 
 
 def _rate(shape: dict[str, Any], dtype: str) -> float:
-    step = ModelledStep(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
-    return step.flops / (shape[f"{dtype}_ms"] / 1000)
+    flops = step_flops(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
+    return flops / (shape[f"{dtype}_ms"] / 1000)
 
 
 def shape_model(shape: dict[str, Any]) -> ModelSettings:
@@ -136,18 +135,17 @@ def process_bytes(token_bytes: float) -> float:
 def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probes: bool = False) -> PeakBytes:
     """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
 
-    A save's copy of weights and optimizer state lives on while it is written, for some steps. A step adds the weights
-    as products take them and, whichever is more, what its forward pass keeps, with the head's gradient and a chunk of
-    logits, or all gradients at its end, where a tied embedding's isn't added yet to the head's. `exact`: gradients are
-    summed as integers.
+    A save's copy of weights and optimizer state is still being written in the next step's first microbatch at least.
+    That adds the weights as products take them and, whichever is more, what its forward pass keeps, with the head's
+    gradient and a chunk of logits, or all gradients at its end, where a tied embedding's isn't added yet to the head's.
+    `exact`: gradients are summed as integers.
     """
     model, parameters = work.model, count_parameters(work.model)
     head = BYTES_PER_VALUE * model.vocab_size * model.d_model
     gradients = BYTES_PER_VALUE * parameters.total
     logits = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
     activations = (1 + SLACK_FRACTION) * work.microbatch_tokens * kept_bytes_per_token(work)
-    earlier = gradients if work.num_microbatches > 1 else 0
-    of_step = max(activations + head + work.value_bytes * logits + earlier, gradients + head * model.tied_embeddings)
+    of_step = max(activations + head + work.value_bytes * logits, gradients + head * model.tied_embeddings)
     state = 2 * checkpoint_bytes(model, work.optim) + work.value_bytes * parameters.matmul
     state += EXACT_BYTES * parameters.total if exact else 0
     return PeakBytes(process_bytes(token_bytes) + PROBE_BYTES * has_probes, state, 0.0, of_step)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.forecast.processor import USUAL, ModelledStep, Peaks, constants, kind_of, measured_kind, run_memory
+from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, run_memory, step_seconds
 from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, memory_bytes, usable_cores
@@ -24,7 +24,7 @@ from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.runs.run_config import RunConfig
-from headwater.runs.times import MeasuredSteps, StepShape, earlier_runs, speed_here
+from headwater.runs.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
 from headwater.train.settings import fraction_repeated, recompute_of
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Processor:
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
         """Return what a run with a token store of so many bytes needs; memory is that of each rank."""
-        key = StepShape.of(config).key
-        own = [run for run in self.runs if run.of.key == key][:NUM_NEWEST]
+        key = step_key(config)
+        own = [run for run in self.runs if run.shape == key][:NUM_NEWEST]
         if own:
             step = _mean([run.step_seconds for run in own])
             how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
@@ -92,7 +92,7 @@ class Processor:
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
-        return modelled_step(StepShape.of(config), self.peaks)
+        return step_seconds(flops_of_step(config), config.model.d_model, self.peaks)
 
     def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries."""
@@ -289,16 +289,6 @@ def _mean(values: Sequence[float]) -> Spread:
 
 
 def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
-    """Return a step over the modelled one; None for what no such processor takes, or a shape that no model has."""
-    try:
-        ratio = run.step_seconds / modelled_step(run.of, peaks)
-    except (ArithmeticError, ValueError):
-        return None
+    """Return a step over the modelled one; None for what no such processor takes."""
+    ratio = run.step_seconds / step_seconds(run.flops, run.d_model, peaks)
     return ratio if 1 / MAX_RATIO < ratio < MAX_RATIO else None
-
-
-def modelled_step(shape: StepShape, peaks: Peaks) -> float:
-    """Return the seconds of a step by FLOPs and the measured part of the peak, on average over the run."""
-    train, optim = shape.train, shape.optim
-    parts = train.half_length_fraction, fraction_repeated(train)
-    return ModelledStep(shape.model, train.batch_tokens, optim.block_rows, optim.name == "muon", *parts).seconds(peaks)

@@ -39,20 +39,19 @@ def stage_digest(folder: Path) -> str:
 
 def split_tokens(run_dir: Path, split: str) -> dict[str, int] | None:
     """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
-    try:
-        sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]
-        return {name: int(source["num_tokens"]) for name, source in sources.items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
+    return _of_split(run_dir, split, "num_tokens")
 
 
 def split_targets(run_dir: Path, split: str) -> dict[str, int] | None:
     """Return {source: tokens that are learned} of a split, where some are not; None where all are, or none is known."""
+    tokens, targets = (_of_split(run_dir, split, name) for name in ("num_tokens", "num_targets"))
+    return None if targets == tokens else targets
+
+
+def _of_split(run_dir: Path, split: str, name: str) -> dict[str, int] | None:
     try:
-        sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split].items()
-        if not any("num_targets" in source for _, source in sources):
-            return None
-        return {name: int(source.get("num_targets", source["num_tokens"])) for name, source in sources}
+        sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]
+        return {source: int(facts.get(name, facts["num_tokens"])) for source, facts in sources.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

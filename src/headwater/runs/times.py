@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
-from headwater.forecast.processor import constants
+from headwater.forecast.processor import constants, step_flops
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS, Spread
 from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
-from headwater.model.settings import ModelSettings
-from headwater.optim.settings import OptimSettings
 from headwater.runs.paths import Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import tokens_of
 from headwater.sources.size import source_bytes
 from headwater.train.settings import (
     TrainSettings,
+    fraction_repeated,
     is_half_length,
     probe_steps,
     validation_steps,
@@ -45,38 +44,40 @@ Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=F
 Bytes = Annotated[float, Field(strict=True, ge=1e6, le=1e15)]
 
 
-class StepShape(BaseModel):
-    """What a step's time depends on besides the machine."""
+def step_key(config: RunConfig) -> str:
+    """Return what is the same for runs whose steps are alike, however many they make and whatever they read."""
+    optim = config.optim.model_dump(mode="json", include={"name", "block_rows"})
+    train = config.train.model_dump(mode="json", include=_OF_TRAIN)
+    return digest_json({"model": config.model.model_dump(mode="json"), "optim": optim, "train": train})
 
-    model_config = ConfigDict(frozen=True)
 
-    model: ModelSettings
-    optim: OptimSettings
-    train: TrainSettings
-
-    @classmethod
-    def of(cls, config: RunConfig) -> StepShape:
-        return cls(model=config.model, optim=config.optim, train=config.train)
-
-    @property
-    def key(self) -> str:
-        """The same for runs whose steps are alike, however many they make and whatever they read."""
-        optim = self.optim.model_dump(mode="json", include={"name", "block_rows"})
-        train = self.train.model_dump(mode="json", include=_OF_TRAIN)
-        return digest_json({"model": self.model.model_dump(mode="json"), "optim": optim, "train": train})
+def flops_of_step(config: RunConfig) -> float:
+    """Return the FLOPs of a run's step, on average over the run."""
+    train, optim = config.train, config.optim
+    return step_flops(
+        config.model,
+        train.batch_tokens,
+        optim.block_rows,
+        is_muon=optim.name == "muon",
+        half_length_fraction=train.half_length_fraction,
+        recompute_fraction=fraction_repeated(train),
+    )
 
 
 class MeasuredSteps(BaseModel):
     """The mean step of a shape here and, of a whole run, its other times; times.json has it as it is.
 
-    `rest_over_usual` is what its training took besides steps, over what a plan counts for that.
+    `shape` is its `step_key`. `rest_over_usual` is what its training took besides steps, over what a plan counts for
+    that.
     """
 
     model_config = ConfigDict(frozen=True)
 
     format: Literal["headwater-times"] = "headwater-times"
     format_version: Literal[1] = 1
-    of: StepShape
+    shape: str
+    d_model: int = Field(strict=True, ge=1, le=1_000_000)
+    flops: float = Field(strict=True, ge=1.0, allow_inf_nan=False)
     step_seconds: Positive
     speed: dict[str, Any] = {}
     rest_over_usual: Positive | None = None
@@ -160,7 +161,9 @@ def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, An
     step, finish = mean_step(records, config.train), records[-1]
     rest = finish["seconds"] - len(seconds) * step
     found = MeasuredSteps(
-        of=StepShape.of(config),
+        shape=step_key(config),
+        d_model=config.model.d_model,
+        flops=flops_of_step(config),
         step_seconds=step,
         speed=speed,
         rest_over_usual=rest / training_rest(config, step) if rest > 0 else None,
