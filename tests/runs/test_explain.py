@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small_run import call, write_run_file
 
-from headwater.runs.run_config import RunConfig, config_of_run, file_schema, list_recipes, load_run
+from headwater.cli.explaining import file_schema
+from headwater.runs.run_config import RunConfig, config_of_run, list_recipes, load_run
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from headwater.cli.terminal import safe, width
 from headwater.errors import ConfigError
+from headwater.runs.run_config import RunConfig
 
 if TYPE_CHECKING:
     from headwater.optim.rules import Reason
-    from headwater.runs.run_config import RunConfig
 
 MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."
@@ -70,3 +72,15 @@ def _print_reason(reason: Reason) -> None:
     for text in filter(None, (why, measured)):
         for line in textwrap.wrap(" ".join(text.split()), width() - 8):  # a description may be of two lines
             print(safe(f"      {line}"))
+
+
+class _AllOptional(GenerateJsonSchema):
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return False
+
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run file: nothing is required, since a rule or the file it extends may set it."""
+    schema = RunConfig.model_json_schema(schema_generator=_AllOptional)
+    extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}
+    return schema | {"properties": {"extends": extends, **schema["properties"]}}

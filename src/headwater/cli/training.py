@@ -119,8 +119,8 @@ def explain(
 
     Settings that are named are shown alone, also those that have their defaults.
     """
-    from headwater.cli.explaining import print_reasons, reasons_of
-    from headwater.runs.run_config import config_record, file_schema, load_run
+    from headwater.cli.explaining import file_schema, print_reasons, reasons_of
+    from headwater.runs.run_config import config_record, load_run
 
     if schema:
         if run is not None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
-from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.batches.settings import MixtureSettings, ReplaySettings
 from headwater.checkpoint.layout import list_checkpoints
@@ -335,15 +334,3 @@ def _remedy(run_dir: Path) -> str:
     name = run_dir.resolve().name
     known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
     return f"`headwater run {known}`"
-
-
-class _AllOptional(GenerateJsonSchema):
-    def field_is_required(self, *_: Any, **__: Any) -> bool:
-        return False
-
-
-def file_schema() -> dict[str, Any]:
-    """Return the JSON schema of a run file: nothing is required, since a rule or the file it extends may set it."""
-    schema = RunConfig.model_json_schema(schema_generator=_AllOptional)
-    extends = {"type": "string", "description": "A recipe, or a run file beside this one, whose settings come first."}
-    return schema | {"properties": {"extends": extends, **schema["properties"]}}
