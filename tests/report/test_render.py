@@ -24,11 +24,8 @@ from read_page import Page, read_page
 from headwater.corpus.shards import SUFFIX
 from headwater.errors import DataError
 from headwater.files import digest_json
-<<<<<<< HEAD
-from headwater.printable import printable
-=======
 from headwater.numbers import duration
->>>>>>> 65ce2990 (Memory of a run counts the copy that a save makes; fewer modules for a plan)
+from headwater.printable import printable
 from headwater.records import read_records
 from headwater.report.page import render_report
 

@@ -15,12 +15,8 @@ from headwater.cli.terminal import carbon_interval, card, energy_interval, hours
 from headwater.forecast.budget import Query
 from headwater.forecast.device import read_devices
 from headwater.forecast.search import BudgetChoice, BudgetPlan
-<<<<<<< HEAD
-from headwater.numbers import count, plural, significant
-from headwater.ranks.place import Place
-=======
 from headwater.numbers import count, duration, plural, significant
->>>>>>> 65ce2990 (Memory of a run counts the copy that a save makes; fewer modules for a plan)
+from headwater.ranks.place import Place
 from headwater.runs.budget_search import SearchOptions, search_budget
 from headwater.runs.costs import Costs
 
