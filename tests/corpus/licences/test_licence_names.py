@@ -47,6 +47,7 @@ from headwater.sources.spdx import UNKNOWN
         ("Public domain", "LicenseRef-public-domain"),
         ("CC0 1.0 Universal (CC0 1.0)", "CC0-1.0"),
         ("cc0-1.0", "CC0-1.0"),
+        ("Blue Oak Model License", "BlueOak-1.0.0"),
         ("apache-2.0", "Apache-2.0"),
         ("mit or apache-2.0", "MIT OR Apache-2.0"),
         ("MIT/Apache-2.0", "MIT OR Apache-2.0"),
