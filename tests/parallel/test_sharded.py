@@ -13,6 +13,10 @@ from headwater.model.boxes import rows_by_rank
 from headwater.parallel.fixed_point import exact_norm
 from headwater.ranks.mesh import Mesh
 
+LARGE = """
+import headwater.ranks.mesh
+headwater.ranks.mesh.SMALL_BYTES = 0  # block by block, as the weights of large models are gathered
+"""
 CASES = """
 cases = [
     Case("adamw", kernels=kernels, recompute=2),
@@ -52,7 +56,8 @@ with mock.patch.object(parity, "fastest_", compiled_where_divided_):
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory) -> list[dict[str, Any]]:
-    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), CASES, WITH_FAULTS, BYTES, COMPILED, DIVIDED, AUDIT)
+    programs = [LARGE + CASES, WITH_FAULTS, BYTES, COMPILED, DIVIDED, AUDIT]
+    return of_all(Mesh(shard=2), tmp_path_factory.mktemp("fsdp2"), *programs)
 
 
 @pytest.fixture(scope="module")

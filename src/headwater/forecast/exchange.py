@@ -45,8 +45,7 @@ def exchanges(work: Work) -> list[Exchange]:
         outside = 4 * of_rank.outside
         if work.model.family != "gpt2":  # whose embeddings are used in fp32
             outside = work.sent_bytes * of_rank.outside + vectors * of_rank.outside_vectors
-        # in a pipeline once a step
-        times, passes = (work.num_microbatches, 2) if mesh.pipeline == 1 else (1, 1)
+        times, passes = (1, 1) if mesh.gathers_once(4 * of_rank.total) else (work.num_microbatches, 2)
         found.append(Exchange("all-gather", axis, None, times * (passes * of_rank.layers * block + outside)))
         found.append(Exchange("reduce-scatter", axis, None, times * 4 * of_rank.total))
     if mesh.size(*STATE_AXES) > 1 and work.optim.name == "muon":

@@ -205,6 +205,7 @@ class Moments:
         self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
         self.shards = mesh.size(*WEIGHT_AXES)
         self.is_divided = self.shards > 1
+        self.gathers_once = self.is_divided and mesh.gathers_once(4 * of_rank.total)
         self.stream = self.value_bytes * self.tokens * self.model.d_model  # gathered, of which a rank has a part
         self.part = self.stream / mesh.tensor
         self.vocabulary = self.model.vocab_size // mesh.tensor
@@ -236,7 +237,7 @@ class Moments:
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
         kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
-        block = 4 * self.of_rank.block if self.is_divided else 0
+        block = 4 * self.of_rank.block if self.is_divided and not self.gathers_once else 0
         return Moment(self._earlier, self._gathered + block, kept + loss)
 
     def in_block(self, block: int) -> Moment:
@@ -253,7 +254,8 @@ class Moments:
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
             gradients += self.head  # waits for the embedding's, or to be summed
-        exchanged = self._gathered + 4 * copies * self.of_rank.block if self.is_divided else 0
+        arriving = 0 if self.gathers_once else copies
+        exchanged = self._gathered + 4 * arriving * self.of_rank.block if self.is_divided else 0
         return Moment(gradients + of_down, exchanged, self._kept(block) + working)
 
     def after_blocks(self) -> Moment:
@@ -280,12 +282,14 @@ class Moments:
     @property
     def _earlier(self) -> float:
         """Gradients of the microbatches before."""
-        return 4 * self.of_rank.total / self.shards if self.work.num_microbatches > 1 else 0.0
+        parts = 1 if self.gathers_once else self.shards
+        return 4 * self.of_rank.total / parts if self.work.num_microbatches > 1 else 0.0
 
     @property
     def _gathered(self) -> float:
-        """Weights outside of the blocks, which stay gathered from their pass to the backward pass."""
-        return 4 * self.of_rank.outside if self.is_divided else 0.0
+        """Weights that stay gathered between their passes: those outside of the blocks, of small models all."""
+        kept = self.of_rank.total if self.gathers_once else self.of_rank.outside
+        return 4 * kept if self.is_divided else 0.0
 
     @cached_property
     def _whole(self) -> float:

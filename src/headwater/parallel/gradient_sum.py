@@ -28,6 +28,9 @@ class GradientSum:
     def __init__(self, ranks: Ranks) -> None:
         self._mesh, self._replicas, self._tensor = ranks.mesh, ranks.along("replicate"), ranks.along("tensor")
 
+    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
+        """Prepare for a microbatch's passes; `is_last`: of the step."""
+
     def add_(self, model: nn.Module) -> None:
         """Add a microbatch's gradient, which lies at the parameters, to those of this rank before it."""
 

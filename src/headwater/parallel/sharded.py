@@ -45,13 +45,15 @@ def _shard_(
     shards, reductions = parallel.shards, dict[str, ReduceScatter]()
     assert isinstance(shards, GroupOfRanks)
     model.forward = root.forward  # type: ignore[method-assign]
-    keep_no_copies_(model)
+    num_bytes = sum(parameter.nbytes for parameter in model.parameters())
+    gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
+    if not gathers_once:
+        keep_no_copies_(model)
     device_mesh = shards.device_mesh
     modules = {f"block {name}": block for name, block in model.blocks.named_children()}
     for name, module in {**modules, "outside the blocks": model}.items():
-        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next; in a pipeline
-        # all does, for all microbatches
-        is_kept = module is model or parallel.ranks.mesh.pipeline > 1
+        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
+        is_kept = module is model or gathers_once
         fully_shard(module, mesh=device_mesh, reshard_after_forward=not is_kept)
         if not fully_shard.state(module)._fsdp_param_groups:  # type: ignore[attr-defined]
             continue  # of a stage between the first and the last
@@ -79,11 +81,21 @@ def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) ->
 
 
 class ShardedGradientSum(GradientSum):
-    """Each microbatch's gradient is added over the shards in its backward pass, and over their copies at the end."""
+    """Gradients are added over the shards in a backward pass, of small models in the last, over copies at the end."""
 
     def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter]) -> None:
         super().__init__(parallel.ranks)
         self._ranks, self._reductions = parallel.ranks, reductions
+
+    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
+        divided = cast(FSDPModule, model)
+        if self._gathers_once(model):
+            divided.set_is_last_backward(is_last)
+            divided.set_requires_gradient_sync(is_last)
+            divided.set_reshard_after_backward(is_last)
+
+    def _gathers_once(self, model: nn.Module) -> bool:
+        return self._ranks.mesh.gathers_once(sum(parameter.nbytes for parameter in model.parameters()))
 
     def watch_(self) -> None:
         for reduction in self._reductions.values():
@@ -99,6 +111,10 @@ class ShardedGradientSum(GradientSum):
 
 class ExactShardedGradientSum(ShardedGradientSum):
     """The same, added as integers."""
+
+    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
+        if self._gathers_once(model):  # but gradients are added once a microbatch: each is rounded for itself
+            cast(FSDPModule, model).set_reshard_after_backward(is_last)
 
     def reduce_(self, model: nn.Module) -> None:
         totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]

@@ -13,6 +13,7 @@ DATA_AXES = ("replicate", "shard")  # ranks along them have rows of their own; a
 WEIGHT_AXES = ("shard", "context")  # ranks along them divide weights and optimizer state by rows, as FSDP does
 LAYER_AXES = ("context", "tensor")  # ranks along them share the work of a layer on the same rows
 STATE_AXES = (*WEIGHT_AXES, "tensor")  # ranks along them have all weights and all state of a stage together
+SMALL_BYTES = 64 << 20  # of weights: to gather so much takes less long than exchanges block by block take to begin
 SAME_ROWS_AXES = ("pipeline", *LAYER_AXES)  # ranks along them have the same rows
 
 
@@ -68,6 +69,13 @@ class Mesh:
     def differing_places(self) -> list[int]:
         """Return places along `pipeline`: the ends, and the second, which has most layers and most microbatches."""
         return sorted({0, min(1, self.pipeline - 1), self.pipeline - 1})
+
+    def gathers_once(self, num_bytes: int) -> bool:
+        """Return whether ranks that divide weights of so many bytes gather them once a step, and add gradients once.
+
+        Else they do for each microbatch, and gather a block's weights for each of its passes.
+        """
+        return self.pipeline > 1 or num_bytes <= SMALL_BYTES
 
     @property
     def num_stages(self) -> int:
