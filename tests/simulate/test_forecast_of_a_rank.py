@@ -20,6 +20,7 @@ RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr"
 SIZES = {"num_layers": 2, "d_model": 256, "d_ff": 704, "num_heads": 4, "head_dim": 64, "seq_len": 512}
 TIED = ModelSettings(**SIZES, num_kv_heads=2, vocab_size=4096)
 LLAMA = ModelSettings(**SIZES, num_kv_heads=4, vocab_size=4096, family="llama", tied_embeddings=False)
+LARGE = ModelSettings(**SIZES, num_kv_heads=4, vocab_size=32_768, family="llama", tied_embeddings=False)
 GPT2 = ModelSettings(**SIZES, num_kv_heads=4, vocab_size=4096, family="gpt2")
 MUON, ADAMW = OptimSettings(**RATES), OptimSettings(name="adamw", **RATES)
 
@@ -29,6 +30,8 @@ WORKS = {
         LLAMA, ADAMW, Mesh(replicate=4), num_rows=8, num_microbatches=2, dtype="float32"
     ),
     "shards, muon, half recomputed": Work(LLAMA, MUON, Mesh(shard=8), num_rows=8, recompute=1),
+    "gathered once, adamw, two microbatches": Work(LLAMA, ADAMW, Mesh(shard=8), num_rows=8, num_microbatches=2),
+    "gathered by block, muon, two microbatches": Work(LARGE, MUON, Mesh(shard=8), num_rows=8, num_microbatches=2),
     "both, adamw, gpt2, selective": Work(GPT2, ADAMW, Mesh(replicate=2, shard=4), num_rows=8, recompute="selective"),
     "a thousand, muon, all recomputed": Work(LLAMA, MUON, Mesh(replicate=16, shard=64), num_rows=16, recompute=2),
     "tensor, muon, selective": Work(LLAMA, MUON, Mesh(tensor=4), num_rows=8, recompute="selective"),

@@ -34,7 +34,8 @@ def exchanges(work: Work) -> list[Exchange]:
     """Return a step's exchanges of the first rank, but for the few numbers that all ranks add up.
 
     Copies of the weights add their gradients once a step and give one another the updated weights. Weights that are
-    divided are gathered for each pass, those outside of the blocks once, and their gradients added once a microbatch.
+    divided are gathered for each pass, those outside of the blocks once, and their gradients added once a microbatch;
+    of small models, and in a pipeline, once a step.
     Muon's matrices go to owners among all ranks that have boxes of them. What layers exchange is `_of_layers`.
     """
     mesh, of_rank, found = work.mesh, division_of(work.model, work.optim.name, work.mesh), list[Exchange]()

@@ -45,9 +45,9 @@ def _shard_(
     shards, reductions = parallel.shards, dict[str, ReduceScatter]()
     assert isinstance(shards, GroupOfRanks)
     model.forward = root.forward  # type: ignore[method-assign]
-    num_bytes = sum(parameter.nbytes for parameter in model.parameters())
-    gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
-    if not gathers_once:
+    mesh = parallel.ranks.mesh
+    gathers_once = mesh.gathers_once(sum(parameter.nbytes for parameter in model.parameters()))
+    if mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
         keep_no_copies_(model)
     device_mesh = shards.device_mesh
     modules = {f"block {name}": block for name, block in model.blocks.named_children()}
