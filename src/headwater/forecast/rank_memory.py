@@ -206,6 +206,7 @@ class Moments:
         self.shards = mesh.size(*WEIGHT_AXES)
         self.is_divided = self.shards > 1
         self.gathers_once = self.is_divided and mesh.gathers_once(4 * of_rank.total)
+        self.arriving = 4 * of_rank.block if self.is_divided and not self.gathers_once else 0  # for a block's pass
         self.stream = self.value_bytes * self.tokens * self.model.d_model  # gathered, of which a rank has a part
         self.part = self.stream / mesh.tensor
         self.vocabulary = self.model.vocab_size // mesh.tensor
@@ -237,8 +238,7 @@ class Moments:
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
         kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
-        block = 4 * self.of_rank.block if self.is_divided and not self.gathers_once else 0
-        return Moment(self._earlier, self._gathered + block, kept + loss)
+        return Moment(self._earlier, self._gathered + self.arriving, kept + loss)
 
     def in_block(self, block: int) -> Moment:
         """In the backward pass of a block's MLP, which has just been recomputed where it isn't kept.
@@ -254,9 +254,7 @@ class Moments:
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
             gradients += self.head  # waits for the embedding's, or to be summed
-        arriving = 0 if self.gathers_once else copies
-        exchanged = self._gathered + 4 * arriving * self.of_rank.block if self.is_divided else 0
-        return Moment(gradients + of_down, exchanged, self._kept(block) + working)
+        return Moment(gradients + of_down, self._gathered + copies * self.arriving, self._kept(block) + working)
 
     def after_blocks(self) -> Moment:
         """At the end of the backward pass, with the gradient of the embedding, to which a tied head's is added."""
