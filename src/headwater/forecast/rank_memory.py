@@ -205,8 +205,8 @@ class Moments:
         self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
         self.shards = mesh.size(*WEIGHT_AXES)
         self.is_divided = self.shards > 1
-        self.gathers_once = self.is_divided and mesh.gathers_once(4 * of_rank.total)
-        self.arriving = 4 * of_rank.block if self.is_divided and not self.gathers_once else 0  # for a block's pass
+        self.parts = 1 if mesh.gathers_once(4 * of_rank.total) else self.shards  # of weights between two passes
+        self.arriving = 4 * of_rank.block * (self.parts > 1)  # for a block's pass
         self.stream = self.value_bytes * self.tokens * self.model.d_model  # gathered, of which a rank has a part
         self.part = self.stream / mesh.tensor
         self.vocabulary = self.model.vocab_size // mesh.tensor
@@ -280,14 +280,12 @@ class Moments:
     @property
     def _earlier(self) -> float:
         """Gradients of the microbatches before."""
-        parts = 1 if self.gathers_once else self.shards
-        return 4 * self.of_rank.total / parts if self.work.num_microbatches > 1 else 0.0
+        return 4 * self.of_rank.total / self.parts if self.work.num_microbatches > 1 else 0.0
 
     @property
     def _gathered(self) -> float:
         """Weights that stay gathered between their passes: those outside of the blocks, of small models all."""
-        kept = self.of_rank.total if self.gathers_once else self.of_rank.outside
-        return 4 * kept if self.is_divided else 0.0
+        return 4 * (self.of_rank.total if self.parts == 1 else self.of_rank.outside) * self.is_divided
 
     @cached_property
     def _whole(self) -> float:
