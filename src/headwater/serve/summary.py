@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,8 @@ class RunSummary:
         """What a table shows of it under HEADS; nothing of what isn't known."""
         step = "" if self.step is None else whole(self.step) + (f" of {self.num_steps:,}" if self.num_steps else "")
         values = (self.loss, self.bits_per_byte, self.tokens_per_second, self.seconds_left)
-        shown = zip(values, (decimal, decimal, count, duration), strict=True)
+        shows: tuple[Callable[[float], str], ...] = (decimal, decimal, count, duration)
+        shown = zip(values, shows, strict=True)
         return [self.name, self.state, step, *("" if value is None else show(value) for value, show in shown)]
 
     def as_json(self) -> Object:
