@@ -302,11 +302,14 @@ class Trial:
 
     def end(self) -> int:
         """Return the exit status of the launcher that holds the store; another one may find it gone at the end."""
-        try:
-            status, *_ = [launcher.wait(HAND_SECONDS) for launcher in self._launchers]
-            return status
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"no end {HAND_SECONDS:g} s after {self._last}") from None
+        launcher, made = self._launchers[0], -1
+        while launcher.poll() is None:
+            before, made = made, len(self._records("step"))
+            if made == before:
+                raise TimeoutError(f"no end, and no step for {HAND_SECONDS:g} s, after {self._last}")
+            with suppress(subprocess.TimeoutExpired):
+                launcher.wait(HAND_SECONDS)
+        return launcher.returncode
 
     def kill(self) -> None:
         for pid in [launcher.pid for launcher in self._launchers if launcher.poll() is None]:
