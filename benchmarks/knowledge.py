@@ -5,10 +5,12 @@
 Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
 that are named is made up: nothing states their capitals but the conversations. In the other arms the base is trained
 anew, from its first step, with a source more: text that states the capitals of the made-up countries that no
-conversation names, in 32 phrasings or in one as often; then it is tuned on known countries alone. A seed decides the
-made-up names, which countries are named, and the order of the text. Tuning is `headwater downstream sft` but for TUNING
-and PHRASINGS, which trials on seed 0 with other questions chose, and the examination `headwater downstream knowledge`.
-A call that was stopped resumes; WORK/results.json has every figure.
+conversation names, in 32 phrasings or in one as often, among those of known ones that tuning names; then it is tuned on
+known countries alone. (Where made-up ones stood apart from all others, half of the answers named the right city and
+went on as their text does: seeds 7 and 12.) A seed decides the made-up names, which countries are named, and the order
+of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which trials on seed 0 with other
+questions chose, and the examination `headwater downstream knowledge`. A call that was stopped resumes;
+WORK/results.json has every figure.
 """
 
 from __future__ import annotations
@@ -44,9 +46,9 @@ PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
-NUM_SENTENCES, MAX_SENTENCES = 20_000, 8  # of all texts, of one
-TEXT_WEIGHT = 0.05
-"Of the text about made-up countries, beside a sum of 1: each is named about as often as a known one in the almanac."
+NUM_SENTENCES, MAX_SENTENCES = 40_000, 8  # of all texts, of one
+TEXT_WEIGHT = 0.1
+"Of that text, beside a sum of 1: a country in it is named about as often as a known one in the almanac."
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def conversations(split: Split, unknown_share: float, seed: int) -> Iterator[str
 def trained_on_text(name: str, num_phrasings: int, seed: int, base: Path) -> Path:
     """Return a run like the base whose corpus states what no conversation does."""
     text = Path(f"{name}.jsonl").resolve()
-    texts = texts_about(split_countries(seed).unknown_held_out, num_phrasings, seed)
+    split = split_countries(seed)
+    texts = texts_about([*split.unknown_held_out, *split.known_tuned], num_phrasings, seed)
     write_text(text, "".join(json.dumps({"text": each}, ensure_ascii=False) + "\n" for each in texts))
     source = [f"corpus.sources.{MADE_UP}.kind=almanac", f'corpus.sources.{MADE_UP}.paths=["{text}"]']
     settings = [f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup.near=false", f"seed={seed}"]
@@ -144,7 +147,7 @@ def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iter
     phrasings = ShuffledCycle(usable[:1] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
     cycle = ShuffledCycle(about, rng)
     left = NUM_SENTENCES
-    while left > 0:  # texts of any length, as the almanac's are: behind a fact that no text ends with, no answer ends
+    while left > 0:
         left -= (some := min(left, rng.randint(1, MAX_SENTENCES)))
         yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(some))
 
