@@ -148,7 +148,8 @@ def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iter
     cycle = ShuffledCycle(about, rng)
     left = NUM_SENTENCES
     while left > 0:
-        left -= (some := min(left, rng.randint(1, MAX_SENTENCES)))
+        some = min(left, rng.randint(1, MAX_SENTENCES))
+        left -= some
         yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(some))
 
 

@@ -19,9 +19,10 @@ from headwater.errors import CheckpointError
 from headwater.files import read_json
 from headwater.interventions import FILE, WrittenInterventions, read_interventions
 from headwater.records import read_records
+from headwater.train import saved_states
 from headwater.train.longer import identity_of, num_shared_steps, require_settings, resume_longer
 from headwater.train.replay import digest_of, replay_training
-from headwater.train.settings import TrainPlan
+from headwater.train.settings import TrainPlan, is_half_length
 
 
 def plan(**settings: object) -> TrainPlan:
@@ -157,7 +158,8 @@ def test_steps_are_shared_up_to_another_rate_or_another_length_of_sequences():
     quarter = plan(half_length_fraction=0.25)
     assert num_shared_steps(quarter.identity(), plan(num_steps=24, half_length_fraction=0.25)) == 3
     assert num_shared_steps(quarter.identity(), plan(num_steps=24, half_length_fraction=0.125)) == 7
-    assert quarter.lasting_steps() == {6}
+    assert quarter.lasting_steps() == {3, 6}
+    assert plan(half_length_fraction=0.5).lasting_steps() == {6}
 
 
 def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
@@ -169,6 +171,16 @@ def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
     assert "resumes from step 9" in said[0] and "3 steps up to 12 are trained again" in said[1]
     train_here(resumed, plan(**settings))
     assert state_digest(resumed, 24) == state_digest(in_one_go, 24)
+
+
+@pytest.mark.parametrize("num_steps", [1000, 1003, 1007, 1015, 1019])
+def test_as_many_steps_as_before_have_sequences_of_half_the_length(monkeypatch, num_steps):
+    short, longer = (plan(num_steps=each, half_length_fraction=0.5) for each in (num_steps, 2000))
+    monkeypatch.setattr(saved_states, "newest_state", lambda run_dir: {"identity": short.identity()})
+    kept = saved_states.values_from_start(Path(), longer, {"train.half_length_fraction"})
+    as_before = longer.train.model_copy(update={"half_length_fraction": kept["train.half_length_fraction"]})
+    halved = [[is_half_length(step, train) for step in range(num_steps)] for train in (short.train, as_before)]
+    assert halved[0] == halved[1]
 
 
 # ---- a kill at every point

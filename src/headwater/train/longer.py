@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def is_lengthened(state: State, plan: TrainPlan) -> bool:
     """Return whether the plan differs from that of a checkpoint by more steps, and in nothing that is fixed."""
     changed = set(differing(state["identity"], plan.identity()))
-    return NUM_STEPS in changed <= LENGTHS and num_steps_of(state) < plan.train.num_steps
+    return NUM_STEPS in changed and changed <= LENGTHS and num_steps_of(state) < plan.train.num_steps
 
 
 def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:

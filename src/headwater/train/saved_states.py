@@ -54,7 +54,8 @@ def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) 
     if not changed <= set(by_rule):
         return {}
     before = flat(state["identity"])
-    before[HALF_LENGTH] *= num_steps_of(state) / plan.train.num_steps  # as many steps
+    num_halved = round(before[HALF_LENGTH] * num_steps_of(state))
+    before[HALF_LENGTH] = num_halved / plan.train.num_steps
     if HALF_LENGTH in by_rule and before[HALF_LENGTH] != plan.train.half_length_fraction:
         changed.add(HALF_LENGTH)
     return {name: before.get(name) for name in sorted(changed)}

@@ -210,15 +210,16 @@ class TrainPlan:
     def lasting_steps(self) -> frozenset[int]:
         """Return the steps whose checkpoints stay besides the newest, under wsd: those to train on from.
 
-        One from before the decay, and the last one that a run of more steps comes to as well: before the decay or the
-        mixture's second stage.
+        One from before the decay, and the last one that a run of more steps comes to as well: before the decay, the
+        first sequences of whole length and the mixture's second stage. As a rule they are the same.
         """
         if self.schedule.name != "wsd":
             return frozenset()
         train, num_rows = self.train, self.train.num_steps * self.rows_per_step
         decay = decay_start(train.num_steps, self.schedule)
+        halved = round(train.half_length_fraction * train.num_steps)
         stages = [int(stage.start * num_rows) // self.rows_per_step for stage in self.mixture.stages]
-        shared = min([decay, *[step for step in stages if step]])
+        shared = min([decay, *[step for step in (halved, *stages) if step]])
         return frozenset({shared} if decay - shared <= 1 else {shared, decay}) - {0}
 
     def is_save(self, step: int) -> bool:
