@@ -124,6 +124,12 @@ def test_with_exact_four_ranks_can_share_the_microbatches_wherever_they_can_shar
             assert "ranks can share (train.exact)" in reasons["train.microbatch_tokens"]
 
 
+def test_the_default_of_a_pipeline_may_be_written():
+    written, silent = (ruled(**tables)[0] for tables in ({"parallel": {"pipeline": "auto"}}, {}))
+    assert written.get("train.microbatch_tokens") == silent.get("train.microbatch_tokens") != "auto"
+    assert ruled(parallel={"pipeline": 2})[0].get("train.microbatch_tokens") == "auto"
+
+
 @pytest.mark.parametrize("exact", [False, "false", 0])
 def test_without_exact_the_microbatch_is_the_whole_batch_where_it_is_small(exact):
     raw, reasons = ruled(train={"num_steps": 300, "batch_tokens": 1024, "exact": exact})

@@ -27,7 +27,9 @@ from headwater.files import digest_json
 from headwater.numbers import duration
 from headwater.printable import printable
 from headwater.records import read_records
+from headwater.report.measures import since_base
 from headwater.report.page import render_report
+from headwater.report.run_data import read_run
 
 NUM_STEPS = 300
 HOSTILE = [
@@ -447,6 +449,13 @@ def test_figures_of_few_held_out_tokens_have_a_warning(tmp_path, targets, says):
     text = read_page(render_report(run_dir)).text
     assert ("Held-out tokens scored" in text) is (says is not None)
     assert says is None or f"Held-out tokens scored: {says}." in text
+
+
+def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=8)
+    json_file(run_dir / "evaluation.json", evaluation(8) | {"num_targets": {"books": 0, "speeches": 299, "code": 300}})
+    shown = {each.source for each in since_base(read_run(run_dir))}
+    assert "code" in shown and not shown & {"books", "speeches"}
 
 
 def test_the_time_of_all_stages_is_shown_where_it_was_measured(tmp_path):

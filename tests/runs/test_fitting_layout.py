@@ -65,7 +65,7 @@ def test_ranks_share_layers_with_the_reason_where_no_others_fit():
     assert why.startswith(
         "replicate = 1 × shard = 2 × tensor = 2: that was too much; a rank has 4.00\u00a0GB and needs "
     )
-    assert "3.00\u00a0GB with shard = 2 × tensor = 2, 1 more layouts tried: 1.2 ×" in why
+    assert "3.00\u00a0GB with shard = 2 × tensor = 2, 1 more layout tried: 1.2 ×" in why
 
 
 def test_machines_are_counted_whole():

@@ -114,7 +114,7 @@ def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(se
     [
         (
             ["train.microbatch_tokens=524288"],
-            "but one sequence with replicate = 4 × shard = 2; set train.microbatch_tokens",
+            "but holds one sequence with replicate = 4 × shard = 2; set train.microbatch_tokens",
         ),
         (["train.recompute=0", "parallel.tensor=1", "parallel.context=1"], "no layout of 8 ranks fits"),
         (["train.recompute=0", "train.exact=true", "train.microbatch_tokens=8192"], "no layout of 8 ranks fits"),

@@ -15,6 +15,7 @@ from small_run import quick, write_run_file, write_texts
 from headwater.errors import LockedError, StorageError
 from headwater.host.load import LoadMeter
 from headwater.optim.rules import rows_of_batch
+from headwater.ranks.place import Place
 from headwater.records import no_owner, read_records
 from headwater.runs import hardware, times, training
 from headwater.runs.budget_search import Trials
@@ -220,6 +221,7 @@ def test_runs_that_computed_otherwise_say_nothing(config, changed):
         '"step_seconds": NaN',
         '"peak_memory_bytes": -5',
         '"peak_memory_bytes": Infinity',
+        '"format_version": 1',
         '"format_version": 7',
         '"d_model": 1' + 200 * "0",
         '"flops": 1' + 320 * "0",
@@ -248,7 +250,7 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(Trials(hardware_of(config), config, 60.0).of(config.model, 1e6))
+        return next(Trials(hardware_of(config), Place(), config, 60.0).of(config.model, 1e6))
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
@@ -265,7 +267,7 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = next(Trials(hardware_of(config), config, SEARCHED).of(long, math.inf))
+    found = next(Trials(hardware_of(config), Place(), config, SEARCHED).of(long, math.inf))
     num_tokens = SEARCHED / found.seconds_per_token
     assert found.batch_rows == rows_of_batch(num_tokens, long.seq_len)
     assert found.batch_rows < rows_of_batch(8 * num_tokens, long.seq_len)

@@ -200,7 +200,7 @@ def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
 
 def _microbatch_tokens(raw: RawSettings) -> tuple[Any, str]:
     batch, seq_len = raw.get("train.batch_tokens"), raw.get("model.seq_len")
-    if raw.get("parallel.pipeline", 1) != 1:
+    if raw.get("parallel.pipeline", 1) not in (1, "auto"):
         return "auto", "at the start of a run, when ranks are known: a pipeline wants several microbatches"
     rows = batch // seq_len
     why = "the largest even part of the batch up to 8192 tokens, for the caches of a CPU"

@@ -87,7 +87,7 @@ def since_base(run: RunData) -> list[SinceBase]:
         for name in run.sources
         if (base := amount(first, "bits_per_byte", name))
         and (now := amount(last, "bits_per_byte", name))
-        and (amount(run.evaluation, "num_targets", name) or MIN_SHOWN_TARGETS) >= MIN_SHOWN_TARGETS
+        and ((targets := amount(run.evaluation, "num_targets", name)) is None or targets >= MIN_SHOWN_TARGETS)
     ]
     return sorted(found, key=lambda each: each.is_old)
 

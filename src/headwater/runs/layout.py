@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from headwater.errors import LayoutError
 from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
 from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
-from headwater.numbers import size
+from headwater.numbers import plural, size
 from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
@@ -87,33 +87,48 @@ def _levels(
     """Yield the layouts to try, the smallest change first: of ranks `apart`, with rows of their own; then of others.
 
     Ranks share layers only where none apart fits with one sequence a microbatch, or a step has too few sequences for
-    them, which `problem` says; a sequence only where it fits no rank otherwise.
+    them, which `problem` says.
     """
-    world_size, num_local, seq_len = place.world_size, place.local_world_size, config.model.seq_len
+    seq_len, num_rows = config.model.seq_len, config.train.batch_tokens // config.model.seq_len
     one_row = config.model_copy(update={"train": config.train.model_copy(update={"microbatch_tokens": seq_len})})
-    needs, rank_bytes = _memory_of_rank(one_row, num_local, device)
+    needs, rank_bytes = _memory_of_rank(one_row, place.local_world_size, device)
 
     def fitting(meshes: Sequence[Mesh]) -> Mesh | None:
         return next((mesh for mesh in meshes if MARGIN * needs(mesh).total <= rank_bytes), None)
 
-    why = f"a step has {config.train.batch_tokens // seq_len} sequences for {world_size} ranks; "
+    why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
     if not problem:
         yield "", apart
         if mesh := fitting(apart):
             raise LayoutError(
-                f"a rank can't hold a microbatch of {microbatch_tokens(config, Layout(mesh))} tokens, but one sequence "
-                f"with {mesh.product}; set train.microbatch_tokens to {seq_len}"
+                f"a rank can't hold a microbatch of {microbatch_tokens(config, Layout(mesh))} tokens, but holds one "
+                f"sequence with {mesh.product}; set train.microbatch_tokens to {seq_len}"
             )
         why = "divided weights alone don't fit; "
-    found, widest, exact = [], apart, config.train.exact
-    for parallel in shared_layers(
-        config.parallel, config.model, world_size, num_local, config.shortest_row, exact=exact
-    ):
-        meshes = meshes_of(parallel, world_size, num_local)
+    yield from _sharing_levels(config, place, fitting, apart, why, problem)
+
+
+def _sharing_levels(
+    config: RunConfig,
+    place: Place,
+    fitting: Callable[[Sequence[Mesh]], Mesh | None],
+    apart: Sequence[Mesh],
+    why: str,
+    problem: str,
+) -> Iterator[Level]:
+    """Yield the layouts whose ranks share layers, for the reason `why`; a sequence only where it fits none otherwise.
+
+    Raises LayoutError with the `problem` that ranks `apart` have with the sequences of a step, where sharing mends none
+    of it.
+    """
+    sizes, exact = (place.world_size, place.local_world_size), config.train.exact
+    found, widest = [], apart
+    for parallel in shared_layers(config.parallel, config.model, *sizes, config.shortest_row, exact=exact):
+        meshes = meshes_of(parallel, *sizes)
         if parallel.context != config.parallel.context:
             if fitting(widest):
                 break
-            why = f"a sequence of {seq_len} tokens fits no rank otherwise; "
+            why = f"a sequence of {config.model.seq_len} tokens fits no rank otherwise; "
         elif parallel.pipeline == config.parallel.pipeline:
             widest, problem = meshes, problem and _rows_problem(config, meshes[0])
         if not _rows_problem(config, meshes[0]):
@@ -171,5 +186,5 @@ def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], Pea
     """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
     nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
     needed = ", ".join(f"{size(need)} with {mesh.divisions}" for need, mesh in nearest)
-    others = f", {len(tried) - NUM_NEAREST} more layouts tried" if len(tried) > NUM_NEAREST else ""
+    others = f", {plural(len(tried) - NUM_NEAREST, 'more layout')} tried" if len(tried) > NUM_NEAREST else ""
     return f"a rank has {size(rank_bytes)} and needs {needed}{others}: {MARGIN} × ({needs(nearest[-1][1])})"

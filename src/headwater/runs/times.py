@@ -74,7 +74,7 @@ class MeasuredSteps(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: Literal["headwater-times"] = "headwater-times"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     shape: str
     d_model: int = Field(strict=True, ge=1, le=1_000_000)
     flops: float = Field(strict=True, ge=1.0, allow_inf_nan=False)
