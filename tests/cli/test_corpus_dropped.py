@@ -74,7 +74,7 @@ def test_what_a_build_dropped_that_kept_nothing_can_be_seen_until_one_keeps_some
     run_file = str(write_run_file(tmp_path / "mine.toml"))
     show = ("corpus", "show", "--run", "runs/mine")
     require_clear_error(call(*show[:2], "--dropped", *show[2:], cwd=tmp_path), "is no recipe, run file or run folder")
-    require_clear_error(call("corpus", "build", run_file, cwd=tmp_path), "corpus is empty", "corpus show --dropped")
+    require_clear_error(call("corpus", "build", run_file, cwd=tmp_path), "corpus is empty", "corpus show RUN --dropped")
     require_clear_error(call(*show, cwd=tmp_path), "kept too little", "--dropped")
     said = call(*show, "--dropped", cwd=tmp_path)
     assert said.status == 0, said

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.corpus import inputs
-from headwater.corpus.build import TextFound, build_corpus, corpus_key
+from headwater.corpus.build import TextFound, _few_held_out, build_corpus, corpus_key
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
@@ -304,6 +304,19 @@ class TestErrors:
         build(mixed_files(make_prose))
         with pytest.raises(DataError, match="no source 'yours'; it has mine"):
             documents(tmp_path / "corpus", source="yours")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "; too little text for a validation part"),
+        (1, "; only 1 document is held out: its loss says little"),
+        (3, "; only 3 documents are held out: their loss says little"),
+        (5, ""),
+    ],
+)
+def test_where_few_documents_are_held_out_it_is_said(number, said):
+    assert _few_held_out(number) == said
 
 
 def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_path, make_prose):

@@ -6,6 +6,7 @@ Two kinds of bytes: read = kept + dropped are those of the text as read; what li
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from headwater.corpus.toml_tables import keys_by_word
@@ -96,8 +97,11 @@ class Balance:
 
     def merge_(self, table: dict[str, Any]) -> None:
         """Add a balance of some of the sources, as `as_dict` wrote it."""
-        merge_(self.sources, table["sources"])
-        merge_(self.splits, table["splits"])
+        for name, sheet in table["sources"].items():  # of a source that is none of these: a KeyError
+            merge_(self.sources[name], sheet)
+        for split, amounts in table["splits"].items():
+            for name, amount in amounts.items():
+                merge_(self.splits[split][name], amount)
 
     def check(self) -> None:
         """Assert read = kept + dropped: a difference is a fault of ours, never of the input."""
@@ -111,6 +115,8 @@ class Balance:
             assert is_right, f"{name}: kept {kept} documents, placed {placed}"
 
     def as_dict(self) -> dict[str, Any]:
-        for sheet in self.sources.values():
+        """Return a copy, reasons in alphabetical order."""
+        table = deepcopy({"sources": self.sources, "splits": self.splits})
+        for sheet in table["sources"].values():
             sheet["dropped"] = dict(sorted(sheet["dropped"].items()))
-        return {"sources": self.sources, "splits": self.splits}
+        return table

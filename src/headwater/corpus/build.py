@@ -239,8 +239,8 @@ def _summary(name: str, balance: Balance) -> str:
 def _few_held_out(number: int) -> str:
     if not number:
         return "; too little text for a validation part"
-    held_out = f"{number} document{'s' * (number != 1)} held out"
-    return f"; only {held_out}, whose loss may be chance" if number < LEAST_HELD_OUT else ""
+    held_out = "1 document is held out: its" if number == 1 else f"{number} documents are held out: their"
+    return f"; only {held_out} loss says little" if number < LEAST_HELD_OUT else ""
 
 
 def _amount(reason: str, amount: Amount) -> str:
@@ -258,7 +258,7 @@ def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iter
         setting = settings_of_reasons.get(reason, rules if stage_of(reason) == "quality" else "")
         if setting and amount["documents"] > MAX_EXPECTED_LOSS * num_read:
             share = f"{name}: {amount['documents'] / num_read:.0%} of its documents were dropped as {reason}"
-            yield f"{share}: {setting} decides that; `headwater corpus show --dropped` shows some"
+            yield f"{share}: {setting} decides that; `headwater corpus show RUN --dropped` shows some"
 
 
 def _require_text(settings: CorpusSettings, balance: Balance) -> None:

@@ -63,7 +63,7 @@ def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
         has_work = work_folder(corpus_dir).is_dir()
         if has_failed(corpus_dir) and not has_work:
             raise DataError(
-                f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show "
+                f"{corpus_dir} is not there: its last build kept too little text; `headwater corpus show RUN "
                 "--dropped` shows what it dropped, and why"
             )
         raise DataError(

@@ -35,7 +35,7 @@ def open_batches(config: RunConfig) -> BatchSource:
         raise StoreError(f"{folders.tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
     sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
     if not sources:
-        raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show`")
+        raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show RUN`")
     rows, targets = {name: source.num_rows for name, source in sources.items()}, targets_of(sources)
     replayed = shares_of_replay(config, rows)
 

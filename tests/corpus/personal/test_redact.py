@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from headwater.corpus.document import Document
 from headwater.corpus.personal import replace
+from headwater.corpus.personal.addresses import _is_public
 from headwater.corpus.personal.replace import contexts, placeholder, redact, redact_step
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
@@ -77,6 +78,32 @@ def test_of_the_samples_that_gitleaks_tests_its_rules_with_nearly_all_are_found(
     ]
     assert len(samples) > 500
     assert len(left) < 0.03 * len(samples), left
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\n\nWith this key, log in.", "\n-----END"])
+def test_a_key_cut_before_its_end_goes_with_all_its_lines(after):
+    rng = random.Random(0)
+    lines = ["".join(rng.choices("ABCDEFghijkl0123456789+/", k=64)) for _ in range(10)]
+    text = "\n".join(["-----BEGIN RSA PRIVATE KEY-----", *lines])
+    assert redact(f"Key:\n{text}{after}", KINDS)[0] == f"Key:\n<PRIVATE_KEY>{after}"
+
+
+NOBODY = ["3fff::1", "2001:db8::1:2", "2001:20::1", "2002:102:304::1", "64:ff9b:1::1", "fc00::1:2", "fdab:1:2::3"]
+NOBODY += ["fe80::1:2", "ff02::1:2", "10.20.30.40", "192.88.99.15", "203.0.113.17", "239.255.255.250", "127.30.20.10"]
+
+
+def test_addresses_of_nobody_stay_whatever_pythons_own_table_says(monkeypatch):
+    monkeypatch.setattr("ipaddress.IPv4Address.is_global", True)
+    monkeypatch.setattr("ipaddress.IPv6Address.is_global", True)
+    text = "\n".join(f"at {address} it is" for address in NOBODY)
+    assert redact(text, KINDS)[0] == text
+    assert not [address for address in NOBODY if _is_public(address)]
+
+
+def test_addresses_in_use_go_whatever_pythons_own_table_says(monkeypatch):
+    monkeypatch.setattr("ipaddress.IPv4Address.is_global", False)
+    monkeypatch.setattr("ipaddress.IPv6Address.is_global", False)
+    assert redact("at 93.184.216.34 and 2606:2800:220:1::1946", KINDS)[0] == "at <IP_ADDRESS> and <IP_ADDRESS>"
 
 
 def test_a_key_of_putty_goes_whole():

@@ -186,9 +186,10 @@ def test_a_synonym_that_lost_is_kept_under_its_own_name():
     [
         ("2019-04-25 12:57:54", "2019-04-25"), ("2011", "2011"),
         ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02T03:00:00Z"),
+        ("Thu, 25 Apr 2019 12:57:54 GMT", "2019-04-25"),
     ],
 )  # fmt: skip
-def test_a_date_is_understood_in_isos_form(given, date):
+def test_a_date_is_understood_in_isos_form_and_that_of_mail(given, date):
     assert record_meta({"created": given}) == {"date": date}
     counted = KeptBy()
     counted.add_("s", shard_line(date), 1)

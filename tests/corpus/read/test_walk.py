@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import glob
 import json
 import os
 
@@ -8,7 +9,7 @@ import pytest
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
-from headwater.corpus.read.walk import find_files, list_files, printable
+from headwater.corpus.read.walk import _matches, find_files, list_files, printable
 from headwater.errors import DataError
 from headwater.sources.settings import CorpusSettings
 
@@ -50,6 +51,28 @@ def test_patterns_files_and_folders_may_be_mixed_and_nothing_is_read_twice(tree)
 
 def test_a_pattern_may_cross_folders(tree):
     assert names(tree, tree / "**" / "*.txt") == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "**", "**/*", "**/**", "**/*.md", "**/docs/**", "**/docs/**/*.md", "**/docs/*.md", "docs/**/*.md", "*/**/x/*.md",
+        "**/**/d.md", "**/docs/**/y/**/*.md", "sub/**/docs/**/*.md", "**/[xy]/**", "**/x/**/d.*", "s*/**/*b.md",
+    ],
+)  # fmt: skip
+def test_a_pattern_matches_what_pythons_glob_does(tmp_path, pattern):
+    for name in "docs/a docs/x/b sub/docs/y/d sub/docs/y/x/d sub/x/b d .h/docs/e".split():
+        (tmp_path / f"{name}.md").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.md").write_text("words")
+    expected = {os.path.relpath(name, tmp_path) for name in glob.glob(str(tmp_path / pattern), recursive=True)} - {"."}
+    assert len(expected) > 0
+    assert {os.path.relpath(name, tmp_path) for name in _matches(str(tmp_path / pattern))} - {"."} == expected
+
+
+def test_of_a_folder_that_a_pattern_begins_with_and_that_may_not_be_read_it_is_said(tree, forbid):
+    forbid(tree / "sub")
+    assert names(tree, tree / "**" / "*.txt") == ["a.txt", "b.txt"]
+    assert _matches(str(tree / "sub" / "**")) == [str(tree / "sub")]
 
 
 def test_a_circle_of_links_ends(tree):

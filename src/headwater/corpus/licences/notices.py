@@ -12,8 +12,11 @@ _MAX_TAG_CHARACTERS = 201
 _GO_ON = ("AND", "OR", "WITH")  # with something that isn't understood
 _RESERVED = re.compile(r"\ball rights reserved\b", re.IGNORECASE)
 _FREE_BEFORE = 1930
-# rights reserved behind a sign of copyright there or in the line above, or where a line begins; or use restricted
+_YEAR = r"\b1[5-9]\d\d\b|\b20\d\d\b"
+# rights reserved behind a sign of copyright there or in the line above, or where a line begins, with the years before
+# either; or use restricted
 _RESTRICTIVE = re.compile(
+    rf"(?:(?:{_YEAR})\W{{1,4}}){{0,4}}"
     r"(?:(?:©|\(c\)|\bcopyright\b)[^\n]{0,280}?(?:\n[^\n]{0,80}?)?|^[ \t#/*;.\"'-]*)\ball rights reserved\b"
     r"|\b(?:for|permit(?:s|ted)|allow(?:s|ed)|only|licen[sc]ed?)\b[^.\n]{0,60}\bnon-?commercial(?:ly)?\b[^.\n]{0,40}"
     r"\b(?:use|purposes|only|licen[sc]e)\b"
@@ -55,7 +58,7 @@ def restricts_use(text: str) -> bool:
     What was printed before 1930, when every book did so, is no notice of today.
     """
     for notice in _RESTRICTIVE.finditer(text[:_HEAD_CHARACTERS]):
-        years = [int(year) for year in re.findall(r"\b1[5-9]\d\d\b|\b20\d\d\b", notice.group())]
+        years = [int(year) for year in re.findall(_YEAR, notice.group())]
         if not years or max(years) >= _FREE_BEFORE:
             return True
     return False

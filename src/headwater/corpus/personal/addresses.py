@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from headwater.corpus.personal.find import Scanned, Span, listed
 from headwater.corpus.personal.secrets import server_passwords
@@ -102,9 +103,15 @@ def _is_version(match: re.Match[str]) -> bool:
     return (lengths[0] == 1 and min(lengths[1:]) == 1) or _VERSION.search(before) is not None
 
 
+@cache
+def _special_networks() -> list[IPv4Network | IPv6Network]:
+    """Return the networks of nobody: a table of our own, since Python's differs between versions."""
+    return [ip_network(name) for name in listed("special_networks")]
+
+
 def _is_public(text: str) -> bool:
     try:
         address = ip_address(text)
     except ValueError:  # a number over 255, a zero before another digit
         return False
-    return address.is_global and not address.is_multicast
+    return not any(address in network for network in _special_networks())

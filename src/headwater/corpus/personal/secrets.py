@@ -60,6 +60,7 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
 _KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PUTTY_KEY = re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}")
+_KEY_LINES = re.compile(r"(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){1,400}+")
 _MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = 20_000, 64  # 16,384 bits of RSA take 12,600; fewer are a sketch
 
 _MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
@@ -87,14 +88,18 @@ _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
 
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
-    """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand."""
+    """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand; of one that isn't ended, its lines of base64."""
     text, end = scanned.text, 0
     yield from (match.span() for match in _PUTTY_KEY.finditer(text))
     for begin in _KEY_BEGIN.finditer(text) if "PRIVATE KEY" in text else ():
+        if begin.start() < end:
+            continue
         start = begin.end()
-        closing = _KEY_END.search(text, start, start + _MAX_KEY_CHARACTERS) if start > end else None
-        if closing and sum(map(str.isalnum, text[start : closing.start()])) >= _MIN_KEY_CHARACTERS:
-            end = closing.end()
+        closing = _KEY_END.search(text, start, start + _MAX_KEY_CHARACTERS)
+        lines = None if closing else _KEY_LINES.match(text, start)
+        body_end = closing.start() if closing else lines.end() if lines else start
+        if sum(map(str.isalnum, text[start:body_end])) >= _MIN_KEY_CHARACTERS:
+            end = closing.end() if closing else body_end
             yield begin.start(), end
 
 

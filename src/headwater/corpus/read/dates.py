@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 
 _DATE = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)")
 _YEAR_FIRST = re.compile(r"\d{4}(?:-(?:0[1-9]|1[0-2]))?(?!\d)")
@@ -14,10 +15,18 @@ def iso_date_or_time(text: str) -> str:
     if _WITH_TIME.fullmatch(text):
         return text
     found = _DATE.search(text[:300])
-    return found[0] if found else ""
+    return found[0] if found else _date_of_mail(text)
 
 
 def iso_date(text: str) -> str:
     """Return the date of `iso_date_or_time` without its time; else the year, or month, that a text begins with."""
     found = _DATE.search(text[:300]) or _YEAR_FIRST.match(text.strip())
-    return found[0] if found else ""
+    return found[0] if found else _date_of_mail(text)
+
+
+def _date_of_mail(text: str) -> str:
+    """Return the date of a text in the form of mail and HTTP (RFC 2822), "" of any other."""
+    try:
+        return parsedate_to_datetime(text[:100]).date().isoformat()
+    except (ValueError, OverflowError):
+        return ""

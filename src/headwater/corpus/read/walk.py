@@ -6,6 +6,8 @@ import glob
 import os
 from collections import deque
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,20 +82,34 @@ def _expand(given: str, setting: str) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[str]:
-    """Return what a pattern matches, as `glob` does, but without circles of links to folders, in which its ** runs.
-
-    The first ** stands for any number of folders, those behind it for none.
-    """
+    """Return what a pattern matches, as `glob` does, but without circles of links to folders, in which its ** runs."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return glob.glob(pattern)
-    at, found = parts.index("**"), list[str]()
-    rest = "/".join(part for part in parts[at + 1 :] if part != "**") or "*"
-    for top in glob.glob(str(Path(*parts[:at]))) if at else ["."]:
+    at = parts.index("**")
+    found = []
+    for top in glob.glob(os.path.join(*parts[:at], "")) if at else ["."]:  # folders alone
         for listing in _walk(Path(top), {}):
-            paths = (listing.folder / name for name in (*listing.folders, *listing.files))
-            found += [str(path) for path in paths if path.relative_to(top).match(rest)]
+            within = Path(os.path.relpath(listing.folder, top)).parts
+            names = (*listing.folders, *listing.files)
+            found += [str(listing.folder / name) for name in names if _fits((*within, name), parts[at:])]
     return found
+
+
+def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Return whether names below a folder fit a pattern in which ** stands for any number of folders."""
+
+    @cache
+    def fits(name_at: int, part_at: int) -> bool:
+        if part_at == len(pattern):
+            return name_at == len(names)
+        if pattern[part_at] == "**":
+            return fits(name_at, part_at + 1) or (name_at < len(names) and fits(name_at + 1, part_at))
+        if name_at == len(names) or not fnmatchcase(names[name_at], pattern[part_at]):
+            return False
+        return fits(name_at + 1, part_at + 1)
+
+    return fits(0, 0)
 
 
 def _files_under(top: Path, names: dict[str, str]) -> Iterator[ListedFile]:
