@@ -7,8 +7,8 @@ Tiny runs under torchrun, until so many faults have struck of each layout, kind 
 and stop: one launcher. Cut: two launchers in network namespaces of their own, joined by a bridge, of which one port
 goes down until training has begun again with the ranks that are left (of two stages, which need both machines, until
 the fault is noticed). `--starting` strikes while ranks start, in place of amid steps. Nobody steps in: launchers start
-ranks again, and every run must end with the losses of
-an undisturbed run of one process, bit by bit; pipelines, which can't have `train.exact`, within MAX_APART.
+ranks again, and every run must end with the losses of an undisturbed run of one process, bit by bit; pipelines, which
+can't have `train.exact`, within MAX_APART.
 
 `--results` keeps a line of JSON a fault, written when its run has ended: the same command goes on from there. Exit
 status 1 where a run has other losses or hangs, or a lost rank isn't named.
@@ -68,6 +68,7 @@ class Cell:
     layout: str
     ranks: int
     kind: str
+    is_starting: bool  # the ranks, else they make steps
 
     @property
     def needs_all(self) -> bool:
@@ -104,10 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order: its runs and networks end, too
     until = time.monotonic() + 60 * chosen.minutes
-    cells = [Cell(*each) for each in product(chosen.layouts, chosen.ranks, chosen.kinds)]
+    cells = [Cell(*each, chosen.starting) for each in product(chosen.layouts, chosen.ranks, chosen.kinds)]
     found = known(chosen.results, cells)
     with figures.work_folder(chosen.work) as folder:
-        trials = Trials(folder, random.Random(f"{chosen.seed} {len(found)}"), chosen.starting)
+        trials = Trials(folder, random.Random(f"{chosen.seed} {len(found)}"))
         while time.monotonic() < until and (left := missing(cells, found, chosen.repeats)):
             cell = max(left, key=lambda each: left[each])  # the series is even whenever it ends
             faults = trials.of(cell, min(left[cell], FAULTS_A_RUN))
@@ -136,8 +137,8 @@ def missing(cells: Sequence[Cell], found: Sequence[Fault], repeats: int) -> dict
 class Trials:
     """Runs of one text, and the losses that each must have."""
 
-    def __init__(self, folder: Path, chance: random.Random, is_starting: bool) -> None:
-        self._folder, self._chance, self._is_starting, self._number = folder, chance, is_starting, 0
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self._folder, self._chance, self._number = folder, chance, 0
         write_run_file(folder)
         self._expected = cache(self._undisturbed)
 
@@ -166,7 +167,7 @@ class Trials:
         self._number += 1
         with network() if cell.kind == "cut" else nothing() as net:
             run_dir = self._folder / "runs" / f"trial-{self._number}"
-            trial = Trial(cell, run_dir, net, self._chance, self._is_starting)
+            trial = Trial(cell, run_dir, net, self._chance)
             try:
                 trial.start(self._command(run_dir.name, *LAYOUTS[cell.layout]))
                 while len(faults) < num_faults and (fault := trial.next_fault()) is not None:
@@ -187,11 +188,8 @@ class Trials:
 class Trial:
     """One run under its launchers."""
 
-    def __init__(
-        self, cell: Cell, run_dir: Path, net: Network | None, chance: random.Random, is_starting: bool
-    ) -> None:
+    def __init__(self, cell: Cell, run_dir: Path, net: Network | None, chance: random.Random) -> None:
         self._cell, self._ranks, self.run_dir, self._net, self._chance = cell, cell.ranks, run_dir, net, chance
-        self._is_starting = is_starting
         self._struck: set[int] = set()  # the processes that were there at the last fault
         self._last = "the start"
         self._launchers: list[subprocess.Popen[bytes]] = []
@@ -221,9 +219,9 @@ class Trial:
 
     def next_fault(self) -> Fault | None:
         """Strike at a chance moment after an attempt's first steps, or its start; None where the run ends before."""
-        if not self._wait(self._is_starting_whole if self._is_starting else self._is_whole):
+        if not self._wait(self._is_starting_whole if self._cell.is_starting else self._is_whole):
             return None
-        longest = MAX_STARTING_SECONDS if self._is_starting else MAX_MOMENT_SECONDS
+        longest = MAX_STARTING_SECONDS if self._cell.is_starting else MAX_MOMENT_SECONDS
         moment = time.monotonic() + self._chance.uniform(0, longest)
         if not self._wait(lambda: time.monotonic() > moment):
             return None
@@ -249,7 +247,7 @@ class Trial:
         end = "died" if self._cell.kind == "kill" else "fell silent"
         names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {end}"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
-        if not named and not self._is_starting:
+        if not named and not self._cell.is_starting:
             print(self._logs[0].read_text(errors="replace")[-3000:], file=sys.stderr)
         if self._net is not None:
             self._net.mend()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tomllib
+import warnings
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from headwater.cli.data import _shares_by_rule
 from headwater.cli.sft import write_sft_file
 from headwater.conversations import USER, Message
 from headwater.files import read_json
+from headwater.library.model import Model
 from headwater.records import read_records
 from headwater.runs.run_config import config_of_run, load_run
 from headwater.runs.text import open_batches, open_held_out
@@ -139,7 +141,25 @@ def test_a_talk_goes_on_until_an_empty_line(folder, fluent, monkeypatch):
     assert next(lines) == "never read"
 
 
-def test_a_base_is_talked_to_with_a_warning(folder):
+def test_a_base_is_talked_to_with_a_warning(folder, monkeypatch):
+    """Of ours, once; what libraries say to programmers stays as hidden as Python has it."""
+    stream = Model.chat_stream
+
+    def with_a_librarys_own(*arguments):
+        warnings.warn("of a library", DeprecationWarning, stacklevel=2)
+        return stream(*arguments)
+
+    monkeypatch.setattr(Model, "chat_stream", with_a_librarys_own)
+    lines = iter(["Hi", "Hi again", ""])
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        said = call("chat", "--run", "runs/base", "--max-tokens", "3", cwd=folder)
+    assert said.status == 0 and said.err.count("never tuned on conversations") == 1, said
+    assert "of a library" not in said.err
+
+
+def test_a_base_gives_one_answer_with_a_warning(folder):
     said = call("chat", "--run", "runs/base", "--prompt", "Hi", "--max-tokens", "3", cwd=folder)
     assert said.status == 0 and "never tuned on conversations" in said.err, said
 

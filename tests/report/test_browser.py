@@ -149,6 +149,22 @@ def test_the_switch_changes_the_scale_of_its_own_chart_alone(open_page, path):
     assert page.errors == []
 
 
+def test_a_billion_tokens_are_a_b_on_both_scales(open_page, tmp_path):
+    run_dir, records = write_run(tmp_path, num_steps=40), run_records(40)
+    scale = 3e9 / max(record.get("tokens_seen", 0) for record in records)
+    write_records(
+        run_dir,
+        [each | ({"tokens_seen": scale * each["tokens_seen"]} if "tokens_seen" in each else {}) for each in records],
+    )
+    page = open_page(render_report(run_dir))
+    figure = page.tab.locator("figure:has(h3:text-is('Loss'))")
+    assert "1B" in figure.locator(".xtick text").all_text_contents()
+    figure.locator("button", has_text="log").click()
+    on_log = figure.locator(".xtick text").all_text_contents()
+    assert {"100M", "1B"} <= set(on_log)
+    assert all(label[-1] in "kMB" for label in on_log), on_log
+
+
 def test_nothing_hostile_runs_or_becomes_an_element(open_page, tmp_path):
     page = open_page(render_report(hostile_run(tmp_path, "".join(HOSTILE))))
     page.tab.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")

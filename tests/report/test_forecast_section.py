@@ -8,6 +8,7 @@ from read_page import read_page
 
 from headwater.records import read_records
 from headwater.report.page import render_report
+from headwater.runs.plan import LADDER, NO_RUNS
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +50,12 @@ def test_without_a_forecast_the_page_says_how_one_is_made(tmp_path):
 
 def test_without_a_loss_the_page_says_how_to_get_one(tmp_path):
     run_dir = write_run(tmp_path, num_steps=6)
-    kept = forecast() | {"loss": None, "loss_refused": "no loss without runs <b>: `headwater ladder RUN` makes some"}
+    refused = NO_RUNS.format(f"{LADDER} <b>")
+    kept = forecast() | {"loss": None, "loss_refused": refused}
     json_file(run_dir / "forecast.json", kept)
     page = read_page(render_report(run_dir))
-    assert "no loss without runs <b>: `headwater ladder RUN` makes some" in page.text
+    assert f"The loss was not forecast: {refused}." in page.text
+    assert '<span class="option">--runs</span>' in page.source, "a line may end within an option"
     assert "Loss on held-out text, and its forecast" not in page.text, "no empty card beside the chart of time"
     plain = kept | {"loss_refused": "no loss without runs"}
     json_file(run_dir / "forecast.json", plain)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from headwater.charts.chart import Spec, chart_card, layout, level, line, log_y, plot, series
@@ -284,8 +283,9 @@ def overlaid(
 ) -> Chart | None:
     """Return curves of several runs or sources over each other, by name, those without a point missing, and levels."""
     traces, ends = list[Spec](), list[str]()
-    for color, (name, curve) in zip(map(series, count()), curves.items()):
+    for index, (name, curve) in enumerate(curves.items()):
         if placed := on_log_axis(curve):
+            color = series(index)
             shown = thin(smooth(placed)) if smoothed else thin(placed)
             traces.append(line(name[:MAX_NAME], shown, color, **({} if smoothed else marked(color, 4))))
             ends.append(f"{name[:MAX_NAME]} {decimal(shown[-1][1])}")

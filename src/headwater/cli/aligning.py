@@ -16,7 +16,7 @@ import torch
 
 from headwater.checkpoint.lock import owned
 from headwater.checkpoint.verify import model_digest
-from headwater.cli.arguments import STOPPED_BY_SIGNAL
+from headwater.cli.arguments import MAX_ANSWER_TOKENS, STOPPED_BY_SIGNAL
 from headwater.cli.terminal import estimated, say
 from headwater.downstream.derived import make_derived_run, require_unused, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
@@ -37,7 +37,6 @@ from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import final_checkpoint
 from headwater.tokenizer.tokenizer import Tokenizer
 
-MAX_TOKENS = 32
 Say = Callable[[str], None]
 
 
@@ -56,7 +55,7 @@ def keep_derived(base: Path, path: Path, result: Any, model: Transformer, steps:
 
 
 @dataclass(frozen=True)
-class Learning:
+class LearningInputs:
     """The export of a run, its model and tokenizer; pairs to learn from and to measure; where TRL may write."""
 
     start: tuple[Path, Transformer, Tokenizer]
@@ -66,14 +65,16 @@ class Learning:
 
 
 @contextmanager
-def learning(base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Say) -> Iterator[Learning]:
+def learning(
+    base: Path, folder: Path, pairs: Path, held_out: Path | None, seed: int, say: Say
+) -> Iterator[LearningInputs]:
     """Yield what TRL learns from, holding the lock of the new folder. Nothing is written before the pairs are read."""
     trl_offline()
     model, tokenizer = load_model(base)
     read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
     found = divided(read(pairs), read(held_out) if held_out else None, seed)
     with _trl_folders(base, folder, say) as (exported, work):
-        yield Learning((exported, model, tokenizer), found, model_digest(final_checkpoint(base)), work)
+        yield LearningInputs((exported, model, tokenizer), found, model_digest(final_checkpoint(base)), work)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class RewardedPrompts:
     reward: str
     held_out: Path | None = None
     plain: bool = False
-    max_tokens: int = MAX_TOKENS
+    max_tokens: int = MAX_ANSWER_TOKENS
 
 
 def reinforce(

@@ -10,6 +10,7 @@ import typer
 from headwater.errors import ConfigError
 
 STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command resumes
+MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
 
 
 def argument(metavar: str, help: str, **more: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import Annotated
-from warnings import catch_warnings
 
 from headwater.cli.arguments import AsJson, RunOption, option, unicode_text
 from headwater.cli.model import ENDS, MaxTokens, Seed, Temperature, TopP, loaded
@@ -39,8 +39,12 @@ def chat(
     if as_json and prompt is None:
         raise ConfigError("--json prints one answer; give the question by --prompt TEXT")
     messages = [] if system is None else [Message(SYSTEM, system)]
-    with loaded(run) as model, catch_warnings(action="once"):
-        warnings.showwarning = lambda message, *_: say_aside(str(message))
+    from headwater.library.model import NOT_TUNED
+
+    with loaded(run) as model, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", re.escape(NOT_TUNED))  # said here once, as a sentence
+        if not model.is_tuned:
+            say_aside(NOT_TUNED)
         if prompt is None and sys.stdin.isatty():
             say_aside("an empty line ends the conversation")
         for question in _questions() if prompt is None else [prompt]:

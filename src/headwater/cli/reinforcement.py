@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from headwater.cli.arguments import AsJson, TunedRun, flag, folder_beside, folder_of, option
+from headwater.cli.arguments import MAX_ANSWER_TOKENS, AsJson, TunedRun, flag, folder_beside, folder_of, option
 from headwater.cli.offline import OFFLINE
 from headwater.cli.terminal import print_json, say_beside
 
@@ -27,7 +27,9 @@ def rl(
     prompts_per_step: Annotated[int, option("N", "Prompts of an update.", min=1)] = 16,
     answers: Annotated[int, option("N", "Answers to each prompt.", min=2)] = 8,
     lr: Annotated[float, option("X", "Learning rate of AdamW, the same for all weights.")] = 1e-4,
-    max_tokens: Annotated[int, option("N", "An answer that is longer is cut off and worth 0.", min=1)] = 32,
+    max_tokens: Annotated[
+        int, option("N", "An answer that is longer is cut off and worth 0.", min=1)
+    ] = MAX_ANSWER_TOKENS,
     min_passed: Annotated[
         float, option("X", "Refuse to begin where a smaller share of prompts has a right answer.", min=0, max=1)
     ] = 0.3,

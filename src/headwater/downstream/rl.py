@@ -150,7 +150,7 @@ class Reinforcement:
                 return TypeAdapter(RlResult).validate_json((run_dir / RESULT).read_bytes())
         else:
             self.require_worthwhile(say)
-        say(f"answering {len(self.task.held_out):,} held-out prompts, as before training")
+        say(f"answering {len(self.task.held_out):,} held-out prompts with the model before training")
         before = self.rewards(self.start, self.task.held_out, "held out")[0]
         records = RunRecords(run_dir / "records.jsonl", time.time, require_owner)
         saver = Saver(run_dir, num_kept=2, before_commit=records.sync)
@@ -159,7 +159,7 @@ class Reinforcement:
             records.append("start" if found is None else "resume", first, reward_held_out=before.mean.value)
             if not self._steps(first, optimizer, records, saver, say):
                 return None
-            say("answering them again")
+            say(f"answering {len(self.task.held_out):,} held-out prompts with the model after training")
             result = self.result(before)
             records.append("finish", self.settings.num_steps, gain=asdict(result.gain))
         finally:

@@ -36,8 +36,8 @@ def sum_own_gradients(
     if parallel.pipeline is not None:
         return parallel.pipeline.gradients(microbatches, num_targets)
     loss_total = torch.zeros((), dtype=torch.float64, device=parallel.device.torch_device)
-    for left, batch in zip(reversed(range(len(microbatches))), microbatches):
-        parallel.gradients.begin_(model, is_last=not left)
+    for number, batch in enumerate(microbatches, 1):
+        parallel.gradients.begin_(model, is_last=number == len(microbatches))
         loss_sum = model(*map(parallel.device.place, (batch.tokens_BT, batch.documents_BT, batch.targets_BT)))
         (loss_sum / num_targets).backward()
         parallel.gradients.add_(model)

@@ -16,6 +16,11 @@ const headwaterCharts = (() => {
     ]));
   };
 
+  // the format ~s says 1G; without it, plotly leaves a 2 and a 5 bare between the powers of ten of a logarithmic scale
+  const sayBillions = (place) => {
+    for (const label of place.querySelectorAll(".xtick text")) label.textContent = label.textContent.replace(/G$/, "B");
+  };
+
   const draw = (place, spec) => {
     const painted = paint(spec, getComputedStyle(root));
     painted.layout.font.family = getComputedStyle(document.body).fontFamily;
@@ -25,7 +30,10 @@ const headwaterCharts = (() => {
     // on a touch screen a drag scrolls the page
     const dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
     const config = { responsive: true, displayModeBar: false, doubleClick: "reset", showTips: false };
-    return Plotly.react(place, painted.data, { ...painted.layout, ...size, dragmode }, config);
+    Plotly.react(place, painted.data, { ...painted.layout, ...size, dragmode }, config);
+    place.removeAllListeners("plotly_afterplot");
+    place.on("plotly_afterplot", () => sayBillions(place));
+    sayBillions(place);
   };
 
   const setScale = (spec, scale) => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from headwater.charts.chart import not_measured
 from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
@@ -28,18 +30,19 @@ def forecast(run: RunData) -> Html:
     return section(title, "forecast", lead, _table(found), _loss_card(run))
 
 
-def _lead(run: RunData, named: dict[str, Outcome]) -> str:
+def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
     made_at, version = run.forecast.get("made_at"), run.forecast.get("headwater")
     when = str(made_at).replace("T", " ").replace("+00:00", " UTC")
     by = f"Made {when}, before the first step, by headwater {version}. " if made_at and version else ""
     refused = run.forecast.get("loss_refused")
     why = refused if isinstance(refused, str) else "no table of runs was given"
-    unbroken = why.replace("--", "\u2060-\u2060-\u2060")  # an option stays on one line
-    without_loss = "" if named.keys() & {"held-out loss", "new text"} else f" The loss was not forecast: {unbroken}."
-    return (
+    without_loss = "" if named.keys() & {"held-out loss", "new text"} else f" The loss was not forecast: {why}."
+    lead = (
         f"{by}An actual value should fall between P10 and P90 in {percent(LEVEL, 0)} of cases. "
         f"Time and energy are of training alone.{without_loss}"
     )
+    parts = re.split(r"(--\w[\w-]*)", lead)
+    return [tag("span", part, class_="option") if part.startswith("--") else part for part in parts]
 
 
 def _table(found: list[Outcome]) -> Html:

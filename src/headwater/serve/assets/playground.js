@@ -105,6 +105,10 @@ const showSurprise = async (models, signal) => {
 let asking = new AbortController();
 let waiting = 0;
 
+const showState = (text) => {
+  if (!byId("write").disabled) byId("state").textContent = text; // else it says that text is written
+};
+
 const refresh = async () => {
   clearTimeout(waiting);
   asking.abort();
@@ -114,12 +118,12 @@ const refresh = async () => {
   if (!models.length) return;
   if (byId("text").value.length > MAX_CHARACTERS) {
     problem(`The text has more than ${grouped(MAX_CHARACTERS)} characters, which is the most that is read here.`);
-    byId("state").textContent = "";
+    showState("");
     root.dataset.state = "refused";
     return;
   }
   root.dataset.state = "asking";
-  byId("state").textContent = "computing";
+  showState("computing");
   byId("write").textContent = models.length > 1 ? `Continue with ${models[0].shown}` : "Continue";
   try {
     await showNext(models, signal);
@@ -131,7 +135,7 @@ const refresh = async () => {
     problem(error.message);
     root.dataset.state = "refused";
   }
-  byId("state").textContent = ended;
+  showState(ended);
 };
 
 const refreshSoon = () => {
@@ -158,6 +162,7 @@ const linesOf = async function* (stream) {
 const write = async () => {
   const [model] = chosen();
   if (!model) return;
+  clearTimeout(waiting); // no refresh comes amid the text
   asking.abort();
   ended = "";
   writing = new AbortController();
