@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.cli.amounts import parse_amount, parse_budget, parse_hardware
+from headwater.cli.amounts import parse_amount, parse_budget, parse_devices, parse_hardware
 from headwater.errors import ConfigError
 from headwater.forecast.device import read_devices
+from headwater.ranks.place import Place
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,24 @@ def test_no_budget_is_explained(text, says):
 def test_hardware_is_read(text, num, name):
     num_devices, device = parse_hardware(text, read_devices())
     assert (num_devices, device.name) == (num, name)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "ranks", "fewest", "machines", "num_local"),
+    [
+        ("6xH100", "", 1, 1, 6),
+        ("12xH100", "", 1, 2, 6),
+        ("16xH100", "", 1, 2, 8),
+        ("13xH100", "", 1, 13, 1),
+        ("H100", "", 16, 2, 8),
+        ("H100", "4x2", 16, 4, 2),
+        ("16xH100", "", 4, 2, 8),
+        ("", "", 16, 1, 16),
+    ],
+)
+def test_machines_of_a_device_have_equally_many_and_no_more_than_a_node(hardware, ranks, fewest, machines, num_local):
+    _, place = parse_devices(hardware, ranks, fewest, read_devices())
+    assert place == Place(0, machines * num_local, 0, num_local)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,29 @@ def test_the_next_commands_can_be_copied_as_they_are_printed(tmp_path):
     assert planned["hours"]["p50"] == pytest.approx(chosen["hours"]["p50"], rel=0.3)  # a core's rate is measured twice
 
 
+@pytest.mark.parametrize(
+    ("words", "ranks", "torchrun"),
+    [
+        (["--ranks", "2"], "2", "--nproc-per-node 2"),
+        (["--ranks", "2x2"], "2x2", "--nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:PORT --nproc-per-node 2"),
+        (["parallel.shard=2"], "2", "--nproc-per-node 2"),
+    ],
+)
+def test_the_next_commands_are_of_the_ranks_that_were_planned(tmp_path, words, ranks, torchrun):
+    write_texts(tmp_path / "texts", 30)
+    write_run_file(tmp_path / "mine.toml")
+    found = call("plan", "mine.toml", "--budget", "60s", *words, "--json", cwd=tmp_path).json
+    plan, train = found["next"]
+    assert train.startswith(f"torchrun {torchrun} -m headwater train mine.toml ")
+    assert plan.endswith(f" --ranks {ranks}")
+    said = call(*shlex.split(plan)[1:], "--json", cwd=tmp_path)
+    assert said.status == 0, said
+    planned = said.json["ranks"]
+    assert found["choice"]["layout"].startswith(
+        f"{planned['replicate'] * planned['shard']} ranks, replicate = {planned['replicate']} × shard = "
+    )
+
+
 def test_what_headwater_can_run_is_offered(tmp_path):
     said = call(*TEN_THOUSAND, cwd=tmp_path).out
     mesh = re.search(r"8 ranks, replicate = (\d) × shard = (\d), bf16", said)

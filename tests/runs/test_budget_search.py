@@ -11,7 +11,7 @@ from needs import needs_of
 from small_run import write_run_file, write_texts
 
 from headwater.cli.plan_search import budget_fields, search_options
-from headwater.errors import ConfigError, DataError
+from headwater.errors import ConfigError, DataError, LayoutError
 from headwater.forecast.device import COLUMNS, find_device, read_devices
 from headwater.forecast.work import state_bytes
 from headwater.ranks.place import Place
@@ -74,6 +74,26 @@ def test_a_batch_too_small_for_many_devices_is_trained_by_ranks_that_share_layer
     )
     assert alone["train.batch_tokens"] // 8192 >= 512 > shared["train.batch_tokens"] // 8192
     assert (alone["parallel.tensor"], shared["parallel.tensor"]) == (1, 2)
+
+
+def test_a_budget_is_of_the_ranks_that_the_settings_need():
+    of_settings, of_number = (
+        searched("24h", hardware=hardware, overrides=("parallel.shard=8",)) for hardware in ("H100", "8xH100")
+    )
+    assert of_settings["budget"]["num_devices"] == 8
+    assert of_settings["choice"] == of_number["choice"]
+    for given in ({"hardware": "12xH100"}, {"hardware": "H100", "ranks": "1"}, {"ranks": "2"}):
+        with pytest.raises(LayoutError, match="needs 8 ranks or a multiple of 8"):
+            searched("24h", overrides=("parallel.shard=8",), **given)
+
+
+def test_machines_with_a_processor_each_take_energy_and_have_memory_of_their_own():
+    one, four = (searched("60s", ranks=ranks) for ranks in ("2", "4x2"))
+    (kwh, hours), (kwh_of_four, hours_of_four) = (
+        (found["choice"]["energy_kwh"]["p50"], found["choice"]["hours"]["p50"]) for found in (one, four)
+    )
+    assert kwh_of_four / hours_of_four == pytest.approx(4 * kwh / hours)
+    assert one["choice"]["memory_limit_gib"] == four["choice"]["memory_limit_gib"] == pytest.approx(8)
 
 
 def test_hours_times_devices_times_price_is_the_money(answer):

@@ -66,18 +66,23 @@ def parse_ranks(text: str) -> Place:
     return Place(0, int(found[1] or 1) * num_local, 0, num_local)
 
 
-def parse_devices(hardware: str, ranks: str, table: dict[str, Accelerator]) -> tuple[Accelerator | None, Place | None]:
-    """Return the named device, None without one, and the first of the ranks: of --ranks, or one for each device."""
-    place = parse_ranks(ranks) if ranks else None
-    if not hardware:
-        return None, place
-    num_devices, device = parse_hardware(hardware, table)
+def parse_devices(
+    hardware: str, ranks: str, fewest: int, table: dict[str, Accelerator]
+) -> tuple[Accelerator | None, Place]:
+    """Return the named device, None without one, and the first of the ranks.
+
+    These are of --ranks, or one for each of several devices, else the `fewest` that the settings need. Machines of a
+    device have equally many, at most its node_size: 12 of 8 a node are 2 × 6.
+    """
+    num_devices, device = parse_hardware(hardware, table) if hardware else (1, None)
     if num_devices > 1 and ranks:
         raise ConfigError(f"--hardware {hardware} counts the ranks, as --ranks {ranks} does; leave one of the two out")
-    if num_devices > 1:
-        num_local = num_devices if num_devices % device.node_size else device.node_size
-        place = Place(0, num_devices, 0, num_local)
-    return device, place
+    if ranks:
+        return device, parse_ranks(ranks)
+    num_ranks = num_devices if num_devices > 1 else fewest
+    most_local = min(num_ranks, device.node_size) if device else num_ranks
+    num_local = next(size for size in range(most_local, 0, -1) if num_ranks % size == 0)
+    return device, Place(0, num_ranks, 0, num_local)
 
 
 def parse_amount(option: str, text: str, noun: str) -> float:

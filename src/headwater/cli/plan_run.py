@@ -36,13 +36,12 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
     if ranks or hardware or fewest_ranks(config.parallel) > 1:
-        from headwater.cli.amounts import parse_devices, parse_ranks  # the plan of one rank loads no layouts
+        from headwater.cli.amounts import parse_devices  # the plan of one rank loads no layouts
         from headwater.forecast.device import read_devices
         from headwater.runs.layout import layout_here
 
         table = read_devices(options.costs.hardware if options.costs else None) if hardware else {}
-        device, place = parse_devices(hardware, ranks, table)
-        place = place or parse_ranks(str(fewest_ranks(config.parallel)))
+        device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
         options = replace(options, layout=layout_here(config, place, device), device=device)
     result = plan_run(config, options).fields()
     print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")

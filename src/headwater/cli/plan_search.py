@@ -16,8 +16,8 @@ from headwater.forecast.budget import Query
 from headwater.forecast.device import read_devices
 from headwater.forecast.search import BudgetChoice, BudgetPlan
 from headwater.numbers import count, duration, plural, significant
-from headwater.ranks.place import Place
-from headwater.runs.budget_search import SearchOptions, search_budget
+from headwater.parallel.settings import fewest_ranks
+from headwater.runs.budget_search import SearchOptions, search_budget, searched_config
 from headwater.runs.costs import Costs
 
 Lines = list[tuple[str, str]]
@@ -40,10 +40,12 @@ def search_options(
     costs: Costs = NO_COSTS,
 ) -> SearchOptions:
     """Return what is searched for, of what was typed; raise ConfigError for what is no amount."""
-    device, place = parse_devices(hardware, ranks, read_devices(costs.hardware) if hardware else {})
+    config = searched_config(run, overrides, is_on_devices=bool(hardware))
+    table = read_devices(costs.hardware) if hardware else {}
+    device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
     size = parse_amount("--text-bytes", text_bytes, "bytes") if text_bytes else None
     return SearchOptions(
-        parse_budget(budget), run, tuple(overrides), device, place or Place(), size, runs, loss_unit, costs
+        parse_budget(budget), config, place, run, tuple(overrides), device, size, runs, loss_unit, costs
     )
 
 
@@ -84,13 +86,14 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
     words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
-    ranks, node_size = plan.query.devices.num_devices, plan.query.devices.node_size
-    several = f"--nnodes {-(-ranks // node_size)} --rdzv-backend c10d --rdzv-endpoint HOST:PORT "
-    nodes = several if ranks > node_size else ""
-    torchrun = f"torchrun {nodes}--nproc-per-node {min(ranks, node_size)} -m headwater train {words}"
+    ranks, num_local = options.place.world_size, options.place.local_world_size
+    num_machines = ranks // num_local
+    nodes = f"--nnodes {num_machines} --rdzv-backend c10d --rdzv-endpoint HOST:PORT " if num_machines > 1 else ""
+    torchrun = f"torchrun {nodes}--nproc-per-node {num_local} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
+    of_ranks = f" --ranks {num_machines}x{num_local}" if num_machines > 1 else f" --ranks {ranks}" if ranks > 1 else ""
     first = [] if options.run else ["headwater new mine --text FOLDER"]
-    return [*first, *([] if options.device else [f"headwater plan {words}"]), train]
+    return [*first, *([] if options.device else [f"headwater plan {words}{of_ranks}"]), train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from headwater.checkpoint.layout import require_from_training
-from headwater.cli.amounts import parse_devices, parse_ranks
+from headwater.cli.amounts import parse_devices
 from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
 from headwater.errors import ConfigError, LayoutError
@@ -29,8 +29,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
     config, _ = load_run(run, overrides)
     require_from_training(config.run_dir)
-    device, place = parse_devices(hardware, ranks, read_devices(costs.hardware))
-    place = place or parse_ranks(str(fewest_ranks(config.parallel)))
+    device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), read_devices(costs.hardware))
     uncompiled = config.model_copy(update={"machine": config.machine.model_copy(update={"compile": "off"})})
     try:
         layout = layout_here(uncompiled, place, device)

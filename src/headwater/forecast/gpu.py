@@ -55,6 +55,5 @@ def device_group(device: Accelerator, num_devices: int) -> DeviceGroup:
         memory_limit=device.memory_bytes,
         usd_per_hour=device.usd_per_hour,
         num_devices=num_devices,
-        node_size=device.node_size,
         hours_backtest=HOURS_BACKTEST,
     )

@@ -72,7 +72,6 @@ class DeviceGroup:
     memory_limit: float
     usd_per_hour: Spread | None = None
     num_devices: int = 1
-    node_size: int = 1
     hours_backtest: dict[str, float] | None = None
     pue: float = 1.0
     kg_co2_per_kwh: float = KG_CO2_PER_KWH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from headwater.model.settings import ModelSettings
 from headwater.numbers import size
 from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
-from headwater.parallel.settings import shared_layers
+from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.costs import Costs
@@ -56,13 +56,17 @@ RECOMPUTED = (0.0, 0.5, 1.0)  # parts of the blocks that are tried, the fastest 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What was given, None where it wasn't; `place` is the first of the ranks, on `device` each."""
+    """What was given, None where it wasn't; `place` is the first of the ranks, on `device` each.
+
+    `config` is `searched_config` of the run and the overrides.
+    """
 
     budget: Budget
+    config: RunConfig
+    place: Place
     run: str | None = None
     overrides: tuple[str, ...] = ()
     device: Accelerator | None = None
-    place: Place = field(default_factory=Place)
     text_bytes: float | None = None
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
@@ -71,7 +75,7 @@ class SearchOptions:
 
 def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
-    config = _config(options)
+    config = options.config
     here = _hardware(options, config)
     query, models = _query(options, config, here), _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
@@ -89,14 +93,14 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
 
 
-def _config(options: SearchOptions) -> RunConfig:
+def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bool) -> RunConfig:
     """Return the run's settings; without a run those of a usual one, with the settings that were given."""
-    if options.run is not None:
-        config, _ = load_run(options.run, list(options.overrides))
+    if run is not None:
+        config, _ = load_run(run, list(overrides))
         require_from_training(config.run_dir)
         return config
-    usual = ON_DEVICES if options.device or gpu_to_use("auto") else ON_PROCESSOR
-    return config_of_text(NO_RUN.format(**usual), list(options.overrides))
+    usual = ON_DEVICES if is_on_devices or gpu_to_use("auto") else ON_PROCESSOR
+    return config_of_text(NO_RUN.format(**usual), list(overrides))
 
 
 def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
@@ -115,7 +119,11 @@ def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns
 
 
 def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
-    """Return the devices that were named, else the GPU at hand, else the processor."""
+    """Return the devices that were named, else the GPU at hand, else the processor.
+
+    Raises LayoutError where the ranks don't fill the layout of the settings, which no size mends.
+    """
+    meshes_of(config.parallel, options.place.world_size, options.place.local_world_size)
     ranks = Layout(Mesh(replicate=options.place.world_size), options.place.local_world_size)
     if options.device:
         here: Hardware = gpus(ranks, options.device)

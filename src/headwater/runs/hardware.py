@@ -173,7 +173,7 @@ def hardware_of(config: RunConfig, dtype: str | None = None, ranks: Layout | Non
 def gpus(ranks: Layout, device: Accelerator) -> Gpus:
     from headwater.forecast.gpu import device_group
 
-    return Gpus(ranks, device, replace(device_group(device, ranks.mesh.world_size), node_size=ranks.num_local))
+    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size))
 
 
 def gpu_to_use(wanted: str) -> Accelerator | None:
