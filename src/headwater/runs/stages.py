@@ -189,7 +189,10 @@ def resume_longer_run(config: RunConfig, reasons: Sequence[Reason], say: Say, re
     prepare_rows(config, say, require_owner)
     resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
     if kept := [f"{each.setting} {each.value}" for each in reasons if each.why.startswith(KEPT)]:
-        say(f"kept from the run's start, where rules have other values for more steps: {', '.join(kept)}")
+        say(
+            "kept from the run's start, where rules have other values for more steps (of sequences of half the length "
+            f"their number): {', '.join(kept)}"
+        )
 
 
 def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:

@@ -95,7 +95,9 @@ def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> Object:
             losses[name] = run.curve("loss")
             scores[name] = points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
     charts = {
-        "held_out": overlaid("Bits per byte", "Of all held-out text of each run.", scores, "bits per byte"),
+        "held_out": overlaid(
+            "Bits per byte", "Of held-out text of each run, as validated during training.", scores, "bits per byte"
+        ),
         "loss": overlaid("Loss", LOSS_NOTE, losses, "nats per token", smoothed=True),
     }
     notes = [_no_loss(name, run) for name, run in runs.items() if not losses[name]]

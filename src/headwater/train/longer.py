@@ -143,10 +143,13 @@ def resume_longer(
 
 def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, plan: TrainPlan) -> list[str]:
     before, now, step = num_steps_of(shared), plan.train.num_steps, shared["step"]
+    decay = shared["identity"]["schedule"]["decay_fraction"]
     lines = [
         f"train.num_steps: was {before}, is {now}; {run_dir} resumes from step {step}, up to which a run of {now} "
-        "steps is the same to the bit"
+        "steps at the same rates is the same to the bit"
     ]
+    if decay != plan.schedule.decay_fraction:
+        lines.append(f"schedule.decay_fraction: was {decay}, is {plan.schedule.decay_fraction}")
     if newer:
         again = plural(newer[0] - step, "step")
         lines += [
