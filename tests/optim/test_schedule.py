@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.optim.settings import ScheduleSettings, lr_factor
+from headwater.optim.schedule import lr_factor
+from headwater.optim.settings import ScheduleSettings
 
 NAMES = ["wsd", "cosine", "linear"]
 

@@ -1,19 +1,14 @@
-"""Amounts as people write them: $10k, 2h, 40G, 8xH100; and the file of costs."""
+"""Amounts as people write them: $10k, 2h, 40G, 8xH100."""
 
 from __future__ import annotations
 
 import math
 import re
-import tomllib
-from pathlib import Path
 
-from headwater.config import RawSettings
 from headwater.errors import ConfigError
 from headwater.forecast.budget import Budget
 from headwater.forecast.device import Accelerator, find_device
 from headwater.ranks.place import Place
-from headwater.runs.costs import Costs
-from headwater.validation import validate
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
@@ -104,18 +99,3 @@ def _above_zero(option: str, text: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ConfigError(f"{option} {text}: give an amount above zero")
     return value
-
-
-def read_costs(path: Path | None) -> Costs:
-    """Return the costs of a TOML file, the defaults without one; raise ConfigError for what can't be one."""
-    if path is None:
-        return Costs()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "hardware" in values:  # beside the file
-            values["hardware"] = str(path.parent / Path(values["hardware"]).expanduser())
-    except FileNotFoundError:
-        raise ConfigError(f"--costs: no such file: {path}") from None
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # no UTF-8, no TOML, a path that is none
-        raise ConfigError(f"--costs {path}: {error}") from None
-    return validate(Costs, RawSettings(values, dict.fromkeys(values, str(path))))

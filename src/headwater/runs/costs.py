@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
 
-from headwater.config import Settings
+from headwater.config import RawSettings, Settings
+from headwater.errors import ConfigError
 from headwater.forecast.result import DeviceGroup, Spread
+from headwater.validation import validate
 
 
 class Costs(Settings):
@@ -33,3 +36,18 @@ class Costs(Settings):
             devices = replace(devices, watts=Spread(self.watts), power_how=f"{self.watts:g} W of the costs file")
         carbon = self.kg_co2_per_kwh or devices.kg_co2_per_kwh
         return replace(devices, pue=self.pue or usual_pue, kg_co2_per_kwh=carbon)
+
+
+def read_costs(path: Path | None) -> Costs:
+    """Return the costs of a TOML file, the defaults without one; raise ConfigError for what can't be one."""
+    if path is None:
+        return Costs()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "hardware" in values:  # beside the file
+            values["hardware"] = str(path.parent / Path(values["hardware"]).expanduser())
+    except FileNotFoundError:
+        raise ConfigError(f"--costs: no such file: {path}") from None
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # no UTF-8, no TOML, a path that is none
+        raise ConfigError(f"--costs {path}: {error}") from None
+    return validate(Costs, RawSettings(values, dict.fromkeys(values, str(path))))

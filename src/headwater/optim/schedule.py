@@ -1,0 +1,29 @@
+"""Step to learning-rate factor: pure functions. No torch."""
+
+from __future__ import annotations
+
+import math
+
+from headwater.optim.settings import ScheduleSettings
+
+
+def lr_factor(step: int, num_steps: int, schedule: ScheduleSettings) -> float:
+    """Return the factor of the peak learning rate for the update after `step` completed ones, in (0, 1].
+
+    The first update of a warm-up of W steps takes 1/W, not 0: an update of zero would waste a step.
+    """
+    if step < schedule.warmup_steps:
+        return (step + 1) / schedule.warmup_steps
+    start = decay_start(num_steps, schedule)
+    done = min(1.0, max(0.0, (step - start) / max(1, num_steps - start)))
+    shape = 0.5 * (1 + math.cos(math.pi * done)) if schedule.name == "cosine" else 1 - done
+    return schedule.final_fraction + (1 - schedule.final_fraction) * shape
+
+
+def decay_start(num_steps: int, schedule: ScheduleSettings) -> int:
+    """Return how many steps are completed when the rate begins to fall: the next one still has the peak."""
+    if schedule.name != "wsd":
+        return schedule.warmup_steps
+    # a decay never begins before the warm-up ends
+    decay_steps = min(round(schedule.decay_fraction * num_steps), num_steps - schedule.warmup_steps)
+    return num_steps - max(1, decay_steps)
