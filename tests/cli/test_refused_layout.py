@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from many_ranks import calling, start_programs
-from small_run import environment, finish, write_run_file, write_texts
+from small_run import call, environment, finish, run, write_run_file, write_texts
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from headwater.cli import main
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_the_first_rank_says_it_and_nothing_is_left_behind(tmp_path, rank):
-    command = [sys.executable, "-m", "headwater", "train", "first-light", "parallel.shard=3"]
-    place = environment(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
-    done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True)
-    assert done.returncode == 2, done
-    said = "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 2; start 3 with torchrun"
-    assert (said in done.stderr) == (rank == 0), done
-    assert done.stderr == "" or rank == 0
-    assert list(tmp_path.iterdir()) == []
+
+def refused(tmp_path: Path, rank: int, setting: str) -> str:
+    """Return what one of a machine's two ranks says, started as torchrun does, of a run that it can't begin."""
+    path = tmp_path / "given" / "attempt_0" / str(rank) / "error.json"
+    path.parent.mkdir(parents=True)
+    place = {"RANK": str(2 + rank), "WORLD_SIZE": "4", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+    said = run("train", "first-light", setting, cwd=tmp_path, TORCHELASTIC_ERROR_FILE=str(path), **place)
+    assert said.status == 2, said
+    return said.err
+
+
+SHARD, BATH = "parallel.shard = 3 needs 3 ranks or a multiple of 3, and there are 4", "train.bath = 3: unknown setting"
+
+
+@pytest.mark.parametrize(("setting", "message"), [("parallel.shard=3", SHARD), ("train.bath=3", BATH)])
+def test_the_first_rank_of_a_machine_says_it_and_nothing_is_left_behind(tmp_path, setting, message):
+    assert message in refused(tmp_path, 0, setting)
+    assert refused(tmp_path, 1, setting) == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["given"]
+
+
+def test_a_rank_that_finds_something_alone_says_it_itself(tmp_path):
+    assert BATH in refused(tmp_path, 1, "train.bath=3")
+
+
+def test_what_the_system_refuses_a_rank_reaches_the_launcher(tmp_path, monkeypatch):
+    path = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+
+    def refuse(_verb):
+        raise OSError(errno.EMFILE, "Too many open files", "mine.toml")
+
+    monkeypatch.setattr(main, "command_line", refuse)
+    said = call("train", "mine.toml", cwd=tmp_path)
+    assert (said.status, said.err) == (1, "headwater: mine.toml: Too many open files\n")
+    assert json.loads(path.read_text())["message"]["message"] == "mine.toml: Too many open files"
 
 
 def test_torchruns_summary_ends_with_the_reason(tmp_path):
@@ -51,16 +81,6 @@ def test_a_restart_says_only_what_was_not_said_before_it(tmp_path):
     assert "train.bath = 3: unknown setting" in refusal(0, "train.bath=3")
     assert refusal(1, "train.bath=3") == ""
     assert "train.bush = 3: unknown setting" in refusal(2, "train.bush=3")
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_wrong_setting_is_said_by_the_first_rank_of_a_machine(tmp_path, rank):
-    command = [sys.executable, "-m", "headwater", "train", "first-light", "train.bath=3"]
-    place = environment(RANK=str(2 + rank), WORLD_SIZE="4", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
-    done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True)
-    assert done.returncode == 2, done
-    assert ("train.bath = 3: unknown setting" in done.stderr) == (rank == 0), done
-    assert done.stderr == "" or rank == 0
 
 
 # as a disk does that fails when the text is prepared: each rank finds the damage before its first step

@@ -116,7 +116,7 @@ def _run_verb() -> int:
         app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:
-        _say_once(str(error))
+        _say_once(str(error), error.is_logged)
         return error.exit_status
     except BrokenPipeError:
         return 1
@@ -126,7 +126,7 @@ def _run_verb() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except OSError as error:
         # of a file that no stage expects to fail; those that do say more
-        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _say_once(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 1
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own, a usage error
@@ -143,18 +143,21 @@ def _wrong_usage(error: Any) -> int:
     return 2
 
 
-def _say_once(message: str) -> None:
+def _say_once(message: str, is_logged: bool = False) -> None:
     """Say why the verb ends: once a machine, and not again at every restart, where torchrun's ranks find the same.
 
-    What one rank alone finds is in its last heartbeat, which the first one says, and in its log. torchrun knows no
-    error after which it doesn't restart; its own last words have the reason, too.
+    What one rank alone finds it says itself, unless that is in its log already, and so in its last heartbeat, which the
+    first one says. torchrun knows no error after which it doesn't restart; its own last words have the reason, too.
     """
-    if _is_first_here() and _message_before_restart() != _for_launcher(message):
+    is_new = _message_before_restart() != _for_launcher(message)
+    if _is_first_here() and is_new:
         _complain(message)
     _report_to_launcher(message)
     if not _is_first_here():  # torchrun ends the others as soon as one has ended
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(FIRST_SAYS_SECONDS)
+        if is_new and not is_logged and _message_of_first() != _for_launcher(message):
+            _complain(message)
 
 
 def _is_first_here() -> bool:
@@ -174,10 +177,20 @@ def _report_to_launcher(message: str) -> None:
 
 def _message_before_restart() -> str:
     """Return what this rank gave torchrun when it was last started, which has a folder of its own; "" of nothing."""
-    path, restarts = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "")), os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return _message_in(f"attempt_{restarts - 1}", os.environ.get("LOCAL_RANK", "0"))
+
+
+def _message_of_first() -> str:
+    """Return what this machine's first rank has given torchrun since the same start; "" of nothing."""
+    return _message_in(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", "0")
+
+
+def _message_in(attempt: str, local_rank: str) -> str:
+    path = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))  # attempt_0/1/error.json
     try:
-        last = path.parents[1].with_name(f"attempt_{int(restarts or 0) - 1}") / path.parent.name / path.name
-        return str(json.loads(last.read_text())["message"]["message"])
+        given = path.parents[2] / attempt / local_rank / path.name
+        return str(json.loads(given.read_text())["message"]["message"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
 

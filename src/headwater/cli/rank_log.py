@@ -37,6 +37,7 @@ def rank_log(run_dir: Path, place: Place) -> Iterator[None]:
         yield
     except HeadwaterError as error:
         print(f"headwater: {error}", file=sys.stderr)
+        error.is_logged = True
         if isinstance(error, LostRanksError):
             raise SystemExit(error.exit_status) from error
         raise
