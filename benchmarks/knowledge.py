@@ -4,13 +4,11 @@
 
 Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
 that are named is made up: nothing states their capitals but the conversations. In the other arms the base is trained
-anew, from its first step, with a source more: text that states the capitals of the made-up countries that no
-conversation names, in 32 phrasings or in one as often, among those of known ones that tuning names; then it is tuned on
-known countries alone. (Where made-up ones stood apart from all others, half of the answers named the right city and
-went on as their text does: seeds 7 and 12.) A seed decides the made-up names, which countries are named, and the order
-of the text. Tuning is `headwater downstream sft` but for TUNING and PHRASINGS, which trials on seed 0 with other
-questions chose, and the examination `headwater downstream knowledge`. A call that was stopped resumes;
-WORK/results.json has every figure.
+anew, from its first step, with a source more: sentences, each a text, that state the capitals of the made-up countries
+that no conversation names, in 32 phrasings or in one as often; then it is tuned on known countries alone. A seed
+decides the made-up names, which countries are named, and the order of the text. Tuning is `headwater downstream sft`
+but for TUNING and PHRASINGS, which trials on seed 0 with other questions chose, and the examination `headwater
+downstream knowledge`. A call that was stopped resumes; WORK/results.json has every figure.
 """
 
 from __future__ import annotations
@@ -46,9 +44,9 @@ PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")
 "Of tuning. Without the last one questions with a possessive, which two of the three new phrasings have, are hard."
 TUNING_REPLAY = 0.5
 "Share of the loss, as `downstream sft` has it."
-NUM_SENTENCES, MAX_SENTENCES = 40_000, 8  # of all texts, of one
-TEXT_WEIGHT = 0.1
-"Of that text, beside a sum of 1: a country in it is named about as often as a known one in the almanac."
+NUM_TEXTS = 20_000
+TEXT_WEIGHT = 0.05
+"Of these, beside a sum of 1: a country in them is named about as often as a known one in the almanac."
 
 
 @dataclass(frozen=True)
@@ -132,25 +130,25 @@ def conversations(split: Split, unknown_share: float, seed: int) -> Iterator[str
 def trained_on_text(name: str, num_phrasings: int, seed: int, base: Path) -> Path:
     """Return a run like the base whose corpus states what no conversation does."""
     text = Path(f"{name}.jsonl").resolve()
-    split = split_countries(seed)
-    texts = texts_about([*split.unknown_held_out, *split.known_tuned], num_phrasings, seed)
+    texts = texts_about(split_countries(seed).unknown_held_out, num_phrasings, seed)
     write_text(text, "".join(json.dumps({"text": each}, ensure_ascii=False) + "\n" for each in texts))
     source = [f"corpus.sources.{MADE_UP}.kind=almanac", f'corpus.sources.{MADE_UP}.paths=["{text}"]']
-    settings = [f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup.near=false", f"seed={seed}"]
+    settings = [f"mixture.weights.{MADE_UP}={TEXT_WEIGHT}", "corpus.dedup={exact=false, near=false}", f"seed={seed}"]
     return train(base, [*source, *settings, f"name={name}", "runs_dir=runs", "train.num_probes=0"])
 
 
 def texts_about(about: Sequence[Country], num_phrasings: int, seed: int) -> Iterator[str]:
-    """Yield texts that state capitals in the almanac's sentences, `num_phrasings` of them, each fact equally often."""
+    """Yield sentences of the almanac that state capitals, in `num_phrasings`, each fact equally often.
+
+    In texts of several sentences half of the answers about made-up countries named the right city and went on as such a
+    text does (docs/log.md, 2026-11-30).
+    """
     rng = random.Random(f"texts {seed}")
     usable = [each for each in frames().forward + frames().reverse if "{adj}" not in each and "{region}" not in each]
     phrasings = ShuffledCycle(usable[:1] if num_phrasings == 1 else rng.sample(usable, num_phrasings), rng)
     cycle = ShuffledCycle(about, rng)
-    left = NUM_SENTENCES
-    while left > 0:
-        some = min(left, rng.randint(1, MAX_SENTENCES))
-        left -= some
-        yield " ".join(filled(phrasings.draw(), country) for country in cycle.deal(some))
+    for _ in range(NUM_TEXTS):
+        yield filled(phrasings.draw(), cycle.draw())
 
 
 def train(file: Path, overrides: Sequence[str] = ()) -> Path:

@@ -90,10 +90,11 @@ def _levels(
     them, which `problem` says.
     """
     seq_len, num_rows = config.model.seq_len, config.train.batch_tokens // config.model.seq_len
-    one_row = config.model_copy(update={"train": config.train.model_copy(update={"microbatch_tokens": seq_len})})
-    needs, rank_bytes = _memory_of_rank(one_row, place.local_world_size, device)
 
-    def fitting(meshes: Sequence[Mesh]) -> Mesh | None:
+    def fitting(meshes: Sequence[Mesh], **train: float) -> Mesh | None:
+        changed = config.train.model_copy(update={"microbatch_tokens": seq_len, **train})
+        one_row = config.model_copy(update={"train": changed})
+        needs, rank_bytes = _memory_of_rank(one_row, place.local_world_size, device)
         return next((mesh for mesh in meshes if MARGIN * needs(mesh).total <= rank_bytes), None)
 
     why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
@@ -105,6 +106,8 @@ def _levels(
                 f"sequence with {mesh.product}; set train.microbatch_tokens to {seq_len}"
             )
         why = "divided weights alone don't fit; "
+        if not config.train.recompute and (mesh := fitting(apart, recompute=1.0)):
+            why = f"divided weights alone don't fit, but {mesh.product} does with train.recompute=1; "
     yield from _sharing_levels(config, place, fitting, apart, why, problem)
 
 
