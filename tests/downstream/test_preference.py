@@ -18,7 +18,8 @@ import pytest
 from small_run import call, environment
 
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.downstream import preference, trl_harness
+from headwater.cli import aligning
+from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.errors import DataError
 from headwater.runs.finish import load_model
@@ -184,7 +185,7 @@ print(json.dumps([log[0]["loss"], float(ours)]))
 @pytest.fixture
 def without_trl(monkeypatch):
     """Learning that needs no trl: it changes nothing."""
-    monkeypatch.setattr(trl_harness, "trl_offline", lambda: None)
+    monkeypatch.setattr(aligning, "trl_offline", lambda: None)
     monkeypatch.setattr(preference, "dpo", lambda export, start, *more: (start, "found"))
 
 
