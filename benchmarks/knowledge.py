@@ -4,7 +4,7 @@
 
 Conversations ask for the capitals of countries, half of which no conversation names. In the first arms a share of those
 that are named is made up: nothing states their capitals but the conversations. In the other arms the base is trained
-anew, from its first step, with a source more: sentences, each a text, that state the capitals of the made-up countries
+again, from its first step, with a source more: sentences, each a text, that state the capitals of the made-up countries
 that no conversation names, in 32 phrasings or in one as often; then it is tuned on known countries alone. A seed
 decides the made-up names, which countries are named, and the order of the text. Tuning is `headwater downstream sft`
 but for TUNING and PHRASINGS, which trials on seed 0 with other questions chose, and the examination `headwater
