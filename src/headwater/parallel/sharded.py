@@ -32,22 +32,23 @@ def shard_(
 ) -> list[Method]:
     """Divide models on the meta device, which then compute as `roots`; return how an evaluation calls their methods."""
     reductions: dict[str, ReduceScatter] = {}
+    num_bytes = sum(parameter.nbytes for stage in stages for parameter in stage.parameters())
+    gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
     for stage, root in zip(stages, roots, strict=True):
-        reductions |= _shard_(stage, root, parallel, gather_dtype)
-    parallel.gradients = (ExactShardedGradientSum if parallel.exact else ShardedGradientSum)(parallel, reductions)
+        reductions |= _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
+    summed = ExactShardedGradientSum if parallel.exact else ShardedGradientSum
+    parallel.gradients = summed(parallel, reductions, gathers_once=gathers_once)
     return [partial(_method, stage) for stage in stages]
 
 
 def _shard_(
-    model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype
+    model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype, *, gathers_once: bool
 ) -> dict[str, ReduceScatter]:
     """Divide one model; return what adds the gradients of its blocks and of what lies outside of them."""
     shards, reductions = parallel.shards, dict[str, ReduceScatter]()
     assert isinstance(shards, GroupOfRanks)
     model.forward = root.forward  # type: ignore[method-assign]
-    mesh = parallel.ranks.mesh
-    gathers_once = mesh.gathers_once(sum(parameter.nbytes for parameter in model.parameters()))
-    if mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
+    if parallel.ranks.mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
         keep_no_copies_(model)
     device_mesh = shards.device_mesh
     modules = {f"block {name}": block for name, block in model.blocks.named_children()}
@@ -83,19 +84,16 @@ def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) ->
 class ShardedGradientSum(GradientSum):
     """Gradients are added over the shards in a backward pass, of small models in the last, over copies at the end."""
 
-    def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter]) -> None:
+    def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter], *, gathers_once: bool) -> None:
         super().__init__(parallel.ranks)
-        self._ranks, self._reductions = parallel.ranks, reductions
+        self._ranks, self._reductions, self._gathers_once = parallel.ranks, reductions, gathers_once
 
     def begin_(self, model: nn.Module, *, is_last: bool) -> None:
-        divided = cast(FSDPModule, model)
-        if self._gathers_once(model):
+        if self._gathers_once:
+            divided = cast(FSDPModule, model)
             divided.set_is_last_backward(is_last)
             divided.set_requires_gradient_sync(is_last)
             divided.set_reshard_after_backward(is_last)
-
-    def _gathers_once(self, model: nn.Module) -> bool:
-        return self._ranks.mesh.gathers_once(sum(parameter.nbytes for parameter in model.parameters()))
 
     def watch_(self) -> None:
         for reduction in self._reductions.values():
@@ -113,7 +111,7 @@ class ExactShardedGradientSum(ShardedGradientSum):
     """The same, added as integers."""
 
     def begin_(self, model: nn.Module, *, is_last: bool) -> None:
-        if self._gathers_once(model):  # but gradients are added once a microbatch: each is rounded for itself
+        if self._gathers_once:  # but gradients are added once a microbatch: each is rounded for itself
             cast(FSDPModule, model).set_reshard_after_backward(is_last)
 
     def reduce_(self, model: nn.Module) -> None:

@@ -190,8 +190,8 @@ def resume_longer_run(config: RunConfig, reasons: Sequence[Reason], say: Say, re
     resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
     if kept := [f"{each.setting} {each.value}" for each in reasons if each.why.startswith(KEPT)]:
         say(
-            "kept from the run's start, where rules have other values for more steps (of sequences of half the length "
-            f"their number): {', '.join(kept)}"
+            "kept from the run's start, where rules have other values for more steps (train.half_length_fraction is of "
+            f"as many steps as before): {', '.join(kept)}"
         )
 
 
