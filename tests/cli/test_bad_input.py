@@ -329,7 +329,7 @@ def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(tra
     before = contents(trained / "runs/mine")
     said = call(*verb, "mine.toml", change, cwd=trained)
     name, value = change.split("=")
-    require_clear_error(said, f"{name}: was", f"is {value}", "put the old values back", "another name", status=(1,))
+    require_clear_error(said, f"{name}: was", f"is {value}", "put the old value", "another name", status=(1,))
     assert contents(trained / "runs/mine") == before
 
 

@@ -69,8 +69,15 @@ def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tm
 def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path):
     here = Path(shutil.copytree(short, tmp_path / "here"))
     said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
-    require_clear_error(said, "train.num_steps: was 24, is 12", "train.num_steps may be raised")
+    require_clear_error(said, "train.num_steps: was 24, is 12 (a run can be given more steps, not fewer)")
     assert settings(here)["train"]["num_steps"] == 24
+
+
+def test_what_a_refusal_names_is_what_must_be_put_back_and_not_the_steps_that_may_be_more(short, tmp_path):
+    here = Path(shutil.copytree(short, tmp_path / "here"))
+    said = call("run", "mine.toml", *LONGER, "optim.beta2=0.9", cwd=here)
+    require_clear_error(said, "optim.beta2: was", "put the old value")
+    assert "train.num_steps" not in said.err and "decay_fraction" not in said.err, said.err
 
 
 def test_without_a_checkpoint_from_before_the_decay_the_way_on_is_named(short, tmp_path):

@@ -16,8 +16,8 @@ from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
 from headwater.optim.schedule import lr_factor
-from headwater.train.saved_states import LENGTHS, NUM_STEPS, State, num_steps_of, states_of
-from headwater.train.settings import TrainPlan, differing, is_half_length, require_same
+from headwater.train.saved_states import State, num_steps_of, states_of
+from headwater.train.settings import LENGTHS, NUM_STEPS, TrainPlan, differing, is_half_length, require_same
 
 if TYPE_CHECKING:
     from headwater.batches.source import BatchSource

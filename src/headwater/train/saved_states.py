@@ -9,11 +9,8 @@ from typing import Any
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import read_state
 from headwater.errors import CheckpointError
-from headwater.train.settings import TrainPlan, differing, flat
+from headwater.train.settings import HALF_LENGTH, LENGTHS, TrainPlan, differing, flat
 
-NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
-LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
-"What a run of more steps may have otherwise: up to some step both are the same."
 State = Mapping[str, Any]
 "What a checkpoint's state.json holds."
 

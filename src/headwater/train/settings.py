@@ -183,11 +183,9 @@ def is_validation(step: int, train: TrainSettings) -> bool:
 
 # ---- what a run must keep from its first step to its last, so that it can resume from its checkpoints
 
-FIXED = """\
-A run keeps its seed, base, mixture, model, optimizer, schedule and batch. train.num_steps may be raised while there is
-a checkpoint from before the decay, and schedule.decay_fraction changed with it; train.save_every, train.validate_every,
-train.num_probes, parallel.* and machine.* may change.
-To resume this run, put the old values back; or start a new run under another name (name=…)"""
+NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
+LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
+"What a run of more steps may have otherwise: up to some step both are the same."
 
 
 @dataclass(frozen=True)
@@ -242,15 +240,20 @@ class TrainPlan:
         }
 
 
-def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = FIXED) -> None:
+def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = "") -> None:
     """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
 
-    `advice` says what to do about it.
+    Beside another change, more steps are none that must be taken back. `advice` says what to do about it.
     """
-    before, after = flat(saved), flat(now)
-    if changed := differing(saved, now):
-        lines = "\n".join(f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in changed)
-        raise CheckpointError(f"{checkpoint} was trained with other settings:\n{lines}\n{advice}")
+    before, after, changed = flat(saved), flat(now), differing(saved, now)
+    has_more_steps = NUM_STEPS in changed and after[NUM_STEPS] > before.get(NUM_STEPS, 0)
+    if culprits := (has_more_steps and [name for name in changed if name not in LENGTHS]) or changed:
+        lines = [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in culprits]
+        if NUM_STEPS in culprits and not has_more_steps:
+            lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"
+        listed, value = "\n".join(lines), "the old values" if len(culprits) > 1 else "the old value"
+        advice = advice or f"To resume it, put {value} back; or start a new run under another name (name=…)"
+        raise CheckpointError(f"{checkpoint} was trained with other settings:\n{listed}\n{advice}")
 
 
 def differing(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
