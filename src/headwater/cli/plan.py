@@ -1,4 +1,4 @@
-"""headwater plan: what a run costs, which run a budget buys, how good forecasts were; and plan count."""
+"""headwater plan: what a run costs and which run a budget buys; and plan count."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PlanVerb(Verb):
 
 
 class PlanGroup(Group):
-    """`plan count`, `plan track-record`, and `plan ANYTHING ELSE`: the plan of a run or of a budget."""
+    """`plan count`, and `plan ANYTHING ELSE`: the plan of a run or of a budget."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
@@ -80,18 +80,7 @@ def add_to(app: App) -> None:
     group = App("Forecast what a run costs, or find the best run for a budget.", cls=PlanGroup)
     group.command(DEFAULT, cls=PlanVerb)(plan)
     group.verb(count)
-    group.verb(track_record, "track-record")
     app.add_typer(group, name="plan")
-
-
-def track_record(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="The folder that runs lie in.")] = Path("runs"),
-    as_json: AsJson = False,
-) -> None:
-    """Compare the forecasts of the finished runs in a folder with what became of them."""
-    from headwater.cli.track_record import show
-
-    show(folder, as_json)
 
 
 def plan(
@@ -111,7 +100,7 @@ def plan(
 ) -> None:
     """Forecast what a run costs, or find the best run for a budget.
 
-    See also `headwater plan count -h` (parameters, FLOPs) and `headwater plan track-record -h` (past forecasts).
+    See also `headwater plan count -h` (parameters, FLOPs).
     """
     words, unit = what or [], loss_unit or "bits_per_byte"
     if runs is not None and loss_unit is None:
