@@ -1,7 +1,7 @@
 """How a published run is laid over devices, and the software that runs it: what memory and time depend on.
 
 The model of a cluster (this, `transformer`, `memory`, `compute`, `communication`, `efficiency`, `step_time`) lies here
-until headwater trains over a mesh (docs/decisions/0038): `headwater.forecast.gpu` plans for what it can run.
+until headwater trains over a mesh (docs/decisions/0038): `headwater.forecast.device` plans for what it can run.
 """
 
 from __future__ import annotations

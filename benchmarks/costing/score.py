@@ -21,8 +21,7 @@ from costing.llm_foundry import llm_foundry_shape
 from costing.memory import estimate_memory
 from costing.observed import DATA, Observed, ObservedRun
 from costing.step_time import pipeline_bubble
-from headwater.forecast.device import find_device
-from headwater.forecast.gpu import USUAL_UTILISATION, seconds_per_token
+from headwater.forecast.device import USUAL_UTILISATION, find_device
 from headwater.intervals import LEVEL
 from headwater.tables import read_csv
 
@@ -82,7 +81,7 @@ def waiting_scores(rows: Sequence[Observed]) -> list[Score]:
         job, layout = row.job, row.job.layout
         if layout.pipeline > 1 and row.seconds:
             tokens, sizes = layout.batch_rows * job.shape.seq_len, (layout.num_devices, layout.forward_again)
-            off = tokens * seconds_per_token(job.shape.num_params, job.device, *sizes) / row.seconds
+            off = tokens * job.device.seconds_per_token(job.shape.num_params, *sizes) / row.seconds
             waiting = off * (1 + pipeline_bubble(layout)) - 1
             scores.append(Score("waiting", row.source, "pipelines by the rule", job.name, waiting, off - 1))
     return scores
@@ -126,11 +125,11 @@ def run_scores(runs: Sequence[ObservedRun]) -> list[Score]:
 
 def run_hours(row: ObservedRun) -> float:
     """Return device-hours of a whole run by the rule."""
-    return (row.run.tokens or 0.0) * seconds_per_token(row.run.params, row.run.device) / 3600
+    return (row.run.tokens or 0.0) * row.run.device.seconds_per_token(row.run.params) / 3600
 
 
 def spreads(scores: Sequence[Score]) -> dict[str, float]:
-    """Return the deviations that ship in `headwater.forecast.gpu`, by which P10 to P90 holds 80 % of blind errors.
+    """Return the deviations that ship in `headwater.forecast.device`, by which P10 to P90 holds 80 % of blind errors.
 
     Each publication counts once, as a plan is of none of them; of hours each run does.
     """

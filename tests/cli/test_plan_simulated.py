@@ -9,7 +9,7 @@ from small_run import call, write_run_file, write_texts
 
 from headwater.forecast.device import find_device, read_devices
 from headwater.forecast.exchange import Exchange, exchange_seconds
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import Layout, Mesh
 
 
 def test_a_rank_of_1024_is_simulated_here(tmp_path):
@@ -89,9 +89,9 @@ def test_what_would_get_a_wrong_account_is_refused(tmp_path, words, why):
 
 def test_a_ring_over_nodes_passes_the_network_and_within_one_the_links():
     device = find_device("H100", read_devices())
-    mesh = Mesh(replicate=4, shard=device.node_size)
+    layout = Layout(Mesh(replicate=4, shard=device.node_size), device.node_size)
     shards, copies = (Exchange("all-gather", axis, 1, 10**9) for axis in ("shard", "replicate"))
-    of_shards, of_copies = (exchange_seconds(device, each, mesh) for each in (shards, copies))
+    of_shards, of_copies = (exchange_seconds(device, each, layout) for each in (shards, copies))
     size = device.node_size
     assert of_shards == 10**9 * (size - 1) / size / (0.8 * device.links)
     assert of_copies == 10**9 * 3 / 4 / (0.8 * device.network), "one rank of each node is in a ring of copies"

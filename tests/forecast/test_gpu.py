@@ -7,15 +7,14 @@ import math
 import pytest
 
 from headwater.forecast.candidate import model_of, sizes
-from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.device import batches, find_device, read_devices
 from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
-from headwater.forecast.gpu import batches, seconds_per_token
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work, state_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import Layout, Mesh
 
 DEVICES = read_devices()
 H100 = find_device("H100", DEVICES)
@@ -27,8 +26,8 @@ HOUR = 3600.0
 
 def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak():
     # 1 billion parameters on 20 billion tokens: 1.2e20 FLOPs; 8 H100 of 989 TFLOP/s give 3.165e15 of them a second
-    assert 20e9 * seconds_per_token(1e9, H100, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
-    again = seconds_per_token(1e9, H100, recomputed=1.0) / seconds_per_token(1e9, H100)
+    assert 20e9 * H100.seconds_per_token(1e9, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
+    again = H100.seconds_per_token(1e9, recomputed=1.0) / H100.seconds_per_token(1e9)
     assert again == pytest.approx(4 / 3)  # a second forward pass
 
 
@@ -39,9 +38,19 @@ def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
     assert [each.kind for each in found] == ["all-reduce", "broadcast"]
     assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
     gradients = Exchange("all-reduce", "replicate", 1, 4 * 10**9)
-    assert exchange_seconds(H100, gradients, Mesh(replicate=8)) == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
+    within = exchange_seconds(H100, gradients, Layout(Mesh(replicate=8), 8))
+    assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
     over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
-    assert exchange_seconds(H100, gradients, Mesh(replicate=16)) == pytest.approx(over_cards)
+    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 8)) == pytest.approx(over_cards)
+
+
+def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():
+    """Eight ranks of four machines, two on each, share the cards of two."""
+    gradients, mesh = Exchange("all-reduce", "replicate", 1, 4 * 10**9), Mesh(replicate=8)
+    spread = exchange_seconds(H100, gradients, Layout(mesh, 2))
+    assert spread == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 2 * 50e9))
+    pairs = Exchange("all-gather", "tensor", 1, 10**9)
+    assert exchange_seconds(H100, pairs, Layout(Mesh(replicate=4, tensor=2), 2)) == 10**9 / 2 / (0.8 * 450e9)
 
 
 def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_for_each_microbatch():

@@ -11,7 +11,7 @@ from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import layout
-from headwater.runs.hardware import gpus, processor_peak, work_of
+from headwater.runs.hardware import hardware_of, processor_peak, waiting, work_of
 from headwater.runs.layout import MARGIN, layout_here
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import token_bytes
@@ -44,9 +44,11 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
         assert layout_here(config, Place(0, 2, 0, 2)).mesh == expected
     monkeypatch.setattr(layout, "memory_bytes", lambda: 2 * 1.15 * halves)
     assert layout_here(config, Place(0, 2, 0, 2)).mesh == Mesh(tensor=2)
-    alone = config.parallel.model_copy(update={"tensor": 1, "context": 1})
+    alone = config.model_copy(update={"parallel": config.parallel.model_copy(update={"tensor": 1, "context": 1})})
+    again = layout_here(alone, Place(0, 2, 0, 2))
+    assert (again.mesh, again.recompute) == (Mesh(shard=2), 0.5)
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
-        layout_here(config.model_copy(update={"parallel": alone}), Place(0, 2, 0, 2))
+        layout_here(alone.laid_out(Layout(recompute=0.0)), Place(0, 2, 0, 2))
 
 
 H100, A100 = (find_device(name, read_devices()) for name in ("H100", "A100-40GB"))
@@ -71,48 +73,68 @@ DEEP = ["model.family=gpt2", "tokenizer.vocab_size=32768", "model.tied_embedding
 DEEP += ["model.d_model=4096", "model.num_heads=32", "model.seq_len=512", "train.microbatch_tokens=512"]
 DEEP += ["train.batch_tokens=131072", "train.recompute=1", "optim.name=muon", "machine.dtype=bfloat16"]
 TOO_FEW, TOO_LARGE = "a step has {} sequences for {} ranks; ", "divided weights alone don't fit; "
+FASTEST = "by forecast the fastest of "
 
 
 @pytest.mark.parametrize(
     ("settings", "ranks", "device", "mesh", "why"),
     [
         (SMALL, "8", H100, Mesh(replicate=4, shard=2), "a rank has"),
-        (
-            [*SMALL, "train.recompute=0"],
-            "8",
-            H100,
-            Mesh(replicate=2, shard=2, tensor=2),
-            "divided weights alone don't fit, but replicate = 4 × shard = 2 does with train.recompute=1; a rank has",
-        ),
+        ([*SMALL, "train.recompute=0"], "8", H100, Mesh(replicate=2, shard=2, tensor=2), TOO_LARGE + FASTEST),
         (
             [*SMALL, "train.batch_tokens=4194304"],
             "128x8",
             H100,
             Mesh(replicate=512, tensor=2),
-            TOO_FEW.format(512, 1024),
+            TOO_FEW.format(512, 1024) + FASTEST,
         ),
-        (LARGE, "2048x8", H100, Mesh(replicate=256, shard=8, tensor=8), TOO_FEW.format(2048, 16384)),
+        (
+            LARGE,
+            "2048x8",
+            H100,
+            Mesh(pipeline=64, replicate=32, tensor=8),
+            TOO_FEW.format(2048, 16384) + FASTEST,
+        ),
         (
             [*SMALL, "train.recompute=0", "parallel.tensor=1"],
             "8",
             H100,
             Mesh(shard=4, context=2),
-            "a sequence of 8192 tokens fits no rank",
+            TOO_LARGE + FASTEST,
         ),
         (
             [*LARGE, *LONG],
             "2048x8",
             H100,
             Mesh(replicate=128, context=16, tensor=8),
-            "a sequence of 131072 tokens fits no",
+            TOO_FEW.format(128, 16384) + "a rank has",
         ),
-        (DEEP, "8x1", A100, Mesh(pipeline=8), TOO_LARGE),
+        (DEEP, "8x1", A100, Mesh(pipeline=8), TOO_LARGE + "a rank has"),
     ],
 )
 def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(settings, ranks, device, mesh, why):
     found = layout_here(load_run("first-light", settings)[0], parse_ranks(ranks), device)
     assert found.mesh == mesh
     assert found.why.startswith(f"{mesh.product}: {why}"), found.why
+
+
+@pytest.mark.parametrize(
+    ("ranks", "mesh", "recompute", "slower"),
+    [
+        ("8", Mesh(replicate=2, shard=2, tensor=2), 0.0, Layout(Mesh(replicate=4, shard=2), 8, recompute=1.0)),
+        ("8x1", Mesh(replicate=4, shard=2), 1.0, Layout(Mesh(pipeline=8), 1, recompute=0.5)),
+    ],
+)
+def test_where_memory_leaves_a_choice_the_forecast_of_time_decides(ranks, mesh, recompute, slower):
+    config = load_run("first-light", [*SMALL, "train.recompute=auto"])[0]
+    found = layout_here(config, parse_ranks(ranks), H100)
+    assert (found.mesh, found.recompute) == (mesh, recompute)
+    seconds, of_slower = (
+        hardware_of(config, ranks=each, device=H100).modelled(config.laid_out(each)) for each in (found, slower)
+    )
+    assert seconds < of_slower * (1 + waiting(config, slower))
+    fixed = load_run("first-light", [*SMALL, "train.recompute=0"])[0]
+    assert layout_here(fixed, parse_ranks("8"), H100).recompute is None, "a number is kept"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +147,7 @@ def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(se
         (["train.recompute=0", "parallel.tensor=1", "parallel.context=1"], "no layout of 8 ranks fits"),
         (["train.recompute=0", "train.exact=true", "train.microbatch_tokens=8192"], "no layout of 8 ranks fits"),
         (
-            ["train.batch_tokens=8192", "parallel.tensor=1"],
+            ["train.batch_tokens=8192", "parallel.tensor=1", "parallel.context=1"],
             "= 1 sequences, which replicate × shard = 8 ranks can't divide",
         ),
         (
@@ -170,7 +192,9 @@ def test_stages_are_whole_machines_and_never_of_tied_embeddings(tied, pipelines)
 def test_a_plan_says_how_long_a_pipelines_ranks_wait_and_counts_none_of_it():
     """7 of 14 + 7 times of a microbatch: what counts it comes no nearer to published steps (docs/decisions/0051)."""
     config = load_run("first-light", [*SMALL, "train.batch_tokens=917504"])[0]
-    waiting, apart = (gpus(Layout(mesh, 8), H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64)))
+    waiting, apart = (
+        hardware_of(config, ranks=Layout(mesh, 8), device=H100) for mesh in (Mesh(pipeline=8, shard=8), Mesh(shard=64))
+    )
     assert "; ranks of the pipeline wait 33% of a step" in waiting.needs(config).step_how
     assert "wait" not in apart.needs(config).step_how
 

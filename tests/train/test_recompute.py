@@ -120,8 +120,8 @@ def test_a_fraction_of_the_blocks_is_rounded_up(fraction, count):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, True, "products", "0.5"])
-def test_what_is_recomputed_is_a_fraction_or_selective(value):
-    with pytest.raises(ValidationError, match="a fraction of the blocks, 0 to 1, or selective"):
+def test_what_is_recomputed_is_a_fraction_selective_or_auto(value):
+    with pytest.raises(ValidationError, match="a fraction of the blocks, 0 to 1, selective or auto"):
         plan(recompute=value)
     assert recompute_of(plan(recompute="selective").train, NUM_LAYERS) == "selective"
 

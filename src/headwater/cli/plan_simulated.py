@@ -37,6 +37,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         if device is not None or "auto" not in (config.parallel.replicate, config.parallel.shard):
             raise
         raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
+    config = config.laid_out(layout)
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
     num_ranks, places = layout.mesh.world_size, layout.mesh.differing_places
@@ -64,7 +65,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         model_flops = tokens * flops_per_token(config.model) / layout.mesh.size(*SAME_ROWS_AXES)
         waiting = layout.mesh.waiting(work.num_microbatches)
         flops = (1 + waiting) * most_flops
-        step = least_step(device, work.dtype, flops, model_flops, fullest.exchanges, work.mesh)
+        step = least_step(device, work.dtype, flops, model_flops, fullest.exchanges, layout)
         found["step"], shown = asdict(step), shown + step_lines(step, device)
         if waiting:
             shown.append(("", f"computing has {waiting:.0%} more, in which ranks of the pipeline wait for one another"))

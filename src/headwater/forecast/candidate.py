@@ -52,6 +52,11 @@ class Candidate:
         return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
 
     @property
+    def busy_and_waiting(self) -> float:
+        """Seconds a token with those in which ranks of a pipeline wait, by which layouts are compared."""
+        return self.seconds_per_token * (1 + self.mesh.waiting(self.num_microbatches))
+
+    @property
     def layout(self) -> str:
         return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
 

@@ -1,4 +1,8 @@
-"""Devices, by a table that ships and that the user can replace, with their prices. No torch."""
+"""GPUs: by a table that ships and that the user can replace, with their prices; what training takes on them. No torch.
+
+Time is a whole run's by the plainest rule, 6 FLOPs a parameter and token at 40 % of the bf16 peak: a model of the step
+came no nearer to hours of published runs (docs/decisions/0038). headwater itself was never timed on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,27 @@ from pathlib import Path
 from typing import TypeVar
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.result import Spread
+from headwater.forecast.result import DeviceGroup, Spread
 from headwater.intervals import Z_P90
 from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = ("name", "architecture", "bf16_TFLOPs", "memory_GB", "watts", "link_GBps", "network_GBps", "node_size")
 WITHOUT_BF16 = frozenset({"volta", "turing"})  # by NVIDIA's white papers of these; a user's table may have Turing
 SAME_MEMORY = 0.05  # CUDA reports up to 2 % less than the name says
+USUAL_UTILISATION = 0.4
+HOURS_BACKTEST = {"runs": 25, "median": 0.192, "p90": 0.38}
+"How far hours of whole published runs lie from the rule (benchmarks/cost_backtest.py)."
+HOURS_HOW = (
+    f"6 FLOPs a parameter and token at 40 % of the bf16 peak: {HOURS_BACKTEST['runs']} published whole runs were "
+    f"{HOURS_BACKTEST['median']:.0%} off in the median, {HOURS_BACKTEST['p90']:.0%} at P90; four of five lie in P10 to "
+    "P90. headwater itself was never timed on such devices, and float8 is planned at the speed of bf16"
+)
+HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION = 0.2686, 0.0356, 0.0898
+"Of the logarithm: P10 to P90 hold 80 % of the published ones, the model of a cluster's memory being theirs."
+MAX_MICROBATCH_TOKENS = 65_536
+MAX_BATCH_FACTOR = 2.0
+"""A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law
+(arXiv:2503.04715), 17 cells of about 110 runs."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,25 @@ class Accelerator:
         if found is None:
             raise ConfigError(f"the hardware table has no fp32_TFLOPs of {self.name}; add machine.dtype=bfloat16")
         return found
+
+    def group(self, num_devices: int, pue: float = 1.0) -> DeviceGroup:
+        """Return what these devices cost, draw and hold."""
+        return DeviceGroup(
+            device=self.name,
+            hours_how=HOURS_HOW,
+            watts=Spread(self.watts, POWER_DEVIATION),
+            power_how=f"{self.name} at its limit of {self.watts:g} W",
+            price_how=self.price_how,
+            memory_limit=self.memory_bytes,
+            usd_per_hour=self.usd_per_hour,
+            num_devices=num_devices,
+            hours_backtest=HOURS_BACKTEST,
+            pue=pue,
+        )
+
+    def seconds_per_token(self, params: float, num_devices: int = 1, recomputed: float = 0.0) -> float:
+        """Return a whole run's time for a token by the rule, with what is recomputed; exchanges come on top."""
+        return (6 + 2 * recomputed) * params / (USUAL_UTILISATION * self.bf16_flops * num_devices)
 
 
 D = TypeVar("D", bound=Accelerator)
@@ -137,6 +174,18 @@ def device_of_driver(name: str, devices: dict[str, D]) -> D | None:
     kind = [device, *(each for key, each in devices.items() if key.startswith(alias))]
     device = next((each for each in kind if abs(each.memory_bytes / memory - 1) < SAME_MEMORY), device)
     return replace(device, memory_bytes=min(device.memory_bytes, memory))
+
+
+def batches(num_devices: int, wanted: int, seq_len: int) -> list[tuple[int, int]]:
+    """Return rows of a microbatch and of a batch, a multiple of devices × microbatch, the best first.
+
+    With the batch nearest to that of the rule, then the largest microbatch.
+    """
+    micros = [2**power for power in range(max(1, MAX_MICROBATCH_TOKENS // seq_len).bit_length())]
+    units = [num_devices * micro for micro in micros]
+    found = [(micro, unit * max(1, round(wanted / unit))) for micro, unit in zip(micros, units, strict=True)]
+    near = [pair for pair in found if 1 / MAX_BATCH_FACTOR <= pair[1] / wanted <= MAX_BATCH_FACTOR]
+    return sorted(near, key=lambda pair: (abs(math.log2(pair[1] / wanted)), -pair[0]))
 
 
 def _key(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from headwater.forecast.device import Accelerator
 from headwater.forecast.rank_memory import Division, division_of
 from headwater.forecast.work import Work
-from headwater.ranks.mesh import AXES, STATE_AXES, WEIGHT_AXES, Mesh
+from headwater.ranks.mesh import AXES, STATE_AXES, WEIGHT_AXES, Layout, Mesh
 
 WIRE_UTILISATION = 0.8
 "Of the data sheet's bandwidth; as it was fitted on published layouts."
@@ -102,14 +102,14 @@ def _joined(found: Iterable[Exchange]) -> list[Exchange]:
     return [Exchange(*key, None, num_bytes) for key, num_bytes in bytes_of.items()]
 
 
-def exchange_seconds(device: Accelerator, exchange: Exchange, mesh: Mesh) -> float:
+def exchange_seconds(device: Accelerator, exchange: Exchange, layout: Layout) -> float:
     """Return what a ring takes for one step's exchanges: (n - 1) / n of the bytes pass each device, of sums twice.
 
-    Over several nodes a ring passes through the network cards of all its ranks in a node together.
+    Over several machines a ring passes through the network cards of all its ranks in a machine together.
     """
-    axes = AXES if exchange.axis == "all ranks" else exchange.axis.split(" × ")
+    axes, mesh = AXES if exchange.axis == "all ranks" else exchange.axis.split(" × "), layout.mesh
     num_ranks, inner = mesh.size(*axes), mesh.size(*AXES[AXES.index(axes[-1]) + 1 :])
-    in_node = max(1, device.node_size // inner)
+    in_node = max(1, layout.num_local // inner)
     bandwidth = device.links if num_ranks <= in_node else min(device.links, device.network * in_node)
     if exchange.kind in ("send", "receive"):  # between two neighbours, both ways at once
         return exchange.num_bytes / 2 / (WIRE_UTILISATION * bandwidth)
@@ -131,11 +131,11 @@ class LeastStep:
 
 
 def least_step(
-    device: Accelerator, dtype: str, flops: float, model_flops: float, found: Iterable[Exchange], mesh: Mesh
+    device: Accelerator, dtype: str, flops: float, model_flops: float, found: Iterable[Exchange], layout: Layout
 ) -> LeastStep:
     """Return the least of a step of `flops`, of which `model_flops` are the model's; raise ConfigError for no rate."""
     peak = device.flops_of(dtype)
     computing, at_peak = flops / peak, model_flops / peak
-    exchanging = sum(exchange_seconds(device, each, mesh) for each in found)
+    exchanging = sum(exchange_seconds(device, each, layout) for each in found)
     overlapped = min(1.0, at_peak / max(computing, exchanging))
     return LeastStep(computing, exchanging, overlapped, at_peak / (computing + exchanging))

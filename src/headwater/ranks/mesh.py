@@ -98,16 +98,34 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Layout:
-    """How ranks lie, how many of them one machine has, and why."""
+    """How ranks lie, how many of them one machine has, and why.
+
+    `recompute` is the part of the blocks that is computed again where memory decides that; None: train.recompute does.
+    """
 
     mesh: Mesh = field(default_factory=Mesh)
     num_local: int = 1
     why: str = ""
+    recompute: float | None = None
 
     def __str__(self) -> str:
         """Return how many ranks there are and how they lie."""
         num_ranks = self.mesh.world_size
         return "one device" if num_ranks == 1 else f"{num_ranks} ranks, {self.mesh.product}"
+
+    @property
+    def product(self) -> str:
+        """Return the layout as settings."""
+        return self.mesh.product + self._again
+
+    @property
+    def divisions(self) -> str:
+        """Return the same of what makes a rank hold less."""
+        return self.mesh.divisions + self._again
+
+    @property
+    def _again(self) -> str:
+        return f" and train.recompute = {self.recompute:g}" if self.recompute else ""
 
     @property
     def num_machines(self) -> int:

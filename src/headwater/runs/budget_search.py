@@ -13,7 +13,6 @@ from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.budget import Budget, Query
 from headwater.forecast.candidate import Candidate, sizes
 from headwater.forecast.device import Accelerator
-from headwater.forecast.result import PUE
 from headwater.forecast.search import BudgetPlan, search
 from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
@@ -25,7 +24,7 @@ from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.costs import Costs
-from headwater.runs.hardware import Gpus, Hardware, Needs, Processor, gpu_to_use, gpus, hardware_of, microbatch_tokens
+from headwater.runs.hardware import Gpus, Hardware, Needs, Processor, gpu_to_use, hardware_of, microbatch_tokens
 from headwater.runs.ladder_design import scaled_shapes
 from headwater.runs.ladder_record import ladder_table
 from headwater.runs.layout import layout_here
@@ -77,13 +76,17 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
     config = options.config
     here = _hardware(options, config)
-    query, models = _query(options, config, here), _models(config, options.run is not None)
+    name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
+    query, models = (
+        Query(name, options.budget, devices, *_text_of(options, config)),
+        _models(config, options.run is not None),
+    )
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, runs)
     possible, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
-        candidates += sorted(possible.of(model, most_tokens), key=lambda each: each.seconds_per_token)[:1]
+        candidates += sorted(possible.of(model, most_tokens), key=lambda each: each.busy_and_waiting)[:1]
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
@@ -125,25 +128,15 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     """
     meshes_of(config.parallel, options.place.world_size, options.place.local_world_size)
     ranks = Layout(Mesh(replicate=options.place.world_size), options.place.local_world_size)
-    if options.device:
-        here: Hardware = gpus(ranks, options.device)
-    else:
-        here = hardware_of(config, ranks=ranks)
-        if options.costs.hardware and isinstance(here, Processor):
-            raise ConfigError("hardware of the costs file has devices, and a processor is planned for: name --hardware")
+    here = hardware_of(config, ranks=ranks, device=options.device)
+    if options.costs.hardware and isinstance(here, Processor):
+        raise ConfigError("hardware of the costs file has devices, and a processor is planned for: name --hardware")
     if isinstance(here, Gpus) and not here.device.has_bf16:
         raise ConfigError(
             f"{here.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
             "name another device"
         )
     return here
-
-
-def _query(options: SearchOptions, config: RunConfig, here: Hardware) -> Query:
-    # named devices stand in a data centre, those at hand don't
-    devices = options.costs.applied(here.devices, PUE if options.device else 1.0)
-    name = "budget" if options.run is None else config.name
-    return Query(name, options.budget, devices, *_text_of(options, config))
 
 
 def _text_of(options: SearchOptions, config: RunConfig) -> tuple[float, str]:
@@ -203,7 +196,7 @@ class Trials:
                 per_token = needs.step.median / trial.train.batch_tokens
                 yield Candidate(
                     model=model,
-                    where=here.layout,
+                    where=f"{here.ranks}, {here.dtype}",
                     mesh=here.ranks.mesh,
                     seconds_per_token=per_token,
                     batch_rows=trial.train.batch_tokens // seq_len,

@@ -27,7 +27,7 @@ class Costs(Settings):
     hardware: Path | None = None
     "A table of devices instead of headwater's."
 
-    def applied(self, devices: DeviceGroup, usual_pue: float = 1.0) -> DeviceGroup:
+    def applied(self, devices: DeviceGroup) -> DeviceGroup:
         """Return the devices with what the file says of them in place of what is usual."""
         if self.price_per_hour is not None:
             how = f"${self.price_per_hour} an hour, of the costs file"
@@ -35,7 +35,7 @@ class Costs(Settings):
         if self.watts is not None:
             devices = replace(devices, watts=Spread(self.watts), power_how=f"{self.watts:g} W of the costs file")
         carbon = self.kg_co2_per_kwh or devices.kg_co2_per_kwh
-        return replace(devices, pue=self.pue or usual_pue, kg_co2_per_kwh=carbon)
+        return replace(devices, pue=self.pue or devices.pue, kg_co2_per_kwh=carbon)
 
 
 def read_costs(path: Path | None) -> Costs:

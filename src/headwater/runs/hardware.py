@@ -2,7 +2,7 @@
 
 On a processor a step's time is the mean of what earlier runs of this shape took here, those of the ladder among them.
 Without any it is that of `forecast.processor`, times what steps of other shapes took over theirs. GPUs, here or of a
-table, go by the rules of `forecast.gpu`. No torch.
+table, go by the rules of `forecast.device`. No torch.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, run_memory, step_seconds
-from headwater.forecast.result import NO_PRICE, DeviceGroup, Spread
+from headwater.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, memory_bytes, usable_cores
 from headwater.model.count import count_parameters
 from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
-from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
+from headwater.ranks.mesh import DATA_AXES, Layout
 from headwater.runs.run_config import RunConfig
 from headwater.runs.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
 from headwater.train.settings import fraction_repeated, recompute_of
@@ -74,7 +74,7 @@ class Processor:
             how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
         else:
             usual = usual_here(self.runs, self.peaks)
-            step = usual.times(Spread(self.modelled(config) * (1 + self._waiting(config))))
+            step = usual.times(Spread(self.modelled(config) * (1 + waiting(config, self.ranks))))
             how = f"modelled at {self.peaks.how}"
             how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if self.runs else how
         memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
@@ -84,12 +84,6 @@ class Processor:
         rests = [run.rest_over_usual for run in own if run.rest_over_usual]
         return Needs(step, how, memory, memory_how, fmean(rests) if rests else None)
 
-    def _waiting(self, config: RunConfig) -> float:
-        """Return what ranks of a pipeline wait for one another, over the time in which they compute."""
-        mesh = self.ranks.mesh
-        share = config.train.batch_tokens / mesh.size(*DATA_AXES)
-        return mesh.waiting(max(1, round(share / microbatch_tokens(config, self.ranks))))
-
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
         return step_seconds(flops_of_step(config), config.model.d_model, self.peaks)
@@ -97,10 +91,6 @@ class Processor:
     def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries."""
         return [(rule_microbatch(wanted_rows * seq_len, seq_len) // seq_len, wanted_rows)]
-
-    @property
-    def layout(self) -> str:
-        return f"{self.ranks}, {self.dtype}"
 
     def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
         """Return the mean peak of earlier runs of this shape, else the peak by formula."""
@@ -117,63 +107,60 @@ class Processor:
 
 @dataclass(frozen=True)
 class Gpus:
-    """One GPU or several, by the rules of `forecast.gpu`."""
+    """One GPU or several, by the rules of `forecast.device`; `pue` is what cooling them takes."""
 
     ranks: Layout
     device: Accelerator
-    devices: DeviceGroup
+    pue: float = 1.0
+    dtype: ClassVar[str] = "bf16"
 
     @property
-    def num_devices(self) -> int:
-        return self.ranks.mesh.world_size
+    def devices(self) -> DeviceGroup:
+        return self.device.group(self.ranks.mesh.world_size, self.pue)
 
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
         """Return what a run needs of each device. Text is in the host's memory."""
-        from headwater.forecast.gpu import HOURS_DEVIATION, MEMORY_DEVIATION
+        from headwater.forecast.device import HOURS_DEVIATION, MEMORY_DEVIATION
         from headwater.forecast.rank_memory import gpu_memory
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
-        work = work_of(config, self.ranks)
-        if waiting := work.mesh.waiting(work.num_microbatches):  # counted it is no nearer (docs/decisions/0051)
-            how += f"; ranks of the pipeline wait {waiting / (1 + waiting):.0%} of a step, which isn't counted"
-        peak = gpu_memory(work, is_compiled=config.machine.compile != "off")
+        if idle := waiting(config, self.ranks):  # counted it is no nearer (docs/decisions/0051)
+            how += f"; ranks of the pipeline wait {idle / (1 + idle):.0%} of a step, which isn't counted"
+        peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
         return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
         from headwater.forecast.exchange import exchange_seconds, exchanges
-        from headwater.forecast.gpu import seconds_per_token
 
-        train, params, mesh = config.train, count_parameters(config.model).total, self.ranks.mesh
-        per_token = seconds_per_token(params, self.device, self.num_devices, fraction_repeated(train))
+        train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
+        computing = train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
         found = exchanges(work_of(config, self.ranks))
-        return train.batch_tokens * per_token + sum(exchange_seconds(self.device, each, mesh) for each in found)
+        return computing + sum(exchange_seconds(self.device, each, self.ranks) for each in found)
 
     def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries, the best first; `num_parts` share it."""
-        from headwater.forecast.gpu import batches
+        from headwater.forecast.device import batches
 
         return batches(num_parts, wanted_rows, seq_len)
-
-    @property
-    def layout(self) -> str:
-        return f"{self.ranks}, bf16"
 
 
 Hardware = Processor | Gpus
 
 
-def hardware_of(config: RunConfig, dtype: str | None = None, ranks: Layout | None = None) -> Hardware:
-    """Return what a run's ranks would take on machines like this; `dtype` is what it computes in, where known."""
-    device, ranks = gpu_to_use(config.machine.device), ranks or Layout()
-    return _processor(config, dtype, ranks) if device is None else gpus(ranks, device)
+def hardware_of(
+    config: RunConfig, dtype: str | None = None, ranks: Layout | None = None, device: Accelerator | None = None
+) -> Hardware:
+    """Return what a run's ranks would take: on devices of a data centre, each `device`, or on machines like this.
 
-
-def gpus(ranks: Layout, device: Accelerator) -> Gpus:
-    from headwater.forecast.gpu import device_group
-
-    return Gpus(ranks, device, device_group(device, ranks.mesh.world_size))
+    `dtype` is what the run computes in, where that is known.
+    """
+    ranks = ranks or Layout()
+    if device is not None:
+        return Gpus(ranks, device, PUE)
+    here = gpu_to_use(config.machine.device)
+    return _processor(config, dtype, ranks) if here is None else Gpus(ranks, here)
 
 
 def gpu_to_use(wanted: str) -> Accelerator | None:
@@ -237,9 +224,8 @@ def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
 
 def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
     """Return a rank's microbatch by the settings; the rule's where it will be measured at the run's start."""
-    tokens, share = config.train.microbatch_tokens, config.train.batch_tokens
-    mesh = Mesh() if ranks is None else ranks.mesh
-    share = max(1, share // mesh.size(*DATA_AXES))
+    mesh, tokens = (ranks or Layout()).mesh, config.train.microbatch_tokens
+    share = max(1, config.train.batch_tokens // mesh.size(*DATA_AXES))
     if tokens == "auto":
         return rule_microbatch(share, config.model.seq_len, mesh.wanted_microbatches)
     return min(tokens, share)
@@ -257,6 +243,11 @@ def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
         recompute=recompute_of(train, config.model.num_layers),
         dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
     )
+
+
+def waiting(config: RunConfig, ranks: Layout) -> float:
+    """Return what ranks of a pipeline wait for one another, over the time in which they compute."""
+    return ranks.mesh.waiting(work_of(config, ranks).num_microbatches)
 
 
 def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layout) -> PeakBytes:

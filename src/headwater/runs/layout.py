@@ -1,32 +1,45 @@
-"""How a run's ranks lie, and whether its model can be trained so: by its settings and the forecast of their memory.
+"""How a run's ranks lie, and whether its model can be trained so: by its settings and the forecasts of memory and time.
 
 Where the settings leave the layout open: whole weights where they fit, else the fewest shards that do; where none do,
-or a step has too few sequences for so many ranks, ranks share layers. No torch on a processor.
+or a step has too few sequences for so many ranks, what is forecast to be fastest of blocks that are computed again and
+ranks that share layers. No torch on a processor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from headwater.errors import LayoutError
+from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
 from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
 from headwater.numbers import plural, size
 from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import microbatch_tokens, processor_dtype, processor_peak, work_of
+from headwater.runs.hardware import (
+    Gpus,
+    gpu_to_use,
+    microbatch_tokens,
+    processor_dtype,
+    processor_peak,
+    waiting,
+    work_of,
+)
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
+from headwater.runs.times import flops_of_step
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
 
 MARGIN = 1.2
 "Of a rank's memory over its forecast: P90 of those on a processor is 1.11, and a system needs some for itself."
-
 NUM_NEAREST = 3  # layouts whose memory is said
+RECOMPUTED = (0.0, 0.5, 1.0)
+"Parts of the blocks that are tried where train.recompute is auto."
 
 
 def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: int = 1) -> None:
@@ -73,72 +86,43 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
         return Layout(meshes[0], num_local, why)
     if place.rank:
         return Layout(meshes[0], num_local)
-    levels = _levels(config, place, device, meshes, problem)
-    return fitting_layout(levels, num_local, *_memory_of_rank(config, num_local, device))
-
-
-Level = tuple[str, Sequence[Mesh]]
-'Why ranks share layers so, "" where they don\'t, and the layouts of those, the fewest shards first.'
-
-
-def _levels(
-    config: RunConfig, place: Place, device: Accelerator | None, apart: Sequence[Mesh], problem: str
-) -> Iterator[Level]:
-    """Yield the layouts to try, the smallest change first: of ranks `apart`, with rows of their own; then of others.
-
-    Ranks share layers only where none apart fits with one sequence a microbatch, or a step has too few sequences for
-    them, which `problem` says.
-    """
-    seq_len, num_rows = config.model.seq_len, config.train.batch_tokens // config.model.seq_len
-
-    def fitting(meshes: Sequence[Mesh], **train: float) -> Mesh | None:
-        changed = config.train.model_copy(update={"microbatch_tokens": seq_len, **train})
-        one_row = config.model_copy(update={"train": changed})
-        needs, rank_bytes = _memory_of_rank(one_row, place.local_world_size, device)
-        return next((mesh for mesh in meshes if MARGIN * needs(mesh).total <= rank_bytes), None)
-
+    choice = choice_here(config, num_local, device)
     why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
     if not problem:
-        yield "", apart
-        if mesh := fitting(apart):
-            raise LayoutError(
-                f"a rank can't hold a microbatch of {microbatch_tokens(config, Layout(mesh))} tokens, but holds one "
-                f"sequence with {mesh.product}; set train.microbatch_tokens to {seq_len}"
-            )
+        if apart := choice.first(Layout(mesh, num_local) for mesh in meshes):
+            return choice.said(apart)
+        _refuse_microbatch(config, meshes, num_local, device)
         why = "divided weights alone don't fit; "
-        if not config.train.recompute and (mesh := fitting(apart, recompute=1.0)):
-            why = f"divided weights alone don't fit, but {mesh.product} does with train.recompute=1; "
-    yield from _sharing_levels(config, place, fitting, apart, why, problem)
-
-
-def _sharing_levels(
-    config: RunConfig,
-    place: Place,
-    fitting: Callable[[Sequence[Mesh]], Mesh | None],
-    apart: Sequence[Mesh],
-    why: str,
-    problem: str,
-) -> Iterator[Level]:
-    """Yield the layouts whose ranks share layers, for the reason `why`; a sequence only where it fits none otherwise.
-
-    Raises LayoutError with the `problem` that ranks `apart` have with the sequences of a step, where sharing mends none
-    of it.
-    """
-    sizes, exact = (place.world_size, place.local_world_size), config.train.exact
-    found, widest = [], apart
-    for parallel in shared_layers(config.parallel, config.model, *sizes, config.shortest_row, exact=exact):
-        meshes = meshes_of(parallel, *sizes)
-        if parallel.context != config.parallel.context:
-            if fitting(widest):
-                break
-            why = f"a sequence of {config.model.seq_len} tokens fits no rank otherwise; "
-        elif parallel.pipeline == config.parallel.pipeline:
-            widest, problem = meshes, problem and _rows_problem(config, meshes[0])
-        if not _rows_problem(config, meshes[0]):
-            found += meshes
-            yield why, meshes
-    if problem and not found:
+    groups = list(_groups(config, place, [] if problem else meshes))
+    if problem and not groups:
         raise LayoutError(problem)
+    return choice.fastest(groups, why)
+
+
+def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int, device: Accelerator | None) -> None:
+    """Raise LayoutError where ranks can't hold their microbatch, but one sequence."""
+    seq_len = config.model.seq_len
+    train = config.train.model_copy(update={"microbatch_tokens": seq_len})
+    one_row = choice_here(config.model_copy(update={"train": train}), num_local, device)
+    if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
+        raise LayoutError(
+            f"a rank can't hold a microbatch of {microbatch_tokens(config, found)} tokens, but holds one sequence with "
+            f"{found.mesh.product}; set train.microbatch_tokens to {seq_len}"
+        )
+
+
+def _groups(config: RunConfig, place: Place, apart: Sequence[Mesh]) -> Iterator[list[Layout]]:
+    """Yield layouts that differ in shards alone, the fewest first, the smallest change of all others first.
+
+    They are of ranks `apart`, with rows of their own, that compute blocks again; and of those that share layers.
+    """
+    sizes = place.world_size, place.local_world_size
+    parts = RECOMPUTED if config.train.recompute == "auto" else (None,)
+    shared = shared_layers(config.parallel, config.model, *sizes, config.shortest_row, exact=config.train.exact)
+    for is_shared, meshes in ((False, apart), *((True, meshes_of(parallel, *sizes)) for parallel in shared)):
+        if meshes and not _rows_problem(config, meshes[0]):
+            for part in parts if is_shared else parts[1:]:
+                yield [Layout(mesh, place.local_world_size, recompute=part) for mesh in meshes]
 
 
 def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
@@ -155,39 +139,83 @@ def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     return microbatches_problem(mesh, num_microbatches)
 
 
-def _memory_of_rank(
-    config: RunConfig, num_local: int, device: Accelerator | None
-) -> tuple[Callable[[Mesh], PeakBytes], float]:
-    """Return how much memory a rank needs in a layout, and what one of `num_local` here has."""
+def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -> Choice:
+    """Return a choice by the memory of a rank, of which `num_local` are here, and by the time of a step.
+
+    Steps of GPUs that no table has are compared by their FLOPs, as those of processors are.
+    """
     rank_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
     if rank_bytes is None:
-        dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
-        return lambda mesh: processor_peak(config, dtype, text, Layout(mesh, num_local)), memory_bytes() / num_local
-    from headwater.forecast.rank_memory import gpu_memory
+        dtype, text, rank_bytes = (
+            processor_dtype(config.machine, cpu_flags()),
+            token_bytes(config),
+            memory_bytes() / num_local,
+        )
 
-    is_compiled = config.machine.compile != "off"
-    return lambda mesh: gpu_memory(work_of(config, Layout(mesh)), is_compiled=is_compiled), rank_bytes
+        def needs(layout: Layout) -> PeakBytes:
+            return processor_peak(config.laid_out(layout), dtype, text, layout)
+
+    else:
+        from headwater.forecast.rank_memory import gpu_memory
+
+        if device is None:
+            with suppress(ConfigError):
+                device = gpu_to_use(config.machine.device)
+
+        def needs(layout: Layout) -> PeakBytes:
+            return gpu_memory(work_of(config.laid_out(layout), layout), is_compiled=config.machine.compile != "off")
+
+    def seconds(layout: Layout) -> float:
+        found = config.laid_out(layout)
+        step = flops_of_step(found) if device is None else Gpus(layout, device).modelled(found)
+        return step * (1 + waiting(found, layout))
+
+    return Choice(needs, seconds, rank_bytes)
 
 
-def fitting_layout(
-    levels: Iterable[Level], num_local: int, needs: Callable[[Mesh], PeakBytes], rank_bytes: float
-) -> Layout:
-    """Return the first mesh of which a rank fits into `rank_bytes`, with MARGIN; raise LayoutError where none does."""
-    tried: list[tuple[float, Mesh]] = []
-    for why, mesh in ((why, mesh) for why, meshes in levels for mesh in meshes):
-        tried.append((MARGIN * needs(mesh).total, mesh))
-        if tried[-1][0] <= rank_bytes:
-            return Layout(mesh, num_local, f"{mesh.product}: {why}{_arithmetic(tried, needs, rank_bytes)}")
-    raise LayoutError(
-        f"no layout of {mesh.world_size} ranks fits: {_arithmetic(tried, needs, rank_bytes)}; start more ranks on more "
-        "machines, lower train.microbatch_tokens, set train.recompute to 1 or choose a smaller model; a number "
-        "for parallel.shard starts that layout whatever the forecast says"
-    )
+class Choice:
+    """Layouts that are tried one after another, by what a rank needs, with MARGIN, and by the time of a step."""
 
+    def __init__(
+        self, needs: Callable[[Layout], PeakBytes], seconds: Callable[[Layout], float], rank_bytes: float
+    ) -> None:
+        self.needs, self.seconds, self.rank_bytes = needs, seconds, rank_bytes
+        self._refused: list[tuple[float, Layout]] = []
 
-def _arithmetic(tried: Sequence[tuple[float, Mesh]], needs: Callable[[Mesh], PeakBytes], rank_bytes: float) -> str:
-    """Return what a rank has and the NUM_NEAREST layouts that need least of it, the least of them last."""
-    nearest = sorted(tried, key=lambda each: -each[0])[-NUM_NEAREST:]
-    needed = ", ".join(f"{size(need)} with {mesh.divisions}" for need, mesh in nearest)
-    others = f", {plural(len(tried) - NUM_NEAREST, 'more layout')} tried" if len(tried) > NUM_NEAREST else ""
-    return f"a rank has {size(rank_bytes)} and needs {needed}{others}: {MARGIN} × ({needs(nearest[-1][1])})"
+    def first(self, layouts: Iterable[Layout]) -> Layout | None:
+        """Return the first of which a rank fits."""
+        for layout in layouts:
+            if (need := MARGIN * self.needs(layout).total) <= self.rank_bytes:
+                return layout
+            self._refused.append((need, layout))
+        return None
+
+    def fastest(self, groups: Iterable[Iterable[Layout]], why: str) -> Layout:
+        """Return, of the first that fit of each group, the fastest by forecast; raise LayoutError where none fits."""
+        fitting = sorted([found for group in groups if (found := self.first(group))], key=self.seconds)
+        if not fitting:
+            least = min(self._refused, key=lambda each: each[0])[1]
+            raise LayoutError(
+                f"no layout of {least.mesh.world_size} ranks fits: {self._arithmetic(NUM_NEAREST)}: {MARGIN} × "
+                f"({self.needs(least)}); start more ranks on more machines, lower train.microbatch_tokens, set "
+                "train.recompute to 1 or choose a smaller model; a number for parallel.shard starts a layout whatever "
+                "the forecast says"
+            )
+        if len(fitting) > 1:
+            second, times = fitting[1], self.seconds(fitting[1]) / self.seconds(fitting[0])
+            why += f"by forecast the fastest of {len(fitting)} that do, {second.product} takes {times:.2f} × as long; "
+        return self.said(fitting[0], why)
+
+    def said(self, layout: Layout, why: str = "") -> Layout:
+        """Return a layout that fits with `why` it is taken, and the arithmetic."""
+        peak = self.needs(layout)
+        arithmetic = f"{self._arithmetic(NUM_NEAREST - 1, (MARGIN * peak.total, layout))}: {MARGIN} × ({peak})"
+        return replace(layout, why=f"{layout.product}: {why}{arithmetic}")
+
+    def _arithmetic(self, most: int, *chosen: tuple[float, Layout]) -> str:
+        """Return what a rank has, and needs in those that need least of what doesn't fit and what is chosen."""
+        nearest = [*sorted(self._refused, key=lambda each: -each[0])[-most:], *chosen]
+        needed = ", ".join(f"{size(need)} with {layout.divisions}" for need, layout in nearest)
+        num_others = len(self._refused) + len(chosen) - len(nearest)
+        others = f", {plural(num_others, 'more layout')} tried" if num_others else ""
+        return f"a rank has {size(self.rank_bytes)} and needs {needed}{others}"

@@ -18,7 +18,6 @@ from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
 from headwater.forecast.result import (
     FORECAST_FORMAT,
-    PUE,
     DeviceGroup,
     Forecast,
     LossOutlook,
@@ -29,7 +28,7 @@ from headwater.forecast.result import (
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
-from headwater.runs.hardware import Needs, Processor, gpus, hardware_of
+from headwater.runs.hardware import Needs, Processor, hardware_of
 from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
@@ -90,16 +89,15 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
 
     Raises ConfigError or DataError for what can't be answered.
     """
-    meter = LoadMeter()
+    meter, config = LoadMeter(), config.laid_out(options.layout)
     try:
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs
         epochs = Epochs({})
-    here = gpus(options.layout, options.device) if options.device else hardware_of(config, dtype, options.layout)
+    here = hardware_of(config, dtype, options.layout, options.device)
     loss = _loss(config, options)
     needs = here.needs(config, token_bytes(config))
-    devices = replace(here.devices, pue=PUE) if options.device else here.devices  # as named ones of a budget
-    devices = options.costs.applied(devices, devices.pue) if options.costs else devices
+    devices = options.costs.applied(here.devices) if options.costs else here.devices
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]

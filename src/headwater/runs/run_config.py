@@ -24,6 +24,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
+from headwater.ranks.mesh import Layout
 from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
@@ -111,6 +112,13 @@ class RunConfig(Settings):
     def shortest_row(self) -> int:
         """How many tokens the shortest rows have that the run trains on."""
         return self.model.seq_len // 2 if self.train.half_length_fraction else self.model.seq_len
+
+    def laid_out(self, layout: Layout) -> RunConfig:
+        """Return the settings with what a layout decides of them: which part of the blocks is recomputed."""
+        if layout.recompute is None:
+            return self
+        train = self.train.model_copy(update={"recompute": layout.recompute})
+        return self.model_copy(update={"train": train})
 
     @property
     def is_tuned(self) -> bool:

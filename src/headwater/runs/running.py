@@ -166,7 +166,9 @@ def _train(
         if ranks.from_first(batches is not None):
             from headwater.runs.training import follow_training, train_stage
 
-            ranks.lay_out_(Mesh(**ranks.from_first(asdict(layout.mesh))))
+            mesh, recompute = ranks.from_first([asdict(layout.mesh), layout.recompute])
+            ranks.lay_out_(Mesh(**mesh))
+            config = config.laid_out(Layout(recompute=recompute))
             if owner is None or batches is None:
                 return follow_training(config, ranks, call.stop_within)
             if layout.why:

@@ -27,6 +27,7 @@ from headwater.train.settings import (
     fraction_repeated,
     is_half_length,
     probe_steps,
+    recompute_of,
     validation_steps,
 )
 
@@ -38,7 +39,7 @@ MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment
 MAX_OVER_MEDIAN = 1.5
 "A step that took longer was held up: it compiled, waited for a save, or was computed twice for an audit."
 UNKNOWN_HELD_OUT = 50_000  # tokens held out of a source whose size isn't known: a few megabytes of text have as many
-_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "recompute", "half_length_fraction", "exact"}
+_OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
 
 Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
 Bytes = Annotated[float, Field(strict=True, ge=1e6, le=1e15)]
@@ -48,6 +49,7 @@ def step_key(config: RunConfig) -> str:
     """Return what is the same for runs whose steps are alike, however many they make and whatever they read."""
     optim = config.optim.model_dump(mode="json", include={"name", "block_rows"})
     train = config.train.model_dump(mode="json", include=_OF_TRAIN)
+    train["recompute"] = recompute_of(config.train, config.model.num_layers)
     return digest_json({"model": config.model.model_dump(mode="json"), "optim": optim, "train": train})
 
 

@@ -33,9 +33,10 @@ class TrainSettings(Settings):
     "Fraction of the run, from its start, in which each sequence is cut into two of half its length."
     exact: bool = False
     "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
-    recompute: float | Literal["selective"] = 0.0
+    recompute: float | Literal["auto", "selective"] = "auto"
     """Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time.
-    selective: all of them, but for matrix products and attention, which take the time."""
+    selective: all of them, but for matrix products and attention, which take the time. auto: none, or what several
+    ranks need and is forecast to be faster than sharing layers."""
     log_every: int = Field(default=10, ge=1)
     "Steps between lines on the terminal; every step is in records.jsonl."
     save_every: int = Field(ge=1)
@@ -86,8 +87,8 @@ class TrainSettings(Settings):
     @classmethod
     def _check_recompute(cls, value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value != "selective" and not (is_number and 0 <= value <= 1):
-            raise ValueError("what is recomputed is a fraction of the blocks, 0 to 1, or selective")
+        if value not in ("auto", "selective") and not (is_number and 0 <= value <= 1):
+            raise ValueError("what is recomputed is a fraction of the blocks, 0 to 1, selective or auto")
         return value
 
     @field_validator("hang_seconds", mode="before")
@@ -124,12 +125,12 @@ def is_count(value: Any) -> bool:
 
 def recompute_of(train: TrainSettings, num_layers: int) -> int | Literal["selective"]:
     """Return how many blocks are computed again, a fraction above 0 being at least one; or that products are kept."""
-    return "selective" if train.recompute == "selective" else math.ceil(train.recompute * num_layers)
+    return "selective" if train.recompute == "selective" else math.ceil(fraction_repeated(train) * num_layers)
 
 
 def fraction_repeated(train: TrainSettings) -> float:
     """Return the fraction of the blocks whose forward pass is computed twice; what is selective repeats no product."""
-    return 0.0 if train.recompute == "selective" else train.recompute
+    return 0.0 if isinstance(train.recompute, str) else train.recompute
 
 
 def is_half_length(step: int, train: TrainSettings) -> bool:
