@@ -48,7 +48,7 @@ def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):
     again = layout_here(alone, Place(0, 2, 0, 2))
     assert (again.mesh, again.recompute) == (Mesh(shard=2), 0.5)
     with pytest.raises(LayoutError, match="no layout of 2 ranks fits"):
-        layout_here(alone.laid_out(Layout(recompute=0.0)), Place(0, 2, 0, 2))
+        layout_here(alone.with_layout(Layout(recompute=0.0)), Place(0, 2, 0, 2))
 
 
 H100, A100 = (find_device(name, read_devices()) for name in ("H100", "A100-40GB"))
@@ -130,7 +130,7 @@ def test_where_memory_leaves_a_choice_the_forecast_of_time_decides(ranks, mesh, 
     found = layout_here(config, parse_ranks(ranks), H100)
     assert (found.mesh, found.recompute) == (mesh, recompute)
     seconds, of_slower = (
-        hardware_of(config, ranks=each, device=H100).modelled(config.laid_out(each)) for each in (found, slower)
+        hardware_of(config, ranks=each, device=H100).modelled(config.with_layout(each)) for each in (found, slower)
     )
     assert seconds < of_slower * (1 + waiting(config, slower))
     fixed = load_run("first-light", [*SMALL, "train.recompute=0"])[0]

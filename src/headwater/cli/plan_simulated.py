@@ -37,7 +37,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         if device is not None or "auto" not in (config.parallel.replicate, config.parallel.shard):
             raise
         raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
-    config = config.laid_out(layout)
+    config = config.with_layout(layout)
     _require_simulated(config, microbatch_tokens(config, layout), layout.mesh.size(*DATA_AXES))
     work = work_of(config, layout)
     num_ranks, places = layout.mesh.world_size, layout.mesh.differing_places

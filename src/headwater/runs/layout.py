@@ -153,7 +153,7 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
         )
 
         def needs(layout: Layout) -> PeakBytes:
-            return processor_peak(config.laid_out(layout), dtype, text, layout)
+            return processor_peak(config.with_layout(layout), dtype, text, layout)
 
     else:
         from headwater.forecast.rank_memory import gpu_memory
@@ -163,10 +163,10 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
                 device = gpu_to_use(config.machine.device)
 
         def needs(layout: Layout) -> PeakBytes:
-            return gpu_memory(work_of(config.laid_out(layout), layout), is_compiled=config.machine.compile != "off")
+            return gpu_memory(work_of(config.with_layout(layout), layout), is_compiled=config.machine.compile != "off")
 
     def seconds(layout: Layout) -> float:
-        found = config.laid_out(layout)
+        found = config.with_layout(layout)
         step = flops_of_step(found) if device is None else Gpus(layout, device).modelled(found)
         return step * (1 + waiting(found, layout))
 

@@ -89,7 +89,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
 
     Raises ConfigError or DataError for what can't be answered.
     """
-    meter, config = LoadMeter(), config.laid_out(options.layout)
+    meter, config = LoadMeter(), config.with_layout(options.layout)
     try:
         epochs = epochs_of(config)
     except ConfigError:  # of its caps of epochs

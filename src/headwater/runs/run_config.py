@@ -113,7 +113,7 @@ class RunConfig(Settings):
         """How many tokens the shortest rows have that the run trains on."""
         return self.model.seq_len // 2 if self.train.half_length_fraction else self.model.seq_len
 
-    def laid_out(self, layout: Layout) -> RunConfig:
+    def with_layout(self, layout: Layout) -> RunConfig:
         """Return the settings with what a layout decides of them: which part of the blocks is recomputed."""
         if layout.recompute is None:
             return self

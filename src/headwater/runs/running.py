@@ -168,7 +168,7 @@ def _train(
 
             mesh, recompute = ranks.from_first([asdict(layout.mesh), layout.recompute])
             ranks.lay_out_(Mesh(**mesh))
-            config = config.laid_out(Layout(recompute=recompute))
+            config = config.with_layout(Layout(recompute=recompute))
             if owner is None or batches is None:
                 return follow_training(config, ranks, call.stop_within)
             if layout.why:
