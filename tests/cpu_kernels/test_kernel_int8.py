@@ -12,7 +12,7 @@ from test_kernel_ops import maps_of
 
 from headwater.cpu_kernels import int8
 from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows
+from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_weights, right_factor
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
@@ -158,12 +158,26 @@ def test_unrounded_it_computes_as_bfloat16_does(library):
     assert not torch.equal(outputs_and_gradients(ops, x, weights, slopes)[0], expected[0])
 
 
-def test_sums_are_scaled_back(any_library):
-    left, right = whole_numbers(5, 7, 1).to(torch.int8), whole_numbers(7, 3, 2).to(torch.int8)
-    row_scales, column_scales, bias = random(5), random(3, seed=1), random(3, seed=2)
-    out = multiply((left, row_scales), right, column_scales, bias, torch.empty(0), Kernels(any_library, 2))
-    true = left.double() @ right.double() * row_scales.double()[:, None] * column_scales.double() + bias.double()
+@pytest.mark.parametrize("is_deep", [False, True])
+@pytest.mark.parametrize("size", [(5, 7, 3), (37, 64, 96), (8, 4, 32), (19, 130, 65)])
+def test_sums_are_scaled_back(any_library, size, is_deep):
+    num_rows, depth, width = size
+    kernels, x, right = Kernels(any_library, 2), whole_numbers(num_rows, depth, 1), whole_numbers(depth, width, 2)
+    column_scales, bias = random(width, seed=1), random(width, seed=2)
+    numbers = (right if is_deep else right.t().contiguous()).to(torch.int8)
+    out = multiply(x, right_factor((numbers, column_scales), kernels, is_deep=is_deep), bias, kernels)
+    true = x.double() @ right.double() * column_scales.double() + bias.double()
     assert exact.relative_error(out, true) < exact.FLOAT32_ERROR
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(70, 48, 33), (130, 64, 96), (700, 1030, 40)])
+def test_this_processors_own_product_has_the_bits_of_torchs(library, monkeypatch, dtype, size):
+    num_rows, depth, width = size
+    kernels, x, weight = Kernels(library, 2), random(num_rows, depth, dtype=dtype), random(width, depth, seed=1)
+    own = multiply(x, quantised_weights([weight], kernels)[0], random(width), kernels)
+    monkeypatch.setattr(kernels, "multiplies_int8", False)
+    assert torch.equal(multiply(x, quantised_weights([weight], kernels)[0], random(width), kernels), own)
 
 
 @pytest.mark.parametrize("size", [(48, 48), (48, 128), (128, 48)])

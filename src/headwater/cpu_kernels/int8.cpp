@@ -122,6 +122,143 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
     }
 }
 
+// The whole product with VNNI: rows of x are rounded on the way in and sums scaled on the way out, neither in memory.
+//
+// The instruction multiplies unsigned numbers by signed ones: packed weights are 128 larger than they are, and 128 times
+// the sum of a row of x is taken off its sums. A panel of 32 outputs holds 4 numbers of each, then the next 4, and so on.
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && !defined(__AMX_INT8__)  // AMX multiplies faster, in torch
+#define HW_VNNI 1
+constexpr int64_t WIDTH = 32, HEIGHT = 8;     // a tile's outputs and rows: its sums are 16 registers
+constexpr int64_t ROUNDED_BYTES = 384 << 10;  // of a thread's rounded rows at a time: in its second cache
+
+// weight is (R, K), or (K, R) where `is_deep`.
+static void pack(const int8_t* weight, int64_t R, int64_t K, bool is_deep, uint32_t* packed, int threads) {
+    const int64_t quads = (K + 3) / 4;
+#pragma omp parallel num_threads(threads)
+    {
+        const Range own = own_rows((R + WIDTH - 1) / WIDTH);
+        for (int64_t first = own.begin * WIDTH; first < own.end * WIDTH; first += WIDTH)
+            for (int64_t quad = 0; quad < quads; quad++) {
+                uint32_t* to = packed + first * quads + quad * WIDTH;
+                const int8_t* from = weight + (is_deep ? 4 * quad * R + first : first * K + 4 * quad);
+                if (first + WIDTH > R || 4 * quad + 4 > K) {
+                    memset(to, 0, WIDTH * 4);
+                    for (int64_t i = 0; first + i < R && i < WIDTH; i++)
+                        for (int64_t k = 0; 4 * quad + k < K && k < 4; k++)
+                            reinterpret_cast<int8_t*>(to + i)[k] = from[is_deep ? k * R + i : i * K + k];
+                } else if (is_deep) {
+                    const uint8_t *a = reinterpret_cast<const uint8_t*>(from), *b = a + R, *c = b + R, *d = c + R;
+#pragma omp simd
+                    for (int64_t i = 0; i < WIDTH; i++)
+                        to[i] = a[i] | uint32_t(b[i]) << 8 | uint32_t(c[i]) << 16 | uint32_t(d[i]) << 24;
+                } else {
+                    for (int64_t i = 0; i < WIDTH; i++) memcpy(to + i, from + i * K, 4);
+                }
+                for (int64_t i = 0; i < WIDTH; i++) to[i] ^= 0x80808080u;
+            }
+    }
+}
+
+// A row that is rounded: its scale, and what is to be taken off its sums.
+struct Rounded {
+    float scale;
+    int32_t shift;
+};
+
+static inline Rounded round_whole(const float* row, int64_t K, int64_t stride, int8_t* to) {
+    const float scale = row_scale(row, K);
+    round_row(row, nullptr, inverse_of(scale), K, to);
+    memset(to + K, 0, stride - K);
+    int32_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < K; i++) sum += to[i];
+    return {scale, 128 * sum};
+}
+
+static inline void put(const float* values, float* out, int64_t count) { memcpy(out, values, count * sizeof(float)); }
+static inline void put(const float* values, bf16* out, int64_t count) { narrow(values, out, count); }
+
+// The product of 8 rows and a panel; of `rows` and `columns` of them it is written to `out`.
+template <class T>
+static inline void multiply_tile(const int8_t* left, const Rounded* of_rows, int64_t stride, const uint32_t* panel,
+                                 const float* scales, const float* bias, int64_t rows, int64_t columns, int64_t R, T* out) {
+    __m512i sums[HEIGHT][2];
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < HEIGHT; i++) sums[i][0] = sums[i][1] = _mm512_setzero_si512();
+    for (int64_t at = 0; at < stride; at += 4, panel += WIDTH) {
+        const __m512i first = _mm512_loadu_si512(panel), second = _mm512_loadu_si512(panel + 16);
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < HEIGHT; i++) {
+            int32_t quad;
+            memcpy(&quad, left + i * stride + at, 4);
+            sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], first, _mm512_set1_epi32(quad));
+            sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], second, _mm512_set1_epi32(quad));
+        }
+    }
+    const uint32_t wanted = uint32_t((uint64_t(1) << columns) - 1);
+    alignas(64) float values[WIDTH];
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < HEIGHT; i++) {
+        if (i == rows) break;
+#pragma GCC unroll 2
+        for (int64_t half = 0; half < 2; half++) {
+            const __mmask16 mask = __mmask16(wanted >> 16 * half);
+            const __m512i sum = _mm512_sub_epi32(sums[i][half], _mm512_set1_epi32(of_rows[i].shift));
+            const __m512 scale = _mm512_maskz_loadu_ps(mask, scales + half * 16);
+            __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(of_rows[i].scale));
+            value = bias ? _mm512_fmadd_ps(value, scale, _mm512_maskz_loadu_ps(mask, bias + half * 16))
+                         : _mm512_mul_ps(value, scale);
+            _mm512_store_ps(values + half * 16, value);
+        }
+        put(values, out + i * R, columns);
+    }
+}
+
+template <class T>
+static void product(const T* x, const uint32_t* packed, const float* scales, const float* bias, int64_t N, int64_t K,
+                    int64_t R, T* out, int threads) {
+    const int64_t stride = (K + 3) / 4 * 4, fitting = ROUNDED_BYTES / stride / HEIGHT * HEIGHT, most = fitting ? fitting : HEIGHT;
+#pragma omp parallel num_threads(threads)
+    {
+        const Range own = own_rows(N);
+        Scratch wide(1, K);
+        std::unique_ptr<int8_t[]> rounded(new int8_t[most * stride]);
+        std::unique_ptr<Rounded[]> of_rows(new Rounded[most]);
+        for (int64_t begin = own.begin; begin < own.end; begin += most) {
+            const int64_t count = own.end - begin < most ? own.end - begin : most;
+            for (int64_t n = 0; n < count; n++)
+                of_rows[n] = round_whole(widen(x + (begin + n) * K, wide.row(0), K), K, stride, rounded.get() + n * stride);
+            for (int64_t first = 0; first < R; first += WIDTH)
+                for (int64_t n = 0; n < count; n += HEIGHT)  // rows past the last are multiplied and not written
+                    multiply_tile(rounded.get() + n * stride, of_rows.get() + n, stride, packed + first * stride / 4, scales + first,
+                                  bias ? bias + first : nullptr, count - n < HEIGHT ? count - n : HEIGHT,
+                                  R - first < WIDTH ? R - first : WIDTH, R, out + (begin + n) * R + first);
+        }
+    }
+}
+#endif
+
+// Return 0, or 1 where torch's product is to be used.
+template <class T>
+static int int8_product(const T* x, const int32_t* packed, const float* scales, const float* bias, int64_t N, int64_t K,
+                        int64_t R, T* out, int threads) {
+#if HW_VNNI
+    if (N) product(x, reinterpret_cast<const uint32_t*>(packed), scales, bias, N, K, R, out, threads);
+    return 0;
+#else
+    (void)x, (void)packed, (void)scales, (void)bias, (void)N, (void)K, (void)R, (void)out, (void)threads;
+    return 1;
+#endif
+}
+
+EXPORT void hw_int8_pack(const int8_t* weight, int64_t R, int64_t K, int64_t is_deep, int32_t* packed, int threads) {
+#if HW_VNNI
+    pack(weight, R, K, is_deep != 0, reinterpret_cast<uint32_t*>(packed), threads);
+#else
+    (void)weight, (void)R, (void)K, (void)is_deep, (void)packed, (void)threads;
+#endif
+}
+
 #define DEFINE(T, name)                                                                                               \
     EXPORT void hw_quantise_rows_##name(const T* x, int64_t N, int64_t K, int8_t* out, float* scales, int threads) {  \
         quantise_rows(x, N, K, out, scales, threads);                                                                 \
@@ -133,6 +270,10 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
     EXPORT void hw_scale_sums_##name(const int32_t* sums, const float* row_scales, const float* column_scales,        \
                                      const float* bias, int64_t N, int64_t R, T* out, int threads) {                  \
         scale_sums(sums, row_scales, column_scales, bias, N, R, out, threads);                                        \
+    }                                                                                                                 \
+    EXPORT int hw_int8_product_##name(const T* x, const int32_t* packed, const float* scales, const float* bias,      \
+                                      int64_t N, int64_t K, int64_t R, T* out, int threads) {                         \
+        return int8_product(x, packed, scales, bias, N, K, R, out, threads);                                          \
     }
 DEFINE(float, f32)
 DEFINE(bf16, bf16)

@@ -23,6 +23,7 @@ from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.products import Products, stacked_bias
 from headwater.cpu_kernels.signatures import SUFFIX
 
+PANEL = 32  # outputs that int8.cpp packs together
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
 
@@ -56,26 +57,43 @@ def quantise_both(x: Tensor, kernels: Kernels) -> tuple[Quantised, Quantised]:
 
 
 def quantised_weights(weights: Sequence[Tensor], kernels: Kernels) -> tuple[Quantised, Quantised]:
-    """Return masters stacked, in int8 with a scale an output channel and with one an input channel."""
+    """Return masters stacked, as `multiply` takes them: (outputs, inputs) for x W^T, with a scale an output, and for
+    dy W, with a scale an input.
+    """
     whole = (weights[0].detach() if len(weights) == 1 else torch.cat(list(weights))).contiguous()
-    return quantise_both(whole, kernels)
+    by_rows, by_columns = quantise_both(whole, kernels)
+    return right_factor(by_rows, kernels, is_deep=False), right_factor(by_columns, kernels, is_deep=True)
 
 
-def multiply(
-    left: Quantised, right_KR: Tensor, column_scales: Tensor, bias: Tensor | None, like: Tensor, kernels: Kernels
-) -> Tensor:
-    """Return left (N, K) @ right, both int8, scaled back and with the bias added, in the dtype of `like`."""
-    left_NK, row_scales = left
-    out_NR = like.new_empty(left_NK.shape[0], right_KR.shape[1])
-    num_rows, width = out_NR.shape
+def right_factor(weight: Quantised, kernels: Kernels, *, is_deep: bool) -> Quantised:
+    """Return a matrix (R, K), or (K, R) that `is_deep`, as it is multiplied: (K, R), or packed by the kernel."""
+    numbers, scales = weight
+    if not kernels.multiplies_int8:
+        return numbers if is_deep else numbers.t(), scales
+    outputs, depth = reversed(numbers.shape) if is_deep else numbers.shape
+    packed = torch.empty(-(-outputs // PANEL) * PANEL * -(-depth // 4), dtype=torch.int32)
+    kernels("int8_pack", numbers, outputs, depth, int(is_deep), packed)
+    return packed, scales
+
+
+def multiply(x_NK: Tensor, right: Quantised, bias: Tensor | None, kernels: Kernels) -> Tensor:
+    """Return x, rounded by rows, times a right factor, scaled back and with the bias added: (N, R) in x's dtype."""
+    right_KR, column_scales = right
+    out_NR = x_NK.new_empty(x_NK.shape[0], column_scales.shape[0])
+    suffix, (num_rows, width) = SUFFIX[x_NK.dtype], out_NR.shape
+    if kernels.multiplies_int8:
+        shape = (*x_NK.shape, width)
+        kernels(f"int8_product_{suffix}", x_NK, right_KR, column_scales, bias, *shape, out_NR)
+        return out_NR
+    left_NK, row_scales = quantise_rows(x_NK, kernels)
     chunk = min(num_rows, max(1, SUMS_CHUNK // width))
     sums = torch.empty(chunk, width, dtype=torch.int32)
     for start in range(0, num_rows, chunk):
         part = slice(start, min(start + chunk, num_rows))
         part_sums = sums[: part.stop - start]
         torch._int_mm(left_NK[part], right_KR, out=part_sums)
-        name = f"scale_sums_{SUFFIX[out_NR.dtype]}"
-        kernels(name, part_sums, row_scales[part], column_scales, bias, *part_sums.shape, out_NR[part])
+        scales = row_scales[part], column_scales
+        kernels(f"scale_sums_{suffix}", part_sums, *scales, bias, *part_sums.shape, out_NR[part])
     return out_NR
 
 
@@ -92,10 +110,9 @@ class Int8Project(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
-        weight, scales = by_rows
 
         def product() -> list[Tensor]:
-            out = multiply(quantise_rows(rows, kernels), weight.t(), scales, bias, rows, kernels)
+            out = multiply(rows, by_rows, bias, kernels)
             return [out.resize_(*x.shape[:-1], out.shape[-1])]  # in place: a view is what FSDP warns of
 
         ctx.save_for_backward(rows, *(by_columns if again is None else weights))
@@ -107,11 +124,11 @@ class Int8Project(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> Any:  # type: ignore[override]
         rows, *saved = ctx.saved_tensors
-        weight, scales = saved if ctx.again is None else ctx.again(saved, ctx.kernels)[1]
+        by_columns = saved if ctx.again is None else ctx.again(saved, ctx.kernels)[1]
         dy, dx = dout.reshape(-1, dout.shape[-1]).contiguous(), None
         if ctx.needs_input_grad[0]:
-            dx = multiply(quantise_rows(dy, ctx.kernels), weight, scales, None, dy, ctx.kernels).view(ctx.shape)
-        dweight = torch.empty(weight.shape)
+            dx = multiply(dy, by_columns, None, ctx.kernels).view(ctx.shape)
+        dweight = torch.empty(sum(ctx.heights), rows.shape[1])
         ctx.kernels.weight_gradient_(dweight, dy, rows, fresh=True)
         dbias = dy.float().sum(0) if ctx.has_bias else None
         return dx, None, None, dbias, None, None, *dweight.split(ctx.heights)

@@ -43,6 +43,8 @@ OF_BOTH_DTYPES = {
     "quantise_both": "T n n i8 f32 i8 f32 f32",
     # sums, row_scales, column_scales, bias, N, R, out
     "scale_sums": "i32 f32 f32 f32 n n T",
+    # x, packed, scales, bias, N, K, R, out
+    "int8_product": "T i32 f32 f32 n n n T",
     # gradient, mean, n, keep, out
     "momentum": "f32 f32 n x T",
     # parameter, direction, n, keep, rate
@@ -53,6 +55,8 @@ OF_ONE_DTYPE = {
     "adamw": "f32 f32 f32 f32 n x x x x x x x",
     # dy, x, out, N, R, C, is_fresh
     "weight_gradient_bf16": "bf16 bf16 f32 n n n n",
+    # weight, R, K, is_deep, packed
+    "int8_pack": "i8 n n n i32",
     # x, plus, out, N, R, C, alpha, beta
     "symmetric_product_bf16": "bf16 bf16 bf16 n n n x x",
     # grams, coefficients, N, R, degrees
