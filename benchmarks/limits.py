@@ -15,7 +15,7 @@ from headwater.device.facts import ACTIVATIONS, DTYPES
 from headwater.device.peak import matmul_peaks
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
-from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
+from headwater.optim.settings import orthogonalisation_flops, rows_of_block
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds

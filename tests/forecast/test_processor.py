@@ -21,7 +21,7 @@ from headwater.forecast.processor import (
     utilisation,
 )
 from headwater.model.count import flops_per_token
-from headwater.optim.blocks import block_rows_for, orthogonalisation_flops
+from headwater.optim.settings import block_rows_for, orthogonalisation_flops
 
 KINDS = [kind["name"] for kind in constants()["kinds"]]
 SHAPES = measured_kind(USUAL)["shapes"]

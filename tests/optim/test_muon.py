@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater.optim import muon
-from headwater.optim.blocks import gram_is_cheaper, orthogonalisation_flops, rows_of_block
 from headwater.optim.muon import POLAR_EXPRESS, orthogonalise, orthogonalise_blocks, symmetric_product
+from headwater.optim.settings import gram_is_cheaper, orthogonalisation_flops, rows_of_block
 from headwater.optim.updates import Muon, PlainUpdates
 
 SHAPES = {

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.optim.schedule import lr_factor
-from headwater.optim.settings import ScheduleSettings
+from headwater.optim.settings import ScheduleSettings, lr_factor
 
 NAMES = ["wsd", "cosine", "linear"]
 

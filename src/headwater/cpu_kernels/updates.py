@@ -10,8 +10,8 @@ from torch.autograd.graph import increment_version
 
 from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.signatures import SUFFIX
-from headwater.optim.blocks import gram_is_cheaper
 from headwater.optim.muon import POLAR_EXPRESS
+from headwater.optim.settings import gram_is_cheaper
 from headwater.optim.updates import AdamW, PlainUpdates, Tensors
 
 LARGEST_BLOCK = 256  # rows: a thread takes a whole block, and packs of it what fits into its second cache

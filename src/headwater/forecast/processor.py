@@ -22,7 +22,7 @@ import numpy as np
 from headwater.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
-from headwater.optim.blocks import orthogonalisation_flops, rows_of_block
+from headwater.optim.settings import orthogonalisation_flops, rows_of_block
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20

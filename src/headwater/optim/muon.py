@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from headwater.optim.blocks import gram_is_cheaper
+from headwater.optim.settings import gram_is_cheaper
 
 SymmetricProduct = Callable[..., Tensor]  # as `symmetric_product` below
 

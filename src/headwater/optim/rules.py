@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from headwater.config import RawSettings
-from headwater.optim.blocks import block_rows_for, orthogonalisation_share
+from headwater.optim.settings import block_rows_for, orthogonalisation_share
 
 
 @dataclass(frozen=True)

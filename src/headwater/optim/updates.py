@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from headwater.optim import muon
-from headwater.optim.blocks import rows_of_block
+from headwater.optim.settings import rows_of_block
 
 Tensors = Sequence[Tensor]
 

@@ -18,8 +18,8 @@ from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.numbers import size
-from headwater.optim.blocks import block_rows_for
 from headwater.optim.rules import rows_of_batch
+from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place

@@ -15,7 +15,7 @@ from headwater.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.errors import CheckpointError
 from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.numbers import plural
-from headwater.optim.schedule import lr_factor
+from headwater.optim.settings import lr_factor
 from headwater.train.saved_states import State, num_steps_of, states_of
 from headwater.train.settings import LENGTHS, NUM_STEPS, TrainPlan, differing, is_half_length, require_same
 

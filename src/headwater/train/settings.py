@@ -14,8 +14,7 @@ from headwater.config import Settings
 from headwater.device.settings import MachineSettings
 from headwater.errors import CheckpointError
 from headwater.model.settings import ModelSettings
-from headwater.optim.schedule import decay_start
-from headwater.optim.settings import OptimSettings, ScheduleSettings
+from headwater.optim.settings import OptimSettings, ScheduleSettings, decay_start
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "def __init__(self", "The rain fell, so"]
 

@@ -14,7 +14,7 @@ from headwater.batches.source import rank_rows
 from headwater.model.count import flops_per_token
 from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
-from headwater.optim.schedule import lr_factor
+from headwater.optim.settings import lr_factor
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.norm import clip_
 from headwater.train.gradients import Audit, Compute, Difference, GradientCheck, sum_gradients
