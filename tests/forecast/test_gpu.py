@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from headwater.forecast.candidate import model_of, sizes
+from headwater.forecast.budget import model_of, sizes
 from headwater.forecast.device import batches, find_device, read_devices
 from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
 from headwater.forecast.rank_memory import gpu_memory

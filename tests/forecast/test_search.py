@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headwater.forecast.candidate import Candidate, model_of, sizes
+from headwater.forecast.budget import MIN_RUN_STEPS, SLACK, Candidate, Field, model_of, sizes
 from headwater.forecast.result import Spread
-from headwater.forecast.search import MIN_RUN_STEPS, SLACK, Field
 from headwater.model.count import count_parameters
 from headwater.runs.text_size import useful_epochs
 from headwater.scaling.published import LAW, PublishedLaw

@@ -12,9 +12,8 @@ from typing import Any
 
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
-from headwater.forecast.budget import Query
+from headwater.forecast.budget import BudgetChoice, BudgetPlan, Query
 from headwater.forecast.device import read_devices
-from headwater.forecast.search import BudgetChoice, BudgetPlan
 from headwater.numbers import count, duration, plural, significant
 from headwater.parallel.settings import fewest_ranks
 from headwater.runs.budget_search import SearchOptions, search_budget, searched_config

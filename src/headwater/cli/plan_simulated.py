@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.cli.amounts import parse_devices
@@ -10,7 +11,7 @@ from headwater.cli.terminal import card, print_json, say_beside
 from headwater.device.facts import ACTIVATIONS
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.device import Accelerator, read_devices
-from headwater.forecast.exchange import LeastStep, exchanges, least_step
+from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
@@ -106,6 +107,30 @@ def lines(work: Work, layout: Layout, account: Account) -> list[tuple[str, str]]
         calls = plural(each.calls or 0, "call")
         shown.append(("" if number else "exchange", f"{each.kind} along {each.axis}: {calls}, {size(each.num_bytes)}"))
     return [*shown, ("computing", f"{account.flops:.2e} FLOPs, with those of what is recomputed")]
+
+
+@dataclass(frozen=True)
+class LeastStep:
+    """The least seconds that a step takes: of computing at the accelerator's peak, and of its exchanges.
+
+    And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
+    """
+
+    computing_seconds: float
+    exchange_seconds: float
+    utilisation_overlapped: float
+    utilisation_not_overlapped: float
+
+
+def least_step(
+    device: Accelerator, dtype: str, flops: float, model_flops: float, found: Iterable[Exchange], layout: Layout
+) -> LeastStep:
+    """Return the least of a step of `flops`, of which `model_flops` are the model's; raise ConfigError for no rate."""
+    peak = device.flops_of(dtype)
+    computing, at_peak = flops / peak, model_flops / peak
+    exchanging = sum(exchange_seconds(device, each, layout) for each in found)
+    overlapped = min(1.0, at_peak / max(computing, exchanging))
+    return LeastStep(computing, exchanging, overlapped, at_peak / (computing + exchanging))
 
 
 def step_lines(step: LeastStep, device: Accelerator) -> list[tuple[str, str]]:

@@ -1,15 +1,40 @@
-"""What may be spent on a run, on which devices, for how much text. No torch."""
+"""The run of the least loss that a budget buys: sizes × tokens, scored by a loss model, on one machine. No torch.
+
+c candidates · g grid of tokens
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+
+from headwater.config import RawSettings
 from headwater.errors import ConfigError
-from headwater.forecast.result import DeviceGroup
+from headwater.forecast.result import Band, DeviceGroup, Spread
+from headwater.model.count import count_parameters
+from headwater.model.settings import Family, ModelSettings
+from headwater.numbers import count
+from headwater.optim.rules import apply_rules_
+from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
+from headwater.scaling.published import OwnRuns, PublishedLaw
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
+from headwater.scaling.table import MAX_EPOCHS, FloatArray
 
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
+DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
+"Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
+SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
+SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
+MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
+TOO_SHORT = "too few steps"
+NUM_GRID = 512
+PENALTY_NAME = "the penalty of headwater's runs"
 
 
 @dataclass(frozen=True)
@@ -52,3 +77,317 @@ class Query:
         if self.budget.usd is None:
             return self.budget.hours or 0.0
         return self.budget.usd / (self.devices.usd(1.0) or math.inf)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
+
+    `seconds_per_token` is of all ranks, which lie as `mesh` says, `around_seconds` come once. Memory is in bytes of one
+    device; `hours_deviation` is of the logarithm.
+    """
+
+    model: ModelSettings
+    where: str
+    seconds_per_token: float
+    batch_rows: int
+    microbatch_rows: int
+    recompute: float
+    memory: Spread
+    hours_deviation: float
+    around_seconds: float = 0.0
+    mesh: Mesh = field(default_factory=Mesh)
+
+    @cached_property
+    def params(self) -> int:
+        return count_parameters(self.model).total
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.batch_rows * self.model.seq_len
+
+    @property
+    def num_microbatches(self) -> int:
+        """Microbatches of a rank and step."""
+        return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
+
+    @property
+    def busy_and_waiting(self) -> float:
+        """Seconds a token with those in which ranks of a pipeline wait, by which layouts are compared."""
+        return self.seconds_per_token * (1 + self.mesh.waiting(self.num_microbatches))
+
+    @property
+    def layout(self) -> str:
+        return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
+
+    def seconds(self, tokens: Any) -> Any:
+        """Return the time of runs of `tokens`."""
+        return self.around_seconds + self.seconds_per_token * tokens
+
+    def tokens(self, seconds: float) -> float:
+        """Return how many tokens a time allows, zero where it is over before the first."""
+        return max(0.0, (seconds - self.around_seconds) / self.seconds_per_token)
+
+    def settings(self, tokens: float) -> dict[str, Any]:
+        """Return what a run file, or overrides on the command line, say of its training on `tokens`."""
+        sizes = self.model.model_dump(mode="json", include=set(SIZE_SETTINGS))
+        axes = [axis for axis in ("shard", *SAME_ROWS_AXES) if self.mesh.world_size > 1]
+        return {
+            **{f"model.{name}": value for name, value in sizes.items()},
+            "tokenizer.vocab_size": self.model.vocab_size,
+            "train.batch_tokens": self.batch_tokens,
+            "train.num_steps": round(tokens / self.batch_tokens),
+            "train.microbatch_tokens": self.microbatch_rows * self.model.seq_len,
+            "train.recompute": self.recompute,
+            **{f"parallel.{axis}": self.mesh.size(axis) for axis in axes},
+        }
+
+
+def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:
+    """Return the shape that the rules give where nothing but its number of layers is set."""
+    given = {"num_layers": num_layers, "family": family, "vocab_size": vocab_size, "seq_len": seq_len}
+    raw = RawSettings({"model": dict(given)}, {})
+    apply_rules_(raw)
+    return ModelSettings.model_validate(raw.get("model"))
+
+
+def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettings]:
+    """Yield every size, smallest first."""
+    for num_layers in DIAL:
+        yield model_of(num_layers, family, vocab_size, seq_len)
+
+
+@dataclass(frozen=True)
+class Field:
+    """All candidates under one budget of seconds. `unique` is the text's tokens, infinite where it is no limit."""
+
+    candidates: tuple[Candidate, ...]
+    seconds: float
+    unique: float
+    losses: PublishedLaw | OwnRuns
+
+    @cached_property
+    def params(self) -> FloatArray:
+        return np.array([float(each.params) for each in self.candidates])
+
+    @cached_property
+    def sizes(self) -> FloatArray:
+        """Parameters as the laws count them."""
+        if self.losses.counts_embedding:
+            return self.params
+        return np.array([float(count_parameters(each.model).matmul) for each in self.candidates])
+
+    @cached_property
+    def most_steps(self) -> FloatArray:
+        """Whole steps that each may train: by the budget, and the text as often as helps or makes MIN_RUN_STEPS."""
+        batch = np.array([float(each.batch_tokens) for each in self.candidates])
+        useful = [self.losses.most_epochs(params, self.unique) * self.unique for params in self.params]
+        most = np.minimum(np.maximum(useful, MIN_RUN_STEPS * batch), MAX_EPOCHS * self.unique)
+        return np.floor(np.minimum([each.tokens(self.seconds) for each in self.candidates], most) / batch)
+
+    @cached_property
+    def tokens_cg(self) -> FloatArray:
+        """Tokens of whole steps, from the fewest to the most."""
+        steps_cg = np.geomspace(MIN_RUN_STEPS, np.maximum(self.most_steps, MIN_RUN_STEPS), NUM_GRID, axis=1)
+        return np.round(steps_cg) * np.array([[float(each.batch_tokens)] for each in self.candidates])
+
+    @cached_property
+    def _any_log_loss_cg(self) -> FloatArray:
+        return self.losses.log_loss(self.sizes[:, None], self.params[:, None], self.tokens_cg, self.unique)
+
+    @cached_property
+    def refused(self) -> list[str | None]:
+        """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
+        best = self.tokens_cg[np.arange(len(self.candidates)), self._any_log_loss_cg.argmin(axis=1)]
+        return [
+            TOO_SHORT if steps < MIN_RUN_STEPS else self.losses.refusal(float(size), float(tokens))
+            for steps, size, tokens in zip(self.most_steps, self.sizes, best, strict=True)
+        ]
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the table of runs can't carry."""
+        return [reason for reason in self.refused if reason not in (None, TOO_SHORT)]
+
+    @cached_property
+    def log_loss_cg(self) -> FloatArray:
+        """Log loss along the grid, with what repetition costs; infinite for who is refused."""
+        return np.where(np.array([[each is not None] for each in self.refused]), np.inf, self._any_log_loss_cg)
+
+    @cached_property
+    def least(self) -> tuple[int, float]:
+        """The place of the candidate of the least loss, and its tokens."""
+        place, column = np.unravel_index(int(self.log_loss_cg.argmin()), self.log_loss_cg.shape)
+        return int(place), float(self.tokens_cg[place, column])
+
+    @property
+    def smallest_near(self) -> Candidate:
+        """The smallest of which a run's loss is within SLACK of the least."""
+        is_near = self.log_loss_cg.min(axis=1) <= self.log_loss_cg.min() + math.log1p(SLACK)
+        return self.candidates[int(is_near.argmax())]
+
+    def optimum(self, law: str) -> SizeByLaw:
+        place, tokens = self.least
+        return SizeByLaw(law, self.candidates[place].params, tokens, self.epochs(tokens))
+
+    def epochs(self, tokens: float) -> float:
+        return max(1.0, tokens / self.unique)
+
+    def repetition_costs(self, place: int, tokens: float) -> float:
+        """Return what text that is too short adds to the log loss."""
+        sizes = self.sizes[place], self.params[place], np.array(tokens)
+        return float(self.losses.log_loss(*sizes, self.unique) - self.losses.log_loss(*sizes))
+
+    def loss(self, place: int, tokens: float) -> Band | None:
+        """Return the forecast of the loss, None where no law reaches."""
+        found = self.losses.quantiles(self.sizes[place], self.params[place], tokens, self.unique)
+        return found and Band(*found)
+
+
+@dataclass(frozen=True)
+class SizeByLaw:
+    """The size and tokens that one law of repeated text would choose."""
+
+    law: str
+    params: int
+    tokens: float
+    epochs: float
+
+
+@dataclass(frozen=True)
+class BudgetChoice:
+    """The run of the least expected loss and what it takes, as `plan --budget --json` prints it.
+
+    `repetition_costs` is by which part a text too short for the run raises the loss. The loss is None where no law
+    reaches, the money where no price is known. Memory is of one device.
+    """
+
+    params: int
+    shape: ModelSettings
+    settings: dict[str, Any]
+    tokens: float
+    epochs: float
+    repetition_costs: float
+    tokens_per_parameter: float
+    num_steps: int
+    loss: Band | None
+    hours: Band
+    money: Band | None
+    energy_kwh: Band
+    kg_co2: Band
+    memory_gib: Band
+    memory_limit_gib: float
+    layout: str
+    num_microbatches: int
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class BudgetPlan:
+    """The choice; what each law of repeated text would choose."""
+
+    query: Query
+    choice: BudgetChoice
+    loss_unit: str
+    losses_how: str
+    by_repetition: tuple[SizeByLaw, ...]
+    notes: tuple[str, ...]
+    num_sizes: int
+    num_fitting: int
+
+
+def search(
+    query: Query,
+    candidates: Sequence[Candidate],
+    losses: PublishedLaw | OwnRuns,
+    loss_unit: str,
+    models: Sequence[ModelSettings],
+) -> BudgetPlan:
+    """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
+    field = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
+    if all(field.refused):
+        raise ConfigError(_nothing_trains(query, field))
+    place, tokens = field.least
+    choice, by_repetition = _choice(query, field, place, tokens), list[SizeByLaw]()
+    if isinstance(losses, PublishedLaw) and choice.epochs > 1:
+        other = replace(field, losses=replace(losses, penalty=PUBLISHED))
+        by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
+    return BudgetPlan(
+        query=query,
+        choice=choice,
+        loss_unit=loss_unit,
+        losses_how=losses.how(float(field.sizes[place]), tokens),
+        by_repetition=tuple(by_repetition),
+        notes=tuple(_notes(field, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
+        num_sizes=len(models),
+        num_fitting=len(candidates),
+    )
+
+
+def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoice:
+    each, devices, epochs = field.candidates[place], query.devices, field.epochs(tokens)
+    hours = Spread(float(each.seconds(tokens)) / 3600, each.hours_deviation)
+    return BudgetChoice(
+        params=each.params,
+        shape=each.model,
+        settings=each.settings(tokens),
+        tokens=tokens,
+        epochs=epochs,
+        repetition_costs=math.expm1(field.repetition_costs(place, tokens)),
+        tokens_per_parameter=tokens / each.params,
+        num_steps=round(tokens / each.batch_tokens),
+        loss=field.loss(place, tokens),
+        **devices.bands(hours),
+        memory_gib=each.memory.scaled(2**-30).band(),
+        memory_limit_gib=devices.memory_limit / 2**30,
+        layout=each.layout,
+        num_microbatches=each.num_microbatches,
+        tokens_per_second=1 / each.seconds_per_token,
+    )
+
+
+def _notes(field: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
+    """Return what a reader of the choice must know besides; `is_last` says that the largest of all sizes fits."""
+    found, near = [], field.smallest_near
+    if near.params < choice.params:
+        says = f"{count(near.params)} parameters would lose less than {SLACK:.0%}, and are cheaper to serve"
+        found.append(f"forecasts are not sure of {SLACK:.0%} of the loss: {says}")
+    if choice.epochs > 1:
+        found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
+    if field.refusals:
+        found.append(f"{len(field.refusals)} sizes are excluded: the table can't carry their loss: {field.refusals[0]}")
+    if field.least[0] == len(field.candidates) - 1:
+        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
+        found.append(f"{larger} might be better")
+    if by_repetition:
+        useful = field.losses.most_epochs(choice.params, field.unique)
+        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
+        if len({each.params for each in by_repetition}) > 1:
+            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
+    epochs, density = choice.epochs, choice.params / field.unique
+    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
+        found.append(
+            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
+            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
+        )
+    return found
+
+
+def _nothing_trains(query: Query, field: Field) -> str:
+    if field.refusals:
+        return (
+            "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
+            f"{field.refusals[0]}; or drop --runs and RUN to use published laws"
+        )
+    smallest = field.candidates[0]
+    least = MIN_RUN_STEPS * smallest.batch_tokens
+    if MAX_EPOCHS * query.unique < least:
+        return (
+            f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
+            f"than {MIN_RUN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
+        )
+    needs = float(smallest.seconds(least)) / 3600
+    return (
+        f"the budget {query.budget.text} is {query.hours:.3g} h on {query.devices.num_devices} × "
+        f"{query.devices.device}; {MIN_RUN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"
+    )

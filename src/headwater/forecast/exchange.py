@@ -1,4 +1,4 @@
-"""What a rank exchanges in a step, and the least that a step takes on an accelerator by its data sheet. No torch."""
+"""What a rank exchanges in a step, and how long that takes on an accelerator by its data sheet. No torch."""
 
 from __future__ import annotations
 
@@ -115,27 +115,3 @@ def exchange_seconds(device: Accelerator, exchange: Exchange, layout: Layout) ->
         return exchange.num_bytes / 2 / (WIRE_UTILISATION * bandwidth)
     passes = 2 if exchange.kind == "all-reduce" else 1
     return passes * exchange.num_bytes * (num_ranks - 1) / num_ranks / (WIRE_UTILISATION * bandwidth)
-
-
-@dataclass(frozen=True)
-class LeastStep:
-    """The least seconds that a step takes: of computing at the accelerator's peak, and of its exchanges.
-
-    And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
-    """
-
-    computing_seconds: float
-    exchange_seconds: float
-    utilisation_overlapped: float
-    utilisation_not_overlapped: float
-
-
-def least_step(
-    device: Accelerator, dtype: str, flops: float, model_flops: float, found: Iterable[Exchange], layout: Layout
-) -> LeastStep:
-    """Return the least of a step of `flops`, of which `model_flops` are the model's; raise ConfigError for no rate."""
-    peak = device.flops_of(dtype)
-    computing, at_peak = flops / peak, model_flops / peak
-    exchanging = sum(exchange_seconds(device, each, layout) for each in found)
-    overlapped = min(1.0, at_peak / max(computing, exchanging))
-    return LeastStep(computing, exchanging, overlapped, at_peak / (computing + exchanging))

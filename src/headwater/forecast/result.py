@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
+from typing import Any
 
 from headwater.intervals import Z_P90
 from headwater.sources.settings import REPLAYED
@@ -90,6 +91,13 @@ class DeviceGroup:
 
     def kwh(self, hours: Spread) -> Spread:
         return hours.times(self.watts, self.num_devices / 1000 * self.pue)
+
+    def bands(self, hours: Spread) -> dict[str, Any]:
+        """Return the bands of so many hours, their money (None without a price), energy and carbon."""
+        kwh, money = self.kwh(hours), self.money(hours)
+        carbon = kwh.scaled(self.kg_co2_per_kwh)
+        bands = {"hours": hours, "money": money, "energy_kwh": kwh, "kg_co2": carbon}
+        return {name: spread and spread.band() for name, spread in bands.items()}
 
 
 def mean_bits(by_source: Mapping[str, float], is_old: bool) -> float | None:
@@ -187,12 +195,8 @@ def forecast(
     hours = Spread.sum_of(seconds.values()).times(speed, 1 / 3600)
     counted = (part for name, part in seconds.items() if name in TRAINING_PARTS)
     trained = Spread.sum_of(counted).times(speed, 1 / 3600)
-    kwh, money = devices.kwh(hours), devices.money(hours)
     return Forecast(
-        hours=hours.band(),
-        money=None if money is None else money.band(),
-        energy_kwh=kwh.band(),
-        kg_co2=kwh.scaled(devices.kg_co2_per_kwh).band(),
+        **devices.bands(hours),
         memory_gib=memory.scaled(2**-30).band(),
         loss=None if loss.spread is None or loss.from_base else loss.spread.band(),
         training={"hours": trained.band(), "energy_kwh": devices.kwh(trained).band()},
@@ -201,7 +205,7 @@ def forecast(
             name: quantity.chance_above(limit) if quantity and limit else None
             for name, quantity, limit in (
                 ("over_max_hours", hours, limits.max_hours),
-                ("over_max_money", money, limits.max_money),
+                ("over_max_money", devices.money(hours), limits.max_money),
                 ("over_memory", memory, limits.memory_bytes),
                 ("misses_target_loss", loss.spread, limits.target_loss),
             )

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.budget import Budget, Query
-from headwater.forecast.candidate import Candidate, sizes
+from headwater.forecast.budget import Budget, BudgetPlan, Candidate, Query, search, sizes
 from headwater.forecast.device import Accelerator
-from headwater.forecast.search import BudgetPlan, search
 from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings

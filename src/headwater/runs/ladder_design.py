@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headwater.errors import ConfigError
-from headwater.forecast.search import MIN_RUN_STEPS
+from headwater.forecast.budget import MIN_RUN_STEPS
 from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
