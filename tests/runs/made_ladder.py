@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.runs.ladder_record import Design, DoneRung, Rung, make_of, size_of, write_table
 from headwater.runs.paths import Folders, write_kept
 from headwater.runs.run_config import RunConfig
+from headwater.runs.rungs import Design, DoneRung, Rung, make_of, size_of, write_table
 
 
 def law(size: float, tokens: float) -> float:

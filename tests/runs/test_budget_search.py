@@ -16,7 +16,7 @@ from headwater.forecast.device import COLUMNS, find_device, read_devices
 from headwater.forecast.work import state_bytes
 from headwater.ranks.place import Place
 from headwater.runs import budget_search, hardware
-from headwater.runs.costs import Costs
+from headwater.runs.hardware import Costs
 from headwater.runs.layout import layout_here
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run

@@ -12,9 +12,9 @@ from small_run import call, write_run_file, write_texts
 
 from headwater.records import read_records
 from headwater.runs import plan
-from headwater.runs.ladder_record import size_of
 from headwater.runs.plan import forecast_of_run
 from headwater.runs.run_config import load_run
+from headwater.runs.rungs import size_of
 
 
 @pytest.fixture

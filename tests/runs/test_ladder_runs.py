@@ -19,10 +19,9 @@ from headwater.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
 from headwater.runs import times
 from headwater.runs.ladder import climb, prepare_ladder
-from headwater.runs.ladder_design import DEFAULT_SHARES, choose_rungs
-from headwater.runs.ladder_record import Rung, done_rung, read_ladder
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import load_run
+from headwater.runs.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, read_ladder
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.table import read_runs
 

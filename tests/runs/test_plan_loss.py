@@ -9,9 +9,9 @@ import pytest
 from made_ladder import law, leave_ladder
 from small_run import write_run_file, write_texts
 
-from headwater.runs.ladder_record import ladder_table, read_ladder, size_of
 from headwater.runs.plan_loss import loss_outlook
 from headwater.runs.run_config import load_run
+from headwater.runs.rungs import ladder_table, read_ladder, size_of
 
 
 def of(*overrides: str):

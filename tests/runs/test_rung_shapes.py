@@ -12,8 +12,7 @@ import pytest
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
-from headwater.runs.ladder_design import choose_rungs, scaled_shapes
-from headwater.runs.ladder_record import Rung
+from headwater.runs.rungs import Rung, choose_rungs, scaled_shapes
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.design import LEAST_RATIO, _Choice, design
 from headwater.scaling.posterior import Posterior, published_prior

@@ -20,7 +20,7 @@ from headwater.numbers import count, duration, significant
 
 if TYPE_CHECKING:
     from headwater.runs.ladder import LadderResult
-    from headwater.runs.ladder_record import DoneRung
+    from headwater.runs.rungs import DoneRung
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")

@@ -111,13 +111,13 @@ def plan(
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
-        from headwater.runs.costs import read_costs
+        from headwater.runs.hardware import read_costs
 
         return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", **of_one)
         from headwater.cli.plan_search import search, search_options
-        from headwater.runs.costs import read_costs
+        from headwater.runs.hardware import read_costs
 
         given = read_costs(costs)
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
@@ -134,7 +134,7 @@ def plan(
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
     options_of_run = PlanOptions(runs, unit, RunLimits(max_hours, max_money, target_loss))
     if costs is not None:
-        from headwater.runs.costs import read_costs
+        from headwater.runs.hardware import read_costs
 
         options_of_run = replace(options_of_run, costs=(read := read_costs(costs)))
         if read.hardware and not hardware:

@@ -17,7 +17,7 @@ from headwater.forecast.device import read_devices
 from headwater.numbers import count, duration, plural, significant
 from headwater.parallel.settings import fewest_ranks
 from headwater.runs.budget_search import SearchOptions, search_budget, searched_config
-from headwater.runs.costs import Costs
+from headwater.runs.hardware import Costs
 
 Lines = list[tuple[str, str]]
 NO_COSTS = Costs()

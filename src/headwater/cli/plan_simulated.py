@@ -18,8 +18,7 @@ from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Layout
-from headwater.runs.costs import Costs
-from headwater.runs.hardware import microbatch_tokens, work_of
+from headwater.runs.hardware import Costs, microbatch_tokens, work_of
 from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account

@@ -23,7 +23,7 @@ from headwater.optim.rules import apply_rules_
 from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
 from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
-from headwater.scaling.table import MAX_EPOCHS, FloatArray
+from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS, FloatArray
 
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
@@ -31,7 +31,6 @@ DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
 SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
 SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
-MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
 TOO_SHORT = "too few steps"
 NUM_GRID = 512
 PENALTY_NAME = "the penalty of headwater's runs"

@@ -21,13 +21,11 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.costs import Costs
-from headwater.runs.hardware import Gpus, Hardware, Needs, Processor, gpu_to_use, hardware_of, microbatch_tokens
-from headwater.runs.ladder_design import scaled_shapes
-from headwater.runs.ladder_record import ladder_table
+from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, Processor, gpu_to_use, hardware_of, microbatch_tokens
 from headwater.runs.layout import layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
+from headwater.runs.rungs import ladder_table, scaled_shapes
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs

@@ -18,21 +18,24 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
 from headwater.records import read_records
-from headwater.runs.ladder_design import Ladder, design_ladder, require_share, rung_config
-from headwater.runs.ladder_record import (
+from headwater.runs.paths import Folders, Say, write_kept
+from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
+from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.rungs import (
     Design,
     DoneRung,
+    Ladder,
     Rung,
+    design_ladder,
     done_rung,
     make_of,
     read_design,
+    require_share,
+    rung_config,
     rung_file,
     table_of,
     write_table,
 )
-from headwater.runs.paths import Folders, Say, write_kept
-from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
-from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import (
     is_trained,
     prepare_data,

@@ -28,7 +28,7 @@ from headwater.forecast.result import (
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.ranks.mesh import Layout
-from headwater.runs.hardware import Needs, Processor, hardware_of
+from headwater.runs.hardware import Costs, Needs, Processor, hardware_of
 from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
@@ -36,7 +36,6 @@ from headwater.runs.times import around_steps
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
-    from headwater.runs.costs import Costs
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
@@ -128,7 +127,7 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
 
         return outlook_from_base(config, runs_csv, options.loss_unit)
     if runs_csv is None and config.folders.ladder.is_dir():
-        from headwater.runs.ladder_record import ladder_table  # and what else a ladder is
+        from headwater.runs.rungs import ladder_table  # and what else a ladder is
 
         runs_csv = ladder_table(config)
     if runs_csv is None:

@@ -22,6 +22,7 @@ from headwater.tables import CsvRow, Sheet, read_sheet
 FloatArray = NDArray[np.float64]
 LOSS = "loss"
 MIN_RUNS = 6  # the law has five unknowns
+MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
 FLOPS_PER_PARAM_TOKEN = 6
 MAX_EPOCHS = 16.0  # to which runs were measured
 _SPELLINGS = {  # in lower case
