@@ -18,20 +18,37 @@ struct Avx512Bf16Tiles : Bf16Blocks {
     HW_INLINE void finish(Product) {}
 
     // As in tiles_amx.h.
-    static Product multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
-                            int64_t left_step, const Packed* right, int64_t right_step) {
-        // 16 sums in registers: enough that none waits for its last product, with registers left for the factors.
-        if (columns > 16)
-            for (int row = 0; row < rows; row += 8)
-                multiply_in_registers<8, 2>(sums + row * BLOCK, accumulate, depth, left + row * BLOCK, left_step, right, right_step);
-        else
-            for (int row = 0; row < rows; row += 16)
-                multiply_in_registers<16, 1>(sums + row * BLOCK, accumulate, depth, left + row * BLOCK, left_step, right, right_step);
-        return {};
+    HW_INLINE Product multiply(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                               int64_t left_step, const Packed* right, int64_t right_step) {
+        return multiply_rows<BLOCK, 2>(sums, accumulate, rows, columns, depth, left, left_step, right, right_step);
+    }
+
+    // A left operand's numbers are read two at a time, wherever they are: X^T is packed as X would be on the right.
+    HW_INLINE void pack_turned(Packed* block, const Number* source, int64_t stride) { pack_right(block, source, stride); }
+    HW_INLINE Product multiply_turned(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                                      int64_t left_step, const Packed* right, int64_t right_step) {
+        return multiply_rows<2, BLOCK>(sums, accumulate, rows, columns, depth, left, left_step, right, right_step);
     }
 
    private:
-    template <int ROWS, int WIDTH>
+    // ROW and PAIR: numbers from one row of the left operand to the next, and from one pair in depth to the next.
+    template <int ROW, int PAIR>
+    static Product multiply_rows(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                                 int64_t left_step, const Packed* right, int64_t right_step) {
+        // 16 sums in registers: enough that none waits for its last product, with registers left for the factors.
+        if (columns > 16)
+            for (int row = 0; row < rows; row += 8)
+                multiply_in_registers<8, 2, ROW, PAIR>(sums + row * BLOCK, accumulate, depth, left + start<ROW>(row), left_step, right, right_step);
+        else
+            for (int row = 0; row < rows; row += 16)
+                multiply_in_registers<16, 1, ROW, PAIR>(sums + row * BLOCK, accumulate, depth, left + start<ROW>(row), left_step, right, right_step);
+        return {};
+    }
+
+    template <int ROW>
+    HW_INLINE int start(int row) { return row / 16 * TILE_SIZE + row % 16 * ROW; }
+
+    template <int ROWS, int WIDTH, int ROW, int PAIR>
     HW_INLINE void multiply_in_registers(float* sums, bool accumulate, int depth, const Packed* left, int64_t left_step,
                                          const Packed* right, int64_t right_step) {
         __m512 total[ROWS][WIDTH];
@@ -49,7 +66,7 @@ struct Avx512Bf16Tiles : Bf16Blocks {
                 for (int v = 0; v < WIDTH; ++v) factors[v] = (__m512bh)_mm512_loadu_si512(right + v * TILE_SIZE + pair * 32);
 #pragma GCC unroll 16
                 for (int row = 0; row < ROWS; ++row) {
-                    const __m512bh factor = (__m512bh)_mm512_set1_epi32(int32_t(reinterpret_cast<const Word*>(left + row * BLOCK)[pair]));
+                    const __m512bh factor = (__m512bh)_mm512_set1_epi32(int32_t(*reinterpret_cast<const Word*>(left + row * ROW + pair * PAIR)));
 #pragma GCC unroll 2
                     for (int v = 0; v < WIDTH; ++v) total[row][v] = _mm512_dpbf16_ps(total[row][v], factor, factors[v]);
                 }
