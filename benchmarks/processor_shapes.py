@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from contenders.headwater import make_plan
-from headwater.forecast.processor import kind_of
+from headwater.forecast.processor import kind_of, step_flops
 from headwater.host.facts import cpu_flags, float32_rate_per_core, usable_cores
+from headwater.model.settings import ModelSettings
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
@@ -75,7 +76,25 @@ def measured_row(shape: Shape, folder: Path, num_rounds: int) -> dict[str, Any]:
 def row_of(shape: Shape, block_rows: int | None, ms: dict[str, float]) -> dict[str, Any]:
     """Return the table's row of a shape."""
     sizes = {name: getattr(shape, name) for name in ("num_layers", "num_heads", "d_model", "seq_len", "vocab_size")}
-    return sizes | {"rows": shape.rows, "block_rows": block_rows, "int8_ms": ms["int8"], "bfloat16_ms": ms["bfloat16"]}
+    flops = step_flops(shape_model(sizes), shape.rows * shape.seq_len, block_rows)
+    counted = {"rows": shape.rows, "block_rows": block_rows, "flops": flops}
+    return sizes | counted | {"int8_ms": ms["int8"], "bfloat16_ms": ms["bfloat16"]}
+
+
+def shape_model(shape: dict[str, Any]) -> ModelSettings:
+    """Return the model of a measured shape."""
+    width, heads = shape["d_model"], shape["num_heads"]
+    return ModelSettings(
+        vocab_size=shape["vocab_size"],
+        num_layers=shape["num_layers"],
+        d_model=width,
+        d_ff=round(8 * width / 3 / 64) * 64,
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_dim=width // heads,
+        seq_len=shape["seq_len"],
+        tied_embeddings=False,
+    )
 
 
 def peaks() -> dict[str, float]:

@@ -34,8 +34,8 @@ def test_a_row_that_was_measured_is_one_the_planner_gives_back(shapes, monkeypat
     assert unchanged[0] == unchanged[1]
     monkeypatch.setattr(processor, "constants", lambda: table)
     row = changed["shapes"][1]
-    flops = processor.step_flops(processor.shape_model(row), 4096, row["block_rows"])
-    found = processor.step_seconds(flops, 128, processor.Peaks(9e11, "int8", "as measured"))
+    assert row["flops"] == processor.step_flops(shapes.shape_model(row), 4096, row["block_rows"])
+    found = processor.step_seconds(row["flops"], 128, processor.Peaks(9e11, "int8", "as measured"))
     assert found == pytest.approx(0.2)
 
 

@@ -15,17 +15,33 @@ from headwater.forecast.processor import (
     kind_of,
     measured_kind,
     muon_flops,
-    shape_model,
     step_flops,
     step_seconds,
     utilisation,
 )
 from headwater.model.count import flops_per_token
+from headwater.model.settings import ModelSettings
 from headwater.optim.settings import block_rows_for, orthogonalisation_flops
 
 KINDS = [kind["name"] for kind in constants()["kinds"]]
 SHAPES = measured_kind(USUAL)["shapes"]
 LARGEST = SHAPES[-1]
+
+
+def shape_model(shape: dict) -> ModelSettings:
+    """Return the model of a measured shape."""
+    width, heads = shape["d_model"], shape["num_heads"]
+    return ModelSettings(
+        vocab_size=shape["vocab_size"],
+        num_layers=shape["num_layers"],
+        d_model=width,
+        d_ff=round(8 * width / 3 / 64) * 64,
+        num_heads=heads,
+        num_kv_heads=heads,
+        head_dim=width // heads,
+        seq_len=shape["seq_len"],
+        tied_embeddings=False,
+    )
 
 
 @pytest.mark.parametrize("number", range(len(SHAPES)))
@@ -35,6 +51,7 @@ def test_a_measured_shape_gets_its_own_seconds(number, kind, dtype):
     measured = measured_kind(kind)
     shape, peaks = measured["shapes"][number], measured["peak_flops_per_second"]
     flops = step_flops(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
+    assert flops == shape["flops"], "the table's FLOPs are counted as a run's"
     at = Peaks(peaks[dtype], dtype, "as measured", kind)
     assert step_seconds(flops, shape["d_model"], at) == pytest.approx(shape[f"{dtype}_ms"] / 1000, rel=1e-6)
 

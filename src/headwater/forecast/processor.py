@@ -102,29 +102,8 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
     measured, known = measured_kind(kind), "int8" if dtype == "int8" else "bfloat16"
     peak = measured["peak_flops_per_second"][known]
     widths = [math.log(shape["d_model"]) for shape in measured["shapes"]]
-    rates = [math.log(_rate(shape, known) / peak) for shape in measured["shapes"]]
+    rates = [math.log(shape["flops"] / (shape[f"{known}_ms"] / 1000) / peak) for shape in measured["shapes"]]
     return math.exp(float(np.interp(math.log(d_model), widths, rates)))
-
-
-def _rate(shape: dict[str, Any], dtype: str) -> float:
-    flops = step_flops(shape_model(shape), shape["rows"] * shape["seq_len"], shape["block_rows"])
-    return flops / (shape[f"{dtype}_ms"] / 1000)
-
-
-def shape_model(shape: dict[str, Any]) -> ModelSettings:
-    """Return the model of a measured shape."""
-    width, heads = shape["d_model"], shape["num_heads"]
-    return ModelSettings(
-        vocab_size=shape["vocab_size"],
-        num_layers=shape["num_layers"],
-        d_model=width,
-        d_ff=round(8 * width / 3 / 64) * 64,
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_dim=width // heads,
-        seq_len=shape["seq_len"],
-        tied_embeddings=False,
-    )
 
 
 def process_bytes(token_bytes: float) -> float:
