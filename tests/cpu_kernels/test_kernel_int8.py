@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import exact
 import numpy as np
 import pytest
 import torch
@@ -12,7 +11,7 @@ from test_kernel_ops import maps_of
 
 from headwater.cpu_kernels import int8
 from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_weights, right_factor
+from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_weights
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
@@ -158,26 +157,24 @@ def test_unrounded_it_computes_as_bfloat16_does(library):
     assert not torch.equal(outputs_and_gradients(ops, x, weights, slopes)[0], expected[0])
 
 
-@pytest.mark.parametrize("is_deep", [False, True])
-@pytest.mark.parametrize("size", [(5, 7, 3), (37, 64, 96), (8, 4, 32), (19, 130, 65)])
-def test_sums_are_scaled_back(any_library, size, is_deep):
-    num_rows, depth, width = size
-    kernels, x, right = Kernels(any_library, 2), whole_numbers(num_rows, depth, 1), whole_numbers(depth, width, 2)
-    column_scales, bias = random(width, seed=1), random(width, seed=2)
-    numbers = (right if is_deep else right.t().contiguous()).to(torch.int8)
-    out = multiply(x, right_factor((numbers, column_scales), kernels, is_deep=is_deep), bias, kernels)
-    true = x.double() @ right.double() * column_scales.double() + bias.double()
-    assert exact.relative_error(out, true) < exact.FLOAT32_ERROR
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [(70, 48, 33), (130, 64, 96), (700, 1030, 40)])
-def test_this_processors_own_product_has_the_bits_of_torchs(library, monkeypatch, dtype, size):
-    num_rows, depth, width = size
-    kernels, x, weight = Kernels(library, 2), random(num_rows, depth, dtype=dtype), random(width, depth, seed=1)
-    own = multiply(x, quantised_weights([weight], kernels)[0], random(width), kernels)
-    monkeypatch.setattr(kernels, "multiplies_int8", False)
-    assert torch.equal(multiply(x, quantised_weights([weight], kernels)[0], random(width), kernels), own)
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("heights", [[33], [70, 9], [1, 64, 96], [1030]])
+def test_this_processors_own_product_has_the_bits_of_torchs(library, dtype, num_threads, heights):
+    own, torchs = Kernels(library, num_threads), Kernels(library, num_threads)
+    torchs.multiplies_int8 = False
+    for num_rows, depth in [(1, 3), (70, 48), (130, 66), (700, 1030)]:
+        x, dy = random(num_rows, depth, dtype=dtype), random(num_rows, sum(heights), seed=1, dtype=dtype)
+        weights = [random(height, depth, seed=i) for i, height in enumerate(heights)]
+        found, expected = (
+            [
+                multiply(left, right, bias, kernels)
+                for left, right, bias in zip((x, dy), rights, (random(sum(heights)), None))
+            ]
+            for kernels in (own, torchs)
+            for rights in [quantised_weights(weights, kernels)]
+        )
+        assert all(map(torch.equal, found, expected)), (num_rows, depth)
 
 
 @pytest.mark.parametrize("size", [(48, 48), (48, 128), (128, 48)])

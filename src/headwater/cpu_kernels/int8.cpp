@@ -59,6 +59,27 @@ static void quantise_rows(const T* x, int64_t N, int64_t K, int8_t* out, float* 
     }
 }
 
+// Keep each column's largest magnitude, infinity where the row isn't finite.
+static inline void note_columns(const float* row, float scale, int64_t K, float* largest) {
+    const bool finite = scale < INFINITY;
+#pragma omp simd
+    for (int64_t i = 0; i < K; i++) {
+        const float size = finite ? __builtin_fabsf(row[i]) : INFINITY;
+        largest[i] = size > largest[i] ? size : largest[i];
+    }
+}
+
+// Scales of columns, and their inverses, from what each thread has noted.
+static void scale_columns(const float* magnitudes, int64_t K, float* scales, float* inverse) {
+    for (int64_t i = 0; i < K; i++) {
+        float magnitude = 0;
+        for (int64_t t = 0; t < omp_get_num_threads(); t++)
+            magnitude = magnitudes[t * K + i] > magnitude ? magnitudes[t * K + i] : magnitude;
+        scales[i] = scale_of(magnitude, magnitude < INFINITY);
+        inverse[i] = inverse_of(scales[i]);
+    }
+}
+
 // As above, and a second copy scaled by columns. magnitudes holds threads x K floats.
 template <class T>
 static void quantise_both(const T* x, int64_t N, int64_t K, int8_t* by_rows, float* row_scales, int8_t* by_columns,
@@ -74,25 +95,11 @@ static void quantise_both(const T* x, int64_t N, int64_t K, int8_t* by_rows, flo
             const float* row = widen(x + n * K, scratch.row(0), K);
             row_scales[n] = row_scale(row, K);
             round_row(row, nullptr, inverse_of(row_scales[n]), K, by_rows + n * K);
-            if (!(row_scales[n] < INFINITY)) {
-                for (int64_t i = 0; i < K; i++) largest[i] = INFINITY;
-                continue;
-            }
-#pragma omp simd
-            for (int64_t i = 0; i < K; i++) {
-                const float size = __builtin_fabsf(row[i]);
-                largest[i] = size > largest[i] ? size : largest[i];
-            }
+            note_columns(row, row_scales[n], K, largest);
         }
 #pragma omp barrier
 #pragma omp single
-        for (int64_t i = 0; i < K; i++) {
-            float magnitude = 0;
-            for (int64_t t = 0; t < omp_get_num_threads(); t++)
-                magnitude = magnitudes[t * K + i] > magnitude ? magnitudes[t * K + i] : magnitude;
-            column_scales[i] = scale_of(magnitude, magnitude < INFINITY);
-            inverse.row(0)[i] = inverse_of(column_scales[i]);
-        }
+        scale_columns(magnitudes, K, column_scales, inverse.row(0));
         for (int64_t n = own.begin; n < own.end; n++)
             round_row(widen(x + n * K, scratch.row(0), K), inverse.row(0), 1.0f, K, by_columns + n * K);
     }
@@ -131,31 +138,62 @@ static void scale_sums(const int32_t* sums, const float* row_scales, const float
 constexpr int64_t WIDTH = 32, HEIGHT = 8;     // a tile's outputs and rows: its sums are 16 registers
 constexpr int64_t ROUNDED_BYTES = 384 << 10;  // of a thread's rounded rows at a time: in its second cache
 
-// weight is (R, K), or (K, R) where `is_deep`.
-static void pack(const int8_t* weight, int64_t R, int64_t K, bool is_deep, uint32_t* packed, int threads) {
-    const int64_t quads = (K + 3) / 4;
+// Up to three matrices (R, K), one below the other.
+struct Stacked {
+    const float* parts[3];
+    int64_t heights[3], K;
+
+    int64_t rows() const { return heights[0] + heights[1] + heights[2]; }
+    const float* row(int64_t r) const {
+        for (int part = 0; part < 2; r -= heights[part++])
+            if (r < heights[part]) return parts[part] + r * K;
+        return parts[2] + r * K;
+    }
+};
+
+// 4 numbers of each of 32 outputs, `step` apart, those of an output `apart`.
+static inline void pack_quad(const uint8_t* from, int64_t step, int64_t apart, uint32_t* to) {
+    for (int64_t i = 0; i < WIDTH; i++, from += step) {
+        const uint32_t quad = from[0] | uint32_t(from[apart]) << 8 | uint32_t(from[2 * apart]) << 16 | uint32_t(from[3 * apart]) << 24;
+        to[i] = quad ^ 0x80808080u;
+    }
+}
+
+// Matrices W with a scale a row, packed for x W^T, and with one a column, for dy W; the second only where it has a place.
+static void pack(const Stacked& weight, uint32_t* by_rows, float* row_scales, uint32_t* by_columns, float* column_scales,
+                 float* magnitudes, int threads) {
+    const int64_t R = weight.rows(), K = weight.K, stride = (K + WIDTH - 1) / WIDTH * WIDTH;
+    const int64_t panels = (R + WIDTH - 1) / WIDTH, row_quads = (R + 3) / 4, column_quads = (K + 3) / 4;
+    Scratch inverse(1, K);
 #pragma omp parallel num_threads(threads)
     {
-        const Range own = own_rows((R + WIDTH - 1) / WIDTH);
-        for (int64_t first = own.begin * WIDTH; first < own.end * WIDTH; first += WIDTH)
-            for (int64_t quad = 0; quad < quads; quad++) {
-                uint32_t* to = packed + first * quads + quad * WIDTH;
-                const int8_t* from = weight + (is_deep ? 4 * quad * R + first : first * K + 4 * quad);
-                if (first + WIDTH > R || 4 * quad + 4 > K) {
-                    memset(to, 0, WIDTH * 4);
-                    for (int64_t i = 0; first + i < R && i < WIDTH; i++)
-                        for (int64_t k = 0; 4 * quad + k < K && k < 4; k++)
-                            reinterpret_cast<int8_t*>(to + i)[k] = from[is_deep ? k * R + i : i * K + k];
-                } else if (is_deep) {
-                    const uint8_t *a = reinterpret_cast<const uint8_t*>(from), *b = a + R, *c = b + R, *d = c + R;
-#pragma omp simd
-                    for (int64_t i = 0; i < WIDTH; i++)
-                        to[i] = a[i] | uint32_t(b[i]) << 8 | uint32_t(c[i]) << 16 | uint32_t(d[i]) << 24;
-                } else {
-                    for (int64_t i = 0; i < WIDTH; i++) memcpy(to + i, from + i * K, 4);
-                }
-                for (int64_t i = 0; i < WIDTH; i++) to[i] ^= 0x80808080u;
-            }
+        const Range own = own_rows(panels);
+        const int64_t end = own.end * WIDTH < R ? own.end * WIDTH : R;
+        float* largest = magnitudes + omp_get_thread_num() * K;
+        for (int64_t i = 0; i < K; i++) largest[i] = 0;
+        for (int64_t r = own.begin * WIDTH; r < end; r++) {
+            row_scales[r] = row_scale(weight.row(r), K);
+            if (by_columns) note_columns(weight.row(r), row_scales[r], K, largest);
+        }
+#pragma omp barrier
+#pragma omp single
+        if (by_columns) scale_columns(magnitudes, K, column_scales, inverse.row(0));
+        std::unique_ptr<uint8_t[]> memory(new uint8_t[WIDTH * stride]());
+        uint8_t* numbers = memory.get();
+        for (int64_t first = own.begin * WIDTH; first < end; first += WIDTH) {
+            const int64_t count = R - first < WIDTH ? R - first : WIDTH;
+            if (count < WIDTH) memset(numbers, 0, WIDTH * stride);
+            for (int64_t i = 0; i < count; i++)
+                round_row(weight.row(first + i), nullptr, inverse_of(row_scales[first + i]), K, reinterpret_cast<int8_t*>(numbers + i * stride));
+            for (int64_t quad = 0; quad < column_quads; quad++)
+                pack_quad(numbers + 4 * quad, stride, 1, by_rows + first * column_quads + quad * WIDTH);
+            if (!by_columns) continue;
+            for (int64_t i = 0; i < count; i++)
+                round_row(weight.row(first + i), inverse.row(0), 1.0f, K, reinterpret_cast<int8_t*>(numbers + i * stride));
+            for (int64_t column = 0; column < K; column += WIDTH)
+                for (int64_t i = 0; i < count; i += 4)
+                    pack_quad(numbers + i * stride + column, 1, stride, by_columns + column * row_quads + (first + i) / 4 * WIDTH);
+        }
     }
 }
 
@@ -251,11 +289,15 @@ static int int8_product(const T* x, const int32_t* packed, const float* scales, 
 #endif
 }
 
-EXPORT void hw_int8_pack(const int8_t* weight, int64_t R, int64_t K, int64_t is_deep, int32_t* packed, int threads) {
+EXPORT void hw_int8_pack(const float* first, const float* second, const float* third, int64_t first_rows, int64_t second_rows,
+                         int64_t third_rows, int64_t K, int32_t* by_rows, float* row_scales, int32_t* by_columns,
+                         float* column_scales, float* magnitudes, int threads) {
 #if HW_VNNI
-    pack(weight, R, K, is_deep != 0, reinterpret_cast<uint32_t*>(packed), threads);
+    const Stacked weight{{first, second, third}, {first_rows, second_rows, third_rows}, K};
+    pack(weight, reinterpret_cast<uint32_t*>(by_rows), row_scales, reinterpret_cast<uint32_t*>(by_columns), column_scales, magnitudes, threads);
 #else
-    (void)weight, (void)R, (void)K, (void)is_deep, (void)packed, (void)threads;
+    (void)first, (void)second, (void)third, (void)first_rows, (void)second_rows, (void)third_rows, (void)K;
+    (void)by_rows, (void)row_scales, (void)by_columns, (void)column_scales, (void)magnitudes, (void)threads;
 #endif
 }
 

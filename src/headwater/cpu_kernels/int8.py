@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,23 +58,28 @@ def quantise_both(x: Tensor, kernels: Kernels) -> tuple[Quantised, Quantised]:
 
 
 def quantised_weights(weights: Sequence[Tensor], kernels: Kernels) -> tuple[Quantised, Quantised]:
-    """Return masters stacked, as `multiply` takes them: (outputs, inputs) for x W^T, with a scale an output, and for
-    dy W, with a scale an input.
+    """Return masters stacked, as `multiply` takes them: for x W^T, with a scale an output channel, and for dy W, with
+    one an input channel.
     """
-    whole = (weights[0].detach() if len(weights) == 1 else torch.cat(list(weights))).contiguous()
-    by_rows, by_columns = quantise_both(whole, kernels)
-    return right_factor(by_rows, kernels, is_deep=False), right_factor(by_columns, kernels, is_deep=True)
+    if kernels.multiplies_int8:
+        by_rows, by_columns = packed(weights, kernels, "both")
+        return by_rows, by_columns
+    (numbers, scales), by_columns = quantise_both(torch.cat(list(weights)), kernels)
+    return (numbers.t(), scales), by_columns
 
 
-def right_factor(weight: Quantised, kernels: Kernels, *, is_deep: bool) -> Quantised:
-    """Return a matrix (R, K), or (K, R) that `is_deep`, as it is multiplied: (K, R), or packed by the kernel."""
-    numbers, scales = weight
-    if not kernels.multiplies_int8:
-        return numbers if is_deep else numbers.t(), scales
-    outputs, depth = reversed(numbers.shape) if is_deep else numbers.shape
-    packed = torch.empty(-(-outputs // PANEL) * PANEL * -(-depth // 4), dtype=torch.int32)
-    kernels("int8_pack", numbers, outputs, depth, int(is_deep), packed)
-    return packed, scales
+def packed(weights: Sequence[Tensor], kernels: Kernels, scaled_by: Literal["rows", "both"]) -> list[Quantised]:
+    """Return at most three masters stacked as int8.cpp multiplies by them, scaled by rows, and also by columns."""
+    shape, missing = (sum(map(len, weights)), weights[0].shape[1]), [None] * (3 - len(weights))
+    made = [
+        (torch.empty(-(-outputs // PANEL) * PANEL * -(-depth // 4), dtype=torch.int32), torch.empty(outputs))
+        for outputs, depth in [shape, shape[::-1]][: 1 if scaled_by == "rows" else 2]
+    ]
+    masters = [*(weight.detach().contiguous() for weight in weights), *missing]
+    heights = [0 if master is None else len(master) for master in masters]
+    places = [*chain(*made), None, None][:4]
+    kernels("int8_pack", *masters, *heights, shape[1], *places, torch.empty(kernels.num_threads, shape[1]))
+    return made
 
 
 def multiply(x_NK: Tensor, right: Quantised, bias: Tensor | None, kernels: Kernels) -> Tensor:

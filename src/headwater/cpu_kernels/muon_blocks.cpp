@@ -135,6 +135,9 @@ void descend_strip(float* parameter, const Matrix& x, const uint16_t* factor, in
         }
         for (int64_t i = 0; i < sides; ++i) {
             const Part part = part_of(x, block, i * BLOCK, at * BLOCK);
+            for (int64_t row = 0; row < BLOCK && row < part.rows; ++row)  // there when it is changed
+                for (int64_t half = 0; half < BLOCK; half += 16)
+                    __builtin_prefetch(parameter + (part.at - x.numbers) + row * x.C + half, 1);
             const uint16_t *left = tall ? numbers.at(0) : factors.at(i * sides), *right = tall ? factors.at(i * sides) : numbers.at(0);
             multiply<Tiles>(sums, false, sides, left, right);
             descend(parameter + (part.at - x.numbers), x.C, sums, part.rows, part.columns, keep, rate);

@@ -55,8 +55,8 @@ OF_ONE_DTYPE = {
     "adamw": "f32 f32 f32 f32 n x x x x x x x",
     # dy, x, out, N, R, C, is_fresh
     "weight_gradient_bf16": "bf16 bf16 f32 n n n n",
-    # weight, R, K, is_deep, packed
-    "int8_pack": "i8 n n n i32",
+    # three weights, their rows, K, by_rows, row_scales, by_columns, column_scales, magnitudes
+    "int8_pack": "f32 f32 f32 n n n n i32 f32 i32 f32 f32",
     # x, plus, out, N, R, C, alpha, beta
     "symmetric_product_bf16": "bf16 bf16 bf16 n n n x x",
     # grams, coefficients, N, R, degrees
