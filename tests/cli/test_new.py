@@ -103,7 +103,7 @@ def test_several_files_and_folders_make_one_source(tmp_path, monkeypatch):
         (tmp_path / name).write_text(prose(name))
     said = call("new", "my-text", "--text", "a.txt", "--text", "b.md", "folder", cwd=tmp_path)
     assert said.status == 0, said
-    assert "found 3 files" in said.out
+    assert "found 3 files" in said.out and "of 3 documents few can be held out" in said.out
     monkeypatch.chdir(tmp_path)
     config, _ = load_run("my-text.toml", [])
     ((name, source),) = config.corpus.sources.items()

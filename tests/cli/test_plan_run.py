@@ -7,6 +7,9 @@ import shlex
 import pytest
 from small_run import call, write_run_file, write_texts
 
+from headwater.checkpoint.layout import list_checkpoints
+from headwater.cli.plan_run import _of_ranks
+
 BANDS = ("hours", "energy_kwh", "memory_gib")
 
 
@@ -36,6 +39,42 @@ def test_a_run_that_was_never_built_is_planned(run_file, tmp_path):
     assert "price_per_hour in a costs file" in value["how"]["money"]
     assert value["counts"]["tokens"] == 24 * 512
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(finished):
+    def begun(*settings: str) -> dict:
+        said = call("plan", *finished.arguments[1:], *settings, "--json", cwd=finished.cwd)
+        assert said.status == 0, said
+        return said.json["resume"]
+
+    kept = [step for step, _ in list_checkpoints(finished.run_dir)]
+    num_steps = max(kept)
+    assert begun() == {"step": num_steps, "steps_left": 0, "seconds_left": 0}
+    longer = begun(f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1")
+    assert longer["step"] in kept and longer["steps_left"] == 2 * num_steps - longer["step"] > 0
+    assert "optim.beta2: was" in begun("optim.beta2=0.9")["refused"]
+    said = call("plan", *finished.arguments[1:], cwd=finished.cwd)
+    assert f"resumes from step {num_steps}, its last" in said.out
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ({"replicate": 4}, "4 copies of the weights, each whole on one rank"),
+        ({"shard": 4}, "one copy of the weights, divided among 4 ranks"),
+        (
+            {"replicate": 16, "shard": 8, "tensor": 8},
+            "16 copies of the weights, each divided among 64 ranks; 8 ranks share",
+        ),
+        (
+            {"pipeline": 2, "shard": 2},
+            "one copy of the weights, in 2 stages of layers, each stage divided among 2 ranks",
+        ),
+    ],
+)
+def test_how_ranks_lie_is_said_in_copies_and_parts(sizes, says):
+    ((_, text), _) = _of_ranks({"ranks": {**sizes, "machines": 1}, "how": {"ranks": ""}})
+    assert says in text
 
 
 def test_a_recipe_is_planned_by_its_name(tmp_path):

@@ -131,7 +131,7 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
 
 def test_a_line_of_training_names_its_number_format_and_fits_100_characters():
     line = status_of(io.StringIO(), step_record(1000), device={"dtype": "int8"})
-    assert "12.3k tokens/s  int8" in line and "41% of peak" in line and "held-out bits/byte 1.234" in line
+    assert "12.3k tokens/s  int8" in line and "41% of peak" in line and "held-out bits/byte 1.234 (step 0)" in line
     longest = step_record(1_000_000, loss=10.1, grad_norm=100.0, tokens_per_second=123456.0, data_wait_fraction=0.5)
     line = status_of(io.StringIO(), longest, device={"dtype": "bfloat16"})
     assert len(line) <= 100

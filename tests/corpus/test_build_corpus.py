@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -307,16 +308,19 @@ class TestErrors:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "num_train", "said"),
     [
-        (0, "; too little text for a validation part"),
-        (1, "; only 1 document is held out: its loss says little"),
-        (3, "; only 3 documents are held out: their loss says little"),
-        (5, ""),
+        (0, 9, "; too little text for a validation part"),
+        (1, 8, "; only 1 document is held out: its loss says little"),
+        (1, 9, "; only the end of one document is held out: its loss says little"),
+        (3, 6, "; only 3 documents are held out: their loss says little"),
+        (5, 4, ""),
     ],
 )
-def test_where_few_documents_are_held_out_it_is_said(number, said):
-    assert _few_held_out(number) == said
+def test_where_few_documents_are_held_out_it_is_said(number, num_train, said):
+    splits = {"validation": {"a": {"documents": number}}, "train": {"a": {"documents": num_train}}}
+    balance = SimpleNamespace(splits=splits, sources={"a": {"kept": {"documents": 9}}})
+    assert _few_held_out(balance, "a") == said
 
 
 def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_path, make_prose):

@@ -13,6 +13,7 @@ from headwater.cpu_kernels.convert import FusedBlocks
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.evaluate.scorer import Scorer
+from headwater.library.corpus import Corpus
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 from headwater.runs.run_config import config_of_run
 from headwater.samples.almanac.probes import probes
@@ -64,12 +65,20 @@ def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
     assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
 
 
+def test_prompts_are_those_given_or_the_first_words_of_held_out_documents(evaluator, finished):
+    assert dataclasses.replace(evaluator, prompts=["One", "Two"]).all_prompts == ["One", "Two"]
+    texts = [" ".join(each.text.split()) for each in Corpus(finished.run_dir).documents(split="validation")]
+    found = dataclasses.replace(evaluator, prompts=None).all_prompts
+    assert found and all(any(text.startswith(prompt) for text in texts) for prompt in found)
+    assert dataclasses.replace(evaluator, prompts=None, held_out={}).all_prompts == ["The", "In the"]
+
+
 def test_a_probe_has_a_sample_of_every_prompt_and_the_next_tokens_of_the_first(evaluator, loaded):
     found = dict(evaluator.probe(loaded.model))
     assert set(found) == {"samples"}  # this run has no almanac, so nothing that the probes ask for
     samples = found["samples"]
-    assert [sample["prompt"] for sample in samples["samples"]] == list(evaluator.prompts)
-    assert [item["prompt"] for item in samples["next"]] == list(evaluator.prompts[:1])
+    assert [sample["prompt"] for sample in samples["samples"]] == evaluator.all_prompts
+    assert [item["prompt"] for item in samples["next"]] == evaluator.all_prompts[:1]
     assert all(text.replace("\n", "").isprintable() for sample in samples["samples"] for text in sample.values())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -49,6 +51,14 @@ def test_the_models_are_the_checkpoints_that_runs_keep(app, steps):
     found = asking.ask(app, "GET", "/playground/models").json()["runs"]
     assert {each["run"]: each["steps"] for each in found} == {"mine": steps, HOSTILE_NAME: steps}
     assert "\u202e" not in found[0]["shown"] + found[1]["shown"]
+
+
+def test_the_run_that_was_heard_of_last_comes_first(finished, steps, tmp_path):
+    for name, seconds in (("a", 1), ("b", 3), ("c", 2)):
+        shutil.copytree(finished.run_dir / "checkpoints", tmp_path / name / "checkpoints")
+        record = {"event": "finish", "step": steps[0], "attempt": 1, "time": time.time() - 1000 + seconds}
+        (tmp_path / name / "records.jsonl").write_text(json.dumps(record) + "\n")
+    assert Models(RunsFolder(tmp_path)).steps() == {"b": steps, "c": steps, "a": steps}
 
 
 def test_next_tokens_are_those_of_the_model_at_that_temperature(post, finished, steps):

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import TextFound
+from headwater.corpus.build import LEAST_HELD_OUT, TextFound
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.numbers import duration
+from headwater.numbers import duration, plural
 from headwater.printable import printable
 from headwater.runs.hardware import hardware_of
 from headwater.runs.paths import Say
@@ -29,6 +29,7 @@ MIN_PLANNED_STEPS = 20
 SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 OF_PAGES = 'most files are HTML: kind = "web" cuts boilerplate and filters far more (docs/corpus.md)'
+VALIDATION_FRACTION = CorpusSettings.model_fields["validation_fraction"].default
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
@@ -67,7 +68,7 @@ def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
 
 
 def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
-    return (1 - CorpusSettings.model_fields["validation_fraction"].default) * found.num_bytes / bytes_per_token
+    return (1 - VALIDATION_FRACTION) * found.num_bytes / bytes_per_token
 
 
 def write_sized(
@@ -88,6 +89,11 @@ def write_sized(
     sizes = with_steps(sizes, num_tokens, minutes, here)
     write_text(path, file(sizes))
     say(f"found {found}; {sizes.why[0]}")
+    if VALIDATION_FRACTION * found.num_documents < LEAST_HELD_OUT:
+        say(
+            f"of {plural(found.num_documents, 'document')} few can be held out, and the loss of so few says little; "
+            "text in more files, or corpus.validation_fraction=0.1 in the run file, gives more"
+        )
 
 
 def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
@@ -198,7 +204,6 @@ seq_len = {sizes.seq_len}
 [train]
 num_steps = {sizes.num_steps}
 batch_tokens = {sizes.batch_tokens}
-prompts = ["The", "In the"]
 """
 
 

@@ -49,7 +49,6 @@ from = {quoted(base_path)}
 [train]
 num_steps = {sizes.num_steps}
 batch_tokens = {sizes.batch_tokens}
-prompts = ["The", "In the"]
 """
 
     write_sized(path, file, _sizes(base), found, num_tokens, minutes, say)

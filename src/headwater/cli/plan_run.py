@@ -6,14 +6,15 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from headwater.checkpoint.layout import require_from_training
+from headwater.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
+from headwater.errors import CheckpointError
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
-from headwater.numbers import count, duration, plural, times
+from headwater.numbers import count, duration, plural
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
 from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.run_config import load_run
+from headwater.runs.run_config import RunConfig, load_run, train_plan
 
 PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
 "What the time is the sum of, as a card names it."
@@ -43,19 +44,43 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
         table = read_devices(options.costs.hardware if options.costs else None) if hardware else {}
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
         options = replace(options, layout=layout_here(config, place, device), device=device)
-    result = plan_run(config, options).fields()
-    print_json(result) if as_json else _print(result, f"headwater ladder {shlex.quote(run)}")
-
-
-def _print(result: dict[str, Any], ladder: str) -> None:
+    plan = plan_run(config, options)
+    result = plan.fields() | _resume(config, plan.step_seconds)
+    if as_json:
+        return print_json(result)
+    ladder = f"headwater ladder {shlex.quote(run)}"
     lines = [(name, text.replace("headwater ladder RUN", ladder)) for name, text in plan_card(result)]
     card(f"plan · {result['name']}", lines)
+
+
+def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
+    """Return from which step a run that was begun resumes and what is left, or why it can't; {} of any other."""
+    if not list_checkpoints(config.run_dir):
+        return {}
+    from headwater.train.longer import require_settings
+
+    try:
+        step = require_settings(config.run_dir, train_plan(config))
+    except CheckpointError as error:
+        return {"resume": {"refused": str(error)}}
+    num_left = config.train.num_steps - step
+    return {"resume": {"step": step, "steps_left": num_left, "seconds_left": num_left * step_seconds}}
+
+
+def _begun(resume: dict[str, Any]) -> str:
+    if "refused" in resume:
+        return f"{resume['refused']}. Below, a new run with these settings"
+    left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
+    return (
+        f"resumes from step {resume['step']}, {left if resume['steps_left'] else 'its last'}. Below, all of its steps"
+    )
 
 
 def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the card: medians, P10 to P90, and where each number comes from."""
     counts, how = result["counts"], result["how"]
     lines = [
+        *([("begun", _begun(result["resume"]))] if "resume" in result else []),
         (
             "run",
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
@@ -106,15 +131,14 @@ def _of_ranks(result: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     sizes = dict(result["ranks"])
     machines, mesh = plural(sizes.pop("machines"), "machine"), Mesh(**sizes)
-    parts, layers, copies = mesh.size(*STATE_AXES), mesh.size(*LAYER_AXES), times(mesh.replicate)
-    if mesh.pipeline > 1:
-        whole = "whole on a rank each" if parts == 1 else f"each divided by {parts}"
-        weights = f"layers in {mesh.num_stages} stages, {whole}, {copies}"
-    else:
-        weights = "whole weights on each" if parts == 1 else f"weights divided by {parts}, {copies}"
-    work = f"; the work on the same rows by {layers}" if layers > 1 else ""
+    parts, layers = mesh.size(*STATE_AXES), mesh.size(*LAYER_AXES)
+    copies = "one copy" if mesh.replicate == 1 else f"{mesh.replicate} copies"
+    held = "whole on one rank" if parts == 1 else f"divided among {parts} ranks"
+    stages = f"in {mesh.num_stages} stages of layers, each stage {held}" if mesh.pipeline > 1 else f"each {held}"
+    weights = f"{copies} of the weights, {stages if mesh.replicate > 1 or mesh.pipeline > 1 else held}"
+    work = f"; {layers} ranks share the work on each sequence" if layers > 1 else ""
     return [
-        ("ranks", f"{mesh.world_size} on {machines}; {weights}{work}"),
+        ("ranks", f"{mesh.world_size} on {machines}: {weights}{work}"),
         ("", result["how"]["ranks"]),
     ]
 

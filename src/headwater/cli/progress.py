@@ -116,10 +116,10 @@ class TrainingDisplay:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
         step, waiting, measured = record["step"], record["data_wait_fraction"], self._validation
         remaining = self._time_left.after(step, self._num_steps)
-        parts = {
+        parts: dict[str, Any] = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
-            "bpb": f"held-out bits/byte {measured['bits_per_byte']['all']:.3f}" if measured else "",
+            "bpb": measured and f"held-out bits/byte {measured['bits_per_byte']['all']:.3f} (step {measured['step']})",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tokens/s",

@@ -133,14 +133,14 @@ def closing_line(config: RunConfig, result: RunResult) -> str:
 def _closing_card(config: RunConfig, result: RunResult) -> None:
     trained = duration(result.trained_seconds)
     earlier = f" ({trained} of training in all)" if result.trained_seconds > result.seconds else ""
-    run = shlex.quote(str(config.run_dir))
-    first, second = [*config.train.prompts, "The", "In the"][:2]
+    run, found = shlex.quote(str(config.run_dir)), read_run(result.folder)
+    first, second, *_ = found.prompts
     verb = "chat" if config.is_tuned else f"next {shlex.quote(first)}"
     card(
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [
             *evaluation_lines(result.evaluation),
-            *_lines_since_base(read_run(result.folder)),
+            *_lines_since_base(found),
             *forecast_lines(result),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{config.folders.hf} (transformers, vLLM, TRL)"),

@@ -44,6 +44,7 @@ from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
 from headwater.errors import DataError
 from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
+from headwater.numbers import size
 from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings, SourceSettings
@@ -96,8 +97,7 @@ class TextFound:
         if self.num_documents != len(self.origins):
             files = f"{self.num_documents:,} documents in {files}"
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.dropped.most_common())
-        size = f"{self.num_bytes / 1e6:.3g} MB" if self.num_bytes >= 1e5 else f"{self.num_bytes:,} bytes"
-        return f"{files}, {size} of text" + (f"; dropped: {reasons}" if reasons else "")
+        return f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {reasons}" if reasons else "")
 
 
 def build_corpus(
@@ -227,18 +227,20 @@ def _merged(total: Merging, work: Work, stage: str, name: str) -> Merging:
 def _summary(name: str, balance: Balance) -> str:
     kept, read, dropped = (balance.sources[name][column] for column in ("kept", "read", "dropped"))
     reasons = ", ".join(_amount(*each) for each in commonest_first(dropped))
-    unit, size = ("MB", 1e6) if read["bytes"] >= 1e6 else ("kB", 1e3)
     return (
         f"{name}: kept {kept['documents']:,} of {read['documents']:,} document{'s' * (read['documents'] != 1)}, "
-        f"{kept['bytes'] / size:.1f} of {read['bytes'] / size:.1f} {unit}"
+        f"{size(kept['bytes'])} of {size(read['bytes'])}"
         + (f"; dropped: {reasons}" if reasons else "")
-        + _few_held_out(balance.splits["validation"][name]["documents"])
+        + _few_held_out(balance, name)
     )
 
 
-def _few_held_out(number: int) -> str:
+def _few_held_out(balance: Balance, name: str) -> str:
+    number, num_train = (balance.splits[split][name]["documents"] for split in ("validation", "train"))
     if not number:
         return "; too little text for a validation part"
+    if num_train + number > balance.sources[name]["kept"]["documents"]:
+        return "; only the end of one document is held out: its loss says little"
     held_out = "1 document is held out: its" if number == 1 else f"{number} documents are held out: their"
     return f"; only {held_out} loss says little" if number < LEAST_HELD_OUT else ""
 

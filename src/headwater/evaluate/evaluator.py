@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ Say = Callable[[str], None]
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80, "words": 60}  # about a second each
 MAX_CLOZE_BYTES, MAX_CLOZE_ITEMS = 1_000_000, 300
 SAMPLE_TOKENS = 24
+NUM_PROMPTS, PROMPT_TOKENS, PROMPT_WORDS, PROMPT_CHARACTERS = 4, 24, 4, 40
+NEUTRAL_PROMPTS = ("The", "In the")
 NUM_NEXT_TOKENS = 8
 
 
@@ -45,7 +47,7 @@ class RunEvaluator:
     held_out: dict[str, PackedSource]
     token_bytes: np.ndarray
     num_rows: int
-    prompts: Sequence[str]
+    prompts: Sequence[str] | None
     synthetic: frozenset[str]
     ranks: Ranks = field(default_factory=Ranks)
 
@@ -65,6 +67,20 @@ class RunEvaluator:
         texts = (text for store in stores for text in self._texts(store, MAX_CLOZE_BYTES / max(1, num_bytes)))
         items = cloze_items(texts, seed=0, max_items=MAX_CLOZE_ITEMS)
         return {"words": items} if items else {}
+
+    @cached_property
+    def all_prompts(self) -> list[str]:
+        """The prompts, or where that is None how held-out documents of each source begin; else neutral ones."""
+        if self.prompts is not None:
+            return list(self.prompts)
+        stores = [source.store for source in self.held_out.values() if not source.store.has_targets]
+        begins = [
+            self.tokenizer.decode(store.slice(start, min(start + PROMPT_TOKENS, end)).tolist())
+            for store in stores
+            for start, end in islice(pairwise(store.starts.tolist()), max(1, NUM_PROMPTS // len(stores)))
+        ]
+        words = [" ".join(text.replace("\ufffd", "").split()[:PROMPT_WORDS])[:PROMPT_CHARACTERS] for text in begins]
+        return list(dict.fromkeys(filter(None, words)))[:NUM_PROMPTS] or list(NEUTRAL_PROMPTS)
 
     def _texts(self, store: TokenStore, share: float) -> Iterator[str]:
         tokens, starts = sample(store, share)
@@ -107,9 +123,10 @@ class RunEvaluator:
         return found
 
     def _samples(self, scorer: Scorer) -> dict[str, Any]:
-        texts = likeliest(scorer, self.tokenizer, self.prompts, SAMPLE_TOKENS)
-        samples = [{"prompt": prompt, "text": _shown(text)} for prompt, text in zip(self.prompts, texts, strict=True)]
-        following = [{"prompt": prompt, "next": self._next(scorer, prompt)} for prompt in self.prompts[:1]]
+        prompts = self.all_prompts
+        texts = likeliest(scorer, self.tokenizer, prompts, SAMPLE_TOKENS)
+        samples = [{"prompt": prompt, "text": _shown(text)} for prompt, text in zip(prompts, texts, strict=True)]
+        following = [{"prompt": prompt, "next": self._next(scorer, prompt)} for prompt in prompts[:1]]
         return {"samples": samples, "next": following}
 
     def _next(self, scorer: Scorer, prompt: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from headwater.errors import TrainingError
 from headwater.files import read_json, read_manifest_or_none
 from headwater.interventions import read_interventions
-from headwater.records import Object, Record, amount, read_attempts, read_records, table
+from headwater.records import Object, Record, amount, entries, read_attempts, read_records, table
 
 ALMANAC = "almanac"
 
@@ -49,6 +49,12 @@ class RunData:
     @property
     def tokens_seen(self) -> float | None:
         return amount(self.last("step"), "tokens_seen")
+
+    @property
+    def prompts(self) -> list[str]:
+        """What was continued last, and more, so that there are two."""
+        found = [str(entry.get("prompt", "")) for entry in entries(self.last("samples"), "samples")]
+        return [*found, "The", "In the"]
 
     @property
     def is_finished(self) -> bool:

@@ -83,8 +83,8 @@ class Models:
         self._kept: OrderedDict[tuple[str, int, int], Model] = OrderedDict()
 
     def steps(self) -> dict[str, list[int]]:
-        """Return the steps of the checkpoints that each run keeps, newest first; runs without one are skipped."""
-        kept = {name: [step for step, _ in list_checkpoints(path)] for name, path in self._runs.paths().items()}
+        """Return the steps of the checkpoints that each run keeps, newest first, and so the runs; without any: none."""
+        kept = {run.name: [step for step, _ in list_checkpoints(run.folder)] for run in self._runs.summaries()}
         return {name: steps for name, steps in kept.items() if steps}
 
     def get(self, run: str, step: int) -> Model:

@@ -15,6 +15,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from headwater.errors import TokenizerError
 from headwater.files import digest_bytes, new_folder, no_check, stage_key, write_bytes, write_json
+from headwater.numbers import size
 from headwater.tokenizer.cut import cut
 from headwater.tokenizer.measure import bytes_per_token
 from headwater.tokenizer.pattern import QWEN2_PATTERN
@@ -52,7 +53,7 @@ def train_tokenizer(
     if not total_bytes:
         raise TokenizerError("there is no text to train a tokenizer on; the corpus kept no training document")
     sources = "1 source" if len(samples) == 1 else f"{len(samples)} sources"
-    say(f"training a vocabulary of {settings.vocab_size:,} on {total_bytes / 1e6:.1f} MB from {sources}")
+    say(f"training a vocabulary of {settings.vocab_size:,} on {size(total_bytes)} from {sources}")
     model = _train(samples, settings)
     _require_full(model.get_vocab_size(), settings.vocab_size, total_bytes)
     data = model.to_str(pretty=True).encode()

@@ -15,6 +15,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.errors import StoreError
 from headwater.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
+from headwater.numbers import plural, size
 from headwater.outputs import begin_work, end_work
 from headwater.seals import seal
 from headwater.sources.settings import CONVERSATIONS, REPLAYED
@@ -64,10 +65,11 @@ def build_tokens(
     anything is written or replaced. Stores that are `replayed` are verified and copied: a second name for a file would
     change the first one's times. Raises StoreError where they are of another tokenizer.
     """
-    sizes = read_corpus_manifest(corpus_dir)["splits"]
+    corpus = read_corpus_manifest(corpus_dir)
+    sizes = corpus["splits"]
     every = [(split, source) for split in SPLITS for source in sorted(list_sources(corpus_dir))]
     total_bytes = sum(sizes[split][source]["bytes"] for split, source in every)
-    say(f"encoding {total_bytes / 1e6:,.1f} MB")
+    say(f"encoding {size(total_bytes)}")
     progress = Progress(total_bytes, say)
     work_dir = begin_work(out_dir, key, f"{LAYOUT}-{MAX_SHARD_TOKENS}")
     works = {(split, source): SourceWork(work_dir / split / source, before_commit) for split, source in every}
@@ -75,7 +77,9 @@ def build_tokens(
     for split, source in every:
         texts = _Texts(corpus_dir, split, source, sizes[split][source])
         shards[split, source] = _encoded(texts, tokenizer, works[split, source], progress)
-        say(_summary(split, source, shards[split, source]))
+        of_both = sum(sizes[each][source]["documents"] for each in SPLITS)
+        is_cut = split != "train" and of_both > corpus["sources"][source]["kept"]["documents"]
+        say(_summary(split, source, shards[split, source], is_cut))
     for place, work in works.items():
         work.flush_shards(len(shards[place]))  # by itself: a shard that can't be flushed must not be found again
     with new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
@@ -220,8 +224,9 @@ def _facts(store: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(split: str, source: str, shards: list[dict[str, Any]]) -> str:
+def _summary(split: str, source: str, shards: list[dict[str, Any]], is_cut: bool) -> str:
+    """Return what was encoded; `is_cut`: of a document whose beginning is in another split."""
     num_documents, num_tokens, num_bytes = (sum(shard[name] for shard in shards) for name in COUNTS)
     rate = num_bytes / max(num_tokens - 2 * num_documents, 1)
-    documents = f"{num_documents:,} document{'' if num_documents == 1 else 's'}"
+    documents = "the end of one of them" if is_cut else plural(num_documents, "document")
     return f"{split} {source}: {documents}, {num_tokens:,} tokens, {rate:.2f} bytes a token"

@@ -71,16 +71,23 @@ def require_shared(path: Path, state: State, plan: TrainPlan, batches: BatchSour
         require_same(path, state["identity"], identity_of(plan, batches))
 
 
-def require_settings(run_dir: Path, plan: TrainPlan) -> None:
-    """Raise CheckpointError where a run can't resume with the settings of the plan, as far as these alone tell."""
+def require_settings(run_dir: Path, plan: TrainPlan) -> int:
+    """Return the step that a run resumes from, as far as settings alone tell: 0 where it begins.
+
+    Raises CheckpointError where it can't resume with the settings of the plan.
+    """
     states = states_of(run_dir)
     if not states:
-        return require_from_training(run_dir)
+        require_from_training(run_dir)
+        return 0
     path, newest = states[0]
     if not is_lengthened(newest, plan):
         require_same(path, newest["identity"], plan.identity())
-    elif not any(state["step"] <= num_shared_steps(state["identity"], plan) for _, state in states):
+        return int(newest["step"])
+    shared = [state["step"] for _, state in states if state["step"] <= num_shared_steps(state["identity"], plan)]
+    if not shared:
         raise _nothing_shared(run_dir, newest, plan)
+    return int(shared[0])
 
 
 def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> CheckpointError:

@@ -16,8 +16,6 @@ from headwater.errors import CheckpointError
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings, decay_start
 
-PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "def __init__(self", "The rain fell, so"]
-
 
 class TrainSettings(Settings):
     """Length, portions and the moments at which a run is saved and measured."""
@@ -48,8 +46,8 @@ class TrainSettings(Settings):
     "Sequences of each source in a validation during training; `evaluate` uses all of them."
     num_probes: int = Field(default=9, ge=0)
     "How often a run is probed and writes samples, at logarithmic intervals up to the last step; 0: never."
-    prompts: list[str] = PROMPTS
-    "Prompts that are continued at each probe."
+    prompts: list[str] | None = None
+    "Prompts that are continued at each probe; unset: the first words of held-out documents."
     trackers: list[str] = []
     "Programs that get the records as they come: tensorboard, trackio, wandb (offline), mlflow, or a plug-in's name."
     guard_sigmas: float | None = Field(default=6.0, gt=0)

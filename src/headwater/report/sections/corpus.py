@@ -96,10 +96,14 @@ def _source_row(run: RunData, name: str, share: Share) -> list[Child]:
 
 
 def _text_of(run: RunData, source: str) -> Object:
-    """Return {documents, bytes} of a source as it lies in the corpus, cleaned: the balance counts bytes as read."""
+    """Return {documents, bytes} of a source as it lies in the corpus, cleaned: the balance counts bytes as read.
+
+    Of a document whose end is held out both splits have a part.
+    """
     splits = table(run.corpus, "splits")
     parts = [part for split in splits if (part := table(splits, split, source))]
-    return {unit: sum(amount(part, unit) or 0 for part in parts) for unit in _UNITS} if parts else {}
+    found = {"documents": amount(run.corpus, "sources", source, "kept", "documents")}
+    return found | {"bytes": sum(amount(part, "bytes") or 0 for part in parts)} if parts else {}
 
 
 def bytes_per_token(run: RunData, source: str) -> float | None:

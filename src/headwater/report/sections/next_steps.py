@@ -5,15 +5,14 @@ from __future__ import annotations
 import shlex
 
 from headwater.charts.markup import Html, section, tag
-from headwater.records import entries, table
+from headwater.records import table
 from headwater.report.run_data import RunData
 
 
 def next_steps(run: RunData) -> Html:
     runs_dir = table(run.config, "settings").get("runs_dir")
     folder = shlex.quote(f"{runs_dir if isinstance(runs_dir, str) else 'runs'}/{run.name}")
-    prompts = [str(entry.get("prompt", "")) for entry in entries(run.last("samples"), "samples")]
-    first, second, *_ = [shlex.quote(prompt) for prompt in [*prompts, "The", "In the"]]
+    first, second, *_ = map(shlex.quote, run.prompts)
     commands = [
         (f"headwater next {first} --run {folder}", "the likeliest next tokens of a prompt"),
         (f"headwater generate {second} --run {folder}", "continue a text"),

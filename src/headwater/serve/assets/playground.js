@@ -18,20 +18,18 @@ const answerTo = async (...question) => (await post(...question)).json();
 
 let checkpoints = [];
 
-const fill = (select, choices, chosen) => {
-  select.replaceChildren(...choices.map(([value, shown]) => element("option", { value, selected: value === chosen }, shown)));
-};
-
 const loadModels = async () => {
   const { runs } = await get("playground/models");
+  // the newest run comes first, and of a run its newest checkpoint
   checkpoints = runs.flatMap(({ run, shown, steps }) =>
     steps.map((step) => ({ run, step, shown: `${shown}, step ${grouped(step)}` })),
   );
-  const choices = checkpoints.map(({ shown }, index) => [String(index), shown]);
+  const groups = () => runs.map(({ run, shown }) => element("optgroup", { label: shown },
+    ...checkpoints.flatMap((each, value) => each.run === run ? [element("option", { value }, each.shown)] : [])));
   const given = new URLSearchParams(location.search).get("run");
-  const wanted = checkpoints.findIndex(({ run }) => run === given);
-  fill(byId("model-1"), choices, String(Math.max(0, wanted)));
-  fill(byId("model-2"), [["", "no other"], ...choices], "");
+  byId("model-1").replaceChildren(...groups());
+  byId("model-1").value = Math.max(0, checkpoints.findIndex(({ run }) => run === given));
+  byId("model-2").replaceChildren(element("option", { value: "" }, "no other"), ...groups());
   if (!checkpoints.length) problem("No run here has a checkpoint yet; headwater run makes one.");
 };
 
