@@ -42,17 +42,17 @@ def test_a_run_that_was_never_built_is_planned(run_file, tmp_path):
 
 
 def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(finished):
-    def begun(*settings: str) -> dict:
+    def resume(*settings: str) -> dict:
         said = call("plan", *finished.arguments[1:], *settings, "--json", cwd=finished.cwd)
         assert said.status == 0, said
         return said.json["resume"]
 
     kept = [step for step, _ in list_checkpoints(finished.run_dir)]
     num_steps = max(kept)
-    assert begun() == {"step": num_steps, "steps_left": 0, "seconds_left": 0}
-    longer = begun(f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1")
+    assert resume() == {"step": num_steps, "steps_left": 0, "seconds_left": 0}
+    longer = resume(f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1")
     assert longer["step"] in kept and longer["steps_left"] == 2 * num_steps - longer["step"] > 0
-    assert "optim.beta2: was" in begun("optim.beta2=0.9")["refused"]
+    assert "optim.beta2: was" in resume("optim.beta2=0.9")["refused"]
     said = call("plan", *finished.arguments[1:], cwd=finished.cwd)
     assert f"resumes from step {num_steps}, its last" in said.out
 

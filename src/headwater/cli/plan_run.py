@@ -67,7 +67,7 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
     return {"resume": {"step": step, "steps_left": num_left, "seconds_left": num_left * step_seconds}}
 
 
-def _begun(resume: dict[str, Any]) -> str:
+def _resume_text(resume: dict[str, Any]) -> str:
     if "refused" in resume:
         return f"{resume['refused']}. Below, a new run with these settings"
     left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
@@ -80,7 +80,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the card: medians, P10 to P90, and where each number comes from."""
     counts, how = result["counts"], result["how"]
     lines = [
-        *([("begun", _begun(result["resume"]))] if "resume" in result else []),
+        *([("begun", _resume_text(result["resume"]))] if "resume" in result else []),
         (
             "run",
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "

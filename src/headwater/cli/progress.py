@@ -114,12 +114,11 @@ class TrainingDisplay:
 
     def _status(self, record: dict[str, Any]) -> str:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
-        step, waiting, measured = record["step"], record["data_wait_fraction"], self._validation
+        step, waiting = record["step"], record["data_wait_fraction"]
         remaining = self._time_left.after(step, self._num_steps)
-        parts: dict[str, Any] = {
+        parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
-            "bpb": measured and f"held-out bits/byte {measured['bits_per_byte']['all']:.3f} (step {measured['step']})",
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tokens/s",
@@ -131,7 +130,7 @@ class TrainingDisplay:
             "left": "" if remaining is None else f"{duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
-        for name in ("", "lr", "grad", "mfu", "bpb", "dtype", "exchange"):
+        for name in ("", "lr", "grad", "mfu", "dtype", "exchange"):
             parts[name] = ""
             line = "  ".join(filter(None, parts.values()))
             if len(line) <= limit:
@@ -140,6 +139,7 @@ class TrainingDisplay:
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record
+        self._line(f"     held-out bits/byte at step {record['step']}: {record['bits_per_byte']['all']:.3f}")
 
     def _show_probes(self, record: dict[str, Any]) -> None:
         scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())
