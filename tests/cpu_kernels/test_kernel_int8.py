@@ -11,7 +11,7 @@ from test_kernel_ops import maps_of
 
 from headwater.cpu_kernels import int8
 from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_weights
+from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_outputs, quantised_weights
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
@@ -175,6 +175,24 @@ def test_this_processors_own_product_has_the_bits_of_torchs(library, dtype, num_
             for rights in [quantised_weights(weights, kernels)]
         )
         assert all(map(torch.equal, found, expected)), (num_rows, depth)
+        assert torch.equal(*(quantised_outputs(weights, kernels)[1] for kernels in (own, torchs)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logits_are_rounded_in_training_alone(any_library, dtype):
+    x, weight = random(2, 90, 64, dtype=dtype).requires_grad_(), random(300, 64, seed=1, scale=0.2).requires_grad_()
+    targets = torch.arange(180).view(2, 90)
+    (loss, *found), (true_loss, *expected) = (
+        [loss.item(), *torch.autograd.grad(loss, (x, weight))]
+        for of in (OfInt8, OfKernels)
+        for loss in [of(any_library, 2).loss_sum(x, weight, targets)]
+    )
+    assert loss != true_loss
+    assert loss == pytest.approx(true_loss, rel=1e-3)
+    for value, true in zip(found, expected):
+        assert float((value - true).norm() / true.norm()) < RANDOM_ERROR
+    of_tokens = [of(any_library, 2).token_losses(x.detach(), weight, targets) for of in (OfInt8, OfKernels)]
+    assert torch.equal(*of_tokens)
 
 
 @pytest.mark.parametrize("size", [(48, 48), (48, 128), (128, 48)])

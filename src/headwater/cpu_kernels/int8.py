@@ -1,4 +1,5 @@
-"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX.
+"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX; and
+the head's logits, whose gradients are made in bfloat16.
 
 Each row of the left factor and each column of the right one is scaled by its own largest magnitude, so that a scale
 stands outside of every sum (LLM.int8(), arXiv:2208.07339; for training, SwitchBack, arXiv:2304.13013):
@@ -66,6 +67,14 @@ def quantised_weights(weights: Sequence[Tensor], kernels: Kernels) -> tuple[Quan
         return by_rows, by_columns
     (numbers, scales), by_columns = quantise_both(torch.cat(list(weights)), kernels)
     return (numbers.t(), scales), by_columns
+
+
+def quantised_outputs(weights: Sequence[Tensor], kernels: Kernels) -> Quantised:
+    """Return masters stacked, as `multiply` takes them for x W^T alone."""
+    if kernels.multiplies_int8:
+        return packed(weights, kernels, "rows")[0]
+    numbers, scales = quantise_rows(torch.cat(list(weights)), kernels)
+    return numbers.t(), scales
 
 
 def packed(weights: Sequence[Tensor], kernels: Kernels, scaled_by: Literal["rows", "both"]) -> list[Quantised]:
@@ -141,7 +150,7 @@ class Int8Project(torch.autograd.Function):
 
 
 class Int8Products(Products):
-    """Training's linear maps multiply in int8; without a gradient they are what is exported."""
+    """Training's linear maps and logits are made in int8; without a gradient they are what is exported."""
 
     is_rounding = True
 
@@ -161,3 +170,9 @@ class Int8Products(Products):
         copies = self.copied(quantised_weights, weights, self.kernels)
         again = None if self.keeps_copies else quantised_weights
         return Int8Project.apply(x_BTD, *copies, stacked_bias(maps), self.kernels, again, *weights)
+
+    def scores(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        if not (self.is_rounding and torch.is_grad_enabled()):
+            return super().scores(weight_VD, dtype)
+        right = self.copied(quantised_outputs, [weight_VD], self.kernels)
+        return lambda rows_ND: multiply(rows_ND, right, None, self.kernels)

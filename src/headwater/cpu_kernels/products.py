@@ -39,6 +39,11 @@ class Products:
         again = None if self.keeps_copies else self.cast
         return Project.apply(x_BTD, self.cast(weights, x_BTD.dtype), bias, self.kernels, again, *weights)
 
+    def scores(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Return what makes logits (N, V) of rows (N, D)."""
+        cast = self.cast([weight_VD], dtype)
+        return lambda rows_ND: torch.mm(rows_ND, cast.t())
+
     def cast(self, weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         """Return weights stacked, in `dtype`, without a gradient."""
         if len(weights) == 1 and weights[0].dtype == dtype:
