@@ -117,6 +117,8 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         "Based on code by A. Writer, whose part stays closed.",
         "Hospitals need a separate agreement.",
         "Trial key, 30 days",
+        "Free for non-commercial use.",
+        "This library is licensed under the Amazon Software License.",
     ],
 )
 def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
@@ -148,6 +150,13 @@ def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
         ),
         ("Licensed under the GNU General Public License version 2 or MIT or " * 1000, "GPL-2.0-only OR MIT"),
         ("licensed under mit or apache 2.0 or " * 3000, "MIT OR Apache-2.0"),
+        ("Licensed under the Apache License v2.0 with LLVM Exceptions.", "Apache-2.0 WITH LLVM-exception"),
+        (f"{TEXTS['MIT']}\n\nAnemone is a registered trademark of Rivers Ltd.", "MIT"),
+        (
+            "Available under the MIT license or the Apache 2.0 license.\nContributions to it are made under the terms of "
+            "both these licenses.",
+            "MIT OR Apache-2.0",
+        ),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),
     ],
@@ -221,3 +230,39 @@ def test_a_comment_further_down_that_reserves_the_rights_counts(said):
 def test_a_sentence_beside_a_notice_that_requires_payment_or_permission_leaves_code_unknown(sentence):
     assert licence_of_head(f"{HEAD}# {sentence}\nimport os\n") == "unknown"
     assert licence_of_head(f"# {sentence}\n{HEAD}import os\n") == "unknown"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "For internal use only.",
+        "May not be used in military or medical products.",
+        "Not for use in production.",
+        "Redistribution is not permitted.",
+        "You may not offer it as a managed service.",
+        "Only members of the consortium may use it.",
+        "Use is subject to the Acme terms of service.",
+        "Commercial licenses can be purchased.",
+        "The algorithm is patented.",
+        "Companies need a separate licence.",
+        "Please don't share this outside the team.",
+    ],
+)
+def test_a_sentence_that_limits_use_leaves_code_unknown_wherever_in_the_comment_it_stands(sentence):
+    description = "# Sorts the keys of a table and prints them in the order in which they were added.\n" * 12
+    for text in (
+        HEAD + f"# {sentence}\n",
+        f"# {sentence}\n#\n{HEAD}",
+        f"# Licensed under MIT.\n{description}# {sentence}\n",
+    ):
+        assert licence_of_head(f"{text}import os\n") == "unknown"
+
+
+def test_a_name_that_goes_on_is_another_licence():
+    assert licence_of_head("/*!\n * Licensed under the Fair Use License: https://x.org/LICENSE.md\n */\n") is None
+    assert licence_of_head("# Licensed under the Fair License.\n") == "Fair"
+
+
+def test_a_docstring_that_states_a_licence_is_a_comment():
+    code = "import os\n\n\ndef f():\n    # may not be used with other keys, only with a licence key\n    return 1\n"
+    assert licence_of_head(f'"""Keys.\n\nLicensed under the MIT license.\n"""\n\n{code}') == "MIT"

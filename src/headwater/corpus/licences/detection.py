@@ -46,7 +46,7 @@ def licence_texts(text: str) -> list[LicenceText]:
     found = [
         (others.get(each.id, each.id), each.start, each.end) for each in identify_license(text, coverage_threshold=0)
     ]
-    if any(_COPYRIGHT.search(text[start:end].lstrip()[:80]) for _, start, end in found):
+    if any(_COPYRIGHT.search(text, start, min(start + 200, end)) for _, start, end in found):
         masked = _COPYRIGHT.sub(lambda sign: "c".ljust(len(sign.group())), text)
         begins = {
             (others.get(each.id, each.id), each.end): each.start

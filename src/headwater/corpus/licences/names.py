@@ -163,7 +163,8 @@ def _listed_names() -> dict[tuple[str, ...], str]:
     for identifier, name in listed_names():
         for words in (_plain(license_words(each))[0] for each in (identifier, name)):
             for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
-                if form and len(form) <= _MAX_NAME_WORDS:
+                # one word that isn't written in capitals may be any: "under the Fair Use License"
+                if form and len(form) <= _MAX_NAME_WORDS and (len(form) > 1 or identifier.isupper()):
                     found.setdefault(tuple(form), identifier)
     return found
 

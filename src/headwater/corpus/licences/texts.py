@@ -1,8 +1,8 @@
 """Which licences a text states: by the texts that stand in it, and by notices that name a licence.
 
 What a text says beyond them may take back what they give ("for non-commercial use only"): then it is "unknown". Of a
-licence file every sentence beside them has to be known to say nothing of the kind; of the head of a source file, which
-may speak of anything, no word near them may limit what is granted.
+licence file every sentence beside them has to be known to say nothing of the kind; in the comment at the head of code,
+which may speak of anything, no words may limit what is granted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
 _MAX_CHOICES = 20  # names after one another to choose from
-_NEAR = 60  # words from a licence at the head of code
 _GNU_TEXT_WORDS = 1000  # at least; a notice has 200
 _MAX_TITLE_WORDS = 4  # names beside the words of titles
 _SPEAKS = re.compile(
@@ -28,7 +27,8 @@ _SPEAKS = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_COMMENT = re.compile(r"\s*(?:#![^\n]*\n|<\?php\b)?\s*")
-_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--)")
+_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--)")
+_DOCSTRING = re.compile(r"\s*[rRuU]?(\"{3}|'{3}).*?\1\s*", re.DOTALL)
 _VERSION = r"(?:version|v) ?(?P<version>\d)(?!\d)(?: (?P<minor>\d)(?!\d))?(?: dated \w+ \d{4})?(?: of the license)?"
 _PUBLISHED = r"(?: [al]?gpl| gfdl)?(?: (?:\w+ )?(?:as )?published by the free software foundation(?: inc)?)?"
 _GNU_NOTICES = [
@@ -48,10 +48,10 @@ _UNDER = re.compile(
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
 # "under the Elastic License": one that isn't understood, and no family whose version is missing
 _OTHER = re.compile(
-    r"(?!(?:\w+ )?(?:licensed|see|apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse"
-    r"|artistic|perl|this|that|these|same|following|above|which|such|its|their|respective|applicable|original|open|other"
-    r"|any|each|more|modified|software|different|two|multiple|either|first|second|file|copy|s)\b)"
-    r"[a-z]+(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)[a-z]+){0,3}? license(?!\S)"
+    r"(?!(?:\w+ )?(?:apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse|artistic|perl|licensed|see|this"
+    r"|that|these|same|following|above|which|such|its|their|respective|applicable|original|open source|your|free"
+    r"|opensource|other|any|each|more|modified|different|two|multiple|either|first|second|s)\b)(?!(?:software|file|copy)\b)"
+    r"[a-z]\w*(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)\w+){0,9}? license(?!\S)"
 )
 _NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
 _SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
@@ -77,14 +77,16 @@ def licence_of_head(text: str) -> str | None:
         stated = _Stated(head)
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
-    return UNKNOWN if stated.notices_add() else stated.expression(_NEAR)
+    return UNKNOWN if stated.notices_add() else stated.expression(is_head=True)
 
 
 def _first_comment(head: str) -> str:
     """Return what stands before the first line of code in a head, the head where it begins with no known comment."""
     before = _BEFORE_COMMENT.match(head)
     at, is_inside = before.end() if before else 0, False
-    if not _COMMENT.match(head, at):
+    if docstring := _DOCSTRING.match(head, at):
+        at = docstring.end()
+    elif not _COMMENT.match(head, at):
         return head
     for line in head[at:].splitlines(keepends=True):
         if not (is_inside or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
@@ -150,29 +152,20 @@ class _Stated:
         self.found = [(at, name) for at, name in self.found if at <= gnu_text_at or not _is_gnu(name)]
         self._cover_either_way_()
 
-    def expression(self, reach: int | None = None) -> str:
-        """Return the expression of what is found; "unknown" where other words, up to `reach` from it, may narrow it."""
+    def expression(self, is_head: bool = False) -> str:
+        """Return the expression of what is found; "unknown" where other words may narrow it down."""
         found = [name for _, name in sorted(self.found)]
-        rest = self.rest(reach)
+        rest = self.rest()
         names_gnu = _GNU_NAMED.search(rest) and not any(_is_gnu(each) for each in found)
-        if self.is_doubtful or names_gnu or (reach is not None and _restrictions().search(rest)):
+        if self.is_doubtful or names_gnu or (is_head and _restrictions().search(rest)):
             return UNKNOWN
         sign = " OR " if self._is_choice() else " AND "
         return canonical(sign.join(f"({each})" for each in dict.fromkeys(found))) or UNKNOWN
 
-    def rest(self, reach: int | None = None) -> str:
-        """Return the words that nothing accounts for, up to `reach` words from what does, a line each run of them."""
-        lines = []
-        for is_covered, places in groupby(range(len(self.words)), lambda at: self.covered[at]):
-            run = list(places)
-            if is_covered:
-                continue
-            parts = [run]
-            if reach is not None:  # of a run at the beginning or the end one side alone is near a licence
-                parts = [run[:reach] if run[0] else [], run[-reach:] if run[-1] + 1 < len(self.words) else []]
-                parts = [run] if sum(map(len, parts)) >= len(run) else parts
-            lines += [" ".join(self.words[at] for at in part) for part in parts if part]
-        return "\n".join(lines)
+    def rest(self) -> str:
+        """Return the words that nothing accounts for, a line each run of them."""
+        runs = groupby(range(len(self.words)), lambda at: self.covered[at])
+        return "\n".join(" ".join(self.words[at] for at in run) for is_covered, run in runs if not is_covered)
 
     def says_more(self) -> bool:
         """Return whether a sentence beside the licences says more than titles, who made what, and where it is found."""
@@ -202,10 +195,9 @@ class _Stated:
         joined = " ".join(self.words[at] for at in sentence if self.text.kinds[at] != "address")
         if finder("narrows").search(joined):
             return True
-        other = self._other(sentence)
-        if not other:
+        other, unknown = self._other(sentence), self._unknown(sentence)
+        if not unknown and all(self.text.kinds[at] == "plain" for at in other):
             return False
-        unknown = self._unknown(sentence)
         if finder("attributes").search(joined):
             return len(unknown) > (1 if joined.startswith("copyright") else 0)
         is_title = "license" not in joined and len(other) <= max_title_words
@@ -295,7 +287,7 @@ class _Stated:
             at += 1
             named = name_at(words, at)
         if named is None:
-            is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 5])) is not None
+            is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 12])) is not None
             self.is_doubtful |= is_other
             return [], at
         choice: list[str] = []

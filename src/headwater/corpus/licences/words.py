@@ -30,7 +30,7 @@ class Words:
     """The words of a text in lower case, spelt as most of the SPDX list is; "GPLv3+" keeps its sign.
 
     `starts` are their characters; `sentences` number the sentence, or the clause, that each is of; `kinds` are
-    "address" (or a path), "loud" (in capitals), "name" (with one, or a digit) and "plain".
+    "address" (or a path), "hyphenated", "loud" (in capitals), "name" (with one, or a digit) and "plain".
     """
 
     words: list[str]
@@ -51,12 +51,14 @@ def words_of(text: str) -> Words:
         number += kind is None
         if kind not in ("address", "word"):
             continue
+        if kind == "address" and match.group().replace("-", "").isalnum():
+            kind = "hyphenated"
         for word in _SPELT.finditer(match.group()):
             spelt = word.group()
             found.words.append(spelt.lower().replace("licence", "license"))
             found.starts.append(match.start() + word.start())
             found.sentences.append(number)
-            found.kinds.append("address" if kind == "address" else _kind(spelt))
+            found.kinds.append(_kind(spelt) if kind == "word" else kind)
     return found
 
 
