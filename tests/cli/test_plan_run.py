@@ -128,9 +128,10 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
 )
 def test_a_costs_file_that_cannot_be_says_why(run_file, tmp_path, text, says):
     (tmp_path / "costs.toml").write_text(text)
-    said = call("plan", "mine.toml", "--costs", "costs.toml", cwd=tmp_path)
-    assert said.status == 2, said
-    assert says in said.err
+    for words in (["mine.toml"], ["--budget", "2h"]):
+        said = call("plan", *words, "--costs", "costs.toml", cwd=tmp_path)
+        assert said.status == 2, said
+        assert says in said.err
 
 
 def test_a_costs_file_that_is_not_there_is_named(run_file, tmp_path):

@@ -211,11 +211,6 @@ def test_memory_does_not_grow_with_the_text_on_offer():
     assert len({json.dumps(found) for found in choices}) == 1
 
 
-def test_a_processor_refuses_what_is_for_devices():
-    with pytest.raises(ConfigError, match="name --hardware"):
-        searched("2h", text_bytes="300M", costs=Costs(hardware="mine.csv"))
-
-
 def test_a_processor_is_searched_in_the_dtype_given():
     with pytest.raises(ConfigError, match="float8, which is for GPUs"):
         searched("1h", overrides=("machine.dtype=float8",))

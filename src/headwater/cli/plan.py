@@ -106,20 +106,22 @@ def plan(
     if runs is not None and loss_unit is None:
         raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
+    from headwater.runs.hardware import read_costs
+
+    given = read_costs(costs)
+    if given.hardware and not hardware:
+        raise ConfigError("--costs: hardware counts with --hardware alone; name a device of it, or remove it")
     if simulate:
         of_others = {"text_bytes": text_bytes, "runs": runs, "loss_unit": loss_unit}
         require_none("is not for --simulate", budget=budget, **of_one, **of_others)
         _require_a_run(words)
         from headwater.cli.plan_simulated import run as simulate_one
-        from headwater.runs.hardware import read_costs
 
-        return simulate_one(words[0], words[1:], ranks, hardware, read_costs(costs), as_json)
+        return simulate_one(words[0], words[1:], ranks, hardware, given, as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", **of_one)
         from headwater.cli.plan_search import search, search_options
-        from headwater.runs.hardware import read_costs
 
-        given = read_costs(costs)
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
         return search(search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given), as_json)
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), f"--text-bytes {shlex.quote(text_bytes)}"])
@@ -132,14 +134,8 @@ def plan(
     for name, value in of_one.items():
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
-    options_of_run = PlanOptions(runs, unit, RunLimits(max_hours, max_money, target_loss))
-    if costs is not None:
-        from headwater.runs.hardware import read_costs
-
-        options_of_run = replace(options_of_run, costs=(read := read_costs(costs)))
-        if read.hardware and not hardware:
-            raise ConfigError("--costs: hardware counts with --hardware alone; name a device of it, or remove it")
-    plan_one(words[0], words[1:], options_of_run, ranks, hardware, as_json)
+    limits = RunLimits(max_hours, max_money, target_loss)
+    plan_one(words[0], words[1:], PlanOptions(runs, unit, limits, given), ranks, hardware, as_json)
 
 
 def _require_a_run(words: list[str]) -> None:

@@ -41,7 +41,7 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
         from headwater.forecast.device import read_devices
         from headwater.runs.layout import layout_here
 
-        table = read_devices(options.costs.hardware if options.costs else None) if hardware else {}
+        table = read_devices(options.costs.hardware) if hardware else {}
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)
         options = replace(options, layout=layout_here(config, place, device), device=device)
     plan = plan_run(config, options)

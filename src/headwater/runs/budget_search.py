@@ -21,8 +21,8 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, Processor, gpu_to_use, hardware_of, microbatch_tokens
-from headwater.runs.layout import layout_here
+from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, gpu_to_use, hardware_of, microbatch_tokens
+from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
 from headwater.runs.rungs import ladder_table, scaled_shapes
@@ -46,7 +46,6 @@ num_steps = 1000
 ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
 "Where nothing says: nanochat's, and those of first-light's size."
 TRIAL_ROWS = 1024  # of a batch, before the tokens of a run are known: so many that what comes once a step costs little
-RECOMPUTED = (0.0, 0.5, 1.0)  # parts of the blocks that are tried, the fastest first
 
 
 @dataclass(frozen=True)
@@ -125,8 +124,6 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     meshes_of(config.parallel, options.place.world_size, options.place.local_world_size)
     ranks = Layout(Mesh(replicate=options.place.world_size), options.place.local_world_size)
     here = hardware_of(config, ranks=ranks, device=options.device)
-    if options.costs.hardware and isinstance(here, Processor):
-        raise ConfigError("hardware of the costs file has devices, and a processor is planned for: name --hardware")
     if isinstance(here, Gpus) and not here.device.has_bf16:
         raise ConfigError(
             f"{here.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "

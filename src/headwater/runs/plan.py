@@ -58,7 +58,7 @@ class PlanOptions:
     runs: Path | None = None
     loss_unit: str = "bits_per_byte"
     limits: RunLimits = field(default_factory=RunLimits)
-    costs: Costs | None = None
+    costs: Costs = field(default_factory=Costs)
     layout: Layout = field(default_factory=Layout)
     device: Accelerator | None = None
 
@@ -96,7 +96,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     here = hardware_of(config, dtype, options.layout, options.device)
     loss = _loss(config, options)
     needs = here.needs(config, token_bytes(config))
-    devices = options.costs.applied(here.devices) if options.costs else here.devices
+    devices = options.costs.applied(here.devices)
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
