@@ -111,13 +111,19 @@ class Candidate:
         return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
 
     @property
-    def busy_and_waiting(self) -> float:
-        """Seconds a token with those in which ranks of a pipeline wait, by which layouts are compared."""
-        return self.seconds_per_token * (1 + self.mesh.waiting(self.num_microbatches))
+    def waiting(self) -> float:
+        """What ranks of a pipeline wait for one another, over the time in which they compute."""
+        return self.mesh.waiting(self.num_microbatches)
 
     @property
     def layout(self) -> str:
-        return self.where + (f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else "")
+        again = f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else ""
+        idle = (
+            f"; ranks wait {self.waiting / (1 + self.waiting):.0%} of a step, which isn't counted"
+            if self.waiting
+            else ""
+        )
+        return self.where + again + idle
 
     def seconds(self, tokens: Any) -> Any:
         """Return the time of runs of `tokens`."""

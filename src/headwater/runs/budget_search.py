@@ -81,7 +81,9 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     possible, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
-        candidates += sorted(possible.of(model, most_tokens), key=lambda each: each.busy_and_waiting)[:1]
+        candidates += sorted(
+            possible.of(model, most_tokens), key=lambda each: each.seconds_per_token * (1 + each.waiting)
+        )[:1]
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "

@@ -84,15 +84,12 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
     return {name: math.ceil(size * part) for name, size in sizes.items() if size}
 
 
-def train_rows(config: RunConfig) -> dict[str, int]:
-    """Return how many rows each source has to train on, about as many before they are packed.
+def train_rows(config: RunConfig, tokens: dict[str, int] | None = None) -> dict[str, int]:
+    """Return how many rows so many `tokens` of each source make, about as many before they are packed.
 
-    Without the sources whose size isn't known.
+    None: those of the run's own sources whose size is known.
     """
-    return _rows_of(config, tokens_of(config, "train"))
-
-
-def _rows_of(config: RunConfig, tokens: dict[str, int]) -> dict[str, int]:
+    tokens = tokens_of(config, "train") if tokens is None else tokens
     folders, seq_len = config.folders, config.model.seq_len
     packed: dict[str, int] = {}
     if folders.rows.is_dir():
@@ -125,7 +122,7 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
     """
     tokens, targets = split_tokens(config.run_dir, "train") or {}, split_targets(config.run_dir, "train")
     old = {name: count for name, count in tokens.items() if config.replay is not None and name.startswith(REPLAYED)}
-    rows = own | _rows_of(config, old)
+    rows = own | train_rows(config, old)
     replayed = shares_of_replay(config, rows)
     if config.replay is not None and not replayed:
         rows, replayed = rows | {REPLAYED: 10**15}, {REPLAYED: config.replay.share}
