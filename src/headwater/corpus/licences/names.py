@@ -13,30 +13,6 @@ from headwater.corpus.licences.words import finder, license_words, listed_names,
 from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
 
 _MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
-GNU_FAMILY = r"(?P<family>(?:lesser |library |affero )?general public|free documentation) license"
-LATER = r"(?P<later>\+| or (?:at your (?:option|discretion) )?(?:any )?(?:later|newer|greater|higher))?"
-_GNU = re.compile(
-    r"(?:gnu )?(?P<letters>[al]?gpl|g?fdl|(?:lesser |library |affero )?general public license"
-    r"|free documentation license)"
-    rf"(?: license)?(?: [al]?gpl| gfdl)?(?: version)?(?: v)? ?v?(?P<version>\d)(?: (?P<minor>\d)(?!\d))?{LATER}"
-    r"(?: versions?)?(?: at your option)?(?: only)?(?: (?:\d\d? )?[a-z]+ (?:19|20)\d\d)?"
-    r"(?: with (?:the )?(?:[a-z]+ )?exception)?(?!\S)"
-)
-_GNU_ADDRESS = re.compile(
-    r"gnu org (?:licenses|copyleft)(?: old licenses)? (?P<letters>[al]?gpl|fdl) (?P<version>\d) (?P<minor>\d)"
-    r"(?: standalone)?(?: en)?(?!\S)"
-)
-TERMS = "nc|nd|sa|non ?commercial|no ?deriv(?:ative)?s|share ?alike"
-_COMMONS = re.compile(
-    rf"(?:(?:cc|creative commons) (?:by|attribution)|attribution)(?P<terms>(?: (?:{TERMS}))*)(?: license)?"
-    r"(?: version| v)? v?(?P<version>\d)(?: (?P<minor>\d))?(?: international| unported| generic)?(?: public)?"
-    r"(?: (?!nc|nd|sa|cc)[a-z]{2})?"
-    r"(?: license)?(?: deed)?(?!\S)"
-)
-_COMMONS_ADDRESS = re.compile(
-    r"creativecommons org licenses by(?P<terms>(?: nc)?(?: nd| sa)?) (?P<version>\d) (?P<minor>\d)(?: igo| [a-z]{2})?"
-    r"(?: deed| legalcode)?(?: [a-z]{2})?(?!\S)"
-)
 _DENIED = re.compile(
     r"\b(?:not|no|no longer|never|nor|except|unless|without|other than|(?:all )?rights reserved|nc|nd|non-?commercial"
     r"|no ?deriv\w*|proprietary|confidential|forbidden|prohibited|restricted|personal use|only|but)\b|n['’]t\b",
@@ -112,17 +88,9 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     window = words[at : at + 20]
     joined = " ".join(window)
     ends: list[tuple[int, str]] = []
-    for identifier, pattern in _spoken_names().items():
+    for name, pattern in _spoken_names():
         if match := pattern.match(joined):
-            ends.append((match.end(), identifier))
-    for pattern in (_GNU, _GNU_ADDRESS):
-        if gnu := pattern.match(joined):
-            later = bool(gnu.groupdict().get("later"))
-            ends.append((gnu.end(), gnu_identifier(gnu["letters"], gnu["version"], gnu["minor"], later)))
-    for pattern in (_COMMONS, _COMMONS_ADDRESS):
-        if commons := pattern.match(joined):
-            found = commons_identifier(commons["terms"], commons["version"], commons["minor"])
-            ends.append((commons.end(), found))
+            ends.append((match.end(), _identifier(name, match)))
     plain, places = _plain(window)
     for count in range(min(_MAX_NAME_WORDS, len(plain)), 0, -1):
         if listed := _listed_names().get(tuple(plain[:count])):
@@ -149,11 +117,19 @@ def commons_identifier(terms: str, version: str, minor: str | None) -> str:
 
 
 @cache
-def _spoken_names() -> dict[str, re.Pattern[str]]:
-    """Return what finds licences that are called otherwise than in the list."""
-    return {
-        name: re.compile(rf"(?:{'|'.join(parts)})(?: license)?(?!\S)") for name, parts in phrases()["names"].items()
-    }
+def _spoken_names() -> list[tuple[str, re.Pattern[str]]]:
+    """Return what finds licences that are called otherwise than in the list; of families each way by itself."""
+    table = phrases()
+    parts = [(name, part) for name, parts in table["families"].items() for part in parts]
+    parts += [(name, f"(?:{'|'.join(parts)})(?: license)?") for name, parts in table["names"].items()]
+    return [(name, re.compile(rf"{part}(?!\S)")) for name, part in parts]
+
+
+def _identifier(name: str, match: re.Match[str]) -> str:
+    found = match.groupdict()
+    if name == "GNU":
+        return gnu_identifier(found["letters"], found["version"], found["minor"], bool(found.get("later")))
+    return commons_identifier(**found) if name == "CC-BY" else name
 
 
 @cache

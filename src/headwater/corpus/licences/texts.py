@@ -13,8 +13,8 @@ from functools import cache
 from itertools import groupby
 
 from headwater.corpus.licences.detection import licence_texts
-from headwater.corpus.licences.names import GNU_FAMILY, LATER, gnu_identifier, name_at
-from headwater.corpus.licences.words import alternatives, finder, phrases, words_of
+from headwater.corpus.licences.names import gnu_identifier, name_at
+from headwater.corpus.licences.words import alternatives, finder, pattern_of, phrases, words_of
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
@@ -29,39 +29,8 @@ _SPEAKS = re.compile(
 _BEFORE_COMMENT = re.compile(r"\s*(?:#![^\n]*\n|<\?php\b)?\s*")
 _COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--)")
 _DOCSTRING = re.compile(r"\s*[rRuU]?(\"{3}|'{3}).*?\1\s*", re.DOTALL)
-_VERSION = r"(?:version|v) ?(?P<version>\d)(?!\d)(?: (?P<minor>\d)(?!\d))?(?: dated \w+ \d{4})?(?: of the license)?"
-_PUBLISHED = r"(?: [al]?gpl| gfdl)?(?: (?:\w+ )?(?:as )?published by the free software foundation(?: inc)?)?"
-_GNU_NOTICES = [
-    re.compile(rf"gnu {GNU_FAMILY}{_PUBLISHED}(?: either| in| only)? {_VERSION}{LATER}"),
-    re.compile(rf"{_VERSION}{LATER}(?: version)? of the gnu {GNU_FAMILY}"),
-    # where Debian keeps the texts that many packages are under
-    re.compile(r"common licenses (?P<family>lgpl|gpl|gfdl) (?P<version>\d)(?: (?P<minor>\d)(?!\d))?"),
-]
-_GNU_NAMED = re.compile(r"\b[al]?gpl\w*|(?:general|gnu) public license")
-_GNU_UNVERSIONED = re.compile(rf"(?:terms of|under) the (?:gnu )?{GNU_FAMILY}")
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
-# where the name of a licence may follow, perhaps behind some of the words on the way
-_UNDER = re.compile(
-    r"^(?=\S)|\b(?:under|terms of|subject to|governed by|covered by|uses|via|license|common|either|https?|www)(?= )"
-    r"|\b(?:is|are)(?= (?:\w+ ){1,3}licensed\b)"
-)
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
-# "under the Elastic License": one that isn't understood, and no family whose version is missing
-_OTHER = re.compile(
-    r"(?!(?:\w+ )?(?:apache|[al]?gpl|general|gnu|mit|bsd|isc|public|academic|eclipse|artistic|perl|licensed|see|this"
-    r"|that|these|same|following|above|which|such|its|their|respective|applicable|original|open source|your|free"
-    r"|opensource|other|any|each|more|modified|different|two|multiple|either|first|second|s)\b)(?!(?:software|file|copy)\b)"
-    r"[a-z]\w*(?: (?!see|the|of|to|in|for|or|and|this|is|that|file|under)\w+){0,9}? license(?!\S)"
-)
-_NEXT = re.compile(r"(?:license |licenses )?(?:or|and or)(?: the| under the| at your option)* ")
-_SOURCE = "(?:file|code|source|software|program|work|module|library|script|package|data|text|document|header)"
-_PLACED = "(?:in|(?:placed|put|released|dedicated|donated|given|contributed) (?:in(?:to)?|to|under))"
-_IN_PUBLIC_DOMAIN = re.compile(
-    rf"\b(?:this|these|all) (?:\w+ )?{_SOURCE}s?(?: files?| code| program)? (?:is|are|has been|have been|was)"
-    rf"(?: hereby| all| now| explicitly)? {_PLACED} the public domain"
-    r"|(?:^|\bhereby )(?:\w+ )?(?:placed?|released?|dedicated?)(?: \w+)? (?:in|into|to) the public domain"
-    r"|\bpublic domain no license required|disclaims? copyright to this source code"
-)
 
 
 def licence_of_head(text: str) -> str | None:
@@ -156,7 +125,7 @@ class _Stated:
         """Return the expression of what is found; "unknown" where other words may narrow it down."""
         found = [name for _, name in sorted(self.found)]
         rest = self.rest()
-        names_gnu = _GNU_NAMED.search(rest) and not any(_is_gnu(each) for each in found)
+        names_gnu = pattern_of("gnu_named").search(rest) and not any(_is_gnu(each) for each in found)
         if self.is_doubtful or names_gnu or (is_head and _restrictions().search(rest)):
             return UNKNOWN
         sign = " OR " if self._is_choice() else " AND "
@@ -250,17 +219,17 @@ class _Stated:
         joined, starts = self._rest_joined()
         words = joined.split(" ")
         matches: list[tuple[str, re.Match[str]]] = []
-        for pattern in _GNU_NOTICES:
-            for match in pattern.finditer(joined):
+        for pattern in phrases()["gnu_notices"]:
+            for match in re.finditer(pattern, joined):
                 later = bool(match.groupdict().get("later"))
                 matches.append((gnu_identifier(match["family"], match["version"], match["minor"], later), match))
-        matches += [(PUBLIC_DOMAIN, match) for match in _IN_PUBLIC_DOMAIN.finditer(joined)]
+        matches += [(PUBLIC_DOMAIN, match) for match in pattern_of("in_public_domain").finditer(joined)]
         found: list[tuple[str, int, int]] = []
         for name, match in matches:
             found.append((name, bisect_left(starts, match.start()), bisect_left(starts, match.end())))
         named_licences: list[tuple[str, int, int]] = []
         reached, is_named = 0, [False] * (len(words) + 1)
-        for match in _UNDER.finditer(joined):
+        for match in pattern_of("under").finditer(joined):
             at = bisect_left(starts, match.end())
             if at >= reached:
                 named, reached = self._named_from_(words, at, match.group())
@@ -268,7 +237,7 @@ class _Stated:
                 for _, start, end in named:
                     is_named[start:end] = [True] * (end - start)
         found = [each for each in found if not is_named[each[1]]] + named_licences
-        if not found and not self.found and (unversioned := _GNU_UNVERSIONED.search(joined)):
+        if not found and not self.found and (unversioned := pattern_of("gnu_unversioned").search(joined)):
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
             found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
         names = [name for name, _, _ in found]
@@ -287,7 +256,7 @@ class _Stated:
             at += 1
             named = name_at(words, at)
         if named is None:
-            is_other = sign in _BINDING and _OTHER.match(" ".join(words[at : at + 12])) is not None
+            is_other = sign in _BINDING and pattern_of("other_license").match(" ".join(words[at : at + 12])) is not None
             self.is_doubtful |= is_other
             return [], at
         choice: list[str] = []
@@ -295,7 +264,7 @@ class _Stated:
         while named is not None and len(choice) < _MAX_CHOICES:
             choice.append(named[0])
             end = named[1]
-            following = _NEXT.match(" ".join(words[end : end + 8]) + " ")
+            following = pattern_of("or_next").match(" ".join(words[end : end + 8]) + " ")
             at = end + len(following.group().split()) if following else end
             named = name_at(words, at) if following else None
         self.is_doubtful |= named is not None

@@ -92,5 +92,10 @@ def finder(*names: str, start: str = r"\b", end: str = r"\b") -> re.Pattern[str]
     return re.compile(f"{start}{alternatives(*names)}{end}")
 
 
+def pattern_of(name: str) -> re.Pattern[str]:
+    """Return what finds a phrase of a list that says itself where its words begin and end."""
+    return finder(name, start="", end="")
+
+
 def alternatives(*names: str) -> str:
     return f"(?:{'|'.join(each for name in names for each in phrases()[name])})"
