@@ -10,11 +10,12 @@ import torch
 from tiny_run import plan
 
 from headwater import compute as module
-from headwater.compute import compiler_works, fastest_, inspect_machine, int8_problem, set_up
+from headwater.compute import agreed_facts, compiler_works, fastest_, inspect_machine, int8_problem, set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.model.transformer import Transformer
+from headwater.ranks.exchange import Ranks
 
 pytestmark = pytest.mark.usefixtures("quick_machine")
 
@@ -188,6 +189,25 @@ def test_the_fact_is_float8_and_the_peak_and_the_activations_are_bfloat16s(measu
     assert (found.dtype, found.peak_flops_per_second, queried) == ("float8", 3.0, ["bfloat16"])
     assert inspect_machine(settings, found.decisive()).decisive() == found.decisive()
     assert found.compute_dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ({"dtype": "int8"}, ["other mathematics from here on (bfloat16 products", "dtype int8 -> bfloat16"]),
+        ({"torch_version": "1.13"}, ["same data, other last bits", f"torch_version 1.13 -> {torch.__version__}"]),
+        ({}, []),
+    ],
+)
+def test_a_resume_that_computes_otherwise_says_what_that_means(measured, before, words):
+    measured()
+    said: list[str] = []
+    kept = facts(dtype="bfloat16", compiled=True).decisive() | before
+    settings = MachineSettings(**ONE_THREAD, device="cpu", dtype="bfloat16")
+    agreed_facts(settings, kept, Ranks(), said.append)
+    differs = [line for line in said if "this machine differs from the one that began the run" in line]
+    assert len(differs) == bool(words)
+    assert all(word in differs[0] for word in words)
 
 
 # ---- verbs

@@ -139,7 +139,7 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     run = assemble(run_dir, plan, batches, past, lambda line: None, ranks=ranks)
     run.records.close()
     saver = Saver(out_dir, ranks)
-    saver.begin(run.start.step, run.model.state_dict(), run.optimizer.state_tensors(), {})
+    saver.begin(run.start.step, run.prepared.model.state_dict(), run.optimizer.state_tensors(), {})
     saver.finish()
     ranks.wait()
     saver.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from headwater.device.device import device_of
 from headwater.device.facts import ACTIVATIONS, DTYPES, MachineFacts
 from headwater.device.float8 import convert_linears_, require_float8
 from headwater.device.peak import matmul_peaks
-from headwater.device.settings import MachineSettings
+from headwater.device.settings import FORMATS, MEASURING, MachineSettings
 from headwater.errors import ConfigError
 from headwater.host.facts import usable_cores
 from headwater.host.load import LoadMeter
@@ -28,6 +29,7 @@ from headwater.model.compiled import compile_blocks_
 from headwater.model.transformer import Transformer
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.updates import PlainUpdates
+from headwater.ranks.exchange import Ranks
 from headwater.ranks.place import Place
 
 HEAD_DIM = 64  # where no model is given
@@ -82,6 +84,44 @@ def inspect_machine(
         peaks=peaks,
         load=load,
     )
+
+
+def agreed_facts(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    *,
+    head_dim: int = HEAD_DIM,
+    exact: bool = False,
+) -> MachineFacts:
+    """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
+
+    `kept` are the decisions of the run that is resumed. Raises ConfigError where a rank can't: then their bits, or what
+    they decide, would differ.
+    """
+    say(MEASURING)
+    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim, exact=exact)
+    of_first = inspect(kept) if ranks.is_first else None
+    decided = ranks.from_first(of_first and of_first.decisive())
+    facts = of_first or inspect(decided)
+    for rank, found in enumerate(ranks.gather(facts.decisive())):
+        if differing := [
+            f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]
+        ]:
+            raise ConfigError(
+                f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
+                "machine.compile, and use the same software on all"
+            )
+    if facts.note:
+        say(facts.note)
+    if changes := [
+        f"{name} {kept[name]} -> {decided[name]}" for name in decided if kept and kept[name] != decided[name]
+    ]:
+        is_other = kept and kept["dtype"] != decided["dtype"]
+        means = f"other mathematics from here on ({FORMATS[decided['dtype']]})" if is_other else "other last bits"
+        say(f"this machine differs from the one that began the run ({'; '.join(changes)}): same data, {means}")
+    return facts
 
 
 def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) -> MachineFacts:

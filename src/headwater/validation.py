@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from headwater.config import (
     RawSettings,
@@ -51,6 +51,22 @@ _WANTED = {
 "What to do about each kind of pydantic's problems, by what it says of them."
 
 S = TypeVar("S", bound=Settings)
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+"Parts of settings that may be a word as well."
+
+
+def wanted(words: str) -> WrapValidator:
+    """Return what refuses any wrong value of a setting in these words: pydantic has others for each kind it may be."""
+
+    def check(value: Any, validated: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validated(value)
+        except ValidationError:
+            raise ValueError(words) from None
+
+    return WrapValidator(check)
 
 
 def require_sound(kind: type[Settings], raw: RawSettings, by_rule: Collection[str]) -> None:

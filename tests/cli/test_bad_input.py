@@ -82,7 +82,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
         ),
         (
             ["explain", "mine.toml", "train.batch_tokens=true"],
-            ["train.batch_tokens = True: a batch is a number of tokens"],
+            ["train.batch_tokens = True: a number is wanted"],
         ),
         (
             ["explain", "mine.toml", "corpus.sources.mine.paths=[texts]"],

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from headwater.device import peak
 from headwater.device.device import Device
-from headwater.device.peak import Peak, matmul_peaks
+from headwater.device.facts import MachineFacts
+from headwater.device.peak import matmul_peaks
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +22,17 @@ def test_every_dtype_has_a_peak_in_the_order_they_were_given_in():
     assert list(found) == [torch.float32, torch.bfloat16, torch.int8]
 
 
+FACTS = MachineFacts("cpu", "made up", "float32", False, 1, 4.0, "2", "")
+
+
 @pytest.mark.parametrize(("rate", "fraction"), [(1.0, 0.25), (4.0, 1.0), (4.1, None)])
 def test_a_rate_above_the_peak_has_no_utilisation(rate, fraction):
     """The peak was measured too low then: raising it would hide that, and a fraction over 1 is none."""
-    assert Peak(4.0).utilisation(rate) == fraction
+    assert FACTS.utilisation(rate) == fraction
 
 
-def test_without_a_peak_there_is_no_utilisation():
-    assert Peak(None).utilisation(1.0) is None
+def test_a_peak_that_was_measured_under_load_has_no_utilisation():
+    assert replace(FACTS, load="a core").utilisation(1.0) is None
 
 
 def test_products_that_are_queued_together_share_one_wait(monkeypatch):

@@ -125,11 +125,11 @@ for exact in (False, True):
     for passes in {passes}:
         parallel, seen = DataParallel(ranks, Device(), exact=exact), []
         try:
-            module.Audit(seen.append)(model, parallel, list(passes), 1)
+            module.Audit(lambda **found: seen.append(found))(model, parallel, list(passes), 1)
             end = model.weight.grad.tolist()
         except TrainingError as error:
             end = str(error)
-        found.append([[[one.differing, one.ranks] for one in seen], end])
+        found.append([[[one["differing"], one["ranks"]] for one in seen], end])
 print(json.dumps(found))
 """
 PASSES = [

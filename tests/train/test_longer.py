@@ -19,9 +19,9 @@ from headwater.errors import CheckpointError
 from headwater.files import read_json
 from headwater.interventions import FILE, WrittenInterventions, read_interventions
 from headwater.records import read_records
-from headwater.train import saved_states
-from headwater.train.longer import identity_of, num_shared_steps, require_settings, resume_longer
-from headwater.train.replay import digest_of, replay_training
+from headwater.train import resume
+from headwater.train.loop import digest_of, replay_training
+from headwater.train.resume import identity_of, num_shared_steps, require_settings, resume_longer
 from headwater.train.settings import TrainPlan, is_half_length
 
 
@@ -44,7 +44,7 @@ def lengthen(run_dir: Path, the_plan: TrainPlan = LONG) -> list[str]:
 
 def state_digest(run_dir: Path, step: int) -> str:
     found = read_checkpoint(run_dir / "checkpoints" / f"step-{step:09d}")
-    return digest_of(found.model | found.optim)
+    return digest_of(found.model, found.optim)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_what_was_put_aside_is_whole(tmp_path):
     before = state_digest(tmp_path, 12)
     lengthen(tmp_path)
     found = read_checkpoint(tmp_path / "checkpoints-of-12-steps" / "step-000000012")
-    assert digest_of(found.model | found.optim) == before
+    assert digest_of(found.model, found.optim) == before
 
 
 def test_a_replay_of_a_longer_run_finds_no_difference(tmp_path):
@@ -176,8 +176,8 @@ def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
 @pytest.mark.parametrize("num_steps", [1000, 1003, 1007, 1015, 1019])
 def test_as_many_steps_as_before_have_sequences_of_half_the_length(monkeypatch, num_steps):
     short, longer = (plan(num_steps=each, half_length_fraction=0.5) for each in (num_steps, 2000))
-    monkeypatch.setattr(saved_states, "newest_state", lambda run_dir: {"identity": short.identity()})
-    kept = saved_states.values_from_start(Path(), longer, {"train.half_length_fraction"})
+    monkeypatch.setattr(resume, "newest_state", lambda run_dir: {"identity": short.identity()})
+    kept = resume.values_from_start(Path(), longer, {"train.half_length_fraction"})
     as_before = longer.train.model_copy(update={"half_length_fraction": kept["train.half_length_fraction"]})
     halved = [[is_half_length(step, train) for step in range(num_steps)] for train in (short.train, as_before)]
     assert halved[0] == halved[1]

@@ -29,7 +29,6 @@ from tiny_run import (
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.load import read_checkpoint
-from headwater.device.facts import MachineFacts
 from headwater.errors import CheckpointError, TrainingError
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
@@ -39,7 +38,7 @@ from headwater.records import read_records
 from headwater.train import start
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings, probe_steps
-from headwater.train.start import _warn_of_other_machine, _warn_of_other_ranks
+from headwater.train.start import _say_other_layout
 from headwater.train.state import Run
 
 MEASUREMENTS = ("step", "validation", "probes", "samples")
@@ -191,7 +190,7 @@ def test_records_show_the_weights_they_were_measured_on(whole):
     last = read_records(whole / "records.jsonl", "validation")[-1]
     run = begin(whole, plan())
     run.records.close()
-    assert last["weights"] == weight_sum(run.model)
+    assert last["weights"] == weight_sum(run.prepared.model)
 
 
 # ---- what a run refuses
@@ -235,7 +234,7 @@ def test_microbatches_that_do_not_fill_the_batch_are_refused():
 
 def diverging(run: Run) -> None:
     with torch.no_grad():
-        run.model.embed.weight.fill_(float("nan"))
+        run.prepared.model.embed.weight.fill_(float("nan"))
 
 
 def test_too_many_bad_steps_stop_a_run_that_may_not_go_back_with_advice(tmp_path):
@@ -271,22 +270,6 @@ def test_a_resume_removes_the_checkpoint_that_the_attempt_before_died_too_early_
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"dtype": "bfloat16"}, "other mathematics from here on (bfloat16 products"),
-        ({"num_threads": 3}, "same data, other last bits"),
-    ],
-)
-def test_a_resume_in_another_number_format_is_said_to_be_other_mathematics(changed, words):
-    facts = MachineFacts("cpu", "made up", "int8", True, 1, 1e11, "2", "").decisive()
-    said: list[str] = []
-    _warn_of_other_machine(facts, facts | changed, said.append)
-    assert words in said[0]
-    _warn_of_other_machine(facts, facts, said.append)
-    assert len(said) == 1
-
-
-@pytest.mark.parametrize(
     ("before", "mesh", "said"),
     [
         (Mesh(replicate=2, shard=2), Mesh(replicate=2, shard=2), ""),
@@ -296,6 +279,6 @@ def test_a_resume_in_another_number_format_is_said_to_be_other_mathematics(chang
 )
 def test_a_resume_in_another_layout_is_said_to_have_other_last_bits(before, mesh, said):
     lines: list[str] = []
-    _warn_of_other_ranks({"mesh": asdict(before)}, mesh, lines.append)
+    _say_other_layout({"mesh": asdict(before)}, mesh, plan().train, lines.append)
     assert len(lines) == bool(said)
     assert said in "".join(lines)

@@ -12,6 +12,7 @@ from headwater.device.microbatch import Microbatch, choose, climb, confirm, expl
 from headwater.errors import CheckpointError, TrainingError
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.settings import division_problem
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import Mesh
 from headwater.ranks.place import Place
@@ -142,7 +143,7 @@ def test_a_search_measures_the_runs_own_rows_and_says_what_it_chose(tmp_path, mo
     assert run.microbatch.tokens == 4 * 24, "the rule's: twice as many microbatches of 1 s each take longer"
     assert said[-1] == f"microbatches of 96 tokens: {run.microbatch.why}"
     assert "48 tokens: 48/s, 96 tokens: 96/s" in run.microbatch.why
-    assert not [p for p in run.model.parameters() if p.grad is not None]
+    assert not [p for p in run.prepared.model.parameters() if p.grad is not None]
 
 
 def test_a_number_that_is_set_is_not_measured(tmp_path, monkeypatch):
@@ -184,7 +185,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
 
 def test_a_batch_that_the_ranks_cannot_split_is_a_clear_error():
     said = "train.batch_tokens=96 must be a multiple of microbatch_tokens × replicate × shard = 48 × 3; try 144"
-    assert said in module._microbatch_problem(plan(), 48, Ranks(Place(0, 3)))
+    assert said in division_problem(Mesh(replicate=3), 96, 48, exact=False)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_a_run_may_go_on_with_more_or_fewer_blocks_computed_again_and_ends_the_s
     train_here(parts, plan(recompute=1.0), stop_after=5)
     train_here(parts, plan(recompute="selective"), stop_after=8)
     run = train_here(parts, plan(recompute=0.5))
-    assert run.model.blocks.recompute == 1
+    assert run.prepared.model.blocks.recompute == 1
     ours, theirs = (
         [record["loss"] for record in read_records(folder / "records.jsonl", "step")] for folder in (parts, whole)
     )

@@ -21,7 +21,7 @@ from headwater.host.signals import StopRequest
 from headwater.interventions import FILE
 from headwater.seals import seal
 from headwater.train.incidents import LiveDecisions
-from headwater.train.replay import Replay, replay_training
+from headwater.train.loop import Replay, replay_training
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_one_bit_of_the_final_weights_is_compared(copy):
 
 def test_a_checkpoint_that_the_run_went_back_from_is_not_what_is_replayed(tmp_path, monkeypatch):
     """The process died between writing down that it goes back and removing what it goes back from."""
-    monkeypatch.setattr("headwater.train.incidents.remove_abandoned", None)
+    monkeypatch.setattr("headwater.train.incidents.abandoned", None)
     plant(monkeypatch, HARMED)
     stop = StopRequest()
     go_on(tmp_path, spiked_plan(), lambda r: r["step"] == 10 and setattr(stop, "signal_name", "SIGTERM"), stop)

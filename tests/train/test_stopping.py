@@ -17,7 +17,7 @@ from headwater.checkpoint.verify import is_whole
 from headwater.host.signals import StopRequest
 from headwater.parallel.data_parallel import DataParallel
 from headwater.records import read_records
-from headwater.train.pauses import handle_requests, own_requests, predicted_save_seconds
+from headwater.train.state import handle_requests, own_requests, predicted_save_seconds
 
 
 def train_with(run_dir: Path, stop: StopRequest, display=lambda record: None) -> bool:
@@ -154,7 +154,7 @@ def exchanged(monkeypatch, of_others: list[bool]) -> list[list[bool]]:
 def test_what_is_requested_of_one_rank_all_ranks_do(begun, monkeypatch):
     exchanged(monkeypatch, [False] * 3)
     assert handle_requests(begun, begun.start, StopRequest(), None)
-    monkeypatch.setattr("headwater.train.pauses.save", lambda *given: None)
+    monkeypatch.setattr("headwater.train.state.save", lambda *given: None)
     exchanged(monkeypatch, [False, True, False])
     assert not handle_requests(begun, begun.start, StopRequest(), None), "another rank was"
 
@@ -172,7 +172,7 @@ def test_of_several_ranks_requests_go_along_with_the_step_and_nothing_else_is_wa
 
 def test_a_request_to_save_is_kept_until_it_is_served(begun, monkeypatch):
     saved = []
-    monkeypatch.setattr("headwater.train.pauses.save", lambda *given, signal: saved.append(signal))
+    monkeypatch.setattr("headwater.train.state.save", lambda *given, signal: saved.append(signal))
     begun.ranks.world_size, stop = 2, StopRequest()
     stop.save_requested = True
     assert handle_requests(begun, begun.start, stop, [False] * 3)

@@ -1,93 +1,41 @@
-"""One background thread makes the next batches while the model works on this one."""
+"""One background thread makes the batches of the next steps while the model works on this one's."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from queue import Empty, Full, Queue
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
 
-T = TypeVar("T")
+from headwater.batches.assemble import Batch
+from headwater.batches.source import BatchSource, rank_rows
 
-_POLL_SECONDS = 0.05
-
-
-class _End:
-    """The last thing in the queue: the producer is done, or failed with `error`."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+NUM_AHEAD = 2  # steps whose batches are made before they are needed
 
 
-class Prefetcher(Generic[T]):
-    """An iterator over `items`, at most `depth` of them made ahead of time; their order is unchanged.
+class StepRows:
+    """One rank's microbatches of a run's steps; what making them raises is raised where they are needed."""
 
-    An exception of the producer is raised at the place in the order where it happened. Use it as a context manager or
-    call `close`, which waits for the thread.
-    """
+    def __init__(self, batches: BatchSource, step_rows: int, microbatch_rows: int, part: tuple[int, int]) -> None:
+        """`part` is which part of a step's rows this rank has, and of how many."""
+        self._batches, self._step_rows, self._microbatch_rows, self._part = batches, step_rows, microbatch_rows, part
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: dict[int, Future[list[Batch]]] = {}  # by the first row of a step
 
-    def __init__(self, items: Iterable[T], depth: int = 2, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._queue: Queue[T | _End] = Queue(maxsize=depth)
-        self._stop = threading.Event()
-        self._ended: _End | None = None
-        self._clock = clock
-        self.wait_seconds = 0.0
-        """Time that the consumer has spent waiting for data."""
-        self._thread = threading.Thread(target=self._produce, args=(items,), name="prefetch", daemon=True)
-        self._thread.start()
+    def at(self, first_row: int) -> tuple[list[Batch], float]:
+        """Return the microbatches of the step that begins with this row, and the seconds of waiting for them."""
+        started_at = time.perf_counter()
+        wanted = [first_row + number * self._step_rows for number in range(1 + NUM_AHEAD)]
+        for row in self._ahead.keys() - wanted:  # of a run that went back: it continues with other rows
+            self._ahead.pop(row).cancel()
+        for row in wanted:
+            if row not in self._ahead:
+                self._ahead[row] = self._thread.submit(self._made, row)
+        return self._ahead.pop(first_row).result(), time.perf_counter() - started_at
 
-    def _produce(self, items: Iterable[T]) -> None:
-        end = _End(None)
-        try:
-            for item in items:
-                if not self._put(item):
-                    return
-        except BaseException as error:  # handed to the consumer, whatever it is
-            end = _End(error)
-        self._put(end)
-
-    def _put(self, item: T | _End) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=_POLL_SECONDS)
-                return True
-            except Full:
-                continue
-        return False
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        if self._ended is None and self._stop.is_set():
-            raise RuntimeError("this prefetcher is closed")
-        item = self._ended or self._timed_get()
-        if not isinstance(item, _End):
-            return item
-        self._ended = item
-        if item.error is not None:
-            raise item.error
-        raise StopIteration
-
-    def _timed_get(self) -> T | _End:
-        started_at = self._clock()
-        try:
-            return self._queue.get()
-        finally:
-            self.wait_seconds += self._clock() - started_at
+    def _made(self, first_row: int) -> list[Batch]:
+        first, count = rank_rows(first_row, self._step_rows, *self._part)
+        size = self._microbatch_rows
+        return [self._batches.rows(row, size) for row in range(first, first + count, size)]
 
     def close(self) -> None:
-        """Stop the producer and wait until its thread has ended."""
-        self._stop.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get_nowait()
-            except Empty:
-                self._thread.join(timeout=_POLL_SECONDS)
-
-    def __enter__(self) -> Prefetcher[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        """Make nothing more, and wait until the thread has ended."""
+        self._thread.shutdown(cancel_futures=True)

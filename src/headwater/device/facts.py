@@ -36,6 +36,14 @@ class MachineFacts:
             "torch_version": self.torch_version,
         }
 
+    def utilisation(self, flops_per_second: float) -> float | None:
+        """Return the fraction of the peak that a rate is.
+
+        None where the peak was measured too low, under load or below the rate: a fraction of it would be too high.
+        """
+        is_too_low = self.load is not None or flops_per_second > self.peak_flops_per_second
+        return None if is_too_low else flops_per_second / self.peak_flops_per_second
+
     @property
     def compute_dtype(self) -> torch.dtype:
         """The number format of activations."""

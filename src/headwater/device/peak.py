@@ -90,20 +90,3 @@ def _seconds_of_one(work: Callable[[], object], device: torch.device) -> float:
         work()
     wait()
     return (time.perf_counter() - started_at) / num_queued
-
-
-class Peak:
-    """What utilisation is a fraction of: the matrix-multiply peak of one rank's device; None: it isn't known."""
-
-    def __init__(self, flops_per_second: float | None) -> None:
-        self.flops_per_second = flops_per_second
-
-    def utilisation(self, flops_per_second: float) -> float | None:
-        """Return the fraction of the peak that a rank's rate is.
-
-        None where no peak is known, or the rate is above it: then the peak was measured too low, and so would every
-        fraction of it be too high.
-        """
-        if self.flops_per_second is None or flops_per_second > self.flops_per_second:
-            return None
-        return flops_per_second / self.flops_per_second

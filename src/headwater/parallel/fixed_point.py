@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from headwater.parallel.settings import MAX_EXACT_MICROBATCHES
+
 FRACTION_BITS = 48
 NORM_BITS = 62  # of a sum of squares
-MAX_MICROBATCHES = 2048
-"Of a step on all ranks: as many shares of LARGEST_SHARE fit into 63 bits."
-LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_MICROBATCHES
+LARGEST_SHARE = 2.0 ** (63 - FRACTION_BITS) / MAX_EXACT_MICROBATCHES  # as many fit into 63 bits
 
 
 def as_integers(gradient: Tensor) -> tuple[Tensor, Tensor]:

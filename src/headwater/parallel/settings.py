@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,26 +11,29 @@ from headwater.config import Settings
 from headwater.errors import LayoutError
 from headwater.model.settings import ModelSettings
 from headwater.ranks.mesh import DATA_AXES, LAYER_AXES, SAME_ROWS_AXES, Mesh
+from headwater.validation import Count, wanted
 
 _AXES = (*DATA_AXES, *SAME_ROWS_AXES)
-Auto = Literal["auto"]
+MAX_EXACT_MICROBATCHES = 2048
+"Of a step on all ranks, where their gradients are summed as integers of 64 bits."
+Size = Annotated[Count | Literal["auto"], wanted("an axis has a number of ranks, 1 or more, or auto")]
 
 
 class ParallelSettings(Settings):
     """Number of ranks along each axis; their product is the number of ranks that a launcher starts."""
 
-    replicate: int | Auto = "auto"
+    replicate: Size = "auto"
     "Ranks that each have the whole weights, or a whole set of shards; auto: what shard leaves."
-    shard: int | Auto = "auto"
+    shard: Size = "auto"
     """Ranks that divide weights, gradients and optimizer state (FSDP); auto: what replicate leaves, and where that is
     auto, too, by memory: 1 where whole weights fit, else the fewest that fit (headwater plan RUN --ranks N)."""
-    context: int | Auto = "auto"
+    context: Size = "auto"
     """Ranks that divide each sequence; each computes attention of some heads for all of it. auto: 1 unless a sequence
     fits no rank otherwise."""
-    tensor: int | Auto = "auto"
+    tensor: Size = "auto"
     """Ranks that divide each matrix, the vocabulary and, between layers, the sequence; of one machine, for large
     layers. auto: 1 where ranks with rows of their own can train the model, else the fewest that can."""
-    pipeline: int | Auto = "auto"
+    pipeline: Size = "auto"
     """Ranks that have consecutive layers each, and compute with several microbatches at a time (1F1B); for slow
     networks. auto: 1 unless tensor isn't enough."""
     stages_per_rank: int = Field(default=1, ge=1)
@@ -39,13 +42,6 @@ class ParallelSettings(Settings):
     "Parts of the experts; only 1 is built."
     silence_seconds: float | None = Field(default=4.0, ge=1)
     "Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never."
-
-    @field_validator(*_AXES, mode="before")
-    @classmethod
-    def _check_ranks(cls, value: Any) -> Any:
-        if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError("an axis has a number of ranks, 1 or more, or auto")
-        return value
 
     def size(self, *axes: str) -> int:
         """Return the number of ranks along some axes taken as one; of auto 1."""
@@ -185,6 +181,24 @@ def _uneven(model: ModelSettings, context: int, tensor: int, shortest_row: int) 
         of_rank = f"{model.num_kv_heads}{f' / {tensor}' if tensor > 1 else ''}"
         return f"{axes} shares model.num_kv_heads = {of_rank} unevenly: {heads} for {context} ranks"
     return ""
+
+
+def division_problem(mesh: Mesh, batch_tokens: int, microbatch_tokens: int, *, exact: bool) -> str:
+    """Return why ranks can't divide a step into microbatches of so many tokens, "" where they can."""
+    num_parts = mesh.size(*DATA_AXES)
+    whole, num_microbatches = microbatch_tokens * num_parts, batch_tokens // microbatch_tokens
+    if batch_tokens % whole:
+        return (
+            f"train.batch_tokens={batch_tokens} must be a multiple of microbatch_tokens × replicate × shard = "
+            f"{microbatch_tokens} × {num_parts}; try {max(1, round(batch_tokens / whole)) * whole}, a smaller "
+            f"train.microbatch_tokens, or a number of ranks that divides the {num_microbatches} microbatch(es)"
+        )
+    if exact and num_microbatches > MAX_EXACT_MICROBATCHES:
+        return (
+            f"train.exact sums {MAX_EXACT_MICROBATCHES} microbatches a step at most, and this step has "
+            f"{num_microbatches}; raise train.microbatch_tokens"
+        )
+    return microbatches_problem(mesh, batch_tokens // whole)
 
 
 def microbatches_problem(mesh: Mesh, num_microbatches: int) -> str:

@@ -6,7 +6,7 @@ They are kept in RUN/data/base.json, so that a run with a checkpoint never needs
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
 
@@ -14,7 +14,6 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import RawSettings, Settings, leaves
 from headwater.errors import ConfigError
 from headwater.runs.paths import Folders, read_kept
-from headwater.train.settings import is_count
 
 if TYPE_CHECKING:
     from headwater.base.facts import BaseFacts
@@ -69,7 +68,7 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
         if not raw.has(setting):
             raw.set_(setting, value, "a rule")
             whys[setting] = f"as in the base {base.path}"
-        elif not _fits(setting, raw.get(setting), value):
+        elif raw.get(setting) != value and not (setting == "model.seq_len" and raw.get(setting) < value):
             problems.append(f"  {setting}: {raw.get(setting)} is set, and the base has {value}")
     if raw.get("model.seq_len") != base.model.seq_len and not raw.has("model.max_positions"):
         raw.set_("model.max_positions", base.model.num_positions, "a rule")
@@ -100,9 +99,3 @@ def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
     for name in chosen:
         raw.set_(name, trained.get(name), "a rule")
     return dict.fromkeys(chosen, AGAIN)
-
-
-def _fits(setting: str, value: Any, of_base: Any) -> bool:
-    if setting == "model.seq_len" and is_count(value):
-        return bool(value <= of_base)
-    return bool(value == of_base)

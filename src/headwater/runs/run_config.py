@@ -29,7 +29,7 @@ from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
-from headwater.train.settings import TrainPlan, TrainSettings, is_count
+from headwater.train.settings import TrainPlan, TrainSettings
 from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
@@ -222,7 +222,7 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     config = validate(RunConfig, raw, BY_RULE)
     if not list_checkpoints(config.run_dir):
         return config, explain(config, raw, whys)
-    from headwater.train.saved_states import values_from_start
+    from headwater.train.resume import values_from_start
 
     if kept := values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw)):
         for name, value in kept.items():
@@ -274,7 +274,7 @@ def _require_whole_rows(raw: RawSettings) -> None:
     seq_len = raw.get("model.seq_len")
     for name in ("train.batch_tokens", "train.microbatch_tokens"):
         tokens = raw.get(name)
-        if is_count(tokens) and is_count(seq_len) and tokens % seq_len:  # what is no count, validation says
+        if isinstance(tokens, int) and isinstance(seq_len, int) and tokens % seq_len:
             nearest = max(1, round(tokens / seq_len)) * seq_len
             raise ConfigError(
                 f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n"

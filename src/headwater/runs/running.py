@@ -26,7 +26,7 @@ from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume
 from headwater.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
-    from headwater.train.replay import Replay
+    from headwater.train.loop import Replay
 
 Display = Callable[[Record], None]
 "What each record is given to as it is written."
@@ -137,7 +137,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
     from headwater.base.weights import opener
     from headwater.runs.text import open_batches
-    from headwater.train.replay import replay_training
+    from headwater.train.loop import replay_training
 
     require_run_dir(config.run_dir)
     with owned(config.run_dir):

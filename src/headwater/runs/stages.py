@@ -34,9 +34,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
-from headwater.train.longer import is_lengthened, require_settings, resume_longer
-from headwater.train.saved_states import newest_state
-from headwater.train.settings import require_same
+from headwater.train.resume import is_lengthened, newest_state, require_same, require_settings, resume_longer
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:

@@ -12,6 +12,7 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
 from headwater.forecast.work import checkpoint_bytes, least_of_rank
+from headwater.host.energy import EnergyMeter
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
 from headwater.host.signals import StopRequest
@@ -28,9 +29,8 @@ from headwater.runs.stages import is_trained
 from headwater.runs.text import open_batches
 from headwater.runs.times import keep_times, speed_here
 from headwater.train.loop import Display, train
-from headwater.train.pauses import stop_requested
 from headwater.train.start import assemble, past_to_resume
-from headwater.train.state import Run, RunState
+from headwater.train.state import Run, RunState, stop_requested
 
 
 def train_stage(
@@ -61,21 +61,21 @@ def train_stage(
             if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
                 return True
             _require_space(run)
-            if run.facts.load is not None:  # a peak that was measured under load is too low
-                run.peak.flops_per_second = None
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
             if is_planned:
                 forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner, layout)
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
             _record_beginning(run, config, display, forecast, layout)
-            meter, run = LoadMeter.of_ranks(run.ranks.place.local_world_size), run.with_clock_started()
+            meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
+            energy = EnergyMeter(run.facts.num_threads * run.ranks.world_size, run.facts.device)
             end = train(run, evaluator, display, stop)
+            seconds = time.perf_counter() - started_at
             if end.step < config.train.num_steps:
                 return False
             busy = meter.note()
             beside = {} if busy is None else {"beside": busy}
-            display(run.records.append("finish", end.step, **_finish_fields(run, end), **beside))
+            display(run.records.append("finish", end.step, **_finish_fields(run, end, seconds, energy), **beside))
             if busy is None and run.facts.device == "cpu" and run.ranks.world_size == 1:
                 _keep_times(run, config, say, require_owner)
             elif busy:
@@ -119,7 +119,7 @@ def follow_training(config: RunConfig, ranks: Ranks, stop_within: float | None =
     """Train as another rank than the first, which keeps the records and prints."""
     batches, evaluator = open_batches(config), open_evaluator(config, ranks)
     with StopRequest(stop_within) as stop:
-        run = _assembled(config, batches, ignore, no_owner, ranks).with_clock_started()
+        run = _assembled(config, batches, ignore, no_owner, ranks)
         end = train(run, evaluator, ignore, stop)
         if end.step < config.train.num_steps or stop_requested(run, stop):
             return False
@@ -182,11 +182,10 @@ def _record_beginning(
     display(record | {"forecast": forecast})
 
 
-def _finish_fields(run: Run, end: RunState) -> dict[str, Any]:
+def _finish_fields(run: Run, end: RunState, seconds_here: float, energy: EnergyMeter) -> dict[str, Any]:
     """Return what the run took, in all its processes; the energy of earlier ones is estimated by this one's power."""
-    path, seconds = run.run_dir / "records.jsonl", run.seconds()
-    seconds_here = seconds - run.start.seconds
-    watt_hours, how = run.energy.watt_hours(seconds_here)
+    path, seconds = run.run_dir / "records.jsonl", run.start.seconds + seconds_here
+    watt_hours, how = energy.watt_hours(seconds_here)
     if run.start.seconds:
         share = run.start.seconds / seconds
         how += f"; {share:.0%} of the time was in earlier attempts, estimated by the power of the last one"

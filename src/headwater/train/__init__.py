@@ -1,1 +1,1 @@
-"""Training: loop.py is the place to begin; tried_step.py tries a step, step.py computes it."""
+"""Training: loop.py is the place to begin; step.py takes a step, start.py builds what it is taken with."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from headwater.model.transformer import Transformer
 from headwater.parallel.data_parallel import DataParallel
 from headwater.parallel.gradient_sum import gradients_of
 from headwater.parallel.norm import norms
+from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import STATE_AXES
 from headwater.ranks.place import named
 
@@ -61,19 +63,6 @@ Compute = Callable[[Transformer, DataParallel, list[Batch], NumTargets], Tensor]
 # ---- twice
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Where two passes differ: parameters, and the ranks that computed differently; none where the exchange did.
-
-    No ranks are known where weights or layers are divided: what is wrong on one reaches all, and all compute
-    differently.
-    """
-
-    differing: list[str]
-    ranks: list[int] | None
-    world_size: int
-
-
 Digests = dict[str, str]  # by the name of a parameter
 
 
@@ -89,24 +78,38 @@ class Pass:
 class Audit:
     """Stands for `sum_gradients` in an audited step."""
 
-    def __init__(self, record: Callable[[Difference], None]) -> None:
-        """`record` is told where two passes differed, before they are computed again."""
+    def __init__(self, record: Callable[..., None]) -> None:
+        """`record` is told where two passes differ, before they are computed again: parameters, and ranks.
+
+        The ranks are those that computed differently; none where the exchange did. They aren't known, None, where
+        weights or layers are divided: what is wrong on one reaches all, and all compute differently.
+        """
         self._record = record
 
     def __call__(
         self, model: Transformer, parallel: DataParallel, microbatches: list[Batch], num_targets: NumTargets
     ) -> Tensor:
         """Leave gradients that two passes agree on, and return their loss; raise TrainingError when three disagree."""
-        first, second = (one_pass(model, parallel, microbatches, num_targets) for _ in range(2))
-        by_rank = parallel.ranks.gather([different(first.own, second.own), different(first.sums, second.sums)])
+        ranks, compute = parallel.ranks, partial(one_pass, model, parallel, microbatches, num_targets)
+        first, second = compute(), compute()
+        by_rank = ranks.gather([different(first.own, second.own), different(first.sums, second.sums)])
         names = list(dict.fromkeys(name for found in by_rank for part in found for name in part))
         if not names:
             return second.loss
-        ranks = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
-        self._record(Difference(names, _known(ranks, parallel), parallel.ranks.world_size))
-        third = one_pass(model, parallel, microbatches, num_targets)
-        _require_agreement(parallel, names, ranks, [first, second], third)
-        return third.loss
+        erring = [rank for rank, (of_rank, _) in enumerate(by_rank) if of_rank]
+        self._record(differing=names, ranks=_known(erring, ranks), world_size=ranks.world_size)
+        third = compute()
+        found = ranks.gather([third.own in (first.own, second.own), third.sums in (first.sums, second.sums)])
+        wrong = [rank for rank, (is_same, _) in enumerate(found) if not is_same]
+        # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
+        if not wrong and (erring or all(is_same for _, is_same in found)):
+            return third.loss
+        shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        raise TrainingError(
+            f"{named(_known(wrong, ranks), ranks.world_size)} computed wrong: three passes over the same rows with the "
+            f"same weights gave three gradients (of {shown}); nothing was done with them. Test its memory and "
+            "processor, or resume elsewhere: the last checkpoint is from before this step"
+        )
 
 
 def one_pass(model: Transformer, parallel: DataParallel, microbatches: list[Batch], num_targets: NumTargets) -> Pass:
@@ -129,31 +132,9 @@ def different(one: Digests, other: Digests) -> list[str]:
     return [name for name in one if one[name] != other[name]]
 
 
-def _known(ranks: list[int], parallel: DataParallel) -> list[int] | None:
+def _known(erring: list[int], ranks: Ranks) -> list[int] | None:
     """Return ranks whose own gradients differed, or None: ranks that hold a model together all share one's fault."""
-    return ranks if parallel.ranks.mesh.size("pipeline", *STATE_AXES) == 1 else None
-
-
-def _require_agreement(
-    parallel: DataParallel, differing: list[str], ranks: list[int], before: list[Pass], third: Pass
-) -> None:
-    """Raise TrainingError unless each rank found once more what it had found in one of the passes before.
-
-    `differing` are the parameters, and `ranks` those that computed differently, in the first two.
-    """
-    is_found_again = [third.own in [one.own for one in before], third.sums in [one.sums for one in before]]
-    found = parallel.ranks.gather(is_found_again)
-    wrong = [rank for rank, (is_same, _) in enumerate(found) if not is_same]
-    # where two ranks erred, each in a pass of its own, no two sums agree and the third is right all the same
-    if not wrong and (ranks or all(is_same for _, is_same in found)):
-        return
-    names = ", ".join(differing[:4]) + (", …" if len(differing) > 4 else "")
-    who = named(_known(wrong, parallel), parallel.ranks.world_size)
-    raise TrainingError(
-        f"{who} computed wrong: three passes over the same rows with the same weights gave "
-        f"three gradients (of {names}); nothing was done with them. Test its memory and processor, or resume "
-        "elsewhere: the last checkpoint is from before this step"
-    )
+    return erring if ranks.mesh.size("pipeline", *STATE_AXES) == 1 else None
 
 
 # ---- beside one that isn't rounded

@@ -16,22 +16,15 @@ from dataclasses import replace
 from statistics import median
 
 from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, load_state_
-from headwater.checkpoint.verify import read_state, require_whole
-from headwater.errors import CheckpointError, TrainingError
+from headwater.checkpoint.verify import is_whole
+from headwater.errors import TrainingError
+from headwater.files import remove_folder
 from headwater.interventions import documents_in
 from headwater.parallel.weights import initialise_
+from headwater.train.resume import abandoned, rollback_targets
 from headwater.train.settings import TrainSettings
-from headwater.train.state import (
-    History,
-    Run,
-    RunState,
-    bad_rows,
-    finish_save,
-    remove_abandoned,
-    rollback_targets,
-    state_of_checkpoint,
-)
-from headwater.train.step import TimedStep, not_finite
+from headwater.train.state import History, Run, RunState, bad_rows, finish_save, state_of_checkpoint
+from headwater.train.step import StepResult, not_finite
 
 SIGMAS_OF_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
 MIN_LOSS_SPREAD = 0.01  # of the median, or nats: among losses that are almost alike, not every step is an outlier
@@ -44,19 +37,17 @@ ADVICE = "Lower optim.matrix_lr and optim.embedding_lr and train in a new run fo
 
 def loss_limit(losses: Sequence[float], sigmas: float) -> float:
     """Return the largest loss that is no outlier after `losses`."""
-    middle, deviation = _spread(losses)
-    return middle + sigmas * max(SIGMAS_OF_MAD * deviation, MIN_LOSS_SPREAD * max(1.0, abs(middle)))
+    return _limit(losses, sigmas, MIN_LOSS_SPREAD * max(1.0, abs(median(losses))))
 
 
 def norm_limit(norms: Sequence[float], sigmas: float) -> float:
     """Return the largest gradient norm that is no outlier after `norms`."""
-    middle, deviation = _spread([math.log(max(norm, 1e-30)) for norm in norms])
-    return math.exp(min(700.0, middle + sigmas * max(SIGMAS_OF_MAD * deviation, MIN_NORM_SPREAD)))
+    return math.exp(min(700.0, _limit([math.log(max(norm, 1e-30)) for norm in norms], sigmas, MIN_NORM_SPREAD)))
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float]:
+def _limit(values: Sequence[float], sigmas: float, min_spread: float) -> float:
     middle = median(values)
-    return middle, median(abs(value - middle) for value in values)
+    return middle + sigmas * max(SIGMAS_OF_MAD * median(abs(value - middle) for value in values), min_spread)
 
 
 def outlier(history: History, settings: TrainSettings, loss: float, grad_norm: float) -> str | None:
@@ -107,23 +98,22 @@ class LoggedDecisions:
         """Return why a step of which the log says nothing is skipped, or None."""
         return not_finite(loss, grad_norm)
 
-    def skip(self, state: RunState, timed: TimedStep) -> RunState:
+    def skip(self, state: RunState, result: StepResult, seconds: float) -> RunState:
         """Record that a step's rows gave no update, and return the state after them.
 
         Raises ReplayDifference if that is new.
         """
-        run, result, num_rows = self._run, timed.result, self._run.plan.rows_per_step
+        run, after_row = self._run, state.rows_consumed + self._run.plan.rows_per_step
         entry = run.interventions.skip_at(state.rows_consumed)
         if entry is None:
-            rows = f"rows {state.rows_consumed} to {state.rows_consumed + num_rows - 1}"
+            rows = f"rows {state.rows_consumed} to {after_row - 1}"
             raise ReplayDifference(
                 f"after step {state.step}, {rows}: {result.reason}, and the run didn't skip the step"
             )
-        after = replace(state, rows_consumed=state.rows_consumed + num_rows, seconds=run.seconds())
         fields = {name: entry[name] for name in ("reason", "first_row", "last_row", "documents")}
-        measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": round(timed.seconds, 4)}
-        run.record("skipped", after.step, rows_consumed=after.rows_consumed, **fields, **measured)
-        return after
+        measured = {"loss": result.loss, "grad_norm": result.grad_norm, "seconds": seconds}
+        run.record("skipped", state.step, rows_consumed=after_row, **fields, **measured)
+        return replace(state, rows_consumed=after_row, seconds=run.seconds())
 
 
 class LiveDecisions(LoggedDecisions):
@@ -132,25 +122,25 @@ class LiveDecisions(LoggedDecisions):
     def decide(self, state: RunState, loss: float, grad_norm: float) -> str | None:
         return outlier(state.history, self._run.plan.train, loss, grad_norm)
 
-    def skip(self, state: RunState, timed: TimedStep) -> RunState:
+    def skip(self, state: RunState, result: StepResult, seconds: float) -> RunState:
         """Write that a step's rows gave no update, and return the state after them, or the one the run goes back to.
 
         Raises TrainingError where it would have to go back once more than it may.
         """
-        run, first_row, result = self._run, state.rows_consumed, timed.result
-        last_row = first_row + run.plan.rows_per_step - 1
+        run, first_row = self._run, state.rows_consumed
+        after_row = first_row + run.plan.rows_per_step
         if run.interventions.skip_at(first_row) is None:
             run.interventions.append(
                 "skip",
                 reason=result.reason,
                 from_step=state.step,
                 first_row=first_row,
-                last_row=last_row,
+                last_row=after_row - 1,
                 loss=result.loss,
                 grad_norm=result.grad_norm,
-                documents=documents_in(run.batches, range(first_row, last_row + 1)),
+                documents=documents_in(run.batches, range(first_row, after_row)),
             )
-        after = super().skip(state, timed)
+        after = super().skip(state, result, seconds)
         bad = bad_rows(run, after)
         return after if len(bad) < run.plan.train.max_bad_steps else go_back(run, after, bad, str(result.reason))
 
@@ -169,16 +159,15 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
         raise TrainingError(f"{trouble}. The run went back {number - 1} times (train.max_rollbacks). {ADVICE}")
     checkpoint = from_first_rank(run.ranks, _target(run, bad[0], trouble) if run.ranks.is_first else None)
     began = RunState() if checkpoint is None else state_of_checkpoint(checkpoint.state)
-    target = replace(began, seconds=run.seconds())
     # the harm was done by an update, at the latest by the one before the first step that was skipped
-    suspect_row = max(target.rows_consumed, bad[0] - run.plan.rows_per_step)
+    suspect_row = max(began.rows_consumed, bad[0] - run.plan.rows_per_step)
     run.interventions.append(
         "rollback",
         number=number,
         reason=trouble,
         from_step=state.step,
-        to_step=target.step,
-        first_row=target.rows_consumed,
+        to_step=began.step,
+        first_row=began.rows_consumed,
         last_row=state.rows_consumed - 1,
         next_row=state.rows_consumed,
         suspect_row=suspect_row,
@@ -187,19 +176,17 @@ def go_back(run: Run, state: RunState, bad: Sequence[int], last_reason: str) -> 
     _restore_(run, checkpoint)
     run.ranks.wait()  # until all have read what may now be removed
     if run.ranks.is_first:
-        remove_abandoned(run.run_dir, run.interventions)
-    return target
+        for path in abandoned(run.run_dir, run.interventions):
+            remove_folder(path)
+    return replace(began, seconds=run.seconds())
 
 
 def _target(run: Run, trouble_row: int, trouble: str) -> GoodCheckpoint | None:
     """Return the newest checkpoint from before the trouble that is whole; None is the run's beginning."""
     settings, used = run.plan.train, run.interventions.rollbacks_by_step()
-    for step, path in rollback_targets(run.run_dir, trouble_row, settings.save_every, used):
-        try:
-            require_whole(path)
-            return GoodCheckpoint(step, path, read_state(path))
-        except CheckpointError:
-            continue  # the next start of the run says so and puts it aside
+    for path, state in rollback_targets(run.run_dir, trouble_row, settings.save_every, used):
+        if is_whole(path):  # if not, the next start of the run says so and puts it aside
+            return GoodCheckpoint(state["step"], path, dict(state))
     began_before_the_first_save = trouble_row < settings.save_every * run.plan.rows_per_step
     if began_before_the_first_save and 0 not in used:
         return None
@@ -208,10 +195,10 @@ def _target(run: Run, trouble_row: int, trouble: str) -> GoodCheckpoint | None:
 
 def _restore_(run: Run, checkpoint: GoodCheckpoint | None) -> None:
     """Put weights and optimizer state back; the steps to come are saved again."""
+    model = run.prepared.model
     run.saver.forget()
-    if checkpoint is None:
-        with run.open_first() as first_value:
-            initialise_(run.model, first_value, run.ranks)
-        run.optimizer.forget()
-        return
-    load_state_(checkpoint.path, run.model.state_dict(), run.optimizer.state_tensors(), run.ranks)
+    if checkpoint is not None:
+        return load_state_(checkpoint.path, model.state_dict(), run.optimizer.state_tensors(), run.ranks)
+    with run.open_first() as first_value:
+        initialise_(model, first_value, run.ranks)
+    run.optimizer.forget()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings
 from headwater.config import Settings
 from headwater.device.settings import MachineSettings
-from headwater.errors import CheckpointError
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import OptimSettings, ScheduleSettings, decay_start
+from headwater.validation import Count, Fraction, wanted
 
 
 class TrainSettings(Settings):
@@ -24,13 +23,18 @@ class TrainSettings(Settings):
     "Number of updates."
     batch_tokens: int = Field(ge=1)
     "Tokens of one step, over all ranks."
-    microbatch_tokens: int | Literal["auto"]
+    microbatch_tokens: Annotated[
+        Count | Literal["auto"], wanted("a microbatch is a number of tokens, 1 or more, or auto")
+    ]
     "Tokens of one forward pass on one rank; batch_tokens is a multiple. auto: measured at the run's start, then kept."
     half_length_fraction: float = Field(default=0.0, ge=0, le=1)
     "Fraction of the run, from its start, in which each sequence is cut into two of half its length."
     exact: bool = False
     "The same bits at any number of ranks: integer sums of gradients, one thread a rank, nothing chosen by measuring."
-    recompute: float | Literal["auto", "selective"] = "auto"
+    recompute: Annotated[
+        Fraction | Literal["auto", "selective"],
+        wanted("what is recomputed is a fraction of the blocks, 0 to 1, selective or auto"),
+    ] = "auto"
     """Fraction of the blocks that are computed again in the backward pass instead of kept: less memory, more time.
     selective: all of them, but for matrix products and attention, which take the time. auto: none, or what several
     ranks need and is forecast to be faster than sharing layers."""
@@ -63,38 +67,11 @@ class TrainSettings(Settings):
     takes a gradient is measured five times a run anyway."""
     profile_steps: list[int] | None = Field(default=None, min_length=2, max_length=2)
     "First and last step of which RUN/profile/ gets a trace that ui.perfetto.dev shows; unset: none."
-    hang_seconds: float | Literal["auto"] | None = "auto"
+    hang_seconds: Annotated[
+        Annotated[float, Field(strict=True, gt=0)] | Literal["auto"] | None,
+        wanted("a step hangs after a number of seconds above 0, auto, or None for never"),
+    ] = "auto"
     "Seconds after which a step hangs: its process ends; auto: of several ranks 30 slow steps, at least 60; off: never."
-
-    @field_validator("batch_tokens", mode="before")
-    @classmethod
-    def _check_batch_tokens(cls, value: Any) -> Any:
-        if isinstance(value, bool):  # which pydantic would take for 1 or 0
-            raise ValueError("a batch is a number of tokens, 1 or more")
-        return value
-
-    @field_validator("microbatch_tokens", mode="before")
-    @classmethod
-    def _check_microbatch(cls, value: Any) -> Any:
-        if not is_count(value) and value != "auto":
-            raise ValueError("a microbatch is a number of tokens, 1 or more, or auto")
-        return value
-
-    @field_validator("recompute", mode="before")
-    @classmethod
-    def _check_recompute(cls, value: Any) -> Any:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value not in ("auto", "selective") and not (is_number and 0 <= value <= 1):
-            raise ValueError("what is recomputed is a fraction of the blocks, 0 to 1, selective or auto")
-        return value
-
-    @field_validator("hang_seconds", mode="before")
-    @classmethod
-    def _check_hang_seconds(cls, value: Any) -> Any:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value not in ("auto", None) and not (is_number and 0 < value < math.inf):
-            raise ValueError("a step hangs after a number of seconds above 0, auto, or None for never")
-        return value
 
     @field_validator("profile_steps")
     @classmethod
@@ -113,11 +90,6 @@ class TrainSettings(Settings):
                 f"try batch_tokens={suggestion}"
             )
         return self
-
-
-def is_count(value: Any) -> bool:
-    """Return whether a value of a settings file is a number to count with; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def recompute_of(train: TrainSettings, num_layers: int) -> int | Literal["selective"]:
@@ -179,13 +151,6 @@ def is_validation(step: int, train: TrainSettings) -> bool:
     return step % train.validate_every == 0 or is_probe(step, train) or step == train.num_steps
 
 
-# ---- what a run must keep from its first step to its last, so that it can resume from its checkpoints
-
-NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
-LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
-"What a run of more steps may have otherwise: up to some step both are the same."
-
-
 @dataclass(frozen=True)
 class TrainPlan:
     """The settings that decide what is trained; what must not change of them is in every checkpoint."""
@@ -236,39 +201,3 @@ class TrainPlan:
                 include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
             ),
         }
-
-
-def require_same(checkpoint: Path, saved: dict[str, Any], now: dict[str, Any], advice: str = "") -> None:
-    """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
-
-    Beside another change, more steps are none that must be taken back. `advice` says what to do about it.
-    """
-    before, after, changed = flat(saved), flat(now), differing(saved, now)
-    has_more_steps = NUM_STEPS in changed and after[NUM_STEPS] > before.get(NUM_STEPS, 0)
-    if culprits := (has_more_steps and [name for name in changed if name not in LENGTHS]) or changed:
-        lines = [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in culprits]
-        if NUM_STEPS in culprits and not has_more_steps:
-            lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"
-        listed, value = "\n".join(lines), "the old values" if len(culprits) > 1 else "the old value"
-        advice = advice or f"To resume it, put {value} back; or start a new run under another name (name=…)"
-        raise CheckpointError(f"{checkpoint} was trained with other settings:\n{listed}\n{advice}")
-
-
-def differing(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the names of what differs between `saved` and anything that `now` has."""
-    before, after = flat(saved), flat(now)
-    changed = [name for name in after if before.get(name) != after[name]]
-    return changed + [name for name in before if name not in after and name.split(".")[0] in now]
-
-
-def _shown(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found

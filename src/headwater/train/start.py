@@ -12,32 +12,28 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import OPTIM
 from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, newest_checkpoint, resume_from_, saved_shapes
 from headwater.checkpoint.save import Saver
-from headwater.compute import fastest_, fastest_updates, inspect_machine, set_up
+from headwater.compute import agreed_facts, fastest_, fastest_updates, set_up
 from headwater.device.device import device_of
 from headwater.device.facts import MachineFacts
-from headwater.device.microbatch import Microbatch, measured_microbatch
-from headwater.device.peak import Peak
-from headwater.device.settings import FORMATS, MEASURING
+from headwater.device.microbatch import Microbatch, Work, measured_microbatch
 from headwater.errors import ConfigError
-from headwater.host.energy import EnergyMeter
+from headwater.files import remove_folder
 from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
 from headwater.interventions import Interventions, WrittenInterventions
 from headwater.model.init import OpenFirst, open_drawn
 from headwater.model.transformer import Transformer
 from headwater.optim.rules import rule_microbatch
 from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.fixed_point import MAX_MICROBATCHES
 from headwater.parallel.prepare import optimizer_for, prepare
-from headwater.parallel.settings import microbatches_problem
-from headwater.parallel.weights import Prepared
+from headwater.parallel.settings import division_problem
 from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import Mesh
+from headwater.ranks.mesh import DATA_AXES, Mesh
 from headwater.ranks.watchdog import Watchdog
 from headwater.records import RunRecords, UnwrittenRecords, no_owner
 from headwater.train.gradients import sum_gradients
-from headwater.train.longer import identity_of, require_shared
-from headwater.train.settings import TrainPlan, recompute_of
-from headwater.train.state import Run, RunState, remove_abandoned, state_of_checkpoint
+from headwater.train.resume import abandoned, identity_of, require_shared
+from headwater.train.settings import TrainPlan, TrainSettings, recompute_of
+from headwater.train.state import Run, RunState, state_of_checkpoint
 
 
 class Past(NamedTuple):
@@ -68,20 +64,25 @@ def assemble(
     `require_owner` raises LockedError once another process has taken the run over. Without `open_base` a run's first
     weights are drawn.
     """
-    memory, ranks = PeakMeter(), ranks or Ranks()
+    memory, ranks, train = PeakMeter(), ranks or Ranks(), plan.train
     interventions, found, kept = past
-    facts = _agreed_facts(plan, kept, ranks, say)
-    parallel = DataParallel(ranks, device_of(facts.device), exact=plan.train.exact)
+    _require_decided(plan)
+    kept_machine = kept and kept["machine"]
+    facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim, exact=train.exact)
+    _say_other_layout(kept, ranks.mesh, train, say)
+    parallel = DataParallel(ranks, device_of(facts.device), exact=train.exact)
     parallel.device.forget_peak_memory()
     open_first = open_base or open_drawn(plan.model, plan.seed)
-    prepared = _prepared(plan, facts, parallel, open_first if found is None else open_drawn(plan.model, plan.seed))
-    model, updates = prepared.model, fastest_updates(facts, exact=plan.train.exact)
+    build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute_of(train, plan.model.num_layers))
+    with open_first() if found is None else open_drawn(plan.model, plan.seed)() as first_value:
+        prepared = prepare(build_model, partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype)
+    model, updates = prepared.model, fastest_updates(facts, exact=train.exact)
     optimizer = optimizer_for(model, plan.optim, facts.compute_dtype, updates, parallel)
     if found is not None:
         optimizer.require_state(_own(saved_shapes(found.path, OPTIM), model, ranks.mesh))
         found = resume_from_(found, run_dir, model.state_dict(), optimizer.state_tensors(), say, ranks)
     microbatch = _microbatch(plan, kept or {}, prepared.fast_model, facts, parallel, batches, say)
-    if problem := _microbatch_problem(plan, microbatch.tokens, ranks):
+    if problem := division_problem(ranks.mesh, train.batch_tokens, microbatch.tokens, exact=train.exact):
         raise ConfigError(problem)
     optimizer.zero_grad()
     records = RunRecords(run_dir / "records.jsonl", time.time, require_owner) if ranks.is_first else UnwrittenRecords()
@@ -91,24 +92,18 @@ def assemble(
         facts=facts,
         ranks=ranks,
         parallel=parallel,
-        peak=Peak(facts.peak_flops_per_second),
-        model=model,
-        fast_model=prepared.fast_model,
-        measured=prepared.measured,
-        hidden=prepared.hidden,
+        prepared=prepared,
         microbatch=microbatch,
         optimizer=optimizer,
         batches=batches,
         open_first=open_first,
         records=records,
         # before a commit, so that a checkpoint's steps are recorded, whatever stops the machine
-        saver=Saver(run_dir, ranks, plan.train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
-        watchdog=Watchdog(plan.train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
+        saver=Saver(run_dir, ranks, train.keep_checkpoints, records.sync, () if found is None else (found.step,)),
+        watchdog=Watchdog(train.hang_seconds, ranks.rank, ranks.world_size, ranks.progress),
         interventions=interventions,
-        energy=EnergyMeter(facts.num_threads * ranks.world_size, facts.device),
         memory=memory,
         start=RunState() if found is None else state_of_checkpoint(found.state),
-        started_at=time.perf_counter(),
         say=say,
     )
 
@@ -130,7 +125,8 @@ def past_to_resume(
     interventions: Interventions
     if ranks.is_first:
         written = WrittenInterventions(run_dir, identity, require_owner)
-        remove_abandoned(run_dir, written)
+        for path in abandoned(run_dir, written):
+            remove_folder(path)
         newest = newest_checkpoint(run_dir, say)
         if newest is None:
             written.put_aside_others(say)
@@ -143,81 +139,43 @@ def past_to_resume(
     return Past(interventions, found, None if found is None else found.state)
 
 
-def _prepared(plan: TrainPlan, facts: MachineFacts, parallel: DataParallel, open_first: OpenFirst) -> Prepared:
-    recompute = recompute_of(plan.train, plan.model.num_layers)
-    build_model = partial(Transformer, plan.model, facts.compute_dtype, recompute)
-    with open_first() as first_value:
-        return prepare(build_model, partial(fastest_, facts=facts), first_value, parallel, facts.gather_dtype)
-
-
 def _own(shapes: dict[str, tuple[int, ...]], model: Transformer, mesh: Mesh) -> dict[str, tuple[int, ...]]:
     """Return those of a saved optimizer state that are of a model, which in a pipeline has a part of the parameters."""
     own = {name for name, _ in model.named_parameters()}
     return {name: shape for name, shape in shapes.items() if mesh.pipeline == 1 or name.rpartition(".")[0] in own}
 
 
-def _agreed_facts(
-    plan: TrainPlan, kept: dict[str, Any] | None, ranks: Ranks, say: Callable[[str], None]
-) -> MachineFacts:
-    """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
-
-    `kept` is a state whose machine the run keeps. Raises ConfigError where a rank can't: then their bits, or what they
-    decide, would differ.
-    """
-    _require_decided(plan)
-    exact, kept_machine = plan.train.exact, kept and kept["machine"]
-    say(MEASURING)
-    inspect = partial(
-        inspect_machine,
-        plan.machine,
-        place=ranks.place,
-        head_dim=plan.model.head_dim,
-        exact=exact,
-    )
-    facts = inspect(kept_machine) if ranks.is_first else None
-    decided = ranks.from_first(None if facts is None else facts.decisive())
-    facts = facts or inspect(decided)
-    for rank, found in enumerate(ranks.gather(facts.decisive())):
-        differing = [f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]]
-        if differing:
-            raise ConfigError(
-                f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
-                "machine.compile, and use the same software on all"
-            )
-    if facts.note:
-        say(facts.note)
-    _warn_of_other_machine(kept_machine, decided, say)
-    _warn_of_other_ranks(None if exact else kept, ranks.mesh, say)
-    return facts
-
-
 def _microbatch(
     plan: TrainPlan,
-    state: dict[str, Any],
+    kept: dict[str, Any],
     model: Transformer,
     facts: MachineFacts,
     parallel: DataParallel,
     batches: BatchSource,
     say: Callable[[str], None],
 ) -> Microbatch:
-    """Return the microbatch of the settings, of the checkpoint's `state`, or, at the start of a run, a measured one.
+    """Return the microbatch of the settings, of the state `kept`, or, at the start of a run, a measured one.
 
     To measure runs forward and backward passes of the run's first rows, which leave nothing but gradients.
     """
-    tokens, share = plan.train.microbatch_tokens, plan.train.batch_tokens // parallel.ranks.part_of_rows[1]
+    train, seq_len, mesh = plan.train, plan.model.seq_len, parallel.ranks.mesh
+    tokens, share, known = (
+        train.microbatch_tokens,
+        train.batch_tokens // mesh.size(*DATA_AXES),
+        kept.get("microbatch_tokens"),
+    )
     if tokens != "auto":
         # exact: at whatever number of ranks the same, or none
-        if tokens <= share or plan.train.exact:
+        if tokens <= share or train.exact:
             return Microbatch(tokens, "train.microbatch_tokens")
         return Microbatch(share, "a rank's share of the batch")
-    kept = state.get("microbatch_tokens")
-    if kept is not None and not _microbatch_problem(plan, kept, parallel.ranks):  # other ranks may have to divide it
-        return Microbatch(kept, "measured at the run's start")
-    rule = rule_microbatch(share, plan.model.seq_len, parallel.ranks.mesh.wanted_microbatches)
-    if parallel.ranks.world_size > 1:
+    if known is not None and not division_problem(mesh, train.batch_tokens, known, exact=train.exact):
+        return Microbatch(known, "measured at the run's start")
+    rule = rule_microbatch(share, seq_len, mesh.wanted_microbatches)
+    if mesh.world_size > 1:
         return Microbatch(rule, "by rule; it is measured by one rank alone")
 
-    def passes(num_rows: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    def passes(num_rows: int) -> tuple[Work, Work]:
         batch = batches.rows(0, num_rows)
 
         def later() -> None:
@@ -235,7 +193,7 @@ def _microbatch(
 
     say("timing microbatches of several sizes, for a minute at most")
     with set_up(facts):
-        found = measured_microbatch(parallel.device, passes, may_double, share, rule, plan.model.seq_len)
+        found = measured_microbatch(parallel.device, passes, may_double, share, rule, seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
 
@@ -250,40 +208,10 @@ def _require_decided(plan: TrainPlan) -> None:
         )
 
 
-def _microbatch_problem(plan: TrainPlan, tokens: int, ranks: Ranks) -> str:
-    """Return why ranks can't divide a step into microbatches of so many tokens, "" where they can."""
-    batch, (_, num_parts) = plan.train.batch_tokens, ranks.part_of_rows
-    whole = tokens * num_parts
-    if batch % whole:
-        return (
-            f"train.batch_tokens={batch} must be a multiple of microbatch_tokens × replicate × shard = "
-            f"{tokens} × {num_parts}; try {max(1, round(batch / whole)) * whole}, a smaller "
-            "train.microbatch_tokens, or a number of ranks that divides the "
-            f"{batch // tokens} microbatch(es)"
-        )
-    if plan.train.exact and batch // tokens > MAX_MICROBATCHES:
-        return (
-            f"train.exact sums {MAX_MICROBATCHES} microbatches a step at most, and this step has "
-            f"{batch // tokens}; raise train.microbatch_tokens"
-        )
-    return microbatches_problem(ranks.mesh, batch // whole)
-
-
-def _warn_of_other_machine(kept: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:
-    changed = {name: f"{name} {kept[name]} -> {now[name]}" for name in now if kept and kept[name] != now[name]}
-    if changed:
-        means = f"other mathematics from here on ({FORMATS[now['dtype']]})" if "dtype" in changed else "other last bits"
-        changes = "; ".join(changed.values())
-        say(f"this machine differs from the one that began the run ({changes}): same data, {means}")
-
-
-def _warn_of_other_ranks(kept: dict[str, Any] | None, mesh: Mesh, say: Callable[[str], None]) -> None:
-    if kept is None:
-        return
-    before = Mesh(**kept["mesh"])
-    if before != mesh:
-        then, now = (f"({each})" for each in (before, mesh))
+def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, train: TrainSettings, say: Callable[[str], None]) -> None:
+    before = now if kept is None or train.exact else Mesh(**kept["mesh"])
+    if before != now:
         say(
-            f"{before.world_size} ranks before {then} and {mesh.world_size} now {now}: same data, other last bits "
+            f"{before.world_size} ranks before ({before}) and {now.world_size} now ({now}): same data, other last bits "
             "(train.exact has the same along replicate and shard)"
         )

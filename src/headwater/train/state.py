@@ -1,39 +1,35 @@
-"""Where a run is: its counts, which each step replaces by others; its objects; and its checkpoints."""
+"""Where a run is: a value that each step replaces; the objects of its process; when and how the two are saved."""
 
 from __future__ import annotations
 
 import gc
+import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from headwater.batches.source import BatchSource
-from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.save import Saved, Saver
-from headwater.checkpoint.verify import read_state
 from headwater.compute import set_up
 from headwater.device.facts import MachineFacts
 from headwater.device.microbatch import Microbatch
-from headwater.device.peak import Peak
-from headwater.errors import CheckpointError
-from headwater.files import remove_folder
-from headwater.host.energy import EnergyMeter
 from headwater.host.garbage import collected_on_request
 from headwater.host.memory import PeakMeter
+from headwater.host.signals import StopRequest
 from headwater.interventions import Interventions
 from headwater.model.init import OpenFirst
-from headwater.model.transformer import Transformer
 from headwater.optim.optimizer import Optimizer
 from headwater.parallel.data_parallel import DataParallel
+from headwater.parallel.weights import Prepared
 from headwater.ranks.exchange import Ranks
 from headwater.ranks.watchdog import Watchdog
-from headwater.records import Record, RunRecords, UnwrittenRecords
-from headwater.train.longer import identity_of
-from headwater.train.settings import TrainPlan
+from headwater.records import Record, RunRecords, UnwrittenRecords, seconds_of_saves
+from headwater.train.resume import identity_of, rollback_targets
+from headwater.train.settings import SAVE_TIME_MARGIN, TrainPlan
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,13 @@ class RunState:
     history: History = History()
 
 
+def state_of_checkpoint(contents: Mapping[str, Any]) -> RunState:
+    """Return the state that a checkpoint's state.json tells."""
+    counts = {name: contents[name] for name in ("step", "rows_consumed", "tokens_seen", "seconds")}
+    stage, losses, grad_norms = (contents["history"][name] for name in ("stage", "losses", "grad_norms"))
+    return RunState(**counts, history=History(stage, tuple(losses), tuple(grad_norms)))
+
+
 @dataclass(frozen=True)
 class Run:
     """All objects of one process that trains, and the state from which it began."""
@@ -73,11 +76,7 @@ class Run:
     facts: MachineFacts
     ranks: Ranks
     parallel: DataParallel
-    peak: Peak
-    model: Transformer
-    fast_model: Transformer  # the same modules and parameters as this machine trains them: compiled on a GPU
-    measured: Transformer  # as an evaluation calls them, all ranks together, for inputs of many shapes
-    hidden: Callable[..., Any]  # and for those of few
+    prepared: Prepared
     microbatch: Microbatch
     optimizer: Optimizer
     batches: BatchSource
@@ -86,21 +85,15 @@ class Run:
     saver: Saver
     watchdog: Watchdog
     interventions: Interventions
-    energy: EnergyMeter
     memory: PeakMeter
     start: RunState
-    started_at: float  # by time.perf_counter
-    say: Callable[[str], None] = field(default=lambda line: None)
+    say: Callable[[str], None]
+    started_at: float = field(default_factory=time.perf_counter)
     display: Callable[[Record], None] = field(default=lambda record: None)
 
     def record(self, event: str, step: int, **fields: Any) -> None:
         """Append to the run's records, and show it."""
         self.display(self.records.append(event, step, **fields))
-
-    def with_clock_started(self) -> Run:
-        """Return this run, whose time and energy count from now on: to be ready for the first step isn't training."""
-        energy = EnergyMeter(self.facts.num_threads * self.ranks.world_size, self.facts.device)
-        return replace(self, started_at=time.perf_counter(), energy=energy)
 
     def seconds(self) -> float:
         """Return the time of training so far, by all the run's processes."""
@@ -113,31 +106,6 @@ class Run:
         """
         of_device = self.parallel.device.peak_memory_bytes()
         return self.memory.peak() if of_device is None else of_device
-
-
-def state_of_checkpoint(contents: Mapping[str, Any]) -> RunState:
-    """Return the state that a checkpoint's state.json tells."""
-    guard = contents["guard"]
-    history = History(guard["stage"], tuple(guard["losses"]), tuple(guard["grad_norms"]))
-    counts = {name: contents[name] for name in ("step", "rows_consumed", "tokens_seen", "seconds")}
-    return RunState(**counts, history=history)
-
-
-def _contents(run: Run, state: RunState) -> dict[str, Any]:
-    """Return what state.json says of a checkpoint."""
-    history = state.history
-    return {
-        "step": state.step,
-        "rows_consumed": state.rows_consumed,
-        "tokens_seen": state.tokens_seen,
-        "guard": {"stage": history.stage, "losses": list(history.losses), "grad_norms": list(history.grad_norms)},
-        "seconds": state.seconds,
-        "machine": run.facts.decisive(),
-        "world_size": run.ranks.world_size,
-        "mesh": asdict(run.ranks.mesh),
-        "microbatch_tokens": run.microbatch.tokens,
-        "identity": identity_of(run.plan, run.batches),
-    }
 
 
 @contextmanager
@@ -165,15 +133,23 @@ def rest(run: Run) -> None:
     gc.collect()
 
 
+# ---- saving
+
+
 def save(run: Run, state: RunState, signal: str | None = None) -> None:
     """Begin to save this step, when the save before it is on disk; the copy of the state is waited for, the disk isn't.
 
     The record of it will name the `signal`. A step that is being saved, or is saved, isn't saved again.
     """
     rest(run)
-    model, optim = run.model.state_dict(), run.optimizer.state_tensors()
-    pinned = kept_besides_newest(run, state)
-    record_saved(run, run.saver.begin(state.step, model, optim, _contents(run, state), pinned, signal))
+    contents = asdict(state) | {
+        "machine": run.facts.decisive(),
+        "mesh": asdict(run.ranks.mesh),
+        "microbatch_tokens": run.microbatch.tokens,
+        "identity": identity_of(run.plan, run.batches),
+    }
+    tensors = run.prepared.model.state_dict(), run.optimizer.state_tensors()
+    record_saved(run, run.saver.begin(state.step, *tensors, contents, kept_besides_newest(run, state), signal))
 
 
 def finish_save(run: Run) -> None:
@@ -187,53 +163,11 @@ def record_saved(run: Run, saved: Saved | None) -> None:
     """Record a checkpoint once it is on disk: how long training waited for it, and how long writing took beside it."""
     if saved is None:
         return
-    fields: dict[str, Any] = {"bytes": saved.bytes, "peak_memory_bytes": run.peak_memory_bytes()}
-    fields |= {} if saved.signal is None else {"signal": saved.signal}
+    signal = {} if saved.signal is None else {"signal": saved.signal}
     # a process that is killed has said by then what it held
+    sizes = {"bytes": saved.bytes, "peak_memory_bytes": run.peak_memory_bytes()}
     times = {"seconds": round(saved.waited_seconds, 4), "background_seconds": round(saved.seconds, 4)}
-    run.record("checkpoint", saved.step, **fields, **times)
-
-
-def prune_checkpoints(run: Run, state: RunState) -> None:
-    """Remove old checkpoints as after a save: a process that died before it did so left them."""
-    run.saver.retain(kept_besides_newest(run, state))
-    run.ranks.wait()
-
-
-# ---- which checkpoints are part of the run as it is now
-
-
-def rows_of_checkpoint(path: Path) -> int | None:
-    """Return how many rows a checkpoint's run had gone through; None where its state is damaged."""
-    try:
-        return int(read_state(path)["rows_consumed"])
-    except (CheckpointError, KeyError, TypeError, ValueError):
-        return None
-
-
-def remove_abandoned(run_dir: Path, interventions: Interventions) -> None:
-    """Remove the checkpoints that the run went back from; the steps are done again, and saved under the same names."""
-    if not interventions.rollbacks:
-        return
-    for step, path in list_checkpoints(run_dir):
-        rows = rows_of_checkpoint(path)
-        if rows is not None and interventions.is_abandoned(step, rows):
-            remove_folder(path)
-
-
-def rollback_targets(
-    run_dir: Path, before_row: int | None, save_every: int, used: Collection[int] = ()
-) -> Iterator[tuple[int, Path]]:
-    """Yield (step, checkpoint) of what a run can go back to, newest first, that has seen no row from `before_row` on.
-
-    Only multiples of `save_every` count: a signal saves at other steps, too, and a run that was stopped must go back to
-    where one that never was would. Going back to a step that was `used` would bring the same weights again.
-    """
-    for step, path in list_checkpoints(run_dir):
-        if step % save_every == 0 and step not in used:
-            rows = rows_of_checkpoint(path) if before_row is not None else 0
-            if before_row is None or (rows is not None and rows <= before_row):
-                yield step, path
+    run.record("checkpoint", saved.step, **sizes, **signal, **times)
 
 
 def bad_rows(run: Run, state: RunState) -> list[int]:
@@ -250,11 +184,59 @@ def kept_besides_newest(run: Run, state: RunState) -> Callable[[], Collection[in
     settings, lasting = run.plan.train, run.plan.lasting_steps()
     if state.step == settings.num_steps:
         return lambda: lasting
-    before_row = next(iter(bad_rows(run, state)), None)
+    before_row = next(iter(bad_rows(run, state)), math.inf)
     used = list(run.interventions.rollbacks_by_step())
 
     def steps() -> Collection[int]:
         targets = rollback_targets(run.run_dir, before_row, settings.save_every, used)
-        return {*lasting, *(step for step, _ in islice(targets, settings.keep_checkpoints))}
+        return {*lasting, *(found["step"] for _, found in islice(targets, settings.keep_checkpoints))}
 
     return steps
+
+
+# ---- what signals request
+
+
+def own_requests(run: Run, stop: StopRequest) -> list[bool]:
+    """Return what signals request of this rank: to save and continue; to stop; to stop with no time for a save."""
+    left = stop.seconds_left
+    has_no_time = left is not None and left < predicted_save_seconds(run)
+    return [stop.save_requested, stop.signal_name is not None, has_no_time]
+
+
+def handle_requests(run: Run, state: RunState, stop: StopRequest, flags: Sequence[bool] | None) -> bool:
+    """Record a save that has come to its end; save or stop as requested; return False when the run is to stop.
+
+    `flags` are the `own_requests` of all ranks, each of which is set where any has set it. They went along with the
+    loss of the step before, so that all know them after the same step and wait for nothing else. None: they are
+    exchanged here, for there was no step, or a pause since, in which more may have come.
+    """
+    record_saved(run, run.saver.poll())
+    if flags is None or run.ranks.world_size == 1:
+        flags = run.parallel.any(own_requests(run, stop))
+    is_save, is_stop, has_no_time = flags
+    name = stop.signal_name or "another rank"
+    if has_no_time:
+        # a save that is killed half-way leaves the last checkpoint as it is, and has cost time that is not there
+        seconds = round(predicted_save_seconds(run), 1)
+        run.record("stopped", state.step, signal=name, saved=False, save_seconds=seconds)
+    elif is_stop:
+        save(run, state)
+        finish_save(run)
+        run.record("stopped", state.step, signal=name, saved=True)
+    elif is_save:
+        stop.save_requested = False  # before the save: a signal that comes during it requests another
+        save(run, state, signal="SIGUSR1")
+    return not is_stop
+
+
+def stop_requested(run: Run, stop: StopRequest) -> bool:
+    """Return whether any rank got a signal to stop so far, so that all end alike; all ranks call it together."""
+    return run.parallel.any([stop.signal_name is not None])[0]
+
+
+def predicted_save_seconds(run: Run) -> float:
+    """Return how long a save may last, by those of all the run's processes; 0 where there were none."""
+    times = seconds_of_saves(run.run_dir / "records.jsonl")
+    # one that is under way may not be recorded yet
+    return SAVE_TIME_MARGIN * max([*times, run.saver.waited_seconds], default=0.0)
