@@ -258,9 +258,22 @@ def test_a_sentence_that_limits_use_leaves_code_unknown_wherever_in_the_comment_
         assert licence_of_head(f"{text}import os\n") == "unknown"
 
 
+def test_that_a_notice_has_to_stay_is_what_any_licence_requires():
+    required = (
+        "# Any modifications or derivative works of this code must retain this\n# copyright notice, and modified files need "
+        "to carry a notice indicating\n# that they have been altered from the originals.\n"
+    )
+    assert (
+        licence_of_head(f"# This code is licensed under the Apache License, Version 2.0.\n#\n{required}")
+        == "Apache-2.0"
+    )
+
+
 def test_a_name_that_goes_on_is_another_licence():
     assert licence_of_head("/*!\n * Licensed under the Fair Use License: https://x.org/LICENSE.md\n */\n") is None
     assert licence_of_head("# Licensed under the Fair License.\n") == "Fair"
+    assert licence_of_head("/* (c) 2017 Acme Labs AB, MIT Licensed. */\n") == "MIT"
+    assert licence_of_head("/* (c) 2017 Acme Labs AB, not MIT licensed. */\n") == "unknown"
 
 
 def test_a_docstring_that_states_a_licence_is_a_comment():

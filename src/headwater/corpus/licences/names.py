@@ -121,7 +121,7 @@ def _spoken_names() -> list[tuple[str, re.Pattern[str]]]:
     """Return what finds licences that are called otherwise than in the list; of families each way by itself."""
     table = phrases()
     parts = [(name, part) for name, parts in table["families"].items() for part in parts]
-    parts += [(name, f"(?:{'|'.join(parts)})(?: license)?") for name, parts in table["names"].items()]
+    parts += [(name, f"(?:{'|'.join(parts)})(?: licensed?)?") for name, parts in table["names"].items()]
     return [(name, re.compile(rf"{part}(?!\S)")) for name, part in parts]
 
 
