@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headwater.charts.curves import Points
-from headwater.charts.markup import Child, Html, chart_text, data_block, render, tag
+from headwater.charts.markup import Child, Html, card, chart_text, data_block, render, tag
 from headwater.numbers import duration, percent
 
 Spec = dict[str, Any]
@@ -52,19 +52,15 @@ def log_y(values: Sequence[float]) -> Spec:
     return {"type": "log", "range": [low - room, high + room], "tickformat": "~g"}
 
 
-def _x_ranges(xs: Sequence[float]) -> dict[str, list[float]]:
-    """Return the range of both scales of the x axis: a linear one begins at 0."""
+def _x_axis(xs: Sequence[float], is_log: bool, num_ticks: int) -> Spec:
+    """Return the x axis for these values; a linear one begins at 0."""
     positive = [x for x in xs if x > 0] or [1.0]
     low, high = math.log10(min(positive)), math.log10(max(positive))
     room = 0.03 * (high - low or 1)
-    return {"linear": [0, 1.02 * max(positive)], "log": [low - room, high + room]}
-
-
-def _x_axis(scale: str, ranges: dict[str, list[float]], num_ticks: int) -> Spec:
     return {
         **_AXIS,
-        "type": scale,
-        "range": ranges[scale],
+        "type": "log" if is_log else "linear",
+        "range": [low - room, high + room] if is_log else [0, 1.02 * max(positive)],
         "nticks": num_ticks,
         "tickformat": "~s",
         "tickangle": 0,
@@ -89,12 +85,11 @@ def layout(
     traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, num_x_ticks: int = 6, **more: Any
 ) -> Spec:
     """Return axes with the titles `x` and `y`."""
-    ranges = _x_ranges([x for trace in traces for x in trace["x"]])
+    xs = [x for trace in traces for x in trace["x"]]
     return {
-        "xaxis": _x_axis("log" if log_x else "linear", ranges, num_x_ticks) | _axis_title(x),
+        "xaxis": _x_axis(xs, log_x, num_x_ticks) | _axis_title(x),
         "yaxis": _AXIS | _axis_title(y) | more.pop("yaxis", {}),
         "margin": {"l": 8, "r": 14, "t": 6, "b": 8, "pad": 4},
-        "meta": {"ranges": ranges},
         "showlegend": len(traces) > 1,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         "hovermode": "x unified",
@@ -116,26 +111,9 @@ def plot(summary: str, traces: list[Spec], chart_layout: Spec, height: str = "me
     return render([place, data_block({"data": traces, "layout": chart_layout})])
 
 
-def chart_card(title: Child, note: Child, body: Child, *, scale: str | None = None) -> Html:
-    """Return a figure with its heading; `scale` is linear or log and adds a switch of the x axis that begins there."""
-    switch = tag(
-        "div",
-        [
-            tag("button", name, type="button", data_scale=name, aria_pressed="true" if name == scale else "false")
-            for name in ("linear", "log")
-        ],
-        class_="scales",
-        role="group",
-        aria_label="scale of the horizontal axis",
-        hidden=True,
-    )
-    caption = tag("figcaption", tag("h3", title), switch if scale else None, tag("p", note) if note else None)
-    return tag("figure", caption, body, class_="card chart")
-
-
 def not_measured(title: Child, what: str) -> Html:
     """Return the card that stands where a chart will be; `what` says why it is empty and what fills it."""
-    return chart_card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"))
+    return card(title, None, tag("p", f"Not measured yet: {what}", class_="missing"), kind="card chart")
 
 
 def stacked_bar(parts: Sequence[tuple[int, str, float]], show: Callable[[float], str], label: str) -> Html:

@@ -94,10 +94,10 @@ def scrolled(body: Html) -> Html:
     return tag("div", body, class_="scroll")
 
 
-def card(title: Child, note: Child, *body: Child) -> Html:
-    """Return a figure with its heading and a note under it."""
+def card(title: Child, note: Child, *body: Child, kind: str = "card") -> Html:
+    """Return a figure with its heading and a note under it; `kind` is its class."""
     caption = [tag("h3", title) if title else None, tag("p", note) if note else None]
-    return tag("figure", tag("figcaption", caption) if title or note else None, body, class_="card")
+    return tag("figure", tag("figcaption", caption) if title or note else None, body, class_=kind)
 
 
 def written(*parts: Child) -> Html:

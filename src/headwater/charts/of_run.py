@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.charts.chart import Spec, chart_card, layout, level, line, log_y, plot, series
+from headwater.charts.chart import Spec, layout, level, line, log_y, plot, series
 from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
-from headwater.charts.markup import Child, Html, chart_text
+from headwater.charts.markup import Child, Html, card, chart_text
 from headwater.numbers import decimal, percent, significant
 from headwater.records import Record, amount, table
 
@@ -42,12 +42,11 @@ class Chart:
     traces: list[Spec]
     layout: Spec
     height: str = "small"
-    scale: str | None = None
 
     def card(self, title: Child = None, note: Child = None) -> Html:
         """Return the figure as markup; a title or a note given here takes the place of its own."""
         drawn = plot(self.summary, self.traces, self.layout, self.height)
-        return chart_card(title or self.title, note or self.note, drawn, scale=self.scale)
+        return card(title or self.title, note or self.note, drawn, kind="card chart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,6 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
         traces,
         layout(traces, "nats per token", yaxis={"range": loss_range(curve)}),
         "tall",
-        "linear",
     )
 
 
@@ -205,7 +203,7 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
         summary = f"Loss of validations over tokens, ending beside a band of {low} to {high}."
     drawn = layout(traces, unit, log_x=True, yaxis=axis)
     title = "Loss on held-out text" + (", and its forecast" if forecast else "")
-    return Chart(title, note, summary, traces, drawn, "medium", "log")
+    return Chart(title, note, summary, traces, drawn, "medium")
 
 
 def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tokens seen") -> Chart | None:
@@ -296,4 +294,4 @@ def overlaid(
         traces.append(level(name, value, xs, f"baseline-{index % 2 + 1}"))
     drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
     summary = f"{title} over tokens, at the end: {', '.join(ends)}."
-    return Chart(title, note, summary, traces, drawn, "medium", "log")
+    return Chart(title, note, summary, traces, drawn, "medium")

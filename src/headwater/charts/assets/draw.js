@@ -1,5 +1,5 @@
 "use strict";
-// what every page that draws charts needs: colours of the style sheet, sizes, and the scale of the x axis
+// what every page that draws charts needs: colours of the style sheet, and sizes
 const headwaterCharts = (() => {
   const root = document.documentElement;
   const COLOUR_KEYS = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "linecolor", "spikecolor"]);
@@ -36,21 +36,6 @@ const headwaterCharts = (() => {
     sayBillions(place);
   };
 
-  const setScale = (spec, scale) => {
-    spec.layout.xaxis.type = scale;
-    spec.layout.xaxis.range = spec.layout.meta.ranges[scale];
-  };
-
-  // the buttons of a figure, where it has some, choose the scale; `choose` is told which
-  const addSwitch = (figure, choose) => {
-    const buttons = [...figure.querySelectorAll(".scales button")];
-    buttons.forEach((button) => button.addEventListener("click", () => {
-      buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
-      choose(button.dataset.scale);
-    }));
-    if (buttons.length) buttons[0].parentElement.hidden = false;
-  };
-
   // `redraw` draws all charts of the page: in the colours of the moment, and of the width of paper where it is printed
   const follow = (redraw) => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -62,5 +47,5 @@ const headwaterCharts = (() => {
     }
   };
 
-  return { draw, setScale, addSwitch, follow };
+  return { draw, follow };
 })();

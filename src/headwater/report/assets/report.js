@@ -19,14 +19,6 @@
 
   const begin = () => {
     drawAll();
-    for (const { place, spec } of charts) {
-      const figure = place.closest("figure");
-      if (!figure) continue;
-      headwaterCharts.addSwitch(figure, (scale) => {
-        headwaterCharts.setScale(spec, scale);
-        headwaterCharts.draw(place, spec);
-      });
-    }
     headwaterCharts.follow(drawAll);
     document.documentElement.dataset.drawn = "yes";
   };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.charts.chart import Spec, chart_card, layout, line, plot, series
+from headwater.charts.chart import Spec, layout, line, plot, series
 from headwater.charts.markup import Child, Html, card, chart_text, data_table, section, tag
 from headwater.numbers import percent, whole
 from headwater.records import Object, amount, entries
@@ -80,8 +80,9 @@ def _picture(stages: list[Object], rows: list[Object]) -> Html:
     chart = layout(traces, "share of answers", "stage", yaxis={"tickformat": ".0%", "range": [-0.03, 1.03]})
     chart["xaxis"] = chart["xaxis"] | axis
     last = ", ".join(f"{trace['name']} {trace['y'][-1]:.0%}" for trace in traces if trace["y"])
-    return chart_card(
+    return card(
         "Facts by stage",
         "Later stages change what is said, not what is known.",
         plot(f"Facts by stage, shares of right answers; after the last: {last}.", traces, chart),
+        kind="card chart",
     )

@@ -47,17 +47,13 @@ class Figure {
     this.key = key;
     this.heading = element("h3");
     this.note = element("p");
-    this.switch = element("div", { class: "scales", role: "group", "aria-label": "scale of the horizontal axis", hidden: true },
-      ...["linear", "log"].map((name) => element("button", { type: "button", "data-scale": name, "aria-pressed": String(name === chart.scale) }, name)));
     this.place = element("div", { class: `plot ${chart.height}`, role: "img" });
     this.node = element("figure", { class: "card chart", "data-chart": key },
-      element("figcaption", {}, this.heading, chart.scale ? this.switch : null, this.note), this.place);
-    this.scale = chart.scale;
+      element("figcaption", {}, this.heading, this.note), this.place);
     this.zoomed = zoomed;
     this.isDrawn = this.isNear = false;
     this.node.figure = this;
     nearness.observe(this.node);
-    if (chart.scale) headwaterCharts.addSwitch(this.node, (scale) => { this.scale = scale; this.show(); });
     this.set(chart);
   }
 
@@ -67,11 +63,6 @@ class Figure {
     this.heading.textContent = chart.title;
     this.note.textContent = chart.note;
     this.place.setAttribute("aria-label", chart.summary);
-    this.show();
-  }
-
-  show() {
-    if (this.scale) headwaterCharts.setScale(this.spec, this.scale);
     drawSoon(this);
   }
 
@@ -108,10 +99,8 @@ class Figure {
   }
 
   widen(x, ys) {
-    const { xaxis, yaxis, meta } = this.spec.layout;
-    meta.ranges.linear[1] = Math.max(meta.ranges.linear[1], 1.02 * x);
-    meta.ranges.log[1] = Math.max(meta.ranges.log[1], Math.log10(x) + 0.01);
-    xaxis.range = meta.ranges[xaxis.type];
+    const { xaxis, yaxis } = this.spec.layout;
+    xaxis.range[1] = Math.max(xaxis.range[1], xaxis.type === "log" ? Math.log10(x) + 0.01 : 1.02 * x);
     if (!Array.isArray(yaxis.range) || yaxis.type === "log") return;
     const [low, high] = yaxis.range, lowest = Math.min(...ys);
     if (lowest < low) yaxis.range = [lowest - 0.04 * (high - low), high];
