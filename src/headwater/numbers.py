@@ -90,18 +90,6 @@ def time_unit(seconds: float) -> tuple[str, float]:
     return "days", 86400.0
 
 
-def energy_unit(kwh: float) -> tuple[str, float]:
-    """Return the unit in which an energy is read, and how many of it a kWh has."""
-    return ("kWh", 1.0) if kwh >= 1 else ("Wh", 1000.0)
-
-
-def carbon_unit(kg: float) -> tuple[str, float]:
-    """Return the unit in which a mass of carbon dioxide is read, and how many of it a kg has."""
-    if kg >= 1000:
-        return "t", 1e-3
-    return ("kg", 1.0) if kg >= 1 else ("g", 1000.0)
-
-
 def plural(amount: float, noun: str, ending: str = "s") -> str:
     return f"{count_in_words(amount)} {noun}{'' if amount == 1 else ending}"
 

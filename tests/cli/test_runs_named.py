@@ -153,7 +153,7 @@ def test_a_run_that_has_begun_only_is_listed_and_names_its_command(tmp_path):
     (tmp_path / "runs/first-light/data").mkdir(parents=True)
     said = call("next", "hi", "--run", "first-light", cwd=tmp_path)
     require_clear_error(said, "`headwater run first-light` makes one", status=(2,))
-    assert "stopped before training" in call(cwd=tmp_path).out
+    assert "not started" in call(cwd=tmp_path).out
 
 
 def test_a_run_that_was_never_run_names_the_command_that_makes_it(tmp_path):
@@ -180,7 +180,7 @@ def test_headwater_alone_lists_recipes_runs_and_commands(here):
     assert (said.status, said.err) == (0, "")
     for recipe in ("first-light", "gpt2-124m", "standard"):
         assert f"  {recipe} " in said.out
-    assert "finished (24 steps)" in said.out
+    assert "finished, step 24" in said.out
     assert "headwater run first-light" in said.out
     assert max(map(len, said.out.splitlines())) <= 80
 
@@ -206,14 +206,14 @@ def test_headwater_alone_says_how_far_each_run_is(tmp_path):
         **{"config.json": '{"settings": [1]}', "records.jsonl": step, "lock": '{"pid": 100000000000000000000}'},
     )
     said = call(cwd=tmp_path).out
-    assert "  runs/one-with-a-name-that-is-long  nothing" in said
+    assert "  runs/one-with-a-name-that-is-long  not started" in said
     states = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("  runs/")}
     assert states == {
-        "runs/trained": "finished (1,000 steps)",
-        "runs/halfway": "step 340 of 1,000, stopped",
-        "runs/texts": "corpus only",
-        "runs/fresh": "nothing done yet",
-        "runs/one-with-a-name-that-is-long": "nothing done yet",
-        "runs/aligned": "step 3 of 40, stopped",
-        "runs/damaged": "step 340, stopped",
+        "runs/trained": "finished, step 1,000 of 1,000",
+        "runs/halfway": "killed, step 340 of 1,000",
+        "runs/texts": "not started",
+        "runs/fresh": "not started",
+        "runs/one-with-a-name-that-is-long": "not started",
+        "runs/aligned": "killed, step 3 of 40",
+        "runs/damaged": "killed, step 340",
     }

@@ -100,6 +100,12 @@ def card(title: Child, note: Child, *body: Child, kind: str = "card") -> Html:
     return tag("figure", tag("figcaption", caption) if title or note else None, body, class_=kind)
 
 
+def fold(title: Child, note: str, *body: Child) -> Html:
+    """Return a card that shows its heading until it is opened."""
+    head = [tag("b", title), tag("span", note, class_="when") if note else None]
+    return tag("details", tag("summary", head), body, class_="card")
+
+
 def written(*parts: Child) -> Html:
     """Return text that keeps its lines, in a face of one width where they are indented."""
     lines = "".join(str(part) for part in parts if part is not None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.charts.chart import Spec, layout, level, line, log_y, plot, series
+from headwater.charts.chart import Spec, layout, level, line, log_y, not_measured, plot, series
 from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
 from headwater.charts.markup import Child, Html, card, chart_text
 from headwater.numbers import decimal, percent, significant
@@ -47,6 +47,11 @@ class Chart:
         """Return the figure as markup; a title or a note given here takes the place of its own."""
         drawn = plot(self.summary, self.traces, self.layout, self.height)
         return card(title or self.title, note or self.note, drawn, kind="card chart")
+
+
+def card_of(chart: Chart | None, title: str, what: str) -> Html:
+    """Return a chart's card; of one without a point the card in its place, which says what fills it."""
+    return chart.card() if chart else not_measured(title, what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.cli.terminal import safe
 from headwater.errors import ConfigError
-from headwater.serve.summary import FINISHED, PREPARING, RUNNING, RunsFolder, RunSummary
+from headwater.serve.summary import RunsFolder
 
 RUNS = Path("runs")
 
@@ -41,7 +41,7 @@ def show() -> None:
     print("\nruns here" if runs else "\nno runs here yet (they lie in runs/)")
     width = max([23, *(len(str(run.folder)) for run in runs)])
     for run in runs:
-        print(safe(f"  {run.folder!s:<{width}}  {state_of(run)}"))
+        print(safe(f"  {run.folder!s:<{width}}  {', step '.join(filter(None, run.cells[1:3]))}"))
     print("\ntry")
     for command, what in EXAMPLES:
         print(f"  {command:<33} {what}")
@@ -54,17 +54,3 @@ def _recipes() -> list[Any]:
 def _first_line(path: Any) -> str:
     """Return the comment that a recipe begins with."""
     return str(path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "))
-
-
-def state_of(run: RunSummary) -> str:
-    """Return how far a run has come: finished, a step of how many, stopped, or its corpus alone."""
-    if run.state == FINISHED:
-        return f"finished ({run.step or 0:,} steps)"
-    if run.step is not None:
-        of = f" of {run.num_steps:,}" if run.num_steps else ""
-        return f"step {run.step:,}{of}, {'running' if run.state == RUNNING else 'stopped'}"
-    if run.state == PREPARING:
-        return "before training, running"
-    if (run.folder / "data/corpus/manifest.json").is_file():
-        return "corpus only"
-    return "stopped before training" if (run.folder / "data").is_dir() else "nothing done yet"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from headwater.checkpoint.layout import list_checkpoints, require_from_training
-from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
+from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
 from headwater.errors import CheckpointError
 from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, duration, plural
@@ -93,8 +93,7 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("", _parts(result["seconds"])),
         ("memory", interval(result["memory_gib"], "GiB a rank" if "ranks" in result else "GiB")),
         ("", how["memory_gib"]),
-        ("energy", energy_interval(result["energy_kwh"])),
-        ("carbon", carbon_interval(result["kg_co2"])),
+        *energy_lines(result["energy_kwh"], result["kg_co2"]),
         ("", how["energy_kwh"]),
         ("money", interval(result["money"], "USD") if result["money"] else how["money"]),
     ]

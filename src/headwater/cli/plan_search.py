@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
-from headwater.cli.terminal import carbon_interval, card, energy_interval, hours_interval, interval, print_json
+from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
 from headwater.forecast.budget import BudgetChoice, BudgetPlan, Query
 from headwater.forecast.device import read_devices
 from headwater.numbers import count, duration, plural, significant
@@ -144,8 +144,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
         ("time", hours_interval(asdict(choice.hours))),
         *([("money", f"${interval(asdict(choice.money), '')}")] if choice.money else []),
         *([("left", f"{_cost(hours * (1 - spent), query)} of the budget")] if spent < ALL_SPENT else []),
-        ("energy", energy_interval(asdict(choice.energy_kwh))),
-        ("carbon", carbon_interval(asdict(choice.kg_co2))),
+        *energy_lines(asdict(choice.energy_kwh), asdict(choice.kg_co2)),
         (
             "memory",
             f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(choice.memory_limit_gib)} GiB a device, "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from headwater.numbers import carbon_unit, duration, energy_unit, significant
+from headwater.numbers import duration, significant
 from headwater.printable import printable
 
 if TYPE_CHECKING:
@@ -68,16 +68,15 @@ def estimated(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def energy_interval(kwh: dict[str, float]) -> str:
-    """Return the median of kWh with P10 and P90, in Wh where that reads better: 3.21 Wh (2.10 to 4.80)."""
-    unit, factor = energy_unit(kwh["p50"])
-    return interval({name: factor * value for name, value in kwh.items()}, unit)
+def energy_lines(kwh: dict[str, float], kg: dict[str, float]) -> list[tuple[str, str]]:
+    """Return medians with P10 and P90 of energy and carbon, in units that read well: 3.21 Wh (2.1 to 4.8)."""
 
+    def scaled(values: dict[str, float], *units: tuple[float, str]) -> str:
+        least, unit = next(((least, unit) for least, unit in units if values["p50"] >= least), units[-1])
+        return interval({name: value / least for name, value in values.items()}, unit)
 
-def carbon_interval(kg: dict[str, float]) -> str:
-    """Return the median of kg of CO2 with P10 and P90, in g or tonnes where that reads better."""
-    unit, factor = carbon_unit(kg["p50"])
-    return interval({name: factor * value for name, value in kg.items()}, f"{unit} CO2")
+    energy, carbon = ((1, "kWh"), (1e-3, "Wh")), ((1000, "t CO2"), (1, "kg CO2"), (1e-3, "g CO2"))
+    return [("energy", scaled(kwh, *energy)), ("carbon", scaled(kg, *carbon))]
 
 
 def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from headwater.charts.chart import legend, series, stacked_bar
-from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag, written
+from headwater.charts.markup import Child, Html, card, data_table, fold, missing, section, tag, written
 from headwater.corpus.shards import parse_document, read_lines
 from headwater.errors import HeadwaterError
 from headwater.numbers import count, decimal, number, percent, plural, size, whole
@@ -126,9 +126,9 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
         + " Kept text is cleaned afterwards; the tables above show it cleaned. docs/corpus.md explains every reason."
     )
     full = data_table(["source", "what", "documents", "bytes", "of what was read"], details, words=["what"])
-    fold = tag("details", tag("summary", "Every reason, to the byte"), full)
+    every = tag("details", tag("summary", "Every reason, to the byte"), full)
     summary = data_table(["source", "read", "kept", "dropped", "reasons"], rows, words=["reasons"])
-    return card("Balance sheet", note, summary, fold)
+    return card("Balance sheet", note, summary, every)
 
 
 def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
@@ -196,10 +196,7 @@ def _excerpts(run: RunData) -> Child:
     ]
     if not found:
         return None
-    fold = tag(
-        "summary", tag("b", "Text that was kept"), tag("span", "the first documents of each source", class_="when")
-    )
-    return tag("details", fold, tag("ol", found, class_="samples"), class_="card")
+    return fold("Text that was kept", "the first documents of each source", tag("ol", found, class_="samples"))
 
 
 def _first_documents(folder: Path) -> list[tuple[str, str]]:

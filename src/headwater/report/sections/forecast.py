@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from headwater.charts.chart import not_measured
 from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.charts.of_run import forecast_band, held_out_chart
+from headwater.charts.of_run import card_of, forecast_band, held_out_chart
 from headwater.intervals import LEVEL
 from headwater.numbers import percent, significant, time_unit
 from headwater.records import amount
@@ -75,5 +74,4 @@ def _loss_card(run: RunData) -> Html | None:
     field, unit, band = found
     curve = points(run.events("validation"), "tokens_seen", field, "all")
     chart = held_out_chart(curve, unit, band, amount(run.start, "num_tokens") or 0.0)
-    title = "Loss on held-out text, and its forecast"
-    return chart.card() if chart else not_measured(title, "the first validation fills it.")
+    return card_of(chart, "Loss on held-out text, and its forecast", "the first validation fills it.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from headwater.charts.chart import not_measured
 from headwater.charts.curves import points
-from headwater.charts.markup import Child, Html, card, data_table, section, tag
-from headwater.charts.of_run import incidents, loss_chart, overlaid, tokens_per_step
+from headwater.charts.markup import Child, Html, card, data_table, fold, section, tag
+from headwater.charts.of_run import card_of, incidents, loss_chart, overlaid, tokens_per_step
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.records import Object, amount, table
 from headwater.report.measures import (
@@ -97,9 +96,7 @@ def _loss(run: RunData) -> Html:
         points(run.events("validation"), "tokens_seen", "loss", "all"),
         incidents(run.by_event, tokens_per_step(run.by_event)),
     )
-    if chart is None:
-        return not_measured("Loss", "the first steps fill it.")
-    return chart.card()
+    return card_of(chart, "Loss", "the first steps fill it.")
 
 
 def _against_baselines(run: RunData) -> Html:
@@ -109,13 +106,13 @@ def _against_baselines(run: RunData) -> Html:
     beside = "Dashed: what simpler models need." if levels else "No baseline is measured yet."
     curves, named = {"this model": quality_curve(run)}, {f"{name} {decimal(value)}": value for name, value in levels}
     chart = overlaid(heading, f"{text}; lower is better. {beside}", curves, "bits per byte", levels=named)
-    return chart.card() if chart else not_measured(heading, NO_VALIDATION)
+    return card_of(chart, heading, NO_VALIDATION)
 
 
 def _by_source(run: RunData) -> Html:
     title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
     chart = overlaid(title, "Held-out documents of each source.", curves, "bits per byte")
-    return chart.card() if chart else not_measured(title, NO_VALIDATION)
+    return card_of(chart, title, NO_VALIDATION)
 
 
 def _measurements(run: RunData) -> Child:
@@ -137,5 +134,4 @@ def _measurements(run: RunData) -> Child:
     scores = table(run.evaluation, "bits_per_byte")
     if scores:  # of all held-out text, where validations take a sample
         rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
-    summary = tag("summary", "Every validation, in bits per byte of held-out text")
-    return tag("details", summary, data_table(["step", "tokens", *names], rows), class_="card")
+    return fold("Every validation", "in bits per byte of held-out text", data_table(["step", "tokens", *names], rows))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from headwater.charts.chart import not_measured, time_bar
+from headwater.charts.chart import time_bar
 from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, section, tag
 from headwater.charts.of_run import (
     STEP_CHARTS,
-    Chart,
     band,
+    card_of,
     lr_chart,
     memory_chart,
     memory_peaks,
@@ -29,6 +29,8 @@ from headwater.report.measures import (
 from headwater.report.run_data import RunData
 from headwater.report.sections.attempts import attempts, interventions
 
+FILLED = "the first timed step fills it."
+
 
 def running(run: RunData) -> Html:
     cards = [_speed(run), _utilisation(run), _of_steps(run, "grad_norm"), _lr(run), _memory(run)]
@@ -47,25 +49,22 @@ def _utilisation(run: RunData) -> Html | None:
         return None
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
     note = f"Arithmetic of training; the median is {percent(median_share(curve))} of {flop_rate(peak)}, {how}."
-    return _card_of(step_chart("mfu", curve, note), "Utilisation")
+    return card_of(step_chart("mfu", curve, note), "Utilisation", FILLED)
 
 
 def _of_steps(run: RunData, field: str, note: str | None = None) -> Html:
-    return _card_of(step_chart(field, points(run.events("step"), "tokens_seen", field), note), STEP_CHARTS[field][0])
+    chart = step_chart(field, points(run.events("step"), "tokens_seen", field), note)
+    return card_of(chart, STEP_CHARTS[field][0], FILLED)
 
 
 def _lr(run: RunData) -> Html:
-    return _card_of(lr_chart(points(run.events("step"), "tokens_seen", "lr")), "Learning rate")
+    return card_of(lr_chart(points(run.events("step"), "tokens_seen", "lr")), "Learning rate", FILLED)
 
 
 def _memory(run: RunData) -> Html | None:
     peaks = memory_peaks(run.by_event, tokens_per_step(run.by_event))
     chart = memory_chart(peaks, band(run.forecast, "memory_gib"), run.start)
     return chart.card() if chart else None
-
-
-def _card_of(chart: Chart | None, title: str) -> Html:
-    return chart.card() if chart else not_measured(title, "the first timed step fills it.")
 
 
 def _time(run: RunData) -> list[Child]:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
+from headwater.charts.markup import Child, Html, card, data_table, fold, missing, section, tag
 from headwater.numbers import plural
 from headwater.records import Object, entries, table
 from headwater.report.measures import ranks_of
@@ -28,12 +28,8 @@ def settings(run: RunData) -> Html:
     chosen = [reason for reason in reasons if reason.get("origin") != "default"]
     defaults = [reason for reason in reasons if reason.get("origin") == "default"]
     shown = card(None, None, _table(chosen)) if chosen else None
-    folded = _fold("Left at their defaults", plural(len(defaults), "setting"), _table(defaults)) if defaults else None
+    folded = fold("Left at their defaults", plural(len(defaults), "setting"), _table(defaults)) if defaults else None
     return section(title, "settings", tag("p", _lead(reasons), class_="lead"), shown, folded, _inputs(run))
-
-
-def _fold(title: str, note: str, body: Html) -> Html:
-    return tag("details", tag("summary", tag("b", title), tag("span", note, class_="when")), body, class_="card")
 
 
 def _lead(reasons: list[Object]) -> str:
@@ -80,4 +76,4 @@ def _inputs(run: RunData) -> Child:
         return None
     rows = [[name, tag("code", show_value(value))] for name, value in facts]
     body = data_table(["what", "value"], rows, words=["value"])
-    return _fold("Data and device", "digests of the inputs, and the machine", body)
+    return fold("Data and device", "digests of the inputs, and the machine", body)
