@@ -57,7 +57,7 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
     """Return from which step a run that was begun resumes and what is left, or why it can't; {} of any other."""
     if not list_checkpoints(config.run_dir):
         return {}
-    from headwater.train.longer import require_settings
+    from headwater.train.resume import require_settings
 
     try:
         step = require_settings(config.run_dir, train_plan(config))
