@@ -27,8 +27,7 @@ from headwater.ranks.exchange import Ranks
 from headwater.ranks.mesh import STATE_AXES
 from headwater.ranks.place import named
 
-NumTargets = int | Tensor
-"Of a step: a number, or of several ranks a tensor on the device."
+NumTargets = int | Tensor  # of a step: a number, or of several ranks a tensor on the device
 
 
 def sum_own_gradients(
@@ -60,10 +59,10 @@ Compute = Callable[[Transformer, DataParallel, list[Batch], NumTargets], Tensor]
 "Compute a step's gradient, as `sum_gradients` does."
 
 
-# ---- twice
-
-
 Digests = dict[str, str]  # by the name of a parameter
+
+
+# ---- twice
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class RunState:
 def state_of_checkpoint(contents: Mapping[str, Any]) -> RunState:
     """Return the state that a checkpoint's state.json tells."""
     counts = {name: contents[name] for name in ("step", "rows_consumed", "tokens_seen", "seconds")}
-    stage, losses, grad_norms = (contents["history"][name] for name in ("stage", "losses", "grad_norms"))
-    return RunState(**counts, history=History(stage, tuple(losses), tuple(grad_norms)))
+    before = contents["history"]
+    return RunState(**counts, history=History(before["stage"], tuple(before["losses"]), tuple(before["grad_norms"])))
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,8 @@ from headwater.train.gradients import Audit, Compute, GradientCheck, sum_gradien
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Run, RunState
 
-Judge = Callable[[float, float], str | None]
-"Return why a step of this loss and gradient norm is skipped, or None."
-
-Flags = Callable[[], Sequence[bool]]
-"Return what this rank has to say to all others at the end of a step."
+Judge = Callable[[float, float], str | None]  # why a step of this loss and gradient norm is skipped, or None
+Flags = Callable[[], Sequence[bool]]  # what this rank has to say to all others at the end of a step
 
 
 @dataclass(frozen=True)
