@@ -70,6 +70,7 @@ def test_fewer_steps_than_before_are_refused_and_change_nothing(short, tmp_path)
     here = Path(shutil.copytree(short, tmp_path / "here"))
     said = call("run", "mine.toml", "train.num_steps=12", cwd=here)
     require_clear_error(said, "train.num_steps: was 24, is 12 (a run can be given more steps, not fewer)")
+    assert "optim." not in said.err, "rates that follow from the number of steps are no setting to put back"
     assert settings(here)["train"]["num_steps"] == 24
 
 

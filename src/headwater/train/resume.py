@@ -202,16 +202,15 @@ def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> Checkpoint
 def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
     """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
 
-    As many steps as before have sequences of half the length. {} where anything differs that is no rule's, since that
-    is refused, or there are fewer steps.
+    As many steps as before have sequences of half the length. Where anything differs that is no rule's, or there are
+    fewer steps, that is refused: the rates alone are kept, so that the refusal names what was changed by hand.
     """
     state = newest_state(run_dir)
-    if state is None or num_steps_of(state) > plan.train.num_steps:
+    if state is None:
         return {}
-    changed = set(differing(state["identity"], plan.identity())) - LENGTHS
-    if not changed <= set(by_rule):
-        return {}
-    before = flat(state["identity"])
+    changed, before = set(differing(state["identity"], plan.identity())) - LENGTHS, flat(state["identity"])
+    if not changed <= set(by_rule) or num_steps_of(state) > plan.train.num_steps:
+        return {name: before.get(name) for name in sorted(changed & set(by_rule)) if name.startswith("optim.")}
     before[HALF_LENGTH] = round(before[HALF_LENGTH] * num_steps_of(state)) / plan.train.num_steps
     if HALF_LENGTH in by_rule and before[HALF_LENGTH] != plan.train.half_length_fraction:
         changed.add(HALF_LENGTH)
