@@ -122,7 +122,7 @@ def test_ranks_share_layers_only_where_none_with_own_rows_can_train_the_model(se
     ("ranks", "mesh", "recompute", "slower"),
     [
         ("8", Mesh(replicate=2, shard=2, tensor=2), 0.0, Layout(Mesh(replicate=4, shard=2), 8, recompute=1.0)),
-        ("8x1", Mesh(replicate=4, shard=2), 1.0, Layout(Mesh(pipeline=8), 1, recompute=0.5)),
+        ("8x1", Mesh(replicate=4, shard=2), 1.0, Layout(Mesh(replicate=2, shard=4), 1, recompute=0.5)),
     ],
 )
 def test_where_memory_leaves_a_choice_the_forecast_of_time_decides(ranks, mesh, recompute, slower):
