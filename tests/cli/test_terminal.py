@@ -230,9 +230,9 @@ def test_fact_and_forecast_stand_side_by_side():
         display(step_record(step))
     display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
-    first, *_, last, time, loss = out.getvalue().splitlines()
+    first, *_, last, held_out, time, loss = out.getvalue().splitlines()
     assert "time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
-    assert last.endswith("0s left")
+    assert last.endswith("0s left") and held_out.endswith("held-out bits/byte at step 20: 1.346")
     assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
     assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
