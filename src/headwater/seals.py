@@ -46,14 +46,18 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest | {"seal": digest_json(manifest)}
 
 
+def is_sealed(manifest: dict[str, Any]) -> bool:
+    """Return whether a manifest has a seal, and nothing in it has changed since that was made."""
+    return manifest.get("seal") == digest_json({name: value for name, value in manifest.items() if name != "seal"})
+
+
 def read_sealed_manifest(
     folder: Path, format_name: str, format_version: int, error: Callable[[str], Exception]
 ) -> dict[str, Any]:
     """Return the manifest of `folder`, of which no byte has changed since it was written; raise `error` otherwise."""
     path = folder / "manifest.json"
     manifest = read_manifest(folder, format_name, format_version, error)
-    content = {name: value for name, value in manifest.items() if name != "seal"}
-    if manifest.get("seal") != digest_json(content):
+    if not is_sealed(manifest):
         raise error(f"{path} is damaged or was altered: it isn't what its seal was made for")
     # the same value in other bytes: nothing that is read differs, but something writes to this file
     if path.read_bytes() != json_bytes(manifest):

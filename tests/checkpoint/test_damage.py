@@ -14,6 +14,7 @@ from headwater.checkpoint.load import read_checkpoint, read_tensors
 from headwater.checkpoint.verify import is_whole, model_digest, read_state
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import read_json, write_json
+from headwater.seals import seal
 
 FILES = ["model.safetensors", "optim.safetensors", "model.sums", "optim.sums", "state.json", "manifest.json"]
 
@@ -62,15 +63,16 @@ def test_every_changed_byte_of_the_manifest_is_found(run_dir):
             read_checkpoint(path)
 
 
-def test_a_checkpoint_of_an_older_headwater_is_refused_and_stays(run_dir):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_of_an_older_headwater_is_refused_and_stays(run_dir, version):
     path = checkpoint_dir(run_dir, 2)
-    manifest = read_json(path / "manifest.json") | {"format_version": 1}
+    manifest = read_json(path / "manifest.json") | {"format_version": version}
     del manifest["seal"]
-    write_json(path / "manifest.json", manifest)
-    with pytest.raises(ConfigError, match="checkpoint of format 1, and this headwater reads 2; resume with"):
+    write_json(path / "manifest.json", manifest if version == 1 else seal(manifest))
+    with pytest.raises(ConfigError, match=f"checkpoint of format {version}, and this headwater reads 3; resume with"):
         load(run_dir)
     assert not is_whole(path)
-    with pytest.raises(ConfigError, match="checkpoint of format 1"):
+    with pytest.raises(ConfigError, match=f"checkpoint of format {version}"):
         save(run_dir, 2)
     assert path.is_dir()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from headwater.errors import CheckpointError
 
-FORMAT, FORMAT_VERSION = "headwater-checkpoint", 2
-OLD_VERSION = 1  # without a table of tensors and a seal
+FORMAT, FORMAT_VERSION = "headwater-checkpoint", 3
+OLD_VERSIONS = 1, 2  # without a table of tensors and a seal; with other names in the state
 MODEL, OPTIM, STATE_FILE = "model", "optim", "state.json"
 KINDS = (MODEL, OPTIM)
 DERIVED = "derived.json"

@@ -11,7 +11,7 @@ from headwater.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
     MODEL,
-    OLD_VERSION,
+    OLD_VERSIONS,
     OPTIM,
     STATE_FILE,
     step_of,
@@ -20,7 +20,7 @@ from headwater.checkpoint.layout import (
 from headwater.checkpoint.manifest import wrong_in
 from headwater.errors import CheckpointError, ConfigError
 from headwater.files import digest_file, digest_json, read_manifest_or_none
-from headwater.seals import read_sealed_manifest
+from headwater.seals import is_sealed, read_sealed_manifest
 
 
 def checked_manifest(path: Path) -> dict[str, Any]:
@@ -28,9 +28,11 @@ def checked_manifest(path: Path) -> dict[str, Any]:
 
     Raises ConfigError for one of a format that is read no more: it is not damaged, and stays where it is.
     """
-    if read_manifest_or_none(path).get("format_version") == OLD_VERSION:
+    found = read_manifest_or_none(path)
+    version = found.get("format_version")
+    if version in OLD_VERSIONS and ("seal" not in found or is_sealed(found)):
         raise ConfigError(
-            f"{path} is a checkpoint of format {OLD_VERSION}, and this headwater reads {FORMAT_VERSION}; resume with "
+            f"{path} is a checkpoint of format {version}, and this headwater reads {FORMAT_VERSION}; resume with "
             "the headwater that wrote it, or train again under another name (name=…)"
         )
     manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)

@@ -34,17 +34,15 @@ State = Mapping[str, Any]
 # ---- what checkpoints say
 
 
-def states_of(run_dir: Path) -> list[tuple[Path, State]]:
-    """Return (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
-    found: list[tuple[Path, State]] = []
+def states_of(run_dir: Path) -> Iterator[tuple[Path, State]]:
+    """Yield (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
     for _, path in list_checkpoints(run_dir):
         try:
             state = read_state(path)
             num_steps_of(state)
         except (CheckpointError, KeyError, TypeError):
             continue
-        found.append((path, state))
-    return found
+        yield path, state
 
 
 def newest_state(run_dir: Path) -> State | None:
@@ -59,7 +57,7 @@ def num_steps_of(state: State) -> int:
 
 def abandoned(run_dir: Path, interventions: Interventions) -> list[Path]:
     """Return the checkpoints that a run went back from: the steps are done again, and saved under the same names."""
-    states = states_of(run_dir) if interventions.rollbacks else []
+    states = list(states_of(run_dir)) if interventions.rollbacks else []
     return [path for path, state in states if interventions.is_abandoned(state["step"], state["rows_consumed"])]
 
 
@@ -168,7 +166,7 @@ def require_settings(run_dir: Path, plan: TrainPlan) -> int:
 
     Raises CheckpointError where it can't resume with the settings of the plan.
     """
-    states = states_of(run_dir)
+    states = list(states_of(run_dir))
     if not states:
         require_from_training(run_dir)
         return 0
@@ -230,7 +228,7 @@ def resume_longer(
     it are taken out. Call it holding the run's lock; a call that was killed is finished by the next one. Raises
     CheckpointError, with nothing changed, where no checkpoint is shared.
     """
-    states = states_of(run_dir)
+    states = list(states_of(run_dir))
     newer = list(takewhile(lambda each: not is_shared(each[1], plan, batches), states))
     for path, state in newer:
         if not is_lengthened(state, plan):
