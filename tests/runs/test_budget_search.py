@@ -97,6 +97,13 @@ def test_machines_with_a_processor_each_take_energy_and_have_memory_of_their_own
     assert one["choice"]["memory_limit_gib"] == four["choice"]["memory_limit_gib"] == pytest.approx(8)
 
 
+def test_the_waiting_of_a_pipeline_is_in_the_hours_of_processors_alone():
+    settings = ("parallel.pipeline=2", "model.tied_embeddings=false")
+    says = "which isn't counted"
+    assert says not in searched("2h", ranks="2x2", overrides=settings)["choice"]["layout"]
+    assert says in searched("2h", ranks="2x2", hardware="H100", overrides=settings)["choice"]["layout"]
+
+
 def test_hours_times_devices_times_price_is_the_money(answer):
     assert answer["budget"]["usd"] == pytest.approx(10_000)
     price = answer["budget"]["usd_per_device_hour"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from headwater.cli.amounts import parse_ranks
@@ -11,7 +13,7 @@ from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import layout
-from headwater.runs.hardware import hardware_of, processor_peak, waiting, work_of
+from headwater.runs.hardware import Gpus, hardware_of, processor_peak, work_of
 from headwater.runs.layout import MARGIN, layout_here
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import token_bytes
@@ -129,12 +131,18 @@ def test_where_memory_leaves_a_choice_the_forecast_of_time_decides(ranks, mesh, 
     config = load_run("first-light", [*SMALL, "train.recompute=auto"])[0]
     found = layout_here(config, parse_ranks(ranks), H100)
     assert (found.mesh, found.recompute) == (mesh, recompute)
-    seconds, of_slower = (
-        hardware_of(config, ranks=each, device=H100).modelled(config.with_layout(each)) for each in (found, slower)
-    )
-    assert seconds < of_slower * (1 + waiting(config, slower))
+    seconds, of_slower = (Gpus(each, H100).modelled(config.with_layout(each)) for each in (found, slower))
+    assert seconds < of_slower
     fixed = load_run("first-light", [*SMALL, "train.recompute=0"])[0]
     assert layout_here(fixed, parse_ranks("8"), H100).recompute is None, "a number is kept"
+
+
+def test_ranks_of_a_pipeline_wait_no_longer_over_slower_links():
+    config, pipeline = load_run("first-light", DEEP)[0], Layout(Mesh(pipeline=8), 1)
+    slow = Gpus(pipeline, replace(A100, network=A100.network / 10))
+    usual = Gpus(pipeline, A100)
+    assert slow.modelled(config) > usual.modelled(config)
+    assert slow.waiting_seconds(config) == usual.waiting_seconds(config) > 0
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ class Candidate:
     """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
 
     `seconds_per_token` is of all ranks, which lie as `mesh` says, `around_seconds` come once. Memory is in bytes of one
-    device; `hours_deviation` is of the logarithm.
+    device; `hours_deviation` is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that
+    time, where it leaves that out.
     """
 
     model: ModelSettings
@@ -96,6 +97,7 @@ class Candidate:
     hours_deviation: float
     around_seconds: float = 0.0
     mesh: Mesh = field(default_factory=Mesh)
+    waiting: float = 0.0
 
     @cached_property
     def params(self) -> int:
@@ -109,11 +111,6 @@ class Candidate:
     def num_microbatches(self) -> int:
         """Microbatches of a rank and step."""
         return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
-
-    @property
-    def waiting(self) -> float:
-        """What ranks of a pipeline wait for one another, over the time in which they compute."""
-        return self.mesh.waiting(self.num_microbatches)
 
     @property
     def layout(self) -> str:

@@ -200,6 +200,7 @@ class Trials:
                     memory=needs.memory,
                     hours_deviation=needs.step.log_deviation,
                     around_seconds=fixed + tokens_around * per_token,
+                    waiting=needs.waiting_seconds / needs.step.median,
                 )
 
     def _parts(self, model: ModelSettings) -> list[int]:

@@ -51,7 +51,8 @@ PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this 
 class Needs:
     """What a run needs, each with its source.
 
-    `rest` is what training without its steps took in earlier runs of this shape, over what is usually counted.
+    `rest` is what training without its steps took in earlier runs of this shape, over what is usually counted;
+    `waiting_seconds` are those of a step in which ranks of a pipeline wait, where `step` leaves them out.
     """
 
     step: Spread
@@ -59,6 +60,7 @@ class Needs:
     memory: Spread
     memory_how: str
     rest: float | None = None
+    waiting_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,26 @@ class Gpus:
         from headwater.forecast.rank_memory import gpu_memory
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
-        if idle := waiting(config, self.ranks):  # counted it is no nearer (docs/decisions/0051)
-            how += f"; ranks of the pipeline wait {idle / (1 + idle):.0%} of a step, which isn't counted"
+        if idle := self.waiting_seconds(config):  # counted it is no nearer (docs/decisions/0051)
+            how += f"; ranks of the pipeline wait {idle / (step.median + idle):.0%} of a step, which isn't counted"
         peak = gpu_memory(work_of(config, self.ranks), is_compiled=config.machine.compile != "off")
         memory_how = f"state, activations and the driver's context on one {self.device.name}"
-        return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how)
+        return Needs(step, how, Spread(peak.total, MEMORY_DEVIATION), memory_how, waiting_seconds=idle)
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by the rule, and of what the ranks exchange, none of it beside computing."""
         from headwater.forecast.exchange import exchange_seconds, exchanges
 
-        train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
-        computing = train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
         found = exchanges(work_of(config, self.ranks))
-        return computing + sum(exchange_seconds(self.device, each, self.ranks) for each in found)
+        return self._computing(config) + sum(exchange_seconds(self.device, each, self.ranks) for each in found)
+
+    def waiting_seconds(self, config: RunConfig) -> float:
+        """Return the seconds of a step in which ranks of a pipeline wait for one another to compute."""
+        return waiting(config, self.ranks) * self._computing(config)
+
+    def _computing(self, config: RunConfig) -> float:
+        train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
+        return train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
 
     def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
         """Return rows of a microbatch and of a batch that a search tries, the best first; `num_parts` share it."""

@@ -167,8 +167,10 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
 
     def seconds(layout: Layout) -> float:
         found = config.with_layout(layout)
-        step = flops_of_step(found) if device is None else Gpus(layout, device).modelled(found)
-        return step * (1 + waiting(found, layout))
+        if device is None:
+            return flops_of_step(found) * (1 + waiting(found, layout))
+        gpus = Gpus(layout, device)
+        return gpus.modelled(found) + gpus.waiting_seconds(found)
 
     return Choice(needs, seconds, rank_bytes)
 
