@@ -279,3 +279,18 @@ def test_a_name_that_goes_on_is_another_licence():
 def test_a_docstring_that_states_a_licence_is_a_comment():
     code = "import os\n\n\ndef f():\n    # may not be used with other keys, only with a licence key\n    return 1\n"
     assert licence_of_head(f'"""Keys.\n\nLicensed under the MIT license.\n"""\n\n{code}') == "MIT"
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        *[("/*", "*/"), ("<!--", "-->"), ('"""', '"""'), ("r'''", "'''"), ("--[[", "]]"), ("#[[", "]]"), ("#|", "|#"), ("#=", "=#")],
+        *[("<#", "#>"), ("{-", "-}"), ("(*", "*)"), ("=begin", "=end"), ("=pod", "=cut"), ("=head1 KEYS", "=cut")],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["", "# Keys.\n", "-- Keys.\n\n", "/* Keys. */\n"])
+def test_a_comment_of_several_lines_is_read_to_its_end_and_no_further(before, opening, closing):
+    notice = f"{before}{opening}\n\nLicensed under the MIT License.\nHello page of ours.\n"
+    code = "import os\nkeys = may_not_sell(x)  # may not be used with other keys, only with a licence key\n"
+    assert licence_of_head(f"{notice}You may not sell this software.\n{closing}\n{code}") == "unknown"
+    assert licence_of_head(f"{notice}{closing}\n\n{code}") == "MIT"

@@ -27,8 +27,14 @@ _SPEAKS = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_COMMENT = re.compile(r"\s*(?:#![^\n]*\n|<\?php\b)?\s*")
-_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--)")
-_DOCSTRING = re.compile(r"\s*[rRuU]?(\"{3}|'{3}).*?\1\s*", re.DOTALL)
+# comments of several lines: C, HTML; docstrings; Lua, CMake, Lisp, Julia; PowerShell, Haskell, ML, Ruby, Perl
+_BLOCKS = {
+    **{"/*": "*/", "<!--": "-->", '"""': '"""', "'''": "'''", "--[[": "]]", "#[[": "]]", "#|": "|#", "#=": "=#"},
+    **{"<#": "#>", "{-": "-}", "(*": "*)", "=begin": "=end", "=pod": "=cut", "=head1": "=cut"},
+}
+# code and comments hold some of the others, but hardly begin a line with them
+_OPENS = re.compile(r"(?<!/)/\*|<!--|\"{3}|'{3}|--\[\[|^\s*(?:#\[\[|#\||#=(?=\s)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
+_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--|[rRuU]?(?:\"{3}|'{3})|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
 _BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
 
@@ -52,17 +58,30 @@ def licence_of_head(text: str) -> str | None:
 def _first_comment(head: str) -> str:
     """Return what stands before the first line of code in a head, the head where it begins with no known comment."""
     before = _BEFORE_COMMENT.match(head)
-    at, is_inside = before.end() if before else 0, False
-    if docstring := _DOCSTRING.match(head, at):
-        at = docstring.end()
-    elif not _COMMENT.match(head, at):
+    at, closing = before.end() if before else 0, ""
+    if not _COMMENT.match(head, at):
         return head
     for line in head[at:].splitlines(keepends=True):
-        if not (is_inside or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
+        if not (closing or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
             return head[:at]
-        is_inside = line.rfind("/*") > line.rfind("*/") or (is_inside and "*/" not in line)
+        closing = _closing_after(line, closing)
         at += len(line)
     return head
+
+
+def _closing_after(line: str, closing: str) -> str:
+    """Return what closes the comment that is open at the end of a line, "" where none is; `closing` at its start."""
+    at = 0
+    while True:
+        if not closing:
+            opening = _OPENS.search(line, at)
+            if opening is None:
+                return ""
+            closing, at = _BLOCKS[opening.group().strip()], opening.end()
+        end = line.find(closing, at)
+        if end < 0:
+            return closing
+        closing, at = "", end + len(closing)
 
 
 def licence_of_text(text: str) -> str | None:
