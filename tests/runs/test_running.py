@@ -14,7 +14,9 @@ from typing import Any
 from small_run import quick
 
 from headwater.files import read_json
+from headwater.ranks.mesh import Layout
 from headwater.records import read_all, read_records
+from headwater.runs import running
 from headwater.runs.run_config import load_run
 from headwater.runs.running import run
 
@@ -22,6 +24,11 @@ from headwater.runs.running import run
 def run_in(folder, *overrides: str, **how):
     with contextlib.chdir(folder), quick():
         return run(*load_run("mine.toml", list(overrides)), **how)
+
+
+def stop_at_step_3(record):
+    if record["event"] == "step" and record["step"] == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_result_holds_what_the_run_left_in_its_folder(finished_run):
@@ -57,15 +64,23 @@ def test_a_call_with_nothing_but_a_run_prints_its_steps(finished_copy, capsys):
 
 
 def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
-    def stop_at_step_3(record):
-        if record["event"] == "step" and record["step"] == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     stopped = run_in(finished_copy, "name=again", display=stop_at_step_3)
     assert (stopped.status, stopped.step, stopped.evaluation) == ("stopped", 3, {})
     whole = run_in(finished_copy, "name=again")
     assert (whole.status, whole.step) == ("finished", 8)
     assert whole.evaluation["bits_per_byte"] == read_json(finished_copy / "runs/mine/evaluation.json")["bits_per_byte"]
+
+
+def test_a_run_that_resumes_with_other_blocks_recomputed_keeps_its_forecast(finished_copy, monkeypatch):
+    said: list[str] = []
+    with monkeypatch.context() as memory:
+        memory.setattr(running, "layout_here", lambda *_: Layout(recompute=1.0))
+        assert run_in(finished_copy, "name=again", display=stop_at_step_3, say=said.append).status == "stopped"
+    forecast = (finished_copy / "runs/again/forecast.json").read_bytes()
+    assert run_in(finished_copy, "name=again", say=said.append).status == "finished"
+    assert (finished_copy / "runs/again/forecast.json").read_bytes() == forecast, said
+    starts = read_records(finished_copy / "runs/again/records.jsonl", "start")
+    assert [start["recompute"] for start in starts] == [1.0, 0.0]
 
 
 def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finished_copy):

@@ -168,22 +168,22 @@ def _train(
 
             mesh, recompute = ranks.from_first([asdict(layout.mesh), layout.recompute])
             ranks.lay_out_(Mesh(**mesh))
-            config = config.with_layout(Layout(recompute=recompute))
+            trained = config.with_layout(Layout(recompute=recompute))
             if owner is None or batches is None:
-                return follow_training(config, ranks, call.stop_within)
+                return follow_training(trained, ranks, call.stop_within)
             if layout.why:
                 say(f"layout: {layout.why}")
-            settings = config.model_dump(mode="json")
+            settings = trained.model_dump(mode="json")
             with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
                 return train_stage(
-                    config,
+                    trained,
                     batches,
                     display,
                     say,
                     require_owner=owner.require,
                     ranks=ranks,
                     stop_within=call.stop_within,
-                    is_planned=True,
+                    planned=config,
                     layout=layout,
                 )
     if owner is not None:

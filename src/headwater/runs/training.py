@@ -29,6 +29,7 @@ from headwater.runs.stages import is_trained
 from headwater.runs.text import open_batches
 from headwater.runs.times import keep_times, speed_here
 from headwater.train.loop import Display, train
+from headwater.train.settings import fraction_repeated
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState, stop_requested
 
@@ -41,7 +42,7 @@ def train_stage(
     require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
-    is_planned: bool = False,
+    planned: RunConfig | None = None,
     layout: Layout | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
@@ -50,7 +51,8 @@ def train_stage(
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
-    is_planned     whether a forecast of the run is made before its first step
+    planned        the settings as written, before what the layout decides: a forecast of them is made before the first
+                   step; None: none
     layout         how the ranks lie
     """
     evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
@@ -63,8 +65,8 @@ def train_stage(
             _require_space(run)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
-            if is_planned:
-                forecast = forecast_of_run(config, run.start.step, say, time.time, dtype, require_owner, layout)
+            if planned is not None:
+                forecast = forecast_of_run(planned, run.start.step, say, time.time, dtype, require_owner, layout)
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
             _record_beginning(run, config, display, forecast, layout)
             meter, started_at = LoadMeter.of_ranks(run.ranks.place.local_world_size), time.perf_counter()
@@ -155,6 +157,7 @@ def _record_beginning(
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
         "flops_per_token": flops_per_token(config.model, train.half_length_fraction),
         "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
+        "recompute": "selective" if train.recompute == "selective" else fraction_repeated(train),
         "device": {
             "name": facts.device_name,
             "cores": facts.num_threads,
