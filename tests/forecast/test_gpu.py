@@ -42,6 +42,8 @@ def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
     assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
     over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
     assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 8)) == pytest.approx(over_cards)
+    # of however many ranks a machine has, links join no more than a node's devices
+    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 16)) == pytest.approx(over_cards)
 
 
 def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():

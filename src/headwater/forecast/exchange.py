@@ -109,7 +109,7 @@ def exchange_seconds(device: Accelerator, exchange: Exchange, layout: Layout) ->
     """
     axes, mesh = AXES if exchange.axis == "all ranks" else exchange.axis.split(" × "), layout.mesh
     num_ranks, inner = mesh.size(*axes), mesh.size(*AXES[AXES.index(axes[-1]) + 1 :])
-    in_node = max(1, layout.num_local // inner)
+    in_node = max(1, min(layout.num_local, device.node_size) // inner)
     bandwidth = device.links if num_ranks <= in_node else min(device.links, device.network * in_node)
     if exchange.kind in ("send", "receive"):  # between two neighbours, both ways at once
         return exchange.num_bytes / 2 / (WIRE_UTILISATION * bandwidth)
