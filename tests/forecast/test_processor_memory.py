@@ -99,6 +99,11 @@ def test_blocks_that_keep_products_take_less_than_whole_ones_and_more_than_recom
     assert selective - recomputed == 4 * (size * (5 * 192 + 2 * 512) + 4 * 3)
 
 
+def test_in_int8_the_head_is_held_in_bf16_for_its_gradients_too():
+    plain, rounded = (peak(model(), 4096, dtype).total for dtype in ("bfloat16", "int8"))
+    assert rounded - plain == 6144 * 192
+
+
 def test_exact_sums_take_eight_bytes_a_parameter():
     plain, exact = (peak(model(), 4096, "float32", exact=exact).total for exact in (False, True))
     assert exact - plain == 8 * count_parameters(model()).total

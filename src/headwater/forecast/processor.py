@@ -115,8 +115,9 @@ def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probe
     """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
 
     A save's copy of weights and optimizer state is still being written in the next step's first microbatch at least.
-    That adds the weights as products take them and, whichever is more, what its forward pass keeps, with the head's
-    gradient and a chunk of logits, or all gradients at its end, where a tied embedding's isn't added yet to the head's.
+    That adds the weights as products take them (in int8 the head's twice: its gradients take bf16) and, whichever is
+    more, what its forward pass keeps, with the head's gradient and a chunk of logits, or all gradients at its end,
+    where a tied embedding's isn't added yet to the head's.
     `exact`: gradients are summed as integers.
     """
     model, parameters = work.model, count_parameters(work.model)
@@ -126,6 +127,7 @@ def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probe
     activations = (1 + SLACK_FRACTION) * work.microbatch_tokens * kept_bytes_per_token(work)
     of_step = max(activations + head + work.value_bytes * logits, gradients + head * model.tied_embeddings)
     state = 2 * checkpoint_bytes(model, work.optim) + work.value_bytes * parameters.matmul
+    state += model.vocab_size * model.d_model if work.dtype == "int8" else 0
     state += EXACT_BYTES * parameters.total if exact else 0
     return PeakBytes(process_bytes(token_bytes) + PROBE_BYTES * has_probes, state, 0.0, of_step)
 

@@ -234,7 +234,7 @@ class Moments:
         if not self.is_compiled or is_divided:
             few = (FEW_ALONG_TENSOR if is_divided else FEW_LOGIT_BYTES) * chunk * vocabulary
             logits = max(LOGIT_BYTES * chunk * vocabulary, few + of_chunk)
-        cast = 0 if self.value_bytes == 4 else of_chunk
+        cast = {"float32": 0, "int8": 1.5 * of_chunk}.get(self.work.dtype, of_chunk)  # int8 beside bf16
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
         kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
