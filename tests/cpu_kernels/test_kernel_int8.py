@@ -11,7 +11,7 @@ from test_kernel_ops import maps_of
 
 from headwater.cpu_kernels import int8
 from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import multiply, quantise_both, quantise_rows, quantised_outputs, quantised_weights
+from headwater.cpu_kernels.int8 import multiply, packed, quantise_both, quantise_rows, quantised_weights
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.optim.muon import orthogonalise
 
@@ -105,12 +105,16 @@ def test_a_token_far_larger_than_the_others_costs_them_nothing(int8_ops):
     assert torch.equal(outputs_and_gradients(int8_ops, x, weights, slopes)[0][6:], plain[6:])
 
 
-def test_threads_and_chunks_change_no_bit(library, monkeypatch):
+def test_threads_products_and_chunks_change_no_bit(library, monkeypatch):
     x, slopes, weights = random(70, 48), random(70, 33, seed=1), [random(33, 48, seed=2)]
     first = outputs_and_gradients(OfInt8(library, 1), x, weights, slopes)
-    for num_threads, chunk in [(2, 1 << 21), (3, 100), (5, 1)]:
-        monkeypatch.setattr(int8, "SUMS_CHUNK", chunk)
-        again = outputs_and_gradients(OfInt8(library, num_threads), x, weights, slopes)
+    # chunks are of torch's product; its sums are whole at 1 << 21, and a row each at 1
+    for num_threads, chunk in [(2, None), (2, 1 << 21), (3, 100), (5, 1)]:
+        ops = OfInt8(library, num_threads)
+        if chunk is not None:
+            ops.kernels.multiplies_int8 = False
+            monkeypatch.setattr(int8, "SUMS_CHUNK", chunk)
+        again = outputs_and_gradients(ops, x, weights, slopes)
         assert all(map(torch.equal, again, first)), (num_threads, chunk)
 
 
@@ -175,11 +179,22 @@ def test_this_processors_own_product_has_the_bits_of_torchs(library, dtype, num_
             for rights in [quantised_weights(weights, kernels)]
         )
         assert all(map(torch.equal, found, expected)), (num_rows, depth)
-        assert torch.equal(*(quantised_outputs(weights, kernels)[1] for kernels in (own, torchs)))
+        if own.multiplies_int8:
+            assert all(map(torch.equal, packed(weights, own, "rows")[0], quantised_weights(weights, own)[0]))
+
+
+def test_the_deepest_sums_that_int32_holds_are_exact(any_library):
+    x, weight = torch.ones(2, 133_000), torch.ones(3, 133_000)
+    x[1] = -1
+    for multiplies_int8 in {Kernels(any_library, 1).multiplies_int8, False}:
+        kernels = Kernels(any_library, 1)
+        kernels.multiplies_int8 = multiplies_int8
+        found = multiply(x, quantised_weights([weight], kernels)[0], None, kernels)
+        torch.testing.assert_close(found, x[:, :1].expand(2, 3) * 133_000)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_logits_are_rounded_in_training_alone(any_library, dtype):
+def test_logits_are_rounded_in_training_alone_and_where_that_is_faster(any_library, dtype):
     x, weight = random(2, 90, 64, dtype=dtype).requires_grad_(), random(300, 64, seed=1, scale=0.2).requires_grad_()
     targets = torch.arange(180).view(2, 90)
     (loss, *found), (true_loss, *expected) = (
@@ -187,7 +202,7 @@ def test_logits_are_rounded_in_training_alone(any_library, dtype):
         for of in (OfInt8, OfKernels)
         for loss in [of(any_library, 2).loss_sum(x, weight, targets)]
     )
-    assert loss != true_loss
+    assert (loss != true_loss) == Kernels(any_library, 2).multiplies_int8
     assert loss == pytest.approx(true_loss, rel=1e-3)
     for value, true in zip(found, expected):
         assert float((value - true).norm() / true.norm()) < RANDOM_ERROR

@@ -21,7 +21,8 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL, num_threads: int) -> None:
         self._library = library
         self.num_threads = num_threads
-        self.multiplies_int8 = self("int8_product_bf16", *[None] * 4, 0, 0, 0, None) == 0
+        self.int8_panel = self("int8_panel")  # outputs that int8.cpp packs together
+        self.multiplies_int8 = self.int8_panel > 0
         self._multiplies_bf16 = self("weight_gradient_bf16", None, None, None, 0, 0, 0, 0) == 0
 
     def once(self, compute: Callable[[], list[Tensor]]) -> list[Tensor]:

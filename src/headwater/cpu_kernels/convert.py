@@ -202,15 +202,16 @@ class FusedLoss(NextTokenLoss):
         self.products = products
 
     def forward(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
-        cast, scores = self.products.cast([weight_VD], x_BTD.dtype), self.products.scores(weight_VD, x_BTD.dtype)
-        return LossSum.apply(x_BTD, weight_VD, cast, scores, targets_BT.long(), self.products.kernels)
+        cast = self.products.cast([weight_VD], x_BTD.dtype)
+        logits_of = self.products.logits_of(weight_VD, x_BTD.dtype)
+        return LossSum.apply(x_BTD, weight_VD, cast, logits_of, targets_BT.long(), self.products.kernels)
 
     @torch.no_grad()
     def of_tokens(self, x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
         rows, targets = x_BTD.reshape(-1, x_BTD.shape[-1]), targets_BT.long().reshape(-1)
-        scores, losses = self.products.scores(weight_VD, x_BTD.dtype), torch.empty(rows.shape[0])
+        logits_of, losses = self.products.logits_of(weight_VD, x_BTD.dtype), torch.empty(rows.shape[0])
         for part in chunks(rows.shape[0], weight_VD.shape[0]):
-            logits = scores(rows[part])
+            logits = logits_of(rows[part])
             name = f"losses_{SUFFIX[x_BTD.dtype]}"
             self.products.kernels(name, logits, targets[part], *logits.shape, losses[part])
         return losses.view(targets_BT.shape)

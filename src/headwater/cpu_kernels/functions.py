@@ -19,7 +19,7 @@ from headwater.cpu_kernels.signatures import SUFFIX
 # for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md, 2026-11-25, Chunks of logits)
 CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24
 
-Scores = Callable[[Tensor], Tensor]
+LogitsOf = Callable[[Tensor], Tensor]
 NO_MEMORY = 2  # a status of attention.cpp
 
 
@@ -212,19 +212,19 @@ class Swiglu(torch.autograd.Function):
 class LossSum(torch.autograd.Function):
     """x (…, D), weight and its cast (V, D), targets (…), -1 for none, to the summed loss in nats, a scalar in fp32.
 
-    `scores` makes logits of rows of x. The gradients are computed beside the loss, chunk by chunk, and only scaled in
-    the backward pass.
+    `logits_of` makes logits of rows of x. The gradients are computed beside the loss, chunk by chunk, and only scaled
+    in the backward pass.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, cast: Tensor, scores: Scores, targets: Tensor, kernels: Kernels
+        ctx: Any, x: Tensor, weight: Tensor, cast: Tensor, logits_of: LogitsOf, targets: Tensor, kernels: Kernels
     ) -> Tensor:
         rows, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
         drows, dweight = torch.empty_like(rows), torch.empty(cast.shape)
         losses = torch.empty(rows.shape[0])
         for part in chunks(rows.shape[0], cast.shape[0]):
-            logits = scores(rows[part])
+            logits = logits_of(rows[part])
             kernels(f"loss_and_error_{SUFFIX[x.dtype]}", logits, targets[part], *logits.shape, losses[part])
             torch.mm(logits, cast, out=drows[part])
             kernels.weight_gradient_(dweight, logits, rows[part], fresh=part.start == 0)

@@ -197,10 +197,11 @@ static void pack(const Stacked& weight, uint32_t* by_rows, float* row_scales, ui
     }
 }
 
-// A row that is rounded: its scale, and what is to be taken off its sums.
+// A row that is rounded: its scale, and what is to be taken off its sums. Both wrap around from a depth of 66,000, and
+// their difference is right as long as it is an int32: to a depth of 133,000.
 struct Rounded {
     float scale;
-    int32_t shift;
+    uint32_t shift;
 };
 
 static inline Rounded round_whole(const float* row, int64_t K, int64_t stride, int8_t* to) {
@@ -210,7 +211,7 @@ static inline Rounded round_whole(const float* row, int64_t K, int64_t stride, i
     int32_t sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < K; i++) sum += to[i];
-    return {scale, 128 * sum};
+    return {scale, 128u * uint32_t(sum)};
 }
 
 static inline void put(const float* values, float* out, int64_t count) { memcpy(out, values, count * sizeof(float)); }
@@ -241,7 +242,7 @@ static inline void multiply_tile(const int8_t* left, const Rounded* of_rows, int
 #pragma GCC unroll 2
         for (int64_t half = 0; half < 2; half++) {
             const __mmask16 mask = __mmask16(wanted >> 16 * half);
-            const __m512i sum = _mm512_sub_epi32(sums[i][half], _mm512_set1_epi32(of_rows[i].shift));
+            const __m512i sum = _mm512_sub_epi32(sums[i][half], _mm512_set1_epi32(int32_t(of_rows[i].shift)));
             const __m512 scale = _mm512_maskz_loadu_ps(mask, scales + half * 16);
             __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(of_rows[i].scale));
             value = bias ? _mm512_fmadd_ps(value, scale, _mm512_maskz_loadu_ps(mask, bias + half * 16))
@@ -276,16 +277,23 @@ static void product(const T* x, const uint32_t* packed, const float* scales, con
 }
 #endif
 
-// Return 0, or 1 where torch's product is to be used.
+// Return how many outputs are packed together, 0 where torch's product is to be used.
+EXPORT int hw_int8_panel(int threads) {
+    (void)threads;
+#if HW_VNNI
+    return WIDTH;
+#else
+    return 0;
+#endif
+}
+
 template <class T>
-static int int8_product(const T* x, const int32_t* packed, const float* scales, const float* bias, int64_t N, int64_t K,
+static void int8_product(const T* x, const int32_t* packed, const float* scales, const float* bias, int64_t N, int64_t K,
                         int64_t R, T* out, int threads) {
 #if HW_VNNI
-    if (N) product(x, reinterpret_cast<const uint32_t*>(packed), scales, bias, N, K, R, out, threads);
-    return 0;
+    product(x, reinterpret_cast<const uint32_t*>(packed), scales, bias, N, K, R, out, threads);
 #else
     (void)x, (void)packed, (void)scales, (void)bias, (void)N, (void)K, (void)R, (void)out, (void)threads;
-    return 1;
 #endif
 }
 
@@ -313,9 +321,9 @@ EXPORT void hw_int8_pack(const float* first, const float* second, const float* t
                                      const float* bias, int64_t N, int64_t R, T* out, int threads) {                  \
         scale_sums(sums, row_scales, column_scales, bias, N, R, out, threads);                                        \
     }                                                                                                                 \
-    EXPORT int hw_int8_product_##name(const T* x, const int32_t* packed, const float* scales, const float* bias,      \
-                                      int64_t N, int64_t K, int64_t R, T* out, int threads) {                         \
-        return int8_product(x, packed, scales, bias, N, K, R, out, threads);                                          \
+    EXPORT void hw_int8_product_##name(const T* x, const int32_t* packed, const float* scales, const float* bias,     \
+                                       int64_t N, int64_t K, int64_t R, T* out, int threads) {                        \
+        int8_product(x, packed, scales, bias, N, K, R, out, threads);                                                 \
     }
 DEFINE(float, f32)
 DEFINE(bf16, bf16)

@@ -1,5 +1,5 @@
-"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX; and
-the head's logits, whose gradients are made in bfloat16.
+"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX; with
+VNNI the head's logits, too, whose gradients are made in bfloat16.
 
 Each row of the left factor and each column of the right one is scaled by its own largest magnitude, so that a scale
 stands outside of every sum (LLM.int8(), arXiv:2208.07339; for training, SwitchBack, arXiv:2304.13013):
@@ -25,7 +25,6 @@ from headwater.cpu_kernels.calls import Kernels
 from headwater.cpu_kernels.products import Products, stacked_bias
 from headwater.cpu_kernels.signatures import SUFFIX
 
-PANEL = 32  # outputs that int8.cpp packs together
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 
 
@@ -65,23 +64,17 @@ def quantised_weights(weights: Sequence[Tensor], kernels: Kernels) -> tuple[Quan
     if kernels.multiplies_int8:
         by_rows, by_columns = packed(weights, kernels, "both")
         return by_rows, by_columns
-    (numbers, scales), by_columns = quantise_both(torch.cat(list(weights)), kernels)
+    stacked = torch.cat(list(weights)) if len(weights) > 1 else weights[0].detach().contiguous()
+    (numbers, scales), by_columns = quantise_both(stacked, kernels)
     return (numbers.t(), scales), by_columns
-
-
-def quantised_outputs(weights: Sequence[Tensor], kernels: Kernels) -> Quantised:
-    """Return masters stacked, as `multiply` takes them for x W^T alone."""
-    if kernels.multiplies_int8:
-        return packed(weights, kernels, "rows")[0]
-    numbers, scales = quantise_rows(torch.cat(list(weights)), kernels)
-    return numbers.t(), scales
 
 
 def packed(weights: Sequence[Tensor], kernels: Kernels, scaled_by: Literal["rows", "both"]) -> list[Quantised]:
     """Return at most three masters stacked as int8.cpp multiplies by them, scaled by rows, and also by columns."""
+    panel = kernels.int8_panel
     shape, missing = (sum(map(len, weights)), weights[0].shape[1]), [None] * (3 - len(weights))
     made = [
-        (torch.empty(-(-outputs // PANEL) * PANEL * -(-depth // 4), dtype=torch.int32), torch.empty(outputs))
+        (torch.empty(-(-outputs // panel) * panel * -(-depth // 4), dtype=torch.int32), torch.empty(outputs))
         for outputs, depth in [shape, shape[::-1]][: 1 if scaled_by == "rows" else 2]
     ]
     masters = [*(weight.detach().contiguous() for weight in weights), *missing]
@@ -150,7 +143,7 @@ class Int8Project(torch.autograd.Function):
 
 
 class Int8Products(Products):
-    """Training's linear maps and logits are made in int8; without a gradient they are what is exported."""
+    """Training's linear maps are made in int8, and logits where that is faster; without a gradient, as exports do."""
 
     is_rounding = True
 
@@ -171,8 +164,9 @@ class Int8Products(Products):
         again = None if self.keeps_copies else quantised_weights
         return Int8Project.apply(x_BTD, *copies, stacked_bias(maps), self.kernels, again, *weights)
 
-    def scores(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        if not (self.is_rounding and torch.is_grad_enabled()):
-            return super().scores(weight_VD, dtype)
-        right = self.copied(quantised_outputs, [weight_VD], self.kernels)
+    def logits_of(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        # torch's product between two passes over all logits gains nothing on bfloat16
+        if not (self.is_rounding and self.kernels.multiplies_int8 and torch.is_grad_enabled()):
+            return super().logits_of(weight_VD, dtype)
+        [right] = self.copied(packed, [weight_VD], self.kernels, "rows")
         return lambda rows_ND: multiply(rows_ND, right, None, self.kernels)

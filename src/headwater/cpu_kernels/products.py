@@ -39,7 +39,7 @@ class Products:
         again = None if self.keeps_copies else self.cast
         return Project.apply(x_BTD, self.cast(weights, x_BTD.dtype), bias, self.kernels, again, *weights)
 
-    def scores(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    def logits_of(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         """Return what makes logits (N, V) of rows (N, D)."""
         cast = self.cast([weight_VD], dtype)
         return lambda rows_ND: torch.mm(rows_ND, cast.t())

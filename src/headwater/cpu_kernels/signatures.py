@@ -1,7 +1,7 @@
 """What each compiled function takes, in order; a test compares it with the sources and the compiled library.
 
 A pointer is named by what it points to, T being the dtype in the function's name; `n` is an int64, `x` a float. Every
-function takes the number of threads, an int, as its last argument, and returns nothing or a status.
+function takes the number of threads, an int, as its last argument, and returns nothing or an int.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ OF_ONE_DTYPE = {
     "adamw": "f32 f32 f32 f32 n x x x x x x x",
     # dy, x, out, N, R, C, is_fresh
     "weight_gradient_bf16": "bf16 bf16 f32 n n n n",
+    # nothing
+    "int8_panel": "",
     # three weights, their rows, K, by_rows, row_scales, by_columns, column_scales, magnitudes
     "int8_pack": "f32 f32 f32 n n n n i32 f32 i32 f32 f32",
     # x, plus, out, N, R, C, alpha, beta

@@ -47,9 +47,9 @@ struct AmxTiles : Bf16Blocks {
         else multiply_tiles<1, 1>(sums, accumulate, depth, left, left_step, right, right_step);
         return {sums, rows, columns};
     }
-    HW_INLINE void pack_turned(Packed* block, const Number* source, int64_t stride) { pack_left_transposed(block, source, stride); }
-    HW_INLINE Product multiply_turned(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
-                                      int64_t left_step, const Packed* right, int64_t right_step) {
+    HW_INLINE void pack_transposed(Packed* block, const Number* source, int64_t stride) { pack_left_transposed(block, source, stride); }
+    HW_INLINE Product multiply_transposed(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                                          int64_t left_step, const Packed* right, int64_t right_step) {
         return multiply(sums, accumulate, rows, columns, depth, left, left_step, right, right_step);
     }
     HW_INLINE void finish(const Product& product) {

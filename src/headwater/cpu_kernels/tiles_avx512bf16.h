@@ -24,9 +24,9 @@ struct Avx512Bf16Tiles : Bf16Blocks {
     }
 
     // A left operand's numbers are read two at a time, wherever they are: X^T is packed as X would be on the right.
-    HW_INLINE void pack_turned(Packed* block, const Number* source, int64_t stride) { pack_right(block, source, stride); }
-    HW_INLINE Product multiply_turned(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
-                                      int64_t left_step, const Packed* right, int64_t right_step) {
+    HW_INLINE void pack_transposed(Packed* block, const Number* source, int64_t stride) { pack_right(block, source, stride); }
+    HW_INLINE Product multiply_transposed(float* sums, bool accumulate, int rows, int columns, int depth, const Packed* left,
+                                          int64_t left_step, const Packed* right, int64_t right_step) {
         return multiply_rows<2, BLOCK>(sums, accumulate, rows, columns, depth, left, left_step, right, right_step);
     }
 

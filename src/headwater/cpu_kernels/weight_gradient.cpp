@@ -57,18 +57,18 @@ static void weight_gradient(const uint16_t* dy, const uint16_t* x, float* out, i
                 const int64_t end = group + GROUP < own_end ? group + GROUP : own_end;
                 for (int64_t s = 0; s < steps; s++)
                     for (int64_t b = group; b < end; b++)
-                        pack_part<Tiles::pack_turned>(left.at((b - group) * STEPS + s),
-                                                      dy + (begin + s * BLOCK) * n + b * BLOCK, n,
-                                                      depth - s * BLOCK, n - b * BLOCK);
+                        pack_part<Tiles::pack_transposed>(left.at((b - group) * STEPS + s),
+                                                          dy + (begin + s * BLOCK) * n + b * BLOCK, n,
+                                                          depth - s * BLOCK, n - b * BLOCK);
                 for (int64_t b = group; b < end; b++)
                     for (int64_t c = 0; c < column_blocks; c++) {
                         for (int64_t row = b * BLOCK; row < n && row < (b + 1) * BLOCK; row++)  // there when it is added to
                             for (int64_t half = 0; half < BLOCK; half += 16) __builtin_prefetch(out + row * k + c * BLOCK + half, 1);
                         for (int64_t s = 0; s < steps; s += Tiles::STEPS_AT_ONCE) {
                             const int64_t some = steps - s < Tiles::STEPS_AT_ONCE ? steps - s : Tiles::STEPS_AT_ONCE;
-                            Tiles::finish(Tiles::multiply_turned(sums, s > 0, BLOCK, BLOCK, int(some * BLOCK),
-                                                                 left.at((b - group) * STEPS + s), BLOCK_SIZE,
-                                                                 right.at(c * STEPS + s), BLOCK_SIZE));
+                            Tiles::finish(Tiles::multiply_transposed(sums, s > 0, BLOCK, BLOCK, int(some * BLOCK),
+                                                                     left.at((b - group) * STEPS + s), BLOCK_SIZE,
+                                                                     right.at(c * STEPS + s), BLOCK_SIZE));
                         }
                         add_part(out + b * BLOCK * k + c * BLOCK, k, sums, n - b * BLOCK, k - c * BLOCK, write);
                     }
