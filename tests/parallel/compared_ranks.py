@@ -95,11 +95,11 @@ counted = [one.bits is not None for one in getattr(parallel.gradients, "_reducti
 module.sum_own_gradients = sum_own_gradients
 for wrong in [(1,), (3, 4, 5)]:  # passes for which rank 1 has wrong weights
     try:
-        module.Audit(seen.append)(fast, parallel, microbatches, 100)
+        module.Audit(lambda **difference: seen.append(difference))(fast, parallel, microbatches, 100)
         error = ""
     except TrainingError as raised:
         error = str(raised)
-found["audit"] = [counted, [[one.differing, one.ranks] for one in seen], error]
+found["audit"] = [counted, [[one["differing"], one["ranks"]] for one in seen], error]
 """
 
 

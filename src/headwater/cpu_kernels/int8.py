@@ -1,5 +1,5 @@
-"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX; with
-VNNI the head's logits, too, whose gradients are made in bfloat16.
+"""Linear maps whose forward product and input gradient are made in int8, at twice bfloat16's rate with VNNI or AMX;
+and with VNNI the head's logits, whose gradients are made in bfloat16.
 
 Each row of the left factor and each column of the right one is scaled by its own largest magnitude, so that a scale
 stands outside of every sum (LLM.int8(), arXiv:2208.07339; for training, SwitchBack, arXiv:2304.13013):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -74,15 +75,20 @@ class Pass:
     sums: Digests
 
 
+class RecordDifference(Protocol):
+    """Is told where two passes differ, before they are computed again: parameters, and ranks.
+
+    The ranks are those that computed differently; none where the exchange did. They aren't known, None, where weights
+    or layers are divided: what is wrong on one reaches all, and all compute differently.
+    """
+
+    def __call__(self, *, differing: list[str], ranks: list[int] | None, world_size: int) -> None: ...
+
+
 class Audit:
     """Stands for `sum_gradients` in an audited step."""
 
-    def __init__(self, record: Callable[..., None]) -> None:
-        """`record` is told where two passes differ, before they are computed again: parameters, and ranks.
-
-        The ranks are those that computed differently; none where the exchange did. They aren't known, None, where
-        weights or layers are divided: what is wrong on one reaches all, and all compute differently.
-        """
+    def __init__(self, record: RecordDifference) -> None:
         self._record = record
 
     def __call__(

@@ -113,13 +113,16 @@ def take_step(
     )
     run.watchdog.end()
     seconds, exchanged = time.perf_counter() - started_at, run.ranks.progress.exchange_seconds() - exchanged_before
-    speed = _speed(run, step, seconds, waited, exchanged)
+    measured = _measured(run, step, seconds, waited, exchanged)
     error = {} if check.error is None else {"gradient_error": round(check.error, 5)}
-    return result, {"lr": run.plan.optim.matrix_lr * factor, **speed, **error}
+    return result, {"lr": run.plan.optim.matrix_lr * factor, **measured, **error}
 
 
-def _speed(run: Run, step: int, seconds: float, waited: float, exchanged: float) -> dict[str, Any]:
-    """Return how fast the step after `step` was; of its seconds it `waited` for data and `exchanged` with ranks."""
+def _measured(run: Run, step: int, seconds: float, waited: float, exchanged: float) -> dict[str, Any]:
+    """Return how fast the step after `step` was, what memory it held, and whether it was audited.
+
+    Of its seconds it `waited` for data and `exchanged` with ranks.
+    """
     train, slowest = run.plan.train, run.ranks.slowest()
     tokens_per_second = train.batch_tokens / seconds
     flops = tokens_per_second * flops_per_token(run.plan.model, float(is_half_length(step, train)))
