@@ -165,7 +165,7 @@ class Int8Products(Products):
         return Int8Project.apply(x_BTD, *copies, stacked_bias(maps), self.kernels, again, *weights)
 
     def logits_of(self, weight_VD: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        # torch's product between two passes over all logits gains nothing on bfloat16
+        # torch's product between two passes over all logits gains little on bfloat16
         if not (self.is_rounding and self.kernels.multiplies_int8 and torch.is_grad_enabled()):
             return super().logits_of(weight_VD, dtype)
         [right] = self.copied(packed, [weight_VD], self.kernels, "rows")

@@ -294,3 +294,12 @@ def test_a_comment_of_several_lines_is_read_to_its_end_and_no_further(before, op
     code = "import os\nkeys = may_not_sell(x)  # may not be used with other keys, only with a licence key\n"
     assert licence_of_head(f"{notice}You may not sell this software.\n{closing}\n{code}") == "unknown"
     assert licence_of_head(f"{notice}{closing}\n\n{code}") == "MIT"
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("{-", "-}"), ("(*", "*)"), ("#|", "|#"), ("#=", "=#")])
+def test_a_comment_inside_a_comment_does_not_end_it(opening, closing):
+    for inner in (f"{opening} Keys. {closing}", f"{opening}\nKeys.\n{closing}"):
+        text = (
+            f"{opening}\nLicensed under the MIT License.\n{inner}\nHello.\nYou may not sell this software.\n{closing}\n"
+        )
+        assert licence_of_head(f"{text}import os\n") == "unknown"

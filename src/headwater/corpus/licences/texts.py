@@ -32,6 +32,8 @@ _BLOCKS = {
     **{"/*": "*/", "<!--": "-->", '"""': '"""', "'''": "'''", "--[[": "]]", "#[[": "]]", "#|": "|#", "#=": "=#"},
     **{"<#": "#>", "{-": "-}", "(*": "*)", "=begin": "=end", "=pod": "=cut", "=head1": "=cut"},
 }
+_NESTING = {"-}": "{-", "*)": "(*", "|#": "#|", "=#": "#="}
+_NEVER = "\0"  # closes a comment that holds others: which of its ends is the last isn't counted
 # code and comments hold some of the others, but hardly begin a line with them
 _OPENS = re.compile(r"(?<!/)/\*|<!--|\"{3}|'{3}|--\[\[|^\s*(?:#\[\[|#\||#=(?=\s)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
 _COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--|[rRuU]?(?:\"{3}|'{3})|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
@@ -79,6 +81,8 @@ def _closing_after(line: str, closing: str) -> str:
                 return ""
             closing, at = _BLOCKS[opening.group().strip()], opening.end()
         end = line.find(closing, at)
+        if _NESTING.get(closing, _NEVER) in line[at : end if end >= 0 else None]:
+            return _NEVER
         if end < 0:
             return closing
         closing, at = "", end + len(closing)
