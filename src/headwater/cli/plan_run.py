@@ -67,20 +67,20 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
     return {"resume": {"step": step, "steps_left": num_left, "seconds_left": num_left * step_seconds}}
 
 
-def _resume_text(resume: dict[str, Any]) -> str:
+def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
     if "refused" in resume:
-        return f"{resume['refused']}. Below, a new run with these settings"
+        first, *rest = (*resume["refused"].splitlines(), "Below, a new run with these settings")
+        return [("begun", first), *(("", line) for line in rest)]
     left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
-    return (
-        f"resumes from step {resume['step']}, {left if resume['steps_left'] else 'its last'}. Below, all of its steps"
-    )
+    left = left if resume["steps_left"] else "its last"
+    return [("begun", f"resumes from step {resume['step']}, {left}. Below, all of its steps")]
 
 
 def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the card: medians, P10 to P90, and where each number comes from."""
     counts, how = result["counts"], result["how"]
     lines = [
-        *([("begun", _resume_text(result["resume"]))] if "resume" in result else []),
+        *(_resume_lines(result["resume"]) if "resume" in result else []),
         (
             "run",
             f"{count(counts['params'])} parameters, {count(counts['tokens'])} tokens "
