@@ -22,7 +22,7 @@ def needs(layout: Layout) -> PeakBytes:
 
 def first(rank_bytes: float, num_local: int = 4, meshes=MESHES) -> Layout:
     choice = Choice(needs, lambda layout: 1.0, rank_bytes)
-    return choice.said(choice.first(Layout(mesh, num_local) for mesh in meshes))
+    return choice.explained(choice.first(Layout(mesh, num_local) for mesh in meshes))
 
 
 def fastest(groups, needs, rank_bytes: float, seconds=lambda layout: 1.0, why: str = "") -> Layout:

@@ -306,28 +306,28 @@ def search(
     models: Sequence[ModelSettings],
 ) -> BudgetPlan:
     """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
-    field = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
-    if all(field.refused):
-        raise ConfigError(_nothing_trains(query, field))
-    place, tokens = field.least
-    choice, by_repetition = _choice(query, field, place, tokens), list[SizeByLaw]()
+    possible = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
+    if all(possible.refused):
+        raise ConfigError(_nothing_trains(query, possible))
+    place, tokens = possible.least
+    choice, by_repetition = _choice(query, possible, place, tokens), list[SizeByLaw]()
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
-        other = replace(field, losses=replace(losses, penalty=PUBLISHED))
-        by_repetition = [field.optimum(NAME), other.optimum(PENALTY_NAME)]
+        other = replace(possible, losses=replace(losses, penalty=PUBLISHED))
+        by_repetition = [possible.optimum(NAME), other.optimum(PENALTY_NAME)]
     return BudgetPlan(
         query=query,
         choice=choice,
         loss_unit=loss_unit,
-        losses_how=losses.how(float(field.sizes[place]), tokens),
+        losses_how=losses.how(float(possible.sizes[place]), tokens),
         by_repetition=tuple(by_repetition),
-        notes=tuple(_notes(field, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
+        notes=tuple(_notes(possible, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
         num_sizes=len(models),
         num_fitting=len(candidates),
     )
 
 
-def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoice:
-    each, devices, epochs = field.candidates[place], query.devices, field.epochs(tokens)
+def _choice(query: Query, possible: Field, place: int, tokens: float) -> BudgetChoice:
+    each, devices, epochs = possible.candidates[place], query.devices, possible.epochs(tokens)
     hours = Spread(float(each.seconds(tokens)) / 3600, each.hours_deviation)
     return BudgetChoice(
         params=each.params,
@@ -335,10 +335,10 @@ def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoi
         settings=each.settings(tokens),
         tokens=tokens,
         epochs=epochs,
-        repetition_costs=math.expm1(field.repetition_costs(place, tokens)),
+        repetition_costs=math.expm1(possible.repetition_costs(place, tokens)),
         tokens_per_parameter=tokens / each.params,
         num_steps=round(tokens / each.batch_tokens),
-        loss=field.loss(place, tokens),
+        loss=possible.loss(place, tokens),
         **devices.bands(hours),
         memory_gib=each.memory.scaled(2**-30).band(),
         memory_limit_gib=devices.memory_limit / 2**30,
@@ -348,25 +348,27 @@ def _choice(query: Query, field: Field, place: int, tokens: float) -> BudgetChoi
     )
 
 
-def _notes(field: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
+def _notes(possible: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
     """Return what a reader of the choice must know besides; `is_last` says that the largest of all sizes fits."""
-    found, near = [], field.smallest_near
+    found, near = [], possible.smallest_near
     if near.params < choice.params:
         says = f"{count(near.params)} parameters would lose less than {SLACK:.0%}, and are cheaper to serve"
         found.append(f"forecasts are not sure of {SLACK:.0%} of the loss: {says}")
     if choice.epochs > 1:
         found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
-    if field.refusals:
-        found.append(f"{len(field.refusals)} sizes are excluded: the table can't carry their loss: {field.refusals[0]}")
-    if field.least[0] == len(field.candidates) - 1:
+    if possible.refusals:
+        found.append(
+            f"{len(possible.refusals)} sizes are excluded: the table can't carry their loss: {possible.refusals[0]}"
+        )
+    if possible.least[0] == len(possible.candidates) - 1:
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
         found.append(f"{larger} might be better")
     if by_repetition:
-        useful = field.losses.most_epochs(choice.params, field.unique)
+        useful = possible.losses.most_epochs(choice.params, possible.unique)
         found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
         if len({each.params for each in by_repetition}) > 1:
             found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
-    epochs, density = choice.epochs, choice.params / field.unique
+    epochs, density = choice.epochs, choice.params / possible.unique
     if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
         found.append(
             f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
@@ -375,13 +377,13 @@ def _notes(field: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw
     return found
 
 
-def _nothing_trains(query: Query, field: Field) -> str:
-    if field.refusals:
+def _nothing_trains(query: Query, possible: Field) -> str:
+    if possible.refusals:
         return (
             "the table of runs (--runs, or the ladder of RUN) can't carry a forecast for any size of this budget: "
-            f"{field.refusals[0]}; or drop --runs and RUN to use published laws"
+            f"{possible.refusals[0]}; or drop --runs and RUN to use published laws"
         )
-    smallest = field.candidates[0]
+    smallest = possible.candidates[0]
     least = MIN_RUN_STEPS * smallest.batch_tokens
     if MAX_EPOCHS * query.unique < least:
         return (

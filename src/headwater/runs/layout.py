@@ -90,7 +90,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
     why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
     if not problem:
         if apart := choice.first(Layout(mesh, num_local) for mesh in meshes):
-            return choice.said(apart)
+            return choice.explained(apart)
         _refuse_microbatch(config, meshes, num_local, device)
         why = "divided weights alone don't fit; "
     groups = list(_groups(config, place, [] if problem else meshes))
@@ -206,9 +206,9 @@ class Choice:
         if len(fitting) > 1:
             second, times = fitting[1], self.seconds(fitting[1]) / self.seconds(fitting[0])
             why += f"by forecast the fastest of {len(fitting)} that do, {second.product} takes {times:.2f} × as long; "
-        return self.said(fitting[0], why)
+        return self.explained(fitting[0], why)
 
-    def said(self, layout: Layout, why: str = "") -> Layout:
+    def explained(self, layout: Layout, why: str = "") -> Layout:
         """Return a layout that fits with `why` it is taken, and the arithmetic."""
         peak = self.needs(layout)
         arithmetic = f"{self._arithmetic(NUM_NEAREST - 1, (MARGIN * peak.total, layout))}: {MARGIN} × ({peak})"

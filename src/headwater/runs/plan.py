@@ -127,7 +127,7 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
 
         return outlook_from_base(config, runs_csv, options.loss_unit)
     if runs_csv is None and config.folders.ladder.is_dir():
-        from headwater.runs.rungs import ladder_table  # and what else a ladder is
+        from headwater.runs.rungs import ladder_table
 
         runs_csv = ladder_table(config)
     if runs_csv is None:
