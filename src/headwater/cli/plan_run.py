@@ -69,8 +69,8 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
 
 def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
     if "refused" in resume:
-        first, *rest = (*resume["refused"].splitlines(), "Below, a new run with these settings")
-        return [("begun", first), *(("", line) for line in rest)]
+        lines = [*resume["refused"].splitlines(), "Below, a new run with these settings"]
+        return [("" if place else "begun", line) for place, line in enumerate(lines)]
     left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
     left = left if resume["steps_left"] else "its last"
     return [("begun", f"resumes from step {resume['step']}, {left}. Below, all of its steps")]
