@@ -245,8 +245,12 @@ class Trial:
         self._strike(processes[rank])
         lost = [pid for pid in processes.values() if self._cell.kind == "cut" and self._net.node_of(pid) == 1]
         others = [pid for pid in processes.values() if pid not in (*lost, processes[rank])]
-        if not self._wait(lambda: not all(is_running(pid) for pid in others)):
+        if not self._wait(lambda: bool(self._records("finish")) or not all(is_running(pid) for pid in others)):
             raise TimeoutError("the run ended, though a rank was lost")
+        if self._records("finish"):  # it struck behind the last step; a launcher would wait minutes for one cut off
+            if self._net is not None:
+                self._net.mend()
+            return None
         detected = time.time() - at
         if self._net is not None and self._cell.needs_all:
             self._net.mend()
