@@ -236,10 +236,10 @@ def load():
 def test_a_run_under_load_has_the_bits_of_a_quiet_one(tmp_path, request):
     kernels = MachineSettings(device="cpu", dtype="int8", compile="on", num_threads=2)
     the_plan = replace(plan(), machine=kernels)
-    quiet = train_here(tmp_path / "quiet", the_plan).model.state_dict()
+    quiet = train_here(tmp_path / "quiet", the_plan).prepared.model.state_dict()
     request.getfixturevalue("load")
     with idle_team():
-        under_load = train_here(tmp_path / "under load", the_plan).model.state_dict()
+        under_load = train_here(tmp_path / "under load", the_plan).prepared.model.state_dict()
     for name, value in quiet.items():
         assert torch.equal(value, under_load[name]), name
 
