@@ -10,7 +10,7 @@ import pytest
 from known_laws import TRUE, isoflop_runs
 
 from headwater.errors import DataError
-from headwater.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, fit_law
+from headwater.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, Law, fit_law
 from headwater.scaling.table import runs_of
 
 CHINCHILLA = Path(__file__).parents[2] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
@@ -48,6 +48,23 @@ def test_finds_a_known_law_without_noise():
     law = fit_law(isoflop_runs())
     for name in ("E", "A", "B", "alpha", "beta"):
         assert getattr(law, name) == pytest.approx(getattr(TRUE, name), rel=1e-3), name
+
+
+# of few runs with about 20 tokens a parameter: each ends elsewhere from the best minimum of the grid alone
+TOKENS_OF_7 = [2.0247e7, 4.5810e7, 9.3906e7, 2.2196e8, 4.3092e8, 9.7949e8, 1.9235e9]
+TOKENS_OF_8 = [1.7457e7, 3.7482e7, 7.8390e7, 1.6614e8, 2.7567e8, 5.1506e8, 9.0754e8, 1.7824e9]
+
+
+def test_seven_runs_of_a_known_law_give_it():
+    known, params = Law(0.96, 1.348e8, 2.663e5, 1.14, 0.736), np.geomspace(1e6, 1e8, 7)
+    law = fit_law(runs_of(params, TOKENS_OF_7, known.loss(params, np.array(TOKENS_OF_7))))
+    assert (law.alpha, law.beta) == pytest.approx((known.alpha, known.beta), rel=1e-3)
+
+
+def test_eight_runs_give_the_law_of_the_least_objective_of_many_starts():
+    loss = [15.6141, 7.82335, 4.0618, 2.22885, 1.34251, 0.898887, 0.671638, 0.546310]
+    law = fit_law(runs_of(np.geomspace(1e6, 1e8, 8), TOKENS_OF_8, loss))
+    assert law.objective < 1.3e-7, "2.5e-6 from the best minimum"
 
 
 def test_one_wild_run_moves_nothing():
