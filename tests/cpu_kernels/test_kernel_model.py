@@ -261,8 +261,8 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path, sto
     whole = train_here(tmp_path / "whole", the_plan, evaluator=JudgingEvaluator())
     train_here(tmp_path / "parts", the_plan, stop_after=stop_after, evaluator=JudgingEvaluator())
     resumed = train_here(tmp_path / "parts", the_plan, evaluator=JudgingEvaluator())
-    after = resumed.model.state_dict()
-    for name, value in whole.model.state_dict().items():
+    after = resumed.prepared.model.state_dict()
+    for name, value in whole.prepared.model.state_dict().items():
         assert torch.equal(value, after[name]), name
     of_steps = [
         without_clock(list(read_records(tmp_path / name / "records.jsonl", "step"))) for name in ("whole", "parts")

@@ -115,9 +115,9 @@ def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probe
     """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
 
     A save's copy of weights and optimizer state is still being written in the next step's first microbatch at least.
-    That adds the weights as products take them (in int8 the head's twice: its gradients take bf16) and, whichever is
-    more, what its forward pass keeps, with the head's gradient and a chunk of logits, or all gradients at its end,
-    where a tied embedding's isn't added yet to the head's.
+    That adds the weights as products take them (in int8 the head's twice, as with VNNI: its gradients take bf16) and,
+    whichever is more, what its forward pass keeps, with the head's gradient and a chunk of logits, or all gradients at
+    its end, where a tied embedding's isn't added yet to the head's.
     `exact`: gradients are summed as integers.
     """
     model, parameters = work.model, count_parameters(work.model)
