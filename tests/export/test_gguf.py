@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from headwater.model.transformer import Transformer
 from headwater.numbers import size
 from headwater.tokenizer.conversation import prompt_ids
 from headwater.tokenizer.foreign import write_foreign
-from headwater.tokenizer.settings import TokenizerSettings
+from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
 
@@ -105,6 +106,17 @@ def test_a_float32_file_gives_back_model_and_tokenizer_to_the_bit(tmp_path, toke
     own, theirs = Tokenizer.load(tokenizer_dir), foreign_tokenizer(base)
     assert theirs.encode_many(TEXTS) == own.encode_many(TEXTS)
     assert theirs.markers == own.markers
+
+
+def test_a_tokenizer_of_single_bytes_has_an_empty_list_of_merges(tmp_path):
+    folder = tmp_path / "tokenizer"
+    settings = TokenizerSettings(vocab_size=MIN_VOCAB_SIZE)
+    train_tokenizer({"made up": [TEXT] * 20}, settings, folder, "key", lambda line: None)
+    path = export(random_model(settings_of()), folder, tmp_path / "out")
+    assert json.loads((folder / "tokenizer.json").read_bytes())["model"]["merges"] == []
+    assert GgufFile(path).get("tokenizer.ggml.merges") == []
+    assert struct.pack("<IIQ", 9, 8, 0) in path.read_bytes().split(b"tokenizer.ggml.merges")[1][:16]
+    assert foreign_tokenizer(facts_of(str(path))).encode_many(TEXTS) == Tokenizer.load(folder).encode_many(TEXTS)
 
 
 @pytest.mark.parametrize("type", FORMATS)

@@ -195,7 +195,8 @@ def _typed(value: Value) -> bytes:
     """Return the number of a value's type, and the value."""
     if isinstance(value, list):
         items = [_string(item) if isinstance(item, str) else struct.pack("<i", item) for item in value]
-        kind = 8 if isinstance(value[0], str) else 5  # whole numbers have a sign here, as types of tokens must
+        # whole numbers have a sign here, as types of tokens must; none but merges can be empty, and those are strings
+        kind = 5 if value and isinstance(value[0], int) else 8
         return struct.pack("<IIQ", 9, kind, len(items)) + b"".join(items)
     if isinstance(value, bool):
         return struct.pack("<I?", 7, value)
