@@ -49,12 +49,17 @@ def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(fin
 
     kept = [step for step, _ in list_checkpoints(finished.run_dir)]
     num_steps = max(kept)
-    assert resume() == {"step": num_steps, "steps_left": 0, "seconds_left": 0}
-    longer = resume(f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1")
+    assert resume() == {"step": num_steps, "steps_left": 0, "seconds_left": 0, "steps_again": 0}
+    more_steps = f"train.num_steps={2 * num_steps}", "schedule.decay_fraction=0.1"
+    longer = resume(*more_steps)
     assert longer["step"] in kept and longer["steps_left"] == 2 * num_steps - longer["step"] > 0
+    assert longer["steps_again"] == num_steps - longer["step"] > 0
+    again = f"steps {longer['step'] + 1} to {num_steps} are trained again"
+    assert again in call("plan", *finished.arguments[1:], *more_steps, cwd=finished.cwd).out
     assert "optim.beta2: was" in resume("optim.beta2=0.9")["refused"]
     said = call("plan", *finished.arguments[1:], cwd=finished.cwd)
-    assert f"resumes from step {num_steps}, its last" in said.out
+    assert f"resumes from step {num_steps}, its last, if its text is unchanged" in said.out
+    assert "trained again" not in said.out
     refused = call("plan", "mine.toml", "optim.beta2=0.9", cwd=finished.cwd).out
     assert "│ " + " " * 15 + "Below, a new run with these settings " in refused
 

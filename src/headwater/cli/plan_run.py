@@ -63,8 +63,9 @@ def _resume(config: RunConfig, step_seconds: float) -> dict[str, Any]:
         step = require_settings(config.run_dir, train_plan(config))
     except CheckpointError as error:
         return {"resume": {"refused": str(error)}}
-    num_left = config.train.num_steps - step
-    return {"resume": {"step": step, "steps_left": num_left, "seconds_left": num_left * step_seconds}}
+    num_left, newest = config.train.num_steps - step, list_checkpoints(config.run_dir)[0][0]
+    left = {"steps_left": num_left, "seconds_left": num_left * step_seconds}
+    return {"resume": {"step": step, **left, "steps_again": newest - step}}
 
 
 def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
@@ -73,7 +74,13 @@ def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
         return [("" if place else "begun", line) for place, line in enumerate(lines)]
     left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
     left = left if resume["steps_left"] else "its last"
-    return [("begun", f"resumes from step {resume['step']}, {left}. Below, all of its steps")]
+    step, num_again = resume["step"], resume["steps_again"]
+    # a plan doesn't read the text, for which a run may still refuse to resume
+    lines = [("begun", f"resumes from step {step}, {left}, if its text is unchanged. Below, all of its steps")]
+    if num_again:
+        again = f"steps {step + 1} to {step + num_again} are trained again"
+        lines.append(("", f"{again}, and the checkpoints after step {step} put aside"))
+    return lines
 
 
 def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
