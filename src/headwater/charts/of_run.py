@@ -120,7 +120,7 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
     smoothed = thin(smooth(curve))
     traces = [every_step("loss", curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
     if held_out:
-        traces.append(line("held-out text", thin(held_out), "series-2", **marked("series-2")))
+        traces.append(line("sample of held-out text", thin(held_out), "series-2", **marked("series-2")))
     traces += _mark_traces(marks, smoothed)
     last = decimal(smoothed[-1][1])
     return Chart(
@@ -194,7 +194,7 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
     curve = thin(on_log_axis(validations))
     if not curve:
         return None
-    traces = [line("held-out text", curve, "series-1", width=2.5, **marked("series-1"))]
+    traces = [line("sample of held-out text", curve, "series-1", width=2.5, **marked("series-1"))]
     if forecast is None:
         axis, note = log_y([y for _, y in curve]), "Lower is better; the loss was not forecast."
         summary = f"{unit.capitalize()} of validations over tokens, ending at {decimal(curve[-1][1])}."
@@ -203,7 +203,7 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
         traces = band_traces((curve[0][0], max(curve[-1][0], num_tokens)), forecast) + traces
         lowest, span = min(p10, *(y for _, y in curve)), max(6 * (p90 - p10), 0.25 * p50)
         axis = {"range": [lowest - 0.06 * span, max(lowest + span, curve[-1][1] + 0.1 * span)]}
-        note = "The band is for the last point. The first losses are above the picture."
+        note = "The band is for all held-out text, at the end. The first losses are above the picture."
         low, high = significant(p10, 4), significant(p90, 4)
         summary = f"Loss of validations over tokens, ending beside a band of {low} to {high}."
     drawn = layout(traces, unit, log_x=True, yaxis=axis)
@@ -282,9 +282,12 @@ def overlaid(
     curves: dict[str, Points],
     y: str,
     smoothed: bool = False,
-    levels: dict[str, float] | None = None,
+    levels: dict[str, tuple[float, str]] | None = None,
 ) -> Chart | None:
-    """Return curves of several runs or sources over each other, by name, those without a point missing, and levels."""
+    """Return curves of several runs or sources over each other, by name, those without a point missing.
+
+    `levels` are values with their colours, by name.
+    """
     traces, ends = list[Spec](), list[str]()
     for index, (name, curve) in enumerate(curves.items()):
         if placed := on_log_axis(curve):
@@ -295,8 +298,7 @@ def overlaid(
     if not traces:
         return None
     xs = [x for trace in traces for x in trace["x"]]
-    for index, (name, value) in enumerate((levels or {}).items()):
-        traces.append(level(name, value, xs, f"baseline-{index % 2 + 1}"))
+    traces += [level(name, value, xs, color) for name, (value, color) in (levels or {}).items()]
     drawn = layout(traces, y, log_x=True, yaxis=log_y([value for trace in traces for value in trace["y"]]))
     summary = f"{title} over tokens, at the end: {', '.join(ends)}."
     return Chart(title, note, summary, traces, drawn, "medium")

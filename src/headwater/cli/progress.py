@@ -139,7 +139,9 @@ class TrainingDisplay:
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record
-        self._line(f"     held-out bits/byte at step {record['step']}: {record['bits_per_byte']['all']:.3f}")
+        self._line(
+            f"     held-out bits/byte of a sample at step {record['step']}: {record['bits_per_byte']['all']:.3f}"
+        )
 
     def _show_probes(self, record: dict[str, Any]) -> None:
         scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())

@@ -22,12 +22,12 @@ BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     """Return the best account of the model's quality there is, and on which text it was measured."""
     field = "bits_per_byte_real_text"
-    for measured in (run.evaluation, run.last("validation")):
+    for measured, part in ((run.evaluation, ""), (run.last("validation"), "a sample of ")):
         real, everything = amount(measured, field), amount(measured, "bits_per_byte", "all")
         if real is not None and real != everything:
-            return real, "held-out real text"
+            return real, f"{part}held-out real text"
         if everything is not None:
-            return everything, "held-out text"
+            return everything, f"{part}held-out text"
     return None, "held-out text"
 
 
@@ -99,7 +99,7 @@ def is_on_real_text(run: RunData) -> bool:
 
 
 def quality_curve(run: RunData) -> Points:
-    """Return bits per byte over tokens: on real text where that was measured, else on all held-out text."""
+    """Return bits per byte over tokens, as validations sample it: of real text where measured, else of every source."""
     if is_on_real_text(run):
         return points(run.events("validation"), "tokens_seen", "bits_per_byte_real_text")
     return bits_per_byte_curve(run, "all")

@@ -96,7 +96,7 @@ def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> Object:
             scores[name] = points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
     charts = {
         "held_out": overlaid(
-            "Bits per byte", "Of held-out text of each run, as validated during training.", scores, "bits per byte"
+            "Bits per byte", "Of a sample of each run's held-out text, during training.", scores, "bits per byte"
         ),
         "loss": overlaid("Loss", LOSS_NOTE, losses, "nats per token", smoothed=True),
     }
@@ -121,7 +121,7 @@ def _figures(run: FollowedRun, start: Record) -> list[Object]:
     score = amount(validation, "bits_per_byte", "all")
     found = [
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
-        ("bits per byte", score and decimal(score), f"held-out text, step {validation.get('step', '')}"),
+        ("bits per byte", score and decimal(score), f"a sample of held-out text, step {validation.get('step', '')}"),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
         ("memory", peak and f"{significant(peak / 2**30)} GiB", peak_caption(start)),
     ]

@@ -21,7 +21,7 @@ MAX_SILENT_SECONDS = 120.0
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
 PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
-HEADS = ("run", "state", "step", "loss", "held-out bits/byte", "tokens/s", "time left")
+HEADS = ("run", "state", "step", "loss", "bits/byte of a sample", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
 
 

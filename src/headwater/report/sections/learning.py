@@ -100,18 +100,23 @@ def _loss(run: RunData) -> Html:
 
 
 def _against_baselines(run: RunData) -> Html:
-    is_real, levels = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
+    """Return validations, which score a sample, and as levels the final scores of the model and of simpler ones."""
+    is_real, found = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
+    levels = [(name, value, f"baseline-{index % 2 + 1}") for index, (name, value) in enumerate(found)]
+    if run.evaluation and (score := final_bits_per_byte(run)[0]) is not None:
+        levels.append(("this model, final", score, "series-1"))
     heading = f"Bits per byte on {'real' if is_real else 'held-out'} text"
-    text = "Held-out text without the almanac" if is_real else "Held-out text"
-    beside = "Dashed: what simpler models need." if levels else "No baseline is measured yet."
-    curves, named = {"this model": quality_curve(run)}, {f"{name} {decimal(value)}": value for name, value in levels}
-    chart = overlaid(heading, f"{text}; lower is better. {beside}", curves, "bits per byte", levels=named)
+    text = "held-out text without the almanac" if is_real else "held-out text"
+    beside = "Dashed: the final evaluation, of all of it." if levels else "No baseline is measured yet."
+    named = {f"{name} {decimal(value)}": (value, color) for name, value, color in levels}
+    curves, note = {"this model, sample": quality_curve(run)}, f"A sample of {text}; lower is better. {beside}"
+    chart = overlaid(heading, note, curves, "bits per byte", levels=named)
     return card_of(chart, heading, NO_VALIDATION)
 
 
 def _by_source(run: RunData) -> Html:
     title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
-    chart = overlaid(title, "Held-out documents of each source.", curves, "bits per byte")
+    chart = overlaid(title, "A sample of the held-out text of each source.", curves, "bits per byte")
     return card_of(chart, title, NO_VALIDATION)
 
 
