@@ -42,10 +42,11 @@ def test_a_run_in_progress_shows_the_forecast_alone(tmp_path):
     assert "not known" in text
 
 
-def test_without_a_forecast_the_page_says_how_one_is_made(tmp_path):
+def test_without_a_forecast_the_page_says_how_one_is_made_and_why_one_may_be_gone(tmp_path):
     run_dir = write_run(tmp_path, num_steps=6)
     (run_dir / "forecast.json").unlink()
-    assert "headwater plan RUN" in read_page(render_report(run_dir)).text
+    text = read_page(render_report(run_dir)).text
+    assert "headwater plan RUN" in text and "removed when the run resumes with other settings" in text
 
 
 def test_without_a_loss_the_page_says_how_to_get_one(tmp_path):

@@ -14,8 +14,8 @@ from headwater.report.outcome import Outcome, outcomes_of, show_error
 from headwater.report.run_data import RunData
 
 _NO_FORECAST = (
-    "No forecast: this run began without one. Every run that begins at its first step makes one by itself; "
-    "`headwater plan RUN` shows what it would be."
+    "No forecast of the run as it is: one is made before a run's first step, and removed when the run resumes with "
+    "other settings, as with more steps. `headwater plan RUN` shows what it would be."
 )
 
 
