@@ -164,7 +164,18 @@ def test_every_setting_comes_with_origin_and_reason(page):
 
 
 def test_stops_and_resumes_are_listed(page):
-    assert "stopped by SIGTERM" in page.text and "Resumed once" in page.text
+    assert "stopped by SIGTERM" in page.text and "Resumed once. " in page.text, "no step was recomputed"
+
+
+def test_a_resume_counts_where_a_later_one_began_at_an_earlier_step(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=10)
+    records = [record | {"attempt": 1, "time": 1.0} for record in step_records(8)]
+    for attempt, step in ((2, 8), (3, 5)):
+        again = {"attempt": attempt, "time": float(attempt)}
+        steps = [record | again for record in step_records(10)[step:]]
+        records += [{"event": "resume", "step": step, "from": f"step-{step:09}"} | again, *steps]
+    write_records(run_dir, records)
+    assert "Resumed twice; steps recomputed: 5." in read_page(render_report(run_dir)).text
 
 
 def test_a_killed_attempt_says_how_many_steps_were_recomputed(tmp_path):

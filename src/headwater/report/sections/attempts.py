@@ -21,21 +21,24 @@ def attempts(run: RunData) -> Child:
         return None
     in_order = list(groups.values())
     followers: list[list[Record] | None] = [*in_order[1:], None]
-    rows = [_row(records, following) for records, following in zip(in_order, followers, strict=True)]
+    pairs = list(zip(in_order, followers, strict=True))
+    recomputed = [_recomputed(records, following) for records, following in pairs]
+    rows = [[*_row(*pair), whole(num_steps)] for pair, num_steps in zip(pairs, recomputed, strict=True)]
     heads = ["", "began", "from step", "to step", "how it ended", "steps recomputed"]
     starts = [next((each for each in records if each.get("event") == "start"), {}) for records in in_order]
     if any(amount(start, "plan", "ranks") not in (None, 1) for start in starts):
         heads, rows = [*heads, "layout"], [[*row, ranks_of(start)] for row, start in zip(rows, starts, strict=True)]
-    return card(
-        "Attempts", " ".join(_notes(run, len(in_order))), data_table(heads, rows, words=["how it ended", "layout"])
-    )
+    notes = _notes(run, len(in_order), sum(filter(None, recomputed)))
+    return card("Attempts", " ".join(notes), data_table(heads, rows, words=["how it ended", "layout"]))
 
 
-def _notes(run: RunData, num_attempts: int) -> list[str]:
-    resumes, saves = len(run.events("resume")), run.events("checkpoint")
+def _notes(run: RunData, num_attempts: int, num_recomputed: float) -> list[str]:
+    # of all records: a later resume from an earlier step makes one void
+    resumes, saves = sum(each.get("event") == "resume" for each in run.all_records), run.events("checkpoint")
     notes = []
     if resumes:
-        notes.append(f"Resumed {times(resumes)}; steps past the last checkpoint were recomputed.")
+        again = f"; steps recomputed: {whole(num_recomputed)}" if num_recomputed else ""
+        notes.append(f"Resumed {times(resumes)}{again}.")
     elif num_attempts == 1:
         notes.append("One attempt, never interrupted." if run.is_finished else "One attempt so far.")
     if saves:
@@ -50,17 +53,23 @@ def _notes(run: RunData, num_attempts: int) -> list[str]:
 
 
 def _row(records: list[Record], following: list[Record] | None) -> list[Child]:
-    steps = [step for record in records if (step := amount(record, "step")) is not None]
-    reached, resumed_at = max(steps, default=None), _resumed_at(following)
-    recomputed = max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
+    steps = _steps(records)
     return [
         f"attempt {records[0].get('attempt', '–')}",
         moment(number(records[0].get("time"))),
         whole(steps[0] if steps else None),
-        whole(reached),
+        whole(max(steps, default=None)),
         _ending(records, following),
-        whole(recomputed),
     ]
+
+
+def _steps(records: list[Record]) -> list[float]:
+    return [step for record in records if (step := amount(record, "step")) is not None]
+
+
+def _recomputed(records: list[Record], following: list[Record] | None) -> float | None:
+    reached, resumed_at = max(_steps(records), default=None), _resumed_at(following)
+    return max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
 
 
 def _resumed_at(records: list[Record] | None) -> float | None:
