@@ -63,7 +63,7 @@ def code(num_functions: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("text", [code(4000), prose("tokens", 9000)], ids=["code", "prose"])
+@pytest.mark.parametrize("text", [code(4000), prose("tokens", 9000), prose("few", 40)], ids=["code", "prose", "few"])
 def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(text)

@@ -139,7 +139,8 @@ def choose_vocabulary(sample: list[str], num_bytes: int) -> tuple[int, float]:
     wanted = min(8192, max(512, 2 ** int(math.log2(num_bytes / 400))))
     filled, bytes_per_token = try_vocabulary(sample, wanted)
     if filled < wanted:  # and what is held out or dropped fills nothing
-        return max(MIN_VOCAB_SIZE, int(0.9 * filled) // 64 * 64), bytes_per_token
+        wanted = max(MIN_VOCAB_SIZE, int(0.9 * filled) // 64 * 64)
+        _, bytes_per_token = try_vocabulary(sample, wanted)
     return wanted, bytes_per_token
 
 
