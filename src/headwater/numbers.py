@@ -40,7 +40,7 @@ def _scaled(value: float, units: list[str], gap: str) -> str:
     # 999.5 thousand rounds to 1,000 and belongs to the next unit
     while index + 1 < len(units) and size >= 999.5:
         size, value, index = size / 1000, value / 1000, index + 1
-    text = f"{value:,.0f}" if index == 0 and float(value).is_integer() and not units[0] else significant(value)
+    text = f"{value:,.0f}" if index == 0 and float(value).is_integer() and units[0] in ("", "B") else significant(value)
     return f"{text}{gap if units[index] else ''}{units[index]}"
 
 
@@ -62,6 +62,14 @@ def whole(value: float | None) -> str:
 
 def size(num_bytes: float | None) -> str:
     return _DASH if num_bytes is None else _scaled(num_bytes, ["B", "kB", "MB", "GB", "TB"], _GAP)
+
+
+def step_time(seconds: float) -> str:
+    """Return the time of a step with three digits: 1.25 s, 16.1 ms, 161 µs."""
+    unit, scale = next(
+        each for each in (("s", 1), ("ms", 1e3), ("µs", 1e6)) if seconds * each[1] >= 1 or each[1] == 1e6
+    )
+    return f"{seconds * scale:.3g} {unit}"
 
 
 def flop_rate(flops_per_second: float | None) -> str:

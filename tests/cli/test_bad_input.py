@@ -52,6 +52,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
     [
         (["run", "another.toml"], ["'another.toml' is no recipe, run file or run folder", "did you mean mine.toml?"]),
         (["run", "first-ligth"], ["'first-ligth' is no recipe, run file or run folder", "did you mean first-light?"]),
+        (["explain", "train.num_steps"], ["'train.num_steps' is a setting, and no run", "name a run file first"]),
         (["run", "quite-other"], ["'quite-other' is no recipe", "headwater new NAME --text FOLDER"]),
         (["run", "texts"], ["texts is a folder, and no run folder", "headwater new NAME --text texts"]),
         (["run", "x" * 5000], ["is no recipe, run file or run folder"]),

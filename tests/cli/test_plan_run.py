@@ -10,7 +10,7 @@ from small_run import call, write_run_file, write_texts
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.cli.plan_run import _of_ranks
 
-BANDS = ("hours", "energy_kwh", "memory_gib")
+BANDS = ("hours", "energy_kwh", "memory_gb")
 
 
 @pytest.fixture

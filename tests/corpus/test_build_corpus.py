@@ -344,7 +344,7 @@ def test_measuring_paths_counts_files_and_their_text(tmp_path):
     found = TextFound()
     assert sorted(found.texts([str(tmp_path)])) == ["Grüße", "one", "two"]
     assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
-    assert str(found) == "3 documents in 2 files, 13 bytes of text; dropped: not_utf8 1, hidden 1"
+    assert str(found) == "3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8, 1 hidden"
 
 
 # something to train on and something to validate on, whatever else is there

@@ -200,7 +200,7 @@ def run_records(num_steps: int) -> list[dict[str, Any]]:
             "tokens_seen": num_steps * BATCH_TOKENS,
             "seconds": 506.4,
             "energy_wh": 9.6,
-            "peak_memory_bytes": 1.25 * 2**30,
+            "peak_memory_bytes": 1.25e9,
             "energy_how": "2 cores at 36 W each, an assumption: no meter was found",
         }
     )
@@ -284,7 +284,7 @@ def forecast() -> dict[str, Any]:
         "headwater": "0.1.0",
         "loss_unit": "bits_per_byte",
         "loss": {"p10": 1.15, "p50": 1.18, "p90": 1.21},
-        "memory_gib": {"p10": 0.9, "p50": 1.0, "p90": 1.1},
+        "memory_gb": {"p10": 0.9, "p50": 1.0, "p90": 1.1},
         "training": {
             "hours": {"p10": 0.11, "p50": 0.15, "p90": 0.2},
             "energy_kwh": {"p10": 0.006, "p50": 0.01, "p90": 0.016},

@@ -65,8 +65,8 @@ def test_a_run_in_progress_has_no_facts():
         {},
         {"loss": {"p10": 2, "p50": 1, "p90": 3}, "loss_unit": "bits_per_byte"},
         {"loss": {"p10": 1, "p50": 2, "p90": 3}, "loss_unit": ["bits_per_byte"]},
-        {"training": {"hours": {"p10": -1, "p50": 1, "p90": 2}}, "memory_gib": [1, 2]},
-        {"training": {"hours": {"p10": 0, "p50": math.nan, "p90": math.inf}}, "memory_gib": None},
+        {"training": {"hours": {"p10": -1, "p50": 1, "p90": 2}}, "memory_gb": [1, 2]},
+        {"training": {"hours": {"p10": 0, "p50": math.nan, "p90": math.inf}}, "memory_gb": None},
     ],
 )
 def test_what_is_no_forecast_has_no_outcome(odd):

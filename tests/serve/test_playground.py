@@ -14,6 +14,7 @@ from live_server import Opened
 
 from headwater.evaluate.generate import NextToken
 from headwater.library.model import Model
+from headwater.records import read_records
 from headwater.serve.app import make_app
 from headwater.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
 from headwater.serve.summary import RunsFolder
@@ -180,6 +181,11 @@ def page(open_page, address) -> Iterator[Playground]:
     page = open_page(f"{address}playground?run=mine", Playground, viewport={"width": 1100, "height": 900})
     yield page
     assert page.errors == [] == page.foreign_requests
+
+
+def test_the_page_opens_with_the_first_prompt_that_the_run_has_continued(page, finished):
+    (first, *_), *_ = (record["samples"] for record in read_records(finished.run_dir / "records.jsonl", "samples"))
+    assert page.tab.input_value("#text") == first["prompt"] != ""
 
 
 def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):

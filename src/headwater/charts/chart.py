@@ -16,6 +16,7 @@ from headwater.numbers import duration, percent
 
 Spec = dict[str, Any]
 NUM_SERIES = 8
+NARROW_DECADES = 1.8
 _AXIS: Spec = {"gridcolor": "@grid", "linecolor": "@axis", "zeroline": False, "nticks": 7, "exponentformat": "B"}
 
 
@@ -57,6 +58,8 @@ def _x_axis(xs: Sequence[float], is_log: bool, num_ticks: int) -> Spec:
     positive = [x for x in xs if x > 0] or [1.0]
     low, high = math.log10(min(positive)), math.log10(max(positive))
     room = 0.03 * (high - low or 1)
+    if is_log and high - low < NARROW_DECADES:
+        num_ticks //= 2  # of so few plotly labels every multiple of a power of ten, and the higher ones overlap
     return {
         **_AXIS,
         "type": "log" if is_log else "linear",

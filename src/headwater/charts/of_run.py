@@ -97,10 +97,9 @@ def incidents(events: Events, tokens: float, with_saves: bool = False) -> list[M
 
 
 def memory_peaks(events: Events, tokens: float) -> Points:
-    """Return the most memory that the process, the first rank's, had held at each save, in GiB, over tokens seen."""
+    """Return the most memory that the process, the first rank's, had held at each save, in GB, over tokens seen."""
     return [
-        (step * tokens, peak / 2**30)
-        for step, peak in points(events.get("checkpoint", []), "step", "peak_memory_bytes")
+        (step * tokens, peak / 1e9) for step, peak in points(events.get("checkpoint", []), "step", "peak_memory_bytes")
     ]
 
 
@@ -245,7 +244,7 @@ def peak_caption(start: Record) -> str:
 
 
 def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart | None:
-    """Return the most memory that had been held at each save, in GiB, beside its forecast."""
+    """Return the most memory that had been held at each save, in GB, beside its forecast."""
     if not peaks:
         return None
     traces = [line("peak so far", peaks, "series-3", **marked("series-3"))]
@@ -255,8 +254,8 @@ def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart |
     highest = max([y for _, y in peaks] + ([forecast[2]] if forecast else []))
     of_forecast = "; the band is its forecast" if forecast else ""
     note = f"{peak_caption(start).capitalize()} so far, at each save{of_forecast}."
-    summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GiB at the last save."
-    drawn = layout(traces, "GiB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
+    summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GB at the last save."
+    drawn = layout(traces, "GB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
     return Chart("Memory", note, summary, traces, drawn)
 
 

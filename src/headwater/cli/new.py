@@ -122,8 +122,10 @@ def require_text(found: TextFound, texts: list[str]) -> None:
             f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
             f"{found.num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
         )
+    amount = f"{found.num_bytes} bytes of" if found.num_bytes else "no"
+    why = f" (dropped: {found.reasons})" if found.dropped else ""
     raise DataError(
-        f"{', '.join(texts)}: {found.num_bytes} bytes of text can be read there ({found}); at least {MIN_BYTES} are "
+        f"{', '.join(texts)}: {amount} text can be read there{why}; at least {MIN_BYTES} bytes are "
         "needed, and a million make sense. Convert office files to .txt or .html, plain text to UTF-8; a table needs "
         'a column "text" or "content" (corpus.sources.NAME.text_column in a run file names another)'
     )

@@ -147,7 +147,7 @@ def choice_card(choice: BudgetChoice, plan: BudgetPlan) -> Lines:
         *energy_lines(asdict(choice.energy_kwh), asdict(choice.kg_co2)),
         (
             "memory",
-            f"{interval(asdict(choice.memory_gib), 'GiB')} of {significant(choice.memory_limit_gib)} GiB a device, "
+            f"{interval(asdict(choice.memory_gb), 'GB')} of {significant(choice.memory_limit_gb)} GB a device, "
             "without the pages of the text",
         ),
         ("layout", choice.layout),

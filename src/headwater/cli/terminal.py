@@ -58,7 +58,7 @@ def hours_interval(hours: dict[str, float]) -> str:
 
 
 def interval(values: dict[str, float], unit: str) -> str:
-    """Return the median with its unit, and P10 and P90: 0.595 GiB (0.559 to 0.635)."""
+    """Return the median with its unit, and P10 and P90: 0.595 GB (0.559 to 0.635)."""
     p10, p50, p90 = (significant(values[name]) for name in ("p10", "p50", "p90"))
     return f"{p50} {unit}".strip() + f" ({p10} to {p90})"
 

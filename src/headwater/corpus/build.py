@@ -96,8 +96,16 @@ class TextFound:
         files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
         if self.num_documents != len(self.origins):
             files = f"{self.num_documents:,} documents in {files}"
-        reasons = ", ".join(f"{reason} {number:,}" for reason, number in self.dropped.most_common())
-        return f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {reasons}" if reasons else "")
+        return f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
+
+    @property
+    def reasons(self) -> str:
+        """What gave no text, in words: 2 no text, 1 unknown format."""
+        return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
+
+
+def _in_words(reason: str) -> str:
+    return reason.replace("_", " ").replace("utf8", "UTF-8")
 
 
 def build_corpus(

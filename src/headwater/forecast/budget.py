@@ -277,8 +277,8 @@ class BudgetChoice:
     money: Band | None
     energy_kwh: Band
     kg_co2: Band
-    memory_gib: Band
-    memory_limit_gib: float
+    memory_gb: Band
+    memory_limit_gb: float
     layout: str
     num_microbatches: int
     tokens_per_second: float
@@ -340,8 +340,8 @@ def _choice(query: Query, possible: Field, place: int, tokens: float) -> BudgetC
         num_steps=round(tokens / each.batch_tokens),
         loss=possible.loss(place, tokens),
         **devices.bands(hours),
-        memory_gib=each.memory.scaled(2**-30).band(),
-        memory_limit_gib=devices.memory_limit / 2**30,
+        memory_gb=each.memory.scaled(1e-9).band(),
+        memory_limit_gb=devices.memory_limit / 1e9,
         layout=each.layout,
         num_microbatches=each.num_microbatches,
         tokens_per_second=1 / each.seconds_per_token,

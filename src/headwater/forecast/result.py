@@ -160,7 +160,7 @@ class RunLimits:
 class Forecast:
     """Bands and their sources; None where nothing is known. `training` is what the run's own clock will count.
 
-    Hours, US dollars, kWh, kg of CO2, GiB; the loss in the unit of its table. `probabilities` are those of breaking
+    Hours, US dollars, kWh, kg of CO2, GB; the loss in the unit of its table. `probabilities` are those of breaking
     a limit.
     """
 
@@ -168,7 +168,7 @@ class Forecast:
     money: Band | None
     energy_kwh: Band
     kg_co2: Band
-    memory_gib: Band
+    memory_gb: Band
     loss: Band | None
     training: dict[str, Band]
     seconds: dict[str, Band]
@@ -197,7 +197,7 @@ def forecast(
     trained = Spread.sum_of(counted).times(speed, 1 / 3600)
     return Forecast(
         **devices.bands(hours),
-        memory_gib=memory.scaled(2**-30).band(),
+        memory_gb=memory.scaled(1e-9).band(),
         loss=None if loss.spread is None or loss.from_base else loss.spread.band(),
         training={"hours": trained.band(), "energy_kwh": devices.kwh(trained).band()},
         seconds={name: part.times(speed).band() for name, part in seconds.items()},

@@ -132,7 +132,7 @@ def _of_text(forecast: Object, validation: Record, evaluation: Object, name: str
 def _memory(forecast: Object, finish: Record) -> Outcome | None:
     peak = amount(finish, "peak_memory_bytes")
     how = finish.get("peak_memory_how") or ("peak of the process" if peak else "not known")
-    return _outcome("memory", "GiB", band(forecast, "memory_gib"), None if peak is None else peak / 2**30, str(how))
+    return _outcome("memory", "GB", band(forecast, "memory_gb"), None if peak is None else peak / 1e9, str(how))
 
 
 def _energy(forecast: Object, finish: Record) -> Outcome | None:

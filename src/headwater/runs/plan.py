@@ -27,6 +27,7 @@ from headwater.forecast.result import (
 )
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
+from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Needs, Processor, hardware_of
 from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
@@ -144,8 +145,8 @@ def _forecast(
     step, num_steps = needs.step, config.train.num_steps
     seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
     how = {
-        "hours": f"{num_steps} steps of {step.median:.3g} s, {needs.step_how}",
-        "memory_gib": needs.memory_how,
+        "hours": f"{num_steps} steps of {step_time(step.median)}, {needs.step_how}",
+        "memory_gb": needs.memory_how,
         "energy_kwh": devices.energy_how,
         "money": devices.price_how,
         **({"ranks": layout_how} if layout_how else {}),

@@ -261,6 +261,9 @@ def _no_such_run(name: str) -> str:
             f"{name} is a folder, and no run folder: it has no config.json; if it holds your text, "
             f"`headwater new NAME --text {name}` writes a run file for it"
         )
+    table, dot, _ = name.partition(".")
+    if dot and not name.endswith(".toml") and table in RunConfig.model_fields:
+        return f"{name!r} is a setting, and no run; name a run file first: `headwater explain mine.toml {name}`"
     recipes, files = list_recipes(), sorted(str(path) for path in Path().glob("*.toml"))
     folders = sorted(str(path) for path in Path("runs").glob("*") if path.is_dir())
     beside = [each for each in files + folders if name in (Path(each).stem, Path(each).name)]

@@ -87,6 +87,10 @@ class Models:
         kept = {run.name: [step for step, _ in list_checkpoints(run.folder)] for run in self._runs.summaries()}
         return {name: steps for name, steps in kept.items() if steps}
 
+    def prompts(self) -> dict[str, str]:
+        """Return the first prompt of each run, "" where none is known."""
+        return {run.name: run.prompt or "" for run in self._runs.summaries()}
+
     def get(self, run: str, step: int) -> Model:
         from headwater.library.model import Model
 
@@ -127,8 +131,11 @@ class Playground:
             return await run_in_threadpool(work)
 
     async def models(self, request: Request) -> JSONResponse:
-        found = await self._compute(self._models.steps)
-        runs = [{"run": run, "shown": printable(run), "steps": steps} for run, steps in found.items()]
+        found, prompts = await self._compute(lambda: (self._models.steps(), self._models.prompts()))
+        runs = [
+            {"run": run, "shown": printable(run), "steps": steps, "prompt": prompts.get(run, "")[:MAX_CHARACTERS]}
+            for run, steps in found.items()
+        ]
         return JSONResponse({"runs": runs})
 
     async def next(self, request: Request) -> JSONResponse:

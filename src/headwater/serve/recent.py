@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from headwater.records import GOING_BACK, Record, amount, survives
+from headwater.records import GOING_BACK, Record, amount, entries, survives
 from headwater.serve.growing import GrowingFile, parsed
 from headwater.time_left import TimeLeft
 
@@ -34,6 +34,7 @@ class RecentRecords:
         self.num_steps: int | None = None
         self.finished_step: int | None = None
         self.bits_per_byte: float | None = None
+        self.prompt: str | None = None
         self.tokens_per_second: float | None = None
         self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
         self._time_left = TimeLeft()
@@ -97,6 +98,8 @@ class RecentRecords:
             self.tokens_per_second = amount(record, "tokens_per_second")
         elif event == "validation":
             self.bits_per_byte = amount(record, "bits_per_byte", "all")
+        elif event == "samples" and (samples := entries(record, "samples")):
+            self.prompt = str(samples[0].get("prompt", ""))
         elif event == "finish":
             self.finished_step = step
 

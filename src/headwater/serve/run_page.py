@@ -30,7 +30,7 @@ from headwater.charts.of_run import (
     tokens_per_step,
 )
 from headwater.interventions import name_documents
-from headwater.numbers import count, decimal, significant
+from headwater.numbers import count, decimal, significant, size
 from headwater.records import Object, Record, amount, entries, table
 from headwater.runs.paths import read_json_or_none
 from headwater.serve.following import FollowedRun
@@ -72,7 +72,7 @@ def _charts(
         "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
         **{name: step_chart(name, curves[name]) for name in ("tokens_per_second", "grad_norm")},
         "lr": lr_chart(curves["lr"]),
-        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gib"), start),
+        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gb"), start),
     }
     # a run that rewards train has steps without a loss
     rewards = {name: points(run.events.get("step", []), "step", name) for name in ("reward", "kl_to_start")}
@@ -123,7 +123,7 @@ def _figures(run: FollowedRun, start: Record) -> list[Object]:
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
         ("bits per byte", score and decimal(score), f"a sample of held-out text, step {validation.get('step', '')}"),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
-        ("memory", peak and f"{significant(peak / 2**30)} GiB", peak_caption(start)),
+        ("memory", peak and size(peak), peak_caption(start)),
     ]
     return [{"name": name, "value": value, "note": _cut(note or "", 120)} for name, value, note in found if value]
 

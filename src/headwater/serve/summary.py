@@ -27,7 +27,10 @@ HEADS = ("run", "state", "step", "loss", "bits/byte of a sample", "tokens/s", "t
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run in one line; what isn't known, or isn't measured yet, is None. `state` is one of the words above."""
+    """A run in one line; what isn't known, or isn't measured yet, is None. `state` is one of the words above.
+
+    `prompt` is the first of those that were continued last.
+    """
 
     name: str
     folder: Path
@@ -39,6 +42,7 @@ class RunSummary:
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     last_record_at: float | None = None
+    prompt: str | None = None
 
     @property
     def cells(self) -> list[str]:
@@ -50,7 +54,7 @@ class RunSummary:
         return [self.name, self.state, step, *("" if value is None else show(value) for value, show in shown)]
 
     def as_json(self) -> Object:
-        return {name: getattr(self, name) for name in self.__slots__ if name != "folder"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("folder", "prompt")}
 
 
 class RunsFolder:
@@ -106,6 +110,7 @@ class RunsFolder:
             num_steps=num_steps or recent.num_steps,
             loss=recent.loss,
             bits_per_byte=recent.bits_per_byte,
+            prompt=recent.prompt,
             tokens_per_second=recent.tokens_per_second,
             seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
             last_record_at=recent.last_time,

@@ -63,7 +63,7 @@ def _lr(run: RunData) -> Html:
 
 def _memory(run: RunData) -> Html | None:
     peaks = memory_peaks(run.by_event, tokens_per_step(run.by_event))
-    chart = memory_chart(peaks, band(run.forecast, "memory_gib"), run.start)
+    chart = memory_chart(peaks, band(run.forecast, "memory_gb"), run.start)
     return chart.card() if chart else None
 
 

@@ -30,6 +30,8 @@ const loadModels = async () => {
   byId("model-1").replaceChildren(...groups());
   byId("model-1").value = Math.max(0, checkpoints.findIndex(({ run }) => run === given));
   byId("model-2").replaceChildren(element("option", { value: "" }, "no other"), ...groups());
+  const [opened] = chosen();
+  if (opened && !byId("text").value) byId("text").value = runs.find(({ run }) => run === opened.run).prompt;
   if (!checkpoints.length) problem("No run here has a checkpoint yet; headwater run makes one.");
 };
 
