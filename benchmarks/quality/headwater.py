@@ -101,7 +101,7 @@ def run(job: Job) -> dict[str, Any]:
     def logits(tokens_BT: Tensor) -> Tensor:
         documents_BT = (tokens_BT == BEGIN_ID).cumsum(dim=1)
         with torch.no_grad():
-            return assembled.model.logits(assembled.model.hidden(tokens_BT, documents_BT))
+            return assembled.prepared.model.logits(assembled.prepared.model.hidden(tokens_BT, documents_BT))
 
     bits = held_out_bits_per_byte(logits, texts.held_out_tokens(), texts.token_bytes(), job.shape.seq_len)
     seconds = [later - earlier for earlier, later in pairwise(ends)]

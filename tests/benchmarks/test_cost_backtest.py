@@ -16,7 +16,7 @@ from costing.fit import fit, predict_blind  # noqa: E402
 from costing.observed import DATA, HELD_OUT, observe, observe_held_out, observe_runs  # noqa: E402
 from costing.score import blind_times, flops_score, memory_scores, run_scores, spreads, summary  # noqa: E402
 from costing.step_time import step_seconds  # noqa: E402
-from headwater.forecast import gpu  # noqa: E402
+from headwater.forecast import device  # noqa: E402
 from headwater.tables import read_csv  # noqa: E402
 
 
@@ -32,11 +32,15 @@ def timed(rows):
 
 def test_what_ships_is_what_the_back_test_gives(rows):
     scores = [*memory_scores(rows), *run_scores(observe_runs())]
-    shipped = {"memory": gpu.MEMORY_DEVIATION, "power": gpu.POWER_DEVIATION, "hours": gpu.HOURS_DEVIATION}
+    shipped = {"memory": device.MEMORY_DEVIATION, "power": device.POWER_DEVIATION, "hours": device.HOURS_DEVIATION}
     assert spreads(scores) == pytest.approx(shipped, rel=1e-2)
     (line,) = [line for line in summary(scores) if (line["quantity"], line["kind"]) == ("hours", "all")]
     assert {name: line[name] for name in ("rows", "median", "p90")} == pytest.approx(
-        {"rows": gpu.HOURS_BACKTEST["runs"], "median": gpu.HOURS_BACKTEST["median"], "p90": gpu.HOURS_BACKTEST["p90"]},
+        {
+            "rows": device.HOURS_BACKTEST["runs"],
+            "median": device.HOURS_BACKTEST["median"],
+            "p90": device.HOURS_BACKTEST["p90"],
+        },
         abs=1e-3,
     )
 

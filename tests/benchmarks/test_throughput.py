@@ -79,7 +79,7 @@ def test_a_tiny_run_ends_with_one_json_line_of_medians_and_ratios(tmp_path):
         rounded = 1e-3 + 0.0005 / contender["ms_per_step"]  # to a microsecond, of which a step may have 300
         assert contender["tokens_per_second"] == pytest.approx(2 * 32 / contender["ms_per_step"] * 1000, rel=rounded)
         assert contender["peak_rss_bytes"] > 10**7
-    assert 0 <= headwater["mfu"] <= 1  # of a peak that a tiny model is nowhere near
+    assert 0 <= headwater.get("mfu", 0) <= 1  # of a peak that a tiny model is nowhere near; none beside other work
     assert 0 <= headwater["data_wait_fraction"] <= 1
     assert peer["parameters"] == 2 * 300 * 32
     ratio = shape["ratios"]["nanoGPT"]

@@ -29,7 +29,7 @@ MEASURING = "measuring this machine; where its kernels aren't compiled yet, that
 FORMATS = {
     "float32": "float32 throughout",
     "bfloat16": "bfloat16 products and activations, float32 weights and sums",
-    "int8": "int8 products in blocks but weight gradients, with VNNI logits too; bfloat16 all else; float32 weights",
+    "int8": "int8 products in blocks but weight gradients, with VNNI logits; bfloat16 all else; float32 weights",
     "float8": "float8 products in the blocks, bfloat16 everything else; float32 weights",
 }
 "What a run computes in, by `dtype` as it was decided: for cards of runs and of models."
