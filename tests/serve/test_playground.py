@@ -59,7 +59,11 @@ def test_the_run_that_was_heard_of_last_comes_first(finished, steps, tmp_path):
         shutil.copytree(finished.run_dir / "checkpoints", tmp_path / name / "checkpoints")
         record = {"event": "finish", "step": steps[0], "attempt": 1, "time": time.time() - 1000 + seconds}
         (tmp_path / name / "records.jsonl").write_text(json.dumps(record) + "\n")
-    assert Models(RunsFolder(tmp_path)).steps() == {"b": steps, "c": steps, "a": steps}
+    assert [(run.name, kept) for run, kept in Models(RunsFolder(tmp_path)).runs()] == [
+        ("b", steps),
+        ("c", steps),
+        ("a", steps),
+    ]
 
 
 def test_next_tokens_are_those_of_the_model_at_that_temperature(post, finished, steps):

@@ -28,7 +28,7 @@ from headwater.host.facts import memory_bytes
 from headwater.printable import printable
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import Body, read_body
-from headwater.serve.summary import RunsFolder
+from headwater.serve.summary import RunsFolder, RunSummary
 
 if TYPE_CHECKING:
     from headwater.evaluate.generate import NextToken
@@ -82,14 +82,10 @@ class Models:
         self._max_bytes = MAX_MODELS_SHARE * memory_bytes()
         self._kept: OrderedDict[tuple[str, int, int], Model] = OrderedDict()
 
-    def steps(self) -> dict[str, list[int]]:
-        """Return the steps of the checkpoints that each run keeps, newest first, and so the runs; without any: none."""
-        kept = {run.name: [step for step, _ in list_checkpoints(run.folder)] for run in self._runs.summaries()}
-        return {name: steps for name, steps in kept.items() if steps}
-
-    def prompts(self) -> dict[str, str]:
-        """Return the first prompt of each run, "" where none is known."""
-        return {run.name: run.prompt or "" for run in self._runs.summaries()}
+    def runs(self) -> list[tuple[RunSummary, list[int]]]:
+        """Return the runs that keep checkpoints, and their steps, each newest first."""
+        found = [(run, [step for step, _ in list_checkpoints(run.folder)]) for run in self._runs.summaries()]
+        return [(run, steps) for run, steps in found if steps]
 
     def get(self, run: str, step: int) -> Model:
         from headwater.library.model import Model
@@ -131,10 +127,14 @@ class Playground:
             return await run_in_threadpool(work)
 
     async def models(self, request: Request) -> JSONResponse:
-        found, prompts = await self._compute(lambda: (self._models.steps(), self._models.prompts()))
         runs = [
-            {"run": run, "shown": printable(run), "steps": steps, "prompt": prompts.get(run, "")[:MAX_CHARACTERS]}
-            for run, steps in found.items()
+            {
+                "run": run.name,
+                "shown": printable(run.name),
+                "steps": steps,
+                "prompt": (run.prompt or "")[:MAX_CHARACTERS],
+            }
+            for run, steps in await self._compute(self._models.runs)
         ]
         return JSONResponse({"runs": runs})
 
