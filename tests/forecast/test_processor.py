@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -20,28 +22,15 @@ from headwater.forecast.processor import (
     utilisation,
 )
 from headwater.model.count import flops_per_token
-from headwater.model.settings import ModelSettings
 from headwater.optim.settings import block_rows_for, orthogonalisation_flops
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from processor_shapes import shape_model
 
 KINDS = [kind["name"] for kind in constants()["kinds"]]
 SHAPES = measured_kind(USUAL)["shapes"]
 LARGEST = SHAPES[-1]
-
-
-def shape_model(shape: dict) -> ModelSettings:
-    """Return the model of a measured shape."""
-    width, heads = shape["d_model"], shape["num_heads"]
-    return ModelSettings(
-        vocab_size=shape["vocab_size"],
-        num_layers=shape["num_layers"],
-        d_model=width,
-        d_ff=round(8 * width / 3 / 64) * 64,
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_dim=width // heads,
-        seq_len=shape["seq_len"],
-        tied_embeddings=False,
-    )
 
 
 @pytest.mark.parametrize("number", range(len(SHAPES)))
