@@ -201,6 +201,7 @@ class Training:
             model.model_copy(update={"tied_embeddings": case.tied} | VARIANTS[case.variant]),
         )
         self.settings = settings
+        self.is_row_by_row = case.exact or ranks.mesh.pipeline > 1  # as exact sums and stages need; else two are enough
         build = partial(Transformer, settings, facts.compute_dtype, case.recompute)
         self.ranks, self.parallel = ranks, DataParallel(ranks, Device(), exact=case.exact)
         given = build, partial(fastest_, facts=facts), drawn(settings, SEED), self.parallel
@@ -230,7 +231,8 @@ class Training:
         found = []
         for step in range(first, last):
             row, count = rank_rows(0, ROWS, *self.ranks.part_of_rows)
-            microbatches = [rows(step, row + number, 1) for number in range(count)]
+            size = 1 if self.is_row_by_row else count // 2
+            microbatches = [rows(step, first, size) for first in range(row, row + count, size)]
             update = partial(train_step, self.fast_model, self.optimizer, microbatches, self.parallel)
             found.append(update(lr_factor=1.0, step=step, max_grad_norm=MAX_GRAD_NORM, compute=self._compute))
         return found
