@@ -67,7 +67,7 @@ def inspect_machine(
         if settings.dtype == "int8":
             raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
         wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
-    with threads(num_threads), sleep_under_load(num_threads):
+    with threads(num_threads), sleep_under_load():
         meter = LoadMeter.of_ranks(place.local_world_size)
         follows = bool(place.rank) and wanted != "auto"
         dtype, peaks = (wanted, {wanted: math.inf}) if follows else _choose_dtype(wanted, device, compiled)
@@ -204,7 +204,7 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     keep_freed_memory()
     try:
-        with threads(facts.num_threads), sleep_under_load(facts.num_threads):
+        with threads(facts.num_threads), sleep_under_load():
             # as use_deterministic_algorithms, which imports the compiler: a second that nothing here needs but that one
             torch.set_deterministic_debug_mode("error")
             if facts.compiled and facts.device != "cpu":

@@ -43,20 +43,6 @@ def test_threads_that_leave_a_cpu_free_lend_it_to_others(meter_of):
     assert meter.note(num_threads=2) == meter.note(num_threads=4) == "Other processes use 1.0 of the 2 CPUs"
 
 
-@pytest.mark.parametrize(
-    ("busy_ticks", "own", "num_threads", "is_contended"),
-    [
-        ((1100, 1100), 12.0, 2, True),  # a busy loop on one of two CPUs where both are wanted
-        ((1100, 1100), 19.5, 2, False),  # what a quiet machine does besides
-        ((1100, 1100), 10.0, 1, False),  # two ranks of a thread each
-        ((1100, 600), 5.0, 2, False),  # half a CPU is idle: nobody waits for one
-        ((100, 100), 0.0, 2, False),
-    ],
-)
-def test_threads_wait_where_others_use_their_cpus(meter_of, busy_ticks, own, num_threads, is_contended):
-    assert meter_of((100, 100), busy_ticks, own).is_contended(num_threads) == is_contended
-
-
 def test_a_quiet_machine_gets_no_note(meter_of):
     assert meter_of((100, 100), (1100, 120), own=10.0).note() is None
 
@@ -65,7 +51,6 @@ def test_where_the_system_says_nothing_nothing_is_said(tmp_path):
     meter = LoadMeter(tmp_path / "none")
     assert meter.others() is None
     assert meter.note() is None
-    assert not meter.is_contended(2)
 
 
 def test_cpu_time_of_an_odd_kind_says_nothing(tmp_path, monkeypatch):

@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from headwater.checkpoint.lock import owned
 from headwater.checkpoint.verify import model_digest
 from headwater.cli.arguments import MAX_ANSWER_TOKENS, STOPPED_BY_SIGNAL
@@ -102,7 +100,7 @@ def reinforce(
             identity = {"trl": trl, **job.identity}
             keep_derived(base, run_dir / RESULT, by_trl, job.model, settings.num_steps, identity)
         return by_trl
-    with sleep_under_load(torch.get_num_threads()), owned(run_dir) as owner:
+    with sleep_under_load(), owned(run_dir) as owner:
         make_derived_run(base, run_dir, settings.num_steps)
         result = job.run(run_dir, say, owner.require)
     if result is None:

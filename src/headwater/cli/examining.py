@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from headwater.checkpoint.verify import model_digest
 from headwater.downstream.knowledge import VERSION, Knowledge, Stages, examine
 from headwater.downstream.prompts import chat_prompts
@@ -36,7 +34,7 @@ def examined(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> 
         known = next((each for each in kept if (each.model, each.seed, each.run) == (digest, seed, name)), None)
         if known is None:
             say(f"examining {name}")
-            with sleep_under_load(torch.get_num_threads()):
+            with sleep_under_load():
                 known = _examined(folder, name, digest, seed, evaluator)
         found.append(known)
     return found

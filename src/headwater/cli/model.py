@@ -46,12 +46,11 @@ def add_to(app: App) -> None:
 
 @contextmanager
 def loaded(run: str) -> Iterator[Model]:
-    import torch
 
     from headwater.host.waiting import sleep_under_load
     from headwater.library.model import Model
 
-    with sleep_under_load(torch.get_num_threads()):
+    with sleep_under_load():
         yield Model.load(folder_of(run))
 
 

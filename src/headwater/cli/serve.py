@@ -82,12 +82,11 @@ def serve(
 @contextmanager
 def _answering(named: str) -> Iterator[Engine]:
     """Yield an engine of the model that is named."""
-    import torch
 
     from headwater.host.waiting import sleep_under_load
     from headwater.serve.loading import open_engine
 
-    with sleep_under_load(torch.get_num_threads()):
+    with sleep_under_load():
         engine = open_engine(named)
         try:
             yield engine

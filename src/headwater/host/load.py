@@ -15,7 +15,6 @@ PROC = Path("/proc")
 STAT = PROC / "stat"
 NOW_SECONDS = 0.1
 BUSY_SHARE = 0.2  # of the CPUs: less is what a quiet machine does besides, and what ticks of 10 ms can tell in a moment
-CONTENDED_CPUS = 0.2  # less than that a quiet machine uses besides, or leaves idle
 _PARENT, _SPENT = 1, slice(11, 15)  # of /proc/PID/stat, after the name: parent; user, system, and its children's
 _IDLE, _WAITING, _STOLEN = 3, 4, 7  # columns of /proc/stat; of what other machines take nobody here can stop anything
 
@@ -51,16 +50,6 @@ class LoadMeter:
         if busy is None or busy_before is None or now <= began_at or has_quota():
             return None  # with a quota of the host's CPUs, what others do on them takes nothing from it
         return max(0.0, (busy - busy_before - (own - own_before)) / (now - began_at))
-
-    def is_contended(self, num_threads: int) -> bool:
-        """Return whether `num_threads` of this process had to wait for CPUs that others used.
-
-        Ranks that divide the CPUs among themselves don't wait: each has as many as it has threads.
-        """
-        others, own = self.others(), (self._own_seconds() - self._before[2]) / (self._clock() - self._before[0])
-        if others is None or others < CONTENDED_CPUS or own > num_threads - CONTENDED_CPUS:
-            return False
-        return own + others > len(allowed_cpus()) - CONTENDED_CPUS
 
     def note(self, num_threads: int | None = None) -> str | None:
         """Return "Other processes use 1.8 of the 2 CPUs" where timings suffer from it; None elsewhere.

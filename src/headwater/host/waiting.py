@@ -5,27 +5,28 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from headwater.host.facts import allowed_cpus
-from headwater.host.load import LoadMeter
 
-PERIOD_SECONDS = 0.2  # Linux counts each CPU's time in ticks of up to 10 ms
-MAPS = Path("/proc/self/maps")
+PERIOD_SECONDS = 0.2
+CONTENDED_CPUS = 0.2  # what threads wait for, on the mean: less is the process's own helpers, or others of low priority
+TASKS, MAPS = Path("/proc/self/task"), Path("/proc/self/maps")
 
 
 @contextmanager
-def sleep_under_load(num_threads: int) -> Iterator[None]:
-    """Have OpenMP's threads sleep while they wait for each other and other processes use their CPUs, inside.
+def sleep_under_load() -> Iterator[None]:
+    """Have OpenMP's threads sleep while they wait for each other, inside, whenever threads here wait for a CPU.
 
     By itself libgomp spins for milliseconds. That is fastest on a quiet machine; under load a thread that spins takes
     the CPU from the one it waits for (docs/decisions/0036). While an `idle_team` is held it spins for microseconds.
     The division of work among threads doesn't change, and so no bit does.
     """
     ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(num_threads, ended), name="load", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(ended,), name="load", daemon=True)
     watcher.start()
     try:
         yield
@@ -34,18 +35,30 @@ def sleep_under_load(num_threads: int) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(num_threads: int, ended: threading.Event) -> None:
+def _watch(ended: threading.Event) -> None:
     with ExitStack() as team:
-        is_held = False
-        meter = LoadMeter(own_seconds=time.process_time)
+        is_held, began_at, before = False, time.perf_counter(), waited()
         while not ended.wait(PERIOD_SECONDS):
-            wanted = meter.is_contended(num_threads)
+            now, after = time.perf_counter(), waited()
+            # of threads that have ended meanwhile nothing is left: a difference of counters keeps what is above zero
+            wanted = (after - before).total() > CONTENDED_CPUS * 1e9 * (now - began_at)
             if wanted and not is_held:
                 team.enter_context(idle_team())
             elif is_held and not wanted:
                 team.close()
-            is_held = wanted
-            meter = LoadMeter(own_seconds=time.process_time)
+            is_held, began_at, before = wanted, now, after
+
+
+def waited(tasks: Path = TASKS) -> Counter[str]:
+    """Return for how many ns each thread of this process was ready to run without a CPU; none if Linux doesn't say.
+
+    What others use of the CPUs doesn't tell that: those of low priority keep nobody waiting.
+    """
+    found = Counter[str]()
+    for path in tasks.glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile, or the file is of another kind
+            found[path.parent.name] = int(path.read_text(encoding="ascii").split()[1])
+    return found
 
 
 @contextmanager
