@@ -211,8 +211,8 @@ class Training:
         multiplies_rounding = case.rule == "adamw" or (case.dtype != "float32" and not case.exact)
         rates = {name: rate * (SLOW_FACTOR if multiplies_rounding else 1.0) for name, rate in RATES.items()}
         # with AdamW's usual 1e-10 a gradient of rounding alone moves a weight as far as any other: one rank whose first
-        # weights differ by half a last bit came to weights 1.6e-4 apart in 30 steps, with 1e-6 to 6e-6. With Muon, whose
-        # embedding alone is AdamW's at full rates, it is the other way round: 2e-5 with 1e-10, 1e-3 with 1e-6
+        # weights differ by half a last bit came to weights 1.6e-4 apart in 30 steps, with 1e-6 to 6e-6. With Muon, of
+        # which only the embedding is AdamW's, at full rates, it is the other way round: 2e-5 with 1e-10, 1e-3 with 1e-6
         if case.rule == "adamw":
             rates["eps"] = 1e-6
         optim = OptimSettings(name=case.rule, weight_decay=0.1, block_rows=case.block_rows, **rates)
