@@ -21,9 +21,12 @@ WARNED_WIDENING times as wide. At the end each family has the least factor that 
 every kind of cut, and what that factor holds of its own: the package's is the least for all, rounded up.
 "moved": how often in 100 the median without one of the five largest rows (or the largest) leaves the 90 % interval.
 
+Kept back: gemstones (arXiv:2502.06857), 20 models of 48M to 2B parameters cooled down after 11 to 110 billion tokens,
+few sizes with long runs as OLMo's. First scored on 2026-11-30, by the package's constants, which know nothing of it.
+
 Which loss: chinchilla, llama3 and steplaw as published (steplaw: the smoothed loss of the best run of each size);
-gadre: C4 validation loss; olmo: its four validation losses, each a table, reruns averaged; porian: its five
-configurations, each a table. Llama 3's loss is digitised.
+gadre: C4 validation loss; gemstones: the end of each cool-down; olmo: its four validation losses, each a table, reruns
+averaged; porian: its five configurations, each a table. Llama 3's loss is digitised.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import argparse
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -62,6 +65,7 @@ BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond fro
 LADDERS_PER_TABLE, LADDER_RATIOS = 40, (4.0, 40.0)
 FAR_PER_CUT, LEAST_FORECASTS = 40, 10
 Row = dict[str, str]
+Table = tuple[str, str, Runs]  # its family and name
 
 
 def read(name: str) -> list[Row]:
@@ -78,8 +82,7 @@ def table(rows: list[Row], params: str, tokens: str, loss: str) -> Runs:
     return runs_of([n for n, _ in sizes], [d for _, d in sizes], [float(np.mean(groups[size])) for size in sizes])
 
 
-def tables() -> Iterator[tuple[str, str, Runs]]:
-    """Yield (family, table, runs)."""
+def tables() -> Iterator[Table]:
     chinchilla = read("chinchilla_approach3_svg")
     yield "chinchilla", "massivetext", table(chinchilla, "N", "D_tokens_C_over_6N", "loss")
     isoflop = read("isoflop")
@@ -94,7 +97,11 @@ def tables() -> Iterator[tuple[str, str, Runs]]:
     yield "steplaw", "dense", table(read("steplaw_dense_best_per_ND"), "N", "D", "smooth loss")
 
 
-def parts(family: str, rows: list[Row], by: str, columns: tuple[str, str, str]) -> Iterator[tuple[str, str, Runs]]:
+def kept_back() -> Iterator[Table]:
+    yield "gemstones", "cooled", table(read("gemstones_cooled"), "N", "D_tokens", "loss")
+
+
+def parts(family: str, rows: list[Row], by: str, columns: tuple[str, str, str]) -> Iterator[Table]:
     for part in sorted({row[by] for row in rows}):
         yield family, part, table([row for row in rows if row[by] == part], *columns)
 
@@ -123,13 +130,13 @@ class Cut:
     origin: Origin
 
 
-def by_compute() -> list[Cut]:
-    return [Cut(family, name, origin) for family, name, runs in tables() for origin in origins(runs)]
+def by_compute(known: Iterable[Table]) -> list[Cut]:
+    return [Cut(family, name, origin) for family, name, runs in known for origin in origins(runs)]
 
 
-def by_size() -> Iterator[Cut]:
+def by_size(known: Iterable[Table]) -> Iterator[Cut]:
     """Yield cuts of which the smallest sizes are fitted at all their lengths: three or more, asked to five times."""
-    for family, name, runs in tables():
+    for family, name, runs in known:
         sizes = np.unique(np.round(np.log(runs.params) / 0.05) * 0.05)
         ratio = runs.tokens / runs.params
         for largest in sizes[2:-1]:
@@ -142,10 +149,10 @@ def by_size() -> Iterator[Cut]:
                 yield Cut(family, name, Origin(fitted, asked))
 
 
-def ladders() -> Iterator[Cut]:
+def ladders(known: Iterable[Table]) -> Iterator[Cut]:
     """Yield six rows of three sizes and lengths or more as a ladder has them, and the run they are asked of."""
     chance = np.random.default_rng(0)
-    for family, name, runs in tables():
+    for family, name, runs in known:
         ratio, count = runs.tokens / runs.params, 0
         for place in chance.permutation(len(runs)):
             further, alike = runs.flops[place] / runs.flops, ratio[place] / ratio
@@ -161,9 +168,9 @@ def ladders() -> Iterator[Cut]:
                 count += 1
 
 
-def far() -> Iterator[Cut]:
+def far(known: Iterable[Table]) -> Iterator[Cut]:
     """Yield cuts by compute and up to FAR_PER_CUT runs beyond, of plausible shape, whose forecast has a warning."""
-    for family, name, runs in tables():
+    for family, name, runs in known:
         ratio, log_flops = runs.tokens / runs.params, np.log10(runs.flops)
         for threshold in thresholds(log_flops):
             fitted = runs.where(log_flops <= threshold)
@@ -223,11 +230,16 @@ def entries(cut: Cut, law: ScalingLaw) -> list[dict[str, Any]]:
     ]
 
 
+def forecasts(cuts: Iterable[Cut]) -> list[dict[str, Any]]:
+    """Return those of all cuts, with the package's constants."""
+    return [entry for cut in cuts for entry in entries(cut, law_of(cut))]
+
+
 class Scores:
     """Every cut by compute, with the constants that do best on the families that it isn't of."""
 
     def __init__(self) -> None:
-        self.cuts = by_compute()
+        self.cuts = by_compute(tables())
         self.families = sorted({cut.family for cut in self.cuts})
         self._misses = {constants: self._miss(constants) for constants in CONSTANTS}
 
@@ -371,9 +383,12 @@ def main() -> None:
     found, choices = Scores().scored()
     bins, whole = [(low, high) for low, high, _ in BINS], [(-1.0, 9.0)]
     results = {"compute": summary(found, bins)}
-    kinds = {"sizes": by_size(), "ladders": ladders(), "far": far()}
-    by_kind = {kind: [entry for cut in cuts for entry in entries(cut, law_of(cut))] for kind, cuts in kinds.items()}
+    kinds = {"sizes": by_size, "ladders": ladders, "far": far}
+    by_kind = {kind: forecasts(cuts(tables())) for kind, cuts in kinds.items()}
     results |= {kind: summary(entries_, whole) for kind, entries_ in by_kind.items()}
+    for kind, cuts in {"compute": by_compute, **kinds}.items():
+        if unseen := forecasts(cuts(kept_back())):
+            results[f"kept back, {kind}"] = summary(unseen, whole)[:1]
     factors = widenings(by_kind)
     if arguments.json:
         print(json.dumps({**results, "constants": choices, "widenings": factors}))

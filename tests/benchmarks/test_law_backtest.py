@@ -34,13 +34,13 @@ def test_the_plain_fit_reads_a_known_law_without_error_and_one_that_bends_with_i
 
 
 def test_a_cut_by_size_asks_for_larger_models_alone():
-    cuts = [cut for cut in by_size() if cut.family in ("olmo", "gadre")]
+    cuts = [cut for cut in by_size(tables()) if cut.family in ("olmo", "gadre")]
     assert {cut.family for cut in cuts} == {"olmo", "gadre"}
     assert all(cut.origin.fitted.params.max() * 1.5 < cut.origin.beyond.params.min() for cut in cuts)
 
 
 def test_ladders_are_six_rows_of_a_quarter_of_the_compute_or_less():
-    cuts = list(ladders())
+    cuts = list(ladders(tables()))
     assert {cut.family for cut in cuts} == {family for family, _, _ in tables()}
     assert all(len(cut.origin.fitted) == 6 for cut in cuts)
     assert all(4 * cut.origin.fitted.flops.max() <= cut.origin.beyond.flops[0] for cut in cuts)
