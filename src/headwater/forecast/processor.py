@@ -4,33 +4,36 @@ A step is its FLOPs, the model's and those of Muon's products, which cost the cu
 over a rate. As a part of the machine's peak that is the rate of whole steps in `data/processor.json`, interpolated in
 the logarithm of the width and held at the ends. An efficiency for each part of a step was no nearer (docs/log.md).
 
-The peak is that of a step while the last save is being written: a constant of the process, text, weights and optimizer
-state twice, and what the step adds. Where earlier runs of the same shape measured either, plans take theirs.
+The peak is that of a step while the last save is being written: a constant of the process, text, a copy of weights and
+optimizer state, and a rank's account of the step. Where earlier runs of the same shape measured either, plans take
+theirs.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from headwater.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
+from headwater.forecast.rank_memory import Kernels, fullest_peak
+from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import orthogonalisation_flops, rows_of_block
+from headwater.ranks.mesh import STATE_AXES
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20
 """Of a run's process, libraries and what it loads as it goes; of probes, their items and what generation leaves. By
 runs of 4 million parameters (docs/log.md, 2026-11-30)."""
-SLACK_FRACTION = 0.25
-"Of activations: what is allocated again while the last is still held."
-CACHED_LOGITS, CHUNK_TOKENS, LOGITS_CHUNK = 1 << 22, 512, 1 << 24  # of a chunk of the loss (`cpu_kernels.functions`)
+FUSED = Kernels(are_fused=True, loss_tokens=256)
+KEPT_SLACK, EXCHANGED_SLACK = 0.1, 0.5
+"Of activations and of what is exchanged: allocated again while the last is still held (docs/log.md)."
 INDEX_FRACTION = 0.16
 "Of the token store's bytes: which rows they make."
 
@@ -106,47 +109,17 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
     return math.exp(float(np.interp(math.log(d_model), widths, rates)))
 
 
-def process_bytes(token_bytes: float) -> float:
-    """Return what a process holds besides its model, of which a token store with its index is mapped."""
-    return PROCESS_BYTES + (1 + INDEX_FRACTION) * token_bytes
+def memory(work: Work, text_bytes: float, *, exact: bool = False, has_probes: bool = False) -> PeakBytes:
+    """Return the peak of a rank on a processor, whose part of the token store has so many bytes.
 
-
-def run_memory(work: Work, token_bytes: float, *, exact: bool = False, has_probes: bool = False) -> PeakBytes:
-    """Return the peak of a run of one process whose token store has `token_bytes`; of ranks see `rank_memory`.
-
-    A save's copy of weights and optimizer state is still being written in the next step's first microbatch at least.
-    That adds the weights as products take them (in int8 the head's twice, as with VNNI: its gradients take bf16) and,
-    whichever is more, what its forward pass keeps, with the head's gradient and a chunk of logits, or all gradients at
-    its end, where a tied embedding's isn't added yet to the head's.
-    `exact`: gradients are summed as integers.
+    It is the account of a GPU's rank, and the copy of its part of a save, which is still being written in the first
+    microbatch of the next step; several ranks hold more, as if in all (docs/log.md, What two ranks hold). `exact`:
+    gradients are summed as integers.
     """
-    model, parameters = work.model, count_parameters(work.model)
-    head = BYTES_PER_VALUE * model.vocab_size * model.d_model
-    gradients = BYTES_PER_VALUE * parameters.total
-    logits = min(LOGITS_CHUNK, max(CACHED_LOGITS, CHUNK_TOKENS * model.vocab_size))
-    activations = (1 + SLACK_FRACTION) * work.microbatch_tokens * kept_bytes_per_token(work)
-    of_step = max(activations + head + work.value_bytes * logits, gradients + head * model.tied_embeddings)
-    state = 2 * checkpoint_bytes(model, work.optim) + work.value_bytes * parameters.matmul
-    state += model.vocab_size * model.d_model if work.dtype == "int8" else 0
-    state += EXACT_BYTES * parameters.total if exact else 0
-    return PeakBytes(process_bytes(token_bytes) + PROBE_BYTES * has_probes, state, 0.0, of_step)
-
-
-def kept_bytes_per_token(work: Work) -> float:
-    """Return what the forward pass keeps of a token: blocks, of recomputed ones their two inputs, and the ends.
-
-    Of recomputed blocks one at a time is kept whole. Selective ones keep the outputs of products and attention, too. Of
-    a block these are two sums of the residual stream, heads before and after they are split, attention's output, gate
-    and up; inputs of the four products. Log sums are fp32.
-    """
-    model, value_bytes = work.model, work.value_bytes
-    gates, heads = 1 if model.family == "gpt2" else 2, (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
-    products = value_bytes * (model.d_model + heads + model.num_heads * model.head_dim + gates * model.d_ff)
-    products += 4 * model.num_heads
-    block = products + value_bytes * (3 * model.d_model + heads + model.d_ff) + 4 * 2
-    is_selective = work.recompute == "selective"
-    again = model.num_layers if work.recompute == "selective" else min(work.recompute, model.num_layers)
-    kept_again = 2 * value_bytes * model.d_model + (products if is_selective else 0)
-    # the last sum and norm; ids, targets and documents in int64, of this portion and of one fetched ahead
-    ends = 2 * value_bytes * model.d_model + 2 * 3 * 8
-    return max(1, model.num_layers - again) * block + again * kept_again + ends
+    first = work if work.mesh.world_size > 1 else replace(work, num_microbatches=1)
+    found = fullest_peak(first, FUSED)
+    copy = checkpoint_bytes(work.model, work.optim) / work.mesh.world_size
+    sums = EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0.0
+    process = PROCESS_BYTES + PROBE_BYTES * has_probes + (1 + INDEX_FRACTION) * text_bytes
+    slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
+    return PeakBytes(process, found.state + copy + sums, found.exchanged, found.activations, slack)

@@ -14,10 +14,9 @@ from functools import cache, cached_property
 from math import ceil, prod
 from typing import Literal
 
-from headwater.forecast.processor import process_bytes
-from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
+from headwater.forecast.work import PeakBytes, Work
 from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
-from headwater.model.count import Shape, block_shapes, count_parameters, outside_shapes
+from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.settings import ModelSettings
 from headwater.optim.shares import owners_by_cost, stack_size, update_cost
 from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
@@ -26,16 +25,26 @@ CONTEXT_BYTES = 1.5e9
 "CUDA and NCCL: 1 to 2 GB a process."
 SLACK_FRACTION = 0.05
 "What an allocator holds beyond the tensors that come and go: planners add 5 to 10 %; not fitted."
-LOSS_TOKENS, PROCESSOR_LOSS_TOKENS = 2048, 256  # of a chunk of the loss (`model.loss`)
-KEPT_SLACK, EXCHANGED_SLACK = 0.25, 0.5
-"Of activations and of what is exchanged, on a processor: allocated again while the last is still held (docs/log.md)."
 LOGIT_BYTES, COMPILED_LOGIT_BYTES = 17, 14
 """Bytes of a logit at the peak of the loss: logits, probabilities, their difference to the target and the error in
 fp32, and whether it is the target; compiled bf16, fp32, log-softmax, gradient."""
 FEW_LOGIT_BYTES, FEW_ALONG_TENSOR = 10, 6
 "While the head's gradient is made: two in fp32, along `tensor` one, and the error in bf16."
-SELECTIVE_BUDGET = 0.5
-"Of a layer's bytes, what the compiler may keep with train.recompute selective (`model.compiled`)."
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How a block is computed. A chunk of the loss has `loss_tokens` (`model.loss`).
+
+    With train.recompute selective the compiler may keep a part of a layer's bytes (`model.compiled`); None: products.
+    """
+
+    are_fused: bool
+    loss_tokens: int = 2048
+    selective_budget: float | None = None
+
+
+EAGER, COMPILED = Kernels(are_fused=False), Kernels(are_fused=True, selective_budget=0.5)
 
 
 @dataclass(frozen=True)
@@ -164,32 +173,21 @@ class Moment:
         return self.gradients + self.exchanged + self.activations
 
 
-def gpu_memory(work: Work, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
+def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
-    found = [
-        memory_at(work, place, is_compiled=is_compiled, loss_tokens=loss_tokens) for place in work.mesh.differing_places
-    ]
-    return max(found, key=lambda each: each.total)
+    return fullest_peak(work, COMPILED if is_compiled else EAGER)
 
 
-def processor_rank_memory(work: Work, text_bytes: float, *, exact: bool = False) -> PeakBytes:
-    """Return the peak of one of several ranks on a processor, whose part of the text has so many bytes.
-
-    Its fused blocks keep what compiled ones do, and its part of a save is copied. `exact`: gradients are summed as
-    integers.
-    """
-    found = gpu_memory(work, is_compiled=True, loss_tokens=PROCESSOR_LOSS_TOKENS)
-    more = checkpoint_bytes(work.model, work.optim) / work.mesh.world_size
-    more += EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0
-    slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
-    return PeakBytes(process_bytes(text_bytes), found.state + more, found.exchanged, found.activations, slack)
+def fullest_peak(work: Work, kernels: Kernels) -> PeakBytes:
+    """Return the most that a rank holds, of a pipeline the fullest one."""
+    return max((_peak_at(work, place, kernels) for place in work.mesh.differing_places), key=lambda each: each.total)
 
 
-def memory_at(work: Work, place: int, *, is_compiled: bool, loss_tokens: int = LOSS_TOKENS) -> PeakBytes:
+def _peak_at(work: Work, place: int, kernels: Kernels) -> PeakBytes:
     """Return the peak of the first rank at a place along `pipeline`."""
     of_rank = division_of(work.model, work.optim.name, work.mesh, place)
     make = Moments if work.mesh.pipeline == 1 else StageMoments
-    moment = max(make(work, of_rank, is_compiled, loss_tokens).all(), key=lambda each: each.total)
+    moment = max(make(work, of_rank, kernels).all(), key=lambda each: each.total)
     state = 4 * (of_rank.total / work.mesh.size(*WEIGHT_AXES) + of_rank.optimizer_state) + moment.gradients
     slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
     return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
@@ -198,9 +196,8 @@ def memory_at(work: Work, place: int, *, is_compiled: bool, loss_tokens: int = L
 class Moments:
     """The moments of a step at which a rank may hold most."""
 
-    def __init__(self, work: Work, of_rank: Division, is_compiled: bool, loss_tokens: int) -> None:
-        self.work, self.model, self.of_rank, self.is_compiled = work, work.model, of_rank, is_compiled
-        self.loss_tokens = loss_tokens
+    def __init__(self, work: Work, of_rank: Division, kernels: Kernels) -> None:
+        self.work, self.model, self.of_rank, self.kernels = work, work.model, of_rank, kernels
         mesh = work.mesh
         self.tokens, self.value_bytes = work.layer_tokens, work.value_bytes
         self.shards = mesh.size(*WEIGHT_AXES)
@@ -227,17 +224,17 @@ class Moments:
 
         FSDP still has the last block's weights as they came, and keeps those outside of the blocks.
         """
-        vocabulary, chunk = self.vocabulary, min(self.tokens, self.loss_tokens)
+        vocabulary, chunk = self.vocabulary, min(self.tokens, self.kernels.loss_tokens)
         of_chunk = self.value_bytes * vocabulary * self.model.d_model  # the head's gradient of a chunk
         is_divided = self.work.mesh.tensor > 1  # whose loss isn't compiled
         logits = COMPILED_LOGIT_BYTES * chunk * vocabulary
-        if not self.is_compiled or is_divided:
+        if not self.kernels.are_fused or is_divided:
             few = (FEW_ALONG_TENSOR if is_divided else FEW_LOGIT_BYTES) * chunk * vocabulary
             logits = max(LOGIT_BYTES * chunk * vocabulary, few + of_chunk)
         cast = {"float32": 0, "int8": 1.5 * of_chunk}.get(self.work.dtype, of_chunk)  # int8 beside bf16
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
-        kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.is_compiled)
+        kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.kernels.are_fused)
         return Moment(self._earlier, self._gathered + self.arriving, kept + loss)
 
     def in_block(self, block: int) -> Moment:
@@ -289,7 +286,7 @@ class Moments:
 
     @cached_property
     def _whole(self) -> float:
-        return self.tokens * kept_by_block(self.work, self.is_compiled)
+        return self.tokens * kept_by_block(self.work, self.kernels.are_fused)
 
     @cached_property
     def _casts(self) -> float:
@@ -301,7 +298,8 @@ class Moments:
         again = min(self.again, num_blocks)
         left, whole = self.part, self._whole + self._casts
         if self.work.recompute == "selective":
-            left = SELECTIVE_BUDGET * whole if self.is_compiled else left + self.tokens * products(self.work)
+            budget = self.kernels.selective_budget
+            left = budget * whole if budget else left + self.tokens * products(self.work)
         return again * left + (num_blocks - again) * whole
 
 

@@ -20,7 +20,8 @@ from pydantic import Field
 from headwater.config import RawSettings, Settings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
-from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, run_memory, step_seconds
+from headwater.forecast import processor
+from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, step_seconds
 from headwater.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, memory_bytes, usable_cores
@@ -269,13 +270,9 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
 
     A store's pages are all mapped once a hundredth of its rows is read, however little that is.
     """
-    text = min(text_bytes, MOST_OF_MEMORY * memory_bytes())
-    work = work_of(config, ranks, dtype)
-    if work.mesh.world_size == 1:
-        return run_memory(work, text, exact=config.train.exact, has_probes=config.train.num_probes > 0)
-    from headwater.forecast.rank_memory import processor_rank_memory
-
-    return processor_rank_memory(work, text / ranks.num_local, exact=config.train.exact)
+    text = min(text_bytes, MOST_OF_MEMORY * memory_bytes()) / ranks.num_local
+    has_probes = config.train.num_probes > 0
+    return processor.memory(work_of(config, ranks, dtype), text, exact=config.train.exact, has_probes=has_probes)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
