@@ -23,6 +23,7 @@ from unicodedata import category
 import numpy as np
 import xxhash
 
+from headwater.corpus.clean import clean
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel
@@ -50,7 +51,8 @@ Text = dict[str, Any]
 def read(file: Path) -> dict[str, list[Text]]:
     texts: dict[str, list[Text]] = defaultdict(list)
     for line in file.read_text(encoding="utf-8").rstrip("\n").split("\n"):
-        texts[(text := json.loads(line))["language"]].append(text)
+        text = json.loads(line)
+        texts[text["language"]].append(text | {"text": clean(text["text"], "text")})  # as the chain does it first
     return texts
 
 

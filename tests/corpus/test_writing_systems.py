@@ -103,7 +103,9 @@ def test_no_mark_stands_alone_as_a_unit():
         ("Է։ Է։", 2),
         ("ሀ፡፡ ለ፡፡", 2),  # as many type Ethiopic's full stop
         ("क ख | ग|", 2),  # and Devanagari's
-        ("د.\u200e \u200eد.\u200f", 2),  # signs of direction stand around them
+        ("د.\u200e \u200eد.\u200f \u200e", 2),  # signs of direction stand around them
+        ("«\u00a0Oui. Il le savait.\u00a0»", 2),
+        ("„Ja.“ ‚Nein.‘ »Wohl.«", 3),
     ],
 )
 def test_sentences_end_as_their_script_has_it(text, sentences):

@@ -26,11 +26,13 @@ _UNIT = re.compile(
 _UNMARKED_SENTENCES = re.compile("[\u0e01-\u0eff]+")
 # a full stop within a number or an address ends nothing; of other scripts' signs each does, and so do two of
 # Ethiopic's dots between words, and an upright stroke for Devanagari's, as many type them
-_FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]”’»{_INVISIBLE}]*(?=\\s|$)")
+_QUOTES = "”’»“‘«"  # the last three end what others begin with „, ‚ and »
+_FULL_STOP = re.compile(f"[.!?\u2026\u061f][\"')\\]{_QUOTES}{_INVISIBLE}]*(?=\\s|$)")
 _STOP = re.compile(f"{_FULL_STOP.pattern}|[{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|(?=\\s|$)")
 _TO_LAST_FULL_STOP, _TO_LAST_STOP = (re.compile(f"(?s:.*)(?:{stop.pattern})") for stop in (_FULL_STOP, _STOP))
 _PARAGRAPH_CHARACTERS = 200
-_AROUND = "\"')]}»”’*_`）」』】》〉" + _INVISIBLE
+# spaces: before a French », between signs of direction
+_AROUND = "\"')]}*_`）」』】》〉 \u00a0\u202f" + _QUOTES + _INVISIBLE
 _FOREIGN_END = re.compile(f"(?:[\u2026\u061f{_ENDS}]|\u1361\u1361|[\u0900-\u0dff] ?\\|)$")
 
 
