@@ -49,6 +49,7 @@ def measured(monkeypatch):
             return {dtype: rates[name] for dtype, name in names.items()}
 
         monkeypatch.setattr(module, "matmul_peaks", peaks)
+        monkeypatch.setattr(module, "thread_rates", lambda dtypes: peaks(None, dtypes))
         monkeypatch.setattr(module, "compiler_works", lambda *given, **choices: (not why_not, why_not))
         return queried
 
@@ -80,6 +81,16 @@ def test_auto_takes_int8_where_it_is_much_faster_and_there_are_kernels_for_it(me
     assert (found.dtype, found.peak_flops_per_second) == (taken, rates[taken])
     assert inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), found.decisive()).dtype == taken
     assert found.compute_dtype == {"float32": torch.float32}.get(taken, torch.bfloat16)
+
+
+def test_a_run_says_what_made_its_number_format(measured):
+    measured(float32=1e11, bfloat16=4e11, int8=9e11)
+    auto, settings = MachineSettings(**ONE_THREAD, device="cpu"), MachineSettings(**ONE_THREAD, dtype="float32")
+    assert inspect_machine(auto).dtype_why == (
+        "the fastest here, in GFLOP/s of one thread: float32 100, bfloat16 400, int8 900; int8 from 1.5 times bfloat16 on"
+    )
+    assert inspect_machine(auto, {"dtype": "bfloat16"}).dtype_why == "as the run began"
+    assert inspect_machine(settings, {"dtype": "bfloat16"}).dtype_why == "set by machine.dtype"
 
 
 def test_int8_without_kernels_is_an_error_that_says_what_to_do(measured):
@@ -116,6 +127,7 @@ def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none
     kept = facts(dtype="int8", compiled=True).decisive()
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
     assert (found.dtype, found.compiled) == ("bfloat16", False)
+    assert found.dtype_why == "the run began in int8, and there are no kernels here (see headwater doctor)"
     with pytest.raises(ConfigError, match="there are no kernels here"):
         inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
 
@@ -236,7 +248,7 @@ def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):
 def test_attention_whose_heads_the_kernels_lack_is_said_to_run_without_them(monkeypatch, head_dim, is_known):
     monkeypatch.setattr("headwater.cpu_kernels.library.load_kernels", lambda: None)
     monkeypatch.setattr(module, "multiplies_int8_exactly", lambda: True)
-    monkeypatch.setattr(module, "matmul_peaks", lambda device, dtypes: {one: 4.0 / one.itemsize for one in dtypes})
+    monkeypatch.setattr(module, "thread_rates", lambda dtypes: {one: 4.0 / one.itemsize for one in dtypes})
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), head_dim=head_dim)
     assert (found.compiled, found.dtype) == (True, "int8")
     assert ("no kernel for heads of width 258" in found.note) is not is_known

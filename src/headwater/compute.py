@@ -16,9 +16,9 @@ from headwater.cpu_kernels.library import kernels_work, load_kernels
 from headwater.cpu_kernels.updates import KernelUpdates
 from headwater.device.compiler import torch_compiles
 from headwater.device.device import device_of
-from headwater.device.facts import ACTIVATIONS, DTYPES, MachineFacts
+from headwater.device.facts import ACTIVATIONS, DTYPES, PRODUCTS, MachineFacts
 from headwater.device.float8 import convert_linears_, require_float8
-from headwater.device.peak import matmul_peaks
+from headwater.device.peak import matmul_peaks, thread_rates
 from headwater.device.settings import FORMATS, MEASURING, MachineSettings
 from headwater.errors import ConfigError
 from headwater.host.facts import usable_cores
@@ -50,13 +50,14 @@ def inspect_machine(
     measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
     are.
     """
-    device = torch.device(_choose_device(settings.device))
-    place = place or Place()
+    device, place = torch.device(_choose_device(settings.device)), place or Place()
     share = 1 if exact else max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
     num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
     kept = kept or {}
-    wanted = settings.dtype if settings.dtype != "auto" else kept.get("dtype", "auto")
+    wanted, why = kept.get("dtype", "auto"), "as the run began"
+    if settings.dtype != "auto":
+        wanted, why = settings.dtype, "set by machine.dtype"
     compiled, note = compiler_works(settings, device, head_dim)
     if settings.compile == "on" and not compiled:
         raise ConfigError(f"machine.compile is on and {note}")
@@ -66,22 +67,23 @@ def inspect_machine(
     if wanted == "int8" and (problem := int8_problem(device, compiled)):
         if settings.dtype == "int8":
             raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
-        wanted = ACTIVATIONS["int8"]  # a run that had chosen it by itself continues without
+        wanted, why = ACTIVATIONS["int8"], f"the run began in int8, and {problem}"
+    follows = bool(place.rank) and wanted != "auto"
+    dtype, why = (wanted, why) if wanted != "auto" else _choose_dtype(device, compiled)
     with threads(num_threads), sleep_under_load():
-        meter = LoadMeter.of_ranks(place.local_world_size)
-        follows = bool(place.rank) and wanted != "auto"
-        dtype, peaks = (wanted, {wanted: math.inf}) if follows else _choose_dtype(wanted, device, compiled)
+        meter, product = LoadMeter.of_ranks(place.local_world_size), PRODUCTS[dtype]
+        peak = math.inf if follows else matmul_peaks(device, [product])[product]
         load = meter.note(num_threads)
     return MachineFacts(
         device=device.type,
         device_name=device_of(device.type).name,
         dtype=dtype,
+        dtype_why=why,
         compiled=compiled,
         num_threads=num_threads,
-        peak_flops_per_second=peaks[dtype],
+        peak_flops_per_second=peak,
         torch_version=torch.__version__,
         note=note,
-        peaks=peaks,
         load=load,
     )
 
@@ -153,19 +155,24 @@ def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int
     return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
 
-def _choose_dtype(wanted: str, device: torch.device, compiled: bool) -> tuple[str, dict[str, float]]:
-    """Return the dtype to use, the fastest for `auto`, and the peak of each that was measured."""
-    dtypes = {name: dtype for name, dtype in DTYPES.items() if wanted in ("auto", name)}
-    if wanted == "float8":  # torchao scales and casts: no plain product to measure
-        dtypes = {wanted: torch.bfloat16}
-    if wanted == "int8" or (wanted == "auto" and device.type == "cpu" and compiled):
-        dtypes["int8"] = torch.int8
-    rates = matmul_peaks(device, dtypes.values())
-    peaks = {name: rates[dtype] for name, dtype in dtypes.items()}
-    fastest = max((name for name in peaks if name != "int8"), key=lambda name: peaks[name], default="int8")
-    if fastest == ACTIVATIONS["int8"] and peaks.get("int8", 0.0) >= MIN_INT8_GAIN * peaks[fastest]:
+def _choose_dtype(device: torch.device, compiled: bool) -> tuple[str, str]:
+    """Return the dtype that is fastest here, and the rates by which it is.
+
+    Processors are compared by one thread's own time, so that under load the choice is that of a quiet machine.
+    """
+    names = [*DTYPES, "int8"] if device.type == "cpu" and compiled else [*DTYPES]
+    if device.type == "cpu":
+        with threads(1):
+            found = thread_rates([PRODUCTS[name] for name in names])
+    else:
+        found = matmul_peaks(device, [PRODUCTS[name] for name in names])
+    rates = {name: found[PRODUCTS[name]] for name in names}
+    fastest = max(DTYPES, key=lambda name: rates[name])
+    if fastest == ACTIVATIONS["int8"] and rates.get("int8", 0.0) >= MIN_INT8_GAIN * rates[fastest]:
         fastest = "int8" if multiplies_int8_exactly() else fastest
-    return fastest, peaks
+    listed = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in rates.items())
+    why = f"the fastest here, in GFLOP/s{' of one thread' if device.type == 'cpu' else ''}: {listed}"
+    return fastest, why + (f"; int8 from {MIN_INT8_GAIN:g} times bfloat16 on" if "int8" in rates else "")
 
 
 @contextmanager

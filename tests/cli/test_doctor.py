@@ -16,15 +16,15 @@ FINDINGS = {
     "free_disk_bytes": 1e10,
     "torch": "2",
 }
-FINDINGS |= {"compiles": True, "dtype": "float32", "memory_bytes_per_second": 2e10, "extras": {}}
+FINDINGS |= {"compiles": True, "dtype": "float32", "dtype_why": "set by machine.dtype", "peak_flops_per_second": 6e10}
+FINDINGS |= {"memory_bytes_per_second": 2e10, "extras": {}}
 
 
-def test_a_rate_too_low_to_be_one_is_said_to_be_not_measured_and_load_is_named(capsys):
-    rates = {"float32": 6e10, "int8": 4e8}
-    print_findings(FINDINGS | {"peak_flops_per_second": rates, "load": "Other processes use 1.8 of the 2 CPUs"})
+def test_the_format_has_its_reason_and_load_is_named(capsys):
+    print_findings(FINDINGS | {"load": "Other processes use 1.8 of the 2 CPUs"})
     said = capsys.readouterr().out
-    assert "float32 60 GFLOP/s  <- used" in said and "int8 not measured: under 1 GFLOP/s" in said
-    assert "Other processes use 1.8 of the 2 CPUs: the peaks above are too low" in said
+    assert "float32, set by machine.dtype" in said and "60 GFLOP/s in it" in said
+    assert "Other processes use 1.8 of the 2 CPUs: peak and bandwidth are too low" in said
 
 
 def test_an_extra_is_installed_where_all_its_packages_are():

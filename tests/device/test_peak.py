@@ -8,7 +8,7 @@ import torch
 from headwater.device import peak
 from headwater.device.device import Device
 from headwater.device.facts import MachineFacts
-from headwater.device.peak import matmul_peaks
+from headwater.device.peak import matmul_peaks, thread_rates
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,21 @@ def test_a_busy_time_slows_every_dtype(monkeypatch):
     monkeypatch.setattr(peak.time, "perf_counter", perf_counter)
     found = matmul_peaks(torch.device("cpu"), dtypes)
     assert list(found.values()) == pytest.approx([2 * 64**3 / 0.001] * 2)
+
+
+def test_which_dtype_is_faster_is_told_by_the_threads_own_time(monkeypatch):
+    """However long the products take by the clock: on a busy machine a thread computes for a part of it."""
+    seconds_of, own = {torch.float32: 0.004, torch.int8: 0.001}, {"now": 0.0}
+
+    def multiply(left, right):
+        own["now"] += seconds_of[left.dtype]
+
+    monkeypatch.setattr(peak, "THREAD_SHAPES", ((64, 64, 64),))
+    monkeypatch.setattr(torch, "mm", multiply)
+    monkeypatch.setattr(torch, "_int_mm", multiply)
+    monkeypatch.setattr(peak.time, "thread_time", lambda: own["now"])
+    monkeypatch.setattr(peak.time, "perf_counter", lambda: pytest.fail("the clock goes on while others compute"))
+    assert thread_rates(list(seconds_of)) == {key: pytest.approx(2 * 64**3 / each) for key, each in seconds_of.items()}
 
 
 def test_a_dtype_by_a_plain_loop_is_given_up_after_two_products(monkeypatch):

@@ -177,6 +177,11 @@ def test_the_settings_of_a_run_come_back_from_its_folder(finished):
     assert config.model_dump(mode="json") | {"runs_dir": "runs"} == kept
 
 
+def test_a_run_that_began_says_what_it_computes_in_and_why(finished, folder):
+    assert "number format: float32, set by machine.dtype" in call("explain", "runs/mine", cwd=finished.cwd).out
+    assert "number format" not in call("explain", "mine.toml", cwd=folder).out
+
+
 @pytest.mark.parametrize("way", ["runs/mine/", "./runs/../runs/mine", "link"])
 def test_a_run_folder_may_be_named_in_any_way(finished, monkeypatch, way):
     monkeypatch.chdir(finished.cwd)

@@ -51,7 +51,7 @@ def test_the_card_before_training_gives_every_figure_one_unit():
     num_tokens, state = 2_490_368_000, least_of_rank(config.model, config.optim, Mesh()).in_step
     plan = {"num_tokens": num_tokens, "tokens_per_parameter": 20.0, "state_bytes": state, "ranks": 1, "flops": 1e18}
     plan["sources"] = {"text": {"tokens": num_tokens, "epochs": 0.9}}
-    lines = dict(plan_lines(config, {"plan": plan, "device": {"dtype": "bfloat16"}}))
+    lines = dict(plan_lines(config, {"plan": plan, "device": {"dtype": "bfloat16", "dtype_why": "as the run began"}}))
     assert lines["memory"].replace("\u00a0", " ").startswith("1.64 GB for weights")
     assert "124M parameters (38.6M embedding)" in lines["model"]
     assert "19000 steps × 131k = 2.49B tokens" in lines["training"]

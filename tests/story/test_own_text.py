@@ -84,6 +84,7 @@ def test_the_cards_say_what_will_be_and_what_is(finished):
     for part in (
         "layers × 32",
         "24 steps × 512",
+        "set by machine.dtype",
         "folder",
         "bits per byte",
         "report",

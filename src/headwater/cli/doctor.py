@@ -20,7 +20,7 @@ EXTRAS = {
 
 
 def measure_machine() -> dict[str, Any]:
-    """Return cores, memory, disk, measured peaks and bandwidth, what compiles, and which extras are installed."""
+    """Return cores, memory, disk, measured peak and bandwidth, what compiles, and which extras are installed."""
     import torch
 
     from headwater.compute import inspect_machine, threads
@@ -41,7 +41,8 @@ def measure_machine() -> dict[str, Any]:
         "compiles": facts.compiled,
         "note": facts.note,
         "dtype": facts.dtype,
-        "peak_flops_per_second": facts.peaks,
+        "dtype_why": facts.dtype_why,
+        "peak_flops_per_second": facts.peak_flops_per_second,
         "load": facts.load,
         "memory_bytes_per_second": bandwidth,
         "extras": {name: all(map(_is_installed, modules)) for name, modules in EXTRAS.items()},
@@ -69,13 +70,11 @@ def print_findings(findings: dict[str, Any]) -> None:
         ("disk", f"{disk} free here"),
         ("torch", f"{findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}"),
     ]
-    for name, peak in findings["peak_flops_per_second"].items():
-        chosen = "  <- used" if name == findings["dtype"] else ""
-        rate = "not measured: under 1" if peak < 1e9 else f"{peak / 1e9:.0f}"
-        lines.append(("peak", f"{name} {rate} GFLOP/s{chosen}"))
+    peak = findings["peak_flops_per_second"] / 1e9
+    lines += [("format", f"{findings['dtype']}, {findings['dtype_why']}"), ("peak", f"{peak:,.0f} GFLOP/s in it")]
     lines.append(("bandwidth", f"{bandwidth:.0f} GB/s of memory read and written"))
     if findings["load"] is not None:
-        lines.append(("load", f"{findings['load']}: the peaks above are too low; measure again when it is idle"))
+        lines.append(("load", f"{findings['load']}: peak and bandwidth are too low; measure again when it is idle"))
     for name, present in findings["extras"].items():
         lines.append(("extra", f"{name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'")))
     table([line for line in lines if line[1] is not None], "<<")

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.cli.terminal import safe, width
 from headwater.errors import ConfigError
+from headwater.records import read_all, table
 from headwater.runs.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -44,8 +45,20 @@ def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: 
             for each in shown:
                 if (each.origin, each.where) == (origin, where):
                     _print_reason(each)
+    if decided := _decided(config):
+        print(safe("\ndecided as the run began"))
+        print(safe("\n".join(f"  {line}" for line in decided)))
     if hidden := len(reasons) - len(shown):
         print(safe(f"\n{hidden} more have their defaults or are off: headwater explain {run} --all"))
+
+
+def _decided(config: RunConfig) -> list[str]:
+    """Return what a run that has begun computes in, and what made it so; nothing of another."""
+    starts = [
+        table(each, "device") for each in read_all(config.run_dir / "records.jsonl") if each.get("event") == "start"
+    ]
+    found = next((each for each in starts if each.get("dtype") == starts[-1].get("dtype")), {})
+    return [f"number format: {found['dtype']}, {found['dtype_why']}"] if "dtype_why" in found else []
 
 
 def _size(config: RunConfig) -> str:

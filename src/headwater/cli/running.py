@@ -116,6 +116,7 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
         ("mixture", ", ".join(parts)),
         ("update", f"{config.optim.name} at learning rate {config.optim.matrix_lr:g}: {warmup}"),
         ("format", FORMATS[start["device"]["dtype"]]),
+        ("", start["device"]["dtype_why"]),
         ("memory", f"{size(plan['state_bytes'])}{of_rank} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
         ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),

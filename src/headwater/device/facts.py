@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRODUCTS = DTYPES | {
+    "int8": torch.int8,
+    "float8": torch.bfloat16,
+}  # of the peak: torchao's scaled ones can't be timed alone
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
 
 
@@ -23,8 +27,8 @@ class MachineFacts:
     peak_flops_per_second: float
     torch_version: str
     note: str
-    peaks: dict[str, float] = field(default_factory=dict)  # FLOP/s by dtype, of those that were measured
-    load: str | None = None  # what other processes took of the processor while the peaks were measured
+    load: str | None = None  # what other processes took of the processor while the peak was measured
+    dtype_why: str = ""
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""

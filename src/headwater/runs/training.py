@@ -162,6 +162,7 @@ def _record_beginning(
             "name": facts.device_name,
             "cores": facts.num_threads,
             "dtype": facts.dtype,
+            "dtype_why": facts.dtype_why,
             "compiled": facts.compiled,
             "torch": facts.torch_version,
             "peak_flops_per_second": facts.peak_flops_per_second,
