@@ -76,6 +76,29 @@ def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeyp
     assert expected == pytest.approx(found, rel=0.1), found / expected
 
 
+def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    for number in range(40):
+        text = prose(str(number // 2), 60)  # each twice
+        (tmp_path / "texts" / f"{number}.txt").write_text(text)
+        (tmp_path / "texts" / f"{number}.numbers.txt").write_text(re.sub("[a-z]", "7", text))
+    said: list[str] = []
+    write_run_file(tmp_path / "mine.toml", "mine", ["texts"], 1.0, said.append)
+    assert "of a sample, filters leave 25%, copies excluded" in said[0]
+    assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
+    found = sum(sum(split_tokens(tmp_path / "runs" / "mine", split).values()) for split in ("train", "validation"))
+    expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
+    assert expected == pytest.approx(found, rel=0.1), found / expected
+
+
+def test_where_filters_leave_nothing_the_run_file_is_written_and_says_so(tmp_path):
+    (tmp_path / "text.txt").write_text("7 " * 2000)
+    said: list[str] = []
+    write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path / "text.txt")], 1.0, said.append)
+    assert "leave 0%" in said[0] and (tmp_path / "mine.toml").exists()
+
+
 def test_a_run_file_takes_the_minutes_that_the_plan_of_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(prose(1, 200_000))

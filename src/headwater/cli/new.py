@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import LEAST_HELD_OUT, TextFound
+from headwater.corpus.build import LEAST_HELD_OUT, TextFound, settings_of
+from headwater.corpus.document import num_bytes
+from headwater.corpus.pipeline import texts_left
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
@@ -50,7 +52,7 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
     check_new(path, name, texts, minutes)
     found, sample = find_text(texts)
-    vocab_size, bytes_per_token = choose_vocabulary(sample, found.num_bytes)
+    vocab_size, bytes_per_token = choose_vocabulary(sample, found.bytes_left)
     num_tokens = tokens_to_train_on(found, bytes_per_token)
     chosen = choose_sizes(num_tokens, vocab_size)
     write_sized(path, lambda sizes: _run_file(name, texts, found, sizes), chosen, found, num_tokens, minutes, say)
@@ -60,15 +62,20 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
 
 
 def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
-    """Return what files and folders hold, and a sample of it; raise DataError where that is too little."""
+    """Return what files and folders hold, and a sample of what rules leave; raise DataError where that is too little.
+
+    Equal texts are in the sample together, or none of them: it is by hash. Nearly equal ones aren't searched for.
+    """
     found = TextFound()
     sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
     require_text(found, texts)
-    return found, sample
+    left = texts_left(sample, settings_of(texts))
+    found.fraction_left = sum(map(num_bytes, left)) / sum(map(num_bytes, sample))
+    return found, left or sample
 
 
 def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
-    return (1 - VALIDATION_FRACTION) * found.num_bytes / bytes_per_token
+    return (1 - VALIDATION_FRACTION) * found.bytes_left / bytes_per_token
 
 
 def write_sized(
@@ -136,7 +143,7 @@ def are_pages(found: TextFound) -> bool:
     return 2 * sum(origin.lower().endswith(HTML_SUFFIXES) for origin in found.origins) > len(found.origins)
 
 
-def choose_vocabulary(sample: list[str], num_bytes: int) -> tuple[int, float]:
+def choose_vocabulary(sample: list[str], num_bytes: float) -> tuple[int, float]:
     """Return a size of vocabulary that this much text fills, and the bytes that a token has, measured on a sample."""
     wanted = min(8192, max(512, 2 ** int(math.log2(num_bytes / 400))))
     filled, bytes_per_token = try_vocabulary(sample, wanted)
@@ -183,7 +190,8 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     else:
         limit = f"as many as still teach something of this text{takes}: {says_of(useful)}"
     epochs = num_steps * sizes.batch_tokens / num_tokens
-    reads = f"about {num_tokens:,.0f} tokens to train on, before filters; {num_steps} steps, {epochs:.1f} epochs"
+    tokens = f"about {num_tokens:,.0f} tokens to train on (fewer if there are near copies)"
+    reads = f"{tokens}; {num_steps} steps, {epochs:.1f} epochs"
     return replace(sizes, num_steps=num_steps, why=(reads, f"num_steps is {limit}"))
 
 

@@ -28,8 +28,9 @@ def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[
     say("measuring how far the text is from the base's: seconds, and at 135 million parameters about a minute")
     tokenizer = tokenizer_of(base)
     shift, run = measure_shift(base, tokenizer, sample), run_of(base)
-    num_bytes = sum(len(part.encode()) for part in sample)
-    bytes_per_token = num_bytes / sum(len(ids) for ids in tokenizer.encode_many(sample))
+    bytes_per_token = sum(len(part.encode()) for part in sample) / sum(
+        len(ids) for ids in tokenizer.encode_many(sample)
+    )
     num_tokens = tokens_to_train_on(found, bytes_per_token)
     head, why = _settings(base, run, shift.new, shift.ratio)
     if base.kind != "checkpoint" and base.model.seq_len > MAX_SEQ_LEN:

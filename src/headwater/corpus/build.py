@@ -71,19 +71,28 @@ def _deciding(settings: CorpusSettings) -> dict[str, Any]:
 
 @dataclass
 class TextFound:
-    """What paths hold before any rule: files with text, documents in them, UTF-8 bytes; by reason what gave no text."""
+    """What paths hold before any rule: files with text, documents in them, UTF-8 bytes; by reason what gave no text.
+
+    `fraction_left` is what rules left of a sample, None where nobody tried.
+    """
 
     origins: set[str] = field(default_factory=set)
     num_documents: int = 0
     num_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    fraction_left: float | None = None
+
+    @property
+    def bytes_left(self) -> float:
+        """What rules leave, all where they left nothing of the sample: the build will say why."""
+        return self.num_bytes * (self.fraction_left or 1.0)
 
     def texts(self, paths: list[str]) -> Iterator[str]:
         """Yield the texts that the readers of a corpus read in `paths`, and count them as its balance sheet does.
 
         Raises DataError for a path that names nothing.
         """
-        for piece in read_source("text", CorpusSettings(sources={"text": SourceSettings(paths=paths)})):
+        for piece in read_source("text", settings_of(paths)):
             if isinstance(piece, Drop):
                 self.dropped[piece.reason] += piece.num_documents
             else:
@@ -96,12 +105,20 @@ class TextFound:
         files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
         if self.num_documents != len(self.origins):
             files = f"{self.num_documents:,} documents in {files}"
-        return f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
+        text = f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
+        if self.fraction_left is None or self.fraction_left > 0.995:
+            return text
+        return f"{text}; of a sample, filters leave {self.fraction_left:.0%}, copies excluded"
 
     @property
     def reasons(self) -> str:
         """What gave no text, in words: 2 no text, 1 unknown format."""
         return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
+
+
+def settings_of(paths: list[str]) -> CorpusSettings:
+    """Return the settings of a corpus of these paths alone, with every rule's default."""
+    return CorpusSettings(sources={"text": SourceSettings(paths=paths)})
 
 
 def _in_words(reason: str) -> str:
