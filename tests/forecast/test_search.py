@@ -28,11 +28,8 @@ def multiplied(model) -> int:
 def candidate(model, slower=1.0) -> Candidate:
     return Candidate(
         model=model,
-        where="one device, bf16",
+        batch_tokens=256 * 2048,
         seconds_per_token=slower * 6 * multiplied(model) / RATE,
-        batch_rows=256,
-        microbatch_rows=8,
-        recompute=0.0,
         memory=Spread(1e9, 0.1),
         hours_deviation=0.1,
     )
@@ -112,7 +109,7 @@ SHORT = 1e8 / 4.5
 
 
 def test_the_loss_is_continuous_at_one_epoch():
-    field = budget(1e22, SHORT, candidates=tuple(replace(each, batch_rows=8) for each in CANDIDATES))
+    field = budget(1e22, SHORT, candidates=tuple(replace(each, batch_tokens=8 * 2048) for each in CANDIDATES))
     for logs, tokens in zip(field.log_loss_cg, field.tokens_cg, strict=True):
         after = int(np.searchsorted(tokens, SHORT))
         # each step of the grid is rounded to whole batches, so slopes are compared

@@ -250,7 +250,7 @@ def test_files_of_others_say_nothing(config, text):
 
 def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
     def found():
-        return next(Trials(hardware_of(config), Place(), config, 60.0).of(config.model, 1e6))
+        return Trials(hardware_of(config), Place(), config, 60.0).fastest(config.model, 1e6)
 
     before = found()
     took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
@@ -267,10 +267,10 @@ def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
     took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
     assert (config.run_dir / "times.json").exists()
     long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
-    found = next(Trials(hardware_of(config), Place(), config, SEARCHED).of(long, math.inf))
+    found = Trials(hardware_of(config), Place(), config, SEARCHED).fastest(long, math.inf)
     num_tokens = SEARCHED / found.seconds_per_token
-    assert found.batch_rows == rows_of_batch(num_tokens, long.seq_len)
-    assert found.batch_rows < rows_of_batch(8 * num_tokens, long.seq_len)
+    assert found.batch_tokens == rows_of_batch(num_tokens, long.seq_len) * long.seq_len
+    assert found.batch_tokens < rows_of_batch(8 * num_tokens, long.seq_len) * long.seq_len
 
 
 STEP, BESIDE_A_SAVE = 0.1, 0.25

@@ -20,7 +20,6 @@ from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
 from headwater.numbers import count
 from headwater.optim.rules import apply_rules_
-from headwater.ranks.mesh import DATA_AXES, SAME_ROWS_AXES, Mesh
 from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
 from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS, FloatArray
@@ -29,7 +28,6 @@ MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
-SIZE_SETTINGS = ("family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len")
 SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
 TOO_SHORT = "too few steps"
 NUM_GRID = 512
@@ -80,69 +78,35 @@ class Query:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One size and how it would be trained: `recompute` is the part of the blocks that is computed again.
+    """One size and how it would be trained; `settings` are those of its run file, but for the number of steps.
 
-    `seconds_per_token` is of all ranks, which lie as `mesh` says, `around_seconds` come once. Memory is in bytes of one
-    device; `hours_deviation` is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that
-    time, where it leaves that out.
+    `seconds_per_token` is of all ranks, `around_seconds` come once. Memory is in bytes of one device; `hours_deviation`
+    is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that time, where it leaves that
+    out.
     """
 
     model: ModelSettings
-    where: str
+    batch_tokens: int
     seconds_per_token: float
-    batch_rows: int
-    microbatch_rows: int
-    recompute: float
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
-    mesh: Mesh = field(default_factory=Mesh)
     waiting: float = 0.0
+    layout: str = ""
+    num_microbatches: int = 1
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def params(self) -> int:
         return count_parameters(self.model).total
 
-    @property
-    def batch_tokens(self) -> int:
-        return self.batch_rows * self.model.seq_len
-
-    @property
-    def num_microbatches(self) -> int:
-        """Microbatches of a rank and step."""
-        return self.batch_rows // (self.mesh.size(*DATA_AXES) * self.microbatch_rows)
-
-    @property
-    def layout(self) -> str:
-        again = f", {self.recompute:.0%} of the blocks recomputed" if self.recompute else ""
-        idle = (
-            f"; ranks wait {self.waiting / (1 + self.waiting):.0%} of a step, which isn't counted"
-            if self.waiting
-            else ""
-        )
-        return self.where + again + idle
-
-    def seconds(self, tokens: Any) -> Any:
-        """Return the time of runs of `tokens`."""
+    def seconds(self, tokens: float) -> float:
+        """Return the time of a run of `tokens`."""
         return self.around_seconds + self.seconds_per_token * tokens
 
     def tokens(self, seconds: float) -> float:
         """Return how many tokens a time allows, zero where it is over before the first."""
         return max(0.0, (seconds - self.around_seconds) / self.seconds_per_token)
-
-    def settings(self, tokens: float) -> dict[str, Any]:
-        """Return what a run file, or overrides on the command line, say of its training on `tokens`."""
-        sizes = self.model.model_dump(mode="json", include=set(SIZE_SETTINGS))
-        axes = [axis for axis in ("shard", *SAME_ROWS_AXES) if self.mesh.world_size > 1]
-        return {
-            **{f"model.{name}": value for name, value in sizes.items()},
-            "tokenizer.vocab_size": self.model.vocab_size,
-            "train.batch_tokens": self.batch_tokens,
-            "train.num_steps": round(tokens / self.batch_tokens),
-            "train.microbatch_tokens": self.microbatch_rows * self.model.seq_len,
-            "train.recompute": self.recompute,
-            **{f"parallel.{axis}": self.mesh.size(axis) for axis in axes},
-        }
 
 
 def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> ModelSettings:
@@ -327,24 +291,24 @@ def search(
 
 
 def _choice(query: Query, possible: Field, place: int, tokens: float) -> BudgetChoice:
-    each, devices, epochs = possible.candidates[place], query.devices, possible.epochs(tokens)
-    hours = Spread(float(each.seconds(tokens)) / 3600, each.hours_deviation)
+    each, devices = possible.candidates[place], query.devices
+    num_steps = round(tokens / each.batch_tokens)
     return BudgetChoice(
         params=each.params,
         shape=each.model,
-        settings=each.settings(tokens),
+        settings=each.settings | {"train.num_steps": num_steps},
         tokens=tokens,
-        epochs=epochs,
+        epochs=possible.epochs(tokens),
         repetition_costs=math.expm1(possible.repetition_costs(place, tokens)),
         tokens_per_parameter=tokens / each.params,
-        num_steps=round(tokens / each.batch_tokens),
+        num_steps=num_steps,
         loss=possible.loss(place, tokens),
-        **devices.bands(hours),
+        **devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)),
         memory_gb=each.memory.scaled(1e-9).band(),
         memory_limit_gb=devices.memory_limit / 1e9,
         layout=each.layout,
         num_microbatches=each.num_microbatches,
-        tokens_per_second=1 / each.seconds_per_token,
+        tokens_per_second=1 / (each.seconds_per_token * (1 + each.waiting)),
     )
 
 
@@ -390,7 +354,7 @@ def _nothing_trains(query: Query, possible: Field) -> str:
             f"the text is too small: read {MAX_EPOCHS:g} times it gives {MAX_EPOCHS * query.unique:,.0f} tokens, less "
             f"than {MIN_RUN_STEPS} steps of {smallest.batch_tokens:,}; give more text or a smaller model.seq_len"
         )
-    needs = float(smallest.seconds(least)) / 3600
+    needs = smallest.seconds(least) / 3600
     return (
         f"the budget {query.budget.text} is {query.hours:.3g} h on {query.devices.num_devices} × "
         f"{query.devices.device}; {MIN_RUN_STEPS} steps of the smallest model take {needs:.3g} h: raise the budget"

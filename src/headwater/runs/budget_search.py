@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.errors import ConfigError, LayoutError
@@ -21,7 +21,7 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, gpu_to_use, hardware_of, microbatch_tokens
+from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, gpu_to_use, hardware_of, microbatch_tokens, work_of
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
@@ -31,6 +31,7 @@ from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.scaling.repetition import OWN, USUAL
+from headwater.train.settings import fraction_repeated
 
 NO_RUN = """
 [corpus.sources.text]
@@ -45,6 +46,7 @@ num_steps = 1000
 """
 ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
 "Where nothing says: nanochat's, and those of first-light's size."
+SIZE_SETTINGS = {"family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"}
 TRIAL_ROWS = 1024  # of a batch, before the tokens of a run are known: so many that what comes once a step costs little
 
 
@@ -69,21 +71,17 @@ class SearchOptions:
 
 def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
-    config = options.config
-    here = _hardware(options, config)
+    config, here = options.config, _hardware(options)
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
-    query, models = (
-        Query(name, options.budget, devices, *_text_of(options, config)),
-        _models(config, options.run is not None),
-    )
+    query = Query(name, options.budget, devices, *_text_of(options))
+    models = _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, runs)
-    possible, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
+    trials, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
-        candidates += sorted(
-            possible.of(model, most_tokens), key=lambda each: each.seconds_per_token * (1 + each.waiting)
-        )[:1]
+        if (found := trials.fastest(model, most_tokens)) is not None:
+            candidates.append(found)
     if not candidates:
         raise ConfigError(
             f"no size fits: {count_parameters(models[0]).total:,} parameters (the smallest) need more memory, or a "
@@ -118,14 +116,14 @@ def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns
     return OwnRuns(ScalingLaw(read_runs(runs), USUAL if options.runs else OWN), runs)
 
 
-def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
+def _hardware(options: SearchOptions) -> Hardware:
     """Return the devices that were named, else the GPU at hand, else the processor.
 
     Raises LayoutError where the ranks don't fill the layout of the settings, which no size mends.
     """
-    meshes_of(config.parallel, options.place.world_size, options.place.local_world_size)
-    ranks = Layout(Mesh(replicate=options.place.world_size), options.place.local_world_size)
-    here = hardware_of(config, ranks=ranks, device=options.device)
+    num_ranks, num_local = options.place.world_size, options.place.local_world_size
+    meshes_of(options.config.parallel, num_ranks, num_local)
+    here = hardware_of(options.config, ranks=Layout(Mesh(replicate=num_ranks), num_local), device=options.device)
     if isinstance(here, Gpus) and not here.device.has_bf16:
         raise ConfigError(
             f"{here.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
@@ -134,9 +132,9 @@ def _hardware(options: SearchOptions, config: RunConfig) -> Hardware:
     return here
 
 
-def _text_of(options: SearchOptions, config: RunConfig) -> tuple[float, str]:
+def _text_of(options: SearchOptions) -> tuple[float, str]:
     """Return how many different tokens of text there are, infinite where nothing says, and how that is known."""
-    bytes_per_token = usual_bytes_per_token(config.model.vocab_size)
+    config, bytes_per_token = options.config, usual_bytes_per_token(options.config.model.vocab_size)
     by_rule = f", {bytes_per_token:.2f} bytes a token (a rule of thumb)"
     if options.text_bytes:
         return options.text_bytes / bytes_per_token, f"{size(options.text_bytes)} given{by_rule}"
@@ -168,9 +166,11 @@ class Trials:
         parts = around_steps(config, float(config.train.batch_tokens))
         self._around = {name: part.median for name, part in parts.items()}
 
-    def of(self, model: ModelSettings, most_tokens: float) -> Iterator[Candidate]:
-        """Yield how a size may be trained on at most that many tokens: for each part of recomputed blocks the first
-        batch that fits, as the hardware's are ordered, in the layout that training would choose.
+    def fastest(self, model: ModelSettings, most_tokens: float) -> Candidate | None:
+        """Return how a size may be trained on at most that many tokens; None where it doesn't fit.
+
+        The fastest of these: for each part of recomputed blocks the first batch that fits, as the hardware's are
+        ordered, in the layout that training would choose.
         """
         rows, seq_len = TRIAL_ROWS, model.seq_len
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
@@ -181,27 +181,24 @@ class Trials:
         fixed = self._around["start"] + self._around["checkpoints"] * saves
         tokens_around = sum(self._around[name] for name in ("validations", "probes", "after"))
         batches = [pair for parts in self._parts(model) for pair in self.here.batches(rows, seq_len, parts)]
-        for recompute in RECOMPUTED:
-            fitting = (
-                found
-                for micro, batch in batches
-                if (found := self._fitting(self._trial(model, batch, micro, recompute)))
-            )
-            for here, trial, needs in islice(fitting, 1):
-                per_token = needs.step.median / trial.train.batch_tokens
-                yield Candidate(
-                    model=model,
-                    where=f"{here.ranks}, {here.dtype}",
-                    mesh=here.ranks.mesh,
-                    seconds_per_token=per_token,
-                    batch_rows=trial.train.batch_tokens // seq_len,
-                    microbatch_rows=microbatch_tokens(trial, here.ranks) // seq_len,
-                    recompute=recompute,
-                    memory=needs.memory,
-                    hours_deviation=needs.step.log_deviation,
-                    around_seconds=fixed + tokens_around * per_token,
-                    waiting=needs.waiting_seconds / needs.step.median,
-                )
+        trials = ([self._trial(model, batch, micro, recompute) for micro, batch in batches] for recompute in RECOMPUTED)
+        fitting = [found for same in trials if (found := next(filter(None, map(self._fitting, same)), None))]
+        if not fitting:
+            return None
+        here, trial, needs = min(fitting, key=_seconds_per_token)
+        per_token = needs.step.median / trial.train.batch_tokens
+        return Candidate(
+            model=model,
+            batch_tokens=trial.train.batch_tokens,
+            seconds_per_token=per_token,
+            memory=needs.memory,
+            hours_deviation=needs.step.log_deviation,
+            around_seconds=fixed + tokens_around * per_token,
+            waiting=needs.waiting_seconds / needs.step.median,
+            layout=_layout(here, trial, needs),
+            num_microbatches=work_of(trial, here.ranks).num_microbatches,
+            settings=_settings(trial, here.ranks),
+        )
 
     def _parts(self, model: ModelSettings) -> list[int]:
         """Return how many ranks may have rows of their own, the most first: all, or those that layouts leave."""
@@ -231,3 +228,30 @@ class Trials:
         blocks = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch_tokens)}
         train, optim = self.config.train.model_copy(update=sizes), self.config.optim.model_copy(update=blocks)
         return self.config.model_copy(update={"model": model, "train": train, "optim": optim})
+
+
+def _seconds_per_token(found: tuple[Hardware, RunConfig, Needs]) -> float:
+    _, trial, needs = found
+    return (needs.step.median + needs.waiting_seconds) / trial.train.batch_tokens
+
+
+def _layout(here: Hardware, trial: RunConfig, needs: Needs) -> str:
+    again = f", {fraction:.0%} of the blocks recomputed" if (fraction := fraction_repeated(trial.train)) else ""
+    found = f"{here.ranks}, {here.dtype}{again}"
+    if not (idle := needs.waiting_seconds):
+        return found
+    return f"{found}; ranks wait {idle / (needs.step.median + idle):.0%} of a step, which isn't counted in the time"
+
+
+def _settings(trial: RunConfig, ranks: Layout) -> dict[str, Any]:
+    """Return what a run file, or overrides on the command line, say of a run so trained, but for its length."""
+    model, train, mesh = trial.model, trial.train, ranks.mesh
+    axes = ("shard", *SAME_ROWS_AXES) if mesh.world_size > 1 else ()
+    return {
+        **{f"model.{name}": value for name, value in model.model_dump(mode="json", include=SIZE_SETTINGS).items()},
+        "tokenizer.vocab_size": model.vocab_size,
+        "train.batch_tokens": train.batch_tokens,
+        "train.microbatch_tokens": microbatch_tokens(trial, ranks),
+        "train.recompute": train.recompute,
+        **{f"parallel.{axis}": mesh.size(axis) for axis in axes},
+    }
