@@ -22,6 +22,7 @@ from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast import processor
 from headwater.forecast.processor import USUAL, Peaks, constants, kind_of, measured_kind, step_seconds
+from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.result import NO_PRICE, PUE, DeviceGroup, Spread
 from headwater.forecast.work import PeakBytes, Work
 from headwater.host.facts import cpu_flags, fast_dtype, float32_rate_per_core, gpu_name, memory_bytes, usable_cores
@@ -130,7 +131,6 @@ class Gpus:
     def needs(self, config: RunConfig, text_bytes: float = 0.0) -> Needs:
         """Return what a run needs of each device. Text is in the host's memory."""
         from headwater.forecast.device import HOURS_DEVIATION, MEMORY_DEVIATION
-        from headwater.forecast.rank_memory import gpu_memory
 
         step, how = Spread(self.modelled(config), HOURS_DEVIATION), f"40 % of the 16-bit peak of {self.device.name}"
         if idle := self.waiting_seconds(config):  # counted it is no nearer (docs/decisions/0051)

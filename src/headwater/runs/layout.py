@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
+from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
 from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
 from headwater.numbers import plural, size
@@ -156,8 +157,6 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
             return processor_peak(config.with_layout(layout), dtype, text, layout)
 
     else:
-        from headwater.forecast.rank_memory import gpu_memory
-
         if device is None:
             with suppress(ConfigError):
                 device = gpu_to_use(config.machine.device)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rungs import DoneRung, ladder_table, read_ladder, size_of, table_of
 from headwater.runs.text_size import epochs_of
+from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import read_runs, with_epochs
@@ -94,20 +94,17 @@ def _break_even(config: RunConfig, new: Spread, tokens: float, runs_csv: Path, u
         return None, f"not known: the losses of {runs_csv} are {unit.replace('_', ' ')}, and not bits per byte"
     table = read_runs(runs_csv)
     law, params = ScalingLaw(table), float(count_parameters(config.model).total)
-    found, furthest = dict[float, float](), float(table.tokens.max())
-    for at in np.geomspace(table.tokens.min(), MOST_TOKENS * table.tokens.max(), 500).tolist():
-        with suppress(DataError):  # too far from the table's runs
-            scratch = law.predict(params, at)
-            off = math.log(float(scratch.median[0]) / new.median)
-            deviation = math.hypot(float(scratch.log_deviation[0]), new.log_deviation)
-            for z in (-Z_P90, 0.0, Z_P90):
-                if off <= z * deviation:
-                    found.setdefault(z, at)
-            furthest = at
     how = f"law of {len(table)} runs from scratch in {runs_csv}, at this size"
-    if len(found) < 3:
-        return None, f"more tokens than that law reaches, {count(furthest)} ({how})"
-    return Band(found[Z_P90], found[0.0], found[-Z_P90]), f"{how}; this run has {count(tokens)}"
+    lengths = np.geomspace(table.tokens.min(), MOST_TOKENS * table.tokens.max(), 500)
+    known = np.array([each for each in lengths.tolist() if not forecast_refusal(law.runs, params, each)])
+    if not len(known):
+        return None, f"{forecast_refusal(law.runs, params, lengths[0])} ({how})"
+    scratch = law.predict(params, known)
+    off, deviation = np.log(scratch.median / new.median), np.hypot(scratch.log_deviation, new.log_deviation)
+    as_good = [known[off <= z * deviation].tolist() for z in (Z_P90, 0.0, -Z_P90)]
+    if not all(as_good):
+        return None, f"more tokens than that law reaches, {count(float(known[-1]))} ({how})"
+    return Band(*(found[0] for found in as_good)), f"{how}; this run has {count(tokens)}"
 
 
 def new_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> tuple[float, float]:
