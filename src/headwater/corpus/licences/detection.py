@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.licences.words import finder, license_words, phrases, words_of
+from headwater.sources.spdx import allowed_patterns, is_allowed
 
 _PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
 _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
@@ -20,6 +21,7 @@ _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
 # which most of its patterns take for the sign, too.
 _COPYRIGHT = re.compile(r"\(c\)|©|\bcopyright\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+|[ivx]+|\w")  # of a section or an item
+_RUN = 5  # words in a row that are of the same sentence
 _MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
 
 
@@ -73,16 +75,44 @@ def _is_doubtful(identifier: str, text: str) -> bool:
     return len(unknown) > _MAX_UNKNOWN or finder("narrows").search(" ".join(other)) is not None
 
 
+def is_of_permissive_licences(words: list[str]) -> bool:
+    """Return whether a sentence is one of those that stand in permissive licences, but for a few words of it."""
+    if len(words) < 2 * _RUN:
+        return False
+    known = [tuple(words[at : at + _RUN]) in _runs_of_permissive_licences() for at in range(len(words) - _RUN + 1)]
+    is_other = [not any(known[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
+    other = [word for word, is_it in zip(words, is_other) if is_it]
+    return len(other) <= _MAX_UNKNOWN and finder("narrows").search(" ".join(other)) is None
+
+
+@cache
+def _runs_of_permissive_licences() -> set[tuple[str, ...]]:
+    allowed = allowed_patterns(["permissive"])
+    found: set[tuple[str, ...]] = set()
+    for identifier, words in _patterns():
+        if is_allowed(identifier, allowed):
+            found |= {tuple(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1)}
+    return found
+
+
 @cache
 def _words_of_patterns() -> dict[str, set[str]]:
     """Return the words of the patterns of each licence, but for those that any pattern may have in place of others."""
+    own: dict[str, set[str]] = defaultdict(set)
+    for identifier, words in _patterns():
+        own[identifier] |= set(words)
+    for each in own.values():
+        each |= {"are", "is", "them", "they", "it", "these", "this", "those", "the", "copies", "copy", "https"}
+    return own
+
+
+@cache
+def _patterns() -> list[tuple[str, list[str]]]:
+    """Return the identifier and the words of each pattern of the package."""
     found = find_spec(_PACKAGE)
     assert found is not None and found.origin is not None
-    own: dict[str, set[str]] = defaultdict(set)
-    for each in json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes())):
-        own[phrases()["other_identifiers"].get(each["id"], each["id"])] |= set(
-            license_words(_MARKUP.sub(" ", each.get("lre") or ""))
-        )
-    for words in own.values():
-        words |= {"are", "is", "them", "they", "it", "these", "this", "those", "the", "copies", "copy", "https"}
-    return own
+    listed = json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes()))
+    others = phrases()["other_identifiers"]
+    return [
+        (others.get(each["id"], each["id"]), license_words(_MARKUP.sub(" ", each["lre"]))) for each in listed if each["lre"]
+    ]

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from functools import cache
 from itertools import groupby
 
-from headwater.corpus.licences.detection import licence_texts
+from headwater.corpus.licences.detection import is_of_permissive_licences, licence_texts
 from headwater.corpus.licences.names import gnu_identifier, name_at
 from headwater.corpus.licences.words import alternatives, finder, pattern_of, phrases, words_of
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
@@ -21,7 +21,6 @@ MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
 _MAX_CHOICES = 20  # names after one another to choose from
 _GNU_TEXT_WORDS = 1000  # at least; a notice has 200
-_MAX_TITLE_WORDS = 4  # names beside the words of titles
 _SPEAKS = re.compile(
     r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary|commercial|confidential|unauthori[sz]ed",
     re.IGNORECASE,
@@ -54,7 +53,7 @@ def licence_of_head(text: str) -> str | None:
         stated = _Stated(head)
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
-    return UNKNOWN if stated.notices_add() else stated.expression(is_head=True)
+    return stated.expression(is_head=True)
 
 
 def _first_comment(head: str) -> str:
@@ -99,7 +98,7 @@ def licence_of_text(text: str) -> str | None:
     stated = _Stated(text)
     if not stated.found:
         return UNKNOWN if finder("grants", "allows").search(stated.rest()) else None
-    return UNKNOWN if stated.says_more() else stated.expression()
+    return stated.expression()
 
 
 @cache
@@ -149,7 +148,7 @@ class _Stated:
         found = [name for _, name in sorted(self.found)]
         rest = self.rest()
         names_gnu = pattern_of("gnu_named").search(rest) and not any(_is_gnu(each) for each in found)
-        if self.is_doubtful or names_gnu or (is_head and _restrictions().search(rest)):
+        if self.is_doubtful or names_gnu or self.takes_back(is_head):
             return UNKNOWN
         sign = " OR " if self._is_choice() else " AND "
         return canonical(sign.join(f"({each})" for each in dict.fromkeys(found))) or UNKNOWN
@@ -159,57 +158,35 @@ class _Stated:
         runs = groupby(range(len(self.words)), lambda at: self.covered[at])
         return "\n".join(" ".join(self.words[at] for at in run) for is_covered, run in runs if not is_covered)
 
-    def says_more(self) -> bool:
-        """Return whether a sentence beside the licences says more than titles, who made what, and where it is found."""
-        if all(_is_gnu(name) for _, name in self.found):
+    def takes_back(self, is_head: bool) -> bool:
+        """Return whether a sentence beside the licences may take back what they give."""
+        if all(_is_gnu(name) for _, name in self.found) and not is_head:
             return False  # their addresses and advice change, and they give too little for that to matter
-        for is_covered, places in groupby(range(len(self.words)), lambda at: self.covered[at]):
-            run = list(places)
-            max_title_words = _MAX_TITLE_WORDS if run[0] == 0 or "copyright" in self.words[run[0] : run[-1] + 1] else 0
-            for _, sentence in groupby(run, lambda at: self.text.sentences[at]):
-                if not is_covered and self._adds(list(sentence), max_title_words):
+        naming = {self.text.sentences[at] for at in self.named_at}
+        for is_covered, run in groupby(range(len(self.words)), lambda at: self.covered[at]):
+            for number, sentence in groupby(run, lambda at: self.text.sentences[at]):
+                if not is_covered and self._narrows(list(sentence), is_head, number in naming):
                     return True
         return False
 
-    def notices_add(self) -> bool:
-        """Return whether a sentence that names a licence says more of it than where it is found."""
-        named = {self.text.sentences[at] for at in self.named_at}
-        for _, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
-            sentence = [at for at in places if not self.covered[at]]
-            if not sentence or self.text.sentences[sentence[0]] not in named:
-                continue
-            if any(self.words[at] not in phrases()["of_notices"] for at in self._unknown(sentence)):
-                return True
-        return False
+    def _narrows(self, sentence: list[int], is_head: bool, names_licence: bool) -> bool:
+        """Return whether words that nothing accounts for limit what is granted, or speak of a licence that isn't known.
 
-    def _adds(self, sentence: list[int], max_title_words: int) -> bool:
-        # a word in a path or an address says nothing
-        joined = " ".join(self.words[at] for at in sentence if self.text.kinds[at] != "address")
-        if finder("narrows").search(joined):
-            return True
-        other, unknown = self._other(sentence), self._unknown(sentence)
-        if not unknown and all(self.text.kinds[at] == "plain" for at in other):
+        Code is described in words that would narrow a licence down; there only sentences that name one are read so.
+        """
+        places = [at for at in sentence if self.text.kinds[at] != "address"]  # a word in a path says nothing
+        words = [self.words[at] for at in places]
+        joined = " ".join(words)
+        if is_of_permissive_licences(words):
             return False
-        if finder("attributes").search(joined):
-            return len(unknown) > (1 if joined.startswith("copyright") else 0)
-        is_title = "license" not in joined and len(other) <= max_title_words
-        is_place = any(self.text.kinds[at] == "address" for at in sentence)
-        return not (is_title and len(other) == 1) and (bool(unknown) or not (is_title or is_place))
-
-    def _other(self, sentence: list[int]) -> list[int]:
-        """Return the words of a sentence that don't stand in titles and introductions."""
-        other = [at for at in sentence if self.words[at] not in phrases()["empty"] and len(self.words[at]) > 1]
-        return [at for at in other if not self.words[at].isdigit()]
-
-    def _unknown(self, sentence: list[int]) -> list[int]:
-        """Return the words of a sentence that are no names, and not of who made what and where it is found."""
-        plain = [at for at in self._other(sentence) if self.text.kinds[at] == "plain"]
-        return [at for at in plain if self.words[at] not in phrases()["of_origin"] and not self._is_holder(at)]
-
-    def _is_holder(self, at: int) -> bool:
-        """Return whether a word stands where a name does: behind a sign of copyright, a year or "by"; before "is"."""
-        before, behind = " ".join(self.words[max(at - 1, 0) : at]), self.words[at + 1 : at + 2]
-        return before in ("copyright", "c", "by", "and") or before.isdigit() or behind == ["is"]
+        if _restrictions().search(joined) or (not is_head and finder("narrows").search(joined)):
+            return True
+        speaks = finder("speaks_of_licences").search(joined)
+        if speaks is None or (is_head and not names_licence) or finder("titles", start="^", end="$").search(joined):
+            return False
+        behind = places[joined.count(" ", 0, speaks.start()) :]
+        plain = [at for at in behind if not names_licence or self.text.kinds[at] == "plain"]
+        return any(len(word := self.words[at]) > 1 and not (word in phrases()["known"] or word.isdigit()) for at in plain)
 
     def _is_choice(self) -> bool:
         """Return whether the text lets one choose, of what it names behind that."""
