@@ -12,8 +12,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from headwater.corpus.licences.words import finder, license_words, phrases, words_of
-from headwater.sources.spdx import allowed_patterns, is_allowed
+from headwater.corpus.licences.words import finder, phrases, words_of
 
 _PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
 _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
@@ -72,27 +71,23 @@ def _is_doubtful(identifier: str, text: str) -> bool:
     other = [word for word, is_it in zip(found.words, is_other) if is_it]
     plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
     unknown = {found.words[at] for at in plain} - phrases()["of_names"]
-    return len(unknown) > _MAX_UNKNOWN or finder("narrows").search(" ".join(other)) is not None
+    return len(unknown) > _MAX_UNKNOWN or finder("narrows", "restricts").search(" ".join(other)) is not None
 
 
-def is_of_permissive_licences(words: list[str]) -> bool:
-    """Return whether a sentence is one of those that stand in permissive licences, but for a few words of it."""
-    if len(words) < 2 * _RUN:
+def is_of_licence(identifier: str, words: list[str]) -> bool:
+    """Return whether a sentence is one of a licence's own, but for a few words of it."""
+    if len(words) < 2 * _RUN or identifier not in _words_of_patterns():
         return False
-    known = [tuple(words[at : at + _RUN]) in _runs_of_permissive_licences() for at in range(len(words) - _RUN + 1)]
-    is_other = [not any(known[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
-    other = [word for word, is_it in zip(words, is_other) if is_it]
-    return len(other) <= _MAX_UNKNOWN and finder("narrows").search(" ".join(other)) is None
+    runs = _runs_of_patterns(identifier)
+    known = [tuple(words[at : at + _RUN]) in runs for at in range(len(words))]
+    other = [word for at, word in enumerate(words) if not any(known[max(at - _RUN + 1, 0) : at + 1])]
+    return phrases()["known"].issuperset(other)
 
 
 @cache
-def _runs_of_permissive_licences() -> set[tuple[str, ...]]:
-    allowed = allowed_patterns(["permissive"])
-    found: set[tuple[str, ...]] = set()
-    for identifier, words in _patterns():
-        if is_allowed(identifier, allowed):
-            found |= {tuple(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1)}
-    return found
+def _runs_of_patterns(identifier: str) -> set[tuple[str, ...]]:
+    listed = [words for name, words in _patterns() if name == identifier]
+    return {tuple(words[at : at + _RUN]) for words in listed for at in range(len(words) - _RUN + 1)}
 
 
 @cache
@@ -114,5 +109,5 @@ def _patterns() -> list[tuple[str, list[str]]]:
     listed = json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes()))
     others = phrases()["other_identifiers"]
     return [
-        (others.get(each["id"], each["id"]), license_words(_MARKUP.sub(" ", each["lre"]))) for each in listed if each["lre"]
+        (others.get(each["id"], each["id"]), words_of(_MARKUP.sub(" ", each["lre"])).words) for each in listed if each["lre"]
     ]

@@ -24,7 +24,7 @@ REFUSED, POINTS = "refused", "in_a_file"
 _NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
 _PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
 _FORMATS = ("text", "markdown", "html", "unknown")
-_REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\ball rights reserved\b|\bconfidential\b", re.IGNORECASE)
+_REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\bconfidential\b|\ball rights reserved\b", re.IGNORECASE)
 _FILE = r"[\"'`<]?(?:\./)?(?:un)?(?:licen[sc]es?|copying)(?:\.(?:txt|md|rst|markdown|html?))?[\"'`>]?"
 _POINTS = re.compile(
     rf"(?:(?:see|in|file)[: ]+)?(?:the )?{_FILE}(?: file)?(?: in (?:the )?{_FILE})?(?: for details)?\.?",

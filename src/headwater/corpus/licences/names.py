@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
-from headwater.corpus.licences.words import finder, license_words, listed_names, phrases
+from headwater.corpus.licences.words import finder, listed_names, phrases, words_of
 from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
 
 _MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
@@ -51,12 +51,12 @@ def all_of(names: Iterable[str]) -> str:
         if (known := spdx_of(name)) is None:
             return handed_on(name)
         found[known] = None
-    return _within_limit(" AND ".join(_grouped(list(found))))
+    return _joined(" AND ", found)
 
 
 def any_of(expressions: Iterable[str]) -> str:
     """Return the expression of licences of which one may be chosen, "" of none, "unknown" of very many."""
-    return _within_limit(" OR ".join(_grouped(list(dict.fromkeys(expressions)))))
+    return _joined(" OR ", dict.fromkeys(expressions))
 
 
 def stated_licence(names: Iterable[str]) -> str:
@@ -137,7 +137,7 @@ def _listed_names() -> dict[tuple[str, ...], str]:
     """Return the identifiers by their own words and by those of the list's names, with and without "License"."""
     found: dict[tuple[str, ...], str] = {}
     for identifier, name in listed_names():
-        for words in (_plain(license_words(each))[0] for each in (identifier, name)):
+        for words in (_plain(words_of(each).words)[0] for each in (identifier, name)):
             for form in (words, words[:-1] if words[-1:] == ["license"] else words, [*words, "license"]):
                 # one word that isn't written in capitals may be any: "under the Fair Use License"
                 if form and len(form) <= _MAX_NAME_WORDS and (len(form) > 1 or identifier.isupper()):
@@ -158,7 +158,7 @@ def _plain(words: list[str]) -> tuple[list[str], list[int]]:
 
 def _all_names(text: str) -> str | None:
     """Return the licence of a text that is names of the same and words that say nothing: "MPL 2.0 (https://…)"."""
-    words = license_words(text)
+    words = words_of(text).words
     found: list[str] = []
     at = 0
     while at < len(words):
@@ -179,17 +179,13 @@ def _joined_by_hand(text: str) -> str | None:
     found = [canonical(name) or _all_names(name) for name in names] if 1 < len(names) < 6 else [None]
     if None in found or any(name.count("(") != name.count(")") for name in names):
         return None
-    grouped = _grouped([each for each in found if each is not None])
-    return canonical(" ".join([grouped[0], *(word for pair in zip(signs, grouped[1:]) for word in pair)]))
+    return canonical(f"({found[0]})" + "".join(f" {sign} ({each})" for sign, each in zip(signs, found[1:])))
 
 
 def _base(identifier: str) -> str:
     return identifier.removesuffix("-only").removesuffix("-or-later")
 
 
-def _grouped(expressions: list[str]) -> list[str]:
-    return expressions if len(expressions) == 1 else [f"({each})" if " " in each else each for each in expressions]
-
-
-def _within_limit(expression: str) -> str:
-    return expression if len(expression) <= MAX_EXPRESSION else UNKNOWN
+def _joined(sign: str, expressions: Iterable[str]) -> str:
+    joined = sign.join(f"({each})" for each in expressions)
+    return joined and (canonical(joined) or UNKNOWN)

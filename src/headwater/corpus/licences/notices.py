@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from headwater.corpus.licences.names import all_of
 from headwater.sources.spdx import UNKNOWN, canonical
 
 _HEAD_CHARACTERS = 6000
@@ -32,9 +33,7 @@ def licence_tag(text: str, num_lines: int) -> str | None:
     """
     head = "\n".join(text[:_HEAD_CHARACTERS].split("\n")[:num_lines])
     found = list(dict.fromkeys(_tagged(match[1]) for match in _TAG.finditer(head)))
-    if len(found) < 2:
-        return found[0] if found else None
-    return UNKNOWN if UNKNOWN in found else canonical(" AND ".join(f"({each})" for each in found)) or UNKNOWN
+    return all_of(found) or None
 
 
 def _tagged(text: str) -> str:

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from functools import cache
 from itertools import groupby
 
-from headwater.corpus.licences.detection import is_of_permissive_licences, licence_texts
-from headwater.corpus.licences.names import gnu_identifier, name_at
+from headwater.corpus.licences.detection import is_of_licence, licence_texts
+from headwater.corpus.licences.names import all_of, any_of, gnu_identifier, name_at
 from headwater.corpus.licences.words import alternatives, finder, pattern_of, phrases, words_of
-from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, canonical
+from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
@@ -35,9 +35,12 @@ _NESTING = {"-}": "{-", "*)": "(*", "|#": "#|", "=#": "#="}
 _NEVER = "\0"  # closes a comment that holds others: which of its ends is the last isn't counted
 # code and comments hold some of the others, but hardly begin a line with them
 _OPENS = re.compile(r"(?<!/)/\*|<!--|\"{3}|'{3}|--\[\[|^\s*(?:#\[\[|#\||#=(?=\s)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
-_COMMENT = re.compile(r"\s*(?://|/\*|#|\*|;|--|<!--|[rRuU]?(?:\"{3}|'{3})|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
+_COMMENT = re.compile(
+    r"\s*(?://|/\*|#(?!include\b|define\b|ifn?def\b|pragma\b|undef\b)|\*|;|--|<!--|[rRuU]?(?:\"{3}|'{3})|<#|\{-|\(\*"
+    r"|=(?:begin|pod|head1)\b)"
+)
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
-_BINDING = ("under", "terms of", "subject to", "governed by", "covered by")
+_BINDING = ("under", "compliance with", "terms of", "subject to", "governed by", "covered by")
 
 
 def licence_of_head(text: str) -> str | None:
@@ -150,8 +153,7 @@ class _Stated:
         names_gnu = pattern_of("gnu_named").search(rest) and not any(_is_gnu(each) for each in found)
         if self.is_doubtful or names_gnu or self.takes_back(is_head):
             return UNKNOWN
-        sign = " OR " if self._is_choice() else " AND "
-        return canonical(sign.join(f"({each})" for each in dict.fromkeys(found))) or UNKNOWN
+        return any_of(found) if self._is_choice() else all_of(found)
 
     def rest(self) -> str:
         """Return the words that nothing accounts for, a line each run of them."""
@@ -162,30 +164,34 @@ class _Stated:
         """Return whether a sentence beside the licences may take back what they give."""
         if all(_is_gnu(name) for _, name in self.found) and not is_head:
             return False  # their addresses and advice change, and they give too little for that to matter
-        naming = {self.text.sentences[at] for at in self.named_at}
-        for is_covered, run in groupby(range(len(self.words)), lambda at: self.covered[at]):
-            for number, sentence in groupby(run, lambda at: self.text.sentences[at]):
-                if not is_covered and self._narrows(list(sentence), is_head, number in naming):
-                    return True
+        naming = {self.text.sentences[at]: at for at in reversed(self.named_at)}
+        for number, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
+            sentence = [at for at in places if not self.covered[at]]
+            if sentence and self._narrows(sentence, is_head, naming.get(number)):
+                return True
         return False
 
-    def _narrows(self, sentence: list[int], is_head: bool, names_licence: bool) -> bool:
+    def _narrows(self, sentence: list[int], is_head: bool, named_at: int | None) -> bool:
         """Return whether words that nothing accounts for limit what is granted, or speak of a licence that isn't known.
 
         Code is described in words that would narrow a licence down; there only sentences that name one are read so.
         """
-        places = [at for at in sentence if self.text.kinds[at] != "address"]  # a word in a path says nothing
-        words = [self.words[at] for at in places]
-        joined = " ".join(words)
-        if is_of_permissive_licences(words):
+        words = [self.words[at] for at in sentence]
+        if any(is_of_licence(name, words) for name in {name for _, name in self.found}):
             return False
-        if _restrictions().search(joined) or (not is_head and finder("narrows").search(joined)):
+        if _restrictions().search(" ".join(words)):
             return True
-        speaks = finder("speaks_of_licences").search(joined)
-        if speaks is None or (is_head and not names_licence) or finder("titles", start="^", end="$").search(joined):
+        places = [at for at in sentence if self.text.kinds[at] != "address"]  # a word in a path says nothing
+        joined = " ".join(self.words[at] for at in places)
+        if is_head and named_at is None:
             return False
-        behind = places[joined.count(" ", 0, speaks.start()) :]
-        plain = [at for at in behind if not names_licence or self.text.kinds[at] == "plain"]
+        if finder("narrows").search(joined):
+            return True
+        if finder("titles", start="^", end="$").search(joined):
+            return False
+        speaks = finder("speaks_of_licences").search(joined)
+        behind = places[joined.count(" ", 0, speaks.start()) :] if speaks else [at for at in places if at > (named_at or at)]
+        plain = [at for at in behind if named_at is None or self.text.kinds[at] == "plain"]
         return any(len(word := self.words[at]) > 1 and not (word in phrases()["known"] or word.isdigit()) for at in plain)
 
     def _is_choice(self) -> bool:
@@ -236,6 +242,12 @@ class _Stated:
                 named_licences += named
                 for _, start, end in named:
                     is_named[start:end] = [True] * (end - start)
+        for at in range(len(self.words)):
+            is_first = at == 0 or self.text.sentences[at - 1] != self.text.sentences[at]
+            if is_first and not (is_named[at] or self.covered[at]) and (named_here := name_at(words, at)):
+                end = named_here[1]  # a line by itself, "MIT License"
+                if words[end - 1] == "license" and self.text.sentences[at] not in self.text.sentences[end : end + 1]:
+                    named_licences.append((named_here[0], at, end))
         found = [each for each in found if not is_named[each[1]]] + named_licences
         if not found and not self.found and (unversioned := pattern_of("gnu_unversioned").search(joined)):
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))

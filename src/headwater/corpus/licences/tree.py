@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
@@ -86,26 +86,18 @@ def _nearest(folders: Iterable[AnyPath], stated_in: Callable[[AnyPath], Stated |
     for folder in folders:
         stated = stated_in(folder) or {}
         manifests = sorted(name for name in stated if PurePath(name).name in MANIFESTS)
-        found = of_licence_files({name: licence for name, licence in stated.items() if name not in manifests})
-        for name in manifests:
-            found = _joined(found, stated[name])
-        if found in (UNKNOWN, REFUSED, POINTS):
+        others = {name: licence for name, licence in stated.items() if name not in manifests}
+        found = [each for each in (of_licence_files(others), *(stated[name] for name in manifests)) if each is not None]
+        known = [each for each in found if each != POINTS]
+        if UNKNOWN in known or REFUSED in known or (found and not known):
             return UNKNOWN, next((name for name in sorted(stated) if stated[name] in (UNKNOWN, REFUSED)), "")
-        if found is not None:
-            return found, ""
+        if known:
+            return reduce(_together, known), ""
     return None, ""
 
 
-def _joined(first: str | None, second: str | None) -> str | None:
+def _together(first: str, second: str) -> str:
     """Return what two statements say together: of the same licences the fuller one, of others both."""
-    if first is None or second is None:
-        return first or second
-    if REFUSED in (first, second):
-        return REFUSED
-    if POINTS in (first, second):
-        return second if first == POINTS else first
-    if UNKNOWN in (first, second):
-        return UNKNOWN
     if _licences(first) <= _licences(second):
         return second
     return first if _licences(second) <= _licences(first) else all_of([first, second])

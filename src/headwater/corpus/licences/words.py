@@ -18,8 +18,8 @@ _PATH = (
 )
 _MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
-# of a sentence, a clause, a comment; a line about who holds the rights is one by itself
-_LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b))"
+# of a sentence, a clause, a comment; a line about who holds the rights is one by itself, and so begins a licence's name
+_LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b|(?:[\w.-]+ ){1,4}[Ll]icen[sc]e[^\w\n]*\n))"
 _END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|\*/"
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
@@ -30,17 +30,13 @@ class Words:
     """The words of a text in lower case, spelt as most of the SPDX list is; "GPLv3+" keeps its sign.
 
     `starts` are their characters; `sentences` number the sentence, or the clause, that each is of; `kinds` are
-    "address" (or a path), "hyphenated", "loud" (in capitals), "name" (with one, or a digit) and "plain".
+    "address" (or a path), "name" (with a capital, a digit or a hyphen) and "plain".
     """
 
     words: list[str]
     starts: list[int]
     sentences: list[int]
     kinds: list[str]
-
-
-def license_words(text: str) -> list[str]:
-    return words_of(text).words
 
 
 def words_of(text: str) -> Words:
@@ -51,25 +47,15 @@ def words_of(text: str) -> Words:
         number += kind is None
         if kind not in ("address", "word"):
             continue
-        if kind == "address" and match.group().replace("-", "").isalnum():
-            kind = "hyphenated"
+        is_address = kind == "address" and not match.group().replace("-", "").isalnum()
         for word in _SPELT.finditer(match.group()):
             spelt = word.group()
             found.words.append(spelt.lower().replace("licence", "license"))
             found.starts.append(match.start() + word.start())
             found.sentences.append(number)
-            found.kinds.append(_kind(spelt) if kind == "word" else kind)
+            is_plain = kind == "word" and spelt[0].islower() and not any(map(str.isdigit, spelt))
+            found.kinds.append("plain" if is_plain else "address" if is_address else "name")
     return found
-
-
-def _kind(word: str) -> str:
-    return (
-        "plain"
-        if word[0].islower() and not any(map(str.isdigit, word))
-        else "loud"
-        if word.isupper() and len(word) > 1
-        else "name"
-    )
 
 
 @cache
