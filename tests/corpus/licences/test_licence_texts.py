@@ -157,6 +157,18 @@ def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
             "both these licenses.",
             "MIT OR Apache-2.0",
         ),
+        (f"Anemone, a fast parser of tables that streams.\n\n{TEXTS['MIT']}", "MIT"),
+        (f"The anemone library is distributed under the following license:\n\n{TEXTS['MIT']}", "MIT"),
+        (
+            f"- anemone, licensed as follows:\n{TEXTS['MIT']}\n- seaweed, licensed as follows:\n{TEXTS['Zlib']}",
+            "MIT AND Zlib",
+        ),
+        (
+            "Licensed under the Apache License, Version 2.0.\n\nUnless required by applicable law or agreed to in writing, "
+            'software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS '
+            "OF ANY KIND, either express or implied.",
+            "Apache-2.0",
+        ),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),
     ],
@@ -274,6 +286,30 @@ def test_a_name_that_goes_on_is_another_licence():
     assert licence_of_head("# Licensed under the Fair License.\n") == "Fair"
     assert licence_of_head("/* (c) 2017 Acme Labs AB, MIT Licensed. */\n") == "MIT"
     assert licence_of_head("/* (c) 2017 Acme Labs AB, not MIT licensed. */\n") == "unknown"
+
+
+@pytest.mark.parametrize("behind", ["for schools.", "for schools", "of which the press may print some."])
+def test_words_behind_a_name_that_are_not_known_to_say_nothing_leave_it_unknown(behind):
+    assert licence_of_head(f"# Licensed under the MIT License {behind}\nimport os\n") == "unknown"
+    assert licence_of_text(f"Licensed under the MIT License {behind}") == "unknown"
+
+
+def test_a_line_that_is_a_licences_name_states_it():
+    assert licence_of_head("/*\n  Reads tables.\n\n  Copyright 2020 Acme\n  MIT License\n*/\nint x;\n") == "MIT"
+    assert licence_of_head("/*\n  Reads tables as the MIT license does.\n*/\nint x;\n") is None
+
+
+def test_a_directive_of_c_ends_the_comment_at_the_head():
+    code = "#include <keys.h>\n#define KEYS 2\n/* may only be used with other keys */\nint x;\n"
+    assert licence_of_head(f"// Licensed under the MIT License.\n\n{code}") == "MIT"
+
+
+@pytest.mark.parametrize("family", ["Elastic", "Amazon Software", "Acme Source"])
+def test_a_notice_of_another_licence_is_not_taken_for_apaches(family):
+    notice = "You may not use this file except in compliance with the {} License. You may obtain a copy of it below."
+    for text in (TEXTS["Apache-2.0"], TEXTS["MIT"]):
+        assert licence_of_text(f"{notice.format(family)}\n\n{text}") == "unknown"
+    assert licence_of_head(f"# Licensed under the MIT License.\n#\n# {notice.format(family)}\nimport os\n") == "unknown"
 
 
 def test_a_docstring_that_states_a_licence_is_a_comment():

@@ -109,5 +109,7 @@ def _patterns() -> list[tuple[str, list[str]]]:
     listed = json.loads(gzip.decompress((Path(found.origin).parent / _PATTERNS).read_bytes()))
     others = phrases()["other_identifiers"]
     return [
-        (others.get(each["id"], each["id"]), words_of(_MARKUP.sub(" ", each["lre"])).words) for each in listed if each["lre"]
+        (others.get(each["id"], each["id"]), words_of(_MARKUP.sub(" ", each["lre"])).words)
+        for each in listed
+        if each["lre"]
     ]

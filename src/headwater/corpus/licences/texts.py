@@ -190,9 +190,13 @@ class _Stated:
         if finder("titles", start="^", end="$").search(joined):
             return False
         speaks = finder("speaks_of_licences").search(joined)
-        behind = places[joined.count(" ", 0, speaks.start()) :] if speaks else [at for at in places if at > (named_at or at)]
+        behind = (
+            places[joined.count(" ", 0, speaks.start()) :] if speaks else [at for at in places if at > (named_at or at)]
+        )
         plain = [at for at in behind if named_at is None or self.text.kinds[at] == "plain"]
-        return any(len(word := self.words[at]) > 1 and not (word in phrases()["known"] or word.isdigit()) for at in plain)
+        return any(
+            len(word := self.words[at]) > 1 and not (word in phrases()["known"] or word.isdigit()) for at in plain
+        )
 
     def _is_choice(self) -> bool:
         """Return whether the text lets one choose, of what it names behind that."""
