@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from headwater.corpus.personal.find import Scanned, Span, listed
 
@@ -19,10 +20,6 @@ _ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|"
     r"6(?:011|5\d\d|4[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
 )
-_BEFORE_DIGITS = 14  # of an account number: GB00 BANK, then a run of digits
-_IBAN_CHARACTERS = 60
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d\d(?:[ \u00a0]?[A-Z0-9]){11,30}")
-
 
 def find_social_security_numbers(scanned: Scanned) -> Iterator[Span]:
     """Yield where numbers stand that may be of the US's social security: the areas and groups that exist."""
@@ -43,26 +40,18 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
 
 def find_ibans(scanned: Scanned) -> Iterator[Span]:
     """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
-    text, at = scanned.text, 0
-    for start, _ in scanned.digit_runs(_MIN_DIGITS):
-        at = max(start - _BEFORE_DIGITS, at)
-        while (match := _IBAN.search(text, at, start + _IBAN_CHARACTERS)) and match.start() <= start:
-            end = _end_of_iban(text, match)
-            at = end or match.start() + 1
-            if end:
-                yield match.start(), end
+    for match in _iban().finditer(scanned.text):
+        account = "".join(match.group().split())
+        if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
+            yield match.span()
 
 
-def _end_of_iban(text: str, match: re.Match[str]) -> int | None:
-    length = next((entry[2:] for entry in listed("iban_lengths") if match.group().startswith(entry[:2])), None)
-    number = length and re.compile(rf"(?:[ \u00a0]?[A-Z0-9]){{{length}}}").match(text, match.start(), match.end())
-    end = number.end() if number else None
-    if end is None or (end < len(text) and text[end].isalnum()):
-        return None
-    account = "".join(text[match.start() : end].split())
-    return end if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1 else None
+@cache
+def _iban() -> re.Pattern[str]:
+    ends = (f"(?<={entry[:2]}..)(?:[ \u00a0]?[A-Z0-9]){{{int(entry[2:]) - 4}}}" for entry in listed("iban_lengths"))
+    return re.compile(rf"[A-Z]{{2}}\d\d(?<![A-Za-z0-9].{{4}})(?:{'|'.join(ends)})(?![A-Za-z0-9])", re.ASCII | re.DOTALL)
 
 
 def _luhn(digits: str) -> bool:
     values = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
-    return sum(value - 9 * (value > 9) for value in values) % 10 == 0 and len(set(digits)) > 2
+    return sum(value - 9 * (value > 9) for value in values) % 10 == 0

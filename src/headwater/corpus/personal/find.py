@@ -1,4 +1,4 @@
-"""A text that is searched for several kinds of data: its runs of digits and its long words are found once."""
+"""A text that is searched for several kinds of data: its runs of digits are found once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _D, _S = (
 )
 _FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
 _MIN_DIGITS = 4
-_DIGIT = re.compile("[0-9]")
 
 
 @cache
@@ -46,20 +45,3 @@ class Scanned:
         for start, end, digits in self._runs:
             if digits >= min_digits:
                 yield start, min(end + 2, len(self.text))
-
-    def around_long_words(self, min_characters: int, before: int, after: int) -> Iterator[Span]:
-        """Yield what lies around words of that many ASCII letters, digits and signs of which one is a digit.
-
-        As many characters before and after them as given; of stretches that overlap one is made. A word of over twice
-        the length needs no digit.
-        """
-        start = end = 0
-        for word in re.finditer(f"[A-Za-z0-9_+/=.~%|-]{{{min_characters},}}+", self.text):
-            if word.end() - word.start() > 2 * min_characters or _DIGIT.search(word.group()):
-                if word.start() - before > end:
-                    if end:
-                        yield start, end
-                    start = max(word.start() - before, 0)
-                end = word.end() + after
-        if end:
-            yield start, end

@@ -57,13 +57,18 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
             yield match.span(1), is_secret
 
 
-_KEY_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_PUTTY_KEY = re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}")
-_KEY_LINES = re.compile(r"(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){1,400}+")
-_MAX_KEY_CHARACTERS, _MIN_KEY_CHARACTERS = 20_000, 64  # 16,384 bits of RSA take 12,600; fewer are a sketch
+# to the key's end, or as far as its lines of base64 go; 16,384 bits of RSA take 12,600 characters, fewer than 64 are a sketch
+_PRIVATE_KEYS = (
+    re.compile(
+        r"-----BEGIN ((?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?)-----"
+        r"(?:(?:[^-]|-(?!----)){64,20000}+-----END \1-----|(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){3,400}+)"
+    ),
+    re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}"),
+)
 
 _MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
+_LONG_WORD = re.compile(f"[A-Za-z0-9_+/=.~%|-]{{{_MIN_TOKEN_CHARACTERS},}}+")
+_DIGIT = re.compile("[0-9]")
 
 _QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])(?P<value>[^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over immediately
@@ -89,24 +94,13 @@ _MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
     """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand; of one that isn't ended, its lines of base64."""
-    text, end = scanned.text, 0
-    yield from (match.span() for match in _PUTTY_KEY.finditer(text))
-    for begin in _KEY_BEGIN.finditer(text) if "PRIVATE KEY" in text else ():
-        if begin.start() < end:
-            continue
-        start = begin.end()
-        closing = _KEY_END.search(text, start, start + _MAX_KEY_CHARACTERS)
-        lines = None if closing else _KEY_LINES.match(text, start)
-        body_end = closing.start() if closing else lines.end() if lines else start
-        if sum(map(str.isalnum, text[start:body_end])) >= _MIN_KEY_CHARACTERS:
-            end = closing.end() if closing else body_end
-            yield begin.start(), end
+    yield from (match.span() for key in _PRIVATE_KEYS for match in key.finditer(scanned.text))
 
 
 class _Rule(NamedTuple):
     pattern: re.Pattern[str]
     min_bits: float
-    allowed: tuple[re.Pattern[str], ...]
+    allowed: re.Pattern[str]
 
 
 @cache
@@ -114,8 +108,8 @@ def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
     """Return what finds the keywords of rules, and the rules by keyword: those of gitleaks and some of our own."""
     rules: dict[str, dict[_Rule, None]] = {}
     for table in toml_table("headwater.corpus.personal", "data/secrets")["rules"]:
-        allowed = tuple(re.compile(each, re.ASCII) for each in table.get("allowed", ()))
-        rule = _Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed)
+        allowed = re.compile("|".join(table.get("allowed", ["(?!)"])), re.ASCII)
+        rule = _Rule(re.compile(table["regex"], re.ASCII), max(table.get("entropy", 0), _MIN_BITS), allowed)
         for keyword in table["keywords"]:
             rules.setdefault(keyword, {})[rule] = None
     longest_first = sorted(rules, key=len, reverse=True)
@@ -131,29 +125,26 @@ def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
 def find_tokens(scanned: Scanned) -> Iterator[Span]:
     """Yield where API tokens stand, but for those that say they are examples or are too regular for chance.
 
-    A token is a long word; its rule's keyword stands in it or shortly before it.
+    A token is a long word with a digit, or a very long one; its rule's keyword stands in it or shortly before it.
     """
     keyword, rules = _rules()
-    for start, end in scanned.around_long_words(_MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN):
-        around = scanned.text[start:end]
-        for rule in {rule: None for word in keyword.findall(around.lower()) for rule in rules[word]}:
+    for word in _LONG_WORD.finditer(scanned.text):
+        if len(word.group()) <= 2 * _MIN_TOKEN_CHARACTERS and not _DIGIT.search(word.group()):
+            continue
+        start = max(word.start() - _BEFORE_TOKEN, 0)
+        around = scanned.text[start : word.end() + _AFTER_TOKEN]
+        for rule in {rule: None for found in keyword.findall(around.lower()) for rule in rules[found]}:
             for match in rule.pattern.finditer(around):
-                if _is_token(match, rule):
-                    at, to = match.span(_group(match))
-                    yield start + at, start + to
+                secret = next(filter(None, match.groups()), match.group())  # without what stands around it
+                if _is_token(secret, rule):
+                    at = start + around.index(secret, match.start())
+                    yield at, at + len(secret)
 
 
-def _group(match: re.Match[str]) -> int:
-    """Return the first group that took part in a match: the secret without what stands around it."""
-    return next((number for number, part in enumerate(match.groups(), 1) if part), 0)
-
-
-def _is_token(match: re.Match[str], rule: _Rule) -> bool:
-    secret = match.group(_group(match))
-    is_example = "EXAMPLE" in secret.upper() or _TEMPLATE.search(secret) or _FILLED.search(secret)
+def _is_token(secret: str, rule: _Rule) -> bool:
     has_chance = any(map(str.isdigit, secret)) or secret not in (secret.lower(), secret.upper())
-    is_allowed = is_example or any(each.search(secret) for each in rule.allowed)
-    return has_chance and not is_allowed and _bits(secret) >= max(rule.min_bits, _MIN_BITS)
+    is_example = "EXAMPLE" in secret.upper() or is_sample(secret) or rule.allowed.search(secret)
+    return has_chance and not is_example and _bits(secret) >= rule.min_bits
 
 
 def find_passwords(scanned: Scanned) -> Iterator[Span]:
