@@ -8,7 +8,7 @@ from functools import cache
 
 from headwater.corpus.personal.find import Scanned, Span, listed
 
-_MIN_DIGITS = 7
+_MIN_DIGITS, _IBAN_CHARACTERS = 7, 60
 
 _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
@@ -20,6 +20,7 @@ _ISSUER = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|"
     r"6(?:011|5\d\d|4[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
 )
+
 
 def find_social_security_numbers(scanned: Scanned) -> Iterator[Span]:
     """Yield where numbers stand that may be of the US's social security: the areas and groups that exist."""
@@ -40,10 +41,11 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
 
 def find_ibans(scanned: Scanned) -> Iterator[Span]:
     """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
-    for match in _iban().finditer(scanned.text):
-        account = "".join(match.group().split())
-        if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
-            yield match.span()
+    for start, _ in scanned.digit_runs(_MIN_DIGITS):
+        for match in _iban().finditer(scanned.text, max(start - len("GB00 BANK "), 0), start + _IBAN_CHARACTERS):
+            account = "".join(match.group().split())
+            if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
+                yield match.span()
 
 
 @cache

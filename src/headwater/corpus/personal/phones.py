@@ -32,34 +32,25 @@ _SAYS_ITSELF = re.compile(
     r"|(?!\d{5}-\d{4}$)0[1-9]\d{0,3}(?:[ -]\d{2,}){1,5}|0[1-9]\d{0,3} ?/ ?\d{4,8}(?:-\d{1,4})?"
 )
 _BEFORE_CHARACTERS, _BESIDE_CHARACTERS = 40, 9
-_WORD = re.compile(r"[^\s\d.,:;()/|*«»\"'<>\[\]{}+=–—\uff1a\uff08\uff09\uff0c\u3001\u3002-]+")
-_NUMBER_WORDS = "no nr num n nº n° № number nummer numer número numéro numero номер"
 
 
 def find_phones(scanned: Scanned) -> Iterator[Span]:
-    """Yield where telephone numbers stand, but for those that films are given (555-0100 to 555-0199)."""
-    text, found_to = scanned.text, 0
-    for start, end in scanned.digit_runs(_MIN_DIGITS):
-        for at, to in _numbers(text, start, end, found_to):
-            if not _FILM.search(text[at:to]):
-                found_to = to
-                yield at, to
+    """Yield where telephone numbers stand, but for those that films are given (555-0100 to 555-0199).
 
-
-def _numbers(text: str, start: int, end: int, found_to: int) -> Iterator[Span]:
-    """Yield the numbers in a run of digits: those with a country's code, and before each others, one behind another.
-
+    In a run of digits there may be several: some with a country's code, and before each others, one behind another.
     What stands immediately behind a number isn't joined to it: the number gives way to a placeholder.
     """
-    for number in (*_international(text, start, end), (end, end)):
-        begin = _BEGIN.search(text, start, number[0])
-        while begin is not None and (found := _national(text, begin.start(), number[0], found_to)) is not None:
-            yield found
-            found_to = found[1]
-            begin = _BEGIN.search(text, found_to, number[0])
-        if number[0] < end:
-            yield number
-        start = found_to = number[1]
+    text, found_to = scanned.text, 0
+    for start, end in scanned.digit_runs(_MIN_DIGITS):
+        for number in (*_international(text, start, end), (end, end)):
+            while (begin := _BEGIN.search(text, max(start, found_to), number[0])) and (
+                found := _national(text, begin.start(), number[0], found_to)
+            ):
+                found_to = found[1]
+                yield found
+            if number[0] < end:
+                found_to = number[1]
+                yield number
 
 
 def _international(text: str, start: int, end: int) -> Iterator[Span]:
@@ -73,13 +64,15 @@ def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
     """Return the number that a run of digits begins with. Up to `found_to` numbers were found."""
     if _JOINED.search(text[max(start - 2, found_to) : start]) or _DATE.match(text, start, end):
         return None
-    is_beside, is_near = _labelled(text[max(start - _BEFORE_CHARACTERS, 0) : start])
-    for to in _ends(text, start, end):
+    ends = _ends(text, start, end)
+    label = _label().match(text[max(start - _BEFORE_CHARACTERS, 0) : start]) if ends else None
+    is_beside = label is not None and len(label[1]) <= _BESIDE_CHARACTERS
+    for to in ends:
         groups = _DIGITS.findall(text, start, to)
         num_digits = sum(map(len, groups))
         is_plain = len(groups) == 1 and int(groups[0][0]) > 0  # 1000000 may count anything
         by_form = num_digits >= _MIN_UNLABELLED_DIGITS and _SAYS_ITSELF.fullmatch(text[start:to])
-        if by_form or (is_near and not is_plain) or (is_beside and num_digits >= _MIN_UNLABELLED_DIGITS):
+        if by_form or (label and not is_plain) or (is_beside and num_digits >= _MIN_UNLABELLED_DIGITS):
             return start, to
     return None
 
@@ -97,7 +90,7 @@ def _ends(text: str, start: int, end: int) -> list[int]:
         if digits > _MAX_DIGITS or "  " in between or (between.endswith(".") and len(group.group()) == 1 < digits):
             break
         last = group.end()
-        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, last):
+        if digits >= _MIN_DIGITS and not _GOES_ON.match(text, last) and not _FILM.search(text, start, last):
             ends.append(last)
     return sorted(ends, key=lambda at: (_begins_number(text, at, end), at), reverse=True)
 
@@ -112,7 +105,7 @@ def _is_of_a_country(number: str) -> bool:
     """Return whether a number with a country's code is one that the country gives. (0) in it is skipped."""
     import phonenumbers
 
-    digits = "".join(str(int(letter)) for letter in number.replace("(0)", "") if letter.isdecimal())
+    digits = phonenumbers.normalize_digits_only(number.replace("(0)", ""))
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00")))
     except phonenumbers.NumberParseException:
@@ -120,22 +113,10 @@ def _is_of_a_country(number: str) -> bool:
 
 
 @cache
-def _phone_words() -> tuple[frozenset[str], tuple[str, ...], re.Pattern[str]]:
-    """Return the words that numbers stand after: whole ones, beginnings, and those of scripts without spaces."""
+def _label() -> re.Pattern[str]:
+    """Return what matches up to a number behind a word for a telephone: in its line, without other digits between."""
     words = listed("phone_words")
-    anywhere = "|".join(re.escape(word) for word in words if is_unspaced(word))
-    return frozenset(words), tuple(word[:-1] for word in words if word.endswith("*")), re.compile(anywhere)
-
-
-def _labelled(before: str) -> tuple[bool, bool]:
-    """Return whether a word for a telephone stands immediately before a number, and whether in the line before it."""
-    line = before.rpartition("\n")[2].replace("<PHONE>", " " * len("<PHONE>"))  # a placeholder is no such word
-    words, beginnings, anywhere = _phone_words()
-    found = [(match.end(), match.group().lower()) for match in _WORD.finditer(line)]
-    while found and found[-1][1] in _NUMBER_WORDS.split():
-        found.pop()
-    ends = [end for end, word in found if word in words or word.startswith(beginnings)]
-    ends += [match.end() for match in anywhere.finditer(line)] if not line.isascii() else []
-    if not ends or any(map(str.isdigit, line[max(ends) :])):
-        return False, False
-    return bool(found) and found[-1][0] <= max(ends) >= len(line) - _BESIDE_CHARACTERS, True
+    spaced = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in words if not is_unspaced(word))
+    unspaced = "|".join(filter(is_unspaced, words))
+    # a placeholder is no such word
+    return re.compile(rf"(?s:.*)(?:(?<![\w<])(?:{spaced})(?!\w)|{unspaced})([^\d\n]*)$", re.IGNORECASE)

@@ -57,7 +57,7 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
             yield match.span(1), is_secret
 
 
-# to the key's end, or as far as its lines of base64 go; 16,384 bits of RSA take 12,600 characters, fewer than 64 are a sketch
+# to its end, else as far as its lines of base64 go; 16,384 bits of RSA take 12,600 characters, under 64 are a sketch
 _PRIVATE_KEYS = (
     re.compile(
         r"-----BEGIN ((?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?)-----"
