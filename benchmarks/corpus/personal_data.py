@@ -1,14 +1,14 @@
 """Personal data made by libraries, in sentences of ten languages: what is found of it, and what is taken for it.
 
-`python personal_data.py SAMPLES.jsonl [MODULE [SHOWN]]`: numbers are those of `phonenumbers` (its examples, the last
-digits drawn until they are valid), addresses are made under every top-level domain, tokens are the samples that
-gitleaks' rules are tested with: a line {"rule", "text", "secrets", "positive", "path"} each, written by its own
-generator (cmd/generate/config with Validate made to print). MODULE has `redact`; SHOWN mistakes are printed.
+`python personal_data.py [SHOWN]`: numbers are those of `phonenumbers` (its examples, the last digits drawn until they
+are valid), addresses are made under every top-level domain, tokens are the samples that gitleaks' rules are tested
+with, three a rule, written by its own generator (cmd/generate/config with Validate made to print) and kept with the
+tests: a line {"rule", "text", "secrets"} each. SHOWN mistakes are printed.
 """
 
 from __future__ import annotations
 
-import importlib
+import gzip
 import json
 import random
 import re
@@ -16,7 +16,7 @@ import string
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from typing import Any
 import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from headwater.corpus.personal.replace import redact
+
 HERE = Path(__file__).parent
+SAMPLES = HERE.parents[1] / "tests/corpus/personal/gitleaks_samples.jsonl.gz"
 DOMAINS = HERE.parents[1] / "src/headwater/corpus/personal/data/domains.txt"
 KINDS = ["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
 # seen while the code was written, and held out; so is every other top-level domain, and every other rule
@@ -36,7 +39,6 @@ REGIONS = (
 LANGUAGES = ("en de fr ru zh", "es pt ja ar hi")
 TEXTS = tomllib.loads((HERE / "personal_sentences.toml").read_text(encoding="utf-8"))
 LETTERS = {"#": string.digits, "%": "123456789", "~": "0123456789abcdef"}
-Redact = Callable[[str, list[str]], tuple[str, dict[str, list[str]]]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Case:
     planted: list[str]
     kinds: set[str]
 
-    def outcome(self, redact: Redact) -> tuple[bool, int]:
+    def outcome(self) -> tuple[bool, int]:
         """Return whether all that was planted is gone, and how many other things."""
         redacted, replaced = redact(self.text, KINDS)
         left = _letters(redacted)
@@ -103,14 +105,14 @@ def negatives(rng: random.Random, half: int, count: int) -> Iterator[Case]:
         yield Case(f"not {group}", texts["plain"].format(filled), [], set())
 
 
-def measure(redact: Redact, half: int, samples: list[dict[str, Any]], shown: int) -> None:
+def measure(half: int, samples: list[dict[str, Any]], shown: int) -> None:
     rng = random.Random(2026 + half)
     planted = list(positives(rng, half, samples))
     cases = [*planted, *negatives(rng, half, sum(case.group[0] != "(" for case in planted))]
     total, found, others = Counter[str](), Counter[str](), Counter[str]()
     wrong = []
     for case in cases:
-        is_found, num_others = case.outcome(redact)
+        is_found, num_others = case.outcome()
         total[case.group] += 1
         found[case.group] += is_found
         others[case.group] += num_others
@@ -131,16 +133,11 @@ def measure(redact: Redact, half: int, samples: list[dict[str, Any]], shown: int
 
 
 def main() -> None:
-    module = sys.argv[2] if len(sys.argv) > 2 else "headwater.corpus.personal.replace"
-    redact = importlib.import_module(module).redact
-    lines = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    lines = [json.loads(line) for line in gzip.decompress(SAMPLES.read_bytes()).splitlines()]
     rules = sorted({line["rule"] for line in lines})
     for half in (0, 1):
-        samples = []
-        for rule in rules[half::2]:
-            own = [line for line in lines if line["rule"] == rule and line["positive"] and line["secrets"]]
-            samples += [line for line in own if not line["path"] and "\n" not in line["text"]][:4]
-        measure(redact, half, samples, int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+        samples = [line for line in lines if line["rule"] in rules[half::2]]
+        measure(half, samples, int(sys.argv[1]) if len(sys.argv) > 1 else 0)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def _secret_left(kind, text, planted):
         ("هاتف: ٠٢ ٢٣٤٥ ٦٧٨٩", "هاتف: <PHONE>"),
         ("Hotel Adler, (030) 23125000, offen", "Hotel Adler, <PHONE>, offen"),
         ("Tel. 030 23125000, 030 23125001", "Tel. <PHONE>, <PHONE>"),
+        ("Phone no. 9876543210", "Phone no. <PHONE>"),
         ("jürgen.müller@firma.de, 用户@例子.公司联系", "<EMAIL>, <EMAIL>联系"),
         ("x@empresa.com.py x@gov.md x@a.sh x@uni.berlin", "<EMAIL> <EMAIL> <EMAIL> <EMAIL>"),
         ("a@b.com+49 30 901820", "<EMAIL><PHONE>"),

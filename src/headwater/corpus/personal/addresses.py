@@ -14,9 +14,10 @@ from headwater.corpus.personal.find import Scanned, Span, listed
 from headwater.corpus.personal.secrets import server_passwords
 
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
-# method (x@y.to(z)) and the line of a file (name@host.py:12) are none; another address in brackets may follow
+# method (x@y.to(z)), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none; another address
+# in brackets may follow
 _DOMAIN = re.compile(
-    r"@((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
+    r"@(?!\dx\.)((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
     r"(?![A-Za-z0-9_-]|[(\[](?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
 )
 # letters of the scripts that have spaces, or of the others alone: backwards from the sign
@@ -25,15 +26,11 @@ _LOCAL_BACKWARDS = re.compile(rf"[{_SPACED}{_SIGNS}][{_SPACED}.'{_SIGNS}]{{0,63}
 _EXAMPLE_DOMAIN = re.compile(  # RFC 2606, RFC 6761
     r"(?:^|\.)(?:example\.(?:com|org|net|edu)|example|test|invalid|localhost)$", re.IGNORECASE
 )
-# top-level domains that are endings of files, too: after a size of an icon (x@2x.py)
-_FILE_ENDS = {"py", "md", "sh", "rs", "pl", "so", "ps", "cc", "zip", "mov", "app", "target"}
-_SIZE = re.compile(r"v?\d")
 _NO_PERSON = {"git", "svn", "hg", "ssh", "nobody"}
 
 _IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w+~-]|\.\d)")
 _VERSION = re.compile(r"(?:version|release|v|[<>=~!]=)\s?$", re.IGNORECASE)
-_IPV6_END = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])")
-_IPV6_START = re.compile(r"(?:^|[^\w:.])([23][0-9A-Fa-f]{3})$")
+_IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}(?<![\w:.].{4}):[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])", re.DOTALL)
 
 
 def find_emails(scanned: Scanned) -> Iterator[Span]:
@@ -55,8 +52,7 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
             continue
         name = local.group()[::-1].lstrip(".'-%")
         start = at - len(name)
-        is_file = top in _FILE_ENDS and _SIZE.match(match.group(1))
-        if name and name.lower() not in _NO_PERSON and not is_file:
+        if name and name.lower() not in _NO_PERSON:
             # what ends in a sign before it is its address no less: a@b.com-a@b.com
             while text[start - 1 : start] == "@" and start > found_to:
                 before = _LOCAL_BACKWARDS.match(text[max(start - 65, found_to, 0) : start - 1][::-1])
@@ -70,10 +66,7 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
 def _top_of(letters: str) -> str:
     """Return the top-level domain that these letters are, or begin with in a script without spaces; else nothing."""
     if letters.startswith("xn--"):
-        try:
-            letters = letters[4:].encode().decode("punycode")
-        except UnicodeError:
-            return ""
+        return letters
     lengths = [len(letters)] if letters[0].isascii() else range(len(letters), 1, -1)
     return next((letters[:length] for length in lengths if letters[:length] in listed("domains")), "")
 
@@ -89,12 +82,10 @@ def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
         for match in _IPV4.finditer(text, *run):
             if not _is_version(match) and _is_public(match.group()):
                 yield match.span()
-    for match in _IPV6_END.finditer(text):
-        start = _IPV6_START.search(text[max(match.start() - 5, 0) : match.start()])
-        address = start.group(1) + match.group() if start else ""
+    for match in _IPV6.finditer(text):
         # 2006::3 is a date and an item in a list
-        if sum(map(bool, address.split(":"))) >= 3 and _is_public(address):
-            yield match.start() - 4, match.end()
+        if sum(map(bool, match.group().split(":"))) >= 3 and _is_public(match.group()):
+            yield match.span()
 
 
 def _is_version(match: re.Match[str]) -> bool:

@@ -31,7 +31,7 @@ _SAYS_ITSELF = re.compile(
     r"(?:\d ?)?[(\uff08]\d[\d ]{1,5}[)\uff09][ -]?\d{2,}(?:[ -]\d{2,})*|(?:1[ .-])?[2-9]\d\d([.-])[2-9]\d\d\1\d{4}"
     r"|(?!\d{5}-\d{4}$)0[1-9]\d{0,3}(?:[ -]\d{2,}){1,5}|0[1-9]\d{0,3} ?/ ?\d{4,8}(?:-\d{1,4})?"
 )
-_BEFORE_CHARACTERS, _BESIDE_CHARACTERS = 40, 9
+_BEFORE_CHARACTERS = 40
 
 
 def find_phones(scanned: Scanned) -> Iterator[Span]:
@@ -65,14 +65,13 @@ def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
     if _JOINED.search(text[max(start - 2, found_to) : start]) or _DATE.match(text, start, end):
         return None
     ends = _ends(text, start, end)
-    label = _label().match(text[max(start - _BEFORE_CHARACTERS, 0) : start]) if ends else None
-    is_beside = label is not None and len(label[1]) <= _BESIDE_CHARACTERS
+    is_labelled = bool(ends) and _label().match(text[max(start - _BEFORE_CHARACTERS, 0) : start]) is not None
     for to in ends:
         groups = _DIGITS.findall(text, start, to)
         num_digits = sum(map(len, groups))
-        is_plain = len(groups) == 1 and int(groups[0][0]) > 0  # 1000000 may count anything
+        counts = len(groups) == 1 and int(groups[0][0]) > 0 and num_digits < _MIN_UNLABELLED_DIGITS  # 1000000 may
         by_form = num_digits >= _MIN_UNLABELLED_DIGITS and _SAYS_ITSELF.fullmatch(text[start:to])
-        if by_form or (label and not is_plain) or (is_beside and num_digits >= _MIN_UNLABELLED_DIGITS):
+        if by_form or (is_labelled and not counts):
             return start, to
     return None
 
@@ -119,4 +118,4 @@ def _label() -> re.Pattern[str]:
     spaced = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in words if not is_unspaced(word))
     unspaced = "|".join(filter(is_unspaced, words))
     # a placeholder is no such word
-    return re.compile(rf"(?s:.*)(?:(?<![\w<])(?:{spaced})(?!\w)|{unspaced})([^\d\n]*)$", re.IGNORECASE)
+    return re.compile(rf"(?s:.*)(?:(?<![\w<])(?:{spaced})(?!\w)|{unspaced})[^\d\n]*$", re.IGNORECASE)
