@@ -101,10 +101,10 @@ def _begins_number(text: str, start: int, end: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_of_a_country(number: str) -> bool:
-    """Return whether a number with a country's code is one that the country gives. (0) in it is skipped."""
+    """Return whether a number with a country's code is one that the country gives."""
     import phonenumbers
 
-    digits = phonenumbers.normalize_digits_only(number.replace("(0)", ""))
+    digits = phonenumbers.normalize_digits_only(number)
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00")))
     except phonenumbers.NumberParseException:

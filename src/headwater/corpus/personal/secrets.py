@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from headwater.corpus.personal.find import Scanned, Span, listed
@@ -76,9 +76,10 @@ _BARE = re.compile(
     r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}(?P<value>(?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)"
     r"(?=[\s;&|,)\"'`]|$)"
 )
-# a file, or a page of the web: of an address it is the password alone that is hidden (server_passwords)
-_PLACE = re.compile(r"(?:~|\.\.?)/|/[A-Za-z]?[a-z0-9_.-]{2,}/|[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)
-_CONSTANT = re.compile(r"k(?:[A-Z][a-z]+\d{0,2}){2,}")  # kApiKey2Name, the name of another
+# a file; a page of the web: of an address it is the password alone that is hidden (server_passwords); kApiKey2Name
+_REFERENCE = re.compile(
+    r"(?:~|\.\.?)/|/[A-Za-z]?[A-Za-z0-9_.-]{2,}/|[A-Za-z][A-Za-z0-9+.-]{1,15}://|k(?:[A-Z][a-z]+\d{0,2}){2,}$"
+)
 _NAME = re.compile(
     r"(?:passw(?:or)?d|passwd|passphrase|pwd|(?:^|[^a-z])(?:db|pg|my)?pass|secret|token|api[_-]?key|access[_-]?key|"
     r"private[_-]?key|secret[_-]?access[_-]?key)(?:[_-]?(?:key|token|value|hash|base)){0,2}[\"'\]]{0,2}\s{0,4}[:=]?$",
@@ -88,8 +89,7 @@ _SETTING = re.compile(r"(?:^|[\s\"'])[A-Z][A-Z0-9_]*$")  # as the environment ha
 _NAME_CHARACTERS = 30
 _MIN_BITS = 2.75  # a character; 16 random letters have 3.5
 _RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
-# letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
-_MAX_RUN, _MAX_RUN_OF_LONG, _LONG = 2.6, 3.4, 20
+_MAX_RUN = 3.4  # letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
 
 
 def find_private_keys(scanned: Scanned) -> Iterator[Span]:
@@ -158,7 +158,7 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
     for pattern in (_QUOTED, _BARE):
         for match in pattern.finditer(text):
             value, before = match["value"], text[max(match.start() - _NAME_CHARACTERS, 0) : match.start()]
-            if not (_is_random(value) and _NAME.search(before)) or is_sample(value) or _PLACE.match(value):
+            if not (_is_random(value) and _NAME.search(before)) or is_sample(value) or _REFERENCE.match(value):
                 continue
             if pattern is _QUOTED:
                 yield match.span("value")
@@ -168,22 +168,14 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
 
 def names_secret(name: str) -> bool:
     """Return whether a string that this name is set to may be a password or key."""
-    return _ends_as_name_of_secret(name[-_NAME_CHARACTERS:])
-
-
-@lru_cache(maxsize=1000)
-def _ends_as_name_of_secret(end: str) -> bool:
-    return _NAME.search(end) is not None
+    return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
 
 
 def _is_no_name(value: str, before: str) -> bool:
     """Return whether a value without quotes, which may be a name in a program, is one that nobody gives as a name."""
-    if _CONSTANT.fullmatch(value) or _SETTING.search(before):
-        return _CONSTANT.fullmatch(value) is None
     has_cases = any(map(str.isupper, value)) and any(map(str.islower, value))
     runs = _RUN.findall(value)
-    max_run = _MAX_RUN_OF_LONG if len(value) >= _LONG else _MAX_RUN
-    return has_cases and sum(map(len, runs)) <= max_run * len(runs)
+    return _SETTING.search(before) is not None or (has_cases and sum(map(len, runs)) <= _MAX_RUN * len(runs))
 
 
 def _is_random(text: str) -> bool:
