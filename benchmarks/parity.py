@@ -295,7 +295,10 @@ def _stale_weights() -> Any:
 
 def _shards_alike() -> Any:
     def alike_(model: Transformer, first_value: Any, ranks: Ranks) -> None:
-        initialise_(model, lambda name, shape, part: first_value(name, shape)[: part[0].stop - part[0].start], ranks)
+        def first(name: str, shape: Any, part: Sequence[slice]) -> Tensor:
+            return first_value(name, shape)[tuple(slice(dim.stop - dim.start) for dim in part)]
+
+        initialise_(model, first, ranks)
 
     initialise_ = weights.initialise_
     return mock.patch.object(weights, "initialise_", alike_)
