@@ -145,24 +145,18 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
 
     Steps of GPUs that no table has are compared by their FLOPs, as those of processors are.
     """
-    rank_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
-    if rank_bytes is None:
-        dtype, text, rank_bytes = (
-            processor_dtype(config.machine, cpu_flags()),
-            token_bytes(config),
-            memory_bytes() / num_local,
-        )
+    gpu_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
+    if on_processor := gpu_bytes is None:
+        dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
+    elif device is None:
+        with suppress(ConfigError):
+            device = gpu_to_use(config.machine.device)
 
-        def needs(layout: Layout) -> PeakBytes:
-            return processor_peak(config.with_layout(layout), dtype, text, layout)
-
-    else:
-        if device is None:
-            with suppress(ConfigError):
-                device = gpu_to_use(config.machine.device)
-
-        def needs(layout: Layout) -> PeakBytes:
-            return gpu_memory(work_of(config.with_layout(layout), layout), is_compiled=config.machine.compile != "off")
+    def needs(layout: Layout) -> PeakBytes:
+        found = config.with_layout(layout)
+        if on_processor:
+            return processor_peak(found, dtype, text, layout)
+        return gpu_memory(work_of(found, layout), is_compiled=config.machine.compile != "off")
 
     def seconds(layout: Layout) -> float:
         found = config.with_layout(layout)
@@ -171,7 +165,7 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
         gpus = Gpus(layout, device)
         return gpus.modelled(found) + gpus.waiting_seconds(found)
 
-    return Choice(needs, seconds, rank_bytes)
+    return Choice(needs, seconds, memory_bytes() / num_local if gpu_bytes is None else gpu_bytes)
 
 
 class Choice:
