@@ -166,6 +166,11 @@ def amount(value: Any, *path: str) -> float | None:
     return number(table(value, *parents).get(last))
 
 
+def text_scored(validation: Object, text: str = "held-out text") -> str:
+    """Return what a validation is of, in words: all of `text`, or a sample of it."""
+    return f"{'all' if validation.get('is_of_all') else 'a sample of'} {text}"
+
+
 def memory_fields(
     records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu", num_ranks: int = 1
 ) -> dict[str, Any]:

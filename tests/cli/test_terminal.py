@@ -145,7 +145,7 @@ def test_a_held_out_figure_is_shown_once_and_with_its_own_step():
     display({"event": "validation", "step": 10, "bits_per_byte": {"all": 1.2345}})
     display(step_record(20))
     shown = [line.split() for line in out.getvalue().splitlines() if "held-out" in line]
-    assert shown == [["held-out", "bits/byte", "of", "a", "sample", "at", "step", "10:", "1.234"]]
+    assert shown == [["bits/byte", "of", "a", "sample", "of", "held-out", "text", "at", "step", "10:", "1.234"]]
 
 
 def test_a_line_of_several_ranks_says_how_long_they_exchange_and_whom_they_wait_for():
@@ -232,9 +232,11 @@ def test_fact_and_forecast_stand_side_by_side():
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
     first, *_, last, held_out, time, loss = out.getvalue().splitlines()
     assert "time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
-    assert last.endswith("0s left") and held_out.endswith("held-out bits/byte of a sample at step 20: 1.346")
+    assert last.endswith("0s left") and held_out.endswith("bits/byte of a sample of held-out text at step 20: 1.346")
     assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
+    display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}, "is_of_all": True})
+    assert out.getvalue().endswith("bits/byte of all held-out text at step 20: 1.346\n")
     assert loss.strip() == f"held-out loss 1.346 bits per byte of a sample, {band}: all held-out text decides"
 
 

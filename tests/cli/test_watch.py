@@ -39,7 +39,21 @@ def test_each_run_has_a_line_with_what_is_known_of_it(runs):
     write_run(runs / "new")
     said = call("watch", cwd=runs.parent)
     assert [line.split() for line in said.out.splitlines()] == [
-        ["run", "state", "step", "loss", "bits/byte", "of", "a", "sample", "tokens/s", "time", "left"],
+        [
+            "run",
+            "state",
+            "step",
+            "mean",
+            "loss",
+            "of",
+            "20",
+            "steps",
+            "held-out",
+            "bits/byte",
+            "tokens/s",
+            "time",
+            "left",
+        ],
         ["mine", "killed", "7", "of", "20", "3.250", "1.500", "1.23k"],
         ["new", "not", "started"],
     ]

@@ -14,6 +14,7 @@ from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.evaluate.scorer import Scorer
 from headwater.library.corpus import Corpus
+from headwater.records import text_scored
 from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
 from headwater.runs.run_config import config_of_run
 from headwater.samples.almanac.probes import probes
@@ -63,6 +64,14 @@ def test_a_sample_of_all_rows_is_the_whole(evaluator, loaded):
     sample = evaluator.surprise_by_source(Scorer(loaded.model), 10_000)
     assert sample["mine"].num_bytes == everything["mine"].num_bytes
     assert sample["mine"].nats == pytest.approx(everything["mine"].nats, rel=1e-5)
+
+
+def test_a_validation_says_whether_it_is_of_all_held_out_text(evaluator, loaded):
+    num_rows = max(source.num_rows for source in evaluator.held_out.values())
+    for wanted, is_of_all in [(num_rows, True), (num_rows - 1, False)]:
+        assert dataclasses.replace(evaluator, num_rows=wanted).validate(loaded.model)["is_of_all"] is is_of_all
+    assert text_scored({"is_of_all": True}) == "all held-out text"
+    assert text_scored({}, "real text") == "a sample of real text"
 
 
 def test_prompts_are_those_given_or_the_first_words_of_held_out_documents(evaluator, finished):

@@ -30,7 +30,7 @@ def test_the_table_has_band_actual_value_error_and_verdict(page):
 
 def test_the_loss_is_drawn_with_its_band(page, run_dir):
     validations = read_records(run_dir / "records.jsonl", "validation")
-    ys = page.trace("Loss of validations", "sample of held-out text")[1]
+    ys = page.trace("Loss of validations", "validation")[1]
     assert ys == [record["bits_per_byte"]["all"] for record in validations]
     assert page.trace("Loss of validations", "P90")[1] == [1.21, 1.21]
 

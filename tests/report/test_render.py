@@ -75,7 +75,7 @@ def test_validation_and_probes_are_those_of_the_records(page, run_dir):
     assert page.trace("Bits per byte by source", "books")[1] == [
         record["bits_per_byte"]["books"] for record in validations
     ]
-    assert page.trace("Bits per byte on real text", "this model, sample")[1] == [
+    assert page.trace("Bits per byte on real text", "this model")[1] == [
         record["bits_per_byte_real_text"] for record in validations
     ]
     found = read_records(run_dir / "records.jsonl", "probes")

@@ -70,7 +70,7 @@ def test_training_ends_with_how_far_it_came_and_where_its_checkpoint_lies(run):
     said = call("train", "mine.toml", cwd=run)
     line = said.out.splitlines()[-1]
     assert line.startswith("step 4 of 4 done in "), line
-    assert " bits per byte on a sample of the held-out text; " in line, line
+    assert " bits per byte on a sample of held-out text; " in line, line
     assert line.endswith("; the checkpoint lies in runs/mine/checkpoints/step-000000004"), line
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from made_run import START, followed, step
 
@@ -35,6 +37,15 @@ def test_a_run_that_is_not_drawn_among_others_is_named(tmp_path):
 def test_a_peak_of_memory_is_the_first_ranks_where_there_are_several(tmp_path, ranks, words):
     page = run_page(tmp_path, followed(tmp_path / "records.jsonl", START | {"plan": {"ranks": ranks}}, SAVE), None)
     assert [figure["note"] for figure in page["figures"] if figure["name"] == "memory"] == [words]
+
+
+def test_settings_are_those_of_the_user_then_of_recipes_and_rules_without_the_defaults(tmp_path):
+    set_by = {"a": "rule", "b": "user", "c": "default", "d": "recipe", "e": "user", "f": "made up"}
+    reasons = [{"setting": name, "value": 1, "origin": origin} for name, origin in set_by.items()]
+    (tmp_path / "config.json").write_text(json.dumps({"reasons": reasons}), "utf-8")
+    page = run_page(tmp_path, followed(tmp_path / "records.jsonl", START), None)
+    found = [(each["setting"], each["set_by"]) for each in page["settings"]]
+    assert found == [("b", "you"), ("e", "you"), ("d", "recipe"), ("a", "rule")]
 
 
 def test_runs_are_compared_while_others_read_on(tmp_path):

@@ -119,12 +119,12 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
     smoothed = thin(smooth(curve))
     traces = [every_step("loss", curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
     if held_out:
-        traces.append(line("sample of held-out text", thin(held_out), "series-2", **marked("series-2")))
+        traces.append(line("validation", thin(held_out), "series-2", **marked("series-2")))
     traces += _mark_traces(marks, smoothed)
     last = decimal(smoothed[-1][1])
     return Chart(
         "Loss",
-        f"The mean of the last steps is {last} nats per token.",
+        f"The mean of the last 5 % of the steps is {last} nats per token.",
         f"Training loss over tokens, from {decimal(curve[0][1])} down to {last} nats per token.",
         traces,
         layout(traces, "nats per token", yaxis={"range": loss_range(curve)}),
@@ -193,7 +193,7 @@ def held_out_chart(validations: Points, unit: str, forecast: Band | None, num_to
     curve = thin(on_log_axis(validations))
     if not curve:
         return None
-    traces = [line("sample of held-out text", curve, "series-1", width=2.5, **marked("series-1"))]
+    traces = [line("validation", curve, "series-1", width=2.5, **marked("series-1"))]
     if forecast is None:
         axis, note = log_y([y for _, y in curve]), "Lower is better; the loss was not forecast."
         summary = f"{unit.capitalize()} of validations over tokens, ending at {decimal(curve[-1][1])}."

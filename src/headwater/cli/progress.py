@@ -10,6 +10,7 @@ from headwater.cli.terminal import MAX_WIDTH, safe, width
 from headwater.interventions import name_documents
 from headwater.numbers import count, duration
 from headwater.ranks.place import named
+from headwater.records import text_scored
 from headwater.report.measures import audit_line
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
 from headwater.time_left import TimeLeft
@@ -139,9 +140,8 @@ class TrainingDisplay:
 
     def _show_validation(self, record: dict[str, Any]) -> None:
         self._validation = record
-        self._line(
-            f"     held-out bits/byte of a sample at step {record['step']}: {record['bits_per_byte']['all']:.3f}"
-        )
+        bits = record["bits_per_byte"]["all"]
+        self._line(f"     bits/byte of {text_scored(record)} at step {record['step']}: {bits:.3f}")
 
     def _show_probes(self, record: dict[str, Any]) -> None:
         scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())

@@ -127,8 +127,7 @@ def closing_line(config: RunConfig, result: RunResult) -> str:
     """Return what a training ends with: how far it came, how long that took, how good it is, where the weights are."""
     done = f"step {result.step} of {config.train.num_steps} done in {duration(result.trained_seconds)} of training"
     if result.bits_per_byte is not None:
-        text = "all held-out text" if result.evaluation else "a sample of the held-out text"
-        done += f", with {result.bits_per_byte:.3f} bits per byte on {text}"
+        done += f", with {result.bits_per_byte:.3f} bits per byte on {result.scored}"
     return f"{done}; the checkpoint lies in {checkpoint_dir(config.run_dir, result.step)}"
 
 

@@ -88,9 +88,14 @@ class RunEvaluator:
             yield self.tokenizer.decode(tokens[first:last].tolist())
 
     def validate(self, model: Transformer, forward: Forward | None = None) -> dict[str, Any]:
-        """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source."""
-        scorer = Scorer(model, self.ranks, forward)
-        return surprise_fields(self.surprise_by_source(scorer, self.num_rows), self.synthetic)
+        """Return the fields of a validation record, over a fixed sample of `num_rows` rows of each source.
+
+        `is_of_all` where no source has more.
+        """
+        fields = surprise_fields(
+            self.surprise_by_source(Scorer(model, self.ranks, forward), self.num_rows), self.synthetic
+        )
+        return fields | {"is_of_all": all(source.num_rows <= self.num_rows for source in self.held_out.values())}
 
     def surprise_by_source(self, scorer: Scorer, max_rows: int | None, say: Say | None = None) -> dict[str, Surprise]:
         """Return the surprise at each source's held-out rows, or at a fixed sample of `max_rows` of them."""

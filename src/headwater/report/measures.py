@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headwater.charts.curves import Points, points
 from headwater.numbers import MISSING, number, plural, whole
-from headwater.records import Object, Record, amount, table
+from headwater.records import Object, Record, amount, table, text_scored
 from headwater.report.run_data import RunData
 from headwater.sources.settings import REPLAYED
 
@@ -22,12 +22,11 @@ BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     """Return the best account of the model's quality there is, and on which text it was measured."""
     field = "bits_per_byte_real_text"
-    for measured, part in ((run.evaluation, ""), (run.last("validation"), "a sample of ")):
+    for measured in (run.evaluation, run.last("validation")):
         real, everything = amount(measured, field), amount(measured, "bits_per_byte", "all")
-        if real is not None and real != everything:
-            return real, f"{part}held-out real text"
-        if everything is not None:
-            return everything, f"{part}held-out text"
+        text, score = ("held-out text", everything) if real in (None, everything) else ("held-out real text", real)
+        if score is not None:
+            return score, text if measured is run.evaluation else text_scored(measured, text)
     return None, "held-out text"
 
 

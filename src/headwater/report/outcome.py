@@ -115,8 +115,12 @@ def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome |
         return None
     field, words = UNITS[unit]
     whole = amount(evaluation, field, "all")
-    fact, how = (amount(validation, field, "all"), LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
+    fact, how = (whole, ALL_TEXT) if whole is not None else (amount(validation, field, "all"), _of(validation))
     return _outcome("held-out loss", words, band(forecast, "loss"), fact, how)
+
+
+def _of(validation: Record) -> str:
+    return ALL_TEXT if validation.get("is_of_all") else LAST_VALIDATION
 
 
 def _of_text(forecast: Object, validation: Record, evaluation: Object, name: str) -> Outcome | None:
@@ -125,7 +129,7 @@ def _of_text(forecast: Object, validation: Record, evaluation: Object, name: str
         mean_bits({source: bits for source in by_source if (bits := amount(by_source, source))}, name == "old")
         for by_source in (table(evaluation, "bits_per_byte"), table(validation, "bits_per_byte"))
     )
-    fact, how = (last, LAST_VALIDATION) if whole is None else (whole, ALL_TEXT)
+    fact, how = (whole, ALL_TEXT) if whole is not None else (last, _of(validation))
     return _outcome(f"{name} text", "bits per byte", band(forecast, "from_base", name), fact, how)
 
 

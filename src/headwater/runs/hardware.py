@@ -85,7 +85,8 @@ class Processor:
         else:
             usual = usual_here(self.runs, self.peaks)
             step = usual.times(Spread(self.modelled(config) * (1 + waiting(config, self.ranks))))
-            how = f"modelled at {self.peaks.how}"
+            part = processor.utilisation(config.model.d_model, self.peaks.dtype, self.peaks.kind)
+            how = f"modelled: steps of this width reach {part:.0%} of this processor's peak, {self.peaks.how}"
             how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if self.runs else how
         memory, memory_how = self._memory(config, text_bytes, [each for run in own if (each := run.peak_memory_bytes)])
         if self.ranks.mesh.world_size > 1:

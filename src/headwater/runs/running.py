@@ -15,7 +15,7 @@ from headwater.numbers import count
 from headwater.optim.rules import Reason
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.records import Record, amount
+from headwater.records import Record, amount, text_scored
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
 from headwater.runs.init import base_of, kept_base
@@ -57,7 +57,7 @@ class RunResult:
     status          stopped: a signal ended training, saved where there was time; the same call resumes
     seconds         of this call; `trained_seconds` are those of training in all calls
     loss            nats per token of the last validation
-    bits_per_byte   of all held-out text; of the last validation as long as the run isn't evaluated
+    bits_per_byte   of `scored`: all held-out text; of the last validation as long as the run isn't evaluated
     evaluation      what evaluation.json holds, {} before it
     outcomes        each forecast beside what came of it
     forecast_error  their mean score, 0 being perfect
@@ -70,6 +70,7 @@ class RunResult:
     trained_seconds: float = 0.0
     loss: float | None = None
     bits_per_byte: float | None = None
+    scored: str = "all held-out text"
     evaluation: dict[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     forecast_error: float | None = None
@@ -203,6 +204,7 @@ def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
         trained_seconds=amount(found.last("finish"), "seconds") or 0.0,
         loss=amount(validation, "loss", "all"),
         bits_per_byte=amount(validation, "bits_per_byte", "all") if of_all_text is None else of_all_text,
+        scored=text_scored(validation if of_all_text is None else {"is_of_all": True}),
         evaluation=dict(found.evaluation),
         outcomes=outcomes,
         forecast_error=forecast_error(list(outcomes)),

@@ -31,14 +31,15 @@ from headwater.charts.of_run import (
 )
 from headwater.interventions import name_documents
 from headwater.numbers import count, decimal, significant, size
-from headwater.records import Object, Record, amount, entries, table
+from headwater.records import Object, Record, amount, entries, table, text_scored
 from headwater.runs.paths import read_json_or_none
 from headwater.serve.following import FollowedRun
 
 MAX_TEXT = 3000
 "Characters of a sample, a prompt or a setting that are shown."
 LOSS_NOTE = "The mean of ±5 % of the steps. Of runs with different tokenizers only bits per byte can be compared."
-MAX_PROMPTS, MAX_TIMES, MAX_EVENTS, MAX_SETTINGS = 12, 4, 40, 60
+MAX_PROMPTS, MAX_TIMES, MAX_EVENTS, MAX_SETTINGS = 12, 4, 40, 200
+SET_BY = {"user": "you", "recipe": "recipe", "rule": "rule"}
 EVENTS = {"start": "started", "stopped": "stopped", "audit": "audit: two passes differ", "finish": "finished"}
 EVENTS |= {event: words for event, (words, _, _) in MARKS.items()}
 
@@ -96,7 +97,10 @@ def compared(runs: dict[str, FollowedRun], more_notes: list[str]) -> Object:
             scores[name] = points(run.events.get("validation", []), "tokens_seen", "bits_per_byte", "all")
     charts = {
         "held_out": overlaid(
-            "Bits per byte", "Of a sample of each run's held-out text, during training.", scores, "bits per byte"
+            "Bits per byte",
+            "Of each run's held-out text, mostly a sample of it, during training.",
+            scores,
+            "bits per byte",
         ),
         "loss": overlaid("Loss", LOSS_NOTE, losses, "nats per token", smoothed=True),
     }
@@ -121,7 +125,7 @@ def _figures(run: FollowedRun, start: Record) -> list[Object]:
     score = amount(validation, "bits_per_byte", "all")
     found = [
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
-        ("bits per byte", score and decimal(score), f"a sample of held-out text, step {validation.get('step', '')}"),
+        ("bits per byte", score and decimal(score), f"{text_scored(validation)}, step {validation.get('step', '')}"),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
         ("memory", peak and size(peak), peak_caption(start)),
     ]
@@ -163,12 +167,15 @@ def _how(record: Record) -> str:
 
 
 def _settings(run_dir: Path) -> list[Object]:
-    """Return the settings that a run's user chose, with their values."""
-    chosen = [
-        each for each in entries(read_json_or_none(run_dir / "config.json"), "reasons") if each.get("origin") == "user"
-    ]
+    """Return the settings of a run that haven't their defaults, with who set each: the user's first, then by rules."""
+    reasons = entries(read_json_or_none(run_dir / "config.json"), "reasons")
+    chosen = [each for origin in SET_BY for each in reasons if each.get("origin") == origin]
     return [
-        {"setting": _cut(each.get("setting", ""), 200), "value": _cut(each.get("value"), 500)}
+        {
+            "setting": _cut(each.get("setting", ""), 200),
+            "value": _cut(each.get("value"), 500),
+            "set_by": SET_BY[each["origin"]],
+        }
         for each in chosen[:MAX_SETTINGS]
     ]
 

@@ -13,7 +13,7 @@ from headwater.checkpoint.lock import is_owned
 from headwater.files import read_json
 from headwater.numbers import count, decimal, duration, whole
 from headwater.records import Object, amount
-from headwater.serve.recent import RecentRecords
+from headwater.serve.recent import MEAN_STEPS, RecentRecords
 from headwater.serve.refusal import Refusal
 
 MAX_SILENT_SECONDS = 120.0
@@ -21,7 +21,7 @@ MAX_SILENT_SECONDS = 120.0
 RUNNING, STOPPED, FINISHED, KILLED = "running", "stopped", "finished", "killed"
 PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
-HEADS = ("run", "state", "step", "loss", "bits/byte of a sample", "tokens/s", "time left")
+HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
 
 

@@ -6,7 +6,7 @@ from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, fold, section, tag
 from headwater.charts.of_run import card_of, incidents, loss_chart, overlaid, tokens_per_step
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
-from headwater.records import Object, amount, table
+from headwater.records import Object, amount, table, text_scored
 from headwater.report.measures import (
     baselines,
     bits_per_byte_curve,
@@ -54,9 +54,7 @@ def _since_base(run: RunData) -> Child:
     if not rows:
         return None
     share = amount(run.config, "settings", "replay", "share")
-    note = (
-        "Bits per byte on a sample of each source's held-out text, before the first step and at the last validation. "
-    )
+    note = f"Bits per byte on {_scored(run)} of each source, before the first step and at the last validation. "
     note += (
         "Old text is not measured: [replay] names the base's run."
         if share is None
@@ -100,7 +98,7 @@ def _loss(run: RunData) -> Html:
 
 
 def _against_baselines(run: RunData) -> Html:
-    """Return validations, which score a sample, and as levels the final scores of the model and of simpler ones."""
+    """Return validations, which may score a sample, and as levels the final scores of the model and of simpler ones."""
     is_real, found = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
     levels = [(name, value, f"baseline-{index % 2 + 1}") for index, (name, value) in enumerate(found)]
     if run.evaluation and (score := final_bits_per_byte(run)[0]) is not None:
@@ -109,14 +107,19 @@ def _against_baselines(run: RunData) -> Html:
     text = "held-out text without the almanac" if is_real else "held-out text"
     beside = "Dashed: the final evaluation, of all of it." if levels else "No baseline is measured yet."
     named = {f"{name} {decimal(value)}": (value, color) for name, value, color in levels}
-    curves, note = {"this model, sample": quality_curve(run)}, f"A sample of {text}; lower is better. {beside}"
+    curves, note = {"this model": quality_curve(run)}, f"{_scored(run, text)}; lower is better. {beside}"
     chart = overlaid(heading, note, curves, "bits per byte", levels=named)
     return card_of(chart, heading, NO_VALIDATION)
 
 
+def _scored(run: RunData, text: str = "held-out text") -> str:
+    words = text_scored(run.last("validation"), text)
+    return words[0].upper() + words[1:]
+
+
 def _by_source(run: RunData) -> Html:
     title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
-    chart = overlaid(title, "A sample of the held-out text of each source.", curves, "bits per byte")
+    chart = overlaid(title, f"{_scored(run)} of each source.", curves, "bits per byte")
     return card_of(chart, title, NO_VALIDATION)
 
 
@@ -137,6 +140,6 @@ def _measurements(run: RunData) -> Child:
         for record in records
     ]
     scores = table(run.evaluation, "bits_per_byte")
-    if scores:  # of all held-out text, where validations take a sample
+    if scores:  # of all held-out text, where validations may take a sample
         rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
     return fold("Every validation", "in bits per byte of held-out text", data_table(["step", "tokens", *names], rows))

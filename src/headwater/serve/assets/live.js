@@ -188,7 +188,7 @@ const refreshRun = async () => {
   one("#samples").hidden = !run.samples.length;
   showTable(one("#events .scroll"), ["step", "what", "when", "how"], run.events, (each) => [grouped(each.step), each.what, each.time === null ? "" : new Date(1000 * each.time).toISOString().slice(0, 19).replace("T", " "), each.how]);
   one("#events").hidden = !run.events.length;
-  showTable(one("#settings .scroll"), ["setting", "value"], run.settings, (each) => [each.setting, each.value]);
+  showTable(one("#settings .scroll"), ["setting", "value", "set by"], run.settings, (each) => [each.setting, each.value, each.set_by]);
   one("#settings").hidden = !run.settings.length;
   root.dataset.points = `${run.cursor.generation}:${run.cursor.num_steps}`;
 };
