@@ -27,7 +27,7 @@ from headwater.files import digest_json
 from headwater.numbers import duration
 from headwater.printable import printable
 from headwater.records import read_records
-from headwater.report.measures import since_base
+from headwater.report.measures import seconds_lost, since_base
 from headwater.report.page import render_report
 from headwater.report.run_data import read_run
 
@@ -467,6 +467,19 @@ def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_
     json_file(run_dir / "evaluation.json", evaluation(8) | {"num_targets": {"books": 0, "speeches": 299, "code": 300}})
     shown = {each.source for each in since_base(read_run(run_dir))}
     assert "code" in shown and not shown & {"books", "speeches"}
+
+
+def test_the_time_of_steps_that_were_trained_again_is_said_beside_the_time_of_training(tmp_path):
+    run_dir = write_run(tmp_path, num_steps=8)
+    steps = [{"event": "step", "step": step, "seconds": 60.0} for step in (1, 2, 3, 4)]
+    lost = [{"event": "validation", "step": 4, "evaluation_seconds": 30.0}]
+    first = [{"event": "start", "step": 0}, *steps, *lost]
+    again = [{"event": "resume", "step": 2}, {"event": "start", "step": 2}, *steps[2:]]
+    back = [{"event": "rollback", "step": 3, "first_row": 0}, steps[3]]  # its time is in its process's own
+    records = [one | {"attempt": n} for n, of in enumerate([first, [*again, *back]], 1) for one in of]
+    (run_dir / "records.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in records), "utf-8")
+    assert seconds_lost(read_run(run_dir)) == 150.0
+    assert "and 2m30s besides of steps that were trained again" in read_page(render_report(run_dir)).text
 
 
 def test_the_time_of_all_stages_is_shown_where_it_was_measured(tmp_path):

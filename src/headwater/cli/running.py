@@ -25,7 +25,7 @@ from headwater.numbers import count, duration, plural, size
 from headwater.optim.rules import Reason
 from headwater.ranks.place import place_of
 from headwater.records import Record
-from headwater.report.measures import baselines, few_targets, since_base
+from headwater.report.measures import baselines, few_targets, since_base, time_lost
 from headwater.report.run_data import RunData, read_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
@@ -125,7 +125,8 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
 
 def closing_line(config: RunConfig, result: RunResult) -> str:
     """Return what a training ends with: how far it came, how long that took, how good it is, where the weights are."""
-    done = f"step {result.step} of {config.train.num_steps} done in {duration(result.trained_seconds)} of training"
+    trained = f"{duration(result.trained_seconds)} of training{time_lost(result.lost_seconds)}"
+    done = f"step {result.step} of {config.train.num_steps} done in {trained}"
     if result.bits_per_byte is not None:
         done += f", with {result.bits_per_byte:.3f} bits per byte on {result.scored}"
     return f"{done}; the checkpoint lies in {checkpoint_dir(config.run_dir, result.step)}"
@@ -133,7 +134,8 @@ def closing_line(config: RunConfig, result: RunResult) -> str:
 
 def _closing_card(config: RunConfig, result: RunResult) -> None:
     trained = duration(result.trained_seconds)
-    earlier = f" ({trained} of training in all)" if result.trained_seconds > result.seconds else ""
+    is_longer = result.lost_seconds or result.trained_seconds > result.seconds
+    earlier = f" ({trained} of training in all{time_lost(result.lost_seconds)})" if is_longer else ""
     run, found = shlex.quote(str(config.run_dir)), read_run(result.folder)
     first, second, *_ = found.prompts
     verb = "chat" if config.is_tuned else f"next {shlex.quote(first)}"

@@ -7,8 +7,8 @@ import statistics
 from dataclasses import dataclass
 
 from headwater.charts.curves import Points, points
-from headwater.numbers import MISSING, number, plural, whole
-from headwater.records import Object, Record, amount, table, text_scored
+from headwater.numbers import MISSING, duration, number, plural, whole
+from headwater.records import Object, Record, amount, survives, table, text_scored
 from headwater.report.run_data import RunData
 from headwater.sources.settings import REPLAYED
 
@@ -16,6 +16,14 @@ MIN_TARGETS, MIN_SHOWN_TARGETS = 2500, 300
 "Scored tokens; of fewer the standard error is over 2 %, and 6 %: a token's surprise deviates by about its mean."
 _STAGES = {"rows": "tokens"}
 "What a stage is counted with."
+_TIMED = {
+    "step": ("training steps", "seconds"),
+    "validation": ("validation", "evaluation_seconds"),
+    "probes": ("probes", "evaluation_seconds"),
+    "samples": ("samples", "evaluation_seconds"),
+    "checkpoint": ("checkpoints", "seconds"),
+}
+"By event: what a time is called, and a record's field of it."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
@@ -192,21 +200,35 @@ def seconds_trained(run: RunData) -> float | None:
 
 def time_split(run: RunData) -> dict[str, float]:
     """Return the seconds of training by kind of work, as the records time it, and what is left of the whole."""
-    kinds = {
-        "training steps": seconds_of(run, "step", "seconds"),
-        "validation": seconds_of(run, "validation", "evaluation_seconds"),
-        "probes": seconds_of(run, "probes", "evaluation_seconds"),
-        "samples": seconds_of(run, "samples", "evaluation_seconds"),
-        "checkpoints": seconds_of(run, "checkpoint", "seconds"),
-    }
+    kinds = {name: sum(map(_seconds, run.events(event))) for event, (name, _) in _TIMED.items()}
     finished = amount(run.last("finish"), "seconds")
     if finished is not None:
         kinds["everything else"] = max(0.0, finished - sum(kinds.values()))
     return {kind: seconds for kind, seconds in kinds.items() if seconds > 0}
 
 
-def seconds_of(run: RunData, event: str, field: str) -> float:
-    return sum(number(record.get(field)) or 0.0 for record in run.events(event))
+def seconds_lost(run: RunData) -> float:
+    """Return the time of what was done after the saves that later processes resumed from: it is in no other sum.
+
+    What a rollback makes void is in the time of its process.
+    """
+    lost, kept = 0.0, list[Record]()
+    for record in run.all_records:
+        if record.get("event") in ("start", "resume"):
+            lost += sum(_seconds(old) for old in kept if not survives(old, record))
+            kept = [old for old in kept if survives(old, record)]
+        kept.append(record)
+    return lost
+
+
+def time_lost(seconds: float) -> str:
+    """Return a sentence's end about `seconds_lost`; nothing of none."""
+    return f", and {duration(seconds)} besides of steps that were trained again" if seconds else ""
+
+
+def _seconds(record: Record) -> float:
+    _, field = _TIMED.get(str(record.get("event")), ("", ""))
+    return number(record.get(field)) or 0.0
 
 
 def stage_seconds(run: RunData) -> dict[str, float]:

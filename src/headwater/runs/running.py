@@ -16,6 +16,7 @@ from headwater.optim.rules import Reason
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.records import Record, amount, text_scored
+from headwater.report.measures import seconds_lost
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
 from headwater.runs.init import base_of, kept_base
@@ -55,7 +56,8 @@ class RunResult:
     """What a run has come to.
 
     status          stopped: a signal ended training, saved where there was time; the same call resumes
-    seconds         of this call; `trained_seconds` are those of training in all calls
+    seconds         of this call; `trained_seconds` are those of training in all calls, without the `lost_seconds` of
+                    steps that were trained again, as a process had ended before it saved them
     loss            nats per token of the last validation
     bits_per_byte   of `scored`: all held-out text; of the last validation as long as the run isn't evaluated
     evaluation      what evaluation.json holds, {} before it
@@ -68,6 +70,7 @@ class RunResult:
     seconds: float
     step: int = 0
     trained_seconds: float = 0.0
+    lost_seconds: float = 0.0
     loss: float | None = None
     bits_per_byte: float | None = None
     scored: str = "all held-out text"
@@ -202,6 +205,7 @@ def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
         seconds=seconds,
         step=int(amount(found.last("step"), "step") or 0),
         trained_seconds=amount(found.last("finish"), "seconds") or 0.0,
+        lost_seconds=seconds_lost(found),
         loss=amount(validation, "loss", "all"),
         bits_per_byte=amount(validation, "bits_per_byte", "all") if of_all_text is None else of_all_text,
         scored=text_scored(validation if of_all_text is None else {"is_of_all": True}),

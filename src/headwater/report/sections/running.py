@@ -21,8 +21,10 @@ from headwater.report.measures import (
     median_of,
     median_share,
     no_utilisation,
+    seconds_lost,
     seconds_trained,
     stage_seconds,
+    time_lost,
     time_split,
     utilisation,
 )
@@ -72,9 +74,8 @@ def _time(run: RunData) -> list[Child]:
     note = f"{duration(sum(stages.values()))} of timed work, from the text to the report."
     cards: list[Child] = [card("Time of all stages", note, time_bar(stages))] if stages else []
     if split:
-        cards.append(
-            card("Time of training", f"{duration(seconds_trained(run) or 0.0)} in all. {_energy(run)}", time_bar(split))
-        )
+        whole = f"{duration(seconds_trained(run) or 0.0)} in all{time_lost(seconds_lost(run))}"
+        cards.append(card("Time of training", f"{whole}. {_energy(run)}", time_bar(split)))
     return cards
 
 
