@@ -30,7 +30,9 @@ _NO_PERSON = {"git", "svn", "hg", "ssh", "nobody"}
 
 _IPV4 = re.compile(r"(?<![\w.~-])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w+~-]|\.\d)")
 _VERSION = re.compile(r"(?:version|release|v|[<>=~!]=)\s?$", re.IGNORECASE)
-_IPV6 = re.compile(r"[23][0-9A-Fa-f]{3}(?<![\w:.].{4}):[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])", re.DOTALL)
+_IPV6 = re.compile(  # from its first colon on, which is rarer than a digit
+    r":(?<=[23][0-9A-Fa-f]{3}:)(?<![\w:.].{5})[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:])", re.DOTALL
+)
 
 
 def find_emails(scanned: Scanned) -> Iterator[Span]:
@@ -83,9 +85,10 @@ def find_ip_addresses(scanned: Scanned) -> Iterator[Span]:
             if not _is_version(match) and _is_public(match.group()):
                 yield match.span()
     for match in _IPV6.finditer(text):
+        start, end = match.start() - 4, match.end()
         # 2006::3 is a date and an item in a list
-        if sum(map(bool, match.group().split(":"))) >= 3 and _is_public(match.group()):
-            yield match.span()
+        if sum(map(bool, text[start:end].split(":"))) >= 3 and _is_public(text[start:end]):
+            yield start, end
 
 
 def _is_version(match: re.Match[str]) -> bool:
