@@ -157,15 +157,9 @@ def _exponent(space: FloatArray, heights: FloatArray) -> Exponent:
     """Return where a profile comes down by what an 80 % interval allows, on either side of its top."""
     relative, logs = heights - heights.max(), np.log(space)
     top, drop = int(relative.argmax()), -(Z_P90**2) / 2
-    below, above = np.flatnonzero(relative[:top] < drop), top + np.flatnonzero(relative[top:] < drop)
-    low, high = logs[0], logs[-1]
-    if len(below):
-        at = slice(int(below[-1]), int(below[-1]) + 2)
-        low = np.interp(drop, relative[at], logs[at])
-    if len(above):
-        at = slice(int(above[0]) - 1, int(above[0]) + 1)
-        high = np.interp(-drop, -relative[at], logs[at])
-    return Exponent(float(space[top]), float(np.exp(low)), float(np.exp(high)), bool(len(below) and len(above)))
+    sides = [(relative[top::-1], logs[top::-1]), (relative[top:], logs[top:])]
+    low, high = (float(np.exp(np.interp(-drop, -np.minimum.accumulate(side), at))) for side, at in sides)
+    return Exponent(float(space[top]), low, high, all(bool(side.min() < drop) for side, _ in sides))
 
 
 def table_warnings(posterior: Posterior, both: tuple[Exponent, Exponent]) -> list[Caution]:

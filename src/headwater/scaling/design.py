@@ -111,14 +111,13 @@ class _Choice:
         """Return the rungs beside which the cheapest others still fit into the budget."""
         left = self._budget * (1 + 1e-9) - self._seconds[chosen].sum()
         options = [place for place in np.argsort(self._seconds, kind="stable").tolist() if place not in chosen]
-        cheapest = float(self._seconds[options[:num_others]].sum())
-        beyond = float(self._seconds[options[: num_others + 1]].sum())
-        # one of the cheapest takes the place of the next cheapest
-        return [
-            place
-            for rank, place in enumerate(options)
-            if (beyond if rank < num_others else cheapest + self._seconds[place]) <= left
-        ]
+        cheapest = options[: num_others + 1]  # one of these doesn't count as its own company
+
+        def least(place: int) -> float:
+            others = [other for other in cheapest if other != place][:num_others]
+            return float(self._seconds[[place, *others]].sum())
+
+        return [place for place in options if least(place) <= left]
 
 
 def _law_near(params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
