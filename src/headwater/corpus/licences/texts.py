@@ -25,7 +25,8 @@ _SPEAKS = re.compile(
     r"licen[cs]|gpl|permi|distribut|public|copyright|copying|proprietary|commercial|confidential|unauthori[sz]ed",
     re.IGNORECASE,
 )
-_BEFORE_COMMENT = re.compile(r"\s*(?:#![^\n]*\n|<\?php\b)?\s*")
+_DIRECTIVE = r"#(?:include|define|ifn?def|pragma|undef)\b"  # of C
+_BEFORE_COMMENT = re.compile(rf"\s*(?:(?:#!|{_DIRECTIVE})[^\n]*\n\s*|<\?php\b\s*)*")
 # comments of several lines: C, HTML; docstrings; Lua, CMake, Lisp, Julia; PowerShell, Haskell, ML, Ruby, Perl
 _BLOCKS = {
     **{"/*": "*/", "<!--": "-->", '"""': '"""', "'''": "'''", "--[[": "]]", "#[[": "]]", "#|": "|#", "#=": "=#"},
@@ -36,8 +37,7 @@ _NEVER = "\0"  # closes a comment that holds others: which of its ends is the la
 # code and comments hold some of the others, but hardly begin a line with them
 _OPENS = re.compile(r"(?<!/)/\*|<!--|\"{3}|'{3}|--\[\[|^\s*(?:#\[\[|#\||#=(?=\s)|<#|\{-|\(\*|=(?:begin|pod|head1)\b)")
 _COMMENT = re.compile(
-    r"\s*(?://|/\*|#(?!include\b|define\b|ifn?def\b|pragma\b|undef\b)|\*|;|--|<!--|[rRuU]?(?:\"{3}|'{3})|<#|\{-|\(\*"
-    r"|=(?:begin|pod|head1)\b)"
+    rf"\s*(?://|/\*|(?!{_DIRECTIVE})#|\*|;|--|<!--|[rRuU]?(?:\"{{3}}|'{{3}})|<#|\{{-|\(\*|=(?:begin|pod|head1)\b)"
 )
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
 _BINDING = ("under", "compliance with", "terms of", "subject to", "governed by", "covered by")
@@ -176,12 +176,12 @@ class _Stated:
 
         Code is described in words that would narrow a licence down; there only sentences that name one are read so.
         """
-        words = [self.words[at] for at in sentence]
+        words = [self.words[at] for at in sentence if self.text.kinds[at] != "address"]
         if any(is_of_licence(name, words) for name in {name for _, name in self.found}):
             return False
         if _restrictions().search(" ".join(words)):
             return True
-        places = [at for at in sentence if self.text.kinds[at] != "address"]  # a word in a path says nothing
+        places = [at for at in sentence if self.text.kinds[at] in ("name", "plain")]  # a word in a path says little
         joined = " ".join(self.words[at] for at in places)
         if is_head and named_at is None:
             return False

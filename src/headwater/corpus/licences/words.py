@@ -21,7 +21,7 @@ _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?
 # of a sentence, a clause, a comment; a line about who holds the rights is one by itself, and so begins a licence's name
 _LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b|(?:[\w.-]+ ){1,4}[Ll]icen[sc]e[^\w\n]*\n))"
 _END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|\*/"
-_TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS}|{_PATH})|(?P<word>{_WORD})|{_END}")
+_TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS})|(?P<path>{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
 
 
@@ -30,7 +30,7 @@ class Words:
     """The words of a text in lower case, spelt as most of the SPDX list is; "GPLv3+" keeps its sign.
 
     `starts` are their characters; `sentences` number the sentence, or the clause, that each is of; `kinds` are
-    "address" (or a path), "name" (with a capital, a digit or a hyphen) and "plain".
+    "address", "path", "name" (with a capital, a digit or a hyphen) and "plain".
     """
 
     words: list[str]
@@ -45,16 +45,17 @@ def words_of(text: str) -> Words:
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup
         number += kind is None
-        if kind not in ("address", "word"):
+        if kind not in ("address", "path", "word"):
             continue
-        is_address = kind == "address" and not match.group().replace("-", "").isalnum()
+        if kind == "path" and match.group().replace("-", "").isalnum():
+            kind = "name"
         for word in _SPELT.finditer(match.group()):
             spelt = word.group()
             found.words.append(spelt.lower().replace("licence", "license"))
             found.starts.append(match.start() + word.start())
             found.sentences.append(number)
-            is_plain = kind == "word" and spelt[0].islower() and not any(map(str.isdigit, spelt))
-            found.kinds.append("plain" if is_plain else "address" if is_address else "name")
+            is_plain = spelt[0].islower() and not any(map(str.isdigit, spelt))
+            found.kinds.append(kind if kind != "word" else "plain" if is_plain else "name")
     return found
 
 
