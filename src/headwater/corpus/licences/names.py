@@ -102,11 +102,11 @@ def name_at(words: list[str], at: int) -> tuple[str, int] | None:
     return identifier, at + len(joined[:end].split())
 
 
-def gnu_identifier(family: str, version: str, minor: str | None, or_later: bool) -> str:
+def gnu_identifier(family: str, version: str, minor: str | None, later: str | None = None) -> str:
     """Return GPL-2.0-or-later and the like; `family` in GNU's words or letters."""
     signs = {"AGPL": "affero|agpl", "LGPL": "lesser|library|lgpl", "GFDL": "documentation|fdl"}
     letters = next((letters for letters, sign in signs.items() if re.search(sign, family)), "GPL")
-    return f"{letters}-{version}.{minor or 0}-{'or-later' if or_later else 'only'}"
+    return f"{letters}-{version}.{minor or 0}-{'or-later' if later else 'only'}"
 
 
 def commons_identifier(terms: str, version: str, minor: str | None) -> str:
@@ -126,10 +126,8 @@ def _spoken_names() -> list[tuple[str, re.Pattern[str]]]:
 
 
 def _identifier(name: str, match: re.Match[str]) -> str:
-    found = match.groupdict()
-    if name == "GNU":
-        return gnu_identifier(found["letters"], found["version"], found["minor"], bool(found.get("later")))
-    return commons_identifier(**found) if name == "CC-BY" else name
+    families = {"GNU": gnu_identifier, "CC-BY": commons_identifier}
+    return families[name](**match.groupdict()) if name in families else name
 
 
 @cache

@@ -110,7 +110,7 @@ def _restrictions() -> re.Pattern[str]:
     limit, right = alternatives("limits"), alternatives("rights")
     return re.compile(
         rf"\b{alternatives('restricts', 'grants')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
-        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?!\S)|\b(?:only|must ask)$",
+        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?: \S+){{0,4}}$|\b(?:only|must ask)$",
         re.MULTILINE,
     )
 
@@ -228,40 +228,45 @@ class _Stated:
         """Find the notices in the words that no licence's text accounts for."""
         joined, starts = self._rest_joined()
         words = joined.split(" ")
-        matches: list[tuple[str, re.Match[str]]] = []
-        for pattern in phrases()["gnu_notices"]:
-            for match in re.finditer(pattern, joined):
-                later = bool(match.groupdict().get("later"))
-                matches.append((gnu_identifier(match["family"], match["version"], match["minor"], later), match))
-        matches += [(PUBLIC_DOMAIN, match) for match in pattern_of("in_public_domain").finditer(joined)]
         found: list[tuple[str, int, int]] = []
-        for name, match in matches:
-            found.append((name, bisect_left(starts, match.start()), bisect_left(starts, match.end())))
-        named_licences: list[tuple[str, int, int]] = []
-        reached, is_named = 0, [False] * (len(words) + 1)
+        reached = 0
         for match in pattern_of("under").finditer(joined):
-            at = bisect_left(starts, match.end())
-            if at >= reached:
+            if (at := bisect_left(starts, match.end())) >= reached:
                 named, reached = self._named_from_(words, at, match.group())
-                named_licences += named
-                for _, start, end in named:
-                    is_named[start:end] = [True] * (end - start)
-        for at in range(len(self.words)):
-            is_first = at == 0 or self.text.sentences[at - 1] != self.text.sentences[at]
-            if is_first and not (is_named[at] or self.covered[at]) and (named_here := name_at(words, at)):
-                end = named_here[1]  # a line by itself, "MIT License"
-                if words[end - 1] == "license" and self.text.sentences[at] not in self.text.sentences[end : end + 1]:
-                    named_licences.append((named_here[0], at, end))
-        found = [each for each in found if not is_named[each[1]]] + named_licences
+                found += named
+        found += self._lines_that_name(words, {at for _, start, end in found for at in range(start, end)})
+        is_named = {at for _, start, end in found for at in range(start, end)}
+        notices = [match for each in phrases()["gnu_notices"] for match in re.finditer(each, joined)]
+        matches = [(gnu_identifier(**match.groupdict()), match) for match in notices]
+        matches += [(PUBLIC_DOMAIN, match) for match in pattern_of("in_public_domain").finditer(joined)]
+        for name, match in matches:
+            start, end = (bisect_left(starts, at) for at in match.span())
+            if start not in is_named:
+                found.append((name, start, end))
         if not found and not self.found and (unversioned := pattern_of("gnu_unversioned").search(joined)):
             version, minor = _FIRST.get(unversioned["family"], ("2", "0"))
-            found.append((gnu_identifier(unversioned["family"], version, minor, or_later=True), 0, 0))
+            found.append((gnu_identifier(unversioned["family"], version, minor, "later"), 0, 0))
         names = [name for name, _, _ in found]
         later_too = {name.replace("-or-later", "-only") for name in names if "-or-later" in name}
         self.found += [(start, name) for name, start, _ in found if name not in later_too]
         self.named_at = [start for name, start, end in found if end > start and not _is_gnu(name)]
         for _, start, end in found:
             self._cover_(start, end)
+
+    def _lines_that_name(self, words: list[str], others: set[int]) -> list[tuple[str, int, int]]:
+        """Return the licences of which a line by itself is the name ("MIT License"), where none is named otherwise."""
+        found = []
+        for at, number in enumerate(self.text.sentences):
+            if (at and self.text.sentences[at - 1] == number) or at in others:
+                continue
+            named = name_at(words, at)
+            if (
+                named
+                and words[named[1] - 1] == "license"
+                and number not in self.text.sentences[named[1] : named[1] + 1]
+            ):
+                found.append((named[0], at, named[1]))
+        return found
 
     def _named_from_(self, words: list[str], at: int, sign: str) -> tuple[list[tuple[str, int, int]], int]:
         """Return what is named behind "under" and the like, with its words: one name, or several to choose from; and
