@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from headwater.corpus.licences.detection import is_of_licence, licence_texts
 from headwater.corpus.licences.names import all_of, any_of, gnu_identifier, name_at
@@ -190,13 +190,12 @@ class _Stated:
         if finder("titles", start="^", end="$").search(joined):
             return False
         speaks = finder("speaks_of_licences").search(joined)
-        behind = (
-            places[joined.count(" ", 0, speaks.start()) :] if speaks else [at for at in places if at > (named_at or at)]
-        )
-        plain = [at for at in behind if named_at is None or self.text.kinds[at] == "plain"]
-        return any(
-            len(word := self.words[at]) > 1 and not (word in phrases()["known"] or word.isdigit()) for at in plain
-        )
+        begin = places[joined.count(" ", 0, speaks.start())] if speaks else named_at
+        if begin is None:
+            return False
+        plain = [at for at in places if at >= begin and (named_at is None or self.text.kinds[at] == "plain")]
+        behind = {self.words[at] for at in plain} - phrases()["known"]
+        return any(len(word) > 1 and not word.isdigit() for word in behind)
 
     def _is_choice(self) -> bool:
         """Return whether the text lets one choose, of what it names behind that."""
@@ -255,18 +254,12 @@ class _Stated:
 
     def _lines_that_name(self, words: list[str], others: set[int]) -> list[tuple[str, int, int]]:
         """Return the licences of which a line by itself is the name ("MIT License"), where none is named otherwise."""
-        found = []
-        for at, number in enumerate(self.text.sentences):
-            if (at and self.text.sentences[at - 1] == number) or at in others:
-                continue
-            named = name_at(words, at)
-            if (
-                named
-                and words[named[1] - 1] == "license"
-                and number not in self.text.sentences[named[1] : named[1] + 1]
-            ):
-                found.append((named[0], at, named[1]))
-        return found
+        sentences = self.text.sentences
+        starts = [at for at in range(len(sentences)) if at == 0 or sentences[at - 1] != sentences[at]]
+        named = [(at, end, name_at(words, at)) for at, end in pairwise([*starts, len(words)]) if at not in others]
+        return [
+            (each[0], at, end) for at, end, each in named if each and each[1] == end and words[end - 1] == "license"
+        ]
 
     def _named_from_(self, words: list[str], at: int, sign: str) -> tuple[list[tuple[str, int, int]], int]:
         """Return what is named behind "under" and the like, with its words: one name, or several to choose from; and
