@@ -6,7 +6,7 @@ A name is understood where all of the text is: "MIT, see also …" is none, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 
 from headwater.corpus.licences.words import finder, listed_names, phrases, words_of
@@ -126,7 +126,7 @@ def _spoken_names() -> list[tuple[str, re.Pattern[str]]]:
 
 
 def _identifier(name: str, match: re.Match[str]) -> str:
-    families = {"GNU": gnu_identifier, "CC-BY": commons_identifier}
+    families: dict[str, Callable[..., str]] = {"GNU": gnu_identifier, "CC-BY": commons_identifier}
     return families[name](**match.groupdict()) if name in families else name
 
 
