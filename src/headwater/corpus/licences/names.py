@@ -167,7 +167,7 @@ def _all_names(text: str) -> str | None:
             at += len(filler.group().split())
         else:
             return None
-    return found[0] if len({_base(each) for each in found}) == 1 else None
+    return found[0] if len({base_of(each) for each in found}) == 1 else None
 
 
 def _joined_by_hand(text: str) -> str | None:
@@ -180,7 +180,7 @@ def _joined_by_hand(text: str) -> str | None:
     return canonical(f"({found[0]})" + "".join(f" {sign} ({each})" for sign, each in zip(signs, found[1:])))
 
 
-def _base(identifier: str) -> str:
+def base_of(identifier: str) -> str:
     return identifier.removesuffix("-only").removesuffix("-or-later")
 
 

@@ -110,8 +110,7 @@ def _restrictions() -> re.Pattern[str]:
     limit, right = alternatives("limits"), alternatives("rights")
     return re.compile(
         rf"\b{alternatives('restricts', 'grants')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
-        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?: \S+){{0,4}}$|\b(?:only|must ask)$",
-        re.MULTILINE,
+        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?: \S+){{0,4}}$|\b(?:only|must ask)$"
     )
 
 
@@ -156,9 +155,8 @@ class _Stated:
         return any_of(found) if self._is_choice() else all_of(found)
 
     def rest(self) -> str:
-        """Return the words that nothing accounts for, a line each run of them."""
-        runs = groupby(range(len(self.words)), lambda at: self.covered[at])
-        return "\n".join(" ".join(self.words[at] for at in run) for is_covered, run in runs if not is_covered)
+        """Return the words that nothing accounts for."""
+        return " ".join(word for word, is_covered in zip(self.words, self.covered) if not is_covered)
 
     def takes_back(self, is_head: bool) -> bool:
         """Return whether a sentence beside the licences may take back what they give."""

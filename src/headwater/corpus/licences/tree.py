@@ -8,7 +8,6 @@ of all that lies beside it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, reduce
@@ -25,7 +24,7 @@ from headwater.corpus.licences.files import (
     of_licence_files,
     stated,
 )
-from headwater.corpus.licences.names import all_of
+from headwater.corpus.licences.names import all_of, base_of
 from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.spdx import UNKNOWN, identifiers
 
@@ -104,7 +103,7 @@ def _together(first: str, second: str) -> str:
 
 
 def _licences(expression: str) -> set[str]:
-    return {re.sub("-(?:only|or-later)$", "", each) for each in identifiers(expression)}
+    return {base_of(each) for each in identifiers(expression)}
 
 
 def _is_info(name: str) -> bool:
