@@ -33,7 +33,7 @@ LAYERS = [
     ["sources", "charts"],
     ["interventions", "time_left"],
     ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
-    ["disk", "storage"],
+    ["disk"],
     ["errors", "printable", "numbers", "intervals", "conversations"],
 ]
 # and of the packages of the corpus: those of one line may not import each other either
@@ -70,7 +70,6 @@ TORCH_FREE = {
 TORCH_FREE |= {
     "validation",
     "disk",
-    "storage",
     "seals",
     "json_lines",
     "outputs",

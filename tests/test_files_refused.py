@@ -14,9 +14,8 @@ import pytest
 from fault_plan import faults
 
 from headwater import files
-from headwater.errors import DataError, StorageError
+from headwater.errors import DataError, StorageError, megabytes
 from headwater.json_lines import JsonLines
-from headwater.storage import megabytes
 
 
 def names(folder: Path) -> list[str]:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headwater import disk
-from headwater.errors import StorageError
-from headwater.storage import TEMPORARY_MARK, megabytes, storage_errors
+from headwater.errors import TEMPORARY_MARK, StorageError, megabytes, storage_errors
 
 
 def _temporary(path: Path) -> Path:

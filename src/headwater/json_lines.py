@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater import disk
+from headwater.errors import storage_errors
 from headwater.files import encoded, make_folder
-from headwater.storage import storage_errors
 
 
 class JsonLines:

@@ -13,8 +13,7 @@ from small_run import call
 
 from headwater.cli.downstream import follow
 from headwater.downstream.settings import DownstreamSettings
-from headwater.runs.init import InitSettings
-from headwater.runs.run_config import config_of_run
+from headwater.runs.run_config import InitSettings, config_of_run
 
 REWARD = """
 def has_blank(prompt, written, answer):

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater import disk
-from headwater.errors import HeadwaterError, LockedError
+from headwater.errors import TEMPORARY_MARK, HeadwaterError, LockedError, storage_errors
 from headwater.files import make_folder, write_json
-from headwater.storage import TEMPORARY_MARK, storage_errors
 
 PROCESSES = Path("/proc")
 BOOT = Path("/proc/sys/kernel/random/boot_id")

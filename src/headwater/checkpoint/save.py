@@ -35,7 +35,7 @@ from headwater.checkpoint.load import put_aside
 from headwater.checkpoint.shards import Piece, merged_tables, pieces_to_write, state_digest, table_of
 from headwater.checkpoint.tensor_file import write_tensors
 from headwater.checkpoint.verify import is_whole, require_whole
-from headwater.errors import CheckpointError, HeadwaterError, StorageError
+from headwater.errors import CheckpointError, HeadwaterError, StorageError, free_bytes, megabytes, storage_errors
 from headwater.files import (
     DigestedFile,
     commit_folder,
@@ -55,7 +55,6 @@ from headwater.files import (
 from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.seals import seal
-from headwater.storage import free_bytes, megabytes, storage_errors
 
 SPACE_MARGIN = 1.2  # times the tensors: other writers take from the same disk meanwhile
 MIN_KEPT = 2  # a damaged one leaves another

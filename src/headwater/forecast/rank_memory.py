@@ -18,7 +18,7 @@ from headwater.forecast.work import PeakBytes, Work
 from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.settings import ModelSettings
-from headwater.optim.shares import owners_by_cost, stack_size, update_cost
+from headwater.optim.settings import owners_by_cost, stack_size, update_cost
 from headwater.ranks.mesh import STATE_AXES, WEIGHT_AXES, Mesh
 
 CONTEXT_BYTES = 1.5e9

@@ -15,7 +15,7 @@ from typing import Protocol
 from torch import Tensor
 
 from headwater.optim.groups import Group
-from headwater.optim.shares import owners_by_cost, stack_size, update_cost
+from headwater.optim.settings import owners_by_cost, stack_size, update_cost
 
 
 class Exchange(Protocol):

@@ -1,8 +1,10 @@
-"""How weights are updated, at which rate in each step, and in which blocks Muon takes a matrix. No torch."""
+"""How weights are updated, at which rate in each step, in which blocks, and on which rank. No torch."""
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -13,6 +15,7 @@ BLOCK_ROWS = 128
 MAX_MUON_SHARE = 0.15  # of the matrices' own FLOPs in the step
 ITERATIONS = 4  # as many as optim.muon has polynomials
 MIN_ASPECT = 4  # columns to a row, from where on X X^T is made once: its products, even in fp32, are cheaper than X's
+STACKED_NUMBERS = 1 << 23  # of the matrices orthogonalised together: enough for fast products, 16 MB a copy in bf16
 
 
 class OptimSettings(Settings):
@@ -115,3 +118,22 @@ def rows_of_block(shorter_side: int, most: int | None) -> int:
         return shorter_side
     divisor = next(rows for rows in range(most, 0, -1) if shorter_side % rows == 0)
     return divisor if 4 * divisor >= most else shorter_side
+
+
+def stack_size(rows: int, columns: int) -> int:
+    """Return how many of Muon's matrices of one shape are made orthogonal together."""
+    return max(1, STACKED_NUMBERS // (rows * columns))
+
+
+def update_cost(shape: Sequence[int], numbers: int, *, is_muon: bool) -> float:
+    """Return about what an update of one tensor takes: numbers to pass over, and products of matrices for Muon."""
+    return numbers * (1 + min(shape) / 64 if is_muon else 1.0)
+
+
+def owners_by_cost(costs: Sequence[float], world_size: int) -> list[int]:
+    """Return the rank of each part: the most expensive first, each to the rank that has least to do yet."""
+    load, owners = [(0.0, rank) for rank in range(min(world_size, len(costs)))], [0] * len(costs)
+    for number in sorted(range(len(costs)), key=lambda number: (-costs[number], number)):
+        least, owners[number] = load[0]
+        heapq.heapreplace(load, (least + costs[number], owners[number]))
+    return owners

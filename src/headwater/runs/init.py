@@ -8,10 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict, Field
-
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.config import RawSettings, Settings, leaves
+from headwater.config import RawSettings, leaves
 from headwater.errors import ConfigError
 from headwater.runs.paths import Folders, read_kept
 
@@ -19,46 +17,35 @@ if TYPE_CHECKING:
     from headwater.base.facts import BaseFacts
 
 
-class InitSettings(Settings):
-    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule start from zero."""
-
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    from_: str = Field(alias="from")
-    "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
-
-
-def base_of(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
+def base_of(base: str | None, folders: Folders) -> BaseFacts | None:
     """Return the facts of a run's base: those that it keeps, once it has a checkpoint; None where it has no base.
 
     Raises ConfigError when the base isn't there or is damaged.
     """
-    if init is None or list_checkpoints(folders.run):
-        return kept_base(init, folders)
+    if base is None or list_checkpoints(folders.run):
+        return kept_base(base, folders)
     from headwater.base.facts import facts_of
 
-    return facts_of(init.from_)
+    return facts_of(base)
 
 
-def kept_base(init: InitSettings | None, folders: Folders) -> BaseFacts | None:
+def kept_base(base: str | None, folders: Folders) -> BaseFacts | None:
     """Return the facts of a run's base as its text was prepared with them; None where it has no base."""
-    if init is None:
+    if base is None:
         return None
     from headwater.base.facts import BaseFacts, facts_of  # readers of other people's models: few runs have any
 
     kept = read_kept(folders.base, BaseFacts)
-    return kept if kept is not None and kept.path == init.from_ else facts_of(init.from_)
+    return kept if kept is not None and kept.path == base else facts_of(base)
 
 
 def apply_base_(raw: RawSettings) -> dict[str, str]:
-    """Set the shape of the model and the vocabulary where a run has a base; return {setting: why}.
+    """Set the shape of the model and the vocabulary of a run that has a base; return {setting: why}.
 
     Raises ConfigError where the file sets another value than the base's; a shorter `seq_len` may be chosen.
     """
-    if not raw.has("init.from"):
-        return {}
     folders = Folders(Path(raw.get("runs_dir", "runs"), raw.get("name")))
-    base = base_of(InitSettings.model_validate(raw.get("init")), folders)
+    base = base_of(raw.get("init.from"), folders)
     assert base is not None
     of_model = RawSettings({"model": base.model.model_dump(mode="json", exclude_none=True)}, {})
     values = {setting: of_model.get(setting) for setting in leaves(of_model.table)}

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings, ReplaySettings
 from headwater.checkpoint.layout import list_checkpoints
@@ -25,7 +25,6 @@ from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
 from headwater.ranks.mesh import Layout
-from headwater.runs.init import InitSettings, apply_base_, base_of
 from headwater.runs.paths import Folders
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
@@ -41,6 +40,15 @@ RECIPES = Path(str(resources.files("headwater") / "recipes"))
 
 def is_run_name(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
+class InitSettings(Settings):
+    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule start from zero."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: str = Field(alias="from")
+    "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
 
 
 class RunConfig(Settings):
@@ -140,7 +148,11 @@ class RunConfig(Settings):
 
 
 def train_plan(config: RunConfig) -> TrainPlan:
-    base = base_of(config.init, config.folders)
+    base = None
+    if config.base is not None:
+        from headwater.runs.init import base_of
+
+        base = base_of(config.base, config.folders)
     rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
     return TrainPlan(config.seed, *rules, None if base is None else base.digest)
 
@@ -216,7 +228,10 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
     require_sound(RunConfig, raw, BY_RULE)
     whys = _apply_rules_of_the_file_(raw, path)
-    whys |= apply_base_(raw)
+    if raw.has("init.from"):
+        from headwater.runs.init import apply_base_  # few runs have a base
+
+        whys |= apply_base_(raw)
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)

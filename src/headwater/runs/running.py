@@ -119,7 +119,7 @@ def run(
 
 def _check_base(config: RunConfig, say: Say) -> None:
     """Compare a base that is none of headwater's with transformers, before the run has anything of it."""
-    base = base_of(config.init, config.folders)
+    base = base_of(config.base, config.folders)
     if base is not None and base.kind != "checkpoint" and not list_checkpoints(config.run_dir):
         from headwater.base.check import check_base
 
@@ -146,7 +146,7 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
     require_run_dir(config.run_dir)
     with owned(config.run_dir):
         plan = train_plan(config)
-        open_base = opener(kept_base(config.init, config.folders), plan.base)
+        open_base = opener(kept_base(config.base, config.folders), plan.base)
         return replay_training(config.run_dir, plan, open_batches(config), display, say, open_base)
 
 

@@ -49,7 +49,7 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
-    if (base := base_of(config.init, folders)) is not None:
+    if (base := base_of(config.base, folders)) is not None:
         write_kept(folders.base, base, require_owner)
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs):
@@ -74,7 +74,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
     folders = config.folders
     yield folders.corpus, corpus_key(config.corpus, dict(inputs))
-    if (base := base_of(config.init, folders)) is None:
+    if (base := base_of(config.base, folders)) is None:
         yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
     else:
         yield folders.tokenizer, copied_key(base.digest)
@@ -83,7 +83,7 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
     folders = config.folders
-    if (base := base_of(config.init, folders)) is not None:
+    if (base := base_of(config.base, folders)) is not None:
         return write_tokenizer(base, folders.tokenizer, key, require_owner)
     names = list_sources(folders.corpus)
     texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}

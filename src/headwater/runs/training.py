@@ -95,7 +95,7 @@ def train_stage(
 def _assembled(config: RunConfig, batches: BatchSource, say: Say, require_owner: Require, ranks: Ranks | None) -> Run:
     plan = train_plan(config)
     past = past_to_resume(config.run_dir, plan, batches, say, require_owner, ranks)
-    open_base = opener(kept_base(config.init, config.folders), plan.base)
+    open_base = opener(kept_base(config.base, config.folders), plan.base)
     return assemble(
         config.run_dir, plan, batches, past, say, require_owner=require_owner, ranks=ranks, open_base=open_base
     )

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.errors import StorageError
+from headwater.errors import StorageError, storage_errors
 from headwater.files import discard, flush, remove_folder, share_file
 from headwater.outputs import TASK_FILE, Output, new_output, read_output, remove_damaged
-from headwater.storage import storage_errors
 from headwater.tokenizer.special import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
