@@ -61,7 +61,8 @@ def test_tasks_of_a_folder_are_scored(finished, tmp_path):
     assert [(each["task"], each["value"], each["num_items"]) for each in scores] == [("letters", 1.0, 2)]
 
 
-def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path):
+def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setattr("headwater.evaluate.evaluator.RunEvaluator.probe_items", {})
     answer = evaluate("--write-tasks", str(tmp_path / "tasks"))
     assert answer.status != 0
     assert "runs/mine has no probes" in answer.err

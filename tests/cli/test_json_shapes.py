@@ -50,7 +50,7 @@ def test_evaluate_gives_bits_per_byte_probes_and_baselines(ask):
     value = ask("evaluate")
     assert {"bits_per_byte", "probes", "baselines"} <= set(value)
     assert set(value["bits_per_byte"]) == {"all", "mine"}
-    assert value["probes"] == {}  # the probes ask for what the almanac says, and this run has none
+    assert set(value["probes"]) == {"words"}  # the others ask for what the almanac says, and this run has none
     assert set(value["baselines"]) == {"xz", "ngram5"}
     assert all(0 < number < 20 for part in ("bits_per_byte", "baselines") for number in value[part].values())
 
@@ -144,7 +144,15 @@ def test_a_step_record_has_the_promised_keys(finished):
 
 def test_every_event_of_a_run_is_recorded_with_its_attempt_step_and_time(finished):
     records = read_records(finished.run_dir / "records.jsonl")
-    assert {record["event"] for record in records} == {"start", "step", "validation", "samples", "checkpoint", "finish"}
+    assert {record["event"] for record in records} == {
+        "start",
+        "step",
+        "validation",
+        "probes",
+        "samples",
+        "checkpoint",
+        "finish",
+    }
     assert all({"attempt", "step", "time"} <= set(record) for record in records)
     # a checkpoint is recorded when it is on disk, which may be some steps later
     steps = [record["step"] for record in records if record["event"] != "checkpoint"]

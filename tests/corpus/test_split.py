@@ -48,9 +48,23 @@ def test_the_seed_changes_the_choice():
     assert choices[0] != choices[1]
 
 
-def test_few_documents_of_one_size_give_one():
+def test_twelve_documents_of_one_size_give_one():
     hashes = [split_hash(str(number), 0) for number in range(12)]
     assert held_out(split(hashes, [50_000] * 12, 0.001), hashes) == {hashes.index(min(hashes))}
+
+
+@pytest.mark.parametrize(("number", "num_held_out"), [(19, 1), (30, 3), (50, 5), (100, 5), (240, 5)])
+def test_few_documents_give_five_where_these_are_a_tenth_of_the_text(number, num_held_out):
+    """A loss on one document would say little."""
+    hashes = [split_hash(str(each), 0) for each in range(number)]
+    chosen = held_out(split(hashes, [50_000] * number, 0.004), hashes)
+    assert {hashes[each] for each in chosen} == set(sorted(hashes)[:num_held_out])
+
+
+def test_many_documents_of_which_too_much_was_chosen_give_five_of_these():
+    hashes = [split_hash(str(each), 0) for each in range(1000)]
+    chosen = held_out(split(hashes, [5000] * 1000, 0.3), hashes)
+    assert {hashes[each] for each in chosen} == set(sorted(hashes)[:5])
 
 
 def test_one_long_document_gives_its_end():
@@ -62,7 +76,7 @@ def test_two_short_documents_give_one_of_them():
 
 
 def test_parts_of_one_document_are_held_out_together_or_not_at_all():
-    assert held_out(split([7, 2**63, 7, 2**62] + [2**63] * 50, [100] * 54, 0.001), [7, 2**63, 7, 2**62]) == {0, 2}
+    assert held_out(split([7, 2**63, 7, 2**62] + [2**63] * 50, [100] * 54, 0.001), [7, 2**63, 7, 2**62]) == {0, 2, 3}
     assert split([7, 7, 7], [300, 300, 300], 0.02) == Split()  # else nothing would be left to train on
 
 
@@ -92,9 +106,6 @@ def test_training_never_loses_much_where_documents_can_be_cut(documents, fractio
     if split_found.tail_of is not None:
         assert not chosen
         assert 2 * split_found.tail_bytes <= sizes[split_found.tail_of]
-    elif not split_found.is_last_resort:
-        assert sum(sizes[number] for number in chosen) <= MAX_VALIDATION_BYTES_FRACTION * sum(sizes)
-    else:
-        assert {hashes[number] for number in chosen} == {min(hashes)}
-        is_little = sum(sizes[number] for number in chosen) <= MAX_VALIDATION_BYTES_FRACTION * sum(sizes)
-        assert is_little or max(sizes) < 2 * MIN_TAIL_BYTES, "a document was long enough to hold out its end"
+    elif sum(sizes[number] for number in chosen) > MAX_VALIDATION_BYTES_FRACTION * sum(sizes):
+        assert split_found.is_last_resort and {hashes[number] for number in chosen} == {min(hashes)}
+        assert max(sizes) < 2 * MIN_TAIL_BYTES, "a document was long enough to hold out its end"

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import LEAST_HELD_OUT, TextFound, settings_of
+from headwater.corpus.build import TextFound, settings_of
 from headwater.corpus.document import num_bytes
 from headwater.corpus.pipeline import texts_left
 from headwater.corpus.read.input import NO_PERMISSION
+from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.numbers import duration, plural
@@ -96,10 +97,10 @@ def write_sized(
     sizes = with_steps(sizes, num_tokens, minutes, here)
     write_text(path, file(sizes))
     say(f"found {found}; {sizes.why[0]}")
-    if VALIDATION_FRACTION * found.num_documents < LEAST_HELD_OUT:
+    if MAX_VALIDATION_BYTES_FRACTION * found.num_documents < LEAST_HELD_OUT:
         say(
             f"of {plural(found.num_documents, 'document')} few can be held out, and the loss of so few says little; "
-            "text in more files, or corpus.validation_fraction=0.1 in the run file, gives more"
+            "text in more files gives more"
         )
 
 

@@ -30,6 +30,7 @@ from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
 from headwater.corpus.repeats import repeat_rules
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
+from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.decisions import write_decisions
 from headwater.corpus.tasks.exact import num_exact_tasks
 from headwater.corpus.tasks.merge import MergePlan
@@ -49,9 +50,8 @@ from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings, SourceSettings
 
-CODE_VERSION = 20  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 21  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
-LEAST_HELD_OUT = 5  # documents of a source: of fewer a single one may decide its loss
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
 Say = Callable[[str], None]

@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 MAX_VALIDATION_BYTES_FRACTION = 0.1
+LEAST_HELD_OUT = 5  # documents of a source: of fewer a single one may decide its loss
 MIN_TAIL_BYTES = 500
 
 
@@ -17,7 +18,7 @@ class Split:
     """Which documents of a source are held out: those whose hash is below `hashes_below`.
 
     Or, when `tail_of` is set, the end of that document, about `tail_bytes` of it. `is_last_resort` where no hash was
-    low enough, and the lowest is taken.
+    low enough, and the lowest are taken.
     """
 
     hashes_below: int = 0
@@ -42,9 +43,8 @@ class SplitTally:
         """`fraction` of the documents are to be held out; `is_whole`: no document can be cut in two."""
         self._fraction, self._is_whole = fraction, is_whole
         self._hashes_below = math.ceil(fraction * 2**64)
-        self._num_documents = self._total_bytes = self._chosen_bytes = 0
-        self._is_any_chosen = False
-        self._smallest = (2**64, 0, 0)  # hash, and the number and bytes of the documents that have it
+        self._num_documents = self._total_bytes = self._num_chosen = self._chosen_bytes = 0
+        self._lowest: dict[int, tuple[int, int]] = {}  # hashes, each with the number and bytes of its documents
         self._longest = (0, 0)  # bytes, and the number below zero, so that the first of two is the greater
 
     def add_(self, numbers: np.ndarray, hashes: np.ndarray, sizes: np.ndarray) -> None:
@@ -54,35 +54,43 @@ class SplitTally:
         chosen = hashes < np.uint64(self._hashes_below)
         self._num_documents += len(numbers)
         self._total_bytes += int(sizes.sum())
+        self._num_chosen += int(chosen.sum())
         self._chosen_bytes += int(sizes[chosen].sum())
-        self._is_any_chosen |= bool(chosen.any())
-        largest, lowest = int(np.argmax(sizes)), int(hashes.min())
-        if lowest < self._smallest[0]:
-            self._smallest = (lowest, 0, 0)
-        of_lowest = hashes == np.uint64(self._smallest[0])
-        _, number, size = self._smallest
-        self._smallest = (self._smallest[0], number + int(of_lowest.sum()), size + int(sizes[of_lowest].sum()))
+        for value in np.unique(hashes)[:LEAST_HELD_OUT]:
+            number, size = self._lowest.get(int(value), (0, 0))
+            found = hashes == value
+            self._lowest[int(value)] = (number + int(found.sum()), size + int(sizes[found].sum()))
+        self._lowest = dict(sorted(self._lowest.items())[:LEAST_HELD_OUT])
+        largest = int(np.argmax(sizes))
         self._longest = max(self._longest, (int(sizes[largest]), -int(numbers[largest])))
 
     def split(self) -> Split:
         """Choose the source's validation documents.
 
-        A document is held out when its hash is below `fraction`; if none is, those with the smallest hash, which are
-        one, or the parts of one. A source of few, long documents, or of few repositories, would lose too much that
-        way: where the choice is over a tenth of the bytes, the end of the longest document is held out instead (at
-        least 500 bytes, and never more than half of it). Of a source too small even for that, or whose documents are
-        whole, nothing is held out, unless it has two documents or more.
+        A document is held out when its hash is below `fraction`. Where those are fewer than LEAST_HELD_OUT, or over a
+        tenth of the bytes, that many with the smallest hashes are, as far as they are a tenth. The parts of one
+        document, or the files of one repository, have one hash: where already those of the smallest are over a tenth,
+        the end of the longest document is held out (at least 500 bytes, and never more than half of it). Of a source
+        too small even for that, or whose documents are whole, nothing is held out, unless it has two documents or more.
         """
         if not self._num_documents:
             return Split()
-        smallest, num_smallest, smallest_bytes = self._smallest
-        last_resort = Split(hashes_below=smallest + 1, is_last_resort=True)
-        chosen_bytes = self._chosen_bytes if self._is_any_chosen else smallest_bytes
-        if chosen_bytes <= MAX_VALIDATION_BYTES_FRACTION * self._total_bytes:
-            return Split(hashes_below=self._hashes_below) if self._is_any_chosen else last_resort
+        most, below, number, size = MAX_VALIDATION_BYTES_FRACTION * self._total_bytes, 0, 0, 0
+        is_little = self._chosen_bytes <= most
+        if is_little and self._num_chosen >= LEAST_HELD_OUT:
+            return Split(hashes_below=self._hashes_below)
+        for value, (of_hash, num_bytes) in self._lowest.items():
+            if number >= LEAST_HELD_OUT or size + num_bytes > most:
+                break
+            below, number, size = value + 1, number + of_hash, size + num_bytes
+        if number:
+            below = max(below, self._hashes_below) if is_little else below
+            return Split(hashes_below=below, is_last_resort=not self._num_chosen)
         longest_bytes, longest = self._longest[0], -self._longest[1]
         tail_bytes = min(int(self._fraction * self._total_bytes), longest_bytes // 2)
         tail_bytes = max(tail_bytes, MIN_TAIL_BYTES)
         if 2 * tail_bytes <= longest_bytes and not self._is_whole:
             return Split(tail_of=longest, tail_bytes=tail_bytes)
+        smallest, (num_smallest, _) = next(iter(self._lowest.items()))
+        last_resort = Split(hashes_below=smallest + 1, is_last_resort=True)
         return last_resort if num_smallest < self._num_documents else Split()

@@ -43,7 +43,7 @@ def _splits(work: Work, segments: Segments) -> list[dict[str, Split]]:
 
 
 def _safer(split: Split, split_of_whole: Split) -> Split:
-    """Return a split that rests on no single document of which paragraphs are cut: too little of it may stay."""
+    """Return a split that doesn't rest on few documents of which paragraphs are cut: too little of them may stay."""
     is_safe = split.hashes_below and not split.is_last_resort
     return split if is_safe or split_of_whole == Split() else split_of_whole
 
