@@ -157,6 +157,13 @@ def test_every_size_in_the_file_is_the_users_to_change(tmp_path, monkeypatch):
     } <= users
 
 
+def test_text_that_is_copies_of_one_is_said_to_be_that(tmp_path):
+    for number in range(400):
+        (tmp_path / f"{number}.txt").write_text("A fox jumps over the lazy dog and sleeps. " * 190)
+    with pytest.raises(DataError, match="copies of one text"):
+        write_run_file(tmp_path / "mine.toml", "mine", [str(tmp_path)], 5.0, print)
+
+
 def test_an_empty_folder_is_said_to_be_one(tmp_path):
     (tmp_path / "texts").mkdir()
     with pytest.raises(DataError, match="texts: no file is there"):

@@ -482,6 +482,18 @@ def test_the_time_of_steps_that_were_trained_again_is_said_beside_the_time_of_tr
     assert "and 2m30s besides of steps that were trained again" in read_page(render_report(run_dir)).text
 
 
+@pytest.mark.parametrize(("resumed_at", "seconds"), [(3, 40.0), (2, 160.0), (1, 220.0)])
+def test_what_a_rollback_undid_is_lost_only_without_a_save_after_it(tmp_path, resumed_at, seconds):
+    run_dir = write_run(tmp_path, num_steps=8)
+    steps = [{"event": "step", "step": step, "seconds": 60.0} for step in (1, 2, 3)]
+    more = [{"event": "step", "step": 4, "seconds": 40.0}]
+    first = [{"event": "start", "step": 0}, *steps, {"event": "rollback", "step": 2, "first_row": 0}, *steps[2:], *more]
+    again = [{"event": "resume", "step": resumed_at}, {"event": "start", "step": resumed_at}]
+    records = [one | {"attempt": n} for n, of in enumerate([first, again], 1) for one in of]
+    (run_dir / "records.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in records), "utf-8")
+    assert seconds_lost(read_run(run_dir)) == seconds
+
+
 def test_the_time_of_all_stages_is_shown_where_it_was_measured(tmp_path):
     run_dir = write_run(tmp_path, num_steps=8)
     json_file(

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 from small_run import call, quick, write_run_file, write_texts
 
-from headwater import storage
+from headwater import errors
 from headwater.errors import StoreError
 from headwater.files import digest_file
 from headwater.host.load import LoadMeter
@@ -111,7 +111,7 @@ def test_too_little_room_for_the_checkpoints_is_said_before_the_first_step(run, 
     assert "0.9 MB free" in said.err and "train.keep_checkpoints=2" in said.err, said
     assert "2 more of" in said.err, "two saves are all that this run makes"
     assert not read_records(run / "runs" / "mine" / "records.jsonl", "step")
-    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", storage.free_bytes)
+    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", errors.free_bytes)
     assert call("train", "mine.toml", cwd=run).status == 0
 
 

@@ -46,7 +46,6 @@ def add_to(app: App) -> None:
 
 @contextmanager
 def loaded(run: str) -> Iterator[Model]:
-
     from headwater.host.waiting import sleep_under_load
     from headwater.library.model import Model
 

@@ -70,6 +70,11 @@ def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
     found = TextFound()
     sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
     require_text(found, texts)
+    if not sample:  # a sample by hash takes all copies or none
+        raise DataError(
+            f"{', '.join(texts)}: copies of one text, or of 8,192 characters of one, are more than "
+            f"{SAMPLE_BYTES / 1e6:g} MB of it; a run keeps one of them: remove the others first"
+        )
     left = texts_left(sample, settings_of(texts))
     found.fraction_left = sum(map(num_bytes, left)) / sum(map(num_bytes, sample))
     return found, left or sample

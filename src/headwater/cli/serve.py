@@ -82,7 +82,6 @@ def serve(
 @contextmanager
 def _answering(named: str) -> Iterator[Engine]:
     """Yield an engine of the model that is named."""
-
     from headwater.host.waiting import sleep_under_load
     from headwater.serve.loading import open_engine
 

@@ -210,10 +210,13 @@ def time_split(run: RunData) -> dict[str, float]:
 def seconds_lost(run: RunData) -> float:
     """Return the time of what was done after the saves that later processes resumed from: it is in no other sum.
 
-    What a rollback makes void is in the time of its process.
+    What a rollback makes void is in the time of its process, and in every save of it after that.
     """
     lost, kept = 0.0, list[Record]()
     for record in run.all_records:
+        if record.get("event") == "rollback":
+            next_step = {"step": record["step"] + 1}  # saved with it, or lost with it
+            kept = [old if survives(old, record) else old | next_step for old in kept]
         if record.get("event") in ("start", "resume"):
             lost += sum(_seconds(old) for old in kept if not survives(old, record))
             kept = [old for old in kept if survives(old, record)]

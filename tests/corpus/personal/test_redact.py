@@ -186,7 +186,11 @@ def test_redacting_twice_changes_nothing_and_what_is_kept_is_unchanged(parts):
     ],
 )
 @pytest.mark.parametrize(
-    "account", ["FR76 3000 6000 0112 3456 7890 189", "GB82 WEST 1234 5698 7654 32", "DE89370400440532013000"]
+    "account",
+    [
+        *("FR76 3000 6000 0112 3456 7890 189", "GB82 WEST 1234 5698 7654 32", "DE89370400440532013000"),
+        *("RO49 AAAA 1B31 0075 9384 0000", "KZ86 125K ZT50 0410 0100"),  # letters further on
+    ],
 )
 def test_an_account_number_is_found_whatever_digits_stand_before_it(before, account):
     text, replaced = redact(f"{before} {account}. {before} {account}, too", ["iban"])
@@ -304,3 +308,13 @@ def test_of_addresses_in_a_row_none_stays_and_a_second_pass_changes_nothing(betw
     text, _ = redact(between.join(["max.m@firma.de"] * count), KINDS)
     assert "max" not in text and "firma" not in text and "9018" not in text
     assert redact(text, KINDS) == (text, {})
+
+
+def test_a_size_of_an_icon_is_part_of_a_file_name_and_no_domain():
+    assert redact("logo@2x.md and joe@2x.com", ["email"])[0] == "logo@2x.md and <EMAIL>"
+
+
+def test_a_key_of_one_line_is_found_without_its_end():
+    ed25519 = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g"
+    text = f"-----BEGIN PRIVATE KEY-----\n{ed25519}\nis what you need"
+    assert redact(text, ["private_key"])[0] == "<PRIVATE_KEY>\nis what you need"

@@ -9,6 +9,7 @@ from functools import cache
 from headwater.corpus.personal.find import Scanned, Span, listed
 
 _MIN_DIGITS, _IBAN_CHARACTERS = 7, 60
+_BEFORE_DIGITS = len("RO00 BANK 1B")  # of an account number: the most before a run of its digits
 
 _SSN = re.compile(r"(?<![\w.-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _SAMPLE_SSN = {"078-05-1120", "219-09-9999", "123-45-6789"}  # printed on cards that were never given to anyone
@@ -42,7 +43,7 @@ def find_cards(scanned: Scanned) -> Iterator[Span]:
 def find_ibans(scanned: Scanned) -> Iterator[Span]:
     """Yield where account numbers stand: a country's letters and its length, a rest of 1 by 97 (ISO 7064)."""
     for start, _ in scanned.digit_runs(_MIN_DIGITS):
-        for match in _iban().finditer(scanned.text, max(start - len("GB00 BANK "), 0), start + _IBAN_CHARACTERS):
+        for match in _iban().finditer(scanned.text, max(start - _BEFORE_DIGITS, 0), start + _IBAN_CHARACTERS):
             account = "".join(match.group().split())
             if int("".join(str(int(letter, 36)) for letter in account[4:] + account[:4])) % 97 == 1:
                 yield match.span()

@@ -17,7 +17,8 @@ from headwater.corpus.personal.secrets import server_passwords
 # method (x@y.to(z)), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none; another address
 # in brackets may follow
 _DOMAIN = re.compile(
-    r"@(?!\dx\.)((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
+    r"@(?!\dx\.(?:app|cc|md|mov|pl|ps|py|rs|sh|so|zip)\b)"
+    r"((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
     r"(?![A-Za-z0-9_-]|[(\[](?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
 )
 # letters of the scripts that have spaces, or of the others alone: backwards from the sign

@@ -61,7 +61,8 @@ def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
 _PRIVATE_KEYS = (
     re.compile(
         r"-----BEGIN ((?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?)-----"
-        r"(?:(?:[^-]|-(?!----)){64,20000}+-----END \1-----|(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){3,400}+)"
+        r"(?:(?:[^-]|-(?!----)){64,20000}+-----END \1-----"
+        r"|(?:\s{0,8}[A-Za-z0-9+/=]{16,80}+){3,400}+|(?:\s{0,8}[A-Za-z0-9+/=]{64,80}+){1,2}+)"
     ),
     re.compile(r"PuTTY-User-Key-File-\d: (?:[^\n]{0,200}\n){4,400}?Private-MAC: [0-9a-f]{40,64}"),
 )

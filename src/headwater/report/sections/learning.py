@@ -54,7 +54,8 @@ def _since_base(run: RunData) -> Child:
     if not rows:
         return None
     share = amount(run.config, "settings", "replay", "share")
-    note = f"Bits per byte on {_scored(run)} of each source, before the first step and at the last validation. "
+    scored = text_scored(run.last("validation"))
+    note = f"Bits per byte on {scored} of each source, before the first step and at the last validation. "
     note += (
         "Old text is not measured: [replay] names the base's run."
         if share is None
