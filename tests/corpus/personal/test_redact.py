@@ -61,6 +61,7 @@ def _secret_left(kind, text, planted):
         ("Tel. 030 23125000, 030 23125001", "Tel. <PHONE>, <PHONE>"),
         ("Phone no. 9876543210", "Phone no. <PHONE>"),
         ("+44 (0) 20 7946 0958, +49 (0)30 23125000", "<PHONE>, <PHONE>"),
+        ("+48 (0) 22 555 22 77; +47 (0)22 12 34 56; +39 (0)6 69812345", "<PHONE>; <PHONE>; <PHONE>"),
         ("jürgen.müller@firma.de, 用户@例子.公司联系", "<EMAIL>, <EMAIL>联系"),
         ("x@empresa.com.py x@gov.md x@a.sh x@uni.berlin", "<EMAIL> <EMAIL> <EMAIL> <EMAIL>"),
         ("a@b.com+49 30 901820", "<EMAIL><PHONE>"),

@@ -67,7 +67,10 @@ def find_emails(scanned: Scanned) -> Iterator[Span]:
 
 
 def _top_of(letters: str) -> str:
-    """Return the top-level domain that these letters are, or begin with in a script without spaces; else nothing."""
+    """Return the top-level domain that these letters are, or begin with in a script without spaces; else nothing.
+
+    One in Punycode is taken as it is.
+    """
     if letters.startswith("xn--"):
         return letters
     lengths = [len(letters)] if letters[0].isascii() else range(len(letters), 1, -1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, lru_cache
 
 from headwater.corpus.personal.find import Scanned, Span, listed
@@ -101,14 +102,15 @@ def _begins_number(text: str, start: int, end: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_of_a_country(number: str) -> bool:
-    """Return whether a number with a country's code is one that the country gives."""
+    """Return whether a number with a country's code is one that the country gives: without its (0), or with it."""
     import phonenumbers
 
-    digits = phonenumbers.normalize_digits_only(number)
-    try:
-        return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00")))
-    except phonenumbers.NumberParseException:
-        return False
+    for spelt in {number.replace("(0)", ""), number}:
+        digits = phonenumbers.normalize_digits_only(spelt)
+        with suppress(phonenumbers.NumberParseException):
+            if phonenumbers.is_valid_number(phonenumbers.parse("+" + digits.removeprefix("00"))):
+                return True
+    return False
 
 
 @cache
