@@ -21,7 +21,7 @@ from headwater.interventions import FILE, WrittenInterventions, read_interventio
 from headwater.records import read_records
 from headwater.train import resume
 from headwater.train.loop import digest_of, replay_training
-from headwater.train.resume import identity_of, num_shared_steps, require_settings, resume_longer
+from headwater.train.resume import identity_of, num_shared_steps, require_same, require_settings, resume_longer
 from headwater.train.settings import TrainPlan, is_half_length
 
 
@@ -233,3 +233,12 @@ def test_what_the_longer_run_skipped_stays_skipped(tmp_path):
     log.append("skip", first_row=40, last_row=43, reason="made up", documents={})
     lengthen(tmp_path)  # it was killed before its first save
     assert [entry["first_row"] for entry in read_interventions(tmp_path)] == [12, 40]
+
+
+def test_what_follows_from_fewer_steps_is_not_named_beside_them():
+    saved = {"train": {"num_steps": 1000}, "schedule": {"warmup_steps": 20}, "optim": {"beta1": 0.8}}
+    now = {"train": {"num_steps": 100}, "schedule": {"warmup_steps": 2}, "optim": {"beta1": 0.9}}
+    with pytest.raises(CheckpointError) as refused:
+        require_same(Path("step-000000100"), saved, now)
+    said = str(refused.value)
+    assert "num_steps: was 1000, is 100" in said and "optim.beta1" in said and "warmup_steps" not in said

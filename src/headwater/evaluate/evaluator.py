@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, pairwise
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
 from headwater.ranks.exchange import Ranks
-from headwater.samples.almanac.probes import Choice, evenly_spaced, probes
+from headwater.samples.almanac.probes import Choice, drawn, probes
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore
 
@@ -79,7 +80,8 @@ class RunEvaluator:
             for store in stores
             for start, end in islice(pairwise(store.starts.tolist()), max(1, NUM_PROMPTS // len(stores)))
         ]
-        words = [" ".join(text.replace("\ufffd", "").split()[:PROMPT_WORDS])[:PROMPT_CHARACTERS] for text in begins]
+        words = [" ".join(text.replace("\ufffd", "").split()[:PROMPT_WORDS]) for text in begins]
+        words = [shorten(text, PROMPT_CHARACTERS, placeholder="") or text[:PROMPT_CHARACTERS] for text in words]
         return list(dict.fromkeys(filter(None, words)))[:NUM_PROMPTS] or list(NEUTRAL_PROMPTS)
 
     def _texts(self, store: TokenStore, share: float) -> Iterator[str]:
@@ -112,7 +114,7 @@ class RunEvaluator:
     def probe(self, model: Transformer) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (event, fields) of the probes, where there are any, and of the samples."""
         scorer = Scorer(model, self.ranks)
-        items = {name: evenly_spaced(choices, PROBE_ITEMS[name]) for name, choices in self.probe_items.items()}
+        items = {name: drawn(choices, PROBE_ITEMS[name]) for name, choices in self.probe_items.items()}
         if items:
             yield "probes", {"probes": self.score(scorer, items)}
         yield "samples", self._samples(scorer)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # no plan needs them
     from headwater.interventions import Interventions
 
 NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
+WARMUP = "schedule.warmup_steps"
 LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
 "What a run of more steps may have otherwise: up to some step both are the same."
 State = Mapping[str, Any]
@@ -89,7 +90,10 @@ def require_same(checkpoint: Path, saved: State, now: State, advice: str = "") -
     """
     before, after, changed = flat(saved), flat(now), differing(saved, now)
     has_more_steps = NUM_STEPS in changed and after[NUM_STEPS] > before.get(NUM_STEPS, 0)
-    if culprits := (has_more_steps and [name for name in changed if name not in LENGTHS]) or changed:
+    others = [name for name in changed if name not in LENGTHS]
+    if NUM_STEPS in changed and not has_more_steps:  # a rule makes the warm-up of the number of steps
+        others = [NUM_STEPS, *(name for name in others if name != WARMUP)]
+    if culprits := (others if NUM_STEPS in changed else changed) or changed:
         lines = [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in culprits]
         if NUM_STEPS in culprits and not has_more_steps:
             lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"

@@ -5,7 +5,7 @@ from collections import Counter
 
 from headwater.samples.almanac.facts import countries
 from headwater.samples.almanac.holdout import find_held_out
-from headwater.samples.almanac.probes import evenly_spaced, probes
+from headwater.samples.almanac.probes import drawn, probes
 from headwater.samples.almanac.write import almanac_documents
 
 PROBES = probes()
@@ -104,10 +104,16 @@ def test_no_agreement_sentence_is_in_the_almanac():
         assert not any(option in text for option in choice.options), choice.options
 
 
-def test_evenly_spaced_subsets_cover_the_whole_list_and_are_fixed():
+def test_choices_are_drawn_of_every_group_and_always_the_same():
     choices = PROBES["capitals"]
-    subset = evenly_spaced(choices, 40)
-    assert subset == evenly_spaced(choices, 40)
+    subset = drawn(choices, 40)
+    assert subset == drawn(choices, 40)
     assert len(set(subset)) == 40
     assert set(Counter(choice.group for choice in subset)) == set(Counter(choice.group for choice in choices))
-    assert evenly_spaced(choices, 10**6) == choices
+    assert drawn(choices, 10**6) == choices
+
+
+def test_of_agreement_singular_and_plural_are_drawn_alike():
+    choices = PROBES["agreement"]
+    of_singular = set(choices[::2])  # a pair's two sentences follow one another
+    assert 40 <= sum(choice in of_singular for choice in drawn(choices, 100)) <= 60

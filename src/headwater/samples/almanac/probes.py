@@ -6,6 +6,7 @@ An option is scored by log p(prompt + option), the sum over its tokens given the
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from headwater.samples.almanac.agreement import agreement_pairs
@@ -40,11 +41,13 @@ def probes() -> dict[str, list[Choice]]:
     return {"capitals": _capitals(), "agreement": _agreement(), "sums": _sums(), "cause": _causes()}
 
 
-def evenly_spaced(choices: list[Choice], count: int) -> list[Choice]:
-    """Return at most `count` of the choices, spread over the whole list: for scores during training."""
-    if count >= len(choices):
-        return list(choices)
-    return [choices[index * len(choices) // count] for index in range(count)]
+def drawn(choices: list[Choice], count: int) -> list[Choice]:
+    """Return at most `count` of the choices, drawn at random and always the same: for scores during training.
+
+    Kinds alternate in the list (singular, plural), so that every second one would all be of one kind.
+    """
+    places = random.Random(0).sample(range(len(choices)), min(count, len(choices)))
+    return [choices[place] for place in sorted(places)]
 
 
 def _capitals() -> list[Choice]:
