@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.charts.curves import on_log_axis, points, smooth, thin
+from headwater.charts.of_run import memory_peaks
 from headwater.numbers import (
     count,
     count_in_words,
@@ -101,3 +102,8 @@ def test_a_number_of_any_size_has_one_unit_and_three_significant_digits(shown, u
 @pytest.mark.parametrize("value", [None, "3", float("inf"), float("nan"), True, [1], {}])
 def test_what_is_no_finite_number_is_none(value):
     assert number(value) is None
+
+
+def test_a_peak_of_memory_stays_where_another_attempt_holds_less():
+    saves = [{"step": step, "peak_memory_bytes": peak * 1e9} for step, peak in ((10, 0.5), (20, 0.9), (30, 0.7))]
+    assert memory_peaks({"checkpoint": saves}, tokens=100) == [(1000, 0.5), (2000, 0.9), (3000, 0.9)]

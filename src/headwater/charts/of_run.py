@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from headwater.charts.chart import Spec, layout, level, line, log_y, not_measured, plot, series
@@ -97,10 +98,10 @@ def incidents(events: Events, tokens: float, with_saves: bool = False) -> list[M
 
 
 def memory_peaks(events: Events, tokens: float) -> Points:
-    """Return the most memory that the process, the first rank's, had held at each save, in GB, over tokens seen."""
-    return [
-        (step * tokens, peak / 1e9) for step, peak in points(events.get("checkpoint", []), "step", "peak_memory_bytes")
-    ]
+    """Return the most memory that a process of the first rank had held by each save, in GB, over tokens seen."""
+    saves = points(events.get("checkpoint", []), "step", "peak_memory_bytes")
+    peaks = accumulate((peak for _, peak in saves), max)  # an attempt's process begins at nothing
+    return [(step * tokens, peak / 1e9) for (step, _), peak in zip(saves, peaks, strict=True)]
 
 
 def marked(color: str, size: float = 5) -> Spec:

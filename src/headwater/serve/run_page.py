@@ -118,10 +118,11 @@ def _as_json(charts: dict[str, Chart | None]) -> Object:
 
 def _figures(run: FollowedRun, start: Record) -> list[Object]:
     """Return the figures of a run with their names and notes, of those that are known."""
-    validation, save = ((run.events.get(name) or [{}])[-1] for name in ("validation", "checkpoint"))
+    validation = (run.events.get("validation") or [{}])[-1]
     parameters, device = amount(start, "parameters", "total"), table(start, "device")
     steps, seen = run.columns["step"], run.columns["tokens_seen"]
-    planned, peak = amount(start, "num_tokens"), amount(save, "peak_memory_bytes")
+    planned = amount(start, "num_tokens")
+    peak = max((amount(each, "peak_memory_bytes") or 0 for each in run.events.get("checkpoint", [])), default=0)
     score = amount(validation, "bits_per_byte", "all")
     found = [
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
