@@ -145,7 +145,7 @@ def files_of(folder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("num_batches", [0, 1, 7, 13, 20])
+@pytest.mark.parametrize("num_batches", [0, 1, 7, 13, 17])
 def test_a_build_that_was_killed_goes_on_where_it_stopped(corpus_dir, tokenizer, tmp_path, in_pieces, num_batches):
     every = texts_encoded(corpus_dir, tokenizer, tmp_path / "whole" / "tokens")
     encoded = kill_after(num_batches, corpus_dir, tokenizer, tmp_path / "tokens")

@@ -308,7 +308,7 @@ def _choice(query: Query, possible: Field, place: int, tokens: float) -> BudgetC
         memory_limit_gb=devices.memory_limit / 1e9,
         layout=each.layout,
         num_microbatches=each.num_microbatches,
-        tokens_per_second=1 / (each.seconds_per_token * (1 + each.waiting)),
+        tokens_per_second=1 / each.seconds_per_token,
     )
 
 

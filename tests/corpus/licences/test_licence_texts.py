@@ -119,6 +119,10 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         "Trial key, 30 days",
         "Free for non-commercial use.",
         "This library is licensed under the Amazon Software License.",
+        "This grant ends in 2025.",
+        "Companies with revenue above 1M USD contact sales.",
+        "AI training is opted out.",
+        "The contents of the folder assets belong to Acme Corp.",
     ],
 )
 def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
