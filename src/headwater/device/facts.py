@@ -8,10 +8,8 @@ from typing import Any
 import torch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PRODUCTS = DTYPES | {
-    "int8": torch.int8,
-    "float8": torch.bfloat16,
-}  # of the peak: torchao's scaled ones can't be timed alone
+# what is multiplied to time each; torchao's scaled products can't be timed alone
+PRODUCTS = DTYPES | {"int8": torch.int8, "float8": torch.bfloat16}
 ACTIVATIONS = {"float8": "bfloat16", "int8": "bfloat16"}  # dtypes of matmuls alone, and that of all else
 
 

@@ -27,7 +27,7 @@ SHAPES = {
     "cuda": ((4096, 4096, 4096), (8192, 8192, 8192), (16384, 8192, 2048)),
 }
 THREAD_SHAPES = ((1024, 384, 384), (1024, 1024, 1024))
-"Enough for which dtype is faster: on Zen 4 int8 over bfloat16 was 1.8 to 2.2 in seven shapes under load (2026-11-30)."
+"Enough for which dtype is faster: on Zen 5 int8 over bfloat16 was 1.8 to 2.2 in seven shapes under load (2026-11-30)."
 QUEUED = {"cpu": 1, "cuda": 8}  # products, or copies, between two waits: launch and wait of one take a GPU 10 to 20 µs
 COPY_BYTES = 1 << 28  # far more than most caches hold
 REPEATS = 4  # after a first one to warm up

@@ -90,10 +90,10 @@ def require_same(checkpoint: Path, saved: State, now: State, advice: str = "") -
     """
     before, after, changed = flat(saved), flat(now), differing(saved, now)
     has_more_steps = NUM_STEPS in changed and after[NUM_STEPS] > before.get(NUM_STEPS, 0)
-    others = [name for name in changed if name not in LENGTHS]
-    if NUM_STEPS in changed and not has_more_steps:  # a rule makes the warm-up of the number of steps
-        others = [NUM_STEPS, *(name for name in others if name != WARMUP)]
-    if culprits := (others if NUM_STEPS in changed else changed) or changed:
+    follows: set[str] = set()
+    if NUM_STEPS in changed:  # a rule makes the warm-up of the number of steps
+        follows = LENGTHS if has_more_steps else LENGTHS - {NUM_STEPS} | {WARMUP}
+    if culprits := [name for name in changed if name not in follows] or changed:
         lines = [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in culprits]
         if NUM_STEPS in culprits and not has_more_steps:
             lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"
