@@ -91,7 +91,10 @@ class ProseRules(Settings):
     max_lines_per_word: float | None = Field(default=None, ge=0)
     """Lines for each word, or short_lines (FineWeb: 0.3 line ends)."""
     min_sentences: int | None = Field(default=None, ge=0)
-    """Sentences at least, or few_sentences (C4: 5)."""
+    """Sentences at least, or few_sentences (C4: 5).
+
+    This and the other rules about the ends of sentences spare a text in long lines with the stop words of its language.
+    """
     drop_placeholder: bool = False
     """Drop a page with "lorem ipsum" in it, as placeholder_text (C4)."""
     cut_notices: list[str] | None = None

@@ -124,7 +124,7 @@ def reason(text):
         (LONGER_STUB, "few_words"),
         (INDEX, "bullet_list"),
         (SIGNATURES, "unfinished_lines"),
-        (CHANGES, "few_sentences"),
+        (CHANGES, "bullet_list"),
         (CONSTANTS, "low_alpha_fraction"),
     ],
     ids=["explanation", "with_a_table", "stub", "longer_stub", "index", "signatures", "change_list", "table"],

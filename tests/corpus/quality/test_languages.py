@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 import unicodedata
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_spam_and_lists_are_dropped_in_scripts_without_spaces(language):
     links = "\n".join(" ".join(dice.sample(nouns, 2)) for _ in range(80))
     sales = "\n".join(SALES[language].format(dice.randint(10, 999), dice.randint(10**6, 10**7)) for _ in range(20))
     assert None not in {sort: reason(text) for sort, text in (("k", keywords), ("l", links), ("s", sales))}.values()
+
+
+@pytest.mark.parametrize("language", ["ar", "de", "en", "hi", "ru"])
+def test_prose_needs_no_full_stops_and_a_list_of_its_pieces_does(language):
+    signs = r"[.!?؟।।]+"
+    prose = re.sub(signs, "", DECLARATION[language])
+    assert reason(prose) is None
+    words = prose.split()
+    pieces = "\n\n".join(" ".join(words[at : at + 7]) for at in range(0, len(words), 8))
+    assert reason(pieces) == "few_sentences"
 
 
 def test_a_list_of_keywords_is_no_text_whatever_language_its_page_claims():
