@@ -69,7 +69,7 @@ def inspect_machine(
             raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
         wanted, why = ACTIVATIONS["int8"], f"the run began in int8, and {problem}"
     follows = bool(place.rank) and wanted != "auto"
-    dtype, why = (wanted, why) if wanted != "auto" else _choose_dtype(device, compiled)
+    dtype, why, rates = (wanted, why, {}) if wanted != "auto" else _choose_dtype(device, compiled)
     with threads(num_threads), sleep_under_load():
         meter, product = LoadMeter.of_ranks(place.local_world_size), PRODUCTS[dtype]
         peak = math.inf if follows else matmul_peaks(device, [product])[product]
@@ -85,6 +85,7 @@ def inspect_machine(
         torch_version=torch.__version__,
         note=note,
         load=load,
+        rates=rates,
     )
 
 
@@ -155,8 +156,8 @@ def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int
     return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
 
 
-def _choose_dtype(device: torch.device, compiled: bool) -> tuple[str, str]:
-    """Return the dtype that is fastest here, and the rates by which it is.
+def _choose_dtype(device: torch.device, compiled: bool) -> tuple[str, str, dict[str, float]]:
+    """Return the dtype that is fastest here, why in words, and the rates of all in FLOP/s.
 
     Processors are compared by one thread's own time, so that under load the choice is that of a quiet machine.
     """
@@ -172,7 +173,7 @@ def _choose_dtype(device: torch.device, compiled: bool) -> tuple[str, str]:
         fastest = "int8" if multiplies_int8_exactly() else fastest
     listed = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in rates.items())
     why = f"the fastest here, in GFLOP/s{' of one thread' if device.type == 'cpu' else ''}: {listed}"
-    return fastest, why + (f"; int8 from {MIN_INT8_GAIN:g} times bfloat16 on" if "int8" in rates else "")
+    return fastest, why + (f"; int8 from {MIN_INT8_GAIN:g} times bfloat16 on" if "int8" in rates else ""), rates
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -109,6 +110,14 @@ def moment(unix_seconds: float | None) -> str:
         return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):  # not a time that a calendar has
         return _DASH
+
+
+def setting(value: Any) -> str:
+    """Return a setting's value as a person reads it: a fraction with four digits, None as off."""
+    if value is None or isinstance(value, str):
+        return "off" if value is None else value
+    is_fraction = isinstance(value, float) and abs(value) < 1000
+    return json.dumps(float(f"{value:.4g}") if is_fraction else value, ensure_ascii=False)
 
 
 def times(amount: int) -> str:

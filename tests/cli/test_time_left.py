@@ -81,10 +81,15 @@ def test_the_terminal_and_the_table_of_runs_say_the_same(tmp_path):
     for record in found:
         display(record)
     expected = estimate(found)
-    assert out.getvalue().splitlines()[-1].endswith(f"  {duration(expected)} left")
+    tokens_left = (NUM_STEPS - 501) * MEASURED["tokens_per_second"] * STEP
+    last = out.getvalue().splitlines()[-1]
+    paused = 1 - STEP * (NUM_STEPS - 501) / expected
+    assert f"  10.0k tokens/s  40% of peak  pauses {paused:.0%}  " in last
+    assert last.endswith(f"  {duration(expected)} left")
     write_running(tmp_path / "mine", found)
     (summary,) = RunsFolder(tmp_path).summaries()
     assert summary.seconds_left == pytest.approx(expected)
+    assert summary.tokens_per_second == pytest.approx(tokens_left / expected)
 
 
 def write_running(run_dir: Path, found: list[dict]) -> None:

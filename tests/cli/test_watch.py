@@ -13,7 +13,15 @@ from small_run import call
 
 from headwater.serve.summary import RunsFolder
 
-STEP = {"event": "step", "attempt": 1, "step": 7, "tokens_seen": 700, "loss": 3.25, "tokens_per_second": 1234.0}
+STEP = {
+    "event": "step",
+    "attempt": 1,
+    "step": 7,
+    "tokens_seen": 700,
+    "loss": 3.25,
+    "tokens_per_second": 1234.0,
+    "seconds": 0.5,
+}
 
 
 def write_run(run_dir: Path, *records: dict, lock: dict | None = None) -> Path:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.split import MAX_VALIDATION_BYTES_FRACTION, MIN_TAIL_BYTES, Split, SplitTally, split_hash
+from headwater.corpus.split import (
+    MAX_VALIDATION_BYTES_FRACTION,
+    MIN_TAIL_BYTES,
+    Split,
+    SplitTally,
+    split_hash,
+    usual_share,
+)
 
 HASHES = st.integers(0, 2**64 - 1)
 DOCUMENTS = st.lists(st.tuples(HASHES, st.integers(1, 100_000)), max_size=60)
@@ -29,6 +36,15 @@ def test_about_the_fraction_requested_is_held_out():
     hashes = [split_hash(f"text {number}", 0) for number in range(20_000)]
     chosen = held_out(split(hashes, [1000] * len(hashes), 0.02), hashes)
     assert 0.017 < len(chosen) / len(hashes) < 0.023
+
+
+@pytest.mark.parametrize("number", [10, 30, 50, 120, 240, 2000])
+def test_the_usual_share_is_the_mean_over_seeds(number):
+    shares = []
+    for seed in range(40):
+        hashes = [split_hash(f"text {each}", seed) for each in range(number)]
+        shares.append(len(held_out(split(hashes, [5000] * number, 0.02), hashes)) / number)
+    assert usual_share(number, 0.02) == pytest.approx(np.mean(shares), rel=0.15)
 
 
 def test_a_new_document_moves_no_other():

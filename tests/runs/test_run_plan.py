@@ -16,7 +16,7 @@ from headwater.runs import plan as planning
 from headwater.runs.hardware import hardware_of, microbatch_tokens
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import epochs_of, usual_bytes_per_token
+from headwater.runs.text_size import UNFILTERED, epochs_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.sources.settings import SourceSettings
 from headwater.sources.size import source_bytes
@@ -161,8 +161,8 @@ def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkey
     for note in (None, "Other processes use 1.9 of the 2 CPUs"):
         monkeypatch.setattr(planning, "busy_now", lambda meter=None, note=note: note)
         found.append(plan_run(config, PlanOptions()).fields())
-    assert found[0]["notes"] == []
-    assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][0]
+    assert found[0]["notes"] == [UNFILTERED]
+    assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][-1]
     assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)
 
 
@@ -172,8 +172,8 @@ def test_text_that_is_not_there_is_said(config):
     config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
     (note,) = [note for note in plan_run(config, PlanOptions()).notes if "tekst" in note]
     assert note.startswith("source 'mine': no file with text can be read at 'tekst'")
-    write_tokens(config, 5000)  # built: what it was built from isn't needed
-    assert not any("tekst" in note for note in plan_run(config, PlanOptions()).notes)
+    write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
+    assert not any("tekst" in note or note == UNFILTERED for note in plan_run(config, PlanOptions()).notes)
 
 
 def test_a_folder_without_text_is_said(config, tmp_path):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import asking
 import pytest
-from live_server import Opened
+from live_server import Opened, serving
 
 from headwater.evaluate.generate import NextToken
 from headwater.library.model import Model
@@ -190,6 +190,23 @@ def page(open_page, address) -> Iterator[Playground]:
 def test_the_page_opens_with_the_first_prompt_that_the_run_has_continued(page, finished):
     (first, *_), *_ = (record["samples"] for record in read_records(finished.run_dir / "records.jsonl", "samples"))
     assert page.tab.input_value("#text") == first["prompt"] != ""
+
+
+def test_another_run_brings_its_own_prompt_and_leaves_what_somebody_wrote(open_page, finished, tmp_path):
+    shutil.copytree(finished.run_dir, tmp_path / "mine")
+    shutil.copytree(finished.run_dir, tmp_path / "other", ignore=shutil.ignore_patterns("records.jsonl"))
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    config["settings"]["train"]["prompts"] = ["Once upon"]
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    with serving(make_app(tmp_path)) as address:
+        page = open_page(f"{address}playground?run=mine", Playground)
+        (other,) = [label for label in page.texts("#model-1 option") if label.startswith("other")][:1]
+        (mine,) = [label for label in page.texts("#model-1 option") if label.startswith("mine")][:1]
+        page.choose(1, other)
+        assert page.tab.input_value("#text") == "Once upon"
+        page.type("My own words")
+        page.choose(1, mine)
+        assert page.tab.input_value("#text") == "My own words"
 
 
 def test_bars_show_the_next_tokens_and_a_click_adds_one(page, finished, steps):

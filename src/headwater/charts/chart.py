@@ -53,18 +53,20 @@ def log_y(values: Sequence[float]) -> Spec:
     return {"type": "log", "range": [low - room, high + room], "tickformat": "~g"}
 
 
-def _x_axis(xs: Sequence[float], is_log: bool, num_ticks: int) -> Spec:
-    """Return the x axis for these values; a linear one begins at 0."""
+def _x_axis(xs: Sequence[float], is_log: bool, is_small: bool) -> Spec:
+    """Return the x axis for these values; a linear one begins at 0. A small one is linear below two powers of ten."""
     positive = [x for x in xs if x > 0] or [1.0]
     low, high = math.log10(min(positive)), math.log10(max(positive))
-    room = 0.03 * (high - low or 1)
-    if is_log and high - low < NARROW_DECADES:
+    room, num_ticks = 0.03 * (high - low or 1), 3 if is_small else 6
+    if is_small:  # plotly would label one power of ten, or every multiple of it
+        is_log = is_log and math.floor(high) > math.ceil(low)
+    elif is_log and high - low < NARROW_DECADES:
         num_ticks //= 2  # of so few plotly labels every multiple of a power of ten, and the higher ones overlap
     return {
         **_AXIS,
         "type": "log" if is_log else "linear",
         "range": [low - room, high + room] if is_log else [0, 1.02 * max(positive)],
-        "nticks": num_ticks,
+        **({"dtick": 1} if is_small and is_log else {"nticks": num_ticks}),
         "tickformat": "~s",
         "tickangle": 0,
         "showgrid": False,
@@ -85,12 +87,12 @@ def _axis_title(text: str) -> Spec:
 
 
 def layout(
-    traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, num_x_ticks: int = 6, **more: Any
+    traces: list[Spec], y: str, x: str = "tokens seen", *, log_x: bool = False, is_small: bool = False, **more: Any
 ) -> Spec:
     """Return axes with the titles `x` and `y`."""
     xs = [x for trace in traces for x in trace["x"]]
     return {
-        "xaxis": _x_axis(xs, log_x, num_x_ticks) | _axis_title(x),
+        "xaxis": _x_axis(xs, log_x, is_small) | _axis_title(x),
         "yaxis": _AXIS | _axis_title(y) | more.pop("yaxis", {}),
         "margin": {"l": 8, "r": 14, "t": 6, "b": 8, "pad": 4},
         "showlegend": len(traces) > 1,

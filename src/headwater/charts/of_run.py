@@ -272,7 +272,7 @@ def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart |
         what += f" Chance: {percent(chance, 0 if chance >= 0.1 else 1)}."
     y_axis = {"range": [-0.03, 1.05], "tickformat": ".0%", "dtick": 0.25}
     summary = f"{title}: {percent(amount(latest, 'right'))} right at the end."
-    drawn = layout(traces, "right", log_x=True, num_x_ticks=3, showlegend=False, yaxis=y_axis)
+    drawn = layout(traces, "right", log_x=True, is_small=True, showlegend=False, yaxis=y_axis)
     return Chart(title, what, summary, traces, drawn)
 
 

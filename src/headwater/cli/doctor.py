@@ -42,6 +42,7 @@ def measure_machine() -> dict[str, Any]:
         "note": facts.note,
         "dtype": facts.dtype,
         "dtype_why": facts.dtype_why,
+        "flops_per_second_by_dtype": facts.rates,  # of one thread on a processor, as `dtype_why` says
         "peak_flops_per_second": facts.peak_flops_per_second,
         "load": facts.load,
         "memory_bytes_per_second": bandwidth,

@@ -11,7 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.cli.terminal import safe, width
 from headwater.errors import ConfigError
-from headwater.records import read_all, table
+from headwater.numbers import setting
+from headwater.records import table
 from headwater.runs.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def print_reasons(config: RunConfig, reasons: list[Reason], run: str, show_all: 
 
 
 def _decided(config: RunConfig) -> list[str]:
-    """Return what a run that has begun computes in, and what made it so; nothing of another."""
-    starts = [
-        table(each, "device") for each in read_all(config.run_dir / "records.jsonl") if each.get("event") == "start"
-    ]
-    found = next((each for each in starts if each.get("dtype") == starts[-1].get("dtype")), {})
+    """Return what a run that has begun computes in, and what made it so, by the record it begins with."""
+    try:
+        with open(config.run_dir / "records.jsonl", "rb") as records:
+            found = table(json.loads(records.readline()), "device")
+    except (OSError, ValueError):  # none yet, or torn
+        return []
     return [f"number format: {found['dtype']}, {found['dtype_why']}"] if "dtype_why" in found else []
 
 
@@ -77,7 +79,7 @@ def heads(model: Any) -> str:
 
 
 def _print_reason(reason: Reason) -> None:
-    value = json.dumps(reason.value, ensure_ascii=False)
+    value = setting(reason.value)
     value = value if len(value) <= MAX_VALUE else value[: MAX_VALUE - 1] + "…"
     print(safe(f"  {reason.setting:<36} {value}"))
     why = reason.why if reason.origin in ("rule", "default") else ""

@@ -12,7 +12,7 @@ from headwater.corpus.build import TextFound, settings_of
 from headwater.corpus.document import num_bytes
 from headwater.corpus.pipeline import texts_left
 from headwater.corpus.read.input import NO_PERMISSION
-from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION
+from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.numbers import duration, plural
@@ -81,7 +81,7 @@ def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
 
 
 def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
-    return (1 - VALIDATION_FRACTION) * found.bytes_left / bytes_per_token
+    return (1 - usual_share(found.num_documents, VALIDATION_FRACTION)) * found.bytes_left / bytes_per_token
 
 
 def write_sized(

@@ -11,14 +11,14 @@ from headwater.interventions import name_documents
 from headwater.numbers import count, duration
 from headwater.ranks.place import named
 from headwater.records import text_scored
-from headwater.report.measures import audit_line
+from headwater.report.measures import audit_line, right
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
 from headwater.time_left import TimeLeft
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80
 MANY_WAITS = 0.05
-"Part of a step's time that waits for data, from which a line says so."
+"Part of a step's time that waits for data, or of all that comes between steps, from which a line says so."
 EXPECTED = ("time", "held-out loss", "new text", "old text")
 "Of what is forecast, said before the first step."
 
@@ -116,7 +116,7 @@ class TrainingDisplay:
     def _status(self, record: dict[str, Any]) -> str:
         """Return one line of a step that fits the terminal; what is least needed goes first where it is narrow."""
         step, waiting = record["step"], record["data_wait_fraction"]
-        remaining = self._time_left.after(step, self._num_steps)
+        remaining, pausing = self._time_left.after(step, self._num_steps), self._time_left.pause_fraction
         parts = {
             "step": f"step {step:>{len(str(self._num_steps))}}/{self._num_steps}",
             "loss": f"loss {record['loss']:.3f}",
@@ -126,12 +126,13 @@ class TrainingDisplay:
             "dtype": self._dtype,
             "mfu": "" if record["mfu"] is None else f"{record['mfu']:.0%} of peak",
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",
+            "pauses": f"pauses {pausing:.0%}" if pausing >= MANY_WAITS else "",  # which the time left counts
             "exchange": f"exchange {record['exchange_fraction']:.0%}" if "exchange_fraction" in record else "",
             "slowest": f"rank {record['slowest_rank']} slow" if "slowest_rank" in record else "",
             "left": "" if remaining is None else f"{duration(remaining)} left",
         }
         limit = width() if self._is_terminal else MAX_WIDTH
-        for name in ("", "lr", "grad", "mfu", "dtype", "exchange"):
+        for name in ("", "lr", "grad", "pauses", "mfu", "dtype", "exchange"):
             parts[name] = ""
             line = "  ".join(filter(None, parts.values()))
             if len(line) <= limit:
@@ -144,7 +145,7 @@ class TrainingDisplay:
         self._line(f"     bits/byte of {text_scored(record)} at step {record['step']}: {bits:.3f}")
 
     def _show_probes(self, record: dict[str, Any]) -> None:
-        scores = " · ".join(f"{name} {values['right']:.0%}" for name, values in record["probes"].items())
+        scores = " · ".join(f"{name} {right(name, score)}" for name, score in record["probes"].items())
         self._line(f"     probes at step {record['step']}: {scores}")
 
     def _show_samples(self, record: dict[str, Any]) -> None:

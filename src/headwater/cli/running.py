@@ -18,14 +18,13 @@ from headwater.cli.rank_log import rank_log
 from headwater.cli.terminal import card, say, say_aside, table
 from headwater.device.settings import FORMATS
 from headwater.errors import LostRanksError
-from headwater.intervals import share
 from headwater.interventions import read_interventions
 from headwater.model.count import count_parameters
 from headwater.numbers import count, duration, plural, size
 from headwater.optim.rules import Reason
 from headwater.ranks.place import place_of
 from headwater.records import Record
-from headwater.report.measures import baselines, few_targets, since_base, time_lost
+from headwater.report.measures import baselines, few_targets, right, since_base, time_lost
 from headwater.report.run_data import RunData, read_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.running import Call, RunResult, replay, run
@@ -182,16 +181,8 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     if few := few_targets(evaluation):
         lines.append(("few tokens", few))
     if details := evaluation.get("probe_details"):
-        lines.append(("probes", ", ".join(f"{name} {_right(name, detail)}" for name, detail in details.items())))
+        lines.append(("probes", ", ".join(f"{name} {right(name, detail)}" for name, detail in details.items())))
     return lines
-
-
-def _right(probe: str, detail: dict[str, Any]) -> str:
-    """Return the fraction right; of a probe made from the run's own text with its interval of 95 % and chance."""
-    if probe != "words":
-        return f"{detail['right']:.0%}"
-    found = share(round(detail["right"] * detail["num_items"]), detail["num_items"])
-    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; chance {detail['chance']:.0%})"
 
 
 def print_evaluation(evaluation: dict[str, Any]) -> None:

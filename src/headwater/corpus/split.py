@@ -13,6 +13,12 @@ LEAST_HELD_OUT = 5  # documents of a source: of fewer a single one may decide it
 MIN_TAIL_BYTES = 500
 
 
+def usual_share(num_documents: int, fraction: float) -> float:
+    """Return the share of a source's text that is held out, of documents of like size as `SplitTally` chooses them."""
+    least = min(LEAST_HELD_OUT, int(MAX_VALIDATION_BYTES_FRACTION * num_documents))
+    return max(fraction, least / max(1, num_documents))
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """Which documents of a source are held out: those whose hash is below `hashes_below`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class MachineFacts:
     note: str
     load: str | None = None  # what other processes took of the processor while the peak was measured
     dtype_why: str = ""
+    rates: dict[str, float] = field(default_factory=dict)  # in FLOP/s, of one thread: of what it was chosen from
 
     def decisive(self) -> dict[str, Any]:
         """Return the facts that must be the same for a resume to give the same bits."""

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from headwater.charts.curves import Points, points
+from headwater.intervals import share
 from headwater.numbers import MISSING, duration, number, plural, whole
 from headwater.records import Object, Record, amount, survives, table, text_scored
 from headwater.report.run_data import RunData
@@ -253,6 +254,14 @@ def number_formats(run: RunData) -> dict[str, str]:
         "number format of validation": run.last("validation").get("dtype"),
     }
     return {name: value for name, value in formats.items() if isinstance(value, str)}
+
+
+def right(probe: str, score: Object) -> str:
+    """Return the fraction right; of a probe made from the run's own text with its interval of 95 % and chance."""
+    if probe != "words":
+        return f"{score['right']:.0%}"
+    found = share(round(score["right"] * score["num_items"]), score["num_items"])
+    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; chance {score['chance']:.0%})"
 
 
 def audit_line(finish: Record) -> str | None:

@@ -36,6 +36,7 @@ BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 KEPT = "kept from the run's start, when the rule gave it"
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 RECIPES = Path(str(resources.files("headwater") / "recipes"))
+MAX_NAMED = 8  # runs, where the one that is asked for isn't here
 
 
 def is_run_name(name: str) -> bool:
@@ -284,7 +285,8 @@ def _no_such_run(name: str) -> str:
     beside = [each for each in files + folders if name in (Path(each).stem, Path(each).name)]
     close = beside or difflib.get_close_matches(name, recipes + files + folders, n=1)
     hint = f"; did you mean {close[0]}?" if close else "; `headwater new NAME --text FOLDER` writes a run file"
-    return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)})"
+    here = f"; runs here: {', '.join(folders[:MAX_NAMED])}" + ", …" * (len(folders) > MAX_NAMED) if folders else ""
+    return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)}{here})"
 
 
 def _require_whole_rows(raw: RawSettings) -> None:

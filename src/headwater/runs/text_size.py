@@ -20,6 +20,10 @@ TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
 LEARNED = 0.4
 "Of the tokens of conversations that aren't built: 0.29 of short answers, more of long ones."
+UNFILTERED = (
+    "the text isn't built: epochs are of its files as they lie there, and more once filters have dropped what they do; "
+    "`headwater corpus build RUN` shows how much is left"
+)
 MUCH_MORE = 1.5  # times the epochs that still teach, from which a plan says so
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
@@ -37,19 +41,20 @@ class Epochs:
 
 
 def notes_of_missing_text(config: RunConfig) -> list[str]:
-    """Return a note of every path of the sources below which no file with text can be read.
+    """Return a note of every path of the sources below which no file with text can be read, and of what isn't counted.
 
     None once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
     """
     if split_tokens(config.run_dir, "train") is not None:
         return []
     named = [(name, path) for name, source in config.corpus.sources.items() for path in source.paths or []]
-    return [
+    missing = [
         f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); nothing of it is counted here"
         for name, path in named
         if "://" not in path
         and not any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path))
     ]
+    return [*missing, *([UNFILTERED] if len(named) > len(missing) else [])]
 
 
 def usual_bytes_per_token(vocab_size: int) -> float:

@@ -26,6 +26,8 @@ from starlette.routing import BaseRoute, Route
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.host.facts import memory_bytes
 from headwater.printable import printable
+from headwater.records import table
+from headwater.runs.paths import read_json_or_none
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import Body, read_body
 from headwater.serve.summary import RunsFolder, RunSummary
@@ -105,6 +107,12 @@ class Models:
             return self._kept[key]
 
 
+def _prompt_set(run: RunSummary) -> str:
+    """Return the first prompt of a run's settings; "" of one that continues its own text."""
+    prompts = table(read_json_or_none(run.folder / "config.json"), "settings", "train").get("prompts")
+    return str(prompts[0]) if isinstance(prompts, list) and prompts else ""
+
+
 def _num_bytes(model: Model) -> int:
     return sum(parameter.nbytes for parameter in model.transformer.parameters())
 
@@ -132,7 +140,7 @@ class Playground:
                 "run": run.name,
                 "shown": printable(run.name),
                 "steps": steps,
-                "prompt": (run.prompt or "")[:MAX_CHARACTERS],
+                "prompt": (run.prompt or _prompt_set(run))[:MAX_CHARACTERS],
             }
             for run, steps in await self._compute(self._models.runs)
         ]

@@ -13,8 +13,9 @@ from headwater.serve.growing import GrowingFile, parsed
 from headwater.time_left import TimeLeft
 
 TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
-"Of a run's records: the last lines, and how far back a validation is looked for."
-FAR_BACK = tuple(f'"{event}"'.encode() for event in ("validation", *GOING_BACK))
+"Of a run's records: the last lines, and how far back those that come seldom are looked for."
+SELDOM = ("validation", "samples")
+FAR_BACK = tuple(f'"{event}"'.encode() for event in (*SELDOM, *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
@@ -35,7 +36,6 @@ class RecentRecords:
         self.finished_step: int | None = None
         self.bits_per_byte: float | None = None
         self.prompt: str | None = None
-        self.tokens_per_second: float | None = None
         self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
         self._time_left = TimeLeft()
         self._stamp, self._file = (-1, -1), GrowingFile()
@@ -45,6 +45,10 @@ class RecentRecords:
         """The mean loss of the last steps."""
         losses = [loss for loss in self._losses if loss is not None]
         return sum(losses) / len(losses) if losses else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self._time_left.tokens_per_second
 
     def seconds_left(self, num_steps: int | None) -> float | None:
         """Return the time up to the last of `num_steps`, None where it isn't known."""
@@ -74,9 +78,10 @@ class RecentRecords:
             self._add(record)
 
     def _records_at_end(self, file: BinaryIO, size: int) -> list[Record]:
-        """Return the last records that count, a validation among them unless that is far back."""
+        """Return the last records that count, one of each of SELDOM among them unless that is far back."""
         kept = _counting(self._file.records(file, max(0, size - TAIL_BYTES)))
-        if size <= TAIL_BYTES or any(record["event"] == "validation" for record in kept):
+        absent = {*SELDOM} - {record["event"] for record in kept}
+        if size <= TAIL_BYTES or not absent:
             return kept
         first = max(0, size - MAX_TAIL_BYTES)
         file.seek(first)
@@ -84,7 +89,7 @@ class RecentRecords:
         older = _counting(filter(None, (parsed(line) for line in before if any(mark in line for mark in FAR_BACK))))
         for back in [record for record in kept if record["event"] in GOING_BACK]:
             older = [record for record in older if survives(record, back)]
-        return [record for record in older if record["event"] == "validation"][-1:] + kept
+        return [*{record["event"]: record for record in older if record["event"] in absent}.values(), *kept]
 
     def _add(self, record: Record) -> None:
         event, step, at = record["event"], int(record["step"]), amount(record, "time")
@@ -95,7 +100,6 @@ class RecentRecords:
         if event == "step":
             self._losses.append(amount(record, "loss"))
             self._time_left.add(record)
-            self.tokens_per_second = amount(record, "tokens_per_second")
         elif event == "validation":
             self.bits_per_byte = amount(record, "bits_per_byte", "all")
         elif event == "samples" and (samples := entries(record, "samples")):

@@ -30,7 +30,7 @@ from headwater.charts.of_run import (
     tokens_per_step,
 )
 from headwater.interventions import name_documents
-from headwater.numbers import count, decimal, significant, size
+from headwater.numbers import count, decimal, setting, significant, size
 from headwater.records import Object, Record, amount, entries, table, text_scored
 from headwater.runs.paths import read_json_or_none
 from headwater.serve.following import FollowedRun
@@ -174,7 +174,7 @@ def _settings(run_dir: Path) -> list[Object]:
     return [
         {
             "setting": _cut(each.get("setting", ""), 200),
-            "value": _cut(each.get("value"), 500),
+            "value": _cut(setting(each.get("value")), 500),
             "set_by": SET_BY[each["origin"]],
         }
         for each in chosen[:MAX_SETTINGS]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
 from headwater.charts.markup import Child, Html, card, data_table, fold, missing, section, tag
-from headwater.numbers import plural
+from headwater.numbers import plural, setting
 from headwater.records import Object, entries, table
 from headwater.report.measures import ranks_of
 from headwater.report.run_data import RunData
@@ -51,18 +50,15 @@ def _row(reason: Object) -> list[Child]:
     place = tag("span", where, class_="where") if is_needed else None
     return [
         tag("code", str(reason.get("setting", ""))),
-        tag("code", show_value(reason.get("value"))),
+        _shown(reason.get("value")),
         badge,
         [why, place],
     ]
 
 
-def show_value(value: Any) -> str:
-    """Return a value as a run file would write it; None is off."""
-    if value is None:
-        return "off"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 400 else text[:400] + " …"
+def _shown(value: Any) -> Html:
+    text = setting(value)
+    return tag("code", text if len(text) <= 400 else text[:400] + " …")
 
 
 def _inputs(run: RunData) -> Child:
@@ -74,6 +70,6 @@ def _inputs(run: RunData) -> Child:
         facts += [("layout", ranks_of(run.start)), ("why that layout", layout.get("why") or "–")]
     if not facts:
         return None
-    rows = [[name, tag("code", show_value(value))] for name, value in facts]
+    rows = [[name, _shown(value)] for name, value in facts]
     body = data_table(["what", "value"], rows, words=["value"])
     return fold("Data and device", "digests of the inputs, and the machine", body)

@@ -17,6 +17,8 @@ const answerTo = async (...question) => (await post(...question)).json();
 // ---- models: the choices, and those chosen
 
 let checkpoints = [];
+let prompts = new Map(); // of each run, the one that it continued first
+let prompt = ""; // that stands in the text field
 
 const loadModels = async () => {
   const { runs } = await get("playground/models");
@@ -30,9 +32,15 @@ const loadModels = async () => {
   byId("model-1").replaceChildren(...groups());
   byId("model-1").value = Math.max(0, checkpoints.findIndex(({ run }) => run === given));
   byId("model-2").replaceChildren(element("option", { value: "" }, "no other"), ...groups());
-  const [opened] = chosen();
-  if (opened && !byId("text").value) byId("text").value = runs.find(({ run }) => run === opened.run).prompt;
+  prompts = new Map(runs.map(({ run, prompt }) => [run, prompt]));
+  showPrompt();
   if (!checkpoints.length) problem("No run here has a checkpoint yet; headwater run makes one.");
+};
+
+// a text that somebody wrote stays
+const showPrompt = () => {
+  const [opened] = chosen();
+  if (opened && byId("text").value === prompt) byId("text").value = prompt = prompts.get(opened.run);
 };
 
 const chosen = () =>
@@ -231,7 +239,10 @@ byId("temperature").addEventListener("input", () => {
   byId("shown-temperature").textContent = temperature().toFixed(1);
   refreshSoon();
 });
-byId("model-1").addEventListener("change", refresh);
+byId("model-1").addEventListener("change", () => {
+  showPrompt();
+  refresh();
+});
 byId("model-2").addEventListener("change", refresh);
 byId("write").addEventListener("click", write);
 byId("stop").addEventListener("click", () => writing?.abort());
