@@ -6,6 +6,7 @@ until few files are left, each row is copied once a level, and a lookup opens as
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 from headwater.corpus.tasks.arrays import ArrayFile
 
 MOST_FILES = 256  # that a lookup opens: fewer would be merged with more work than they save
-MOST_MERGED = 128  # by one task: it reads some 2,000 rows of each at a time
+MOST_MERGED = 128  # by one task: it takes some 2,000 rows of each at a time
 ROWS_AT_ONCE = 1 << 18  # with what sorting them takes, some 20 MB
 
 
@@ -37,74 +38,38 @@ class Table:
             rows["at"] += np.uint32(self.shift)
         return rows
 
-
-class _Window:
-    """The rows of a table that are looked at together; they are read again only where some were taken."""
-
-    def __init__(self, table: Table, num_rows: int) -> None:
-        self._table, self._num_rows, self._place = table, num_rows, 0
-        self._read()
-
-    def _read(self) -> None:
-        self._rows = self._table.rows(self._place, self._place + self._num_rows)
-        self.keys = _keys(self._rows)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether the table has rows after these."""
-        return self._place + len(self._rows) < self._table.num_rows
-
-    def take_below(self, key: np.uint64) -> np.ndarray:
-        """Return the rows below a key, which are passed then."""
-        return self._take(int(np.searchsorted(self.keys, key)) if len(self.keys) and self.keys[0] < key else 0)
-
-    def take_all(self) -> np.ndarray:
-        return self._take(len(self._rows))
-
-    def take_key(self, key: np.uint64) -> Iterator[np.ndarray]:
-        """Yield the rows of a key, in pieces; there is none below it."""
-        while len(self.keys) and self.keys[0] == key:
-            yield self._take(int(np.searchsorted(self.keys, key, side="right")))
-
-    def _take(self, count: int) -> np.ndarray:
-        taken = self._rows[:count]
-        if count:
-            self._place += count
-            self._read()
-        return taken
+    def place_of(self, key: int, start: int, end: int) -> int:
+        """Return the first of rows `start` to `end` (not included) whose key is not below `key`, or the end."""
+        if start == end:
+            return end
+        return start + bisect_left(_keys(self.file.map(self.name, start, end)), key)
 
 
 def merged(tables: Sequence[Table]) -> Iterator[np.ndarray]:
     """Yield the rows of tables of one type as one table, in pieces: equal ones stay in the order of the tables.
 
-    What is held are some ROWS_AT_ONCE rows, whatever the keys are.
+    The range of keys is halved until no more than ROWS_AT_ONCE rows are in it: that many are held, whatever the keys.
     """
-    size = max(1, ROWS_AT_ONCE // max(1, len(tables)))
-    windows = [_Window(table, size) for table in tables]
-    while any(len(window.keys) for window in windows):
-        lasts = [window.keys[-1] for window in windows if window.has_more]
-        if not lasts:
-            yield _sorted([window.take_all() for window in windows])
-            return
-        # rows below the last one seen of every table that has more are all here
-        lowest = min(lasts)
-        pieces = [rows for window in windows if len(rows := window.take_below(lowest))]
-        if pieces:
-            yield _sorted(pieces)
-            continue
-        # one key fills a window: its rows lie in order already, table after table
-        for window in windows:
-            yield from window.take_key(lowest)
+    waiting = [(0, 2**64, [(0, table.num_rows) for table in tables])]
+    while waiting:
+        low, high, spans = waiting.pop()
+        num_rows = sum(end - start for start, end in spans)
+        if 0 < num_rows <= ROWS_AT_ONCE:
+            rows = np.concatenate([table.rows(*span) for table, span in zip(tables, spans)])
+            yield rows[np.argsort(_keys(rows), kind="stable")]
+        elif num_rows and high - low == 1:  # of one key: they lie in order already, table after table
+            for table, (start, end) in zip(tables, spans):
+                yield from (table.rows(at, min(at + ROWS_AT_ONCE, end)) for at in range(start, end, ROWS_AT_ONCE))
+        elif num_rows:
+            middle = (low + high) // 2
+            cuts = [table.place_of(middle, *span) for table, span in zip(tables, spans)]
+            waiting.append((middle, high, [(cut, end) for cut, (_, end) in zip(cuts, spans)]))
+            waiting.append((low, middle, [(start, cut) for cut, (start, _) in zip(cuts, spans)]))
 
 
 def _keys(rows: np.ndarray) -> np.ndarray:
     assert rows.dtype.names
-    return np.ascontiguousarray(rows[rows.dtype.names[0]])
-
-
-def _sorted(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    rows = np.concatenate(pieces)
-    return rows[np.argsort(_keys(rows), kind="stable")]
+    return rows[rows.dtype.names[0]]
 
 
 class MergePlan:
