@@ -7,13 +7,11 @@ few rows, and lies together on disk.
 from __future__ import annotations
 
 import json
-import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,6 +37,19 @@ def differs_from_before(*columns: np.ndarray) -> np.ndarray:
     return is_new
 
 
+def together(pieces: Iterable[np.ndarray], most_waiting: Callable[[], int]) -> Iterator[np.ndarray]:
+    """Yield pieces, whose last axis are rows, joined: each time that more wait than `most_waiting` says."""
+    waiting, num_rows = list[np.ndarray](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        num_rows += piece.shape[-1]
+        if num_rows > most_waiting():
+            yield np.concatenate(waiting, axis=-1)
+            waiting, num_rows = [], 0
+    if waiting:
+        yield np.concatenate(waiting, axis=-1)
+
+
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
     """Write the arrays, each of one dimension, to a new file inside an unfinished folder; return its digest."""
     return write_streams(path, {name: Stream(array.dtype, len(array), [array]) for name, array in arrays.items()})
@@ -49,7 +60,7 @@ def write_streams(path: Path, streams: dict[str, Stream]) -> str:
     places, at = {}, 0
     for name, stream in streams.items():
         num_bytes = stream.num_rows * stream.dtype.itemsize
-        places[name] = [_described(stream.dtype), at, stream.num_rows]
+        places[name] = [np.lib.format.dtype_to_descr(stream.dtype.newbyteorder("<")), at, stream.num_rows]
         at += -(-num_bytes // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps(places).encode()
     header += b" " * (-(len(header) + 8) % _ALIGNMENT)
@@ -70,16 +81,6 @@ def _write_pieces(file: DigestedFile, stream: Stream) -> None:
     file.write(b"\0" * (-num_rows * dtype.itemsize % _ALIGNMENT))
 
 
-def _described(dtype: np.dtype) -> Any:
-    """Return a type as JSON has it: a name, or the fields of a record with theirs."""
-    little = dtype.newbyteorder("<")
-    return little.str if little.names is None else little.descr
-
-
-def _dtype(described: Any) -> np.dtype:
-    return np.dtype(described if isinstance(described, str) else [(name, kind) for name, kind in described])
-
-
 class ArrayFile:
     """A file of arrays. What is returned is a read-only view of the disk: what isn't looked at is never read.
 
@@ -96,7 +97,8 @@ class ArrayFile:
                     raise ValueError("it is damaged or cut off")
                 places = json.loads(file.read(size))
             self._places: dict[str, tuple[np.dtype, int, int]] = {
-                name: (_dtype(described), 8 + size + at, num_rows) for name, (described, at, num_rows) in places.items()
+                name: (np.lib.format.descr_to_dtype(described), 8 + size + at, num_rows)
+                for name, (described, at, num_rows) in places.items()
             }
             # else a search in a table would find nothing there, and say so
             end = max((at + num_rows * dtype.itemsize for dtype, at, num_rows in self._places.values()), default=0)
@@ -127,7 +129,8 @@ class ArrayFile:
             return np.empty(0, dtype)
         try:
             with open(self._path, "rb") as file:
-                return _view(file.fileno(), dtype, at + start * dtype.itemsize, end - start)
+                rows = np.memmap(file, dtype, "r", at + start * dtype.itemsize, (end - start,))
+                return rows.view(np.ndarray)
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 
@@ -140,10 +143,3 @@ class ArrayFile:
 
     def _unreadable(self, error: Exception) -> DataError:
         return DataError(f"{self._path} can't be read ({error}); remove its folder and build the corpus again")
-
-
-def _view(handle: int, dtype: np.dtype, at: int, num_rows: int) -> np.ndarray:
-    first = at // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-    size = at - first + num_rows * dtype.itemsize
-    mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ, offset=first)
-    return np.frombuffer(mapped, dtype=dtype, count=num_rows, offset=at - first)

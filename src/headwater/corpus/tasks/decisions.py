@@ -5,10 +5,9 @@ A candidate is dropped when it is an exact copy, or similar to an earlier one th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 
+from headwater.corpus.tasks.arrays import together
 from headwater.corpus.tasks.exact import copy_flags, firsts_of_copies
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.segments import Segment, Segments
@@ -34,24 +33,13 @@ def write_decisions(work: Work, segments: Segments, verified_parts: list[int]) -
             decisions = bytearray(copies.between(start, end))
             first = int(np.searchsorted(bounds[parts + 1], start, side="right"))
             last = int(np.searchsorted(bounds[parts], end))
-            of_parts = (_verified(work, part, start, end) for part in parts[first:last].tolist())
-            for pairs in _together(of_parts):
+            tables = (_verified(work, part, start, end) for part in parts[first:last].tolist())
+            pieces = (
+                pairs[at : at + _PAIRS_AT_ONCE] for pairs in tables for at in range(0, len(pairs), _PAIRS_AT_ONCE)
+            )
+            for pairs in together(pieces, lambda: _PAIRS_AT_ONCE):
                 _drop_near_(decisions, start, pairs, decided)
             write_flags(output, start, np.frombuffer(decisions, dtype=np.uint8))
-
-
-def _together(tables: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the rows of tables, in their order, in pieces of about _PAIRS_AT_ONCE."""
-    waiting, num_waiting = list[np.ndarray](), 0
-    for table in tables:
-        for start in range(0, len(table), _PAIRS_AT_ONCE):
-            waiting.append(table[start : start + _PAIRS_AT_ONCE])
-            num_waiting += len(waiting[-1])
-            if num_waiting >= _PAIRS_AT_ONCE:
-                yield np.concatenate(waiting)
-                waiting, num_waiting = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
 
 
 def _drop_near_(decisions: bytearray, start: int, pairs: np.ndarray, decided: Flags) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from headwater.corpus.tasks.arrays import differs_from_before
+from headwater.corpus.tasks.arrays import differs_from_before, together
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import Results, ResultWriter, found_flags
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
@@ -34,16 +34,15 @@ def find_copies(context: WorkerContext, number: int) -> None:
 def _copies(runs: Iterable[SortedRun], keys: KeyRange) -> Iterator[np.ndarray]:
     """Yield the copies of a range, each with the first of its digest, in batches."""
     firsts = np.empty((3, 0), dtype=np.uint64)  # high, low and number of the first candidate with each digest
-    waiting: list[np.ndarray] = []
-    for run in runs:
-        for rows in run.slices("exact", keys):
-            waiting.append(np.stack([rows["high"], rows["low"], run.numbers(rows)]))
-            # what is at hand grows by half before it is sorted again: copies never add to it
-            if sum(part.shape[1] for part in waiting) > firsts.shape[1] // 2 + SLICE_ROWS:
-                firsts, found = _first_of_each(np.concatenate([firsts, *waiting], axis=1))
-                waiting = []
-                yield found
-    yield _first_of_each(np.concatenate([firsts, *waiting], axis=1))[1]
+
+    def most_waiting() -> int:  # what is at hand grows by half before it is sorted again: copies never add to it
+        return firsts.shape[1] // 2 + SLICE_ROWS
+
+    slices = ((run, rows) for run in runs for rows in run.slices("exact", keys))
+    pieces = (np.stack([rows["high"], rows["low"], run.numbers(rows)]) for run, rows in slices)
+    for rows in together(pieces, most_waiting):
+        firsts, found = _first_of_each(np.concatenate([firsts, rows], axis=1))
+        yield found
 
 
 def _first_of_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from headwater.corpus.tasks.arrays import differs_from_before
+from headwater.corpus.tasks.arrays import differs_from_before, together
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.pages import PAGES, page_keys
@@ -68,15 +68,10 @@ def pairs_of(found: Results, start: int, end: int) -> tuple[np.ndarray, np.ndarr
 def _pairs(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the pairs of rows of keys and numbers, later and earlier document, in pieces of bounded size."""
     known = _NO_PAIRS  # key and number of what later documents are paired with
-    waiting, num_waiting = list[np.ndarray](), 0
-    for rows in pieces:
-        waiting.append(rows)
-        num_waiting += rows.shape[1]
-        if num_waiting > _BATCH_ROWS:
-            groups = _Groups(known, np.concatenate(waiting, axis=1))
-            known, waiting, num_waiting = groups.known(), [], 0
-            yield from groups.pairs()
-    yield from _Groups(known, np.concatenate([_NO_PAIRS, *waiting], axis=1)).pairs()
+    for rows in together(pieces, lambda: _BATCH_ROWS):
+        groups = _Groups(known, rows)
+        known = groups.known()
+        yield from groups.pairs()
 
 
 def _rows_of_band(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.corpus.repeats import RepeatRule
-from headwater.corpus.tasks.arrays import ArrayFile
+from headwater.corpus.tasks.arrays import ArrayFile, together
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
@@ -114,18 +114,19 @@ def _rows(context: WorkerContext, rule: int, keys: KeyRange, flags: Flags) -> It
 def _counts(pieces: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return every key, how many documents have it, and the group that they are in."""
     known = np.empty((3, 0), dtype=np.uint64)
-    waiting: list[np.ndarray] = []
-    for keys, _, groups in pieces:
-        waiting.append(np.stack([keys, np.ones_like(keys), groups]))
-        if sum(rows.shape[1] for rows in waiting) > known.shape[1] // 2 + SLICE_ROWS:
-            known, waiting = _summed([known, *waiting]), []
-    known = _summed([known, *waiting])
+
+    def most_waiting() -> int:
+        return known.shape[1] // 2 + SLICE_ROWS
+
+    counted = (np.stack([keys, np.ones_like(keys), groups]) for keys, _, groups in pieces)
+    for rows in together(counted, most_waiting):
+        known = _summed(np.concatenate([known, rows], axis=1))
     return known[0], known[1].astype(np.int64), known[2]
 
 
-def _summed(parts: list[np.ndarray]) -> np.ndarray:
+def _summed(rows: np.ndarray) -> np.ndarray:
     """Return keys, counts and groups with one row a key."""
-    keys, counts, groups = np.concatenate(parts, axis=1)
+    keys, counts, groups = rows
     unique, first, places = np.unique(keys, return_index=True, return_inverse=True)
     # sums of 64-bit floats are exact up to 2**53 documents
     return np.stack([unique, np.bincount(places, counts, len(unique)).astype(np.uint64), groups[first]])
