@@ -29,7 +29,6 @@ def serving(app: Starlette) -> Iterator[str]:
     """Serve until the block ends; yield the address."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5, ws="none"))
-    app.state.is_ending = lambda: server.should_exit
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -294,7 +294,7 @@ def test_a_name_from_outside_is_no_path(made_up):
     import urllib.error
     import urllib.request
 
-    for path in ("api/run?run=..%2F..", "api/stream?run=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
+    for path in ("api/run?run=..%2F..", "api/compare?run=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(made_up + path)
         with refused.value as answer:

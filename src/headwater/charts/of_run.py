@@ -108,9 +108,9 @@ def marked(color: str, size: float = 5) -> Spec:
     return {"mode": "lines+markers", "marker": {"size": size, "color": f"@{color}"}}
 
 
-def every_step(series: str, curve: Points, color: str, opacity: float, **more: Any) -> Spec:
-    """Return the faint trace of each step; a page that follows the run adds to it what `series` says comes next."""
-    return line("each step", thin(curve), color, width=1, opacity=opacity, meta={"series": series}, **more)
+def every_step(curve: Points, color: str, opacity: float, **more: Any) -> Spec:
+    """Return the faint trace of each step."""
+    return line("each step", thin(curve), color, width=1, opacity=opacity, **more)
 
 
 def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> Chart | None:
@@ -118,7 +118,7 @@ def loss_chart(curve: Points, held_out: Points, marks: Sequence[Mark] = ()) -> C
     if not curve:
         return None
     smoothed = thin(smooth(curve))
-    traces = [every_step("loss", curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
+    traces = [every_step(curve, "series-1", 0.4), line("mean of ±5 %", smoothed, "series-1")]
     if held_out:
         traces.append(line("validation", thin(held_out), "series-2", **marked("series-2")))
     traces += _mark_traces(marks, smoothed)
@@ -218,7 +218,7 @@ def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tok
     title, usual_note, color, y = STEP_CHARTS[field]
     hover, y_format = ("%{y:.1%}", ".0%") if field == "mfu" else ("%{y:.4~g}", "")
     traces = [
-        every_step(field, curve, color, 0.35, hovertemplate=hover),
+        every_step(curve, color, 0.35, hovertemplate=hover),
         line("mean of ±5 %", thin(smooth(curve)), color, hovertemplate=hover),
     ]
     low, high = min(0.0, *(value for _, value in curve)), max(0.0, _nearly_highest(curve))
@@ -232,8 +232,7 @@ def step_chart(field: str, curve: Points, note: str | None = None, x: str = "tok
 def lr_chart(curve: Points) -> Chart | None:
     if not curve:
         return None
-    more: Spec = {"hovertemplate": "%{y:.4~g}", "meta": {"series": "lr"}}
-    traces = [line("learning rate", thin(curve), "series-2", **more)]
+    traces = [line("learning rate", thin(curve), "series-2", hovertemplate="%{y:.4~g}")]
     summary = f"Learning rate over tokens, at most {significant(max(y for _, y in curve))}."
     drawn = layout(traces, "learning rate", yaxis={"rangemode": "tozero"})
     return Chart("Learning rate", "Of the matrices.", summary, traces, drawn)

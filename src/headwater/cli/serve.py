@@ -120,6 +120,4 @@ def _run(app: Starlette, listener: socket.socket) -> None:
         h11_max_incomplete_event_size=65536,
         ws="none",
     )
-    server = uvicorn.Server(config)
-    app.state.is_ending = lambda: server.should_exit  # streams would keep it waiting
-    server.run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])

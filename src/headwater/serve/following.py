@@ -1,8 +1,7 @@
 """The records of a run that count, kept up with while its file grows: read on from where reading ended.
 
 A resume or a rollback takes back what the abandoned attempt wrote past its checkpoint, as `read_records` does; a file
-that shrinks, is replaced or vanishes is read from its beginning again. Whoever shows points asks for those after a
-`Cursor`, and learns by its generation that some that were shown count no more.
+that shrinks, is replaced or vanishes is read from its beginning again.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import math
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,18 +19,8 @@ from headwater.serve.growing import GrowingFile
 
 # step and tokens exactly, the loss as it is written, the others as fine as a screen shows them
 COLUMNS = {"step": "q", "tokens_seen": "d", "loss": "d", "tokens_per_second": "f", "lr": "f", "grad_norm": "f"}
-SERIES = ("loss", "tokens_per_second", "lr", "grad_norm")
 MAX_STEPS_IN_MEMORY = 4_000_000
 "Of all runs together, at 40 bytes each; those that nobody asked for lately are read again when somebody does."
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """How much of a run was shown: `generation` changes when a point that was shown doesn't count any more."""
-
-    generation: int = 0
-    num_steps: int = 0
-    num_events: int = 0
 
 
 class FollowedRun:
@@ -40,29 +28,26 @@ class FollowedRun:
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.Lock()
-        self._generation = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._generation += 1
         self.columns: dict[str, array[Any]] = {name: array(code) for name, code in COLUMNS.items()}
         self.events: dict[str, list[Record]] = {}
-        self._num_events = self._newest_attempt = 0
+        self._newest_attempt = 0
         self._file = GrowingFile()
 
     @property
-    def cursor(self) -> Cursor:
-        return Cursor(self._generation, len(self.columns["step"]), self._num_events)
+    def num_steps(self) -> int:
+        return len(self.columns["step"])
 
-    def poll(self) -> Cursor:
-        """Read what was written since, and return how far that is."""
+    def poll(self) -> None:
+        """Read what was written since."""
         try:
             with open(self.path, "rb") as file:
                 self._read(file)
         except OSError:  # not there yet, or not any more
             if self._file.offset:
                 self._forget()
-        return self.cursor
 
     def _read(self, file: BinaryIO) -> None:
         if self._file.offset and not self._file.is_continued(file):
@@ -84,17 +69,12 @@ class FollowedRun:
                 column.append(int(value or 0) if name == "step" else math.nan if value is None else value)
         else:
             self.events.setdefault(record["event"], []).append(record)
-            self._num_events += 1
 
     def _go_back(self, back: Record) -> None:
         num_kept = bisect_right(self.columns["step"], amount(back, "step") or 0)
-        kept = {event: [each for each in found if survives(each, back)] for event, found in self.events.items()}
-        num_dropped = len(self.columns["step"]) - num_kept
+        self.events = {event: [each for each in found if survives(each, back)] for event, found in self.events.items()}
         for column in self.columns.values():
             del column[num_kept:]
-        if num_dropped or kept != self.events:
-            self._generation += 1
-        self.events = kept
 
     def curve(self, series: str, first: int = 0, last: int | None = None) -> Points:
         """Return (tokens seen, value) of the steps from the `first` on that have one."""
@@ -123,9 +103,9 @@ class FollowedRuns:
     def of(self, run_dir: Path) -> FollowedRun:
         with self._lock:
             run = self._runs.pop(run_dir, None) or FollowedRun(run_dir / "records.jsonl")
-            num_steps = sum(each.cursor.num_steps for each in self._runs.values())
+            num_steps = sum(each.num_steps for each in self._runs.values())
             while self._runs and num_steps > MAX_STEPS_IN_MEMORY:
                 oldest = next(iter(self._runs))
-                num_steps -= self._runs.pop(oldest).cursor.num_steps
+                num_steps -= self._runs.pop(oldest).num_steps
             self._runs[run_dir] = run  # the last one asked for is the last to go
         return run

@@ -50,6 +50,11 @@ class RecentRecords:
     def tokens_per_second(self) -> float | None:
         return self._time_left.tokens_per_second
 
+    @property
+    def version(self) -> str:
+        """Another one whenever the file has changed."""
+        return "-".join(map(str, self._stamp))
+
     def seconds_left(self, num_steps: int | None) -> float | None:
         """Return the time up to the last of `num_steps`, None where it isn't known."""
         return None if self.step is None or num_steps is None else self._time_left.after(self.step, num_steps)

@@ -29,7 +29,7 @@ HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out b
 class RunSummary:
     """A run in one line; what isn't known, or isn't measured yet, is None. `state` is one of the words above.
 
-    `prompt` is the first of those that were continued last.
+    `prompt` is the first of those that were continued last, `version` another whenever the records are.
     """
 
     name: str
@@ -43,6 +43,7 @@ class RunSummary:
     seconds_left: float | None = None
     last_record_at: float | None = None
     prompt: str | None = None
+    version: str = ""
 
     @property
     def cells(self) -> list[str]:
@@ -54,7 +55,7 @@ class RunSummary:
         return [self.name, self.state, step, *("" if value is None else show(value) for value, show in shown)]
 
     def as_json(self) -> Object:
-        return {name: getattr(self, name) for name in self.__slots__ if name not in ("folder", "prompt")}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("folder", "prompt", "version")}
 
 
 class RunsFolder:
@@ -114,6 +115,7 @@ class RunsFolder:
             tokens_per_second=recent.tokens_per_second,
             seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
             last_record_at=recent.last_time,
+            version=recent.version,
         )
 
 

@@ -4,10 +4,10 @@
 import { element, get, grouped, one } from "./page.js";
 
 const root = document.documentElement;
-const CHANGE_DELAY = 250, MIN_REFRESH = 2000, COMPARE_REFRESH = 3000;
-const GROWTH = 1.05; // of the points on screen, from which their mean is asked for again
+const LIST_MILLISECONDS = 1000;
+const REST = 10; // times what an answer takes: as long nothing is asked again, so that a long run isn't held up by its page
 
-const state = { runs: [], shown: null, checked: new Set(), cursor: null, grown: 0, figures: new Map(), stream: null, zoom: null };
+const state = { runs: [], shown: null, checked: new Set(), figures: new Map(), zoom: null, refresh: () => refreshRun() };
 
 // ---- plotly is five megabytes: the page is there before it
 
@@ -83,28 +83,6 @@ class Figure {
     });
     this.place.on("plotly_doubleclick", () => { this.range = null; this.zoomed(null); });
   }
-
-  // add points to the trace of each step, and room for them
-  grow(points) {
-    let isLonger = false;
-    for (const trace of this.spec.data) {
-      const added = points[trace.meta?.series];
-      if (!added || !added.x.length || this.range) continue;
-      trace.x.push(...added.x);
-      trace.y.push(...added.y);
-      this.widen(added.x[added.x.length - 1], added.y);
-      isLonger = true;
-    }
-    if (isLonger) drawSoon(this);
-  }
-
-  widen(x, ys) {
-    const { xaxis, yaxis } = this.spec.layout;
-    xaxis.range[1] = Math.max(xaxis.range[1], xaxis.type === "log" ? Math.log10(x) + 0.01 : 1.02 * x);
-    if (!Array.isArray(yaxis.range) || yaxis.type === "log") return;
-    const [low, high] = yaxis.range, lowest = Math.min(...ys);
-    if (lowest < low) yaxis.range = [lowest - 0.04 * (high - low), high];
-  }
 }
 
 const showFigures = (figures, charts, placeOf, zoomed) => {
@@ -156,6 +134,20 @@ const showList = (runs) => {
   if (shown) showStatus(shown);
   else if (!state.shown && runs.length) choose(runs[0].name, false);
   if (!one("#missing").hidden) follow(); // it may have begun since
+  const versions = new Map(runs.map((run) => [run.name, run.version]));
+  askAgain(state, state.shown === null ? "" : versions.get(state.shown));
+  askAgain(comparison, [...state.checked].map((name) => `${name} ${versions.get(name)}`).join());
+};
+
+// ask for charts again where their records are others by now
+const askAgain = async (shown, version) => {
+  if (shown.version === version || performance.now() < (shown.restsUntil ?? 0)) return;
+  shown.version = version;
+  shown.restsUntil = Infinity;
+  const askedAt = performance.now();
+  await shown.refresh().catch(() => { shown.version = null; });
+  const now = performance.now();
+  shown.restsUntil = now + REST * (now - askedAt);
 };
 
 const showStatus = (run) => {
@@ -174,12 +166,10 @@ const refreshRun = async () => {
   let run;
   try { run = await get("api/run", [["run", name], ...zoom]); } catch (problem) {
     if (number === latest) gone(problem.message);
+    state.version = null;
     return;
   }
   if (number !== latest || name !== state.shown) return;
-  state.cursor = run.cursor;
-  state.grown = 0;
-  state.refreshedAt = performance.now();
   one("#run").hidden = false;
   one("#run > h2").textContent = name.slice(0, 300);
   showFigures(state.figures, run.charts, (key) => one(key.startsWith("probe ") ? "#run > .quarters" : "#run > .charts"), zoomTo);
@@ -190,7 +180,6 @@ const refreshRun = async () => {
   one("#events").hidden = !run.events.length;
   showTable(one("#settings .scroll"), ["setting", "value", "set by"], run.settings, (each) => [each.setting, each.value, each.set_by]);
   one("#settings").hidden = !run.settings.length;
-  root.dataset.points = `${run.cursor.generation}:${run.cursor.num_steps}`;
 };
 
 const gone = (why) => {
@@ -227,47 +216,24 @@ const sampleCard = (sample) => element("article", { class: "card" },
 
 const zoomTo = (range) => {
   state.zoom = range;
-  refreshSoon(0);
+  refreshRun();
 };
 
 const choose = (name, isPushed = true) => {
   if (isPushed) location.hash = `run=${encodeURIComponent(name)}`;
   if (state.shown === name) return;
-  Object.assign(state, { shown: name, cursor: null, zoom: null });
+  Object.assign(state, { shown: name, version: null, restsUntil: 0, zoom: null });
   state.figures.forEach((figure) => { figure.node.remove(); waiting.delete(figure); });
   state.figures.clear();
   one("#documents .found").replaceChildren();
   documents.shown = null;
   showList(state.runs);
-  refreshRun().then(listen);
-};
-
-let timer = null;
-const refreshSoon = (delay = CHANGE_DELAY) => {
-  clearTimeout(timer);
-  timer = setTimeout(refreshRun, delay);
-};
-
-const addPoints = (news) => {
-  if (state.cursor === null || news.run !== state.shown) return;
-  const { generation, num_steps: known } = state.cursor;
-  if (news.cursor.generation !== generation || news.first > known) return refreshSoon();
-  const drop = known - news.first; // what was asked for meanwhile is on the page already
-  if (news.cursor.num_steps <= known) return;
-  const points = Object.fromEntries(Object.entries(news.points).map(([series, { x, y }]) => [series, { x: x.slice(drop), y: y.slice(drop) }]));
-  state.figures.forEach((figure) => figure.grow(points));
-  state.grown += news.cursor.num_steps - known;
-  state.cursor = news.cursor;
-  root.dataset.points = `${generation}:${news.cursor.num_steps}`;
-  const isGrown = state.grown > 20 && state.grown > (GROWTH - 1) * news.cursor.num_steps;
-  if (isGrown && performance.now() - state.refreshedAt > MIN_REFRESH) refreshSoon();
 };
 
 // ---- several runs over each other
 
-const comparison = { figures: new Map(), timer: null };
+const comparison = { figures: new Map(), version: "", refresh: () => refreshCompared() };
 const refreshCompared = async () => {
-  comparison.timer = null;
   const names = [...state.checked];
   one("#compare").hidden = names.length < 2;
   if (names.length < 2) return;
@@ -277,13 +243,10 @@ const refreshCompared = async () => {
   showFigures(comparison.figures, charts, () => one("#compare .charts"), null);
 };
 
-const compareSoon = (delay = COMPARE_REFRESH) => { comparison.timer ??= setTimeout(refreshCompared, delay); };
-
 const compare = (name, isChecked) => {
   isChecked ? state.checked.add(name) : state.checked.delete(name);
+  comparison.restsUntil = 0;
   showList(state.runs);
-  compareSoon(0);
-  listen();
 };
 
 // ---- documents of a step
@@ -319,34 +282,6 @@ const showNewest = ({ name, last_step: step }) => {
   if (one("#documents [type=checkbox]").checked && step && (step !== shown || name !== run)) showDocuments(step);
 };
 
-// ---- the stream
-
-const listen = () => {
-  state.stream?.close();
-  const names = [...new Set([state.shown, ...state.checked].filter((name) => name !== null))];
-  const { generation = 0, num_steps = 0, num_events = 0 } = state.cursor ?? {};
-  const since = state.cursor ? [["since", `${generation}:${num_steps}:${num_events}`]] : [];
-  const stream = state.stream = new EventSource(`api/stream?${new URLSearchParams([...names.map((name) => ["run", name]), ...since])}`);
-  const status = one("#connection");
-  const say = (text, kind) => { status.textContent = text; status.className = kind; };
-  stream.addEventListener("open", () => say("live", "live"));
-  stream.addEventListener("error", () => {
-    say("no connection to the server", "lost");
-    if (stream.readyState === EventSource.CLOSED && state.stream === stream) setTimeout(listen, MIN_REFRESH);
-  });
-  stream.addEventListener("runs", (event) => showList(JSON.parse(event.data)));
-  stream.addEventListener("points", (event) => {
-    const news = JSON.parse(event.data);
-    addPoints(news);
-    if (state.checked.has(news.run)) compareSoon();
-  });
-  stream.addEventListener("changed", (event) => {
-    const news = JSON.parse(event.data);
-    if (news.run === state.shown) refreshSoon();
-    if (state.checked.has(news.run)) compareSoon();
-  });
-};
-
 // ---- keys and the address
 
 const step = (by) => {
@@ -358,7 +293,7 @@ const KEYS = {
   j: () => step(1),
   k: () => step(-1),
   x: () => { if (state.shown !== null) compare(state.shown, !state.checked.has(state.shown)); },
-  Escape: () => { state.checked.clear(); showList(state.runs); compareSoon(0); listen(); },
+  Escape: () => { state.checked.clear(); comparison.restsUntil = 0; showList(state.runs); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), textarea, select")) return;
@@ -380,14 +315,29 @@ one("#documents form").addEventListener("submit", (event) => {
 one("#documents [type=checkbox]").addEventListener("change", () => showList(state.runs));
 addEventListener("hashchange", follow);
 
-const begin = async () => {
-  const { folder, heads, runs } = await get("api/runs");
+const begin = ({ folder, heads, runs }) => {
   Object.assign(state, { folder, heads, runs });
   one("#runs thead tr").append(...heads.map((head) => element("th", { scope: "col", class: head === "state" && "words" }, head)));
   follow();
-  showList(runs);
-  if (state.stream === null) listen();
   root.dataset.listed = "yes";
 };
-begin().catch((problem) => { one("#folder").textContent = problem.message; });
+const say = (text, kind) => {
+  const status = one("#connection");
+  if (status.textContent !== text) Object.assign(status, { textContent: text, className: kind });
+};
+const list = async () => {
+  try {
+    if (!document.hidden) {
+      const found = await get("api/runs");
+      if (!state.heads) begin(found);
+      showList(found.runs);
+      say("live", "live");
+    }
+  } catch (problem) {
+    say("no connection to the server", "lost");
+    if (!state.heads) one("#folder").textContent = problem.message;
+  }
+  setTimeout(list, LIST_MILLISECONDS);
+};
+list();
 headwaterCharts.follow(() => [...state.figures.values(), ...comparison.figures.values()].forEach((figure) => figure.drawNow()));
