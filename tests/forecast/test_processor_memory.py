@@ -26,12 +26,12 @@ def model(num_layers=4, d_model=192, seq_len=256, vocab_size=6144) -> ModelSetti
     return ModelSettings(**sizes, **heads, d_ff=round(8 * d_model / 3 / 64) * 64, tied_embeddings=False)
 
 
-def work(shape, tokens, dtype, recompute=0, mesh=None, optim=ADAMW, num_microbatches=1) -> Work:
-    return Work(shape, optim, mesh or Mesh(), tokens // shape.seq_len, num_microbatches, recompute, dtype)
+def work(shape, tokens, dtype, recompute=0, mesh=None, optim=ADAMW, num_microbatches=1, exact=False) -> Work:
+    return Work(shape, optim, mesh or Mesh(), tokens // shape.seq_len, num_microbatches, recompute, dtype, exact)
 
 
 def peak(shape, tokens, dtype, text=0.0, **how) -> PeakBytes:
-    return memory(work(shape, tokens, dtype, how.pop("recompute", 0)), text, **how)
+    return memory(work(shape, tokens, dtype, **how), text)
 
 
 SMOL = {"family": "llama", "d_ff": 1536, "num_heads": 9, "num_kv_heads": 3, "head_dim": 64, "tied_embeddings": True}
@@ -120,7 +120,7 @@ def test_ranks_hold_their_share_of_the_text_and_of_exact_sums():
     """Of whole weights each rank sums all gradients, of divided ones its part."""
     shape, total = model(), count_parameters(model()).total
     for mesh, num_sums in ((Mesh(replicate=4), 1), (Mesh(replicate=2, shard=2), 2), (Mesh(shard=4), 4)):
-        plain, exact = (memory(work(shape, 4096, "float32", mesh=mesh), 1e9, exact=exact) for exact in (False, True))
+        plain, exact = (peak(shape, 4096, "float32", 1e9, mesh=mesh, exact=exact) for exact in (False, True))
         assert exact.state - plain.state == 8 * total / num_sums, mesh
         assert plain.process - peak(shape, 4096, "float32").process == 1.16e9
 

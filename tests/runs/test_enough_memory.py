@@ -8,7 +8,8 @@ import torch
 from headwater.device.device import Gpu
 from headwater.errors import ConfigError
 from headwater.forecast.work import state_bytes
-from headwater.ranks.mesh import Mesh
+from headwater.model.count import count_parameters
+from headwater.ranks.mesh import Layout, Mesh
 from headwater.runs import layout as module
 from headwater.runs.layout import require_memory_here
 from headwater.runs.run_config import load_run
@@ -28,16 +29,17 @@ def machine(monkeypatch):
 
 
 LARGE, SMALL = 1 << 50, 1 << 20
+WIDE = ["model.d_model=1024", "model.num_layers=8", "model.num_heads=16"]  # divided weights aren't gathered at once
 
 
 @pytest.mark.parametrize(
     ("device", "host_bytes", "gpu_bytes", "too_small"),
     [
         ("auto", LARGE, None, None),
-        ("auto", SMALL, None, "this machine has"),
+        ("auto", SMALL, None, "a process has"),
         ("auto", LARGE, LARGE, None),
-        ("auto", LARGE, SMALL, "this GPU has"),
-        ("cuda", SMALL, LARGE, "the copy of weights and optimizer state that a save makes"),
+        ("auto", LARGE, SMALL, "a process has"),
+        ("cuda", SMALL, LARGE, "copies of these for a save need .* this machine has"),
         ("cpu", LARGE, SMALL, None),
     ],
 )
@@ -45,16 +47,60 @@ def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_byte
     config, _ = load_run("first-light", [f"machine.device={device}"])
     machine(host_bytes, gpu_bytes)
     if too_small is None:
-        require_memory_here(config)
+        require_memory_here(config, Layout())
     else:
         with pytest.raises(ConfigError, match=too_small):
-            require_memory_here(config)
+            require_memory_here(config, Layout())
 
 
 def test_weights_that_are_divided_over_gpus_fit_where_whole_ones_do_not(machine):
     config, _ = load_run("first-light")
     whole = state_bytes(config.model, config.optim)
     machine(LARGE, whole // 2)
-    with pytest.raises(ConfigError, match="this GPU has"):
-        require_memory_here(config, Mesh(replicate=8), 8)
-    require_memory_here(config, Mesh(shard=8), 8)
+    with pytest.raises(ConfigError, match="a process has"):
+        require_memory_here(config, Layout(Mesh(replicate=8), 8))
+    require_memory_here(config, Layout(Mesh(shard=8), 8))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "exact", "per_parameter"),
+    [
+        (Mesh(), False, 16),
+        (Mesh(replicate=2), False, 12),
+        (Mesh(), True, 24),
+        (Mesh(shard=2), False, 8),
+        (Mesh(replicate=2, shard=2), False, 6),
+        (Mesh(shard=2), True, 12),
+    ],
+)
+def test_a_gpu_needs_its_share_of_weights_gradients_and_optimizer_state(machine, mesh, exact, per_parameter):
+    """Of AdamW; the copy that a save makes is the host's, once whatever the number of ranks on it."""
+    config, _ = load_run("first-light", [*WIDE, "optim.name=adamw", f"train.exact={str(exact).lower()}"])
+    parameters, layout = count_parameters(config.model).total, Layout(mesh, mesh.world_size)
+    gpu_bytes, host_bytes = 1.1 * per_parameter * parameters, 12 * parameters
+    machine(host_bytes, gpu_bytes)
+    require_memory_here(config, layout)
+    for too_little, refused in (((host_bytes - 1, gpu_bytes), "for a save"), ((host_bytes, 0.9 * gpu_bytes), "grad")):
+        machine(*too_little)
+        with pytest.raises(ConfigError, match=refused):
+            require_memory_here(config, layout)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "num_local", "per_parameter"),
+    [
+        (Mesh(), 1, 2 * 12),
+        (Mesh(replicate=2), 2, 2 * 4 + 8 + 12),  # whole weights on both, state once
+        (Mesh(shard=4), 4, 24),
+        (Mesh(shard=4), 2, 12),
+    ],
+)
+def test_a_machine_needs_what_all_ranks_on_it_hold_and_a_copy_for_saves(machine, mesh, num_local, per_parameter):
+    """Of AdamW, beside gradients and sums of ranks."""
+    config, _ = load_run("first-light", [*WIDE, "optim.name=adamw", "machine.device=cpu"])
+    least = per_parameter * count_parameters(config.model).total
+    machine(0.99 * least, None)
+    with pytest.raises(ConfigError, match="a process has"):
+        require_memory_here(config, Layout(mesh, num_local))
+    machine(1.5 * least, None)
+    require_memory_here(config, Layout(mesh, num_local))

@@ -7,10 +7,9 @@ import torch
 from small_run import call, require_clear_error, write_texts
 
 from headwater.cli.running import plan_lines
-from headwater.forecast.work import least_of_rank
+from headwater.forecast.work import state_bytes
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
-from headwater.ranks.mesh import Mesh
 from headwater.records import read_records
 from headwater.runs.run_config import list_recipes, load_run
 
@@ -48,7 +47,7 @@ def test_it_has_124_million_parameters_by_count_and_as_built():
 
 def test_the_card_before_training_gives_every_figure_one_unit():
     config, _ = load_run("gpt2-124m", [])
-    num_tokens, state = 2_490_368_000, least_of_rank(config.model, config.optim, Mesh()).in_step
+    num_tokens, state = 2_490_368_000, state_bytes(config.model, config.optim)
     plan = {"num_tokens": num_tokens, "tokens_per_parameter": 20.0, "state_bytes": state, "ranks": 1, "flops": 1e18}
     plan["sources"] = {"text": {"tokens": num_tokens, "epochs": 0.9}}
     lines = dict(plan_lines(config, {"plan": plan, "device": {"dtype": "bfloat16", "dtype_why": "as the run began"}}))

@@ -14,9 +14,13 @@ from known_laws import isoflop_runs
 from headwater.scaling import ScalingLaw
 from headwater.scaling.published import OwnRuns
 from headwater.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
-from headwater.scaling.table import runs_of, with_epochs
+from headwater.scaling.table import Runs, runs_of
 
 REPETITION = Path(__file__).parents[2] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
+
+
+def with_epochs(runs: Runs, epochs: float) -> Runs:
+    return replace(runs, unique=runs.tokens / epochs)
 
 
 def law(params, tokens):

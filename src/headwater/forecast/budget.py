@@ -42,38 +42,32 @@ class Budget:
     usd: float | None = None
     hours: float | None = None
 
+    def hours_on(self, devices: DeviceGroup) -> float:
+        """Return how long it lasts on these devices; raise ConfigError where that isn't known, or longer than plans."""
+        price = devices.usd(1.0)
+        if self.hours is None and price is None:
+            raise ConfigError(f"a budget of money needs a price: {devices.price_how}")
+        hours = self.hours or (self.usd or 0.0) / (price or math.inf)
+        if (years := hours / HOURS_PER_YEAR) > MAX_YEARS:
+            most = MAX_YEARS * HOURS_PER_YEAR
+            amount = f"{most:,.0f}h" if self.usd is None else f"${devices.usd(most):,.0f}"
+            raise ConfigError(
+                f"the budget {self.text} is {years:,.3g} years on {devices.num_devices} × {devices.device}, and no run "
+                f"is planned for more than {MAX_YEARS} years: take more hardware, or a budget of at most {amount}"
+            )
+        return hours
+
 
 @dataclass(frozen=True)
 class Query:
-    """A budget of one run on these devices, for text of `unique` tokens (infinite: no limit).
-
-    Raises ConfigError for what no search can answer.
-    """
+    """Hours of a budget for one run on these devices, and its text of `unique` tokens (infinite: no limit)."""
 
     name: str
     budget: Budget
+    hours: float
     devices: DeviceGroup
     unique: float
     text_how: str
-
-    def __post_init__(self) -> None:
-        if self.budget.usd is not None and self.devices.usd_per_hour is None:
-            raise ConfigError(f"a budget of money needs a price: {self.devices.price_how}")
-        years = self.hours / HOURS_PER_YEAR
-        if years > MAX_YEARS:
-            most = self.hours * MAX_YEARS / years
-            amount = f"{most:,.0f}h" if self.budget.usd is None else f"${self.devices.usd(most):,.0f}"
-            raise ConfigError(
-                f"the budget {self.budget.text} is {years:,.3g} years on {self.devices.num_devices} × "
-                f"{self.devices.device}, and no run is planned that takes more than {MAX_YEARS} years: take more "
-                f"hardware, or a budget of at most {amount}"
-            )
-
-    @property
-    def hours(self) -> float:
-        if self.budget.usd is None:
-            return self.budget.hours or 0.0
-        return self.budget.usd / (self.devices.usd(1.0) or math.inf)
 
 
 @dataclass(frozen=True)
@@ -81,8 +75,7 @@ class Candidate:
     """One size and how it would be trained; `settings` are those of its run file, but for the number of steps.
 
     `seconds_per_token` is of all ranks, `around_seconds` come once. Memory is in bytes of one device; `hours_deviation`
-    is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that time, where it leaves that
-    out.
+    is of the logarithm.
     """
 
     model: ModelSettings
@@ -91,7 +84,6 @@ class Candidate:
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
-    waiting: float = 0.0
     layout: str = ""
     num_microbatches: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
@@ -199,16 +191,6 @@ class Field:
     def epochs(self, tokens: float) -> float:
         return max(1.0, tokens / self.unique)
 
-    def repetition_costs(self, place: int, tokens: float) -> float:
-        """Return what text that is too short adds to the log loss."""
-        sizes = self.sizes[place], self.params[place], np.array(tokens)
-        return float(self.losses.log_loss(*sizes, self.unique) - self.losses.log_loss(*sizes))
-
-    def loss(self, place: int, tokens: float) -> Band | None:
-        """Return the forecast of the loss, None where no law reaches."""
-        found = self.losses.quantiles(self.sizes[place], self.params[place], tokens, self.unique)
-        return found and Band(*found)
-
 
 @dataclass(frozen=True)
 class SizeByLaw:
@@ -273,8 +255,29 @@ def search(
     possible = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
     if all(possible.refused):
         raise ConfigError(_nothing_trains(query, possible))
-    place, tokens = possible.least
-    choice, by_repetition = _choice(query, possible, place, tokens), list[SizeByLaw]()
+    (place, tokens), devices = possible.least, query.devices
+    each, num_steps = candidates[place], round(tokens / candidates[place].batch_tokens)
+    sizes = possible.sizes[place], possible.params[place]
+    rise = losses.log_loss(*sizes, np.array(tokens), query.unique) - losses.log_loss(*sizes, np.array(tokens))
+    loss = losses.quantiles(*sizes, tokens, query.unique)
+    choice = BudgetChoice(
+        params=each.params,
+        shape=each.model,
+        settings=each.settings | {"train.num_steps": num_steps},
+        tokens=tokens,
+        epochs=possible.epochs(tokens),
+        repetition_costs=math.expm1(float(rise)),
+        tokens_per_parameter=tokens / each.params,
+        num_steps=num_steps,
+        loss=loss and Band(*loss),
+        **devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)),
+        memory_gb=each.memory.scaled(1e-9).band(),
+        memory_limit_gb=devices.memory_limit / 1e9,
+        layout=each.layout,
+        num_microbatches=each.num_microbatches,
+        tokens_per_second=1 / each.seconds_per_token,
+    )
+    by_repetition = []
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
         other = replace(possible, losses=replace(losses, penalty=PUBLISHED))
         by_repetition = [possible.optimum(NAME), other.optimum(PENALTY_NAME)]
@@ -287,28 +290,6 @@ def search(
         notes=tuple(_notes(possible, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
         num_sizes=len(models),
         num_fitting=len(candidates),
-    )
-
-
-def _choice(query: Query, possible: Field, place: int, tokens: float) -> BudgetChoice:
-    each, devices = possible.candidates[place], query.devices
-    num_steps = round(tokens / each.batch_tokens)
-    return BudgetChoice(
-        params=each.params,
-        shape=each.model,
-        settings=each.settings | {"train.num_steps": num_steps},
-        tokens=tokens,
-        epochs=possible.epochs(tokens),
-        repetition_costs=math.expm1(possible.repetition_costs(place, tokens)),
-        tokens_per_parameter=tokens / each.params,
-        num_steps=num_steps,
-        loss=possible.loss(place, tokens),
-        **devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)),
-        memory_gb=each.memory.scaled(1e-9).band(),
-        memory_limit_gb=devices.memory_limit / 1e9,
-        layout=each.layout,
-        num_microbatches=each.num_microbatches,
-        tokens_per_second=1 / each.seconds_per_token,
     )
 
 

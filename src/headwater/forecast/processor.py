@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from headwater.forecast.rank_memory import Kernels, fullest_peak
-from headwater.forecast.work import EXACT_BYTES, PeakBytes, Work, checkpoint_bytes
-from headwater.model.count import count_parameters, flops_per_token
+from headwater.forecast.work import PeakBytes, Work, checkpoint_bytes
+from headwater.model.count import flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import orthogonalisation_flops, rows_of_block
-from headwater.ranks.mesh import STATE_AXES
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20
@@ -109,17 +108,15 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
     return math.exp(float(np.interp(math.log(d_model), widths, rates)))
 
 
-def memory(work: Work, text_bytes: float, *, exact: bool = False, has_probes: bool = False) -> PeakBytes:
+def memory(work: Work, text_bytes: float, *, has_probes: bool = False) -> PeakBytes:
     """Return the peak of a rank on a processor, whose part of the token store has so many bytes.
 
     It is the account of a GPU's rank, and the copy of its part of a save, which is still being written in the first
-    microbatch of the next step; several ranks hold more, as if in all (docs/log.md, What two ranks hold). `exact`:
-    gradients are summed as integers.
+    microbatch of the next step; several ranks hold more, as if in all (docs/log.md, What two ranks hold).
     """
     first = work if work.mesh.world_size > 1 else replace(work, num_microbatches=1)
     found = fullest_peak(first, FUSED)
     copy = checkpoint_bytes(work.model, work.optim) / work.mesh.world_size
-    sums = EXACT_BYTES * count_parameters(work.model).total / work.mesh.size("pipeline", *STATE_AXES) if exact else 0.0
     process = PROCESS_BYTES + PROBE_BYTES * has_probes + (1 + INDEX_FRACTION) * text_bytes
     slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
-    return PeakBytes(process, found.state + copy + sums, found.exchanged, found.activations, slack)
+    return PeakBytes(process, found.state + copy, found.exchanged, found.activations, slack)

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from math import ceil, prod
 from typing import Literal
 
-from headwater.forecast.work import PeakBytes, Work
+from headwater.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work
 from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
 from headwater.model.count import Shape, block_shapes, outside_shapes
 from headwater.model.settings import ModelSettings
@@ -137,6 +137,15 @@ class Division:
         matrices = sum(part.held * (1 if part.is_muon else 2) for part in self._own)
         return (matrices + 2 * vectors) / self._shards
 
+    @property
+    def kept_bytes(self) -> float:
+        """Bytes of the first rank's weights and optimizer state."""
+        return BYTES_PER_VALUE * (self.total / self._shards + self.optimizer_state)
+
+    @property
+    def gradient_bytes(self) -> float:
+        return BYTES_PER_VALUE * self.total / self._shards
+
     @cached_property
     def look_ahead(self) -> float:
         """Numbers of this rank's boxes of the matrices that Muon updates."""
@@ -188,7 +197,8 @@ def _peak_at(work: Work, place: int, kernels: Kernels) -> PeakBytes:
     of_rank = division_of(work.model, work.optim.name, work.mesh, place)
     make = Moments if work.mesh.pipeline == 1 else StageMoments
     moment = max(make(work, of_rank, kernels).all(), key=lambda each: each.total)
-    state = 4 * (of_rank.total / work.mesh.size(*WEIGHT_AXES) + of_rank.optimizer_state) + moment.gradients
+    sums = EXACT_BYTES / BYTES_PER_VALUE * of_rank.gradient_bytes if work.exact else 0.0
+    state = of_rank.kept_bytes + sums + moment.gradients
     slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
     return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
 
@@ -255,7 +265,7 @@ class Moments:
 
     def after_blocks(self) -> Moment:
         """At the end of the backward pass, with the gradient of the embedding, to which a tied head's is added."""
-        gradients, is_tied = 4 * self.of_rank.total / self.shards, self.model.tied_embeddings
+        gradients, is_tied = self.of_rank.gradient_bytes, self.model.tied_embeddings
         if self.is_divided:
             of_tables = (3 if is_tied else 2) * self.head
             return Moment(gradients + of_tables, self._gathered + 4 * self.of_rank.block, 0.0)
@@ -272,7 +282,7 @@ class Moments:
         if self.work.mesh.size(*STATE_AXES) > 1 and self.work.optim.name == "muon":
             swapped = self.value_bytes * (2 * of_rank.look_ahead + 4 * of_rank.own_directions)
         stack = 0 if swapped else 4 * self.value_bytes * of_rank.largest_stack
-        return Moment(4 * of_rank.total / self.shards, swapped, stack)
+        return Moment(of_rank.gradient_bytes, swapped, stack)
 
     @property
     def _earlier(self) -> float:

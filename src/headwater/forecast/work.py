@@ -1,16 +1,15 @@
-"""What a rank has to do in a step, the least that it holds for that, and the parts of its peak. No torch."""
+"""What a rank has to do in a step, and the parts of the most that it holds. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headwater.errors import ConfigError
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.numbers import size
 from headwater.optim.settings import OptimSettings
-from headwater.ranks.mesh import STATE_AXES, Mesh
+from headwater.ranks.mesh import Mesh
 
 BYTES_PER_VALUE = 4  # weights, gradients and optimizer state are fp32
 EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exact`
@@ -20,7 +19,8 @@ EXACT_BYTES = 8  # a parameter's sum of gradients as an integer, with `train.exa
 class Work:
     """A model, its optimizer, and so many microbatches of so many rows on each rank of a mesh.
 
-    `recompute` are blocks, or "selective"; `dtype` is that of a run (machine.dtype).
+    `recompute` are blocks, or "selective"; `dtype` is that of a run (machine.dtype); `exact`: gradients are summed as
+    integers.
     """
 
     model: ModelSettings
@@ -30,6 +30,7 @@ class Work:
     num_microbatches: int = 1
     recompute: int | Literal["selective"] = 0
     dtype: str = "bfloat16"
+    exact: bool = False
 
     @property
     def microbatch_tokens(self) -> int:
@@ -62,52 +63,6 @@ def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
 def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
     """Return weights and optimizer state: all the state but the gradients."""
     return state_bytes(model, optim) - BYTES_PER_VALUE * count_parameters(model).total
-
-
-@dataclass(frozen=True)
-class RankBytes:
-    """The least that one rank holds: weights, gradients with their exact sums, optimizer state, its part of a save."""
-
-    weights: int
-    gradients: int
-    state: int
-    copy: int
-
-    @property
-    def in_step(self) -> int:
-        return self.weights + self.gradients + self.state
-
-
-def least_of_rank(model: ModelSettings, optim: OptimSettings, mesh: Mesh, *, exact: bool = False) -> RankBytes:
-    """Return what a rank holds: copies of weights and gradients, of which state and saves are divided by all ranks."""
-    kept, parameters = checkpoint_bytes(model, optim), count_parameters(model).total
-    parts, weights = mesh.size("pipeline", *STATE_AXES), BYTES_PER_VALUE * parameters
-    gradients = (BYTES_PER_VALUE + (EXACT_BYTES if exact else 0)) * parameters
-    return RankBytes(weights // parts, gradients // parts, (kept - weights) // mesh.world_size, kept // mesh.world_size)
-
-
-def require_memory(of_rank: RankBytes, num_local: int, host_bytes: int, gpu_bytes: int | None = None) -> None:
-    """Raise ConfigError when `num_local` ranks can't train in this much memory, however small their batch.
-
-    In a step a rank holds weights, optimizer state, gradients and their exact sums; in a save, when gradients are gone,
-    a copy of weights and optimizer state beside the first ones. That copy is the host's, also of a GPU.
-    """
-    kept = of_rank.weights + of_rank.state
-    needs = "weights and optimizer state of this model, with gradients or the copy that a save makes, need"
-    least = [(needs, num_local * (kept + max(of_rank.copy, of_rank.gradients)), "this machine", host_bytes)]
-    if gpu_bytes is not None:
-        needs = "weights, gradients and optimizer state of this model need"
-        of_save = "the copy of weights and optimizer state that a save makes needs"
-        least = [
-            (needs, of_rank.in_step, "this GPU", gpu_bytes),
-            (of_save, num_local * of_rank.copy, "this machine", host_bytes),
-        ]
-    for needs, need_bytes, where, memory_bytes in least:
-        if need_bytes > memory_bytes:
-            raise ConfigError(
-                f"{needs} {need_bytes / 1e9:,.0f} GB and {where} has {memory_bytes / 1e9:,.0f} GB of memory; lower "
-                "model.d_model, model.num_layers or tokenizer.vocab_size"
-            )
 
 
 @dataclass(frozen=True)

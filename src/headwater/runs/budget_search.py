@@ -73,7 +73,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     """Return the plan of a run whose text is prepared; raise ConfigError or DataError where there can be none."""
     config, here = options.config, _hardware(options)
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
-    query = Query(name, options.budget, devices, *_text_of(options))
+    query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
     models = _models(config, options.run is not None)
     runs = options.runs or (ladder_table(config) if options.run else None)
     losses = _losses(options, runs)
@@ -194,7 +194,6 @@ class Trials:
             memory=needs.memory,
             hours_deviation=needs.step.log_deviation,
             around_seconds=fixed + tokens_around * per_token,
-            waiting=needs.waiting_seconds / needs.step.median,
             layout=_layout(here, trial, needs),
             num_microbatches=work_of(trial, here.ranks).num_microbatches,
             settings=_settings(trial, here.ranks),

@@ -258,6 +258,7 @@ def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
         num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.size(*DATA_AXES))),
         recompute=recompute_of(train, config.model.num_layers),
         dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
+        exact=train.exact,
     )
 
 
@@ -273,7 +274,7 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     """
     text = min(text_bytes, MOST_OF_MEMORY * memory_bytes()) / ranks.num_local
     has_probes = config.train.num_probes > 0
-    return processor.memory(work_of(config, ranks, dtype), text, exact=config.train.exact, has_probes=has_probes)
+    return processor.memory(work_of(config, ranks, dtype), text, has_probes=has_probes)
 
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:

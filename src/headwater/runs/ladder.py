@@ -49,7 +49,6 @@ from headwater.runs.text_size import epochs_of
 from headwater.scaling.backtest import past_cuts
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
-from headwater.scaling.table import with_epochs
 from headwater.train.loop import Display
 
 MakeDisplay = Callable[[RunConfig], Display]
@@ -171,10 +170,10 @@ def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
     return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
 
 
-def backtest(done: Sequence[DoneRung], epochs: float = 1.0) -> list[RungBacktest]:
+def backtest(done: Sequence[DoneRung], epochs: float) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
     found = []
-    for cut in past_cuts(with_epochs(table_of(done), epochs)):
+    for cut in past_cuts(table_of(done, epochs)):
         rung, fact, row = done[len(cut.fitted)].rung, float(cut.beyond.loss[0]), cut.beyond
         unique, law = rung.tokens / epochs, ScalingLaw(cut.fitted, OWN)
         with suppress(DataError):  # too far from the smaller ones

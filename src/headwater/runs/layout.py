@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.rank_memory import gpu_memory
-from headwater.forecast.work import PeakBytes, least_of_rank, require_memory
+from headwater.forecast.work import PeakBytes, checkpoint_bytes
 from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
 from headwater.numbers import plural, size
 from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
@@ -43,13 +43,29 @@ RECOMPUTED = (0.0, 0.5, 1.0)
 "Parts of the blocks that are tried where train.recompute is auto."
 
 
-def require_memory_here(config: RunConfig, mesh: Mesh | None = None, num_local: int = 1) -> None:
-    """Raise ConfigError when the memory that a run takes, a GPU's where it takes one, can't hold its model's state.
+def require_memory_here(config: RunConfig, layout: Layout) -> None:
+    """Raise ConfigError when the memory that a run's ranks take can't hold its model's state, however small the batch.
 
-    `mesh` says how the run's ranks divide it, `num_local` how many of them this machine has.
+    That is what a rank's account counts of it in a step of one sequence. The copy that a save makes is the host's, also
+    of a GPU.
     """
-    of_rank = least_of_rank(config.model, config.optim, mesh or Mesh(), exact=config.train.exact)
-    require_memory(of_rank, num_local, memory_bytes(), gpu_memory_bytes(config.machine.device))
+    one_row, copy = _of_one_sequence(config), checkpoint_bytes(config.model, config.optim) / layout.mesh.world_size
+    choice = choice_here(one_row, layout.num_local, None)
+    least = [
+        ("weights, gradients and optimizer state", choice.needs(layout).state, "a process", choice.rank_bytes),
+        ("copies of these for a save", layout.num_local * copy, "this machine", memory_bytes()),
+    ]
+    for what, need_bytes, where, has_bytes in least:
+        if need_bytes > has_bytes:
+            raise ConfigError(
+                f"{what} need {size(need_bytes)} and {where} has {size(has_bytes)} of memory; lower model.d_model, "
+                "model.num_layers or tokenizer.vocab_size"
+            )
+
+
+def _of_one_sequence(config: RunConfig) -> RunConfig:
+    train = config.train.model_copy(update={"microbatch_tokens": config.model.seq_len})
+    return config.model_copy(update={"train": train})
 
 
 def gpu_memory_bytes(wanted: str) -> int | None:
@@ -102,9 +118,7 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
 
 def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int, device: Accelerator | None) -> None:
     """Raise LayoutError where ranks can't hold their microbatch, but one sequence."""
-    seq_len = config.model.seq_len
-    train = config.train.model_copy(update={"microbatch_tokens": seq_len})
-    one_row = choice_here(config.model_copy(update={"train": train}), num_local, device)
+    seq_len, one_row = config.model.seq_len, choice_here(_of_one_sequence(config), num_local, device)
     if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
         raise LayoutError(
             f"a rank can't hold a microbatch of {microbatch_tokens(config, found)} tokens, but holds one sequence with "

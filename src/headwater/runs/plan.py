@@ -16,20 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, remove_file, write_json
-from headwater.forecast.result import (
-    FORECAST_FORMAT,
-    DeviceGroup,
-    Forecast,
-    LossOutlook,
-    RunLimits,
-    Spread,
-    forecast,
-)
+from headwater.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
-from headwater.runs.hardware import Costs, Needs, Processor, hardware_of
+from headwater.runs.hardware import Costs, Processor, hardware_of
 from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
@@ -101,11 +93,20 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
     notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
+    step, num_steps = needs.step, config.train.num_steps
+    seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
+    how = {
+        "hours": f"{num_steps} steps of {step_time(step.median)}, {needs.step_how}",
+        "memory_gb": needs.memory_how,
+        "energy_kwh": devices.energy_how,
+        "money": devices.price_how,
+        **({"ranks": options.layout.why} if options.layout.why else {}),
+    }
     return RunPlan(
         name=config.name,
         counts=_counts(config, epochs),
-        forecast=_forecast(config, devices, needs, loss, limits, options.layout.why),
-        step_seconds=needs.step.median,
+        forecast=forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how),
+        step_seconds=step.median,
         limits=limits,
         loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
         loss_refused=loss.refused,
@@ -136,22 +137,6 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
     from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
     return loss_outlook(config, runs_csv)
-
-
-def _forecast(
-    config: RunConfig, devices: DeviceGroup, needs: Needs, loss: LossOutlook, limits: RunLimits, layout_how: str
-) -> Forecast:
-    """Return the forecast on these devices."""
-    step, num_steps = needs.step, config.train.num_steps
-    seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
-    how = {
-        "hours": f"{num_steps} steps of {step_time(step.median)}, {needs.step_how}",
-        "memory_gb": needs.memory_how,
-        "energy_kwh": devices.energy_how,
-        "money": devices.price_how,
-        **({"ranks": layout_how} if layout_how else {}),
-    }
-    return forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how)
 
 
 def load_note(meter: LoadMeter | None = None) -> str | None:

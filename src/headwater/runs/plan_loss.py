@@ -26,7 +26,7 @@ from headwater.runs.text_size import epochs_of
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
-from headwater.scaling.table import read_runs, with_epochs
+from headwater.scaling.table import read_runs
 
 NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
 NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
@@ -42,19 +42,19 @@ MOST_TOKENS = 1000.0  # times the largest run of a table: as far as a break-even
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
     own = read_ladder(config) if runs_csv == ladder_table(config) else []
-    runs = table_of(own) if own else read_runs(runs_csv)
+    given = None if own else read_runs(runs_csv)
     total = float(count_parameters(config.model).total)
     params = size_of(config.model) if own else total  # sizes of rungs leave embeddings out; a table counts them
     tokens = float(config.train.num_steps * config.train.batch_tokens)
     try:
         epochs = epochs_of(config)
-        law = ScalingLaw(with_epochs(runs, epochs.overall), OWN) if own else ScalingLaw(runs)
+        law = ScalingLaw(table_of(own, epochs.overall), OWN) if given is None else ScalingLaw(given)
         found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
     except (ConfigError, DataError) as refused:
         return LossOutlook(None, str(refused))
     often = ", which read their text as often" if own else ""
     read = f"{epochs.most:.2g} epochs of a source at most" if epochs.by_source else "text of unknown size"
-    how = f"law of {len(runs)} runs in {runs_csv}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
+    how = f"law of {len(law.table)} runs in {runs_csv}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
     warnings = tuple(f"the loss: {warning.says}" for warning in law.warnings(params, tokens))
     return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
 

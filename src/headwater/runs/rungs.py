@@ -29,7 +29,7 @@ from headwater.runs.paths import read_kept, stage_digest
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
-from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs, runs_of
+from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
 
 LADDER_VERSION = 2  # rungs read their text as often as the run
 SOURCE_COLUMN = "bits_per_byte_"
@@ -132,16 +132,15 @@ def ladder_table(config: RunConfig) -> Path | None:
     return config.folders.ladder / "runs.csv" if read_ladder(config) else None
 
 
-def table_of(done: Sequence[DoneRung]) -> Runs:
-    """Return rungs as the rows of a law, with the bits per byte of all text.
+def table_of(done: Sequence[DoneRung], epochs: float) -> Runs:
+    """Return rungs as the rows of a law, with the bits per byte of all text, which they read `epochs` times.
 
     Sizes leave embedding and head out. Of small models these are nearly all there is and don't do the work: over all
     parameters eleven runs lay up to 1.5 % off any law, without these 0.4 (docs/log.md, 2026-11-28).
     """
-    rungs = [each.rung for each in done]
-    losses = [each.loss["all"] for each in done]
-    runs = runs_of([size_of(rung.model) for rung in rungs], [rung.tokens for rung in rungs], losses)
-    return replace(runs, total=np.array([rung.params for rung in rungs]))
+    rows = [(size_of(each.rung.model), each.rung.tokens, each.loss["all"], each.rung.params) for each in done]
+    params, tokens, losses, total = np.array(rows).T
+    return Runs(params, tokens, losses, unique=tokens / max(1.0, epochs), total=total)
 
 
 def size_of(model: ModelSettings) -> float:

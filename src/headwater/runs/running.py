@@ -104,7 +104,7 @@ def run(
         with call.own(config.run_dir) as owner:
             if owner.note:
                 say(owner.note)
-            require_memory_here(config, layout.mesh, layout.num_local)
+            require_memory_here(config, layout)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
             resume_longer_run(config, reasons, say, owner.require)

@@ -11,7 +11,8 @@ from headwater.batches.source import BatchSource
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.save import require_space
 from headwater.errors import LockedError
-from headwater.forecast.work import checkpoint_bytes, least_of_rank
+from headwater.forecast.rank_memory import division_of
+from headwater.forecast.work import checkpoint_bytes
 from headwater.host.energy import EnergyMeter
 from headwater.host.load import LoadMeter
 from headwater.host.memory import give_back_freed_memory
@@ -144,6 +145,7 @@ def _record_beginning(
     train, facts, step = config.train, run.facts, run.start.step
     rows = {"rows_consumed": run.start.rows_consumed}
     parameters, num_tokens = count_parameters(config.model), train.num_steps * train.batch_tokens
+    of_rank = division_of(config.model, config.optim.name, run.ranks.mesh)
     counts, epochs = run.batches.plan.counts(config.num_rows), run.batches.plan.epochs(config.num_rows)
     sources = {
         name: {"tokens": counts[name] * config.model.seq_len, "epochs": round(epochs[name], 4)}
@@ -173,7 +175,7 @@ def _record_beginning(
             "num_tokens": num_tokens,
             "flops": flops_per_token(config.model, train.half_length_fraction) * num_tokens,
             "tokens_per_parameter": round(num_tokens / parameters.total, 2),
-            "state_bytes": least_of_rank(config.model, config.optim, run.ranks.mesh).in_step,
+            "state_bytes": round(of_rank.kept_bytes + of_rank.gradient_bytes),
             "ranks": run.ranks.world_size,
             "sources": sources,
         },

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,6 @@ def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
     """Return runs of plain sequences of numbers."""
     params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
     return Runs(params, tokens, loss)
-
-
-def with_epochs(runs: Runs, epochs: float) -> Runs:
-    """Return the same runs as ones that read their text `epochs` times each; up to 1 is once."""
-    return replace(runs, unique=runs.tokens / epochs if epochs > 1 else None)
 
 
 def most_epochs_of(runs: Runs) -> float:
