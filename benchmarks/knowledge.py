@@ -32,7 +32,7 @@ from headwater.runs.finish import load_model, open_evaluator
 from headwater.runs.paths import read_kept, write_kept
 from headwater.runs.run_config import config_of_run, load_run
 from headwater.runs.running import Call, run
-from headwater.runs.stages import final_checkpoint
+from headwater.runs.stages import checkpoint_of
 from headwater.samples.almanac.conversations import capital_conversations
 from headwater.samples.almanac.facts import Country
 from headwater.samples.almanac.frames import frames
@@ -165,7 +165,7 @@ def examined(folder: Path, seed: int, base: Path) -> Knowledge:
     evaluator.held_out.pop(MADE_UP, None)
     bits = evaluator.validate(model)["bits_per_byte_real_text"]
     given = Scorer(model), tokenizer, chat_prompts(tokenizer), seed, bits
-    return examine(folder.name, "tuned", model_digest(final_checkpoint(folder)), *given)
+    return examine(folder.name, "tuned", model_digest(checkpoint_of(folder)), *given)
 
 
 def print_table(kept: dict[str, list[Knowledge]]) -> None:

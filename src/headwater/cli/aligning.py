@@ -32,7 +32,7 @@ from headwater.model.transformer import Transformer
 from headwater.runs.finish import export_stage, load_model
 from headwater.runs.paths import write_kept
 from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import final_checkpoint
+from headwater.runs.stages import checkpoint_of
 from headwater.tokenizer.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
@@ -72,7 +72,7 @@ def learning(
     read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
     found = divided(read(pairs), read(held_out) if held_out else None, seed)
     with _trl_folders(base, folder, say) as (exported, work):
-        yield LearningInputs((exported, model, tokenizer), found, model_digest(final_checkpoint(base)), work)
+        yield LearningInputs((exported, model, tokenizer), found, model_digest(checkpoint_of(base)), work)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _job(base: Path, given: RewardedPrompts, settings: RlSettings) -> Reinforcem
     made = plain_prompts(tokenizer) if given.plain else chat_prompts(tokenizer)
     worth = _reward(given.reward, tokenizer)
     task = Task(trained, measured, worth, made.ids_of, Writing(given.max_tokens, made.ends))
-    identity = {"start": model_digest(final_checkpoint(base)), "reward": given.reward, "plain": given.plain}
+    identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
     return Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
 
 

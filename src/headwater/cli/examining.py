@@ -16,7 +16,7 @@ from headwater.report.page import render_report
 from headwater.runs.finish import load_model, open_evaluator
 from headwater.runs.paths import read_kept, write_kept
 from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import final_checkpoint
+from headwater.runs.stages import checkpoint_of
 
 KEPT = "knowledge.json"
 MADE_BY = {"rl.json": "aligned by rewards", "preference.json": "aligned by preferences"}
@@ -30,7 +30,7 @@ def examined(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> 
     kept = [each for folder in folders for each in _kept(folder / KEPT)]
     evaluator, found = _evaluator(folders[0], say), []
     for folder, name in zip(folders, names, strict=True):
-        digest = model_digest(final_checkpoint(folder))
+        digest = model_digest(checkpoint_of(folder))
         known = next((each for each in kept if (each.model, each.seed, each.run) == (digest, seed, name)), None)
         if known is None:
             say(f"examining {name}")

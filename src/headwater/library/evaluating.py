@@ -17,7 +17,7 @@ from headwater.evaluate.text import TextMeasure, measure_text, stream_of
 from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stores
 from headwater.runs.paths import Say, read_kept, write_kept
 from headwater.runs.run_config import RunConfig
-from headwater.runs.stages import final_checkpoint
+from headwater.runs.stages import checkpoint_of
 from headwater.sources.size import files_below
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -45,7 +45,7 @@ def evaluate_tasks(config: RunConfig, tasks: Sequence[str], is_chat: bool, limit
         ) from None
     folders = [name for name in tasks if Path(name).is_dir()]
     _require_offline()
-    checkpoint = final_checkpoint(config.run_dir)  # a run that trains may have a newer one by the end
+    checkpoint = checkpoint_of(config.run_dir)  # a run that trains may have a newer one by the end
     digest = model_digest(checkpoint)
     with load_for_evaluation(config, step_of(checkpoint)) as (model, _):
         harness_model = harness.HarnessModel(Scorer(model), _tokenizer(config), is_chat)

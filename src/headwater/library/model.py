@@ -17,7 +17,7 @@ from headwater.library.run import AnyRun, folder_of
 from headwater.model.transformer import Transformer
 from headwater.runs.finish import load_model
 from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import final_checkpoint
+from headwater.runs.stages import checkpoint_of
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
@@ -60,7 +60,7 @@ class Model:
         """
         folder = folder_of(run)
         config = config_of_run(folder)
-        found = step_of(final_checkpoint(folder)) if step is None else step
+        found = step_of(checkpoint_of(folder)) if step is None else step
         return cls(*load_model(folder, found), folder, found or 0, config.is_tuned)
 
     @staticmethod

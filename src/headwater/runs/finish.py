@@ -25,7 +25,7 @@ from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
 from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.stages import checkpoint_of, final_checkpoint, is_made, making
+from headwater.runs.stages import checkpoint_of, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
@@ -62,12 +62,11 @@ def load_for_evaluation(config: RunConfig, step: int | None = None) -> Iterator[
 @contextmanager
 def _reading(run_dir: Path, step: int | None = None) -> Iterator[Path]:
     """Yield the checkpoint of a step or the newest; a CheckpointError about this one says, as well, what to do."""
-    newest = final_checkpoint(run_dir)
-    path = newest if step is None else checkpoint_of(run_dir, step)
+    path = checkpoint_of(run_dir, step)
     try:
         yield path
     except CheckpointError as error:
-        if path != newest:
+        if path != checkpoint_of(run_dir):
             raise
         raise CheckpointError(
             f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
@@ -107,7 +106,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     Where the baselines can't be measured, say why and go without: the next call tries again.
     """
     run_dir = config.run_dir
-    inputs = {"model": model_digest(final_checkpoint(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
+    inputs = {"model": model_digest(checkpoint_of(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
     key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
     found: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
     if found is None or not is_made("evaluation", run_dir, key):
@@ -139,11 +138,18 @@ def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
 
 
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
-    """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder."""
+    """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder.
+
+    Its card says what was measured of the run, and bits per byte by the text they are of.
+    """
     from headwater.export.hf import export_hf  # no rank that trains needs it
 
-    data_card = data_card_of_run(config)
-    facts, scores = card_facts(config, read_json_or_none(config.run_dir / EVALUATION) or {})
+    data_card, run = data_card_of_run(config), read_run(config.run_dir)
+    scores = scores_of(read_json_or_none(config.run_dir / EVALUATION) or {})
+    facts: dict[str, str | int | float] = {"run": config.name}
+    if run.tokens_seen is not None:
+        facts["training tokens, padding included"] = int(run.tokens_seen)
+    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
     inputs = {"data_card": digest_json(data_card), "scores": digest_json(scores)}
     key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
     write = partial(export_hf, facts=facts, scores=scores, data_card=data_card)
@@ -160,7 +166,7 @@ def export_gguf_stage(config: RunConfig, type: str, say: Say) -> Path:
 
 
 def _exported_inputs(config: RunConfig) -> dict[str, str]:
-    model, tokenizer = model_digest(final_checkpoint(config.run_dir)), stage_digest(config.folders.tokenizer)
+    model, tokenizer = model_digest(checkpoint_of(config.run_dir)), stage_digest(config.folders.tokenizer)
     return {"model": model, "tokenizer": tokenizer}
 
 
@@ -186,16 +192,6 @@ def _export(
         )
     say(f"exported {out_dir}")
     return out_dir
-
-
-def card_facts(config: RunConfig, evaluation: dict[str, Any]) -> tuple[dict[str, str | int | float], dict[str, float]]:
-    """Return what the model card says of the run, and bits per byte by the text they are of; all of it measured."""
-    run = read_run(config.run_dir)
-    facts: dict[str, str | int | float] = {"run": config.name}
-    if run.tokens_seen is not None:
-        facts["training tokens, padding included"] = int(run.tokens_seen)
-    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
-    return facts, scores_of(evaluation)
 
 
 def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:

@@ -105,14 +105,13 @@ class Processor:
 
     def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
         """Return the mean peak of earlier runs of this shape, else the peak by formula."""
-        if peaks and self.ranks.mesh.world_size == 1:
-            return Spread(
-                fmean(peaks), SAME_MEMORY
-            ), f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
+        is_alone = self.ranks.mesh.world_size == 1
+        if peaks and is_alone:
+            how = f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
+            return Spread(fmean(peaks), SAME_MEMORY), how
         peak, tokens = processor_peak(config, self.dtype, text_bytes, self.ranks), microbatch_tokens(config, self.ranks)
         how = f"libraries, text, weights and their state twice (for saves), a step of {tokens} tokens in {self.dtype}"
-        if self.ranks.mesh.world_size > 1:
-            how = f"of each rank: {peak}"
+        how = how if is_alone else f"of each rank: {peak}"
         return Spread(peak.total, constants()["log_deviation"]["memory"]), how
 
 
@@ -204,10 +203,14 @@ def gpu_to_use(wanted: str) -> Accelerator | None:
 
 def _processor(config: RunConfig, dtype: str | None, ranks: Layout) -> Processor:
     cores, flags, watts = config.machine.num_threads or usable_cores(), cpu_flags(), constants()["watts_per_core"]
-    dtype = dtype or processor_dtype(config.machine, flags)
-    peaks = processor_peaks(dtype, cores, flags)
+    dtype, float32 = dtype or processor_dtype(config.machine, flags), cores * float32_rate_per_core()
+    kind = USUAL if dtype == "float32" else kind_of(flags)
+    # measured now in float32, times what such processors gain over it
+    rate = float32 * (1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype])
+    how = f"{rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
+    peaks = Peaks(rate, dtype, how, kind)
     speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
-    runs = tuple(run for run in earlier_runs(config, speed) if _ratio(run, peaks))
+    runs = tuple(run for run in earlier_runs(config, speed) if 1 / MAX_RATIO < _ratio(run, peaks) < MAX_RATIO)
     devices = DeviceGroup(
         device=f"this processor ({cores} cores, {dtype})",
         hours_how=PROCESSOR_HOURS,
@@ -227,15 +230,6 @@ def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
         return machine.dtype
     fast = fast_dtype(flags)
     return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
-
-
-def processor_peaks(dtype: str, cores: int, flags: set[str]) -> Peaks:
-    """Return the rate of this processor: float32 as measured now, times what such processors gain over it."""
-    float32 = cores * float32_rate_per_core()
-    kind = USUAL if dtype == "float32" else kind_of(flags)
-    rate = float32 * (1.0 if dtype == "float32" else measured_kind(kind)["rate_over_float32"][dtype])
-    how = f"{rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
-    return Peaks(rate, dtype, how, kind)
 
 
 def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
@@ -279,8 +273,7 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
 
 def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
     """Return a step over the modelled one by the newest measurements, of whatever shape; 1 without any."""
-    ratios = [ratio for run in found if (ratio := _ratio(run, peaks))][:NUM_NEWEST]
-    spread = constants()["log_deviation"]
+    ratios, spread = [_ratio(run, peaks) for run in found[:NUM_NEWEST]], constants()["log_deviation"]
     mean = _mean(ratios) if ratios else Spread(1.0, spread["step"])
     return replace(mean, log_deviation=math.hypot(mean.log_deviation, spread["step_shape"]))
 
@@ -292,10 +285,9 @@ def _mean(values: Sequence[float]) -> Spread:
     return Spread(math.exp(fmean(logs)), max(RUN_TO_RUN, scatter) * math.sqrt(1 + 1 / len(logs)))
 
 
-def _ratio(run: MeasuredSteps, peaks: Peaks) -> float | None:
-    """Return a step over the modelled one; None for what no such processor takes."""
-    ratio = run.step_seconds / step_seconds(run.flops, run.d_model, peaks)
-    return ratio if 1 / MAX_RATIO < ratio < MAX_RATIO else None
+def _ratio(run: MeasuredSteps, peaks: Peaks) -> float:
+    """Return a step over the modelled one."""
+    return run.step_seconds / step_seconds(run.flops, run.d_model, peaks)
 
 
 class Costs(Settings):

@@ -212,18 +212,12 @@ def is_trained(config: RunConfig) -> bool:
     return bool(read_records(config.run_dir / "records.jsonl", "finish")) and is_whole(newest[0][1])
 
 
-def final_checkpoint(run_dir: Path) -> Path:
-    """Return the newest checkpoint's folder; raise CheckpointError when the run has none."""
-    checkpoints = list_checkpoints(run_dir)
-    if not checkpoints:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
-    return checkpoints[0][1]
-
-
-def checkpoint_of(run_dir: Path, step: int) -> Path:
-    """Return the folder of a step's checkpoint; raise CheckpointError where the run doesn't keep it."""
+def checkpoint_of(run_dir: Path, step: int | None = None) -> Path:
+    """Return the folder of the newest checkpoint, or of a step's; raise CheckpointError where the run keeps none."""
     found = dict(list_checkpoints(run_dir))
-    if step not in found:
+    if not found:
+        raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
+    if step is not None and step not in found:
         steps = ", ".join(map(str, sorted(found)))
         raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
-    return found[step]
+    return found[max(found) if step is None else step]
