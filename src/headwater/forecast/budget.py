@@ -75,7 +75,7 @@ class Candidate:
     """One size and how it would be trained; `settings` are those of its run file, but for the number of steps.
 
     `seconds_per_token` is of all ranks, `around_seconds` come once. Memory is in bytes of one device; `hours_deviation`
-    is of the logarithm.
+    is of the logarithm. `waiting` is what ranks of a pipeline wait for one another over that time, which leaves it out.
     """
 
     model: ModelSettings
@@ -84,6 +84,7 @@ class Candidate:
     memory: Spread
     hours_deviation: float
     around_seconds: float = 0.0
+    waiting: float = 0.0
     layout: str = ""
     num_microbatches: int = 1
     settings: dict[str, Any] = field(default_factory=dict)

@@ -169,19 +169,6 @@ def division_of(model: ModelSettings, rule: str, mesh: Mesh, place: int = 0) -> 
     return Division(model, rule, mesh, place)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Bytes of a rank besides its weights and optimizer state: gradients, what is gathered or summed, and the rest."""
-
-    gradients: float
-    exchanged: float
-    activations: float
-
-    @property
-    def total(self) -> float:
-        return self.gradients + self.exchanged + self.activations
-
-
 def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
     """Return the peak of a rank's device, at whichever moment it holds most; of a pipeline of the fullest rank's."""
     return fullest_peak(work, COMPILED if is_compiled else EAGER)
@@ -189,18 +176,10 @@ def gpu_memory(work: Work, *, is_compiled: bool) -> PeakBytes:
 
 def fullest_peak(work: Work, kernels: Kernels) -> PeakBytes:
     """Return the most that a rank holds, of a pipeline the fullest one."""
-    return max((_peak_at(work, place, kernels) for place in work.mesh.differing_places), key=lambda each: each.total)
-
-
-def _peak_at(work: Work, place: int, kernels: Kernels) -> PeakBytes:
-    """Return the peak of the first rank at a place along `pipeline`."""
-    of_rank = division_of(work.model, work.optim.name, work.mesh, place)
-    make = Moments if work.mesh.pipeline == 1 else StageMoments
-    moment = max(make(work, of_rank, kernels).all(), key=lambda each: each.total)
-    sums = EXACT_BYTES / BYTES_PER_VALUE * of_rank.gradient_bytes if work.exact else 0.0
-    state = of_rank.kept_bytes + sums + moment.gradients
-    slack = SLACK_FRACTION * (moment.exchanged + moment.activations)
-    return PeakBytes(CONTEXT_BYTES, state, moment.exchanged, moment.activations, slack)
+    make, places = Moments if work.mesh.pipeline == 1 else StageMoments, work.mesh.differing_places
+    of_ranks = [division_of(work.model, work.optim.name, work.mesh, place) for place in places]
+    peaks = (max(make(work, each, kernels).all(), key=lambda moment: moment.tensors) for each in of_ranks)
+    return max(peaks, key=lambda each: each.total)
 
 
 class Moments:
@@ -221,7 +200,7 @@ class Moments:
         self.layers = of_rank.layers
         self.again = of_rank.num_recomputed(work.recompute)
 
-    def all(self) -> Iterator[Moment]:
+    def all(self) -> Iterator[PeakBytes]:
         last = self.layers - 1
         yield self.at_loss()
         for block in {last, max(0, last - 1), 0}:
@@ -229,7 +208,13 @@ class Moments:
         yield self.after_blocks()
         yield self.in_update()
 
-    def at_loss(self) -> Moment:
+    def _peak(self, gradients: float, exchanged: float, activations: float) -> PeakBytes:
+        """Return what is held at a moment: these beside weights, optimizer state and sums of exact gradients."""
+        sums = EXACT_BYTES / BYTES_PER_VALUE * self.of_rank.gradient_bytes if self.work.exact else 0.0
+        slack = SLACK_FRACTION * (exchanged + activations)
+        return PeakBytes(CONTEXT_BYTES, self.of_rank.kept_bytes + sums + gradients, exchanged, activations, slack)
+
+    def at_loss(self) -> PeakBytes:
         """Between the passes: what all blocks keep, a chunk of logits, the head's gradient and its copies.
 
         FSDP still has the last block's weights as they came, and keeps those outside of the blocks.
@@ -245,9 +230,9 @@ class Moments:
         before = of_chunk if self.tokens > chunk else 0
         loss = self.head + cast + before + logits + 2 * self.stream
         kept = self._kept(self.layers) + self.tokens * kept_by_norm(self.work, self.kernels.are_fused)
-        return Moment(self._earlier, self._gathered + self.arriving, kept + loss)
+        return self._peak(self._earlier, self._gathered + self.arriving, kept + loss)
 
-    def in_block(self, block: int) -> Moment:
+    def in_block(self, block: int) -> PeakBytes:
         """In the backward pass of a block's MLP, which has just been recomputed where it isn't kept.
 
         Of divided weights the block's are gathered, those of the next one on their way, and gradients of the last one.
@@ -261,18 +246,18 @@ class Moments:
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
             gradients += self.head  # waits for the embedding's, or to be summed
-        return Moment(gradients + of_down, self._gathered + copies * self.arriving, self._kept(block) + working)
+        return self._peak(gradients + of_down, self._gathered + copies * self.arriving, self._kept(block) + working)
 
-    def after_blocks(self) -> Moment:
+    def after_blocks(self) -> PeakBytes:
         """At the end of the backward pass, with the gradient of the embedding, to which a tied head's is added."""
         gradients, is_tied = self.of_rank.gradient_bytes, self.model.tied_embeddings
         if self.is_divided:
             of_tables = (3 if is_tied else 2) * self.head
-            return Moment(gradients + of_tables, self._gathered + 4 * self.of_rank.block, 0.0)
+            return self._peak(gradients + of_tables, self._gathered + 4 * self.of_rank.block, 0.0)
         more = (2 if is_tied else 0) + (1 if self._earlier else 0)
-        return Moment(gradients + more * self.head, 0.0, 0.0)
+        return self._peak(gradients + more * self.head, 0.0, 0.0)
 
-    def in_update(self) -> Moment:
+    def in_update(self) -> PeakBytes:
         """In Muon's update: copies of a stack; of divided weights of all matrices that are sent or made orthogonal.
 
         What AdamW needs besides its state isn't worth a term. Along `tensor` alone, in fp32, five copies were held
@@ -282,7 +267,7 @@ class Moments:
         if self.work.mesh.size(*STATE_AXES) > 1 and self.work.optim.name == "muon":
             swapped = self.value_bytes * (2 * of_rank.look_ahead + 4 * of_rank.own_directions)
         stack = 0 if swapped else 4 * self.value_bytes * of_rank.largest_stack
-        return Moment(of_rank.gradient_bytes, swapped, stack)
+        return self._peak(of_rank.gradient_bytes, swapped, stack)
 
     @property
     def _earlier(self) -> float:
@@ -323,19 +308,19 @@ class StageMoments(Moments):
     place for what each microbatch receives, and keep what they send until its backward pass.
     """
 
-    def all(self) -> Iterator[Moment]:
+    def all(self) -> Iterator[PeakBytes]:
         if self.of_rank.is_last:
             yield self.at_loss()
         yield self.in_block(self.layers - 1)
         yield self.in_update()
 
-    def at_loss(self) -> Moment:
+    def at_loss(self) -> PeakBytes:
         found = super().at_loss()
-        return Moment(self._earlier, self._gathered, found.activations + self._of_others)
+        return self._peak(self._earlier, self._gathered, found.activations + self._of_others)
 
-    def in_block(self, block: int) -> Moment:
+    def in_block(self, block: int) -> PeakBytes:
         working = super().in_block(block).activations
-        return Moment(self._earlier, self._gathered, working + self._of_others)
+        return self._peak(self._earlier, self._gathered, working + self._of_others)
 
     @property
     def _earlier(self) -> float:

@@ -131,11 +131,6 @@ class LossOutlook:
     notes: tuple[str, ...] = ()
     from_base: FromBase | None = None
 
-    @property
-    def refused(self) -> str | None:
-        """Why there is no loss, None where there is one."""
-        return None if self.spread else self.how
-
 
 @dataclass(frozen=True)
 class Band:

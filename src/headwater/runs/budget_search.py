@@ -21,7 +21,7 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import Costs, Gpus, Hardware, Needs, gpu_to_use, hardware_of, microbatch_tokens, work_of
+from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, microbatch_tokens, work_of
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
@@ -169,35 +169,18 @@ class Trials:
     def fastest(self, model: ModelSettings, most_tokens: float) -> Candidate | None:
         """Return how a size may be trained on at most that many tokens; None where it doesn't fit.
 
-        The fastest of these: for each part of recomputed blocks the first batch that fits, as the hardware's are
-        ordered, in the layout that training would choose.
+        The fastest of these, waiting counted: for each part of recomputed blocks the first batch that fits, as the
+        hardware's are ordered, in the layout that training would choose.
         """
         rows, seq_len = TRIAL_ROWS, model.seq_len
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
             step = self.here.needs(self._trial(model, rows, rows, 0.0)).step.median
             num_tokens = min(most_tokens, self.seconds * rows * seq_len / step)
             rows = rows_of_batch(num_tokens, seq_len)
-        saves = checkpoint_bytes(model, self.config.optim) / checkpoint_bytes(self.config.model, self.config.optim)
-        fixed = self._around["start"] + self._around["checkpoints"] * saves
-        tokens_around = sum(self._around[name] for name in ("validations", "probes", "after"))
         batches = [pair for parts in self._parts(model) for pair in self.here.batches(rows, seq_len, parts)]
         trials = ([self._trial(model, batch, micro, recompute) for micro, batch in batches] for recompute in RECOMPUTED)
-        fitting = [found for same in trials if (found := next(filter(None, map(self._fitting, same)), None))]
-        if not fitting:
-            return None
-        here, trial, needs = min(fitting, key=_seconds_per_token)
-        per_token = needs.step.median / trial.train.batch_tokens
-        return Candidate(
-            model=model,
-            batch_tokens=trial.train.batch_tokens,
-            seconds_per_token=per_token,
-            memory=needs.memory,
-            hours_deviation=needs.step.log_deviation,
-            around_seconds=fixed + tokens_around * per_token,
-            layout=_layout(here, trial, needs),
-            num_microbatches=work_of(trial, here.ranks).num_microbatches,
-            settings=_settings(trial, here.ranks),
-        )
+        fitting = [found for same in trials if (found := next(filter(None, map(self._candidate, same)), None))]
+        return min(fitting, key=lambda each: each.seconds_per_token * (1 + each.waiting), default=None)
 
     def _parts(self, model: ModelSettings) -> list[int]:
         """Return how many ranks may have rows of their own, the most first: all, or those that layouts leave."""
@@ -207,9 +190,9 @@ class Trials:
         shared = [parallel, *shared_layers(parallel, model, *sizes, exact=exact)]
         return sorted({max(1, place.world_size // each.size(*SAME_ROWS_AXES)) for each in shared}, reverse=True)
 
-    def _fitting(self, trial: RunConfig) -> tuple[Hardware, RunConfig, Needs] | None:
-        """Return what a run needs in the layout that its ranks would choose; None where it doesn't fit."""
-        here = self.here
+    def _candidate(self, trial: RunConfig) -> Candidate | None:
+        """Return a run in the layout that its ranks would choose; None where it doesn't fit."""
+        here, batch_tokens = self.here, trial.train.batch_tokens
         if self.place.world_size > 1:
             try:
                 layout = layout_here(trial, self.place, here.device if isinstance(here, Gpus) else None)
@@ -217,8 +200,28 @@ class Trials:
                 return None
             here = replace(here, ranks=layout)
         needs = here.needs(trial)
-        # nine of ten such runs stay below the limit
-        return (here, trial, needs) if needs.memory.band().p90 <= here.devices.memory_limit else None
+        if needs.memory.band().p90 > here.devices.memory_limit:  # nine of ten such runs stay below it
+            return None
+        saves = checkpoint_bytes(trial.model, trial.optim) / checkpoint_bytes(self.config.model, self.config.optim)
+        tokens_around = sum(self._around[name] for name in ("validations", "probes", "after"))
+        fixed = self._around["start"] + self._around["checkpoints"] * saves
+        again = f", {fraction:.0%} of the blocks recomputed" if (fraction := fraction_repeated(trial.train)) else ""
+        layout_how, idle = f"{here.ranks}, {here.dtype}{again}", needs.waiting_seconds
+        if idle:
+            part = idle / (needs.step.median + idle)
+            layout_how += f"; ranks wait {part:.0%} of a step, which isn't counted in the time"
+        return Candidate(
+            model=trial.model,
+            batch_tokens=batch_tokens,
+            seconds_per_token=needs.step.median / batch_tokens,
+            memory=needs.memory,
+            hours_deviation=needs.step.log_deviation,
+            around_seconds=fixed + tokens_around * needs.step.median / batch_tokens,
+            waiting=idle / needs.step.median,
+            layout=layout_how,
+            num_microbatches=work_of(trial, here.ranks).num_microbatches,
+            settings=_settings(trial, here.ranks),
+        )
 
     def _trial(self, model: ModelSettings, rows: int, micro: int, recompute: float) -> RunConfig:
         """Return the run with this model, batch, microbatch and part of recomputed blocks."""
@@ -227,19 +230,6 @@ class Trials:
         blocks = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch_tokens)}
         train, optim = self.config.train.model_copy(update=sizes), self.config.optim.model_copy(update=blocks)
         return self.config.model_copy(update={"model": model, "train": train, "optim": optim})
-
-
-def _seconds_per_token(found: tuple[Hardware, RunConfig, Needs]) -> float:
-    _, trial, needs = found
-    return (needs.step.median + needs.waiting_seconds) / trial.train.batch_tokens
-
-
-def _layout(here: Hardware, trial: RunConfig, needs: Needs) -> str:
-    again = f", {fraction:.0%} of the blocks recomputed" if (fraction := fraction_repeated(trial.train)) else ""
-    found = f"{here.ranks}, {here.dtype}{again}"
-    if not (idle := needs.waiting_seconds):
-        return found
-    return f"{found}; ranks wait {idle / (needs.step.median + idle):.0%} of a step, which isn't counted in the time"
 
 
 def _settings(trial: RunConfig, ranks: Layout) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         step_seconds=step.median,
         limits=limits,
         loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
-        loss_refused=loss.refused,
+        loss_refused=None if loss.spread else loss.how,
         ranks=sizes_of(options.layout),
         notes=[*notes, load] if load else notes,
     )
