@@ -18,32 +18,10 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
 from headwater.records import read_records
+from headwater.runs import rungs, stages
 from headwater.runs.paths import Folders, Say, write_kept
 from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
-from headwater.runs.rungs import (
-    Design,
-    DoneRung,
-    Ladder,
-    Rung,
-    design_ladder,
-    done_rung,
-    make_of,
-    read_design,
-    require_share,
-    rung_config,
-    rung_file,
-    table_of,
-    write_table,
-)
-from headwater.runs.stages import (
-    is_trained,
-    prepare_data,
-    prepare_rows,
-    require_settings_of_checkpoint,
-    tidy,
-    write_config,
-)
 from headwater.runs.text import open_batches
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.backtest import past_cuts
@@ -57,25 +35,25 @@ A ladder shares its run's folder and settings. Of the run as it was trained: hea
 Of the run with the settings of now: give it another name (name=…)"""
 
 
-def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> Ladder:
+def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> rungs.Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
     config, reasons = load_run(run, overrides)
-    require_share(config, share)
+    rungs.require_share(config, share)
     require_from_training(config.run_dir)
-    require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
+    stages.require_settings_of_checkpoint(config, OF_ANOTHER_RUN.format(run_dir=config.run_dir))
     with owned(config.run_dir) as owner:
-        prepare_data(config, say, owner.require)
-        prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
-        folder, kept = config.folders.ladder, read_design(config)
-        target, rungs = design_ladder(config, share, kept)
+        stages.prepare_data(config, say, owner.require)
+        stages.prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
+        folder, kept = config.folders.ladder, rungs.read_design(config)
+        target, chosen = rungs.design_ladder(config, share, kept)
         if kept is None and folder.exists():
             _put_aside(folder, say)
-        if kept is None or kept.rungs != rungs:
+        if kept is None or kept.rungs != chosen:
             make_folder(folder)
-            write_kept(folder / "ladder.json", Design(make_of(config), share, rungs), owner.require)
+            write_kept(folder / "ladder.json", rungs.Design(rungs.make_of(config), share, chosen), owner.require)
     if busy := load_note():
         say(busy)
-    return Ladder(run, overrides, config, reasons, target, rungs)
+    return rungs.Ladder(run, overrides, config, reasons, target, chosen)
 
 
 def _put_aside(folder: Path, say: Say) -> None:
@@ -88,42 +66,42 @@ def _put_aside(folder: Path, say: Say) -> None:
     move_folder(folder, aside)
 
 
-def climb(ladder: Ladder, make_display: MakeDisplay, say: Say) -> list[DoneRung] | None:
+def climb(ladder: rungs.Ladder, make_display: MakeDisplay, say: Say) -> list[rungs.DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
-    config, folder, done = ladder.config, ladder.config.folders.ladder, list[DoneRung]()
+    config, folder, done = ladder.config, ladder.config.folders.ladder, list[rungs.DoneRung]()
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
-            if (found := done_rung(config, rung)) is None:
+            if (found := rungs.done_rung(config, rung)) is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
                 found = _train(ladder, rung, make_display, say)
             if found is None:
                 say(f"{number - 1} of {len(ladder.rungs)} rungs are trained; the same command resumes")
                 return None
             done.append(found)
-        write_table(folder / "runs.csv", done, config.seed, epochs_of(config).overall)
+        rungs.write_table(folder / "runs.csv", done, config.seed, epochs_of(config).overall)
     return done
 
 
-def _train(ladder: Ladder, rung: Rung, make_display: MakeDisplay, say: Say) -> DoneRung | None:
+def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, say: Say) -> rungs.DoneRung | None:
     """Train a rung and return what it measured, which is kept in its folder; None when a signal stopped it."""
     from headwater.runs.training import train_stage
 
-    config, reasons = rung_config(ladder, rung)
+    config, reasons = rungs.rung_config(ladder, rung)
     folder = config.run_dir
     make_folder(folder)
     with owned(folder) as owner:
-        tidy(Folders(folder))
+        stages.tidy(Folders(folder))
         link_folder(Folders(folder).data, ladder.config.folders.data)
-        write_config(config, reasons, owner.require)
-        if not is_trained(config):
+        stages.write_config(config, reasons, owner.require)
+        if not stages.is_trained(config):
             batches, display = open_batches(config), make_display(config)
             if not train_stage(config, batches, display, say, require_owner=owner.require):
                 return None
     validations, finishes = (read_records(folder / "records.jsonl", event) for event in ("validation", "finish"))
     base = None if config.init is None else validations[0]["bits_per_byte"]
-    done = DoneRung(rung, validations[-1]["bits_per_byte"], finishes[-1]["seconds"], base)
-    write_kept(rung_file(ladder.config, rung), done)
+    done = rungs.DoneRung(rung, validations[-1]["bits_per_byte"], finishes[-1]["seconds"], base)
+    write_kept(rungs.rung_file(ladder.config, rung), done)
     return done
 
 
@@ -143,8 +121,8 @@ class RungBacktest:
 class LadderResult:
     """What a finished ladder says of its run, the loss within its plan, and how far to trust it."""
 
-    ladder: Ladder
-    done: Sequence[DoneRung]
+    ladder: rungs.Ladder
+    done: Sequence[rungs.DoneRung]
     backtest: list[RungBacktest]
     plan: RunPlan
 
@@ -158,22 +136,22 @@ class LadderResult:
         return self.seconds / self.ladder.target.seconds
 
     @property
-    def best(self) -> DoneRung:
+    def best(self) -> rungs.DoneRung:
         """The rung of the least loss: the baseline that a forecast must beat."""
         return min(self.done, key=lambda done: done.loss["all"])
 
 
-def ladder_result(ladder: Ladder, done: Sequence[DoneRung]) -> LadderResult:
+def ladder_result(ladder: rungs.Ladder, done: Sequence[rungs.DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
     config = ladder.config
     found = backtest(done, epochs_of(config).overall) if config.init is None else []  # one size has no law
     return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
 
 
-def backtest(done: Sequence[DoneRung], epochs: float) -> list[RungBacktest]:
+def backtest(done: Sequence[rungs.DoneRung], epochs: float) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
     found = []
-    for cut in past_cuts(table_of(done, epochs)):
+    for cut in past_cuts(rungs.table_of(done, epochs)):
         rung, fact, row = done[len(cut.fitted)].rung, float(cut.beyond.loss[0]), cut.beyond
         unique, law = rung.tokens / epochs, ScalingLaw(cut.fitted, OWN)
         with suppress(DataError):  # too far from the smaller ones

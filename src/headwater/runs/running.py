@@ -179,17 +179,7 @@ def _train(
                 say(f"layout: {layout.why}")
             settings = trained.model_dump(mode="json")
             with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
-                return train_stage(
-                    trained,
-                    batches,
-                    display,
-                    say,
-                    require_owner=owner.require,
-                    ranks=ranks,
-                    stop_within=call.stop_within,
-                    planned=config,
-                    layout=layout,
-                )
+                return train_stage(config, batches, display, say, owner.require, ranks, call.stop_within, layout)
     if owner is not None:
         say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
     return True

@@ -43,7 +43,6 @@ def train_stage(
     require_owner: Require = no_owner,
     ranks: Ranks | None = None,
     stop_within: float | None = None,
-    planned: RunConfig | None = None,
     layout: Layout | None = None,
 ) -> bool:
     """Train to the last step and return True, or save and return False after a signal; hold the run's lock.
@@ -52,10 +51,9 @@ def train_stage(
     require_owner  raises LockedError once another process has taken the run over
     ranks          the processes that train together; this is the first of them
     stop_within    seconds after a SIGTERM in which nothing starts that would not end by then; None: no limit
-    planned        the settings as written, before what the layout decides: a forecast of them is made before the first
-                   step; None: none
-    layout         how the ranks lie
+    layout         how the ranks lie; a forecast of it is made before the first step. None: as they are, and no forecast
     """
+    planned, config = config, config.with_layout(layout or Layout())
     evaluator = open_evaluator(config, ranks)  # before a record says that the run has begun
     give_back_freed_memory()  # of what text was prepared with: otherwise it stays beside all that is to come
     with StopRequest(stop_within) as stop:
@@ -66,7 +64,7 @@ def train_stage(
             _require_space(run)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top
             dtype, forecast = run.facts.dtype, None
-            if planned is not None:
+            if layout is not None:
                 forecast = forecast_of_run(planned, run.start.step, say, time.time, dtype, require_owner, layout)
             layout = layout or Layout(run.ranks.mesh, run.ranks.place.local_world_size)
             _record_beginning(run, config, display, forecast, layout)

@@ -30,16 +30,8 @@ from numpy.typing import ArrayLike
 
 from headwater.errors import DataError
 from headwater.intervals import LEVEL, Z_P90, deviations_of
+from headwater.scaling import checks
 from headwater.scaling.backtest import decades_beyond, past_cuts
-from headwater.scaling.checks import (
-    Caution,
-    Exponent,
-    Optimum,
-    exponents_of,
-    forecast_refusal,
-    forecast_warnings,
-    require_optimum,
-)
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
 from headwater.scaling.repetition import USUAL, Strength, penalty
@@ -182,7 +174,7 @@ class ScalingLaw:
         if not 0 < level < 1:
             raise DataError(f"level {level:g}: give the share that an interval holds, between 0 and 1, like 0.8")
         N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
-        if refused := forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
+        if refused := checks.forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
             raise DataError(refused)
         return self.estimate(N, D, unique, total, level)
 
@@ -198,26 +190,26 @@ class ScalingLaw:
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
         own = self.widening * self.discrepancy.deviation(self._weights @ variances, decades, self.runs.run_noise)
         by_row = np.abs(self.without_each(N, D)).max(axis=0, initial=0.0) / Z_P90
-        warned = [bool(forecast_warnings(self.runs, *target)) for target in zip(N.tolist(), D.tolist(), strict=True)]
+        warned = [bool(checks.forecast_warnings(self.runs, *at)) for at in zip(N.tolist(), D.tolist(), strict=True)]
         factor = np.where(warned, WARNED_WIDENING, 1.0)
         return Prediction(np.exp(mean), factor * np.sqrt(own**2 + by_strength + by_row**2), level)
 
-    def warnings(self, params: float, tokens: float) -> list[Caution]:
+    def warnings(self, params: float, tokens: float) -> list[checks.Caution]:
         """Return what makes the forecast of this run less sure than others; empty where nothing does.
 
         Where the rows carry no forecast at all, that alone is returned, with the code "refused".
         """
         _targets(params, tokens)
-        if refused := forecast_refusal(self.runs, params, tokens):
-            return [Caution("refused", refused)]
-        return forecast_warnings(self.runs, params, tokens)
+        if refused := checks.forecast_refusal(self.runs, params, tokens):
+            return [checks.Caution("refused", refused)]
+        return checks.forecast_warnings(self.runs, params, tokens)
 
     @cached_property
-    def exponents(self) -> tuple[Exponent, Exponent]:
+    def exponents(self) -> tuple[checks.Exponent, checks.Exponent]:
         """What the rows alone say of alpha and beta, without a prior."""
-        return exponents_of(self.posterior)
+        return checks.exponents_of(self.posterior)
 
-    def optimum(self, flops: float) -> Optimum:
+    def optimum(self, flops: float) -> checks.Optimum:
         """Return the best size at 6 N D = `flops` over the laws that the rows leave open.
 
         Raises DataError where the rows show none, and for a budget that isn't finite and above zero.
@@ -226,16 +218,16 @@ class ScalingLaw:
             raise DataError(f"flops {flops:g}: give a finite number above zero, like 1e21")
         laws = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
         found = self._middle(flops, laws) if sum(weight for _, weight in laws) >= 0.5 else None
-        return require_optimum(self.runs, self.exponents, found)
+        return checks.require_optimum(self.runs, self.exponents, found)
 
-    def _middle(self, flops: float, laws: list[tuple[float, float]]) -> Optimum:
+    def _middle(self, flops: float, laws: list[tuple[float, float]]) -> checks.Optimum:
         """Return the median of optimal sizes and their weights."""
         sizes, weights = np.array(sorted(laws)).T
         reached = (np.cumsum(weights) - weights / 2) / weights.sum()
         p10, middle, p90 = np.exp(np.interp((0.1, 0.5, 0.9), reached, np.log(sizes))).tolist()
         tokens = flops / (FLOPS_PER_PARAM_TOKEN * middle)
         loss = float(self.log_loss(np.array([middle]), np.array([tokens]))[0])
-        return Optimum(flops, middle, tokens, math.exp(loss), p10, p90)
+        return checks.Optimum(flops, middle, tokens, math.exp(loss), p10, p90)
 
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return log losses of text that is read once, by the likeliest strength: good for comparing many sizes."""

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.errors import DataError
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, FloatArray, Runs
 
 HUBER_DELTA = 1e-3
 NUM_STARTS = 3  # minima of the grid
@@ -115,9 +114,7 @@ def solve_nonnegative(gram: FloatArray, moments: FloatArray, total: float) -> tu
 
 
 def fit_law(runs: Runs) -> Law:
-    """Return the law of the least Huber loss; every run counts alike. Raises DataError for fewer than MIN_RUNS."""
-    if len(runs) < MIN_RUNS:
-        raise DataError(f"{len(runs)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
+    """Return the law of the least Huber loss; every run counts alike."""
     space = np.geomspace(LEAST_EXPONENT, GREATEST_EXPONENT, 48)
     grid = solve_grid(runs, space, space, np.diag(1 / runs.loss))
     return min((_polish(runs, start) for start in _starts(runs, grid, space)), key=lambda law: law.objective)
