@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from copy import copy
@@ -57,7 +58,7 @@ from headwater.scaling.backtest import (
 )
 from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
-from headwater.scaling.posterior import Departure, Posterior, Prior, published_prior
+from headwater.scaling.posterior import Departure, Posterior, Prior
 from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
 
 DATA = Path(__file__).parent / "data" / "scaling"
@@ -104,6 +105,14 @@ def kept_back() -> Iterator[Table]:
 def parts(family: str, rows: list[Row], by: str, columns: tuple[str, str, str]) -> Iterator[Table]:
     for part in sorted({row[by] for row in rows}):
         yield family, part, table([row for row in rows if row[by] == part], *columns)
+
+
+def published_prior(without: str | None = None) -> Prior:
+    """Return the prior of the published laws, each family counted once; `without` leaves one out to be scored on it."""
+    by_family: dict[str, list[float]] = defaultdict(list)
+    for law in json.loads((DATA / "published_laws.json").read_text(encoding="utf-8")):
+        by_family[law["family"]].append(math.log(law["alpha"] * law["beta"]) / 2)
+    return Prior(math.exp(mean(mean(values) for family, values in by_family.items() if family != without)))
 
 
 @dataclass(frozen=True)

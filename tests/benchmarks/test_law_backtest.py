@@ -11,8 +11,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from headwater.scaling.backtest import origins
+from headwater.scaling.posterior import Prior
 from headwater.scaling.table import runs_of
-from law_backtest import Cut, by_size, entries, ladders, law_of, summary, tables
+from law_backtest import Cut, by_size, entries, ladders, law_of, published_prior, summary, tables
+
+
+def test_the_prior_counts_each_family_once_and_can_leave_one_out():
+    everything, without = published_prior(), published_prior(without="marin")
+    assert 0.2 < without.centre < everything.centre < 0.3
+    assert everything.centre == pytest.approx(Prior().centre, rel=1e-7)
 
 
 def isoflop(bend: float) -> list[Cut]:

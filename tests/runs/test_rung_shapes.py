@@ -15,7 +15,7 @@ from headwater.model.settings import ModelSettings
 from headwater.runs.rungs import Rung, choose_rungs, scaled_shapes
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.design import LEAST_RATIO, _Choice, design
-from headwater.scaling.posterior import Posterior, published_prior
+from headwater.scaling.posterior import Posterior, Prior
 from headwater.scaling.table import Runs
 
 BATCH = 4096
@@ -77,7 +77,7 @@ def test_the_forecaster_narrows_as_the_design_says():
     for rungs in (good, poor):
         params, tokens = (np.array([getattr(rung, name) for rung in rungs]) for name in ("params", "tokens"))
         loss = 0.9 + 40 / params**0.3 + 90 / tokens**0.3
-        posterior = Posterior(Runs(params, tokens, loss), published_prior())
+        posterior = Posterior(Runs(params, tokens, loss), Prior())
         left.append(float(posterior.predict(np.array([TARGET.params]), np.array([TARGET.tokens]))[1][0]))
     assert variance(good) < variance(poor)
     assert left[0] < left[1]

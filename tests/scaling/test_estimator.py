@@ -13,7 +13,7 @@ from headwater.scaling import ScalingLaw
 from headwater.scaling.backtest import decades_beyond, origins, span, thresholds
 from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.law import Law
-from headwater.scaling.posterior import ENOUGH, Departure, Posterior, Prior, enough_tokens, published_prior
+from headwater.scaling.posterior import ENOUGH, Departure, Posterior, Prior, enough_tokens
 from headwater.scaling.table import Runs, runs_of
 from headwater.tables import read_csv
 
@@ -131,7 +131,7 @@ def test_runs_that_ended_in_their_warm_up_hardly_move_a_forecast():
     def effect(departure):
         tables = steady, runs_of(steady.params, steady.tokens, raised)
         target = np.array([6e8, 2e9]), np.array([6e8 * 80, 2e9 * 40])
-        one, other = (Posterior(runs, published_prior(), departure).predict(*target)[0] for runs in tables)
+        one, other = (Posterior(runs, Prior(), departure).predict(*target)[0] for runs in tables)
         return np.abs(np.log(other / one))
 
     assert effect(Departure()).max() < 0.01
@@ -146,7 +146,7 @@ def test_a_size_that_is_off_says_so_of_itself_more_than_of_others():
     def effect(same_size):
         tables = steady, runs_of(steady.params, steady.tokens, raised)
         departure = Departure(same_size=same_size)
-        one, other = (Posterior(runs, published_prior(), departure).predict(*target)[0] for runs in tables)
+        one, other = (Posterior(runs, Prior(), departure).predict(*target)[0] for runs in tables)
         return np.log(other / one)
 
     with_it, without = effect(0.02), effect(0.0)
@@ -176,11 +176,6 @@ def test_a_small_ladder_leans_on_published_laws():
         Posterior(many, Prior(centre)).predict(np.array([2e10]), np.array([4e11]))[0][0] for centre in (0.2, 0.5)
     ]
     assert abs(np.log(high / low)) > 3 * abs(np.log(by_rows[1] / by_rows[0]))
-
-
-def test_the_prior_counts_each_family_once_and_can_leave_one_out():
-    everything, without = published_prior(), published_prior(without="marin")
-    assert 0.2 < without.centre < everything.centre < 0.3
 
 
 def test_bits_per_byte_give_the_same_forecast_in_their_unit():

@@ -22,7 +22,7 @@ import numpy as np
 
 from headwater.forecast.rank_memory import Kernels, fullest_peak
 from headwater.forecast.work import PeakBytes, Work, checkpoint_bytes
-from headwater.model.count import flops_per_token
+from headwater.model.count import block_shapes, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.settings import orthogonalisation_flops, rows_of_block
 
@@ -86,11 +86,9 @@ def step_flops(
 def muon_flops(model: ModelSettings, block_rows: int | None = None) -> float:
     """Return those of Muon's products in an update."""
     total = 0.0
-    query, key = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-    for width, num in ((query, 2), (key, 2), (model.d_ff, 2 if model.family == "gpt2" else 3)):
-        shorter, longer = sorted((width, model.d_model))
+    for shorter, longer in (sorted(shape) for shape in block_shapes(model).values() if len(shape) == 2):
         size = rows_of_block(shorter, block_rows)
-        total += num * model.num_layers * shorter // size * orthogonalisation_flops(size, longer)
+        total += model.num_layers * shorter // size * orthogonalisation_flops(size, longer)
     return total
 
 

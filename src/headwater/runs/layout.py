@@ -20,15 +20,7 @@ from headwater.numbers import plural, size
 from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import (
-    Gpus,
-    gpu_to_use,
-    microbatch_tokens,
-    processor_dtype,
-    processor_peak,
-    waiting,
-    work_of,
-)
+from headwater.runs import hardware
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import token_bytes
 from headwater.runs.times import flops_of_step
@@ -121,8 +113,8 @@ def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int
     seq_len, one_row = config.model.seq_len, choice_here(_of_one_sequence(config), num_local, device)
     if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
         raise LayoutError(
-            f"a rank can't hold a microbatch of {microbatch_tokens(config, found)} tokens, but holds one sequence with "
-            f"{found.mesh.product}; set train.microbatch_tokens to {seq_len}"
+            f"a rank can't hold a microbatch of {hardware.microbatch_tokens(config, found)} tokens, but holds one "
+            f"sequence with {found.mesh.product}; set train.microbatch_tokens to {seq_len}"
         )
 
 
@@ -150,7 +142,7 @@ def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
             f"replicate × shard = {parts} ranks can't divide; start as many ranks as divide {rows}, or set "
             f"train.batch_tokens to {-(-rows // parts) * parts * seq_len}"
         )
-    num_microbatches = batch_tokens // (parts * microbatch_tokens(config, Layout(mesh)))
+    num_microbatches = batch_tokens // (parts * hardware.microbatch_tokens(config, Layout(mesh)))
     return microbatches_problem(mesh, num_microbatches)
 
 
@@ -161,22 +153,22 @@ def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -
     """
     gpu_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
     if on_processor := gpu_bytes is None:
-        dtype, text = processor_dtype(config.machine, cpu_flags()), token_bytes(config)
+        dtype, text = hardware.processor_dtype(config.machine, cpu_flags()), token_bytes(config)
     elif device is None:
         with suppress(ConfigError):
-            device = gpu_to_use(config.machine.device)
+            device = hardware.gpu_to_use(config.machine.device)
 
     def needs(layout: Layout) -> PeakBytes:
         found = config.with_layout(layout)
         if on_processor:
-            return processor_peak(found, dtype, text, layout)
-        return gpu_memory(work_of(found, layout), is_compiled=config.machine.compile != "off")
+            return hardware.processor_peak(found, dtype, text, layout)
+        return gpu_memory(hardware.work_of(found, layout), is_compiled=config.machine.compile != "off")
 
     def seconds(layout: Layout) -> float:
         found = config.with_layout(layout)
         if device is None:
-            return flops_of_step(found) * (1 + waiting(found, layout))
-        gpus = Gpus(layout, device)
+            return flops_of_step(found) * (1 + hardware.waiting(found, layout))
+        gpus = hardware.Gpus(layout, device)
         return gpus.modelled(found) + gpus.waiting_seconds(found)
 
     return Choice(needs, seconds, memory_bytes() / num_local if gpu_bytes is None else gpu_bytes)

@@ -18,7 +18,7 @@ import numpy as np
 
 from headwater.scaling.backtest import MIN_SIZES
 from headwater.scaling.checks import reach_of
-from headwater.scaling.posterior import ENOUGH, WIDTH, Departure, published_prior
+from headwater.scaling.posterior import ENOUGH, WIDTH, Departure, Prior
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, num_distinct
 
 # the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
@@ -125,7 +125,7 @@ def _law_near(params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, Float
 
     The law is relative to the target, which comes last: its loss is one.
     """
-    exponent = published_prior().centre
+    exponent = Prior().centre
     n, d = np.log(params / params[-1]), np.log(tokens / tokens[-1])
     by_N, by_D = TERM_SHARE * np.exp(-exponent * n), TERM_SHARE * np.exp(-exponent * d)
     floor = 1 - 2 * TERM_SHARE

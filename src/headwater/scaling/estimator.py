@@ -33,7 +33,7 @@ from headwater.intervals import LEVEL, Z_P90, deviations_of
 from headwater.scaling import checks
 from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
-from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior, published_prior
+from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior
 from headwater.scaling.repetition import USUAL, Strength, penalty
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
 
@@ -99,7 +99,7 @@ class ScalingLaw:
         departure: Departure | None = None,
     ) -> None:
         self.table, self.discrepancy = runs, discrepancy or Discrepancy()
-        self._prior, self._departure = prior or published_prior(), departure
+        self._prior, self._departure = prior or Prior(), departure
         self._weigh(known)
         likeliest = int(self._weights.argmax())
         self.posterior, self.likeliest_strength = self._posteriors[likeliest], float(self._strengths[likeliest])
