@@ -22,7 +22,7 @@ from headwater.numbers import count
 from headwater.optim.rules import apply_rules_
 from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
-from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS, FloatArray
+from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
 
 MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
 "Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
@@ -116,68 +116,40 @@ def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettin
         yield model_of(num_layers, family, vocab_size, seq_len)
 
 
-@dataclass(frozen=True)
 class Field:
-    """All candidates under one budget of seconds. `unique` is the text's tokens, infinite where it is no limit."""
+    """All candidates under one budget of seconds. `unique` is the text's tokens, infinite where it is no limit.
 
-    candidates: tuple[Candidate, ...]
-    seconds: float
-    unique: float
-    losses: PublishedLaw | OwnRuns
+    sizes        parameters as the law counts them; `params` are all
+    tokens_cg    of whole steps: from the fewest to the most, by the budget and the text as often as helps or makes
+                 MIN_RUN_STEPS
+    refused      why each can't be chosen: too few steps, or a loss that the table of runs can't carry
+    log_loss_cg  along the grid, with what repetition costs; infinite for who is refused
+    least        the place of the candidate of the least loss, and its tokens
+    """
 
-    @cached_property
-    def params(self) -> FloatArray:
-        return np.array([float(each.params) for each in self.candidates])
-
-    @cached_property
-    def sizes(self) -> FloatArray:
-        """Parameters as the laws count them."""
-        if self.losses.counts_embedding:
-            return self.params
-        return np.array([float(count_parameters(each.model).matmul) for each in self.candidates])
-
-    @cached_property
-    def most_steps(self) -> FloatArray:
-        """Whole steps that each may train: by the budget, and the text as often as helps or makes MIN_RUN_STEPS."""
-        batch = np.array([float(each.batch_tokens) for each in self.candidates])
-        useful = [self.losses.most_epochs(params, self.unique) * self.unique for params in self.params]
-        most = np.minimum(np.maximum(useful, MIN_RUN_STEPS * batch), MAX_EPOCHS * self.unique)
-        return np.floor(np.minimum([each.tokens(self.seconds) for each in self.candidates], most) / batch)
-
-    @cached_property
-    def tokens_cg(self) -> FloatArray:
-        """Tokens of whole steps, from the fewest to the most."""
-        steps_cg = np.geomspace(MIN_RUN_STEPS, np.maximum(self.most_steps, MIN_RUN_STEPS), NUM_GRID, axis=1)
-        return np.round(steps_cg) * np.array([[float(each.batch_tokens)] for each in self.candidates])
-
-    @cached_property
-    def _any_log_loss_cg(self) -> FloatArray:
-        return self.losses.log_loss(self.sizes[:, None], self.params[:, None], self.tokens_cg, self.unique)
-
-    @cached_property
-    def refused(self) -> list[str | None]:
-        """Why each can't be chosen: too few steps, or a loss that the table of runs can't carry."""
-        best = self.tokens_cg[np.arange(len(self.candidates)), self._any_log_loss_cg.argmin(axis=1)]
-        return [
-            TOO_SHORT if steps < MIN_RUN_STEPS else self.losses.refusal(float(size), float(tokens))
-            for steps, size, tokens in zip(self.most_steps, self.sizes, best, strict=True)
+    def __init__(
+        self, candidates: Sequence[Candidate], seconds: float, unique: float, losses: PublishedLaw | OwnRuns
+    ) -> None:
+        self.candidates, self.seconds, self.unique, self.losses = candidates, seconds, unique, losses
+        self.params = np.array([float(each.params) for each in candidates])
+        multiplied = np.array([float(count_parameters(each.model).matmul) for each in candidates])
+        self.sizes = self.params if losses.counts_embedding else multiplied
+        batch = np.array([float(each.batch_tokens) for each in candidates])
+        useful = [losses.most_epochs(params, unique) * unique for params in self.params]
+        most = np.minimum(np.maximum(useful, MIN_RUN_STEPS * batch), MAX_EPOCHS * unique)
+        most_steps = np.floor(np.minimum([each.tokens(seconds) for each in candidates], most) / batch)
+        steps_cg = np.geomspace(MIN_RUN_STEPS, np.maximum(most_steps, MIN_RUN_STEPS), NUM_GRID, axis=1)
+        self.tokens_cg = np.round(steps_cg) * batch[:, None]
+        logs_cg = losses.log_loss(self.sizes[:, None], self.params[:, None], self.tokens_cg, unique)
+        best = self.tokens_cg[np.arange(len(candidates)), logs_cg.argmin(axis=1)]
+        self.refused = [
+            TOO_SHORT if steps < MIN_RUN_STEPS else losses.refusal(float(size), float(tokens))
+            for steps, size, tokens in zip(most_steps, self.sizes, best, strict=True)
         ]
-
-    @property
-    def refusals(self) -> list[str]:
-        """What the table of runs can't carry."""
-        return [reason for reason in self.refused if reason not in (None, TOO_SHORT)]
-
-    @cached_property
-    def log_loss_cg(self) -> FloatArray:
-        """Log loss along the grid, with what repetition costs; infinite for who is refused."""
-        return np.where(np.array([[each is not None] for each in self.refused]), np.inf, self._any_log_loss_cg)
-
-    @cached_property
-    def least(self) -> tuple[int, float]:
-        """The place of the candidate of the least loss, and its tokens."""
+        self.refusals = [reason for reason in self.refused if reason not in (None, TOO_SHORT)]
+        self.log_loss_cg = np.where([[each is not None] for each in self.refused], np.inf, logs_cg)
         place, column = np.unravel_index(int(self.log_loss_cg.argmin()), self.log_loss_cg.shape)
-        return int(place), float(self.tokens_cg[place, column])
+        self.least = int(place), float(self.tokens_cg[place, column])
 
     @property
     def smallest_near(self) -> Candidate:
@@ -253,7 +225,7 @@ def search(
     models: Sequence[ModelSettings],
 ) -> BudgetPlan:
     """Return the plan for those of `models` that fit; raise ConfigError where none of them can be trained."""
-    possible = Field(tuple(candidates), query.hours * 3600, query.unique, losses)
+    possible = Field(candidates, 3600 * query.hours, query.unique, losses)
     if all(possible.refused):
         raise ConfigError(_nothing_trains(query, possible))
     (place, tokens), devices = possible.least, query.devices
@@ -280,7 +252,7 @@ def search(
     )
     by_repetition = []
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
-        other = replace(possible, losses=replace(losses, penalty=PUBLISHED))
+        other = Field(candidates, possible.seconds, query.unique, replace(losses, penalty=PUBLISHED))
         by_repetition = [possible.optimum(NAME), other.optimum(PENALTY_NAME)]
     return BudgetPlan(
         query=query,

@@ -11,12 +11,12 @@ from typing import Any
 from headwater.checkpoint.layout import require_from_training
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.budget import Budget, BudgetPlan, Candidate, Query, search, sizes
-from headwater.forecast.device import Accelerator
+from headwater.forecast.device import Accelerator, batches
 from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.numbers import size
-from headwater.optim.rules import rows_of_batch
+from headwater.optim.rules import rows_of_batch, rule_microbatch
 from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
@@ -169,16 +169,18 @@ class Trials:
     def fastest(self, model: ModelSettings, most_tokens: float) -> Candidate | None:
         """Return how a size may be trained on at most that many tokens; None where it doesn't fit.
 
-        The fastest of these, waiting counted: for each part of recomputed blocks the first batch that fits, as the
-        hardware's are ordered, in the layout that training would choose.
+        The fastest of these, waiting counted: for each part of recomputed blocks the first batch that fits, of a
+        processor the rule's, in the layout that training would choose.
         """
         rows, seq_len = TRIAL_ROWS, model.seq_len
         for _ in range(3):  # the time of a token depends on the batch, and the rule's batch on the tokens
             step = self.here.needs(self._trial(model, rows, rows, 0.0)).step.median
             num_tokens = min(most_tokens, self.seconds * rows * seq_len / step)
             rows = rows_of_batch(num_tokens, seq_len)
-        batches = [pair for parts in self._parts(model) for pair in self.here.batches(rows, seq_len, parts)]
-        trials = ([self._trial(model, batch, micro, recompute) for micro, batch in batches] for recompute in RECOMPUTED)
+        tried = [(rule_microbatch(rows * seq_len, seq_len) // seq_len, rows)]
+        if isinstance(self.here, Gpus):
+            tried = [pair for parts in self._parts(model) for pair in batches(parts, rows, seq_len)]
+        trials = ([self._trial(model, batch, micro, recompute) for micro, batch in tried] for recompute in RECOMPUTED)
         fitting = [found for same in trials if (found := next(filter(None, map(self._candidate, same)), None))]
         return min(fitting, key=lambda each: each.seconds_per_token * (1 + each.waiting), default=None)
 

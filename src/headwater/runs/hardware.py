@@ -99,10 +99,6 @@ class Processor:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
         return step_seconds(flops_of_step(config), config.model.d_model, self.peaks)
 
-    def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
-        """Return rows of a microbatch and of a batch that a search tries."""
-        return [(rule_microbatch(wanted_rows * seq_len, seq_len) // seq_len, wanted_rows)]
-
     def _memory(self, config: RunConfig, text_bytes: float, peaks: Sequence[float]) -> tuple[Spread, str]:
         """Return the mean peak of earlier runs of this shape, else the peak by formula."""
         is_alone = self.ranks.mesh.world_size == 1
@@ -153,12 +149,6 @@ class Gpus:
     def _computing(self, config: RunConfig) -> float:
         train, sizes = config.train, (count_parameters(config.model).total, self.ranks.mesh.world_size)
         return train.batch_tokens * self.device.seconds_per_token(*sizes, fraction_repeated(train))
-
-    def batches(self, wanted_rows: int, seq_len: int, num_parts: int) -> list[tuple[int, int]]:
-        """Return rows of a microbatch and of a batch that a search tries, the best first; `num_parts` share it."""
-        from headwater.forecast.device import batches
-
-        return batches(num_parts, wanted_rows, seq_len)
 
 
 Hardware = Processor | Gpus
