@@ -11,19 +11,19 @@ SHORT = [1e6, 2e6, 4e6]
 
 
 def test_new_text_falls_on_along_the_line_of_the_last_two_runs():
-    median, deviation = new_text_after(16e6, SHORT, [9.0, 2.0, 1.9])
-    assert median == pytest.approx(1.7)
-    assert deviation == pytest.approx(math.hypot(0.02, 0.15 * math.log(1.7 / 1.9)))
+    found = new_text_after(16e6, SHORT, [9.0, 2.0, 1.9])
+    assert found.median == pytest.approx(1.7)
+    assert found.log_deviation == pytest.approx(math.hypot(0.02, 0.15 * math.log(1.7 / 1.9)))
 
 
 def test_old_text_follows_the_power_law_of_all_three_upwards_and_downwards():
     for exponent in (0.1, -0.02):
         bits = [1.5 * (tokens / 1e6) ** exponent for tokens in SHORT]
-        assert old_text_after(16e6, SHORT, bits)[0] == pytest.approx(1.5 * 16**exponent)
+        assert old_text_after(16e6, SHORT, bits).median == pytest.approx(1.5 * 16**exponent)
 
 
 def test_a_line_that_falls_steeply_never_comes_to_nothing():
-    assert new_text_after(16e6, SHORT, [9.0, 7.0, 2.0])[0] == 1.0
+    assert new_text_after(16e6, SHORT, [9.0, 7.0, 2.0]).median == 1.0
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_a_line_that_falls_steeply_never_comes_to_nothing():
     ],
 )
 def test_runs_that_were_measured_lie_inside_their_intervals_and_far_from_the_last_short_run(law, bits, actual):
-    median, deviation = law(262144.0, [16384.0, 32768.0, 65536.0], bits)
-    assert abs(math.log(actual / median)) < Z_P90 * deviation < abs(math.log(actual / bits[-1])) / 2
+    found = law(262144.0, [16384.0, 32768.0, 65536.0], bits)
+    assert abs(math.log(actual / found.median)) < Z_P90 * found.log_deviation < abs(math.log(actual / bits[-1])) / 2

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import ceil, prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from headwater.forecast.work import BYTES_PER_VALUE, EXACT_BYTES, PeakBytes, Work
 from headwater.model.boxes import blocks_of, num_recomputed, shape_along_tensor
@@ -47,43 +47,50 @@ class Kernels:
 EAGER, COMPILED = Kernels(are_fused=False), Kernels(are_fused=True, selective_budget=0.5)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Matrices of one shape that are updated together, and the shape that a rank along `tensor` has of each."""
+class Part(NamedTuple):
+    """Matrices of one shape that are updated together: their numbers, whole and on a rank along `tensor`."""
 
-    shape: Shape
-    along_tensor: Shape
-    count: int
+    whole: int
+    held: int
+    cost: float
     is_muon: bool
-
-    @property
-    def whole(self) -> int:
-        return self.count * prod(self.shape)
-
-    @property
-    def held(self) -> int:
-        return self.count * prod(self.along_tensor)
-
-    @property
-    def cost(self) -> float:
-        return self.count * update_cost(self.shape, prod(self.shape), is_muon=self.is_muon)
 
 
 class Division:
     """Numbers of weights as FSDP and the optimizer divide them: `total`, `block` and `outside` are padded to shards.
 
     They are of the first rank among those at `place` along `pipeline`, which has `layers` of the blocks.
+
+    optimizer_state  Muon keeps one a weight, AdamW two
+    look_ahead       of this rank's boxes of the matrices that Muon updates
+    own_directions   of the matrices whose directions the first of the ranks with boxes of them computes
+    largest_stack    of the matrices that are made orthogonal together
     """
 
     def __init__(self, model: ModelSettings, rule: str, mesh: Mesh, place: int = 0) -> None:
-        self._model, self._rule, self._mesh, self._shards = model, rule, mesh, mesh.size(*WEIGHT_AXES)
+        self._model, self._mesh, self._shards = model, mesh, mesh.size(*WEIGHT_AXES)
         self.place, self.is_last = place, place == mesh.pipeline - 1
         stages = range(place, mesh.num_stages, mesh.pipeline)
         self._blocks = [blocks_of(stage, mesh.num_stages, model.num_layers) for stage in stages]
         self.layers = sum(map(len, self._blocks))
+        outside = {  # which the first and the last place of a pipeline have
+            name: shape
+            for name, shape in outside_shapes(model).items()
+            if (place == 0 if name.startswith(("embed", "positions")) else self.is_last)
+        }
         self.block, self.block_vectors = self._padded(block_shapes(model))
-        self.outside, self.outside_vectors = self._padded(self._outside)
+        self.outside, self.outside_vectors = self._padded(outside)
         self.total = self.layers * self.block + self.outside
+        parts = self._parts(outside, is_muon=rule == "muon")
+        own = _of_first(parts, mesh.replicate)
+        stacks = [part for part in own if part.is_muon]
+        vectors = (self.layers * self.block_vectors + self.outside_vectors) / mesh.replicate
+        self.look_ahead = sum(part.held for part in stacks) / self._shards
+        self.optimizer_state = 2 * (sum(part.held for part in own) + vectors) / self._shards - self.look_ahead
+        self.own_directions = sum(part.whole for part in _of_first(stacks, mesh.size(*STATE_AXES)))
+        self.largest_stack = max((part.whole for part in stacks), default=0)
+        self.gradient_bytes = BYTES_PER_VALUE * self.total / self._shards
+        self.kept_bytes = self.gradient_bytes + BYTES_PER_VALUE * self.optimizer_state  # weights, optimizer state
 
     def num_recomputed(self, recompute: int | Literal["selective"]) -> int:
         """Return how many of this rank's blocks are recomputed."""
@@ -91,76 +98,38 @@ class Division:
             return self.layers
         return sum(num_recomputed(blocks, recompute, self._model.num_layers) for blocks in self._blocks)
 
-    @property
-    def _outside(self) -> dict[str, Shape]:
-        """Return the shapes outside of the blocks that the first and the last place of a pipeline have."""
-        shapes, is_first = outside_shapes(self._model), self.place == 0
-        return {
-            name: shape
-            for name, shape in shapes.items()
-            if (is_first if name.startswith(("embed", "positions")) else self.is_last)
-        }
-
     def _padded(self, shapes: dict[str, Shape]) -> tuple[int, int]:
         """Return numbers of a rank along `tensor`, padded to a multiple of the shards; and those of vectors alone."""
         found = [shape_along_tensor(name, shape, self._mesh) for name, shape in shapes.items()]
         sizes = [(len(shape), ceil(shape[0] / self._shards) * self._shards * prod(shape[1:])) for shape in found]
         return sum(size for _, size in sizes), sum(size for num_axes, size in sizes if num_axes == 1)
 
-    @cached_property
-    def _parts(self) -> list[Part]:
-        model, is_muon = self._model, self._rule == "muon"
-        matrices, alone = self._matrices(block_shapes(model)), self._matrices(self._outside)
+    def _parts(self, outside: dict[str, Shape], *, is_muon: bool) -> list[Part]:
+        """Return all matrices: those of Muon of one shape as many as are made orthogonal together, else single ones."""
+        matrices, alone = self._matrices(block_shapes(self._model)), self._matrices(outside)
         if not is_muon:
-            return [Part(*each, 1, False) for each in matrices * self.layers + alone]
+            return [_part(*each, 1, False) for each in matrices * self.layers + alone]
         found = list[Part]()
         for shape, along_tensor in dict.fromkeys(matrices):
             left, size = matrices.count((shape, along_tensor)) * self.layers, stack_size(*shape)
-            found += [Part(shape, along_tensor, min(size, left - first), True) for first in range(0, left, size)]
-        return found + [Part(*each, 1, False) for each in alone]
+            found += [_part(shape, along_tensor, min(size, left - first), True) for first in range(0, left, size)]
+        return found + [_part(*each, 1, False) for each in alone]
 
     def _matrices(self, shapes: dict[str, Shape]) -> list[tuple[Shape, Shape]]:
         """Return the shapes of matrices, and of what a rank along `tensor` has of them."""
         matrices = [(name, shape) for name, shape in shapes.items() if len(shape) == 2]
         return [(shape, shape_along_tensor(name, shape, self._mesh)) for name, shape in matrices]
 
-    @cached_property
-    def _own(self) -> list[Part]:
-        """Those that the first rank along `replicate` updates."""
-        owners = owners_by_cost([part.cost for part in self._parts], self._mesh.replicate)
-        return [part for part, owner in zip(self._parts, owners, strict=True) if owner == 0]
 
-    @cached_property
-    def optimizer_state(self) -> float:
-        """Numbers of the first rank's optimizer state: Muon keeps one a weight, AdamW two."""
-        vectors = (self.layers * self.block_vectors + self.outside_vectors) / self._mesh.replicate
-        matrices = sum(part.held * (1 if part.is_muon else 2) for part in self._own)
-        return (matrices + 2 * vectors) / self._shards
+def _part(shape: Shape, along_tensor: Shape, count: int, is_muon: bool) -> Part:
+    cost = count * update_cost(shape, prod(shape), is_muon=is_muon)
+    return Part(count * prod(shape), count * prod(along_tensor), cost, is_muon)
 
-    @property
-    def kept_bytes(self) -> float:
-        """Bytes of the first rank's weights and optimizer state."""
-        return BYTES_PER_VALUE * (self.total / self._shards + self.optimizer_state)
 
-    @property
-    def gradient_bytes(self) -> float:
-        return BYTES_PER_VALUE * self.total / self._shards
-
-    @cached_property
-    def look_ahead(self) -> float:
-        """Numbers of this rank's boxes of the matrices that Muon updates."""
-        return sum(part.held for part in self._own if part.is_muon) / self._shards
-
-    @cached_property
-    def own_directions(self) -> float:
-        """Numbers of the matrices whose directions the first of the ranks with boxes of them computes."""
-        stacks = [part for part in self._own if part.is_muon]
-        owners = owners_by_cost([part.cost for part in stacks], self._mesh.size(*STATE_AXES))
-        return sum(part.whole for part, owner in zip(stacks, owners, strict=True) if owner == 0)
-
-    @property
-    def largest_stack(self) -> int:
-        return max((part.whole for part in self._own if part.is_muon), default=0)
+def _of_first(parts: list[Part], num_ranks: int) -> list[Part]:
+    """Return what the first of so many ranks updates."""
+    owners = owners_by_cost([part.cost for part in parts], num_ranks)
+    return [part for part, owner in zip(parts, owners, strict=True) if owner == 0]
 
 
 @cache
@@ -199,6 +168,9 @@ class Moments:
         self.head = 4 * self.vocabulary * self.model.d_model  # of its gradient
         self.layers = of_rank.layers
         self.again = of_rank.num_recomputed(work.recompute)
+        self.whole = self.tokens * kept_by_block(work, kernels.are_fused)
+        # a block's matrices in bf16, which the backward pass needs, compiled or not
+        self.casts = 0 if self.value_bytes == 4 else 2 * (of_rank.block - of_rank.block_vectors)
 
     def all(self) -> Iterator[PeakBytes]:
         last = self.layers - 1
@@ -241,7 +213,7 @@ class Moments:
         d_ff = self.model.d_ff // self.work.mesh.tensor
         of_down = 4 * d_ff * self.model.d_model  # the gradient of its last matrix, copied to be kept
         of_middle = self.value_bytes * self.tokens * d_ff
-        working = self._whole + self._casts + self.stream + self.part + max(of_down, 2 * of_middle)
+        working = self.whole + self.casts + self.stream + self.part + max(of_down, 2 * of_middle)
         done = 4 * (self.layers - 1 - block) * self.of_rank.block / self.shards
         gradients = self._earlier or done
         if self.is_divided or self.model.tied_embeddings or not self._earlier:
@@ -279,19 +251,10 @@ class Moments:
         """Weights that stay gathered between their passes: those outside of the blocks, of small models all."""
         return 4 * (self.of_rank.total if self.parts == 1 else self.of_rank.outside) * self.is_divided
 
-    @cached_property
-    def _whole(self) -> float:
-        return self.tokens * kept_by_block(self.work, self.kernels.are_fused)
-
-    @cached_property
-    def _casts(self) -> float:
-        """A block's matrices in bf16, which the backward pass needs, compiled or not."""
-        return 0.0 if self.value_bytes == 4 else 2 * (self.of_rank.block - self.of_rank.block_vectors)
-
     def _kept(self, num_blocks: int) -> float:
         """Return what the first blocks keep: their inputs alone where they are recomputed, products where selective."""
         again = min(self.again, num_blocks)
-        left, whole = self.part, self._whole + self._casts
+        left, whole = self.part, self.whole + self.casts
         if self.work.recompute == "selective":
             budget = self.kernels.selective_budget
             left = budget * whole if budget else left + self.tokens * products(self.work)

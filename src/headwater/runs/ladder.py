@@ -119,33 +119,26 @@ class RungBacktest:
 
 @dataclass(frozen=True)
 class LadderResult:
-    """What a finished ladder says of its run, the loss within its plan, and how far to trust it."""
+    """What a finished ladder says of its run, the loss within its plan, and how far to trust it.
+
+    `share` is its time over the run's own, `best` the rung of the least loss: the baseline that a forecast must beat.
+    """
 
     ladder: rungs.Ladder
     done: Sequence[rungs.DoneRung]
     backtest: list[RungBacktest]
     plan: RunPlan
-
-    @property
-    def seconds(self) -> float:
-        return sum(rung.seconds for rung in self.done)
-
-    @property
-    def share(self) -> float:
-        """Of the run's own time."""
-        return self.seconds / self.ladder.target.seconds
-
-    @property
-    def best(self) -> rungs.DoneRung:
-        """The rung of the least loss: the baseline that a forecast must beat."""
-        return min(self.done, key=lambda done: done.loss["all"])
+    seconds: float
+    share: float
+    best: rungs.DoneRung
 
 
 def ladder_result(ladder: rungs.Ladder, done: Sequence[rungs.DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
-    config = ladder.config
+    config, seconds = ladder.config, sum(each.seconds for each in done)
     found = backtest(done, epochs_of(config).overall) if config.init is None else []  # one size has no law
-    return LadderResult(ladder, done, found, plan_run(config, PlanOptions()))
+    plan, best = plan_run(config, PlanOptions()), min(done, key=lambda each: each.loss["all"])
+    return LadderResult(ladder, done, found, plan, seconds, seconds / ladder.target.seconds, best)
 
 
 def backtest(done: Sequence[rungs.DoneRung], epochs: float) -> list[RungBacktest]:

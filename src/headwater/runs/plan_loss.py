@@ -21,7 +21,7 @@ from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import DoneRung, ladder_table, read_ladder, size_of, table_of
+from headwater.runs.rungs import ladder_table, read_ladder, size_of, table_of
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
@@ -64,11 +64,12 @@ def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> Lo
     done, tokens = read_ladder(config), float(config.train.num_steps * config.train.batch_tokens)
     if not done:
         return LossOutlook(None, NO_SHORT_RUNS)
-    new, old = (_after(done, tokens, is_old) for is_old in (False, True))
-    assert new is not None
-    lengths = ", ".join(count(each.rung.tokens) for each in done)
+    lengths = [each.rung.tokens for each in done]
+    of_new, of_old = ([mean_bits(each.loss, is_old) or 0.0 for each in done] for is_old in (False, True))
+    new = new_text_after(tokens, lengths, of_new)
+    old = old_text_after(tokens, lengths, of_old) if all(of_old) else None
     base = {is_old: mean_bits(done[0].base or {}, is_old) or math.nan for is_old in (False, True)}
-    runs = f"short runs of {lengths} tokens, mean of the sources"
+    runs = f"short runs of {', '.join(map(count, lengths))} tokens, mean of the sources"
     how = {
         "new": f"the base has {base[False]:.3f}; the line of the last two over the logarithm of tokens: {runs}",
         "old": f"the base has {base[True]:.3f}; the power law of all three: {runs}" if old else NO_OLD_TEXT,
@@ -78,14 +79,6 @@ def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> Lo
         break_even, how["break_even"] = _break_even(config, new, tokens, runs_csv, unit)
     losses = FromBase(new.band(), old.band() if old else None, break_even, how)
     return LossOutlook(new, "two losses: of the new text and of the old", from_base=losses)
-
-
-def _after(done: Sequence[DoneRung], tokens: float, is_old: bool) -> Spread | None:
-    bits = [each for each in (mean_bits(rung.loss, is_old) for rung in done) if each is not None]
-    if len(bits) < len(done):
-        return None
-    law = old_text_after if is_old else new_text_after
-    return Spread(*law(tokens, [each.rung.tokens for each in done], bits))
 
 
 def _break_even(config: RunConfig, new: Spread, tokens: float, runs_csv: Path, unit: str) -> tuple[Band | None, str]:
@@ -107,20 +100,17 @@ def _break_even(config: RunConfig, new: Spread, tokens: float, runs_csv: Path, u
     return Band(*(found[0] for found in as_good)), f"{how}; this run has {count(tokens)}"
 
 
-def new_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> tuple[float, float]:
-    """Return the median of bits per byte of new text after so many tokens, and the deviation of its logarithm.
-
-    `short` runs had so many tokens, the most last, and reached `bits`.
-    """
+def new_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> Spread:
+    """Return bits per byte of new text after so many tokens; `short` runs had so many, the most last, and `bits`."""
     slope = (bits[-1] - bits[-2]) / math.log(short[-1] / short[-2])
-    return _with_deviation(max(bits[-1] + slope * math.log(tokens / short[-1]), bits[-1] / 2), bits[-1])
+    return _spread(max(bits[-1] + slope * math.log(tokens / short[-1]), bits[-1] / 2), bits[-1])
 
 
-def old_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> tuple[float, float]:
+def old_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> Spread:
     """Return the same of the base's own text."""
     exponent, at_one = np.polyfit(np.log(short), np.log(bits), 1)
-    return _with_deviation(math.exp(at_one + exponent * math.log(tokens)), bits[-1])
+    return _spread(math.exp(at_one + exponent * math.log(tokens)), bits[-1])
 
 
-def _with_deviation(median: float, last: float) -> tuple[float, float]:
-    return median, math.hypot(OF_RUN, OF_STEP * math.log(median / last))
+def _spread(median: float, last: float) -> Spread:
+    return Spread(median, math.hypot(OF_RUN, OF_STEP * math.log(median / last)))
