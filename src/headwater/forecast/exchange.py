@@ -36,10 +36,10 @@ def exchanges(work: Work) -> list[Exchange]:
     Copies of the weights add their gradients once a step and give one another the updated weights. Weights that are
     divided are gathered for each pass, those outside of the blocks once, and their gradients added once a microbatch;
     of small models, and in a pipeline, once a step.
-    Muon's matrices go to owners among all ranks that have boxes of them. What layers exchange is `_of_layers`.
+    Muon's matrices go to owners among all ranks that have boxes of them. What layers exchange is `_add_layers_`.
     """
-    mesh, of_rank, found = work.mesh, division_of(work.model, work.optim.name, work.mesh), list[Exchange]()
-    axis, shards = _named(mesh, WEIGHT_AXES), mesh.size(*WEIGHT_AXES)
+    mesh, of_rank = work.mesh, division_of(work.model, work.optim.name, work.mesh)
+    axis, shards, found = _named(mesh, WEIGHT_AXES), mesh.size(*WEIGHT_AXES), Counter[tuple[str, str]]()
     if shards > 1:
         vectors = 4 - work.sent_bytes  # of which a value is sent in fp32
         block = work.sent_bytes * of_rank.block + vectors * of_rank.block_vectors
@@ -47,19 +47,20 @@ def exchanges(work: Work) -> list[Exchange]:
         if work.model.family != "gpt2":  # whose embeddings are used in fp32
             outside = work.sent_bytes * of_rank.outside + vectors * of_rank.outside_vectors
         times, passes = (1, 1) if mesh.gathers_once(4 * of_rank.total) else (work.num_microbatches, 2)
-        found.append(Exchange("all-gather", axis, None, times * (passes * of_rank.layers * block + outside)))
-        found.append(Exchange("reduce-scatter", axis, None, times * 4 * of_rank.total))
+        found["all-gather", axis] += times * (passes * of_rank.layers * block + outside)
+        found["reduce-scatter", axis] += times * 4 * of_rank.total
     if mesh.size(*STATE_AXES) > 1 and work.optim.name == "muon":
         swapped = of_rank.look_ahead + of_rank.own_directions
-        found.append(Exchange("all-to-all", _named(mesh, STATE_AXES), None, round(work.value_bytes * swapped)))
+        found["all-to-all", _named(mesh, STATE_AXES)] += round(work.value_bytes * swapped)
     if mesh.replicate > 1:
-        held = 4 * of_rank.total // shards
-        found += [Exchange(kind, "replicate", None, held) for kind in ("all-reduce", "broadcast")]
-    return _joined([*found, *_of_layers(work, of_rank)])
+        for kind in ("all-reduce", "broadcast"):
+            found[kind, "replicate"] += 4 * of_rank.total // shards
+    _add_layers_(found, work, of_rank)
+    return [Exchange(*key, None, num_bytes) for key, num_bytes in found.items()]
 
 
-def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
-    """Return what layers exchange that ranks compute together.
+def _add_layers_(found: Counter[tuple[str, str]], work: Work, of_rank: Division) -> None:
+    """Add what layers exchange that ranks compute together.
 
     Along `tensor` each of attention and MLP gathers its input and scatters its sum, forward, and the other way round
     backward; what is recomputed does so again, but for the last sum, which nothing needs. So do the loss and, in fp32,
@@ -67,39 +68,29 @@ def _of_layers(work: Work, of_rank: Division) -> list[Exchange]:
     """
     model, mesh, times, layers = work.model, work.mesh, work.num_microbatches, of_rank.layers
     again = of_rank.num_recomputed(work.recompute)
-    found = list[Exchange]()
     if mesh.tensor > 1:
         stream = work.layer_tokens * model.d_model
         ends = (4 + work.value_bytes * of_rank.is_last) * stream
         for kind, num_again in (("all-gather", 2), ("reduce-scatter", 1)):
             of_blocks = work.value_bytes * stream * (4 * layers + num_again * again)
-            found.append(Exchange(kind, "tensor", None, times * (ends + of_blocks)))
+            found[kind, "tensor"] += times * (ends + of_blocks)
         scores = 3 * 4 * work.layer_tokens * of_rank.is_last  # the largest, a sum and the target's
         vectors = 4 * (layers * of_rank.block_vectors + of_rank.outside_vectors) // mesh.size(*WEIGHT_AXES)
-        found.append(Exchange("all-reduce", "tensor", None, times * scores + vectors))
+        found["all-reduce", "tensor"] += times * scores + vectors
     if mesh.context > 1:
         heads = 2 * (model.num_heads // mesh.tensor + max(model.num_kv_heads // mesh.tensor, mesh.context))
         swapped = work.value_bytes * work.layer_tokens * heads * model.head_dim
-        found.append(Exchange("all-to-all", "context", None, times * swapped * (2 * layers + again)))
+        found["all-to-all", "context"] += times * swapped * (2 * layers + again)
     if mesh.pipeline > 1:  # the first rank's stages send hidden states, and all but the first one their gradients
         handed = work.value_bytes * work.layer_tokens * model.d_model // mesh.tensor
-        num_bytes = times * (2 * mesh.stages_per_rank - 1) * handed
-        found += [Exchange(kind, "pipeline", None, num_bytes) for kind in ("send", "receive")]
-    return found
+        for kind in ("send", "receive"):
+            found[kind, "pipeline"] += times * (2 * mesh.stages_per_rank - 1) * handed
 
 
 def _named(mesh: Mesh, axes: Iterable[str]) -> str:
     """Return the name of those of some axes that have several ranks."""
     several = [axis for axis in axes if mesh.size(axis) > 1]
     return "all ranks" if len(several) > 1 and mesh.size(*several) == mesh.world_size else " × ".join(several)
-
-
-def _joined(found: Iterable[Exchange]) -> list[Exchange]:
-    """Return them with those of one kind along one axis as one."""
-    bytes_of = Counter[tuple[str, str]]()
-    for each in found:
-        bytes_of[each.kind, each.axis] += each.num_bytes
-    return [Exchange(*key, None, num_bytes) for key, num_bytes in bytes_of.items()]
 
 
 def exchange_seconds(device: Accelerator, exchange: Exchange, layout: Layout) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import DataError
-from headwater.tables import CsvRow, Sheet, read_sheet
+from headwater.tables import CsvRow, Sheet, read_sheet, required
 
 FloatArray = NDArray[np.float64]
 LOSS = "loss"
@@ -135,16 +135,11 @@ def _columns(sheet: Sheet, loss_column: str) -> dict[str, str]:
 
 
 def _number(path: Path, line: int, row: CsvRow, column: str, kind: str) -> float:
-    text, (lowest, highest, advice) = row[column].strip(), _LIMITS[kind]
-    place = f"{path} line {line}, column {column}"
-    try:
-        value = float(text)
-    except ValueError:
-        found = repr(text) if text else "nothing there, which"
-        raise DataError(f"{place}: {found} is not a number; write it like 124e6 or 3.21, or remove the line") from None
+    place, (lowest, highest, advice) = f"{path} line {line}", _LIMITS[kind]
+    value = required(row, column, where=place)
     if not lowest <= value <= highest:
         raise DataError(
-            f"{place}: {text} is not between {lowest:g} and {highest:g}; {advice}; remove the line of a run that failed"
+            f"{place}: {column}={value:g} is not between {lowest:g} and {highest:g}; {advice}; remove a run that failed"
         )
     return value
 
