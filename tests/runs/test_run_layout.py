@@ -156,13 +156,13 @@ def test_ranks_of_a_pipeline_wait_no_longer_over_slower_links():
         (["train.recompute=0", "train.exact=true", "train.microbatch_tokens=8192"], "no layout of 8 ranks fits"),
         (
             ["train.batch_tokens=8192", "parallel.tensor=1", "parallel.context=1"],
-            "= 1 sequences, which replicate × shard = 8 ranks can't divide",
+            "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 8",
         ),
         (
             ["train.batch_tokens=24576", "parallel.tensor=4"],
-            "= 3 sequences, which replicate × shard = 2 ranks can't divide",
+            "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 2",
         ),
-        (["train.batch_tokens=73728"], "= 9 sequences, which replicate × shard = 8 ranks can't divide"),
+        (["train.batch_tokens=73728"], "must be a multiple of microbatch_tokens × replicate × shard = 8192 × 8"),
     ],
 )
 def test_what_no_shared_layers_mend_is_refused_with_what_would(settings, says):
@@ -256,7 +256,7 @@ def test_a_layout_of_numbers_is_said_as_such():
 def test_sequences_of_a_step_that_ranks_cannot_divide_are_refused_before_anything_is_prepared(config):
     rows = config.train.batch_tokens // config.model.seq_len
     assert rows % 7
-    with pytest.raises(LayoutError, match=f"= {rows} sequences, which replicate × shard = 7 ranks can't divide"):
+    with pytest.raises(LayoutError, match="must be a multiple of microbatch_tokens × replicate × shard"):
         layout_here(config, Place(0, 7, 0, 7))
 
 

@@ -16,9 +16,9 @@ from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import Work
 from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
-from headwater.parallel.settings import division_problem, fewest_ranks
+from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout
-from headwater.runs.hardware import Costs, microbatch_tokens, work_of
+from headwater.runs.hardware import Costs, work_of
 from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.simulate.account import KINDS, Account
@@ -38,7 +38,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
             raise
         raise LayoutError(f"{error}; or name a device whose memory is to choose it: --hardware H100") from error
     config = config.with_layout(layout)
-    _require_simulated(config, layout)
+    _require_simulated(config)
     work = work_of(config, layout)
     num_ranks, places = layout.mesh.world_size, layout.mesh.differing_places
     of_ranks = f" of {'one' if len(places) == 1 else len(places)} of {num_ranks:,} ranks" if num_ranks > 1 else ""
@@ -72,11 +72,8 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
 
 
-def _require_simulated(config: RunConfig, layout: Layout) -> None:
-    """Raise ConfigError for what would get a wrong account: a batch that the ranks can't share, other numbers."""
-    tokens = max(microbatch_tokens(config, layout), config.model.seq_len)
-    if problem := division_problem(layout.mesh, config.train.batch_tokens, tokens, exact=False):
-        raise ConfigError(problem)
+def _require_simulated(config: RunConfig) -> None:
+    """Raise ConfigError for numbers that would get a wrong account."""
     if config.train.exact:
         raise ConfigError("train.exact isn't simulated, whose sums of integers take more; add train.exact=false")
     if config.machine.dtype in ACTIVATIONS:

@@ -17,7 +17,7 @@ from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import PeakBytes, checkpoint_bytes
 from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
 from headwater.numbers import plural, size
-from headwater.parallel.settings import meshes_of, microbatches_problem, shared_layers
+from headwater.parallel.settings import division_problem, meshes_of, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs import hardware
@@ -134,16 +134,9 @@ def _groups(config: RunConfig, place: Place, apart: Sequence[Mesh]) -> Iterator[
 
 def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     """Return why the sequences of a step can't be divided among ranks, "" where they can."""
-    seq_len, batch_tokens, parts = config.model.seq_len, config.train.batch_tokens, mesh.size(*DATA_AXES)
-    rows = batch_tokens // seq_len
-    if rows % parts:
-        return (
-            f"a step has train.batch_tokens / model.seq_len = {batch_tokens} / {seq_len} = {rows} sequences, which "
-            f"replicate × shard = {parts} ranks can't divide; start as many ranks as divide {rows}, or set "
-            f"train.batch_tokens to {-(-rows // parts) * parts * seq_len}"
-        )
-    num_microbatches = batch_tokens // (parts * hardware.microbatch_tokens(config, Layout(mesh)))
-    return microbatches_problem(mesh, num_microbatches)
+    train, seq_len = config.train, config.model.seq_len
+    microbatch = max(1, hardware.microbatch_tokens(config, Layout(mesh)) // seq_len) * seq_len
+    return division_problem(mesh, train.batch_tokens, microbatch, exact=train.exact)
 
 
 def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -> Choice:

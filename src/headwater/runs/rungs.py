@@ -31,7 +31,6 @@ from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
 from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
 
-LADDER_VERSION = 2  # rungs read their text as often as the run
 SOURCE_COLUMN = "bits_per_byte_"
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
@@ -100,7 +99,7 @@ class Design:
 def make_of(config: RunConfig) -> str:
     """Return the digest of what a run shares with its ladder: text, and all settings that decide its loss."""
     text = stage_digest(config.folders.tokens)
-    return digest_json([LADDER_VERSION, train_plan(config).identity(), config.machine.dtype, text])
+    return digest_json([train_plan(config).identity(), config.machine.dtype, text])
 
 
 def read_design(config: RunConfig) -> Design | None:
