@@ -103,6 +103,8 @@ def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
         where = f"{place}, {row['name'] or 'a row without name'}"
         cells = {name: required(row, name, where=where) for name in COLUMNS[2:]}
         (price, price_how), fp32 = _price(row, where), number(row, "fp32_TFLOPs", where=where)
+        if cells["node_size"] % 1:
+            raise DataError(f"{where}: node_size={cells['node_size']:g} must be a whole number")
         device = Accelerator(
             name=row["name"],
             architecture=row["architecture"],
@@ -112,19 +114,13 @@ def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
             watts=cells["watts"],
             links=cells["link_GBps"] * 1e9,
             network=cells["network_GBps"] * 1e9,
-            node_size=_whole("node_size", cells["node_size"], where),
+            node_size=int(cells["node_size"]),
             usd_per_hour=price,
             price_how=price_how,
         )
         names = [device.name, *(row.get("aliases") or "").split(";")]
         devices |= {_key(name): device for name in names if name.strip()}
     return devices
-
-
-def _whole(column: str, value: float, where: str) -> int:
-    if value != int(value):
-        raise DataError(f"{where}: {column}={value:g} must be a whole number")
-    return int(value)
 
 
 def _price(row: CsvRow, where: str) -> tuple[Spread | None, str]:

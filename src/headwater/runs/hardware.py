@@ -83,8 +83,10 @@ class Processor:
             step = _mean([run.step_seconds for run in own])
             how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
         else:
-            usual = usual_here(self.runs, self.peaks)
-            step = usual.times(Spread(self.modelled(config) * (1 + waiting(config, self.ranks))))
+            ratios, spread = [_ratio(run, self.peaks) for run in self.runs[:NUM_NEWEST]], constants()["log_deviation"]
+            usual = _mean(ratios) if ratios else Spread(1.0, spread["step"])
+            modelled = self.modelled(config) * (1 + waiting(config, self.ranks))
+            step = usual.times(Spread(modelled, spread["step_shape"]))
             part = processor.utilisation(config.model.d_model, self.peaks.dtype, self.peaks.kind)
             how = f"modelled: steps of this width reach {part:.0%} of this processor's peak, {self.peaks.how}"
             how = f"modelled, times {usual.median:.2f} as measured on other shapes here" if self.runs else how
@@ -259,13 +261,6 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     text = min(text_bytes, MOST_OF_MEMORY * memory_bytes()) / ranks.num_local
     has_probes = config.train.num_probes > 0
     return processor.memory(work_of(config, ranks, dtype), text, has_probes=has_probes)
-
-
-def usual_here(found: Sequence[MeasuredSteps], peaks: Peaks) -> Spread:
-    """Return a step over the modelled one by the newest measurements, of whatever shape; 1 without any."""
-    ratios, spread = [_ratio(run, peaks) for run in found[:NUM_NEWEST]], constants()["log_deviation"]
-    mean = _mean(ratios) if ratios else Spread(1.0, spread["step"])
-    return replace(mean, log_deviation=math.hypot(mean.log_deviation, spread["step_shape"]))
 
 
 def _mean(values: Sequence[float]) -> Spread:
