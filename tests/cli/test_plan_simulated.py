@@ -72,8 +72,8 @@ def test_where_nothing_but_the_number_of_ranks_is_named_the_layout_is_the_plans(
     ("words", "why"),
     [
         (["parallel.pipeline=2", "model.tied_embeddings=true"], "set model.tied_embeddings to false"),
-        (["--ranks", "2048", "parallel.shard=512"], "set train.batch_tokens to 131072"),
-        (["--ranks", "3", "parallel.shard=3"], "3 ranks can't divide"),
+        (["--ranks", "2048", "parallel.shard=512"], "try 131072"),
+        (["--ranks", "3", "parallel.shard=3"], "replicate × shard = 64 × 3; try 65472"),
         (["--ranks", "4", "--hardware", "8xH100"], "--hardware 8xH100 counts the ranks, as --ranks 4 does"),
         (["--ranks", "2", "parallel.shard=2", "train.exact=true"], "add train.exact=false"),
         (["--ranks", "2", "parallel.shard=2", "machine.dtype=float8"], "add machine.dtype=bfloat16"),

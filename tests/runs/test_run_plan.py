@@ -11,9 +11,10 @@ from small_run import write_run_file, write_texts
 
 from headwater.batches.settings import MixtureSettings
 from headwater.errors import ConfigError
+from headwater.ranks.mesh import Layout
 from headwater.runs import hardware
 from headwater.runs import plan as planning
-from headwater.runs.hardware import hardware_of, microbatch_tokens
+from headwater.runs.hardware import hardware_of, work_of
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
 from headwater.runs.text_size import UNFILTERED, epochs_of, usual_bytes_per_token
@@ -123,7 +124,7 @@ def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
     assert "H100-SXM" in needs_of(config).step_how
     assert devices.memory_limit == 85e9
     assert devices.usd_per_hour.median > 0
-    assert microbatch_tokens(config) <= config.train.batch_tokens
+    assert work_of(config, Layout()).microbatch_tokens <= config.train.batch_tokens
 
 
 def test_a_gpu_outside_the_table_is_named_with_what_to_do(monkeypatch):

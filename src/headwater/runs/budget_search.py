@@ -21,7 +21,7 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, microbatch_tokens, work_of
+from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, work_of
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
@@ -242,7 +242,7 @@ def _settings(trial: RunConfig, ranks: Layout) -> dict[str, Any]:
         **{f"model.{name}": value for name, value in model.model_dump(mode="json", include=SIZE_SETTINGS).items()},
         "tokenizer.vocab_size": model.vocab_size,
         "train.batch_tokens": train.batch_tokens,
-        "train.microbatch_tokens": microbatch_tokens(trial, ranks),
+        "train.microbatch_tokens": work_of(trial, ranks).microbatch_tokens,
         "train.recompute": train.recompute,
         **{f"parallel.{axis}": mesh.size(axis) for axis in axes},
     }

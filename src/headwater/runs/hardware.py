@@ -107,7 +107,8 @@ class Processor:
         if peaks and is_alone:
             how = f"mean peak of {plural(len(peaks), 'earlier run')} of this shape here"
             return Spread(fmean(peaks), SAME_MEMORY), how
-        peak, tokens = processor_peak(config, self.dtype, text_bytes, self.ranks), microbatch_tokens(config, self.ranks)
+        peak = processor_peak(config, self.dtype, text_bytes, self.ranks)
+        tokens = work_of(config, self.ranks).microbatch_tokens
         how = f"libraries, text, weights and their state twice (for saves), a step of {tokens} tokens in {self.dtype}"
         how = how if is_alone else f"of each rank: {peak}"
         return Spread(peak.total, constants()["log_deviation"]["memory"]), how
@@ -224,24 +225,23 @@ def processor_dtype(machine: MachineSettings, flags: set[str]) -> str:
     return "bfloat16" if fast == "int8" and machine.compile == "off" else fast
 
 
-def microbatch_tokens(config: RunConfig, ranks: Layout | None = None) -> int:
-    """Return a rank's microbatch by the settings; the rule's where it will be measured at the run's start."""
-    mesh, tokens = (ranks or Layout()).mesh, config.train.microbatch_tokens
-    share = max(1, config.train.batch_tokens // mesh.size(*DATA_AXES))
-    if tokens == "auto":
-        return rule_microbatch(share, config.model.seq_len, mesh.wanted_microbatches)
-    return min(tokens, share)
-
-
 def work_of(config: RunConfig, ranks: Layout, dtype: str = "") -> Work:
-    """Return what a rank has to do in a step; `dtype` is what it computes in, where the settings leave that open."""
-    train, tokens = config.train, microbatch_tokens(config, ranks)
+    """Return what a rank has to do in a step, in microbatches of the settings; else of the rule, to be measured.
+
+    `dtype` is what it computes in, where the settings leave that open.
+    """
+    train, seq_len, num_parts = config.train, config.model.seq_len, ranks.mesh.size(*DATA_AXES)
+    share = max(1, train.batch_tokens // num_parts)
+    if train.microbatch_tokens == "auto":
+        tokens = rule_microbatch(share, seq_len, ranks.mesh.wanted_microbatches)
+    else:
+        tokens = min(train.microbatch_tokens, share)
     return Work(
         config.model,
         config.optim,
         ranks.mesh,
-        num_rows=max(1, tokens // config.model.seq_len),
-        num_microbatches=max(1, train.batch_tokens // (tokens * ranks.mesh.size(*DATA_AXES))),
+        num_rows=max(1, tokens // seq_len),
+        num_microbatches=max(1, train.batch_tokens // (tokens * num_parts)),
         recompute=recompute_of(train, config.model.num_layers),
         dtype=dtype or ("bfloat16" if config.machine.dtype == "auto" else config.machine.dtype),
         exact=train.exact,

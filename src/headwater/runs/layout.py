@@ -113,8 +113,8 @@ def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int
     seq_len, one_row = config.model.seq_len, choice_here(_of_one_sequence(config), num_local, device)
     if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
         raise LayoutError(
-            f"a rank can't hold a microbatch of {hardware.microbatch_tokens(config, found)} tokens, but holds one "
-            f"sequence with {found.mesh.product}; set train.microbatch_tokens to {seq_len}"
+            f"a rank can't hold a microbatch of {hardware.work_of(config, found).microbatch_tokens} tokens, but holds "
+            f"one sequence with {found.mesh.product}; set train.microbatch_tokens to {seq_len}"
         )
 
 
@@ -134,9 +134,8 @@ def _groups(config: RunConfig, place: Place, apart: Sequence[Mesh]) -> Iterator[
 
 def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     """Return why the sequences of a step can't be divided among ranks, "" where they can."""
-    train, seq_len = config.train, config.model.seq_len
-    microbatch = max(1, hardware.microbatch_tokens(config, Layout(mesh)) // seq_len) * seq_len
-    return division_problem(mesh, train.batch_tokens, microbatch, exact=train.exact)
+    train, work = config.train, hardware.work_of(config, Layout(mesh))
+    return division_problem(mesh, train.batch_tokens, work.microbatch_tokens, exact=train.exact)
 
 
 def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -> Choice:
