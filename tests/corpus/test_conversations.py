@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from headwater.conversations import Message, messages_of
 from headwater.corpus.balance import stage_of
-from headwater.corpus.dropped import dropped_sample
-from headwater.corpus.load import read_documents
+from headwater.corpus.load import dropped_sample, read_documents
 from headwater.errors import DataError
 from headwater.sources.settings import CorpusSettings
 

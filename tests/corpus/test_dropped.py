@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.corpus.build import build_corpus
-from headwater.corpus.dropped import dropped_sample
+from headwater.corpus.load import dropped_sample
 from headwater.corpus.shards import read_lines
 from headwater.errors import ConfigError, DataError
 from headwater.sources.settings import CorpusSettings

@@ -7,11 +7,12 @@ from pathlib import Path
 from fuzz.target import LIMITS, InMemory, Target
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.frames import BadFrame, pack, unpack
+from headwater.corpus.read.encoding import encoding_of
+from headwater.corpus.read.frames import HEADER_BYTES, BadFrame, pack, size_of, unpack
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import Unusable, bounded
 from headwater.corpus.read.parse import parse
-from headwater.corpus.read.text import encoding_of, read_text
+from headwater.corpus.read.text import read_text
 
 KINDS = ("text", "code")
 
@@ -75,21 +76,12 @@ def _html(data: bytes, folder: Path) -> None:
 
 
 def _frames(data: bytes, folder: Path) -> None:
-    at = 0
-
-    def read_exactly(count: int) -> bytes:
-        nonlocal at
-        if at + count > len(data):
-            raise EOFError
-        at += count
-        return data[at - count : at]
-
     try:
-        value = unpack(read_exactly)
-    except (BadFrame, EOFError):
+        size_of(data[:HEADER_BYTES])
+        packed = pack(unpack(data[HEADER_BYTES:]))
+    except BadFrame:
         return
-    data, at = pack(value), 0
-    assert pack(unpack(read_exactly)) == data
+    assert pack(unpack(packed[HEADER_BYTES:])) == packed
 
 
 TEXT_WORDS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\r\n", b"\xe2\x80\xa8", b"\xcc\x80\xcc\x95")

@@ -87,8 +87,7 @@ def print_training(training: dict[str, dict[str, float]] | None) -> None:
 
 def show_dropped(corpus: Path, reason: str | None, source: str | None, num_examples: int, as_json: bool) -> None:
     """Print examples of what a corpus dropped, by reason."""
-    from headwater.corpus.dropped import dropped_sample
-    from headwater.corpus.load import failed_build_folder, has_failed
+    from headwater.corpus.load import dropped_sample, failed_build_folder, has_failed
 
     if has_failed(corpus):
         say_beside(as_json)("the last build kept too little text for a corpus; this is what it dropped")

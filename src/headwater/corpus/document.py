@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from headwater.conversations import messages_of, spoken
 from headwater.sources.settings import CONVERSATIONS
@@ -25,6 +26,11 @@ class Document:
     origin: str
     kind: str
     meta: dict[str, str] = field(default_factory=dict)
+
+    def drop(self, reason: str, num_bytes: int, excerpt: str | None = None, **more: Any) -> Drop:
+        """Return the record of this document, or of a part of it; its beginning is the excerpt, where none is given."""
+        excerpt = (self.text if excerpt is None else excerpt)[:EXCERPT_CHARACTERS]
+        return Drop(reason, self.source, self.id, self.origin, num_bytes, excerpt, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +56,3 @@ def plain_text(document: Document) -> str:
 def num_bytes(text: str) -> int:
     """Return the UTF-8 bytes of a text that has no lone surrogates."""
     return len(text) if text.isascii() else len(text.encode())
-
-
-def drop_part(document: Document, reason: str, num_bytes: int, excerpt: str, because: str = "") -> Drop:
-    """Return the record of a part cut out of a document that is kept."""
-    excerpt = excerpt[:EXCERPT_CHARACTERS]
-    return Drop(
-        reason, document.source, document.id, document.origin, num_bytes, excerpt, num_documents=0, because=because
-    )
-
-
-def drop_document(
-    document: Document, reason: str, raw_bytes: int, duplicate_of: str = "", because: str = "", excerpt: str = ""
-) -> Drop:
-    """Return the record of a document that isn't kept; its beginning is the excerpt, where none is given."""
-    return Drop(
-        reason=reason,
-        source=document.source,
-        id=document.id,
-        origin=document.origin,
-        num_bytes=raw_bytes,
-        excerpt=(excerpt or document.text)[:EXCERPT_CHARACTERS],
-        duplicate_of=duplicate_of,
-        because=because,
-    )

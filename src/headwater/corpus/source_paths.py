@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 OF_THIS_MACHINE = ("file://", "local://")
 
@@ -15,6 +15,15 @@ def parts_and_pattern(given: str) -> tuple[tuple[str, ...], int]:
         given = given[given.index("://") + 3 :]
     parts = PurePath(os.path.expanduser(given)).parts
     return parts, next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+
+
+def path_as_text(path: Path) -> str:
+    """Return an absolute path for a process that starts elsewhere: a character for each byte, which may be any."""
+    return os.fsencode(os.path.abspath(path)).decode("latin-1")
+
+
+def path_of_text(text: str) -> Path:
+    return Path(os.fsdecode(text.encode("latin-1")))
 
 
 class SourcePaths:

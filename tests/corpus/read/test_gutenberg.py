@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.corpus.read.gutenberg import without_boilerplate
+from headwater.corpus.read.plain import without_boilerplate
 
 HEAD = "The Project Gutenberg eBook of Rivers\r\n\r\nThis ebook is for the use of anyone anywhere.\n\n"
 START = "*** START OF THE PROJECT GUTENBERG EBOOK RIVERS ***\n"

@@ -137,7 +137,7 @@ def test_code_keeps_its_lines(tmp_path):
     for number in range(4):
         body = "".join(f"value_{number}_{line} = compute(first={number}, second={line})\n" for line in range(9))
         (tmp_path / "in" / f"{number}.py").write_text(
-            "from headwater.corpus.document import Document, Drop, drop_part\n" + body
+            "from headwater.corpus.document import Document, Drop, num_bytes\n" + body
         )
     limits = {"min_words": 1, "min_characters": 1}
     table = {"sources": {"mine": {"paths": [str(tmp_path / "in")]}}, "dedup": {"near": False, "lines": limits}}

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from headwater.corpus.read.frames import HEADER_BYTES, MAX_BYTES, BadFrame, pack, unpack
+from headwater.corpus.read.frames import HEADER_BYTES, pack, size_of, unpack
 
 _BLOCK_BYTES = 1 << 20
 _ERROR_BYTES = 4000
@@ -53,15 +53,12 @@ class Child:
 
     def next_message(self) -> dict[str, Any] | None:
         """Return the next message of what was read, None where it isn't whole. Raises BadFrame."""
-        left = len(self._buffer) - self._taken
-        size = int.from_bytes(self._buffer[self._taken : self._taken + HEADER_BYTES], "big")
-        if size > MAX_BYTES:
-            raise BadFrame
-        return unpack(self._take) if left >= HEADER_BYTES + size and left else None
-
-    def _take(self, count: int) -> bytes:
-        start, self._taken = self._taken, self._taken + count
-        return bytes(self._buffer[start : self._taken])
+        start = self._taken + HEADER_BYTES
+        end = start + size_of(self._buffer[self._taken : start])
+        if start > len(self._buffer) or end > len(self._buffer):
+            return None
+        self._taken = end
+        return unpack(bytes(self._buffer[start:end]))
 
     def exit_status(self) -> int | None:
         """Return how the process, whose pipe is closed, ended; None where it lives on."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import encoding_of, not_utf8
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable, not_utf8
+from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable
 from headwater.corpus.read.record import record_meta, text_column, without_text
-from headwater.corpus.read.text import encoding_of
 
 _DELIMITERS = ",;\t|"
 _HEAD_BYTES = 100_000

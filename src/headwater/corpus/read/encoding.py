@@ -1,13 +1,24 @@
-"""The bytes of a page as text, as browsers decode them: by the web's labels, and U+FFFD for what they don't explain."""
+"""In which encoding bytes are text: by a byte order mark, by the web's labels, by what is likely.
+
+A page is decoded as browsers do it, with U+FFFD for what its encoding doesn't explain; other text is whole or none.
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
 
-from headwater.corpus.read.charsets import codec_of, detected
 from headwater.corpus.read.limits import Unusable
-from headwater.corpus.read.text import encoding_of
+from headwater.corpus.toml_tables import keys_by_word
 
+# the longer mark first: UTF-32's begins with UTF-16's
+_BYTE_ORDER_MARKS = [
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+]
 _DECLARED = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,200}(?:charset|encoding)\s*=\s*["']?\s*([\w:.-]{2,40})""", re.IGNORECASE
 )
@@ -15,6 +26,35 @@ _HEAD_BYTES = 4096
 # bytes of text in another charset are hardly ever a character of UTF-8 by chance
 _MIN_GOOD_PER_BAD = 10
 MAX_REPLACED = 0.05  # of the characters: more, and it was no text in this charset
+
+
+def encoding_of(head: bytes) -> str:
+    """Return the encoding that a byte order mark names, UTF-8 where there is none."""
+    return next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
+
+
+def codec_of(label: str | None) -> str | None:
+    """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
+    return keys_by_word("headwater.corpus.read", "encodings").get((label or "").strip().lower())
+
+
+def detected(data: bytes) -> str:
+    """Return the charset that a text is most likely in: that of western Europe where nothing tells."""
+    from resiliparse.parse.encoding import detect_encoding
+
+    return codec_of(detect_encoding(data, html5_compatible=False)) or "cp1252"
+
+
+def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
+    """Return what a file is whose bytes can't be decoded.
+
+    `start` is where in it the bytes of `error` begin; None where that isn't known.
+    """
+    name = error.encoding.upper().replace("-SIG", "")
+    at = "" if start is None else f" at offset {start + error.start:,}"
+    where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
+    likely = detected(error.object).upper().replace("_", "-")
+    return Unusable("not_utf8", f"{where}; convert the file to UTF-8: `iconv -f {likely} -t UTF-8 FILE > NEW`")
 
 
 def decode(data: bytes, charset: str | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 HEADER_BYTES = 4
@@ -24,13 +23,18 @@ def pack(value: dict[str, Any]) -> bytes:
     return len(data).to_bytes(HEADER_BYTES, "big") + data
 
 
-def unpack(read_exactly: Callable[[int], bytes]) -> dict[str, Any]:
-    """Return the next message of a stream; raises BadFrame, and what `read_exactly` raises at the end of the stream."""
-    size = int.from_bytes(read_exactly(HEADER_BYTES), "big")
+def size_of(header: bytes | bytearray) -> int:
+    """Return the bytes of the message behind a header; raises BadFrame."""
+    size = int.from_bytes(header, "big")
     if size > MAX_BYTES:
         raise BadFrame
+    return size
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """Return the message without its header; raises BadFrame."""
     try:
-        value = json.loads(read_exactly(size).decode("utf-8", "surrogatepass"))
+        value = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise BadFrame from None
     if not isinstance(value, dict):
@@ -40,10 +44,10 @@ def unpack(read_exactly: Callable[[int], bytes]) -> dict[str, Any]:
 
 def receive() -> dict[str, Any]:
     """Return the next message of the standard input; EOFError at its end."""
-    return unpack(_from_input)
+    return unpack(_read(size_of(_read(HEADER_BYTES))))
 
 
-def _from_input(count: int) -> bytes:
+def _read(count: int) -> bytes:
     data = sys.stdin.buffer.read(count)
     if len(data) < count:
         raise EOFError

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import not_utf8
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
-from headwater.corpus.read.limits import ReadLimits, Unusable, not_utf8
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.record import record_document, text_field
 from headwater.corpus.read.text import read_text
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import not_utf8
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import not_utf8
 from headwater.corpus.read.record import record_document
 
 

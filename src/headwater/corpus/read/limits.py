@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.charsets import detected
 from headwater.corpus.read.sections import sections
 from headwater.sources.formats import expands_too_far
 from headwater.sources.settings import CONVERSATIONS
@@ -35,18 +34,6 @@ class Unusable(Exception):
     def __init__(self, reason: str, because: str = "", excerpt: str = "") -> None:
         super().__init__(reason)
         self.reason, self.because, self.excerpt = reason, because, excerpt
-
-
-def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
-    """Return what a file is whose bytes can't be decoded.
-
-    `start` is where in it the bytes of `error` begin; None where that isn't known.
-    """
-    name = error.encoding.upper().replace("-SIG", "")
-    at = "" if start is None else f" at offset {start + error.start:,}"
-    where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
-    likely = detected(error.object).upper().replace("_", "-")
-    return Unusable("not_utf8", f"{where}; convert the file to UTF-8: `iconv -f {likely} -t UTF-8 FILE > NEW`")
 
 
 @dataclass(frozen=True, slots=True)

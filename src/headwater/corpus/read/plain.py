@@ -5,11 +5,11 @@ And what is done around the reading of any file, so that a bad one costs itself 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from headwater.corpus.document import Document, Drop, num_bytes
-from headwater.corpus.read.gutenberg import without_boilerplate
 from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -19,6 +19,10 @@ from headwater.corpus.read.text import read_text, whole_text
 from headwater.sources.settings import CONVERSATIONS
 
 _OF_CONVERSATIONS = ("jsonl", "json", "archive")
+# the header and the licence that Project Gutenberg puts around a book, and texts made in its manner
+_START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^\n]{0,300}\n", re.MULTILINE)
+_END = re.compile(r"^(?:\*{3} ?)?END OF (?:THE |THIS )?PROJECT GUTENBERG[^\n]{0,300}$", re.MULTILINE | re.IGNORECASE)
+_HEAD_CHARACTERS = 60_000  # in which the text begins, where it says so at all
 
 
 def pieces_of(
@@ -71,3 +75,12 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
     if boilerplate:
         drop = file.drop("gutenberg_boilerplate", num_bytes(boilerplate), "#boilerplate", boilerplate[:500])
         yield replace(drop, num_documents=0) if text else drop
+
+
+def without_boilerplate(text: str) -> tuple[str, str]:
+    """Return what stands between the line that says where the text starts and the one where it ends, and the rest."""
+    first = _START.search(text, 0, _HEAD_CHARACTERS)
+    start = first.end() if first else 0
+    last = _END.search(text, start)
+    end = last.start() if last else len(text)
+    return text[start:end], text[:start] + text[end:]

@@ -20,6 +20,7 @@ from headwater.corpus.read.frames import BadFrame
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY
+from headwater.corpus.source_paths import path_as_text
 from headwater.errors import DataError
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
@@ -50,7 +51,7 @@ class Sandbox:
         it parses it, which would slow down all other files.
         """
         request = {
-            "path": _path(file),
+            "path": path_as_text(file.path),
             "format": file_format,
             "source": file.source,
             "kind": file.kind,
@@ -215,10 +216,6 @@ def _environment() -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",
         "OMP_NUM_THREADS": "1",
     }
-
-
-def _path(file: InputFile) -> str:
-    return os.fsencode(os.path.abspath(file.path)).decode("latin-1")
 
 
 def _piece(file: InputFile, answer: dict[str, Any]) -> Document | Drop:

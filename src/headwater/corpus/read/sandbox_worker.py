@@ -24,6 +24,7 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_, limit_memory_
+from headwater.corpus.source_paths import path_of_text
 from headwater.sources.formats import compression_of
 
 MAX_OPEN_FILES = 64
@@ -75,7 +76,7 @@ class _Timed(InputFile):
 def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> Iterator[dict[str, Any]]:
     try:
         done = iter(range(request["num_done"])) if request["reports_begin"] else None
-        file = _Timed(_path(request), "", request["source"], request["kind"], clock, done)
+        file = _Timed(path_of_text(request["path"]), "", request["source"], request["kind"], clock, done)
         for piece in parse(file, request["format"], ReadLimits(**request["limits"])):
             if isinstance(piece, Drop):
                 _require_memory(piece.reason, memory_bytes)
@@ -91,10 +92,6 @@ def _answers(request: dict[str, Any], memory_bytes: int, clock: _CpuClock) -> It
         yield {"end": "parser_failed", "error": repr(error)[:200]}
     else:
         yield {"end": ""}
-
-
-def _path(request: dict[str, Any]) -> Path:
-    return Path(os.fsdecode(request["path"].encode("latin-1")))  # byte for byte: a name may be of any
 
 
 def _answer(piece: Document | Drop) -> dict[str, Any]:
@@ -120,7 +117,7 @@ def _confine_(memory_bytes: int) -> None:
 def _load_(request: dict[str, Any], memory_bytes: int) -> None:
     """Import what a file needs, and only then count the memory that files may take."""
     modules = [f"headwater.corpus.read.{request['format']}"]
-    if compression_of(_path(request).name) == "zstd":  # the others need nothing that isn't here
+    if compression_of(path_of_text(request["path"]).name) == "zstd":  # the others need nothing that isn't here
         modules.append("pyarrow")
     new = [module for module in modules if module not in sys.modules]
     if new:

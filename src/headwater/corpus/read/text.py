@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from itertools import chain
 
 from headwater.corpus.document import Document
+from headwater.corpus.read.encoding import encoding_of, not_utf8
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
-from headwater.corpus.read.limits import ZERO_BYTE, Unusable, not_utf8
+from headwater.corpus.read.limits import ZERO_BYTE, Unusable
 from headwater.corpus.read.scripts import code_language
 from headwater.corpus.read.sections import sections
-
-# the longer mark first: UTF-32's begins with UTF-16's
-_BYTE_ORDER_MARKS = [
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-]
 
 
 def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
@@ -55,10 +47,6 @@ def whole_text(file: InputFile, max_bytes: int) -> str | None:
     if "\0" in text:
         raise Unusable("binary", ZERO_BYTE)
     return text
-
-
-def encoding_of(head: bytes) -> str:
-    return next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
 
 
 def _check_encoding(file: InputFile) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.balance import Balance
-from headwater.corpus.document import Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.findings import Notes
 from headwater.corpus.personal.replace import redact
 from headwater.corpus.pipeline import apply_steps
@@ -82,9 +82,7 @@ class _PartFilter:
         document = verdict.candidate.document
         if verdict.reason is not None:
             self.notes.add_(verdict.reason, verdict.note)
-            self._drop(
-                drop_document(document, verdict.reason, raw_bytes, because=verdict.because, excerpt=verdict.excerpt)
-            )
+            self._drop(document.drop(verdict.reason, raw_bytes, verdict.excerpt or None, because=verdict.because))
             return
         left_bytes = raw_bytes
         for cut in verdict.cuts:
@@ -92,7 +90,7 @@ class _PartFilter:
             cut_bytes = min(cut.num_bytes, left_bytes)
             left_bytes -= cut_bytes
             self.notes.add_(cut.reason, cut.note)
-            self._drop(drop_part(document, cut.reason, cut_bytes, cut.excerpt, cut.because))
+            self._drop(document.drop(cut.reason, cut_bytes, cut.excerpt, num_documents=0, because=cut.because))
         self._candidates.add(document_line(document))
         self._keys.add(verdict.candidate, left_bytes)
         if self._keys.is_full:

@@ -7,7 +7,6 @@ files.jsonl    one line a part: its files, read by the task that filters it
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import ListedFile
+from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.errors import DataError
 from headwater.files import DigestedFile, json_bytes, read_json
 from headwater.sources.settings import CorpusSettings
@@ -64,7 +64,7 @@ class Plan:
         with open(self._folder / "files.jsonl", "rb") as file:
             file.seek(part.at)
             files = json.loads(file.readline())
-        return [ListedFile(Path(os.fsdecode(name.encode("latin-1"))), *rest) for name, *rest in files]
+        return [ListedFile(path_of_text(name), *rest) for name, *rest in files]
 
 
 def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, str]:
@@ -82,7 +82,7 @@ def write_plan(folder: Path, settings: CorpusSettings, key: str) -> dict[str, st
             for index, (files, num_bytes) in enumerate(_groups(found, settings.task_bytes)):
                 part = Part(len(parts), source, index, num_bytes, lines.num_bytes, files[0].origin, len(files))
                 parts.append(part)
-                lines.write(json.dumps([(_name(file.path), *file[1:]) for file in files]).encode() + b"\n")
+                lines.write(json.dumps([(path_as_text(file.path), *file[1:]) for file in files]).encode() + b"\n")
     if settings.decontaminate is not None:  # for workers that start elsewhere; sources' files are listed
         settings = settings.model_copy(update={"decontaminate": settings.decontaminate.with_absolute_paths()})
     table = {"format": FORMAT, "key": key, "settings": settings.model_dump(mode="json")}
@@ -119,8 +119,3 @@ def _size(file: ListedFile) -> int:
         return file.path.stat().st_size
     except (OSError, ValueError):  # its reader says what is wrong with it
         return 0
-
-
-def _name(path: Path) -> str:
-    # absolute, for workers that start elsewhere; byte for byte, since a name may be of any
-    return os.fsencode(os.path.abspath(path)).decode("latin-1")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from headwater.corpus.balance import Balance
 from headwater.corpus.clean import clean
-from headwater.corpus.document import Document, Drop, drop_document, drop_part, num_bytes
+from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.quality.filter import broken_rule
 from headwater.corpus.read.sections import cut_point, cut_point_of_prose
@@ -97,7 +97,8 @@ class _PartWriter:
 
     def write(self, row: _Row) -> None:
         if row.decision != KEPT:
-            self._drop(drop_document(parse_document(row.line), REASONS[row.decision], row.left_bytes, row.duplicate_of))
+            document = parse_document(row.line)
+            self._drop(document.drop(REASONS[row.decision], row.left_bytes, duplicate_of=row.duplicate_of))
         elif row.cuts:
             self._write_shortened(row)
         elif row.number == self._split.tail_of:
@@ -122,14 +123,14 @@ class _PartWriter:
         if broken is not None:
             reason = parts[0][0] if broken.reason == "empty" else broken.reason
             because = f"without what others have, too: {broken.because or 'nothing'}"
-            self._drop(drop_document(document, reason, row.left_bytes, because=because))
+            self._drop(document.drop(reason, row.left_bytes, because=because))
             return
         left_bytes = row.left_bytes
         for reason, cut_bytes, cut in parts:
             if cut:
                 cut_bytes = min(cut_bytes, left_bytes)
                 left_bytes -= cut_bytes
-                self._drop(drop_part(document, reason, cut_bytes, cut))
+                self._drop(document.drop(reason, cut_bytes, cut, num_documents=0))
         text_bytes = num_bytes(shorter.text)
         if row.number == self._split.tail_of and text_bytes > 2 * self._split.tail_bytes:
             self._write_in_two(shorter, left_bytes)
