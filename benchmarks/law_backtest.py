@@ -213,7 +213,7 @@ def entries(cut: Cut, law: ScalingLaw) -> list[dict[str, Any]]:
     """Return one entry a forecast of a cut, with what the baselines say."""
     fitted, beyond = cut.origin.fitted, cut.origin.beyond
     once = np.full(len(beyond), np.inf)
-    found = law.estimate(beyond.params, beyond.tokens, once, beyond.params)  # of refused targets, too
+    found = law.estimate(beyond.params, beyond.tokens, once)  # of refused targets, too
     errors = np.log(found.median / beyond.loss)
     fit = np.log(law.curve.loss(beyond.params, beyond.tokens) / beyond.loss)
     last = np.log(fitted.loss[int(fitted.flops.argmax())] / beyond.loss)

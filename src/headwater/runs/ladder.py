@@ -8,14 +8,12 @@ It resumes from its own checkpoint, and a rung that is done isn't trained again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.checkpoint.lock import owned
-from headwater.errors import DataError
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
 from headwater.records import read_records
 from headwater.runs import rungs, stages
@@ -24,11 +22,9 @@ from headwater.runs.plan import PlanOptions, RunPlan, load_note, plan_run
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.text import open_batches
 from headwater.runs.text_size import epochs_of
-from headwater.scaling.backtest import past_cuts
-from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.repetition import OWN
 from headwater.train.loop import Display
 
+LEAST_FITTED = 4  # rungs that say anything of a larger one
 MakeDisplay = Callable[[RunConfig], Display]
 OF_ANOTHER_RUN = """\
 A ladder shares its run's folder and settings. Of the run as it was trained: headwater ladder {run_dir}
@@ -144,10 +140,8 @@ def ladder_result(ladder: rungs.Ladder, done: Sequence[rungs.DoneRung]) -> Ladde
 def backtest(done: Sequence[rungs.DoneRung], epochs: float) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
     found = []
-    for cut in past_cuts(rungs.table_of(done, epochs)):
-        rung, fact, row = done[len(cut.fitted)].rung, float(cut.beyond.loss[0]), cut.beyond
-        unique, law = rung.tokens / epochs, ScalingLaw(cut.fitted, OWN)
-        with suppress(DataError):  # too far from the smaller ones
-            band = law.predict(row.params, row.tokens, unique_tokens=unique, total_params=rung.params).band
-            found.append(RungBacktest(rung.name, *band, fact, fact / band[1] - 1))
+    for place in range(LEAST_FITTED, len(done)):
+        rung, fact = done[place].rung, done[place].loss["all"]
+        band = rungs.loss_by_rungs(done[:place], rung, epochs).band()
+        found.append(RungBacktest(rung.name, band.p10, band.p50, band.p90, fact, fact / band.p50 - 1))
     return found

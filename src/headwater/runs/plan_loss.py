@@ -21,11 +21,10 @@ from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import ladder_table, read_ladder, size_of, table_of
+from headwater.runs.rungs import ladder_table, loss_by_rungs, read_ladder, rung_of
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.repetition import OWN
 from headwater.scaling.table import read_runs
 
 NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
@@ -41,22 +40,23 @@ MOST_TOKENS = 1000.0  # times the largest run of a table: as far as a break-even
 
 def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
-    own = read_ladder(config) if runs_csv == ladder_table(config) else []
-    given = None if own else read_runs(runs_csv)
-    total = float(count_parameters(config.model).total)
-    params = size_of(config.model) if own else total  # sizes of rungs leave embeddings out; a table counts them
-    tokens = float(config.train.num_steps * config.train.batch_tokens)
+    own, target = read_ladder(config) if runs_csv == ladder_table(config) else [], rung_of(config)
+    law, warnings = None if own else ScalingLaw(read_runs(runs_csv)), tuple[str, ...]()
     try:
         epochs = epochs_of(config)
-        law = ScalingLaw(table_of(own, epochs.overall), OWN) if given is None else ScalingLaw(given)
-        found = law.predict(params, tokens, unique_tokens=tokens / epochs.overall, total_params=total)
+        if law is None:
+            found = loss_by_rungs(own, target, epochs.overall)
+            how = f"{len(own)} smaller runs in {runs_csv}, which read their text as often"
+        else:
+            predicted = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs.overall)
+            found = Spread(float(predicted.median[0]), float(predicted.log_deviation[0]))
+            how = f"law of {len(law.table)} runs in {runs_csv}"
+            warnings = tuple(f"the loss: {each.says}" for each in law.warnings(target.params, target.tokens))
     except (ConfigError, DataError) as refused:
         return LossOutlook(None, str(refused))
-    often = ", which read their text as often" if own else ""
     read = f"{epochs.most:.2g} epochs of a source at most" if epochs.by_source else "text of unknown size"
-    how = f"law of {len(law.table)} runs in {runs_csv}{often}, {total:.3g} parameters, {tokens:.3g} tokens ({read})"
-    warnings = tuple(f"the loss: {warning.says}" for warning in law.warnings(params, tokens))
-    return LossOutlook(Spread(float(found.median[0]), float(found.log_deviation[0])), how, warnings)
+    how += f", {target.params:.3g} parameters, {target.tokens:.3g} tokens ({read})"
+    return LossOutlook(found, how, warnings)
 
 
 def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> LossOutlook:

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from headwater.errors import ConfigError
 from headwater.files import digest_json, write_text
+from headwater.forecast.result import Spread
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
@@ -29,15 +30,17 @@ from headwater.runs.paths import read_kept, stage_digest
 from headwater.runs.run_config import RunConfig, load_run, train_plan
 from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
-from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
+from headwater.scaling.repetition import penalty
+from headwater.scaling.surface import Surface
+from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS
 
 SOURCE_COLUMN = "bits_per_byte_"
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
-# so many make no run too good by its steepest part: rungs of 63 steps forecast one of 356 by 5 % too low, rungs of 178
-# and more by 1.4 (docs/log.md, 2026-11-28). A short run has rungs of a quarter of its steps
-ENOUGH_STEPS, ENOUGH_SHARE = 100, 0.25
+# of fewer most are warm-up and decay; rungs of 88 lay on one surface with longer ones (docs/log.md, 2026-11-30). A
+# short run has rungs of a quarter of its steps
+ENOUGH_STEPS, ENOUGH_SHARE = 80, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
@@ -63,6 +66,11 @@ class Rung:
     @property
     def params(self) -> float:
         return float(count_parameters(self.model).total)
+
+    @property
+    def size(self) -> float:
+        """Parameters of matrix products: those that a ladder's forecast counts."""
+        return float(count_parameters(self.model).matmul)
 
     @property
     def name(self) -> str:
@@ -131,20 +139,12 @@ def ladder_table(config: RunConfig) -> Path | None:
     return config.folders.ladder / "runs.csv" if read_ladder(config) else None
 
 
-def table_of(done: Sequence[DoneRung], epochs: float) -> Runs:
-    """Return rungs as the rows of a law, with the bits per byte of all text, which they read `epochs` times.
-
-    Sizes leave embedding and head out. Of small models these are nearly all there is and don't do the work: over all
-    parameters eleven runs lay up to 1.5 % off any law, without these 0.4 (docs/log.md, 2026-11-28).
-    """
-    rows = [(size_of(each.rung.model), each.rung.tokens, each.loss["all"], each.rung.params) for each in done]
-    params, tokens, losses, total = np.array(rows).T
-    return Runs(params, tokens, losses, unique=tokens / max(1.0, epochs), total=total)
-
-
-def size_of(model: ModelSettings) -> float:
-    """Return the parameters of a model's layers: those that a ladder's law counts."""
-    return float(count_parameters(model).matmul - model.vocab_size * model.d_model)
+def loss_by_rungs(done: Sequence[DoneRung], target: Rung, epochs: float) -> Spread:
+    """Return the bits per byte of a run; it and the rungs read their text so often."""
+    runs = [*(each.rung for each in done), target]
+    sizes, params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("size", "params", "tokens"))
+    surface = Surface(sizes, tokens, penalty(params, tokens, tokens / epochs))
+    return Spread(*surface.forecast([each.loss["all"] for each in done]))
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:
@@ -285,11 +285,12 @@ def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
             changes = {"num_steps": num_steps, "num_probes": 0, "validate_every": num_steps}
             changes["validation_sequences"] = ALL_ROWS
             shorter = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-            candidates.append(_rung(shorter, seconds, training_rest(shorter, seconds)))
-    return _rung(config, step_seconds, rest), candidates
+            candidates.append(rung_of(shorter, seconds, training_rest(shorter, seconds)))
+    return rung_of(config, step_seconds, rest), candidates
 
 
-def _rung(config: RunConfig, step_seconds: float, other_seconds: float) -> Rung:
+def rung_of(config: RunConfig, step_seconds: float = 0.0, other_seconds: float = 0.0) -> Rung:
+    """Return a run as a rung of its own."""
     model, train = config.model, config.train
     return Rung(
         model=model,

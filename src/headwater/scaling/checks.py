@@ -122,12 +122,6 @@ def forecast_refusal(runs: Runs, params: ArrayLike, tokens: ArrayLike, epochs: A
     return None
 
 
-def reach_of(log_flops: FloatArray) -> float:
-    """Return the decimal log of the largest compute that rows of these logs can carry a forecast for."""
-    largest, smallest = float(log_flops.max()), float(log_flops.min())
-    return largest + max(_ALWAYS_DECADES, _FURTHEST_SPANS * (largest - smallest))
-
-
 # ---- of the fit
 
 

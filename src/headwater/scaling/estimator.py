@@ -163,28 +163,25 @@ class ScalingLaw:
         level: float = LEVEL,
         *,
         unique_tokens: ArrayLike = math.inf,
-        total_params: ArrayLike | None = None,
     ) -> Prediction:
         """Return the losses of runs of these sizes (t,), and the interval that holds the share `level` of them.
 
-        Targets that `warnings` warns of get an interval WARNED_WIDENING times as wide. `total_params` count embeddings,
-        too, where the table's `params` leave them out. Raises DataError for a level outside (0, 1), for sizes that
-        aren't finite and above zero, and where the rows can't carry a forecast of one of the targets.
+        Targets that `warnings` warns of get an interval WARNED_WIDENING times as wide. Raises DataError for a level
+        outside (0, 1), for sizes that aren't finite and above zero, and where the rows can't carry a forecast of one of
+        the targets.
         """
         if not 0 < level < 1:
             raise DataError(f"level {level:g}: give the share that an interval holds, between 0 and 1, like 0.8")
-        N, D, unique, total = _targets(params, tokens, unique_tokens, params if total_params is None else total_params)
+        N, D, unique = _targets(params, tokens, unique_tokens)
         if refused := checks.forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
             raise DataError(refused)
-        return self.estimate(N, D, unique, total, level)
+        return self.estimate(N, D, unique, level)
 
-    def estimate(
-        self, N: FloatArray, D: FloatArray, unique: FloatArray, total: FloatArray, level: float = LEVEL
-    ) -> Prediction:
+    def estimate(self, N: FloatArray, D: FloatArray, unique: FloatArray, level: float = LEVEL) -> Prediction:
         """Return losses as `predict` does, of targets that may be too far from the rows as well."""
         known = {each: each.predict(N, D) for each in dict.fromkeys(self._posteriors)}
         medians, variances = (np.array([known[each][part] for each in self._posteriors]) for part in (0, 1))
-        logs = np.log(medians) + np.log1p(self._strengths[:, None] * penalty(total, D, unique))
+        logs = np.log(medians) + np.log1p(self._strengths[:, None] * penalty(N, D, unique))
         mean = self._weights @ logs
         by_strength = self._weights @ (logs - mean) ** 2
         decades = decades_beyond(self.runs, FLOPS_PER_PARAM_TOKEN * N * D)
@@ -258,7 +255,7 @@ class ScalingLaw:
         if runs.unique is None or (runs.tokens / runs.unique - 1).max() <= LEAST_REPEATS:  # the rows say nothing of it
             posteriors = [self._posterior(replace(runs, unique=None))] * len(strengths)
         else:
-            costs = penalty(runs.params if runs.total is None else runs.total, runs.tokens, runs.unique)
+            costs = penalty(runs.params, runs.tokens, runs.unique)
             fresh = (replace(runs, loss=runs.loss / (1 + strength * costs), unique=None) for strength in strengths)
             posteriors = [self._posterior(each) for each in fresh]
             logs = logs + np.array([each.log_evidence for each in posteriors])

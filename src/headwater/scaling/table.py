@@ -42,8 +42,7 @@ _LIMITS = {
 class Runs:
     """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any.
 
-    `unique` has the tokens of each run's text that are different, None where all runs read theirs once. `total` has all
-    parameters where `params` leaves embeddings out: they, too, memorise what is repeated.
+    `unique` has the tokens of each run's text that are different, None where all runs read theirs once.
     """
 
     params: FloatArray
@@ -51,7 +50,6 @@ class Runs:
     loss: FloatArray
     run_noise: float | None = None
     unique: FloatArray | None = None
-    total: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -61,8 +59,8 @@ class Runs:
         return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
 
     def where(self, mask: NDArray[Any]) -> Runs:
-        unique, total = (None if each is None else each[mask] for each in (self.unique, self.total))
-        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique, total)
+        unique = None if self.unique is None else self.unique[mask]
+        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique)
 
 
 def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:

@@ -1,0 +1,62 @@
+"""A run's loss from a few smaller runs of the same make: a response surface, as Box and Wilson (1951) fit them.
+
+The logarithm of the loss is a polynomial of second degree in the logarithms of parameters and tokens, both over the
+target's; its coefficients have normal priors. Near a handful of runs of one make it is nearer than the law of law.py,
+whose terms add: what more tokens bring grows with the model as long as a run is far from its floor. Parameters are
+those of matrix products (the head's among them): by these alone rungs of any depth lay within 0.2 % of one surface
+(docs/decisions/0073). What reading text again costs is a term of its own, known to a factor.
+
+The variance of the forecast follows from sizes alone: so it also says which runs to train (design.py).
+
+m runs, the last of which is the target
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from headwater.scaling.repetition import OWN
+from headwater.scaling.table import FloatArray
+
+NOISE = 0.003  # of one run, relative
+# mean and deviation of the coefficients of n, d, n d, d² and n², and of the logarithm of repetition's strength. By the
+# grids of two recipes, with room for the published tables (docs/log.md, 2026-11-30); the level is left open
+PRIOR = ((-0.045, 0.03), (-0.095, 0.04), (-0.013, 0.006), (0.008, 0.006), (0.006, 0.004), (0.0, OWN.log_deviation))
+_OPEN = 10.0
+
+
+class Surface:
+    """Log losses of m runs as the priors have them: what is known of each, and the covariance of what isn't.
+
+    `penalties` (m,) are those of repetition.penalty, 0 where no text is read twice.
+    """
+
+    def __init__(self, params: ArrayLike, tokens: ArrayLike, penalties: ArrayLike = 0.0) -> None:
+        n, d = (np.log(sizes / sizes[-1]) for sizes in map(np.asarray, (params, tokens)))
+        costs = OWN.median * np.broadcast_to(penalties, n.shape)
+        terms = np.stack([np.ones_like(n), n, d, n * d, d * d, n * n, costs / (1 + costs)], axis=1)
+        means, deviations = np.array([(0.0, _OPEN), *PRIOR]).T
+        self._known = terms @ means + np.log1p(costs)
+        self._covariance = (terms * deviations**2) @ terms.T
+
+    def variance(self, rows: Sequence[int]) -> float:
+        """Return the variance of the target's log loss once the runs of these places are made."""
+        return self._weighed(rows)[1]
+
+    def forecast(self, loss: ArrayLike) -> tuple[float, float]:
+        """Return the target's median and the deviation of its logarithm, given the others' losses (m - 1,)."""
+        off = np.log(loss) - self._known[:-1]
+        weights, variance = self._weighed(range(len(off)))
+        return math.exp(self._known[-1] + float(weights @ off)), math.sqrt(variance)
+
+    def _weighed(self, rows: Sequence[int]) -> tuple[FloatArray, float]:
+        """Return the weights of rows in the target's forecast, and its variance with the noise of one run."""
+        places = np.asarray(rows)
+        among = self._covariance[np.ix_(places, places)] + NOISE**2 * np.eye(len(places))
+        shared = self._covariance[places, -1]
+        weights = np.linalg.solve(among, shared)
+        return weights, max(0.0, float(self._covariance[-1, -1] - shared @ weights)) + NOISE**2
