@@ -14,7 +14,7 @@ from headwater.records import read_records
 from headwater.runs import plan
 from headwater.runs.plan import forecast_of_run
 from headwater.runs.run_config import load_run
-from headwater.runs.rungs import size_of
+from headwater.runs.rungs import rung_of
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_resume_of_a_run_without_one_makes_none(folder):
 def test_the_ladders_table_is_taken_by_itself_in_bits_per_byte(folder):
     write_ladder()
     found, _ = begin()
-    size = size_of(load_run("mine.toml", [])[0].model)
+    size = rung_of(load_run("mine.toml", [])[0]).size
     assert found["loss"]["p50"] == pytest.approx(law(size, 12288), rel=0.05)
     assert found["loss_unit"] == "bits_per_byte"
 

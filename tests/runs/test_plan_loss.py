@@ -11,7 +11,7 @@ from small_run import write_run_file, write_texts
 
 from headwater.runs.plan_loss import loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.rungs import ladder_table, read_ladder, size_of
+from headwater.runs.rungs import ladder_table, read_ladder, rung_of
 
 
 def of(*overrides: str):
@@ -51,7 +51,7 @@ CHANGES = [
 def test_the_ladders_own_schedule_moves_nothing(ladder):
     assert ladder_table(of()) == ladder
     found = loss_outlook(of(), ladder)
-    assert found.spread.median == pytest.approx(law(size_of(of().model), 12288), rel=0.02)
+    assert found.spread.median == pytest.approx(law(rung_of(of()).size, 12288), rel=0.02)
 
 
 @pytest.mark.parametrize("changes", [*CHANGES, ("optim.matrix_lr=0.5",)], ids=" ".join)

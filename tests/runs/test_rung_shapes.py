@@ -6,17 +6,14 @@ import re
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
 import pytest
 
 from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.runs.rungs import Rung, choose_rungs, scaled_shapes
-from headwater.scaling.checks import forecast_refusal
-from headwater.scaling.design import LEAST_RATIO, _Choice, design
-from headwater.scaling.posterior import Posterior, Prior
-from headwater.scaling.table import Runs
+from headwater.scaling.design import LEAST_RATIO, design
+from headwater.scaling.surface import Surface
 
 BATCH = 4096
 MODEL = ModelSettings(
@@ -34,7 +31,8 @@ CANDIDATES = [rung(model, steps) for model in scaled_shapes(MODEL) for steps in 
 
 
 def variance(rungs: list[Rung]) -> float:
-    return _Choice(rungs, TARGET, 0.0).variance(range(len(rungs)))
+    runs = [*rungs, TARGET]
+    return Surface([run.size for run in runs], [run.tokens for run in runs]).variance(range(len(rungs)))
 
 
 def test_no_choice_of_six_is_much_better():
@@ -59,28 +57,6 @@ def test_a_ladder_keeps_to_its_budget_and_below_the_run():
 def test_more_time_narrows_the_forecast():
     variances = [variance(design(CANDIDATES, TARGET, budget)) for budget in (200.0, 300.0, 900.0)]
     assert variances == sorted(variances, reverse=True)
-
-
-@pytest.mark.parametrize("budget", [180.0, 250.0, 900.0])
-def test_the_rungs_carry_a_loss_for_the_run(budget):
-    chosen = design(CANDIDATES, TARGET, budget)
-    params, tokens = (np.array([getattr(rung, name) for rung in chosen]) for name in ("params", "tokens"))
-    rows = Runs(params, tokens, 0.9 + 40 / params**0.3 + 90 / tokens**0.3)
-    assert forecast_refusal(rows, TARGET.params, TARGET.tokens) is None
-
-
-def test_the_forecaster_narrows_as_the_design_says():
-    """Of two designs the one called better leaves the posterior of invented losses less variance, too."""
-    good = design(CANDIDATES, TARGET, 900.0)
-    poor = sorted(CANDIDATES, key=lambda rung: rung.flops)[:6]
-    left = []
-    for rungs in (good, poor):
-        params, tokens = (np.array([getattr(rung, name) for rung in rungs]) for name in ("params", "tokens"))
-        loss = 0.9 + 40 / params**0.3 + 90 / tokens**0.3
-        posterior = Posterior(Runs(params, tokens, loss), Prior())
-        left.append(float(posterior.predict(np.array([TARGET.params]), np.array([TARGET.tokens]))[1][0]))
-    assert variance(good) < variance(poor)
-    assert left[0] < left[1]
 
 
 @pytest.mark.parametrize(
