@@ -14,7 +14,6 @@ class HeadwaterError(Exception):
     """Something the user can act on: the message says what is wrong, what was found and what to do. No traceback."""
 
     exit_status = 1
-    is_logged = False  # where the log of its rank has the message already
 
 
 class ConfigError(HeadwaterError):

@@ -259,6 +259,14 @@ def read_json(path: Path) -> Any:
     return value
 
 
+def read_json_or_none(path: Path) -> Any:
+    """Return what is in a file that can be made again, or None where it is missing or damaged."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
 def _depth_exceeds(value: Any, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
@@ -388,8 +396,5 @@ def is_current(folder: Path, key: str) -> bool:
 
 def read_manifest_or_none(folder: Path) -> dict[str, Any]:
     """Return the manifest of `folder`, or {} where it is missing or unreadable."""
-    try:
-        manifest = read_json(folder / "manifest.json")
-    except (OSError, ValueError):
-        return {}
+    manifest = read_json_or_none(folder / "manifest.json")
     return manifest if isinstance(manifest, dict) else {}

@@ -74,7 +74,7 @@ def test_a_run_without_probes_has_no_tasks_to_write(evaluate, tmp_path, monkeypa
     [
         (("--tasks", "a", "--text", "b"), "give one of --tasks, --write-tasks and --text"),
         (("--limit", "3"), "--limit is of --tasks"),
-        (("--tasks", "a", "--chat", "maybe"), "--chat maybe: give yes or no"),
+        (("--tasks", "a", "--chat", "maybe"), "invalid value for '--chat': 'maybe' is not one of 'yes', 'no'"),
         (("--text", "no such file"), "no such file"),
     ],
 )

@@ -36,10 +36,6 @@ def test_the_first_rank_of_a_machine_says_it_and_nothing_is_left_behind(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
-def test_a_rank_that_finds_something_alone_says_it_itself(tmp_path):
-    assert BATH in refused(tmp_path, 1, "train.bath=3")
-
-
 def test_what_the_system_refuses_a_rank_reaches_the_launcher(tmp_path, monkeypatch):
     path = tmp_path / "error.json"
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))

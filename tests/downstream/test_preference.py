@@ -153,7 +153,7 @@ from pathlib import Path
 from headwater.downstream import preference
 from headwater.downstream.preference import *
 import os
-from headwater.cli.offline import OFFLINE
+from headwater.cli.arguments import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers

@@ -10,9 +10,8 @@ import pytest
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import LockedError
-from headwater.files import digest_file, write_json
+from headwater.files import digest_file, read_json_or_none, write_json
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
-from headwater.runs.paths import read_json_or_none
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data, write_config
 

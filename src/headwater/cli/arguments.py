@@ -11,6 +11,11 @@ from headwater.errors import ConfigError
 
 STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command resumes
 MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
+OFFLINE = dict.fromkeys(
+    ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE",
+     "TRL_EXPERIMENTAL_SILENCE", "TQDM_DISABLE", "HF_DATASETS_DISABLE_PROGRESS_BARS"), "1"
+)  # fmt: skip
+"What libraries find in the environment when they are imported, so that they send and fetch nothing."
 
 
 def argument(metavar: str, help: str, **more: Any) -> Any:

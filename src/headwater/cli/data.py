@@ -12,6 +12,7 @@ from headwater.cli.balance import print_balance, print_findings, print_training,
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError, TokenizerError
+from headwater.numbers import plural
 
 if TYPE_CHECKING:
     from headwater.runs.run_config import RunConfig
@@ -112,7 +113,7 @@ def trace(
     else:
         for hit in hits:
             say(f"{hit.split}/{hit.source} {hit.id} × {hit.count}: {hit.excerpt}")
-        print("1 document holds this text" if len(hits) == 1 else f"{len(hits)} documents hold this text")
+        print(f"{plural(len(hits), 'document')} {'holds' if len(hits) == 1 else 'hold'} this text")
     if not hits:
         raise SystemExit(1)
 

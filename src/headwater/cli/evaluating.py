@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from headwater.cli.arguments import AsJson, RunOrNone, SameRun, folder_of, option, require_none
-from headwater.cli.offline import OFFLINE
+from headwater.cli.arguments import OFFLINE, AsJson, RunOrNone, SameRun, folder_of, option, require_none
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
@@ -31,7 +30,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, option("N", "Of each task the first N items alone.", min=1)] = None,
     chat: Annotated[
-        str | None, option("yes|no", "Ask tasks as a user does; by default where the model was tuned.")
+        Literal["yes", "no"] | None, option("yes|no", "Ask tasks as a user does; by default where the model was tuned.")
     ] = None,
     write_tasks: Annotated[
         Path | None, option("DIR", "Write the run's probes as task files, for lm-eval and any model.")
@@ -52,8 +51,6 @@ def evaluate(
         raise ConfigError("give one of --tasks, --write-tasks and --text")
     if tasks is None:
         require_none("is of --tasks", limit=limit, chat=chat)
-    if chat not in (None, "yes", "no"):
-        raise ConfigError(f"--chat {chat}: give yes or no")
     config = config_of_run(folder_of(run, same_run))
     if tasks is not None:
         is_chat = config.is_tuned if chat is None else chat == "yes"

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.cli.terminal import safe, width
 from headwater.errors import ConfigError
-from headwater.numbers import setting
+from headwater.numbers import count, plural, setting
 from headwater.records import table
 from headwater.runs.run_config import RunConfig
 
@@ -65,7 +65,6 @@ def _decided(config: RunConfig) -> list[str]:
 
 def _size(config: RunConfig) -> str:
     from headwater.model.count import count_parameters
-    from headwater.numbers import count
 
     model, train = config.model, config.train
     shape = f"{model.num_layers} layers × {model.d_model}, {heads(model)}"
@@ -75,7 +74,7 @@ def _size(config: RunConfig) -> str:
 
 def heads(model: Any) -> str:
     """Return how many heads of which width: 3 heads of 64."""
-    return f"{model.num_heads} head{'' if model.num_heads == 1 else 's'} of {model.head_dim}"
+    return f"{plural(model.num_heads, 'head')} of {model.head_dim}"
 
 
 def _print_reason(reason: Reason) -> None:

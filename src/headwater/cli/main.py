@@ -6,7 +6,6 @@ import importlib
 import io
 import json
 import os
-import signal
 import sys
 import textwrap
 import time
@@ -24,7 +23,6 @@ from headwater.host.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"
-FIRST_SAYS_SECONDS = 2.0  # within which a machine's first rank has found the same, or heard of it
 
 ABOUT = """From raw text to a foundation model.
 
@@ -116,7 +114,7 @@ def _run_verb() -> int:
         app = command_line(sys.argv[1] if len(sys.argv) > 1 else "")
         return int(app(prog_name="headwater", standalone_mode=False) or 0)
     except HeadwaterError as error:
-        _say_once(str(error), error.is_logged)
+        _say_once(str(error))
         return error.exit_status
     except BrokenPipeError:
         return 1
@@ -143,21 +141,15 @@ def _wrong_usage(error: Any) -> int:
     return 2
 
 
-def _say_once(message: str, is_logged: bool = False) -> None:
+def _say_once(message: str) -> None:
     """Say why the verb ends: once a machine, and not again at every restart, where torchrun's ranks find the same.
 
-    What one rank alone finds it says itself, unless that is in its log already, and so in its last heartbeat, which the
-    first one says. torchrun knows no error after which it doesn't restart; its own last words have the reason, too.
+    What another rank finds is in its log, and so in its last heartbeat, which the first one says; and in torchrun's own
+    last words. torchrun knows no error after which it doesn't restart.
     """
-    is_new = _message_before_restart() != _for_launcher(message)
-    if _is_first_here() and is_new:
+    if _is_first_here() and _message_before_restart() != _for_launcher(message):
         _complain(message)
     _report_to_launcher(message)
-    if not _is_first_here():  # torchrun ends the others as soon as one has ended
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(FIRST_SAYS_SECONDS)
-        if is_new and not is_logged and _message_of_first() != _for_launcher(message):
-            _complain(message)
 
 
 def _is_first_here() -> bool:
@@ -176,20 +168,10 @@ def _report_to_launcher(message: str) -> None:
 
 
 def _message_before_restart() -> str:
-    """Return what this rank gave torchrun when it was last started, which has a folder of its own; "" of nothing."""
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    return _message_in(f"attempt_{restarts - 1}", os.environ.get("LOCAL_RANK", "0"))
-
-
-def _message_of_first() -> str:
-    """Return what this machine's first rank has given torchrun since the same start; "" of nothing."""
-    return _message_in(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", "0")
-
-
-def _message_in(attempt: str, local_rank: str) -> str:
-    path = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))  # attempt_0/1/error.json
+    """Return what the first rank gave torchrun when it was last started, in a folder of its own; "" of nothing."""
+    restarts, path = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")), os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
-        given = path.parents[2] / attempt / local_rank / path.name
+        given = Path(path or "").parents[2] / f"attempt_{restarts - 1}" / "0" / "error.json"  # beside attempt_0/0
         return str(json.loads(given.read_text())["message"]["message"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""

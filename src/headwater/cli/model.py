@@ -23,7 +23,7 @@ from headwater.cli.arguments import (
 from headwater.cli.terminal import print_json, safe, say, say_aside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
-from headwater.numbers import size
+from headwater.numbers import plural, size
 
 if TYPE_CHECKING:
     from headwater.library.model import Model
@@ -92,7 +92,7 @@ def generate(
         for last in pieces:
             print(safe(last.text), end="", flush=True)
         print(flush=True)
-    say_aside(f"{last.num_tokens} token{'' if last.num_tokens == 1 else 's'}; {ENDS[str(last.end)]}")
+    say_aside(f"{plural(last.num_tokens, 'token')}; {ENDS[str(last.end)]}")
 
 
 def surprise(

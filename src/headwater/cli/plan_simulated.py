@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.cli.amounts import parse_devices
@@ -66,7 +66,7 @@ def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs,
         waiting = layout.mesh.waiting(work.num_microbatches)
         flops = (1 + waiting) * most_flops
         step = least_step(device, work.dtype, flops, model_flops, fullest.exchanges, layout)
-        found["step"], shown = asdict(step), shown + step_lines(step, device)
+        found["step"], shown = step, shown + step_lines(step, device)
         if waiting:
             shown.append(("", f"computing has {waiting:.0%} more, in which ranks of the pipeline wait for one another"))
     print_json(found) if as_json else card(f"simulated · {config.name}", shown)
@@ -101,41 +101,30 @@ def lines(work: Work, layout: Layout, account: Account) -> list[tuple[str, str]]
     return [*shown, ("computing", f"{account.flops:.2e} FLOPs, with those of what is recomputed")]
 
 
-@dataclass(frozen=True)
-class LeastStep:
-    """The least seconds that a step takes: of computing at the accelerator's peak, and of its exchanges.
-
-    And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
-    """
-
-    computing_seconds: float
-    exchange_seconds: float
-    utilisation_overlapped: float
-    utilisation_not_overlapped: float
-
-
 def least_step(
     device: Accelerator, dtype: str, flops: float, model_flops: float, found: Iterable[Exchange], layout: Layout
-) -> LeastStep:
-    """Return the least of a step of `flops`, of which `model_flops` are the model's; raise ConfigError for no rate."""
+) -> dict[str, float]:
+    """Return the least seconds that a step takes: of computing at the accelerator's peak, and of its exchanges.
+
+    And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
+    Of the step's `flops` `model_flops` are the model's. Raises ConfigError for a device without this number format.
+    """
     peak = device.flops_of(dtype)
     computing, at_peak = flops / peak, model_flops / peak
     exchanging = sum(exchange_seconds(device, each, layout) for each in found)
-    overlapped = min(1.0, at_peak / max(computing, exchanging))
-    return LeastStep(computing, exchanging, overlapped, at_peak / (computing + exchanging))
+    return {
+        "computing_seconds": computing,
+        "exchange_seconds": exchanging,
+        "utilisation_overlapped": min(1.0, at_peak / max(computing, exchanging)),
+        "utilisation_not_overlapped": at_peak / (computing + exchanging),
+    }
 
 
-def step_lines(step: LeastStep, device: Accelerator) -> list[tuple[str, str]]:
+def step_lines(step: dict[str, float], device: Accelerator) -> list[tuple[str, str]]:
     """Return what the step takes at least on the device."""
+    computing, exchanging, overlapped, not_overlapped = step.values()
+    of_peak = f"at the peak of {device.name}"
     return [
-        (
-            "step",
-            f"at least {step.computing_seconds:.3g} s of computing at the peak of {device.name} and "
-            f"{step.exchange_seconds:.3g} s of exchanges",
-        ),
-        (
-            "utilisation",
-            f"at most {step.utilisation_overlapped:.0%} where exchanges overlap with computing, "
-            f"{step.utilisation_not_overlapped:.0%} where they do not",
-        ),
+        ("step", f"at least {computing:.3g} s of computing {of_peak} and {exchanging:.3g} s of exchanges"),
+        ("utilisation", f"at most {overlapped:.0%} where exchanges overlap with computing, {not_overlapped:.0%} else"),
     ]

@@ -37,7 +37,6 @@ def rank_log(run_dir: Path, place: Place) -> Iterator[None]:
         yield
     except HeadwaterError as error:
         print(f"headwater: {error}", file=sys.stderr)
-        error.is_logged = True
         if isinstance(error, LostRanksError):
             raise SystemExit(error.exit_status) from error
         raise

@@ -82,7 +82,7 @@ def replay_and_compare(config: RunConfig) -> bool:
     for entry in interventions:
         say(intervention_line(entry))
     if found.difference is None:
-        followed = f"{len(interventions)} intervention{'' if len(interventions) == 1 else 's'}"
+        followed = plural(len(interventions), "intervention")
         say(f"replayed bitwise: {found.num_steps} steps, {followed}, state {found.digest}")
     else:
         say(f"differs: {found.difference}; the replay is kept in {config.run_dir}/replay-…")

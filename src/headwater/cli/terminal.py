@@ -92,9 +92,12 @@ def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None
 
 
 def table(rows: Iterable[Sequence[str]], align: str = "<") -> None:
-    """Print columns as wide as their widest cell, flush left or right as `align` has it: "<<>"; the others right."""
+    print(*columns(rows, align), sep="\n")
+
+
+def columns(rows: Iterable[Sequence[str]], align: str = "<") -> list[str]:
+    """Return lines with columns as wide as their widest cell, flush left or right as `align` has it; others right."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        columns = zip_longest(row, widths, align[: len(row)], fillvalue=">")
-        print("  ".join(f"{cell:{side}{width}}" for cell, width, side in columns).rstrip())
+    aligned = (zip_longest(row, widths, align[: len(row)], fillvalue=">") for row in cells)
+    return ["  ".join(f"{cell:{side}{width}}" for cell, width, side in row).rstrip() for row in aligned]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import TrainingError
-from headwater.files import read_json, read_manifest_or_none
+from headwater.files import read_json_or_none, read_manifest_or_none
 from headwater.interventions import read_interventions
 from headwater.records import Object, Record, amount, entries, read_attempts, read_records, table
 
@@ -106,8 +106,4 @@ def _group(records: list[Record]) -> dict[str, list[Record]]:
 
 
 def _read_or_empty(path: Path) -> Object:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return table(read_json_or_none(path))

@@ -17,13 +17,13 @@ from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
 from headwater.evaluate.scorer import Forward
-from headwater.files import digest_json, is_current, stage_key, write_json
+from headwater.files import digest_json, is_current, read_json_or_none, stage_key, write_json
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Folders, Require, Say, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources

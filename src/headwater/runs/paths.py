@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from headwater.errors import ConfigError
-from headwater.files import no_check, read_json, read_manifest_or_none, write_json
+from headwater.files import no_check, read_manifest_or_none, write_json
 
 Say = Callable[[str], None]
 Require = Callable[[], None]
@@ -53,14 +53,6 @@ def _of_split(run_dir: Path, split: str, name: str) -> dict[str, int] | None:
         sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]
         return {source: int(facts.get(name, facts["num_tokens"])) for source, facts in sources.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def read_json_or_none(path: Path) -> Any:
-    """Return what is in a file that can be made again, or None where it is missing or damaged."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
         return None
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
-from headwater.files import digest_json, no_check, remove_file, write_json
+from headwater.files import digest_json, no_check, read_json_or_none, remove_file, write_json
 from headwater.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_flops, count_model, flops_per_token
 from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Processor, hardware_of
-from headwater.runs.paths import Require, Say, read_json_or_none, stage_digest
+from headwater.runs.paths import Require, Say, stage_digest
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
 from headwater.runs.times import around_steps

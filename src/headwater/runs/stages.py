@@ -21,11 +21,18 @@ from headwater.corpus.document import plain_text
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.errors import CheckpointError, StoreError
-from headwater.files import is_current, read_manifest_or_none, remove_leftovers, require_writable, write_json
+from headwater.files import (
+    is_current,
+    read_json_or_none,
+    read_manifest_or_none,
+    remove_leftovers,
+    require_writable,
+    write_json,
+)
 from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
 from headwater.runs.init import base_of
-from headwater.runs.paths import Folders, Require, Say, read_json_or_none, stage_digest, write_kept
+from headwater.runs.paths import Folders, Require, Say, stage_digest, write_kept
 from headwater.runs.run_config import KEPT, RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.seals import is_unmade

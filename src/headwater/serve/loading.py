@@ -8,8 +8,8 @@ from headwater.base.facts import facts_of
 from headwater.base.tokenizer import foreign_tokenizer
 from headwater.base.weights import model_of
 from headwater.checkpoint.layout import step_of
+from headwater.files import read_json_or_none
 from headwater.runs.finish import load_model
-from headwater.runs.paths import read_json_or_none
 from headwater.runs.run_config import config_of_run, run_folder
 from headwater.serve.engine import Engine
 from headwater.tokenizer.conversation import END, START

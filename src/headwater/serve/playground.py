@@ -24,10 +24,10 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.files import read_json_or_none
 from headwater.host.facts import memory_bytes
 from headwater.printable import printable
 from headwater.records import table
-from headwater.runs.paths import read_json_or_none
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import Body, read_body
 from headwater.serve.summary import RunsFolder, RunSummary

@@ -30,7 +30,7 @@ class RecentRecords:
 
     def _forget(self) -> None:
         self.last_event: str | None = None
-        self.last_time: float | None = None
+        self.last_record_at: float | None = None
         self.step: int | None = None
         self.num_steps: int | None = None
         self.finished_step: int | None = None
@@ -101,7 +101,7 @@ class RecentRecords:
         self.last_event = event
         self.step = max(step, self.step or 0)
         self.num_steps = self.num_steps or int(amount(record, "num_steps") or 0) or None
-        self.last_time = at if self.last_time is None else max(self.last_time, at or 0.0)
+        self.last_record_at = at if self.last_record_at is None else max(self.last_record_at, at or 0.0)
         if event == "step":
             self._losses.append(amount(record, "loss"))
             self._time_left.add(record)

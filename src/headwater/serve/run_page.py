@@ -29,10 +29,10 @@ from headwater.charts.of_run import (
     step_chart,
     tokens_per_step,
 )
+from headwater.files import read_json_or_none
 from headwater.interventions import name_documents
 from headwater.numbers import count, decimal, setting, significant, size
 from headwater.records import Object, Record, amount, entries, table, text_scored
-from headwater.runs.paths import read_json_or_none
 from headwater.serve.following import FollowedRun
 
 MAX_TEXT = 3000

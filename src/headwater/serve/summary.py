@@ -10,9 +10,9 @@ from pathlib import Path
 
 from headwater.checkpoint.layout import DERIVED
 from headwater.checkpoint.lock import is_owned
-from headwater.files import read_json
+from headwater.files import read_json_or_none
 from headwater.numbers import count, decimal, duration, whole
-from headwater.records import Object, amount
+from headwater.records import Object, amount, table
 from headwater.serve.recent import MEAN_STEPS, RecentRecords
 from headwater.serve.refusal import Refusal
 
@@ -23,6 +23,7 @@ PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
 HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
+AS_RECORDED = ("step", "loss", "bits_per_byte", "tokens_per_second", "last_record_at", "prompt", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +108,9 @@ class RunsFolder:
             name=name,
             folder=run_dir,
             state=state,
-            step=recent.step,
             num_steps=num_steps or recent.num_steps,
-            loss=recent.loss,
-            bits_per_byte=recent.bits_per_byte,
-            prompt=recent.prompt,
-            tokens_per_second=recent.tokens_per_second,
             seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
-            last_record_at=recent.last_time,
-            version=recent.version,
+            **{name: getattr(recent, name) for name in AS_RECORDED},
         )
 
 
@@ -126,13 +121,7 @@ def _is_run(folder: Path) -> bool:
 
 def _is_run_alone(folder: Path) -> bool:
     """Return whether the folder that was named is one run; one of many may hold a run called data, or a config.json."""
-    if (folder / "records.jsonl").is_file():
-        return True
-    try:
-        config = read_json(folder / "config.json")
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and "settings" in config
+    return (folder / "records.jsonl").is_file() or "settings" in table(read_json_or_none(folder / "config.json"))
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -144,14 +133,10 @@ def _folders(parent: Path) -> list[Path]:
 
 def _steps_planned(run_dir: Path) -> int | None:
     """Return how many steps a run's settings say, and of one that is aligned its own file, as those are its start's."""
-    for name, path in ((DERIVED, ("num_steps",)), ("config.json", ("settings", "train", "num_steps"))):
-        try:
-            steps = amount(read_json(run_dir / name), *path)
-        except (OSError, ValueError):
-            continue
-        if steps is not None:
-            return int(steps)
-    return None
+    steps = amount(read_json_or_none(run_dir / DERIVED), "num_steps")
+    if steps is None:
+        steps = amount(read_json_or_none(run_dir / "config.json"), "settings", "train", "num_steps")
+    return None if steps is None else int(steps)
 
 
 def _state(run_dir: Path, recent: RecentRecords) -> str:
@@ -160,7 +145,7 @@ def _state(run_dir: Path, recent: RecentRecords) -> str:
         return FINISHED
     owned = is_owned(run_dir)
     if owned is None:  # by a process of another machine, which only its records tell of
-        owned = recent.last_time is not None and abs(time.time() - recent.last_time) < MAX_SILENT_SECONDS
+        owned = recent.last_record_at is not None and abs(time.time() - recent.last_record_at) < MAX_SILENT_SECONDS
     if recent.last_event is None:
         return PREPARING if owned else NOT_STARTED
     if recent.last_event == "stopped":

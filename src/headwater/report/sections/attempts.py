@@ -19,16 +19,20 @@ def attempts(run: RunData) -> Child:
         groups.setdefault(str(record.get("attempt", "–")), []).append(record)
     if not groups:
         return None
-    in_order = list(groups.values())
-    followers: list[list[Record] | None] = [*in_order[1:], None]
-    pairs = list(zip(in_order, followers, strict=True))
-    recomputed = [_recomputed(records, following) for records, following in pairs]
-    rows = [[*_row(*pair), whole(num_steps)] for pair, num_steps in zip(pairs, recomputed, strict=True)]
+    in_order, rows, recomputed = list(groups.values()), list[list[Child]](), 0.0
+    for records, following in zip(in_order, [*in_order[1:], None], strict=True):
+        steps = [step for record in records if (step := amount(record, "step")) is not None]
+        reached, resumed_at = max(steps, default=None), _began_at(following or [])
+        again = None if reached is None or resumed_at is None else max(0.0, reached - resumed_at)
+        recomputed += again or 0.0
+        name, began = f"attempt {records[0].get('attempt', '–')}", moment(number(records[0].get("time")))
+        ends = [whole(steps[0] if steps else None), whole(reached), _ending(records, following is None), whole(again)]
+        rows.append([name, began, *ends])
     heads = ["", "began", "from step", "to step", "how it ended", "steps recomputed"]
     starts = [next((each for each in records if each.get("event") == "start"), {}) for records in in_order]
     if any(amount(start, "plan", "ranks") not in (None, 1) for start in starts):
         heads, rows = [*heads, "layout"], [[*row, ranks_of(start)] for row, start in zip(rows, starts, strict=True)]
-    notes = _notes(run, len(in_order), sum(filter(None, recomputed)))
+    notes = _notes(run, len(in_order), recomputed)
     return card("Attempts", " ".join(notes), data_table(heads, rows, words=["how it ended", "layout"]))
 
 
@@ -52,38 +56,17 @@ def _notes(run: RunData, num_attempts: int, num_recomputed: float) -> list[str]:
     return [*notes, f"{audits[0].upper()}{audits[1:]}."] if audits else notes
 
 
-def _row(records: list[Record], following: list[Record] | None) -> list[Child]:
-    steps = _steps(records)
-    return [
-        f"attempt {records[0].get('attempt', '–')}",
-        moment(number(records[0].get("time"))),
-        whole(steps[0] if steps else None),
-        whole(max(steps, default=None)),
-        _ending(records, following),
-    ]
+def _began_at(records: list[Record]) -> float | None:
+    return next((amount(record, "step") for record in records if record.get("event") in ("resume", "start")), None)
 
 
-def _steps(records: list[Record]) -> list[float]:
-    return [step for record in records if (step := amount(record, "step")) is not None]
-
-
-def _recomputed(records: list[Record], following: list[Record] | None) -> float | None:
-    reached, resumed_at = max(_steps(records), default=None), _resumed_at(following)
-    return max(0.0, reached - resumed_at) if resumed_at is not None and reached is not None else None
-
-
-def _resumed_at(records: list[Record] | None) -> float | None:
-    begins = [record for record in records or [] if record.get("event") in ("resume", "start")]
-    return amount(begins[0], "step") if begins else None
-
-
-def _ending(records: list[Record], following: list[Record] | None) -> str:
+def _ending(records: list[Record], is_last: bool) -> str:
     for record in reversed(records):
         if record.get("event") == "stopped":
             return f"stopped by {record.get('signal') or 'a signal'}, after a save"
         if record.get("event") == "finish":
             return "finished"
-    return "still running, or killed" if following is None else "killed, or the machine stopped"
+    return "still running, or killed" if is_last else "killed, or the machine stopped"
 
 
 def interventions(run: RunData) -> Child:

@@ -121,13 +121,12 @@ def _guesses(record: Object, prompt: str) -> dict[str, float]:
 
 
 def _likely_tokens(columns: list[dict[str, float]]) -> list[str]:
-    """Return the tokens to show: the likeliest of the last probe first, then those that were once likely."""
-    last = sorted(columns[-1], key=lambda token: -columns[-1][token])
-    peak = {token: max(column.get(token, 0.0) for column in columns) for column in columns for token in column}
-    once = sorted((token for token in peak if token not in last[: _MAX_TOKENS // 2]), key=lambda token: -peak[token])
-    chosen = last[: _MAX_TOKENS // 2] + once
+    """Return the tokens to show: half of them the likeliest of the last probe, the others were once likely."""
     final = columns[-1]
-    return sorted(chosen[:_MAX_TOKENS], key=lambda token: (-final.get(token, 0.0), -peak[token]))
+    peak = {token: max(column.get(token, 0.0) for column in columns) for column in columns for token in column}
+    last = sorted(final, key=lambda token: -final[token])[: _MAX_TOKENS // 2]
+    once = sorted(peak.keys() - last, key=lambda token: (-peak[token], token))[: _MAX_TOKENS - len(last)]
+    return sorted([*last, *once], key=lambda token: (-final.get(token, 0.0), -peak[token]))
 
 
 def _when(record: Object) -> str:
