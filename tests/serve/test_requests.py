@@ -95,9 +95,9 @@ def test_messages_that_can_not_be_answered_are_refused(app, messages):
     [
         (ChatBody, {"messages": [{"role": "x", "content": ""}]}, "messages[0].role: it should be 'system', 'developer"),
         (ChatBody, {"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content: it should be a text, or"),
-        (ChatBody, {"messages": []}, "messages: it should not be empty"),
-        (ChatBody, [], "the body: it should be a JSON object"),
-        (CompletionBody, {}, "prompt: it is missing"),
+        (ChatBody, {"messages": []}, "messages: List should have at least 1 item"),
+        (ChatBody, [], "the body: it should be an object"),
+        (CompletionBody, {}, "prompt: Field required"),
         (CompletionBody, {"prompt": [1, True]}, "prompt: it should be a text, a list of texts"),
         (CompletionBody, {"prompt": "a", "stop": [""]}, "stop: it should be a text of 1 to 200 characters, or a list"),
         (DetokenizeBody, {"tokens": [""]}, "tokens: it should be a list of token ids"),

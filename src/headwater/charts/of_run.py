@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -50,9 +50,9 @@ class Chart:
         return card(title or self.title, note or self.note, drawn, kind="card chart")
 
 
-def card_of(chart: Chart | None, title: str, what: str) -> Html:
+def card_of(chart: Chart | None, title: str, what: str, note: str | None = None) -> Html:
     """Return a chart's card; of one without a point the card in its place, which says what fills it."""
-    return chart.card() if chart else not_measured(title, what)
+    return chart.card(note=note) if chart else not_measured(title, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +257,33 @@ def memory_chart(peaks: Points, forecast: Band | None, start: Record) -> Chart |
     summary = f"Peak memory over tokens, {significant(peaks[-1][1])} GB at the last save."
     drawn = layout(traces, "GB", showlegend=False, yaxis={"range": [0, 1.12 * highest], "nticks": 5})
     return Chart("Memory", note, summary, traces, drawn)
+
+
+def run_charts(
+    events: Events,
+    curve_of: Callable[[str], Points],
+    forecast: Record,
+    between: tuple[float, float] = (-math.inf, math.inf),
+    with_saves: bool = False,
+) -> dict[str, Chart | None]:
+    """Return the charts that every run has, by name.
+
+    `curve_of` returns a field of its steps over tokens seen; what else stands in a chart of steps lies `between` two.
+    """
+    start, validations = (events.get("start") or [{}])[-1], events.get("validation", [])
+    tokens = tokens_per_step(events)
+    field, unit, expected = forecast_band(forecast) or ("bits_per_byte", "bits per byte", None)
+    low, high = between
+    marks = [mark for mark in incidents(events, tokens, with_saves) if low <= mark.tokens_seen <= high]
+    losses = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
+    measured = points(validations, "tokens_seen", field, "all")
+    return {
+        "loss": loss_chart(curve_of("loss"), losses, marks),
+        "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
+        **{name: step_chart(name, curve_of(name)) for name in ("tokens_per_second", "grad_norm")},
+        "lr": lr_chart(curve_of("lr")),
+        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gb"), start),
+    }
 
 
 def probe_chart(name: str, curve: Points, latest: Record, color: str) -> Chart | None:

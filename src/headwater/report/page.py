@@ -16,7 +16,9 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from headwater.charts.curves import points
 from headwater.charts.markup import Html, asset, tag
+from headwater.charts.of_run import run_charts
 from headwater.errors import DataError
 from headwater.files import no_check, write_text
 from headwater.report.run_data import RunData, read_run
@@ -58,14 +60,17 @@ def render_report(run_dir: Path, before_commit: Callable[[], None] = no_check) -
 
 
 def page(run: RunData) -> str:
-    parts = [corpus, learning, probes, samples, knowledge, running, forecast, settings, next_steps]
+    steps = run.events("step")
+    charts = run_charts(run.by_event, lambda name: points(steps, "tokens_seen", name), run.forecast)
+    parts = [corpus(run), learning(run, charts), probes(run), samples(run), knowledge(run)]
+    parts += [running(run, charts), forecast(run, charts), settings(run), next_steps(run)]
     places = [place for place in _SECTIONS if place != "knowledge" or run.knowledge]
     links = [tag("a", _SECTIONS[place], href=f"#{place}") for place in places]
     body = tag(
         "body",
         title(run),
         tag("nav", links, aria_label="parts of the report"),
-        tag("main", [part(run) for part in parts]),
+        tag("main", parts),
         tag("footer", "Made by headwater from the records of this run. This file makes no request to any server."),
         _packed_plotly(),
         _script(_own("draw.js", "report.js")),

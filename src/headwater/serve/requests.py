@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from headwater.serve.refusal import Refusal
+from headwater.validation import wanted
 
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 200
 MAX_CHOICES = 128  # of one request: prompts times n
@@ -51,7 +52,10 @@ class GenerationBody(ModelBody):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
+    stop: Annotated[
+        Stop | Annotated[list[Stop], Field(max_length=MAX_STOPS, fail_fast=True)] | None,
+        wanted(f"it should be a text of 1 to {MAX_STOP_CHARACTERS} characters, or a list of at most {MAX_STOPS}"),
+    ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -103,7 +107,10 @@ class TextPart(Body):
 
 class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
+    content: Annotated[
+        str | Annotated[list[TextPart], Field(fail_fast=True)],
+        wanted('it should be a text, or a list of {"type": "text", "text": …}'),
+    ]
 
     @property
     def text(self) -> str:
@@ -134,33 +141,13 @@ class DetokenizeBody(ModelBody):
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
-OF_SEVERAL_KINDS = {
-    "stop": f"it should be a text of 1 to {MAX_STOP_CHARACTERS} characters, or a list of at most {MAX_STOPS}",
-    "content": 'it should be a text, or a list of {"type": "text", "text": …}',
-}
-PLAIN = {
-    "missing": "it is missing",
-    "model_type": "it should be a JSON object",
-    "string_type": "it should be a text",
-    "list_type": "it should be a list",
-    "bool_type": "it should be true or false",
-    "int_type": "it should be a whole number",
-    "float_type": "it should be a number",
-    "too_short": "it should not be empty",
-}
-"What is wrong with a field, by pydantic's name of the error; other messages of pydantic's are plain already."
-
 
 def _wrong_field(error: ValidationError) -> tuple[str | None, str]:
-    """Return the first field that is wrong, as messages[0].role, and what is wrong with it."""
+    """Return the first field that is wrong, as messages[0].role, and what is wrong with it, in pydantic's words."""
     first, where = error.errors(include_url=False, include_input=False)[0], ""
     for part in first["loc"]:
-        if where.rpartition(".")[2] in OF_SEVERAL_KINDS:  # what follows is pydantic's name of a kind
-            return where, f"{where}: {OF_SEVERAL_KINDS[where.rpartition('.')[2]]}"
         where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
-    message = PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    for begin in ("Input", "String"):
-        message = message.replace(f"{begin} should", "it should")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return where or None, f"{where or 'the body'}: {message}"
 
 

@@ -6,29 +6,14 @@ missing or odd is empty. All text is of the run, so hostile: it is cut to a leng
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from headwater.charts.chart import series
 from headwater.charts.curves import points
-from headwater.charts.of_run import (
-    MARKS,
-    Chart,
-    band,
-    forecast_band,
-    held_out_chart,
-    incidents,
-    loss_chart,
-    lr_chart,
-    memory_chart,
-    memory_peaks,
-    overlaid,
-    peak_caption,
-    probe_chart,
-    step_chart,
-    tokens_per_step,
-)
+from headwater.charts.of_run import MARKS, Chart, overlaid, peak_caption, probe_chart, run_charts, step_chart
 from headwater.files import read_json_or_none
 from headwater.interventions import name_documents
 from headwater.numbers import count, decimal, setting, significant, size
@@ -48,7 +33,7 @@ def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | Non
     """Return everything shown of a run; charts of steps hold those `between` two amounts of tokens, if given."""
     start = (run.events.get("start") or [{}])[-1]
     return {
-        "charts": _as_json(_charts(run_dir, run, start, between)),
+        "charts": _as_json(_charts(run_dir, run, between)),
         "figures": _figures(run, start),
         "samples": _samples(run.events.get("samples", [])),
         "events": _events(run),
@@ -56,25 +41,10 @@ def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | Non
     }
 
 
-def _charts(
-    run_dir: Path, run: FollowedRun, start: Record, between: tuple[float, float] | None
-) -> dict[str, Chart | None]:
+def _charts(run_dir: Path, run: FollowedRun, between: tuple[float, float] | None) -> dict[str, Chart | None]:
     first, last = run.between(*between) if between else (0, None)
-    low, high = between or (float("-inf"), float("inf"))
-    curves = {name: run.curve(name, first, last) for name in ("loss", "tokens_per_second", "lr", "grad_norm")}
-    validations, events = run.events.get("validation", []), run.by_event()
-    forecast, tokens = table(read_json_or_none(run_dir / "forecast.json")), tokens_per_step(events)
-    field, unit, expected = forecast_band(forecast) or ("bits_per_byte", "bits per byte", None)
-    marks = [mark for mark in incidents(events, tokens, with_saves=True) if low <= mark.tokens_seen <= high]
-    held_out = [point for point in points(validations, "tokens_seen", "loss", "all") if low <= point[0] <= high]
-    measured = points(validations, "tokens_seen", field, "all")
-    charts = {
-        "loss": loss_chart(curves["loss"], held_out, marks),
-        "held_out": held_out_chart(measured, unit, expected, amount(start, "num_tokens") or 0.0),
-        **{name: step_chart(name, curves[name]) for name in ("tokens_per_second", "grad_norm")},
-        "lr": lr_chart(curves["lr"]),
-        "memory": memory_chart(memory_peaks(events, tokens), band(forecast, "memory_gb"), start),
-    }
+    forecast, in_sight = table(read_json_or_none(run_dir / "forecast.json")), between or (-math.inf, math.inf)
+    charts = run_charts(run.by_event(), lambda name: run.curve(name, first, last), forecast, in_sight, with_saves=True)
     # a run that rewards train has steps without a loss
     rewards = {name: points(run.events.get("step", []), "step", name) for name in ("reward", "kl_to_start")}
     charts |= {name: step_chart(name, curve, x="step") for name, curve in rewards.items()}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 
-from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, missing, section, tag
-from headwater.charts.of_run import card_of, forecast_band, held_out_chart
+from headwater.charts.of_run import Chart, card_of, forecast_band
 from headwater.intervals import LEVEL
 from headwater.numbers import percent, significant, time_unit
-from headwater.records import amount
 from headwater.report.outcome import Outcome, outcomes_of, show_error
 from headwater.report.run_data import RunData
 
@@ -19,14 +17,17 @@ _NO_FORECAST = (
 )
 
 
-def forecast(run: RunData) -> Html:
+def forecast(run: RunData, charts: dict[str, Chart | None]) -> Html:
     found = outcomes_of(run)
     title = "Forecast and actual values"
     if not found:
         return section(title, "forecast", missing(_NO_FORECAST))
     named = {outcome.quantity: outcome for outcome in found}
     lead = tag("p", _lead(run, named), class_="lead")
-    return section(title, "forecast", lead, _table(found), _loss_card(run))
+    drawn = None
+    if forecast_band(run.forecast):
+        drawn = card_of(charts["held_out"], "Loss on held-out text, and its forecast", "the first validation fills it.")
+    return section(title, "forecast", lead, _table(found), drawn)
 
 
 def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
@@ -66,12 +67,3 @@ def _row(outcome: Outcome) -> list[Child]:
 
 def _off(error: float) -> str:
     return show_error(error).replace("-", "−").replace("%", "\u00a0%").replace("× ", "×\u00a0")
-
-
-def _loss_card(run: RunData) -> Html | None:
-    if (found := forecast_band(run.forecast)) is None:
-        return None
-    field, unit, band = found
-    curve = points(run.events("validation"), "tokens_seen", field, "all")
-    chart = held_out_chart(curve, unit, band, amount(run.start, "num_tokens") or 0.0)
-    return card_of(chart, "Loss on held-out text, and its forecast", "the first validation fills it.")

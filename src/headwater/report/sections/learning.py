@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, data_table, fold, section, tag
-from headwater.charts.of_run import card_of, incidents, loss_chart, overlaid, tokens_per_step
+from headwater.charts.of_run import Chart, card_of, overlaid
 from headwater.numbers import count, count_in_words, decimal, number, percent, size, whole
 from headwater.records import Object, amount, table, text_scored
 from headwater.report.measures import (
@@ -23,9 +22,10 @@ _PROSE = {"5-gram": "a 5-gram model"}
 NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
 
 
-def learning(run: RunData) -> Html:
+def learning(run: RunData, charts: dict[str, Chart | None]) -> Html:
     cards = [_against_baselines(run), _by_source(run) if len(run.sources) != 1 else None]
-    parts = [_lead(run), _since_base(run), _loss(run), tag("div", cards, class_="grid"), _measurements(run)]
+    loss = card_of(charts["loss"], "Loss", "the first steps fill it.")
+    parts = [_lead(run), _since_base(run), loss, tag("div", cards, class_="grid"), _measurements(run)]
     return section("How it learned", "learning", parts)
 
 
@@ -87,15 +87,6 @@ def _what_baselines_read(read: Object) -> str:
 def _formats(run: RunData) -> str:
     formats = number_formats(run)
     return f" {'; '.join(f'{name}: {value}' for name, value in formats.items()).capitalize()}." if formats else ""
-
-
-def _loss(run: RunData) -> Html:
-    chart = loss_chart(
-        points(run.events("step"), "tokens_seen", "loss"),
-        points(run.events("validation"), "tokens_seen", "loss", "all"),
-        incidents(run.by_event, tokens_per_step(run.by_event)),
-    )
-    return card_of(chart, "Loss", "the first steps fill it.")
 
 
 def _against_baselines(run: RunData) -> Html:

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from headwater.charts.chart import time_bar
-from headwater.charts.curves import points
 from headwater.charts.markup import Child, Html, card, section, tag
-from headwater.charts.of_run import (
-    STEP_CHARTS,
-    band,
-    card_of,
-    lr_chart,
-    memory_chart,
-    memory_peaks,
-    step_chart,
-    tokens_per_step,
-)
+from headwater.charts.of_run import STEP_CHARTS, Chart, card_of, step_chart
 from headwater.numbers import MISSING, count, duration, flop_rate, percent, significant
 from headwater.records import amount, table
 from headwater.report.measures import (
@@ -34,15 +24,17 @@ from headwater.report.sections.attempts import attempts, interventions
 FILLED = "the first timed step fills it."
 
 
-def running(run: RunData) -> Html:
-    cards = [_speed(run), _utilisation(run), _of_steps(run, "grad_norm"), _lr(run), _memory(run)]
+def running(run: RunData, charts: dict[str, Chart | None]) -> Html:
+    speed = f"Tokens per second in each step; the median is {count(median_of(run, 'tokens_per_second'))}."
+    cards = [
+        card_of(charts["tokens_per_second"], STEP_CHARTS["tokens_per_second"][0], FILLED, speed),
+        _utilisation(run),
+        card_of(charts["grad_norm"], STEP_CHARTS["grad_norm"][0], FILLED),
+        card_of(charts["lr"], "Learning rate", FILLED),
+        memory.card() if (memory := charts["memory"]) else None,
+    ]
     grid = tag("div", cards, class_="grid")
     return section("How it ran", "running", grid, _time(run), attempts(run), interventions(run))
-
-
-def _speed(run: RunData) -> Html:
-    note = f"Tokens per second in each step; the median is {count(median_of(run, 'tokens_per_second'))}."
-    return _of_steps(run, "tokens_per_second", note)
 
 
 def _utilisation(run: RunData) -> Html | None:
@@ -52,21 +44,6 @@ def _utilisation(run: RunData) -> Html | None:
     how = table(run.start, "device").get("peak_how") or "the largest rate of matrix products"
     note = f"Arithmetic of training; the median is {percent(median_share(curve))} of {flop_rate(peak)}, {how}."
     return card_of(step_chart("mfu", curve, note), "Utilisation", FILLED)
-
-
-def _of_steps(run: RunData, field: str, note: str | None = None) -> Html:
-    chart = step_chart(field, points(run.events("step"), "tokens_seen", field), note)
-    return card_of(chart, STEP_CHARTS[field][0], FILLED)
-
-
-def _lr(run: RunData) -> Html:
-    return card_of(lr_chart(points(run.events("step"), "tokens_seen", "lr")), "Learning rate", FILLED)
-
-
-def _memory(run: RunData) -> Html | None:
-    peaks = memory_peaks(run.by_event, tokens_per_step(run.by_event))
-    chart = memory_chart(peaks, band(run.forecast, "memory_gb"), run.start)
-    return chart.card() if chart else None
 
 
 def _time(run: RunData) -> list[Child]:
