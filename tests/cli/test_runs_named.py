@@ -41,7 +41,7 @@ OF_SETTINGS = {
 OF_A_TUNED_MODEL = {"chat", *(f"downstream {verb}" for verb in ("sft", "rl", "dpo", "reward", "knowledge"))}
 "Tried in tests/downstream and test_sft_and_chat.py."
 WITHOUT_END = {"plan", "serve"}
-"A group that is a verb as well, and a server: tried in test_plan and tests/serve."
+"Tried in test_plan and tests/serve."
 NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
 
 
@@ -60,8 +60,6 @@ def arguments(verb: str, given: str, run: str) -> list[str]:
 
 def test_every_verb_that_takes_a_run_is_tried_here():
     def below(command: Any, path: tuple[str, ...]) -> list[str]:
-        if path[:1] == ("plan",) and path[1:]:
-            return []
         inner = [name for key, one in getattr(command, "commands", {}).items() for name in below(one, (*path, key))]
         takes_run = any(each.metavar == "RUN" or "--run" in each.opts for each in command.params)
         return [*inner, *([" ".join(path)] if takes_run else [])]

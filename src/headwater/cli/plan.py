@@ -13,7 +13,7 @@ import typer
 
 from headwater.cli.arguments import AsJson, require_none
 from headwater.cli.terminal import print_json, table
-from headwater.cli.verbs import App, Group, Verb
+from headwater.cli.verbs import App, Verb
 from headwater.errors import ConfigError
 from headwater.numbers import count as short
 
@@ -43,44 +43,12 @@ UnitOfLoss = Annotated[
     Literal["bits_per_byte", "nats_per_token"] | None, of_both(metavar="UNIT", help="Unit of the loss in --runs.")
 ]
 
-DEFAULT = "run"
 NOTES = {"six_n": " (N: all active parameters, embeddings too)"}
 
 
-_Context: Any = Verb.context_class  # typer brings its own
-
-
-class PlainContext(_Context):
-    """The context of the command without a name: its path is the group's."""
-
-    @property
-    def command_path(self) -> str:
-        return str(super().command_path).rstrip()
-
-
-class PlanVerb(Verb):
-    context_class = PlainContext
-
-
-class PlanGroup(Group):
-    """`plan count`, and `plan ANYTHING ELSE`: the plan of a run or of a budget."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in self.commands:
-            args = [DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, command, rest = super().resolve_command(ctx, args)
-        return "" if name == DEFAULT else name, command, rest
-
-
 def add_to(app: App) -> None:
-    """Add `plan`; nothing heavy is loaded."""
-    group = App("Forecast what a run costs, or find the best run for a budget.", cls=PlanGroup)
-    group.command(DEFAULT, cls=PlanVerb)(plan)
-    group.verb(count)
-    app.add_typer(group, name="plan")
+    app.verb(plan)
+    app.command("plan count", cls=Verb, hidden=True)(count)
 
 
 def plan(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,46 +42,36 @@ class FoundConversations:
     num_targets: int = 0
     num_long: int = 0
     longest: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, tuple[int, str]] = field(default_factory=dict)  # how many, and the first
 
     @property
     def learned(self) -> float:
         """The part of the tokens that is learned."""
         return self.num_targets / self.num_tokens
 
+    @property
+    def reasons(self) -> list[str]:
+        return [f"{number:,} {reason}: {example}" for reason, (number, example) in self.dropped.items()]
+
     def __str__(self) -> str:
-        found = (
-            f"{plural(self.num_kept, 'conversation')}, {self.num_tokens:,} tokens, {self.num_targets:,} of them learned"
-        )
-        return found + "".join(
-            f"; {number:,} {reason}: {self.examples[reason]}" for reason, number in self.dropped.items()
-        )
+        tokens = f"{self.num_tokens:,} tokens, {self.num_targets:,} of them learned"
+        return "; ".join([f"{plural(self.num_kept, 'conversation')}, {tokens}", *self.reasons])
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How long the rows and the run are."""
-
-    seq_len: int
-    num_steps: int
-    epochs: float
-
-
-def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> Sizes:
-    """Return the sizes for a base that reads `seq_len` tokens; `share` of the loss is text of before."""
+def choose_sizes(found: FoundConversations, seq_len: int, share: float) -> tuple[int, int, float]:
+    """Return tokens of a row, steps, epochs for a base that reads `seq_len`; `share` of the loss is text of before."""
     if seq_len > MAX_SEQ_LEN:  # a public base reads far more at once than most conversations have
         seq_len = min(seq_len, max(MAX_SEQ_LEN, 1 << (found.longest - 1).bit_length()))
     of_rows = (1 - share) / (1 - share + share * found.learned)
     tokens_of_step = ROWS_OF_BATCH * seq_len * of_rows
     num_steps = max(MIN_STEPS, math.ceil(EPOCHS * found.num_tokens / tokens_of_step))
-    return Sizes(seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens)
+    return seq_len, num_steps, num_steps * tokens_of_step / found.num_tokens
 
 
 def _run_file(
     name: str, base: BaseFacts, paths: list[str], found: FoundConversations, replayed: Path | None, share: float
 ) -> str:
-    sizes = choose_sizes(found, base.model.seq_len, share)
+    seq_len, num_steps, epochs = choose_sizes(found, base.model.seq_len, share)
     is_own = base.kind == "checkpoint"
     rate = "at ten times the blocks' rate: tokens around messages are new to the base" if is_own else "alike"
     high = 10 * LR if is_own else LR
@@ -106,12 +95,12 @@ from = {quoted(base.path)}
 [corpus.sources.{SOURCE}]
 kind = "conversations"
 paths = [{", ".join(map(quoted, paths))}]
-# about {sizes.seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
-max_characters = {math.ceil(sizes.seq_len * found.num_characters / found.num_tokens)}
+# about {seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
+max_characters = {math.ceil(seq_len * found.num_characters / found.num_tokens)}
 
 {replay if replayed else ""}\
 [model]
-seq_len = {sizes.seq_len}
+seq_len = {seq_len}
 
 # AdamW at 3e-4, embedding and head {rate}
 [optim]
@@ -125,13 +114,13 @@ weight_decay = 0.0
 [schedule]
 name = "linear"
 
-# {sizes.epochs:.1f} epochs of the conversations
+# {epochs:.1f} epochs of the conversations
 [train]
-num_steps = {sizes.num_steps}
-batch_tokens = {ROWS_OF_BATCH * sizes.seq_len}
+num_steps = {num_steps}
+batch_tokens = {ROWS_OF_BATCH * seq_len}
 half_length_fraction = 0.0  # half a row would cut conversations
-save_every = {max(1, sizes.num_steps // 4)}
-validate_every = {max(1, sizes.num_steps // 4)}
+save_every = {max(1, num_steps // 4)}
+validate_every = {max(1, num_steps // 4)}
 num_probes = 3
 """
 
@@ -176,10 +165,9 @@ def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> 
             found.num_tokens += len(each.ids) + 2
             found.num_targets += int(each.is_target.sum())
     if not found.num_kept:
-        reasons = [f"\n  {number:,} {reason}: {found.examples[reason]}" for reason, number in found.dropped.items()]
-        if found.num_long:
-            reasons.append(f"\n  {found.num_long:,} longer than the {seq_len} tokens that the base reads at once")
-        raise DataError(f"no conversation in {', '.join(paths)} can be learned from:{''.join(reasons)}")
+        too_long = f"{found.num_long:,} longer than the {seq_len} tokens that the base reads at once"
+        reasons = [*found.reasons, *([too_long] if found.num_long else [])]
+        raise DataError("\n  ".join([f"no conversation in {', '.join(paths)} can be learned from:", *reasons]))
     return found
 
 
@@ -189,8 +177,8 @@ def _batches(pieces: Iterator[Document | Drop], found: FoundConversations) -> It
         if isinstance(piece, Document):
             batch.append(piece)
         else:
-            found.dropped[piece.reason] += piece.num_documents
-            found.examples.setdefault(piece.reason, f"{piece.id}: {piece.because}" if piece.because else piece.id)
+            number, first = found.dropped.get(piece.reason, (0, ": ".join(filter(None, (piece.id, piece.because)))))
+            found.dropped[piece.reason] = number + piece.num_documents, first
         if len(batch) >= _AT_ONCE:
             yield batch
             batch = []

@@ -65,7 +65,9 @@ class Group(_Readable, TyperGroup):
         super().format_options(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Raise ConfigError, with the nearest verb, where the first argument is none."""
+        """Raise ConfigError, with the nearest verb, where the first argument is none; a verb may have two words."""
+        if (two := " ".join(args[:2])) in self.commands:
+            args = [two, *args[2:]]
         if args[0] in self.commands or args[0].startswith("-"):
             return super().resolve_command(ctx, args)
         word, path = args[0], ctx.command_path
