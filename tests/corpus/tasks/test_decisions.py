@@ -21,23 +21,23 @@ class Stored:
 
     def __init__(self, folder, copies, pairs):
         self.folder = folder
-        self.facts_folder("found-exact").mkdir()
-        self.facts_folder("decisions").mkdir()
+        self.path_of("found-exact").mkdir()
+        self.path_of("decisions").mkdir()
         for start, end in flag_ranges(len(copies)):
-            write_flags(Output(self.facts_folder("found-exact")), start, copies[start:end])
+            write_flags(Output(self.path_of("found-exact")), start, copies[start:end])
         for part in range(NUM_PARTS):
             own = pairs[pairs[:, 0] // DOCUMENTS_A_PART == part]
             write_arrays(folder / f"pairs-{part}", {"pairs": table_of(PAIRS, own[:, 0], own[:, 1])})
 
-    def facts_folder(self, name):
-        return self.folder / name
+    def path_of(self, stage):
+        return self.folder / stage
 
-    def has_facts(self, name):
+    def is_done(self, task):
         return False
 
     @contextmanager
-    def new_facts(self, name):
-        yield Output(self.facts_folder(name))
+    def new_output(self, task):
+        yield Output(self.path_of(task.stage))
 
     def arrays_of(self, stage, part):
         return ArrayFile(self.folder / f"pairs-{part}")

@@ -11,7 +11,7 @@ from headwater.corpus.tasks.arrays import together
 from headwater.corpus.tasks.exact import copy_flags, firsts_of_copies
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.segments import Segment, Segments
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 KEPT, EXACT_DUPLICATE, NEAR_DUPLICATE = 0, 1, 2
@@ -22,12 +22,12 @@ _PAIRS_AT_ONCE = 1 << 17  # decided together, since pairs of a few parts each ma
 
 def write_decisions(work: Work, segments: Segments, verified_parts: list[int]) -> None:
     """Write every candidate's decision."""
-    if work.has_facts(_FACTS):
+    if work.is_done(Task(_FACTS)):
         return
     copies = copy_flags(work)
     parts = np.array(verified_parts, dtype=np.int64)
     bounds = np.append(segments.part_starts, segments.num_documents)
-    with work.new_facts(_FACTS) as output:
+    with work.new_output(Task(_FACTS)) as output:
         decided = Flags(output.folder)
         for start, end in flag_ranges(segments.num_documents):
             decisions = bytearray(copies.between(start, end))
@@ -76,4 +76,4 @@ def originals_of(context: WorkerContext, segment: Segment, decisions: Flags) -> 
 
 def decisions_of(work: Work) -> Flags:
     """Return every candidate's decision."""
-    return Flags(work.facts_folder(_FACTS))
+    return Flags(work.path_of(_FACTS))

@@ -58,14 +58,14 @@ def repeat_tasks(segments: Segments, rules: list[RepeatRule], search: RepeatSear
 
 def count_groups(work: Work, segments: Segments, search: RepeatSearch) -> None:
     """Write, for every rule, how many of the documents that stay are in each of its groups: a few bytes a group."""
-    if work.has_facts(search.facts):
+    if work.is_done(Task(search.facts)):
         return
     flags = search.flags(work)
     arrays: dict[str, np.ndarray] = {}
     for rule in range(len(segments.num_units)):
         keys, counts, _ = _counts(_groups_of(segment, segments, rule, flags) for segment in segments)
         arrays |= {f"group{rule}.key": keys, f"group{rule}.count": counts}
-    with work.new_facts(search.facts) as output:
+    with work.new_output(Task(search.facts)) as output:
         output.write_arrays(arrays)
 
 
@@ -84,7 +84,7 @@ def find_repeats(context: WorkerContext, number: int, search: RepeatSearch) -> N
         writer = ResultWriter(output, CUTS)
         for each in ranges:
             keys, counts, groups = _counts(_rows(context, place, each, flags))
-            least = rule.least(_sizes(context.work.arrays(search.facts), place, groups))
+            least = rule.least(_sizes(context.work.arrays_of(search.facts), place, groups))
             frequent = keys[(counts >= least) & (counts > rule.keep)]
             for numbers, hashes in _cuts(_rows(context, place, each, flags), frequent, rule.keep):
                 writer.add(numbers, hashes, np.full(len(numbers), place))

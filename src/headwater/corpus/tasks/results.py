@@ -15,7 +15,7 @@ from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.segments import Segments
-from headwater.corpus.tasks.work import Output, Work
+from headwater.corpus.tasks.work import Output, Task, Work
 
 ROWS_A_FILE = 1 << 20
 TABLE = "rows"
@@ -77,21 +77,21 @@ def merging(stage: str) -> str:
 
 def list_results(work: Work, stage: str, numbers: Sequence[int]) -> None:
     """Write down which files the tasks of a stage made, once all are done."""
-    if work.has_facts(_facts(stage)):
+    if work.is_done(Task(_facts(stage))):
         return
     counts = [work.facts_of(stage, number)["files"] for number in numbers]
     tasks = np.repeat(np.array(numbers, dtype=np.int64), counts)
     indexes = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts if count)])
-    with work.new_facts(_facts(stage)) as output:
+    with work.new_output(Task(_facts(stage))) as output:
         output.write_arrays({"tasks": tasks, "indexes": indexes.astype(np.int64)})
 
 
 def mark_found(work: Work, stage: str, num_documents: int) -> None:
     """Write about which documents a stage found something, once its results can be read."""
-    if work.has_facts(_found(stage)):
+    if work.is_done(Task(_found(stage))):
         return
     found = Results(work, stage)
-    with work.new_facts(_found(stage)) as output:
+    with work.new_output(Task(_found(stage))) as output:
         for start, end in flag_ranges(num_documents):
             write_flags(output, start, found.flags(start, end))
 
@@ -109,7 +109,7 @@ def _found(stage: str) -> str:
 
 def found_flags(work: Work, stage: str) -> Flags:
     """Return 1 for every document about which a stage found something."""
-    return Flags(work.facts_folder(_found(stage)))
+    return Flags(work.path_of(_found(stage)))
 
 
 class Results:
@@ -117,7 +117,7 @@ class Results:
 
     def __init__(self, work: Work, stage: str) -> None:
         self._work, self._stage = work, stage
-        listed = work.arrays(_facts(stage))
+        listed = work.arrays_of(_facts(stage))
         self._tasks, self._indexes = (listed.map(name) for name in ("tasks", "indexes"))
         self.plan = MergePlan(len(self._tasks))
         self._files: list[ArrayFile] | None = None

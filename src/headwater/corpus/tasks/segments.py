@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import Task, Work
 
 SEGMENT_DOCUMENTS = 1 << 16  # some 10 MB of keys
 SEGMENT_UNITS = 1 << 20  # paragraphs or lines: 12 MB
@@ -53,13 +53,13 @@ class Segments:
 
     @classmethod
     def read(cls, work: Work) -> Segments:
-        arrays = work.arrays(_FACTS)
+        arrays = work.arrays_of(_FACTS)
         return cls(work, *(arrays.map(name).astype(np.int64) for name in ("parts", "indexes", "counts")))
 
     @cached_property
     def num_units(self) -> list[int]:
         """How many units each rule of repeats has."""
-        return list(self._work.facts(_FACTS)["units"])
+        return list(self._work.facts_of(_FACTS)["units"])
 
     @property
     def num_documents(self) -> int:
@@ -94,7 +94,7 @@ class Segments:
 
 def number_segments(work: Work) -> None:
     """Number all candidates, once every part is filtered."""
-    if work.has_facts(_FACTS):
+    if work.is_done(Task(_FACTS)):
         return
     rows = [
         (part.number, index, count)
@@ -102,7 +102,7 @@ def number_segments(work: Work) -> None:
         for index, count in enumerate(work.facts_of("filter", part.number)["segments"])
     ]
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
-    with work.new_facts(_FACTS) as output:
+    with work.new_output(Task(_FACTS)) as output:
         output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
         units = [work.facts_of("filter", part.number)["units"] for part in work.plan.parts]
         output.facts = {"units": [sum(counts) for counts in zip(*units)]}

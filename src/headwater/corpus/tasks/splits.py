@@ -10,7 +10,7 @@ from headwater.corpus.split import Split, SplitTally
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.results import found_flags
 from headwater.corpus.tasks.segments import Segments
-from headwater.corpus.tasks.work import Work
+from headwater.corpus.tasks.work import Task, Work
 from headwater.sources.settings import CONVERSATIONS
 
 _FACTS = "splits"
@@ -18,10 +18,10 @@ _FACTS = "splits"
 
 def decide_splits(work: Work, segments: Segments) -> None:
     """Write the split of every source."""
-    if work.has_facts(_FACTS):
+    if work.is_done(Task(_FACTS)):
         return
     splits, splits_of_whole = _splits(work, segments)
-    with work.new_facts(_FACTS) as output:
+    with work.new_output(Task(_FACTS)) as output:
         output.facts = {source: asdict(_safer(splits[source], splits_of_whole[source])) for source in splits}
 
 
@@ -49,4 +49,4 @@ def _safer(split: Split, split_of_whole: Split) -> Split:
 
 
 def split_of(work: Work, source: str) -> Split:
-    return Split(**work.facts(_FACTS)[source])
+    return Split(**work.facts_of(_FACTS)[source])

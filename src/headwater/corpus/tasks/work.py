@@ -1,8 +1,8 @@
 """The folder in which a corpus is made, beside the corpus and removed after it is done.
 
 KEY/STAGE/000003/     what task 3 of a stage made; task.json has its facts and the digests of its files
-KEY/facts/plan/       see plan
-KEY/facts/NAME/       what the driver found out between two stages
+KEY/plan/000000/      see plan
+KEY/NAME/000000/      what the driver found out between two stages
 KEY/temporary/        what workers of the local pool need for a moment; a resumed build empties it
 
 A task's folder appears whole: a task whose folder is there is done, and one that was killed leaves nothing under that
@@ -26,18 +26,21 @@ from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.outputs import new_output, read_output, remove_damaged
 from headwater.sources.settings import CorpusSettings
 
-_LAYOUT = "5"  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = "6"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 STAGES_OF_PARTS = ("filter", "pages", "verify", "write")  # others have tasks of ranges of keys
 _ARRAYS = "arrays.bin"
-_PLAN = "facts/plan"
+_PLAN = "plan/000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The unit of work: what `stage` does to number `number`, whatever the stage counts."""
+    """The unit of work: what `stage` does to number `number`, whatever the stage counts.
+
+    What the driver finds out between two stages is number 0 of a stage of its own.
+    """
 
     stage: str
-    number: int
+    number: int = 0
 
 
 class Output(outputs.Output):
@@ -75,7 +78,7 @@ class Work:
         self.folder = folder
         self.plan = Plan(folder / _PLAN)
 
-    def path_of(self, stage: str, number: int) -> Path:
+    def path_of(self, stage: str, number: int = 0) -> Path:
         return self.folder / stage / f"{number:06d}"
 
     def is_done(self, task: Task) -> bool:
@@ -87,30 +90,12 @@ class Work:
         with new_output(self.path_of(task.stage, task.number), Output) as output:
             yield output
 
-    def facts_of(self, stage: str, number: int) -> dict[str, Any]:
+    def facts_of(self, stage: str, number: int = 0) -> dict[str, Any]:
         return read_output(self.path_of(stage, number)).facts
 
     def digests_of(self, stage: str, number: int) -> dict[str, str]:
         """Return the digest of every file that a task wrote, by its name in the task's folder."""
         return read_output(self.path_of(stage, number)).digests
 
-    def arrays_of(self, stage: str, number: int, name: str = _ARRAYS) -> ArrayFile:
+    def arrays_of(self, stage: str, number: int = 0, name: str = _ARRAYS) -> ArrayFile:
         return ArrayFile(self.path_of(stage, number) / name)
-
-    @contextmanager
-    def new_facts(self, name: str) -> Iterator[Output]:
-        """Yield an output for what the driver found out between stages, under a name."""
-        with new_output(self.facts_folder(name), Output) as output:
-            yield output
-
-    def has_facts(self, name: str) -> bool:
-        return self.facts_folder(name).is_dir()
-
-    def facts(self, name: str) -> dict[str, Any]:
-        return read_output(self.facts_folder(name)).facts
-
-    def facts_folder(self, name: str) -> Path:
-        return self.folder / "facts" / name
-
-    def arrays(self, name: str) -> ArrayFile:
-        return ArrayFile(self.facts_folder(name) / _ARRAYS)
