@@ -199,7 +199,7 @@ class _Build:
         parts = [part.number for part in work.plan.parts]
         self._do("filter", parts)
         number_segments(work)
-        segments = Segments.read(work)
+        segments = Segments(work)
         self._merge(MERGE_KEYS, SortedRuns(work, segments).plan)
         self._search("exact", segments, num_exact_tasks(segments) if dedup.exact else 0)
         self._search_repeats(COMMON_LINES, segments, is_needed=dedup.near)

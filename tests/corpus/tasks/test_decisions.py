@@ -66,8 +66,8 @@ def test_many_parts_are_decided_as_one_after_another_and_open_each_file_of_marks
         return open(path, mode)
 
     monkeypatch.setattr(arrays, "open", noted, raising=False)
-    starts = np.arange(NUM_PARTS) * DOCUMENTS_A_PART
-    decisions.write_decisions(work, SimpleNamespace(part_starts=starts, num_documents=count), list(range(NUM_PARTS)))
+    bounds = np.arange(NUM_PARTS + 1) * DOCUMENTS_A_PART
+    decisions.write_decisions(work, SimpleNamespace(part_bounds=bounds, num_documents=count), list(range(NUM_PARTS)))
     num_opened = sum(path.parent.name == "decisions" for path in opened)
     assert Flags(tmp_path / "decisions").between(0, count).tolist() == expected
     assert decisions.NEAR_DUPLICATE in expected

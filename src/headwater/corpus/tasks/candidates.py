@@ -110,15 +110,15 @@ class CandidateReader:
 class CandidateTexts:
     """The candidates of all parts, read by number in any order; the blocks and files used last are kept at hand."""
 
-    def __init__(self, folder_of: Callable[[int], Path], part_starts: np.ndarray) -> None:
-        """`part_starts` are the numbers of the first document of each part, and the end of the last."""
-        self._part_starts = part_starts
+    def __init__(self, folder_of: Callable[[int], Path], part_bounds: np.ndarray) -> None:
+        """`part_bounds` are the numbers of the first document of each part, and the end of the last."""
+        self._part_bounds = part_bounds
         # no methods: files would stay open until a cycle is collected
         reader_of = lru_cache(_OPEN_READERS)(lambda part: CandidateReader(folder_of(part)))
         self._reader_of = reader_of
         self._block = lru_cache(_CACHED_BLOCKS)(lambda part, block: reader_of(part).read_block(block))
 
     def line(self, number: int) -> bytes:
-        part = int(np.searchsorted(self._part_starts, number, side="right")) - 1
-        block, at = self._reader_of(part).place_of(number - int(self._part_starts[part]))
+        part = int(np.searchsorted(self._part_bounds, number, side="right")) - 1
+        block, at = self._reader_of(part).place_of(number - int(self._part_bounds[part]))
         return self._block(part, block)[at]

@@ -26,7 +26,7 @@ def write_decisions(work: Work, segments: Segments, verified_parts: list[int]) -
         return
     copies = copy_flags(work)
     parts = np.array(verified_parts, dtype=np.int64)
-    bounds = np.append(segments.part_starts, segments.num_documents)
+    bounds = segments.part_bounds
     with work.new_output(Task(_FACTS)) as output:
         decided = Flags(output.folder)
         for start, end in flag_ranges(segments.num_documents):

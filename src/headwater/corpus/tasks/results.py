@@ -99,8 +99,11 @@ def mark_found(work: Work, stage: str, num_documents: int) -> None:
 def parts_found(work: Work, segments: Segments, stage: str) -> list[int]:
     """Return the parts with a document about which a stage found something."""
     flags = found_flags(work, stage)
-    starts = np.append(segments.part_starts, segments.num_documents).tolist()
-    return [part for part, (start, end) in enumerate(pairwise(starts)) if flags.between(start, end).any()]
+    return [
+        part
+        for part, (start, end) in enumerate(pairwise(segments.part_bounds.tolist()))
+        if flags.between(start, end).any()
+    ]
 
 
 def _found(stage: str) -> str:

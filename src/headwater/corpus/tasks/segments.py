@@ -45,16 +45,13 @@ def segment_file(index: int) -> str:
 class Segments:
     """The segments of a corpus, in the order of its documents."""
 
-    def __init__(self, work: Work, parts: np.ndarray, indexes: np.ndarray, counts: np.ndarray) -> None:
-        self._work = work
-        self._parts, self._indexes = parts, indexes
+    def __init__(self, work: Work) -> None:
+        self._work, arrays = work, work.arrays_of(_FACTS)
+        self._parts, self._indexes, counts = (
+            arrays.map(name).astype(np.int64) for name in ("parts", "indexes", "counts")
+        )
         # the number of the first document of each segment, and the end of the last
         self.bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-    @classmethod
-    def read(cls, work: Work) -> Segments:
-        arrays = work.arrays_of(_FACTS)
-        return cls(work, *(arrays.map(name).astype(np.int64) for name in ("parts", "indexes", "counts")))
 
     @cached_property
     def num_units(self) -> list[int]:
@@ -66,10 +63,9 @@ class Segments:
         return int(self.bounds[-1])
 
     @property
-    def part_starts(self) -> np.ndarray:
-        """The number of the first document of each part; a part without documents has that of the next."""
-        firsts = np.searchsorted(self._parts, np.arange(len(self._work.plan.parts)))
-        return self.bounds[firsts]
+    def part_bounds(self) -> np.ndarray:
+        """The number of the first document of each part, a part without documents that of the next; the end of all."""
+        return self.bounds[np.searchsorted(self._parts, np.arange(len(self._work.plan.parts) + 1))]
 
     def __len__(self) -> int:
         return len(self._parts)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-import numpy as np
-
 from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.quality.limits import LimitsByText
@@ -62,7 +60,7 @@ class WorkerContext:
     @cached_property
     def segments(self) -> Segments:
         """All candidates' numbers; known once everything is filtered."""
-        return Segments.read(self.work)
+        return Segments(self.work)
 
     @cached_property
     def runs(self) -> SortedRuns:
@@ -71,5 +69,4 @@ class WorkerContext:
     @cached_property
     def candidate_texts(self) -> CandidateTexts:
         """The texts of all candidates, by number."""
-        starts = np.append(self.segments.part_starts, self.segments.num_documents)
-        return CandidateTexts(lambda part: self.work.path_of("filter", part), starts)
+        return CandidateTexts(lambda part: self.work.path_of("filter", part), self.segments.part_bounds)
