@@ -23,7 +23,7 @@ from headwater.intervals import Z_P90
 from headwater.scaling import ScalingLaw
 from headwater.scaling.repetition import OWN, penalty
 from headwater.scaling.surface import Surface
-from headwater.scaling.table import runs_of, with_epochs
+from headwater.scaling.table import Runs
 
 DATA = Path(__file__).parent / "data" / "scaling" / "rungs.csv"
 COLUMNS = ("matmul_params", "params", "tokens", "epochs", "bits_per_byte")
@@ -47,7 +47,8 @@ def errors(ladder: dict[str, np.ndarray]) -> dict[str, float]:
     """Return the errors of the log loss, and whether the interval held it."""
     sizes, params, tokens, epochs, bits = (ladder[name] for name in COLUMNS)
     median, deviation = Surface(sizes, tokens, penalty(params, tokens, tokens / epochs)).forecast(bits[:-1])
-    law = ScalingLaw(with_epochs(runs_of(sizes[:-1], tokens[:-1], bits[:-1]), float(epochs[-1])), OWN)
+    rungs = Runs(sizes[:-1], tokens[:-1], bits[:-1], unique=tokens[:-1] / epochs[:-1])
+    law = ScalingLaw(rungs, OWN)
     try:
         by_law = float(law.predict(sizes[-1], tokens[-1], unique_tokens=tokens[-1] / epochs[-1]).median[0])
     except DataError:
