@@ -132,16 +132,16 @@ class LadderResult:
 def ladder_result(ladder: rungs.Ladder, done: Sequence[rungs.DoneRung]) -> LadderResult:
     """Return what the rungs of a ladder, all of them done, say of its run."""
     config, seconds = ladder.config, sum(each.seconds for each in done)
-    found = backtest(done, epochs_of(config).overall) if config.init is None else []  # one size has no law
+    found = backtest(config, done) if config.init is None else []  # one size has no law
     plan, best = plan_run(config, PlanOptions()), min(done, key=lambda each: each.loss["all"])
     return LadderResult(ladder, done, found, plan, seconds, seconds / ladder.target.seconds, best)
 
 
-def backtest(done: Sequence[rungs.DoneRung], epochs: float) -> list[RungBacktest]:
-    """Return each larger rung as the smaller ones alone would have forecast it; all read their text this often."""
+def backtest(config: RunConfig, done: Sequence[rungs.DoneRung]) -> list[RungBacktest]:
+    """Return each larger rung as the smaller ones alone would have forecast it."""
     found = []
     for place in range(LEAST_FITTED, len(done)):
         rung, fact = done[place].rung, done[place].loss["all"]
-        band = rungs.loss_by_rungs(done[:place], rung, epochs).band()
+        band = rungs.loss_by_rungs(config, done[:place], rung).band()
         found.append(RungBacktest(rung.name, band.p10, band.p50, band.p90, fact, fact / band.p50 - 1))
     return found

@@ -48,6 +48,11 @@ def split_targets(run_dir: Path, split: str) -> dict[str, int] | None:
     return None if targets == tokens else targets
 
 
+def split_bytes(run_dir: Path, split: str) -> dict[str, int] | None:
+    """Return {source: bytes} of a split of the run's text; None where it isn't prepared."""
+    return _of_split(run_dir, split, "num_bytes")
+
+
 def _of_split(run_dir: Path, split: str, name: str) -> dict[str, int] | None:
     try:
         sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]

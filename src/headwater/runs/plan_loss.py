@@ -45,7 +45,7 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     try:
         epochs = epochs_of(config)
         if law is None:
-            found = loss_by_rungs(own, target, epochs.overall)
+            found = loss_by_rungs(config, own, target)
             how = f"{len(own)} smaller runs in {runs_csv}, which read their text as often"
         else:
             predicted = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs.overall)

@@ -26,8 +26,9 @@ from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
-from headwater.runs.paths import read_kept, stage_digest
+from headwater.runs.paths import read_kept, split_bytes, stage_digest
 from headwater.runs.run_config import RunConfig, load_run, train_plan
+from headwater.runs.text_size import epochs_of
 from headwater.runs.times import around_steps, training_rest
 from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
 from headwater.scaling.repetition import penalty
@@ -139,12 +140,20 @@ def ladder_table(config: RunConfig) -> Path | None:
     return config.folders.ladder / "runs.csv" if read_ladder(config) else None
 
 
-def loss_by_rungs(done: Sequence[DoneRung], target: Rung, epochs: float) -> Spread:
-    """Return the bits per byte of a run; it and the rungs read their text so often."""
-    runs = [*(each.rung for each in done), target]
+def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> Spread:
+    """Return the bits per byte of a run, or of a larger rung of its ladder: those of its sources, weighted by bytes.
+
+    Sources level off at different times, so that their mean lies on no surface of second degree, as each of them does.
+    """
+    runs, epochs = [*(each.rung for each in done), target], epochs_of(config).overall
     sizes, params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("size", "params", "tokens"))
     surface = Surface(sizes, tokens, penalty(params, tokens, tokens / epochs))
-    return Spread(*surface.forecast([each.loss["all"] for each in done]))
+    weights = {"all": 1}
+    if not config.is_tuned and (held_out := split_bytes(config.run_dir, "validation")) is not None:
+        weights = {name: num_bytes for name, num_bytes in held_out.items() if name in done[0].loss} or weights
+    found = [surface.forecast([each.loss[name] for each in done]) for name in weights]
+    medians, deviations = zip(*found, strict=True)  # alike for all: they follow from sizes
+    return Spread(float(np.average(medians, weights=list(weights.values()))), deviations[0])
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:
