@@ -4,7 +4,8 @@
 
 Counts which of them the web rules drop, and how many of the good texts (languages.py) they drop beside. Four sorts, 20
 pages each of every language: keywords, lists of links, one advertisement again and again with other figures, and one
-sentence with other nouns in it.
+sentence with other nouns in it. At last lists of headlines, 12 or 40 of the first lines of good texts (of news), in all
+languages: how many of them pass.
 """
 
 # ruff: noqa: E501 (Chinese characters are two columns wide)
@@ -16,7 +17,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from languages import is_judged, read
+from languages import Text, is_judged, read
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
@@ -76,6 +77,14 @@ def pages(language: str, count: int) -> list[tuple[str, str]]:
     return made
 
 
+def headlines(texts: list[Text], count: int) -> list[str]:
+    """Return lists of 12 or 40 headlines; none where a language has too few texts of news."""
+    dice = random.Random(0)
+    found = [text["text"].split("\n")[0] for text in texts if text["source"] == "ntrex"]
+    sizes = [12, 40] * count if len(found) >= 40 else []
+    return ["\n".join(dice.sample(found, size)) for size in sizes]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("good", type=Path)
@@ -95,6 +104,8 @@ def main() -> None:
             f"{language}: recall {right / len(made):.3f}, precision {right / max(right + wrong, 1):.3f}, "
             f"{wrong} of {len(judged)} good ones, " + ", ".join(f"{sort} {found[sort]} of 20" for sort in dict(made))
         )
+    lists = [each for texts in good.values() for each in headlines(texts, 10)]
+    print(f"lists of headlines: {sum(reason(each) is None for each in lists)} of {len(lists)} pass")
 
 
 if __name__ == "__main__":
