@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.errors import DataError
@@ -11,7 +13,7 @@ _MOST_REASONS = 10  # that are told of tasks that fail together
 
 
 class Failures:
-    """Failures of the tasks of a stage."""
+    """Failures of the tasks of a stage, and what becomes of these."""
 
     def __init__(self, work: Work, progress: Progress) -> None:
         self._work = work
@@ -38,6 +40,14 @@ class Failures:
         if rest:
             count = sum(len(tasks) for _, tasks in rest)
             self._progress.failed(f"each of {count:,} other tasks", f"{len(rest):,} other reasons")
+
+    def settle(self, task: Task, why: str | None, waiting: deque[Task]) -> None:
+        """Count a task as done; where `why` says why it isn't, let it wait again, before all others."""
+        if why is None:
+            self._progress.done(task)
+        else:
+            self.add((task, why))
+            waiting.appendleft(task)
 
     def _third(self, task: Task, whys: list[str]) -> DataError:
         reasons = "; ".join(dict.fromkeys(whys))

@@ -41,19 +41,14 @@ class Pool(Engine):
             self._listen()
             for worker in list(self._workers):
                 for task, failure in worker.taken_outcomes():
-                    if failure is None:
-                        progress.done(task)
-                    else:
-                        failures.add((task, failure))
-                        waiting.appendleft(task)
+                    failures.settle(task, failure, waiting)
                 progress.read(worker.taken_bytes_read())
                 why = worker.why_lost(self._settings, self._clock())
                 if why is not None:
                     self._workers.remove(worker)
                     worker.end()
                     if worker.task is not None:
-                        failures.add((worker.task, why))
-                        waiting.appendleft(worker.task)
+                        failures.settle(worker.task, why, waiting)
 
     def _assign(self, waiting: deque[Task]) -> None:
         """Give every idle worker a task, and start workers for the tasks that are left over."""

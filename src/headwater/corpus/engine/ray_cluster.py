@@ -62,13 +62,7 @@ class RayCluster(Engine):
                 running[do.remote(folder, task.stage, task.number)] = task
             finished, _ = self._ray.wait(list(running), num_returns=1)
             for each in finished:
-                task = running.pop(each)
-                failure = self._failure_of(each)
-                if failure is None:
-                    progress.done(task)
-                else:
-                    failures.add((task, failure))
-                    waiting.append(task)
+                failures.settle(running.pop(each), self._failure_of(each), waiting)
 
     def _failure_of(self, each: Any) -> str | None:
         """Return why a task failed, or None; raise the error that it raised when the user can act on it."""

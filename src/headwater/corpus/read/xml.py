@@ -1,17 +1,24 @@
-"""XML: MediaWiki dumps, articles (JATS, DocBook, TEI and their like) and XHTML, told apart by their root."""
+"""XML: MediaWiki dumps, XHTML and articles, told apart by their root.
+
+An article is of the elements of JATS, and of DocBook and TEI where they mean the same: they become blocks of text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, partial
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.licences.names import licence_at, stated_licence
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
+from headwater.corpus.read.html_blocks import Builder, render
+from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.jats import article
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.mediawiki import read_dump
-from headwater.corpus.read.xml_events import root_of
+from headwater.corpus.read.xml_events import XmlEvents, root_of
+from headwater.corpus.toml_tables import keys_by_word, toml_table
 
 _HEAD_BYTES = 100_000
 
@@ -25,11 +32,93 @@ def read_xml(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     root = root_of(file.head(_HEAD_BYTES))
     if root == "mediawiki":
         yield from read_dump(file, limits)
-    elif root == "html":
-        text, meta = page_text(decode(file.read_whole(limits.max_file_bytes)))
-        yield file.document(text, **meta)
-    else:
-        text, meta = article(file.read_whole(limits.max_file_bytes))
-        if not text:
-            raise Unusable("no_text")
-        yield file.document(text, **meta)
+        return
+    data = file.read_whole(limits.max_file_bytes)
+    text, meta = page_text(decode(data)) if root == "html" else _article(data)
+    yield file.document(text, **meta)
+
+
+@cache
+def _names(what: str) -> frozenset[str]:
+    """Return the names of the elements that are silent, of rights or cited."""
+    return frozenset(toml_table("headwater.corpus.read", "jats")[what].split())
+
+
+_by_name = partial(keys_by_word, "headwater.corpus.read", "jats")
+
+
+def _article(data: bytes) -> tuple[str, dict[str, str]]:
+    """Return the title, abstract and body of an article as text, and its metadata.
+
+    Raises Unusable: damaged_xml, declares_entities, too_deep; no_text for XML that has no paragraph.
+    """
+    reader = _Reader()
+    XmlEvents(reader.start, reader.end, reader.text).feed(data)
+    text = render(reader.builder.finish_().blocks)
+    if not reader.has_paragraph or not text:
+        raise Unusable("no_text")
+    return text, reader.metadata()
+
+
+class _Reader:
+    """Hands the text of an article to a builder of blocks, and keeps what the front matter says."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.has_paragraph = False
+        self._silent_names, self._rights_names, self._cited_names = _names("silent"), _names("rights"), _names("cited")
+        self._silent = self._cited = 0
+        self._blocks: list[str] = []  # of each open element, "" for one that is part of the text around it
+        self._kept: dict[str, list[str]] = {}
+        self._keeping: tuple[str, int] | None = None  # what is being kept, and how deep its element stands
+        self._language = ""
+        self._licences: list[str] = []  # addresses
+        self._rights = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._blocks:
+            self._language = attributes.get("xml:lang", attributes.get("lang", ""))
+        self._rights += name in self._rights_names
+        if name == "license" or (self._rights and name in ("ulink", "ext-link", "link")):
+            address = next((value for key, value in attributes.items() if key.endswith(("href", "url"))), "")
+            # a license's own address counts, known or not; a link in its words may lead anywhere
+            self._licences += [address] if name == "license" or licence_at(address) else []
+        self._silent += name in self._silent_names
+        self._cited += name in self._cited_names
+        is_inline = name == "code" and self._blocks[-1:] == ["p"]  # in JATS a block, in DocBook a word
+        block = "" if self._silent or is_inline else _by_name("blocks").get(name, "")
+        self._blocks.append(block)
+        if block:
+            self.has_paragraph |= block == "p"
+            self.builder.open_(block, "")
+        key = _by_name("wanted").get(name)
+        if key and not self._cited and self._keeping is None and key not in self._kept:
+            self._keeping = key, len(self._blocks)
+            self._kept[key] = []
+
+    def end(self, name: str) -> None:
+        if self._keeping and self._keeping[1] == len(self._blocks):
+            self._keeping = None
+        if block := self._blocks.pop():
+            self.builder.close_(block)
+        self._silent -= name in self._silent_names
+        self._cited -= name in self._cited_names
+        self._rights -= name in self._rights_names
+
+    def text(self, text: str) -> None:
+        if not self._silent:
+            self.builder.text(text.replace("&", "&amp;") if "&" in text else text)
+        if self._keeping:
+            self._kept[self._keeping[0]].append(text)
+
+    def metadata(self) -> dict[str, str]:
+        found = {name: " ".join("".join(texts).split()) for name, texts in self._kept.items()}
+        parts = [found.get(name, "") for name in ("year", "month", "day")]
+        known = parts[: next((at for at, part in enumerate(parts) if not part.isdigit()), 3)]
+        return {
+            "title": found.get("title", ""),
+            "author": " ".join(filter(None, [found.get("given", ""), found.get("surname", "")])),
+            "date": "-".join(part.zfill(2) for part in known),
+            "licence": stated_licence(self._licences) or stated_licence([found.get("licence", "")]),
+            "language": language_of(self._language),
+        }
