@@ -13,7 +13,7 @@ from headwater.scaling import ScalingLaw
 from headwater.scaling.backtest import decades_beyond, origins, span, thresholds
 from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.law import Law
-from headwater.scaling.posterior import ENOUGH, Departure, Posterior, Prior, enough_tokens
+from headwater.scaling.posterior import ENOUGH, Departure, Posterior, Prior
 from headwater.scaling.table import Runs, runs_of
 from headwater.tables import read_csv
 
@@ -156,8 +156,8 @@ def test_a_size_that_is_off_says_so_of_itself_more_than_of_others():
 
 def test_a_table_of_short_runs_alone_is_not_starved():
     sizes = [1e6, 3e6, 1e7]
-    assert enough_tokens(ladder_runs(sizes, [0.5, 1.0, 2.0])) == pytest.approx(2.0)
-    assert enough_tokens(ladder_runs(sizes, [5.0, 80.0, 600.0])) == ENOUGH
+    short, long = (Posterior(ladder_runs(sizes, each), Prior()) for each in ([0.5, 1.0, 2.0], [5.0, 80.0, 600.0]))
+    assert (short.enough, long.enough) == (pytest.approx(2.0), ENOUGH)
 
 
 def test_the_variance_of_a_departure_is_the_diagonal_of_its_covariance():

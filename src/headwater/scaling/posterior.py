@@ -86,14 +86,6 @@ class Departure:
         return NOISE**2 + (self.per_log_loss * above) ** 2
 
 
-def enough_tokens(runs: Runs) -> float:
-    """Return the tokens per parameter below which a run of this table is starved.
-
-    In a table of short runs alone they are what it is about, and the longest of them set the measure.
-    """
-    return min(ENOUGH, float(np.quantile(runs.tokens / runs.params, _LONG_QUANTILE)))
-
-
 _SPACE = np.geomspace(0.05, 1.2, 33)  # exponents
 _PRIOR_RUNS = 4.0  # how many runs the prior on the overall scale of errors is worth
 _MAX_ROUNDS = 5
@@ -104,13 +96,15 @@ _MAX_CORRECTION = 0.1
 class Posterior:
     """The fit of one table. `num_outliers` runs were weighed down to less than half.
 
+    Runs of fewer tokens per parameter than `enough` are starved: in a table of short runs alone they are what it is
+    about, and the longest of them set the measure.
     `log_evidence` is the log likelihood of the rows over all exponents, up to a constant of their number.
     """
 
     def __init__(self, runs: Runs, prior: Prior, departure: Departure | None = None) -> None:
         self.runs, self._departure = runs, departure or Departure()
-        self._enough = enough_tokens(runs)
-        self._covariance = self._departure.covariance(runs, runs, self._enough)
+        self.enough = min(ENOUGH, float(np.quantile(runs.tokens / runs.params, _LONG_QUANTILE)))
+        self._covariance = self._departure.covariance(runs, runs, self.enough)
         own_noise = self._departure.noise(runs)
         log_prior = prior.log_density(_SPACE)
         weights = np.ones(len(runs))
@@ -174,9 +168,9 @@ class Posterior:
     def _departures(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return what the rows near each target say of its departure, and the variance that this leaves."""
         targets = Runs(params, tokens, np.ones_like(params))
-        shared = self._departure.covariance(targets, self.runs, self._enough)
+        shared = self._departure.covariance(targets, self.runs, self.enough)
         known = shared @ self._whitening.T
-        before = self._departure.variance(targets, self._enough)
+        before = self._departure.variance(targets, self.enough)
         left = np.maximum(before - (known**2).sum(axis=1), 0.0) * self.scale
         return np.clip(shared @ self._pull, -_MAX_CORRECTION, _MAX_CORRECTION), left
 
