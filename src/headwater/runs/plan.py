@@ -18,7 +18,7 @@ from headwater.errors import ConfigError, LockedError
 from headwater.files import digest_json, no_check, read_json_or_none, remove_file, write_json
 from headwater.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import LoadMeter, busy_now
-from headwater.model.count import count_flops, count_model, flops_per_token
+from headwater.model.count import count_fields, count_model, flops_per_token
 from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Processor, hardware_of
@@ -154,17 +154,14 @@ def _counts(config: RunConfig, epochs: Epochs) -> dict[str, Any]:
 
     `epochs` are those of the source that is read most often, None where that isn't known.
     """
-    params, tokens = count_model(config.model), config.train.num_steps * config.train.batch_tokens
-    return {
-        "params": params.total,
-        "active_params": params.active,
-        "embedding_params": params.embedding,
+    counted, train = count_fields(count_model(config.model)), config.train
+    tokens = train.num_steps * train.batch_tokens
+    return counted | {
         "tokens": tokens,
-        "num_steps": config.train.num_steps,
+        "num_steps": train.num_steps,
         "epochs": epochs.most if epochs.by_source else None,
-        "flops_per_token": asdict(count_flops(params)),
-        "flops": flops_per_token(config.model, config.train.half_length_fraction) * tokens,
-        "tokens_per_parameter": tokens / params.total,
+        "flops": flops_per_token(config.model, train.half_length_fraction) * tokens,
+        "tokens_per_parameter": tokens / counted["params"],
     }
 
 
