@@ -86,12 +86,9 @@ class _Choice:
 
     def fitting(self, chosen: list[int], num_others: int) -> list[int]:
         """Return the rungs beside which the cheapest others still fit into the budget."""
-        left = self._budget - self._seconds[chosen].sum()
-        options = [place for place in np.argsort(self._seconds, kind="stable").tolist() if place not in chosen]
-        cheapest = options[: num_others + 1]  # one of these doesn't count as its own company
-
-        def least(place: int) -> float:
-            others = [other for other in cheapest if other != place][:num_others]
-            return float(self._seconds[[place, *others]].sum())
-
-        return [place for place in options if least(place) <= left]
+        left, order = self._budget - self._seconds[chosen].sum(), np.argsort(self._seconds, kind="stable")
+        options = order[~np.isin(order, chosen)]
+        seconds = self._seconds[options]
+        # each of the cheapest has the next one for company, in place of itself
+        least = seconds[:num_others].sum() + np.maximum(seconds, seconds[num_others])
+        return [int(place) for place in options[least <= left]]
