@@ -45,7 +45,6 @@ ENOUGH_STEPS, ENOUGH_SHARE = 80, 0.25
 SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
-NUM_SHARES = 16  # tried where a ladder doesn't fit
 SHARES_FROM_BASE, LEAST_STEPS_FROM_BASE = (1 / 16, 1 / 8, 1 / 4), 4  # of the tokens of a run from a base
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
 
@@ -255,21 +254,14 @@ def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) 
             f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed) or 'none'} is "
             f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUN_STEPS} or more"
         )
-    given = shares[-1]
-    most = max(sum(rung.seconds for rung in allowed) / target.seconds, 2 * given)
-    for share in [*shares, *np.geomspace(given, most, NUM_SHARES)[1:].tolist()]:
-        if (rungs := design(candidates, target, share * target.seconds)) is None:
-            continue
-        if share <= given:
+    for share in shares:
+        if (rungs := design(candidates, target, share * target.seconds)) is not None:
             return rungs
-        enough = math.ceil(100 * share) / 100
-        raise ConfigError(
-            f"a ladder of this run takes {share * target.seconds:.0f} s at least, {enough:.0%} of the run's own time, "
-            f"and {given * target.seconds:.0f} s are given: train the run itself, or give --share {enough:g}"
-        )
+    least = sum(sorted(rung.seconds for rung in allowed)[:MIN_RUNS])
+    enough = math.ceil(100 * least / target.seconds) / 100
     raise ConfigError(
-        f"no ladder of {MIN_RUNS} runs of this run has three sizes of model and as many lengths: train the run "
-        "itself, or plan a larger model or a longer run"
+        f"a ladder of this run takes {least:.0f} s at least, {enough:.0%} of the run's own time, and "
+        f"{shares[-1] * target.seconds:.0f} s are given: train the run itself, or give --share {enough:g}"
     )
 
 
