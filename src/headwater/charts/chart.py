@@ -50,7 +50,9 @@ def log_y(values: Sequence[float]) -> Spec:
     positive = [value for value in values if value > 0] or [1.0]
     low, high = math.log10(min(positive)), math.log10(max(positive))
     room = 0.06 * (high - low or 1)
-    return {"type": "log", "range": [low - room, high + room], "tickformat": "~g"}
+    # of more than a decade plotly labels 1, 2 and 5 where a tick has 0.3 of one, else every number, which overlap
+    few = {"nticks": int((high - low + 2 * room) / 0.31)} if high - low > 0.9 else {}
+    return {"type": "log", "range": [low - room, high + room], "tickformat": "~g", **few}
 
 
 def _x_axis(xs: Sequence[float], is_log: bool, is_small: bool) -> Spec:

@@ -63,19 +63,18 @@ def _is_installed(module: str) -> bool:
 
 
 def print_findings(findings: dict[str, Any]) -> None:
-    memory, disk = (f"{findings[name] / 1e9:.0f} GB" for name in ("memory_bytes", "free_disk_bytes"))
-    bandwidth = findings["memory_bytes_per_second"] / 1e9
+    giga = {name: value / 1e9 for name, value in findings.items() if isinstance(value, int | float)}
+    load = f"{findings['load']}: peak and bandwidth are too low; measure again when it is idle"
     lines = [
-        ("device", f"{findings['device']}, {findings['cores']} cores, {memory} memory"),
+        ("device", f"{findings['device']}, {findings['cores']} cores, {giga['memory_bytes']:.0f} GB memory"),
         ("gpu", findings["gpu"]),
-        ("disk", f"{disk} free here"),
+        ("disk", f"{giga['free_disk_bytes']:.0f} GB free here"),
         ("torch", f"{findings['torch']}, {'compiling works' if findings['compiles'] else findings['note']}"),
+        ("format", f"{findings['dtype']}, {findings['dtype_why']}"),
+        ("peak", f"{giga['peak_flops_per_second']:,.0f} GFLOP/s in it"),
+        ("bandwidth", f"{giga['memory_bytes_per_second']:.0f} GB/s of memory read and written"),
+        ("load", load if findings["load"] else None),
     ]
-    peak = findings["peak_flops_per_second"] / 1e9
-    lines += [("format", f"{findings['dtype']}, {findings['dtype_why']}"), ("peak", f"{peak:,.0f} GFLOP/s in it")]
-    lines.append(("bandwidth", f"{bandwidth:.0f} GB/s of memory read and written"))
-    if findings["load"] is not None:
-        lines.append(("load", f"{findings['load']}: peak and bandwidth are too low; measure again when it is idle"))
     for name, present in findings["extras"].items():
         lines.append(("extra", f"{name}: " + ("installed" if present else f"missing; pip install 'headwater[{name}]'")))
     table([line for line in lines if line[1] is not None], "<<")

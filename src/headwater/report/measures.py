@@ -30,13 +30,17 @@ BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 def final_bits_per_byte(run: RunData) -> tuple[float | None, str]:
     """Return the best account of the model's quality there is, and on which text it was measured."""
-    field = "bits_per_byte_real_text"
     for measured in (run.evaluation, run.last("validation")):
-        real, everything = amount(measured, field), amount(measured, "bits_per_byte", "all")
-        text, score = ("held-out text", everything) if real in (None, everything) else ("held-out real text", real)
+        score, text = _score(measured)
         if score is not None:
             return score, text if measured is run.evaluation else text_scored(measured, text)
     return None, "held-out text"
+
+
+def _score(measured: Object) -> tuple[float | None, str]:
+    """Return bits per byte of real text, where that was measured by itself, else of all; and which it is."""
+    everything, real = amount(measured, "bits_per_byte", "all"), amount(measured, "bits_per_byte_real_text")
+    return (everything, "held-out text") if real in (None, everything) else (real, "held-out real text")
 
 
 def baselines(evaluation: Object) -> dict[str, float]:
@@ -48,13 +52,11 @@ def baselines(evaluation: Object) -> dict[str, float]:
 
 def scores_of(evaluation: Object) -> dict[str, float]:
     """Return bits per byte by what was scored: real text, simpler models on it, all text with the almanac."""
-    everything, real = amount(evaluation, "bits_per_byte", "all"), amount(evaluation, "bits_per_byte_real_text")
-    text = "held-out text" if real in (None, everything) else "held-out real text"
-    scores = {f"this model, {text}": everything if real is None else real}
-    scores |= {f"{name}, {text}": value for name, value in baselines(evaluation).items()}
-    if text == "held-out real text":
+    score, text = _score(evaluation)
+    scores = {f"this model, {text}": score, **{f"{name}, {text}": bits for name, bits in baselines(evaluation).items()}}
+    if (everything := amount(evaluation, "bits_per_byte", "all")) != score:
         scores["this model, all held-out text, with the almanac that a program writes"] = everything
-    return {name: score for name, score in scores.items() if score is not None}
+    return {name: bits for name, bits in scores.items() if bits is not None}
 
 
 def few_targets(evaluation: Object) -> str | None:
@@ -102,8 +104,7 @@ def since_base(run: RunData) -> list[SinceBase]:
 
 def is_on_real_text(run: RunData) -> bool:
     """Return whether validation measured real text by itself, without the almanac that the run has besides."""
-    last = run.last("validation")
-    return amount(last, "bits_per_byte_real_text") not in (None, amount(last, "bits_per_byte", "all"))
+    return _score(run.last("validation"))[1] == "held-out real text"
 
 
 def quality_curve(run: RunData) -> Points:

@@ -11,7 +11,7 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from headwater.charts.curves import Points
 from headwater.records import GOING_BACK, Record, amount, survives
@@ -44,16 +44,13 @@ class FollowedRun:
         """Read what was written since."""
         try:
             with open(self.path, "rb") as file:
-                self._read(file)
+                if self._file.offset and not self._file.is_continued(file):
+                    self._forget()
+                for record in self._file.records(file):
+                    self._add(record)
         except OSError:  # not there yet, or not any more
             if self._file.offset:
                 self._forget()
-
-    def _read(self, file: BinaryIO) -> None:
-        if self._file.offset and not self._file.is_continued(file):
-            self._forget()
-        for record in self._file.records(file):
-            self._add(record)
 
     def _add(self, record: Record) -> None:
         attempt = record.get("attempt")
