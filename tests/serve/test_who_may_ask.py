@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import pytest
 from asking import ask, scope_of
@@ -174,7 +173,8 @@ def test_serve_says_which_model_answers_where(tmp_path, monkeypatch, engine):
 
     said = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(serve, "_answering", lambda named: nullcontext(engine))
+    monkeypatch.setattr("headwater.serve.loading.open_engine", lambda named: engine)
+    monkeypatch.setattr(engine, "close", lambda: None)  # other tests have it, too
     monkeypatch.setattr(serve, "_run", lambda app, listener: None)
     monkeypatch.setattr(serve, "say", said.append)
     serve.serve(run="small", port=0)

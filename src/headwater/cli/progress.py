@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.cli.terminal import MAX_WIDTH, safe, width
@@ -34,6 +34,11 @@ def against_forecast(outcome: Outcome) -> str:
     way = " the forecast" if outcome.error >= 1 else " over" if outcome.error > 0 else " under"
     off = "" if outcome.is_inside else f", {size.lstrip('+-')}{way}"
     return f"{outcome.show(outcome.fact)}, forecast {outcome.show_forecast()}: {outcome.verdict}{off}"
+
+
+def measured(found: Iterable[Outcome]) -> list[tuple[str, str]]:
+    """Return every fact that was measured against its forecast; nothing without a forecast."""
+    return [(each.quantity, against_forecast(each)) for each in found if each.fact is not None and each.is_counted]
 
 
 def intervention_line(entry: dict[str, Any]) -> str:
@@ -170,9 +175,8 @@ class TrainingDisplay:
         self._line(f"resuming from step {record['step']}")
 
     def _show_finish(self, record: dict[str, Any]) -> None:
-        for outcome in outcomes(self._forecast, record, self._validation, {}):
-            if outcome.fact is not None and outcome.is_counted:
-                self._line(f"     {outcome.quantity} {against_forecast(outcome)}")
+        for quantity, fact in measured(outcomes(self._forecast, record, self._validation, {})):
+            self._line(f"     {quantity} {fact}")
         if audits := audit_line(record):
             self._line(f"     {audits}")
 

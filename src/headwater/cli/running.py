@@ -13,7 +13,7 @@ from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.lock import owned, taken_over
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
-from headwater.cli.progress import TrainingDisplay, against_forecast, intervention_line
+from headwater.cli.progress import TrainingDisplay, intervention_line, measured
 from headwater.cli.rank_log import rank_log
 from headwater.cli.terminal import card, say, say_aside, table
 from headwater.device.settings import FORMATS
@@ -143,7 +143,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
         [
             *evaluation_lines(result.evaluation),
             *_lines_since_base(found),
-            *forecast_lines(result),
+            *measured(result.outcomes),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{config.folders.hf} (transformers, vLLM, TRL)"),
             ("next", f"headwater {verb} --run {run}"),
@@ -162,12 +162,6 @@ def _lines_since_base(run: RunData) -> list[tuple[str, str]]:
         ]
         lines += [(name, f"held-out bits per byte: {', '.join(named)}")] if named else []
     return lines
-
-
-def forecast_lines(result: RunResult) -> list[tuple[str, str]]:
-    """Return every fact that was measured against its forecast; nothing without a forecast."""
-    known = (outcome for outcome in result.outcomes if outcome.fact is not None and outcome.is_counted)
-    return [(outcome.quantity, against_forecast(outcome)) for outcome in known]
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

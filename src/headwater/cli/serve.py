@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
@@ -19,8 +18,6 @@ from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-
-    from headwater.serve.engine import Engine
 
 LAST_SECONDS = 2  # for answers that are under way when the server ends
 MAX_CONNECTIONS = 512
@@ -67,7 +64,13 @@ def serve(
         from headwater.serve.guard import LOOPBACK_NAMES
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
-        engine = stack.enter_context(_answering(run)) if run else None
+        engine = None
+        if run:
+            from headwater.host.waiting import sleep_under_load
+            from headwater.serve.loading import open_engine
+
+            stack.enter_context(sleep_under_load())
+            engine = stack.enter_context(closing(open_engine(run)))
         app = make_app(shown_runs, engine, token, hosts)
         shown = f"[{host}]" if ":" in host else host
         query = f"/?{urlencode({'token': token})}" if token else "/"
@@ -77,20 +80,6 @@ def serve(
             say(f"{engine.name} answers at {root}/v1")
         with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
             _run(app, listener)
-
-
-@contextmanager
-def _answering(named: str) -> Iterator[Engine]:
-    """Yield an engine of the model that is named."""
-    from headwater.host.waiting import sleep_under_load
-    from headwater.serve.loading import open_engine
-
-    with sleep_under_load():
-        engine = open_engine(named)
-        try:
-            yield engine
-        finally:
-            engine.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
