@@ -7,6 +7,7 @@ Every task writes files of bounded size. Where that makes many of them, tasks of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -123,7 +124,10 @@ class Results:
         listed = work.arrays_of(_facts(stage))
         self._tasks, self._indexes = (listed.map(name) for name in ("tasks", "indexes"))
         self.plan = MergePlan(len(self._tasks))
-        self._files: list[ArrayFile] | None = None
+
+    @cached_property
+    def _last(self) -> list[ArrayFile]:
+        return [self.file(self.plan.num_levels, index) for index in range(self.plan.num_files)]
 
     def file(self, level: int, index: int) -> ArrayFile:
         """Return a file: of level 0 one that a task of the search made."""
@@ -140,9 +144,7 @@ class Results:
 
     def pieces(self, start: int, end: int) -> Iterator[np.ndarray]:
         """Yield the rows of documents (or keys) `start` to `end` (not included), as tables that view the disk."""
-        if self._files is None:
-            self._files = [self.file(self.plan.num_levels, index) for index in range(self.plan.num_files)]
-        for file in self._files:
+        for file in self._last:
             rows = file.between(TABLE, start, end)
             if len(rows):
                 yield rows

@@ -70,13 +70,10 @@ class SortedRuns:
 
     def of_level(self, level: int, index: int) -> SortedRun:
         """Return a run: of level 0 it is a segment."""
+        start, end = (int(self._segments.bounds[at]) for at in self.plan.origins(level, index))
         if level == 0:
-            segment = self._segments[index]
-            return SortedRun(segment.start, segment.end, self._segments.arrays(segment))
-        first, end = self.plan.origins(level, index)
-        bounds = self._segments.bounds
-        file = self._work.arrays_of(MERGE_KEYS, self.plan.tasks(level)[index])
-        return SortedRun(int(bounds[first]), int(bounds[end]), file)
+            return SortedRun(start, end, self._segments.arrays(self._segments[index]))
+        return SortedRun(start, end, self._work.arrays_of(MERGE_KEYS, self.plan.tasks(level)[index]))
 
     @cached_property
     def _last(self) -> list[SortedRun]:
