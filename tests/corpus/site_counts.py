@@ -6,22 +6,27 @@ from collections import Counter
 
 import numpy as np
 
-from headwater.corpus.quality.boilerplate import line_keys, without_boilerplate
-from headwater.corpus.repeats import BoilerplateRule
+from headwater.corpus.document import Document
+from headwater.corpus.quality.boilerplate import BoilerplateRule
 from headwater.sources.rules import BoilerplateSettings
+
+
+def page_of(text: str, site: str) -> Document:
+    return Document(text, "pages", text[:20], "page.html", "web", {"site": site})
 
 
 class SiteCounts:
     def __init__(self, settings: BoilerplateSettings) -> None:
-        self._settings = settings
+        self._rule = BoilerplateRule(settings, {})
         self._pages: Counter[str] = Counter()
         self._lines: Counter[int] = Counter()
 
     def add(self, text: str, site: str) -> None:
         self._pages[site] += 1
-        self._lines.update(line_keys(text, site).tolist())
+        self._lines.update(self._rule.keys(page_of(text, site)))
 
     def cut(self, text: str, site: str) -> tuple[str, str]:
         """Return a page without its site's boilerplate, and what was cut."""
-        (least,) = BoilerplateRule(self._settings, {}).least(np.array([self._pages[site]]))
-        return without_boilerplate(text, site, lambda key: self._lines[key] >= least, self._settings)
+        (least,) = self._rule.least(np.array([self._pages[site]]))
+        page = page_of(text, site)
+        return self._rule.without(page, {key for key in self._rule.keys(page) if self._lines[key] >= least})

@@ -15,9 +15,8 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import common_share, line_key, line_keys, site_of, without_boilerplate
+from headwater.corpus.quality.boilerplate import BoilerplateRule
 from headwater.corpus.source_paths import SourcePaths
-from headwater.sources.rules import BoilerplateSettings
 from headwater.sources.settings import CorpusSettings, RepeatSettings
 
 _PARAGRAPH = re.compile(r"[^\n](?:[^\n]|\n(?!\n))*\n*")
@@ -74,38 +73,6 @@ class PassageRule:
                 unit = " ".join(words)
                 if len(unit) >= self.settings.min_characters:
                     yield xxhash.xxh3_64_intdigest(unit.encode()), match
-
-
-@dataclass(frozen=True, slots=True)
-class BoilerplateRule:
-    """Lines that stand on many pages of a site, in the manner of PassageRule; `paths` are those of each source."""
-
-    settings: BoilerplateSettings
-    paths: dict[str, SourcePaths]
-
-    reason = "boilerplate_lines"
-    keep = 0
-    is_by_group = True  # counted among the pages of their site
-
-    def _site(self, document: Document) -> str:
-        return site_of(document, self.paths[document.source])
-
-    def keys(self, document: Document) -> list[int]:
-        is_page = document.kind == "web"
-        return [int(key) for key in line_keys(document.text, self._site(document))] if is_page else []
-
-    def group_of(self, document: Document) -> int:
-        return line_key("", self._site(document))
-
-    def least(self, group_sizes: np.ndarray) -> np.ndarray:
-        shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)
-        return np.maximum(self.settings.min_pages, shares)
-
-    def share(self, document: Document, keys: set[int]) -> float:
-        return common_share(document.text, self._site(document), keys.__contains__)
-
-    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
-        return without_boilerplate(document.text, self._site(document), keys.__contains__, self.settings)
 
 
 RepeatRule = PassageRule | BoilerplateRule

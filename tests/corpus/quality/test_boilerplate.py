@@ -4,14 +4,14 @@ import random
 
 import numpy as np
 import pytest
-from site_counts import SiteCounts
+from site_counts import SiteCounts, page_of
 
 from headwater.corpus.document import Document
-from headwater.corpus.quality.boilerplate import line_keys, site_of, without_boilerplate
-from headwater.corpus.repeats import BoilerplateRule
+from headwater.corpus.quality.boilerplate import BoilerplateRule, line_key
 from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
 
+RULE = BoilerplateRule(BoilerplateSettings(), {})
 NOTICE = "This page was last changed by a robot that nobody has ever met."
 
 
@@ -77,7 +77,7 @@ def test_a_smaller_share_than_the_least_makes_no_boilerplate(others, is_cut):
 def test_a_line_repeated_on_one_page_counts_once():
     pages = [("menu\n" * 50 + "text", "a")] + [(f"page {number}\nof its own", "a") for number in range(5)]
     assert counts(pages, min_pages=2, min_share=0.1).cut(*pages[0])[1] == ""
-    assert len(line_keys("menu\n menu \n\nmenu", "a")) == 1
+    assert len(RULE.keys(page_of("menu\n menu \n\nmenu", "a"))) == 1
 
 
 def test_the_order_of_pages_changes_nothing():
@@ -90,15 +90,16 @@ def test_the_order_of_pages_changes_nothing():
 def test_headings_below_the_beginning_of_the_text_and_marks_without_letters_stay():
     common = {"Home", "Description", "?>", "•"}
     lines = ["Home", "•", "fclose", "Closes a file", "PHP 8", "Description", *(f"line {n}" for n in range(40)), "?>"]
-    keys = {int(line_keys(line, "a")[0]) for line in common}
-    assert without_boilerplate("\n".join(lines), "a", keys.__contains__, BoilerplateSettings())[1] == "Home"
+    keys = {line_key(line, "a") for line in common}
+    assert RULE.without(page_of("\n".join(lines), "a"), keys)[1] == "Home"
 
 
 def test_a_short_page_is_not_cut_at_both_edges_until_nothing_is_left():
-    text = "\n".join(["Description", "Returns true.", "Parameters", "None."])
-    kept, cut = without_boilerplate(text, "a", lambda key: True, BoilerplateSettings())
+    page = page_of("\n".join(["Description", "Returns true.", "Parameters", "None."]), "a")
+    kept, cut = RULE.without(page, set(RULE.keys(page)))
     assert (kept.split("\n"), cut.split("\n")) == (["Returns true.", "Parameters"], ["Description", "None."])
-    assert without_boilerplate("one\ntwo", "a", lambda key: True, BoilerplateSettings()) == ("one\ntwo", "")
+    short = page_of("one\ntwo", "a")
+    assert RULE.without(short, set(RULE.keys(short))) == ("one\ntwo", "")
 
 
 @pytest.mark.parametrize(
@@ -115,10 +116,10 @@ def document(origin, **meta):
 
 
 def test_a_site_is_the_host_or_the_first_folder_below_the_path():
-    tops = SourcePaths(["pages", "more/*/html"])
-    assert site_of(document("pages/x.html", site="example.org"), tops) == "example.org"
-    assert site_of(document("pages/one/deep/x.html"), tops) == site_of(document("pages/one/y.html"), tops)
-    assert site_of(document("pages/one/x.html"), tops) != site_of(document("pages/two/x.html"), tops)
-    assert site_of(document("pages/x.html"), tops) == site_of(document("pages/y.html"), tops)
-    assert site_of(document("pages/x.html"), tops) != site_of(document("more/one/html/x.html"), tops)
-    assert site_of(document("more/one/html/x.html"), tops) == site_of(document("more/one/html/y/z.html"), tops)
+    site_of = BoilerplateRule(BoilerplateSettings(), {"docs": SourcePaths(["pages", "more/*/html"])}).site_of
+    assert site_of(document("pages/x.html", site="example.org")) == "example.org"
+    assert site_of(document("pages/one/deep/x.html")) == site_of(document("pages/one/y.html"))
+    assert site_of(document("pages/one/x.html")) != site_of(document("pages/two/x.html"))
+    assert site_of(document("pages/x.html")) == site_of(document("pages/y.html"))
+    assert site_of(document("pages/x.html")) != site_of(document("more/one/html/x.html"))
+    assert site_of(document("more/one/html/x.html")) == site_of(document("more/one/html/y/z.html"))

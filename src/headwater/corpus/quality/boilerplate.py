@@ -1,14 +1,12 @@
 """Lines that stand on many pages of a site and belong to none of them: headers, footers, notices.
 
-What a line is can be said only once all pages are counted. So this module holds what is pure: the keys of a page's
-lines, to be counted over all pages (headwater.corpus.repeats); and, from those counts, the page without its
-boilerplate.
+Which they are can be said only once all pages are counted (headwater.corpus.repeats).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -26,55 +24,71 @@ _CODE = re.compile(
 )
 
 
-def site_of(document: Document, paths: SourcePaths) -> str:
-    """Return the host or name that a document's metadata give as `site`; else its source and the first folder below."""
-    return document.meta.get("site") or f"{document.source}\0{paths.first_folder(document.origin)}"
+@dataclass(frozen=True, slots=True)
+class BoilerplateRule:
+    """Lines that stand on many pages of a site, in the manner of repeats.PassageRule; `paths` are each source's."""
 
+    settings: BoilerplateSettings
+    paths: dict[str, SourcePaths]
 
-def line_keys(text: str, site: str) -> np.ndarray:
-    """Return the keys of a page's lines, each key once: uint64, of the line without space around it and of the site."""
-    lines = {line.strip() for line in text.split("\n")}
-    keys = [line_key(line, site) for line in lines if line]
-    return np.unique(np.array(keys, dtype=np.uint64))
+    reason = "boilerplate_lines"
+    keep = 0
+    is_by_group = True  # counted among the pages of their site
+
+    def site_of(self, document: Document) -> str:
+        """Return the host or name that metadata give as `site`; else the source and the first folder below its path."""
+        source = document.source
+        return document.meta.get("site") or f"{source}\0{self.paths[source].first_folder(document.origin)}"
+
+    def keys(self, document: Document) -> list[int]:
+        """Return the keys of a page's lines, without the space around them; each key once."""
+        if document.kind != "web":
+            return []
+        site = self.site_of(document)
+        return [line_key(line, site) for line in {line.strip() for line in document.text.split("\n")} if line]
+
+    def group_of(self, document: Document) -> int:
+        return line_key("", self.site_of(document))
+
+    def least(self, group_sizes: np.ndarray) -> np.ndarray:
+        shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)
+        return np.maximum(self.settings.min_pages, shares)
+
+    def share(self, document: Document, keys: set[int]) -> float:
+        """Return the share of a page's characters that is in lines with these keys."""
+        site = self.site_of(document)
+        lines = ((len(line), line.strip()) for line in document.text.split("\n"))
+        common = sum(length for length, line in lines if line and line_key(line, site) in keys)
+        return common / max(len(document.text), 1)
+
+    def without(self, document: Document, keys: set[int]) -> tuple[str, str]:
+        """Return a page without the lines that have these keys, and those lines.
+
+        At the page's edges, its first and last `edge_lines` lines but no more than a quarter of them each, any such
+        line with a letter is cut, until three lines in a row are the page's own: there its text begins. Between the
+        edges only long ones are: a word or two on a line of its own, on every page of a manual, is a heading
+        ("Parameters"), and a page without its headings is a worse text. Code is as it is: `import os` stands on many
+        pages of a manual.
+        """
+        lines, site = document.text.split("\n"), self.site_of(document)
+        code = _code_lines(lines)
+        filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
+        common = {
+            number: any(map(str.isalpha, line := lines[number])) and line_key(line.strip(), site) in keys
+            for number in filled
+        }
+        edge, least = min(self.settings.edge_lines, len(filled) // 4), self.settings.min_inside_characters
+        gone = {number for number in filled if common[number] and len(lines[number].strip()) >= least}
+        gone |= _from_the_edge(filled[:edge], common) | _from_the_edge(filled[len(filled) - edge :][::-1], common)
+        if not gone:
+            return document.text, ""
+        kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
+        return kept, "\n".join(lines[number].strip() for number in sorted(gone))
 
 
 def line_key(line: str, site: str) -> int:
     """Return the key of a line of a site; that of the empty line is the site's."""
     return xxhash.xxh3_64_intdigest(f"{site}\n{line}".encode("utf-8", "backslashreplace"))
-
-
-def common_share(text: str, site: str, is_common: Callable[[int], bool]) -> float:
-    """Return the share of a page's characters that is in lines whose key `is_common`."""
-    lines = ((len(line), line.strip()) for line in text.split("\n"))
-    return sum(length for length, line in lines if line and is_common(line_key(line, site))) / max(len(text), 1)
-
-
-def without_boilerplate(
-    text: str, site: str, is_common: Callable[[int], bool], settings: BoilerplateSettings
-) -> tuple[str, str]:
-    """Return a page without the lines whose key `is_common`, and those lines.
-
-    At the page's edges, its first and last `edge_lines` lines but no more than a quarter of them each, any such line
-    with a letter is cut, until three lines in a row are the page's own: there its text begins. Between the edges only
-    long ones are: a word or two on a line of its own, on every page of a manual, is a heading ("Parameters"), and a
-    page without its headings is a worse text. Code is as it is: `import os` stands on many pages of a manual.
-    """
-    lines = text.split("\n")
-    code = _code_lines(lines)
-    filled = [number for number, line in enumerate(lines) if line.strip() and number not in code]
-    common = {
-        number: any(map(str.isalpha, line := lines[number])) and is_common(line_key(line.strip(), site))
-        for number in filled
-    }
-    edge = min(settings.edge_lines, len(filled) // 4)
-    gone = {
-        number for number in filled if common[number] and len(lines[number].strip()) >= settings.min_inside_characters
-    }
-    gone |= _from_the_edge(filled[:edge], common) | _from_the_edge(filled[len(filled) - edge :][::-1], common)
-    if not gone:
-        return text, ""
-    kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
-    return kept, "\n".join(lines[number].strip() for number in sorted(gone))
 
 
 def _code_lines(lines: list[str]) -> set[int]:

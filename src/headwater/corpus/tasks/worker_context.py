@@ -8,8 +8,9 @@ from pathlib import Path
 
 from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
+from headwater.corpus.quality.boilerplate import BoilerplateRule
 from headwater.corpus.quality.limits import LimitsByText
-from headwater.corpus.repeats import BoilerplateRule, RepeatRule, repeat_rules
+from headwater.corpus.repeats import RepeatRule, repeat_rules
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
 from headwater.corpus.tasks.results import Results
