@@ -53,12 +53,11 @@ class Block:
 
 @dataclass(slots=True)
 class Container:
-    """An element that holds blocks: those from `start` to `end`. `depth` counts containers around it."""
+    """An element that holds blocks: those from `start` to `end`."""
 
     name: str
     marks: int
     start: int
-    depth: int
     end: int = -1
 
 
@@ -143,10 +142,9 @@ class Builder:
             self._rows[-1].cells.append(len(self.page.blocks))
 
     def _open_container_(self, name: str, attributes: str) -> None:
-        depth = len(self.open_containers)
-        if depth > MAX_DEPTH:
+        if len(self.open_containers) > MAX_DEPTH:
             raise Unusable("too_deep")
-        container = Container(name, marks_of(name, attributes), len(self.page.blocks), depth)
+        container = Container(name, marks_of(name, attributes), len(self.page.blocks))
         self.open_containers.append(container)
         self.page.containers.append(container)
 

@@ -133,7 +133,7 @@ def _keep_only_(containers: list[Container], kept: list[bool], start: int, end: 
 def _smallest(page: Page, kept: list[bool]) -> Container:
     """Return the smallest container with nearly all of the prose, or one around it that adds hardly any links."""
     sums = _Sums(page.blocks, kept)
-    whole = Container("body", 0, 0, -1, len(page.blocks))
+    whole = Container("body", 0, 0, len(page.blocks))
     fits = [each for each in page.containers if _within(sums.prose, each) >= _MOST * sums.prose[-1]]
     if not sums.prose[-1] or not fits:
         return whole

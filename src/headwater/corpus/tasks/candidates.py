@@ -79,9 +79,6 @@ class CandidateReader:
         self._sums = index.map("sums").copy()
         self._codec = pa.Codec("zstd")
 
-    def __len__(self) -> int:
-        return int(self._firsts[-1])
-
     def __iter__(self) -> Iterator[bytes]:
         for block in range(len(self._sizes)):
             yield from self.read_block(block)
