@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_ladder import law, leave_ladder
 from small_run import write_run_file, write_texts
 
+from headwater.runs import rungs
 from headwater.runs.plan_loss import loss_outlook
 from headwater.runs.run_config import load_run
 from headwater.runs.rungs import ladder_table, read_ladder, rung_of
@@ -73,3 +75,15 @@ def test_a_ladder_with_a_rung_whose_loss_cant_be_says_nothing(ladder, loss):
 def test_a_forecast_that_is_refused_has_no_spread(table):
     far = of().model_copy(update={"train": of().train.model_copy(update={"num_steps": 10**9})})
     assert loss_outlook(far, table).spread is None
+
+
+def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypatch):
+    done = [replace(each, loss={**each.loss, "new": 1 + each.loss["mine"] ** 2}) for each in read_ladder(of())]
+
+    def forecast(**held_out: int) -> float:
+        monkeypatch.setattr(rungs, "split_bytes", lambda *_: held_out)
+        return rungs.loss_by_rungs(of(), done, rung_of(of())).median
+
+    assert forecast(new=1) > 1.5 * forecast(mine=1)
+    assert forecast(mine=300, new=100) == pytest.approx((3 * forecast(mine=1) + forecast(new=1)) / 4)
+    assert forecast(other=1) == forecast(mine=1)  # of a text that isn't the rungs': all of theirs counts
