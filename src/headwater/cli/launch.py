@@ -36,7 +36,7 @@ def slurm(
     For instance: headwater launch slurm mine.toml --nodes 2 --ranks-per-node 8 --sbatch --gpus-per-node=8
     """
     from headwater.files import make_folder, write_text
-    from headwater.forecast.work import state_bytes
+    from headwater.forecast.work import checkpoint_bytes
     from headwater.launch.slurm import Job, predicted_save_seconds, script
     from headwater.parallel.settings import meshes_of
     from headwater.runs.run_config import load_run
@@ -55,7 +55,9 @@ def slurm(
         min_nodes=min_nodes or nodes,
         ranks_per_node=ranks_per_node,
         minutes=round(60 * hours),
-        save_seconds=predicted_save_seconds(config.run_dir / "records.jsonl", state_bytes(config.model, config.optim)),
+        save_seconds=predicted_save_seconds(
+            config.run_dir / "records.jsonl", checkpoint_bytes(config.model, config.optim)
+        ),
         options=sbatch or [],
     )
     if job.term_seconds >= 60 * job.minutes:
