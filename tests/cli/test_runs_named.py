@@ -109,6 +109,12 @@ def test_a_verb_on_settings_takes_a_recipe(tmp_path, verb):
     assert call(*arguments(verb, OF_SETTINGS[verb], "first-light"), cwd=tmp_path).status == 0
 
 
+@pytest.mark.parametrize("verb", [("explain", "other"), ("generate", "a", "--run", "other")], ids=" ".join)
+def test_beside_a_run_that_is_not_there_those_that_are_stand(tmp_path, verb):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    require_clear_error(call(*verb, cwd=tmp_path), "'other' is no recipe", "runs here: runs/mine")
+
+
 def test_a_run_folder_has_the_settings_and_reasons_of_its_file(here):
     of_file = call("explain", "mine.toml", *overrides(), "--json", cwd=here).json
     assert call("explain", "runs/mine", "--json", cwd=here).json == of_file

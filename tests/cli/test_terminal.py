@@ -318,3 +318,10 @@ def test_a_reader_that_leaves_early_causes_no_traceback(finished):
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_probe_of_the_runs_own_text_has_what_chance_gets_beside_it():
+    out = io.StringIO()
+    words = {"right": 0.5, "chance": 0.26, "num_items": 40, "mean_probability": 0.3}
+    TrainingDisplay(TRAIN, out=out)({"event": "probes", "step": 5, "probes": {"words": words, "sums": {"right": 0.1}}})
+    assert out.getvalue() == "     probes at step 5: words 50% (35% to 65%; chance 26%) · sums 10%\n"
