@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def corpus(run: RunData) -> Html:
 
 
 def _lead(sources: dict[str, Object]) -> str:
-    read, kept = _sum(sources, "read"), _sum(sources, "kept")
+    read, kept = (_sum(table(source, what) for source in sources.values()) for what in ("read", "kept"))
     share = f" ({percent(kept['bytes'] / read['bytes'])})" if read["bytes"] else ""
     return (
         f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')} were read, "
@@ -42,8 +42,9 @@ def _lead(sources: dict[str, Object]) -> str:
     )
 
 
-def _sum(sources: dict[str, Object], what: str) -> dict[str, float]:
-    return {unit: sum(amount(source, what, unit) or 0 for source in sources.values()) for unit in _UNITS}
+def _sum(amounts: Iterable[Object]) -> dict[str, float]:
+    amounts = list(amounts)
+    return {unit: sum(amount(each, unit) or 0 for each in amounts) for unit in _UNITS}
 
 
 def _composition(run: RunData) -> Html:
@@ -116,7 +117,8 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
     names = [name for name in run.sources if name in sources]
     rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
     if len(names) > 1:
-        total = {what: _sum(sources, what) for what in ("read", "kept")} | {"dropped": _all_reasons(sources)}
+        total: Object = {what: _sum(table(each, what) for each in sources.values()) for what in ("read", "kept")}
+        total["dropped"] = _all_reasons(sources)
         rows.append(("total", _summary_row("all", total)))
     details = [row for name in names for row in _reason_rows(run, name, sources[name])]
     balanced = all(_is_balanced(source) for source in sources.values())
@@ -133,18 +135,15 @@ def _balance(run: RunData, sources: dict[str, Object]) -> Html:
 
 def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
     names = dict.fromkeys(name for source in sources.values() for name in table(source, "dropped"))
-    return {name: _sum({key: table(source, "dropped") for key, source in sources.items()}, name) for name in names}
+    return {name: _sum(table(source, "dropped", name) for source in sources.values()) for name in names}
 
 
 def _dropped(source: Object) -> dict[str, float]:
-    return _sum({name: {"lost": loss} for name, loss in table(source, "dropped").items()}, "lost")
+    return _sum(table(source, "dropped").values())
 
 
 def _is_balanced(source: Object) -> bool:
-    dropped = _dropped(source)
-    return all(
-        (amount(source, "read", unit) or 0) == (amount(source, "kept", unit) or 0) + dropped[unit] for unit in dropped
-    )
+    return _sum([table(source, "read")]) == _sum([table(source, "kept"), _dropped(source)])
 
 
 def _reasons(source: Object) -> list[tuple[str, Object]]:
