@@ -26,7 +26,8 @@ _PERMISSIVE = (
     "Artistic-2.0 TCL Vim Ruby PHP-3.0* BlueOak-1.0.0 AFL-3.0 MS-PL UPL-1.0 FSFAP FSFUL* FTL OLDAP-2.8 ImageMagick IJG "
     "OFL-1.1* Beerware LicenseRef-WordNet-* MIT-* MITNFA ISC-Veillard BSD-Source-Code bzip2-1.0.6 ICU blessing CC-PDDC "
     "CC-PDM-1.0 ECL-2.0 EFL-2.0 Apache-1.0 Fair Info-ZIP NAIST-2003 Plexus dtoa libselinux-1.0 "
-    "BSD-Attribution-HPND-disclaimer BSD-4.3* SMLNJ Spencer-* xpp Xnet Libpng metamail"
+    "BSD-Attribution-HPND-disclaimer BSD-4.3* SMLNJ Spencer-* xpp Xnet Libpng metamail SGI-B-2.0 "
+    "HTMLTIDY Cornell-Lossless-JPEG bcrypt-Solar-Designer"
 )
 _COPYLEFT = (
     "GPL-* LGPL-* AGPL-* MPL-* EPL-* CDDL-* EUPL-* OSL-* CPL-1.0 IPL-1.0 CC-BY-SA-* GFDL-* Artistic-1.0* QPL-1.0 MS-RL "

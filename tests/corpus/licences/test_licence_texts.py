@@ -63,6 +63,37 @@ def test_a_notice_is_recognised_however_it_is_wrapped(identifier):
     assert licence_of_head("\n".join(f"# {word}" for word in head.upper().split())) == identifier
 
 
+CHANGED_BSD = """Copyright (c) 2020, Rivers Foundation
+
+Redistribution and use in source and binary forms, with or without modification, are permitted provided that the
+following conditions are met:
+ * Redistributions in binary form must reproduce the above
+copyright notice, this list of conditions and the following disclaimer in the documentation.
+ * {}
+
+THIS SOFTWARE IS PROVIDED "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT LIMITED TO, NON-INFRINGEMENT
+ARE DISCLAIMED. IN NO EVENT SHALL RIVERS OR WOODS BE LIABLE FOR ANY DIRECT OR INDIRECT DAMAGES.
+"""
+
+
+@pytest.mark.parametrize(
+    ("clause", "licence"),
+    [
+        (
+            "Neither the name of Rivers nor the names of its contributors, nor the name Woods may be used to endorse or "
+            "promote products derived from this software without specific prior written permission.",
+            "BSD-3-Clause",
+        ),
+        ("For academic use.", "unknown"),
+        ("Neither this software nor any of its components may be sold by itself.", "unknown"),
+        ("Redistributions have to be free.", "unknown"),
+    ],
+)
+def test_a_text_of_sentences_of_permissive_licences_is_what_it_grants_but_for_any_other_clause(clause, licence):
+    assert licence_of_text(CHANGED_BSD.format(clause)) == licence
+    assert licence_of_head("".join(f"# {line}\n" for line in CHANGED_BSD.format(clause).split("\n"))) == licence
+
+
 COMMONS_CLAUSE = (
     '"Commons Clause" License Condition v1.0. The Software is provided to you by the Licensor under the License, as '
     "defined below, subject to the following condition. Without limiting other conditions in the License, the grant of "
@@ -98,6 +129,7 @@ NARROWED = {
     "within a region": TEXTS["MIT"].replace("hereby granted", "hereby granted within the European Union"),
     "to members": TEXTS["BSD-2-Clause"].replace("redistribution and use", "redistribution and use by our members"),
     "against payment": TEXTS["MIT"].replace("the following conditions", "payment and the following conditions"),
+    "what is sold": f"{TEXTS['Zlib']} Neither this software nor any of its components may be sold by itself.",
     "the GPL beside": f"{TEXTS['MIT']}\nThe server is under the GPL.",
 }
 
@@ -123,6 +155,7 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         "Companies with revenue above 1M USD contact sales.",
         "AI training is opted out.",
         "The contents of the folder assets belong to Acme Corp.",
+        "Some files are under the licence of Elastic.",
     ],
 )
 def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
@@ -173,6 +206,8 @@ def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
             "OF ANY KIND, either express or implied.",
             "Apache-2.0",
         ),
+        (f"Software License Agreement (BSD License)\n\n{TEXTS['BSD-3-Clause']}", "BSD-3-Clause"),
+        (TEXTS["ISC"].replace("copyright", "Copyright (c) 2020 A. Writer <writer at rivers dot org>\n", 1), "ISC"),
         ("A tale of two cities", None),
         ("Permission is granted to those who ask.", "unknown"),
     ],
@@ -319,6 +354,18 @@ def test_a_notice_of_another_licence_is_not_taken_for_apaches(family):
 def test_a_docstring_that_states_a_licence_is_a_comment():
     code = "import os\n\n\ndef f():\n    # may not be used with other keys, only with a licence key\n    return 1\n"
     assert licence_of_head(f'"""Keys.\n\nLicensed under the MIT license.\n"""\n\n{code}') == "MIT"
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ['"""{}"""\nimport os', "//! {}\nuse os;", "/// {}\nuse os;", "/** {} */\nint x;", "/**\n * {}\n */\nint x;"],
+)
+def test_documentation_of_code_takes_nothing_back_but_where_it_speaks_of_use_or_rights(comment):
+    for described in ("Do not use it directly, one may not know.", "Lazy evaluation.", "Exceptions used here only."):
+        assert licence_of_head(f"// Licensed under MIT.\n\n{comment.format(described)}") == "MIT"
+    for limited in ("May not be used in commercial products.", "For academic use only.", "No part of it may be sold."):
+        assert licence_of_head(f"// Licensed under MIT.\n\n{comment.format(limited)}") == "unknown"
+    assert licence_of_head(comment.format("Licensed under MIT.")) == "MIT"
 
 
 @pytest.mark.parametrize(

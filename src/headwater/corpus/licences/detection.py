@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from headwater.corpus.licences.words import finder, phrases, words_of
+from headwater.sources.spdx import allowed_patterns, is_allowed
 
 _PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
 _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
@@ -20,6 +22,7 @@ _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)
 # which most of its patterns take for the sign, too.
 _COPYRIGHT = re.compile(r"\(c\)|©|\bcopyright\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+|[ivx]+|\w")  # of a section or an item
+_LIMITING = ("OFL-", "BSD-3-Clause-No-Nuclear-")  # the only permissive ones that limit what is sold, or used where
 _RUN = 5  # words in a row that are of the same sentence
 _MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
 
@@ -64,30 +67,39 @@ def licence_texts(text: str) -> list[LicenceText]:
 def _is_doubtful(identifier: str, text: str) -> bool:
     """Return whether a text lacks a right that its pattern lets go, or has more than names in place of any words."""
     found = words_of(text)
-    if any(right not in found.words for right in phrases()["must_grant"].get(identifier, "").split()):
+    if any(right not in "".join(found.words) for right in phrases()["must_grant"].get(identifier, "").split()):
         return True
     own = _words_of_patterns()[identifier]
     is_other = [word not in own and not _NUMBER.fullmatch(word) for word in found.words]
     other = [word for word, is_it in zip(found.words, is_other) if is_it]
     plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
     unknown = {found.words[at] for at in plain} - phrases()["of_names"]
-    return len(unknown) > _MAX_UNKNOWN or finder("narrows", "restricts").search(" ".join(other)) is not None
+    return len(unknown) > _MAX_UNKNOWN or finder("narrows", "restricts", "cautions").search(" ".join(other)) is not None
 
 
-def is_of_licence(identifier: str, words: list[str]) -> bool:
-    """Return whether a sentence is one of a licence's own, but for a few words of it."""
-    if len(words) < 2 * _RUN or identifier not in _words_of_patterns():
+def is_of_licence(words: list[str], kinds: list[str], identifiers: Iterable[str]) -> bool:
+    """Return whether a sentence is of one of these licences, or of a permissive one, but for names and a few words."""
+    listed = [_permissive_runs(), *map(_runs, identifiers)]
+    begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words))]
+    own = [any(begins[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
+    other = [at for at, word in enumerate(words) if not own[at] and word not in phrases()["known"]]
+    unknown = {words[at] for at in other if kinds[at] == "plain"} - phrases()["of_names"]
+    if len(other) * _RUN > sum(own) or len(unknown) > _MAX_UNKNOWN or (len(words) < 2 * _RUN and not all(own)):
         return False
-    runs = _runs_of_patterns(identifier)
-    known = [tuple(words[at : at + _RUN]) in runs for at in range(len(words))]
-    other = [word for at, word in enumerate(words) if not any(known[max(at - _RUN + 1, 0) : at + 1])]
-    return phrases()["known"].issuperset(other)
+    return finder("narrows", "restricts", "cautions").search(" ".join(words[at] for at in other)) is None
 
 
 @cache
-def _runs_of_patterns(identifier: str) -> set[tuple[str, ...]]:
+def _permissive_runs() -> frozenset[tuple[str, ...]]:
+    permissive = allowed_patterns(["permissive"])
+    names = [name for name in _words_of_patterns() if is_allowed(name, permissive)]
+    return frozenset().union(*(_runs(name) for name in names if not name.startswith(_LIMITING)))
+
+
+@cache
+def _runs(identifier: str) -> frozenset[tuple[str, ...]]:
     listed = [words for name, words in _patterns() if name == identifier]
-    return {tuple(words[at : at + _RUN]) for words in listed for at in range(len(words) - _RUN + 1)}
+    return frozenset(tuple(words[at : at + _RUN]) for words in listed for at in range(len(words) - _RUN + 1))
 
 
 @cache

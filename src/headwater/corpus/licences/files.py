@@ -22,12 +22,14 @@ from headwater.sources.spdx import UNKNOWN
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 REFUSED, POINTS = "refused", "in_a_file"
 _NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"third.?part|3rd.?part|vendor|bundled|dependenc|external|foreign", re.IGNORECASE)
 _PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
 _FORMATS = ("text", "markdown", "html", "unknown")
 _REFUSES = re.compile(r"\bproprietary\b|\bunlicensed\b|\bconfidential\b|\ball rights reserved\b", re.IGNORECASE)
-_FILE = r"[\"'`<]?(?:\./)?(?:un)?(?:licen[sc]es?|copying)(?:\.(?:txt|md|rst|markdown|html?))?[\"'`>]?"
+_FILE = r"[\"'`<]?(?:\.{1,2}/)*(?:un)?(?:licen[sc]es?|copying)(?:-\w+)?(?:\.(?:txt|md|rst|markdown|html?))?[\"'`>]?"
 _POINTS = re.compile(
-    rf"(?:(?:see|in|file)[: ]+)?(?:the )?{_FILE}(?: file)?(?: in (?:the )?{_FILE})?(?: for details)?\.?",
+    rf"(?:(?:(?:please )?see|in|file)[: ]+)*(?:the )?(?:file )?{_FILE}(?: file)?(?: in the \S+ distribution)?"
+    rf"(?: in (?:the )?{_FILE})?(?:,? for (?:licen[sc]ing )?details)?\.?",
     re.IGNORECASE,
 )
 # classifiers that say that there is a licence, not which
@@ -36,7 +38,8 @@ _NO_LICENCE = ("OSI Approved", "DFSG approved")
 
 def is_licence_file(name: str) -> bool:
     """Return whether a file of this name may say what licence its folder is under."""
-    return name in MANIFESTS or (_NAME.match(name) is not None and format_of(name) in _FORMATS)  # license.py is code
+    is_named = _NAME.match(name) is not None and _OF_OTHERS.search(name) is None
+    return name in MANIFESTS or (is_named and format_of(name) in _FORMATS)  # license.py is code
 
 
 def stated(name: str, data: bytes) -> str | None:
@@ -48,7 +51,10 @@ def stated(name: str, data: bytes) -> str | None:
         return MANIFESTS[name](text)
     if not text.strip():
         return None
-    found = spdx_of(text) or licence_of_text(text) or UNKNOWN
+    found = spdx_of(text)
+    if found is None and _POINTS.fullmatch(line := " ".join(text.split())):
+        return None if line.startswith("..") else POINTS  # what a link to a file farther up becomes in some archives
+    found = found or licence_of_text(text) or UNKNOWN
     return REFUSED if found == UNKNOWN and _REFUSES.search(text) else found
 
 
@@ -59,7 +65,9 @@ def of_licence_files(found: dict[str, str]) -> str | None:
     that COPYING.LESSER beside the GPL narrows it down.
     """
     plain, others = list[str](), list[str]()
-    for name in sorted(found):
+    if not (speaking := [name for name in sorted(found) if found[name] != POINTS]):
+        return POINTS if found else None
+    for name in speaking:
         rest = _NAME.sub("", name.rsplit("/", 1)[-1], count=1)
         (plain if _PLAIN_SUFFIX.fullmatch(rest) else others).append(found[name])
     if REFUSED in plain + others:

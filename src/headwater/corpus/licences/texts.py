@@ -39,6 +39,8 @@ _OPENS = re.compile(r"(?<!/)/\*|<!--|\"{3}|'{3}|--\[\[|^\s*(?:#\[\[|#\||#=(?=\s)
 _COMMENT = re.compile(
     rf"\s*(?://|/\*|(?!{_DIRECTIVE})#|\*|;|--|<!--|[rRuU]?(?:\"{{3}}|'{{3}})|<#|\{{-|\(\*|=(?:begin|pod|head1)\b)"
 )
+_DOCUMENTS = re.compile(r"\s*(?:///|//!|/\*\*|[rRuU]?(?:\"{3}|'{3}))")
+_DISCLAIMS = re.compile(r"\b(?:as is|in no event|without (?:any )?warrant)")
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
 _BINDING = ("under", "compliance with", "terms of", "subject to", "governed by", "covered by")
 
@@ -48,29 +50,44 @@ def licence_of_head(text: str) -> str | None:
     head = text[:_HEAD_CHARACTERS]
     if not _SPEAKS.search(head):
         return None
-    comment = _first_comment(head)
+    comment, rest = _first_comment(head)
     stated = _Stated(comment)
-    if stated.found and finder("reserves").search(" ".join(words_of(head[len(comment) :]).words)):
+    if stated.found and finder("reserves").search(" ".join(words_of(rest).words)):
         return UNKNOWN
-    if not stated.found and len(comment) < len(head):
+    if not stated.found and rest:
         stated = _Stated(head)
     if not stated.found:
         return UNKNOWN if finder("reserves").search(stated.rest()) else None
     return stated.expression(is_head=True)
 
 
-def _first_comment(head: str) -> str:
-    """Return what stands before the first line of code in a head, the head where it begins with no known comment."""
+def _first_comment(head: str) -> tuple[str, str]:
+    """Return the comments before the first line of code, but for documentation without a notice, and all the rest.
+
+    The head counts as comment where it begins with no known one.
+    """
     before = _BEFORE_COMMENT.match(head)
     at, closing = before.end() if before else 0, ""
     if not _COMMENT.match(head, at):
-        return head
+        return head, ""
+    parts, documents, is_ended = [head[:at]], False, False
     for line in head[at:].splitlines(keepends=True):
         if not (closing or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
-            return head[:at]
-        closing = _closing_after(line, closing)
+            break
+        if is_ended or (not closing and documents != (_DOCUMENTS.match(line) is not None)):
+            documents = _DOCUMENTS.match(line) is not None
+            parts.append("")
+        parts[-1] += line
+        was_open, closing = closing, _closing_after(line, closing)
+        is_ended = was_open != "" and not closing
         at += len(line)
-    return head
+    notices = [part for part in parts if not _DOCUMENTS.match(part) or _is_notice(part)]
+    return "".join(notices), "".join(part for part in parts if part not in notices) + head[at:]
+
+
+def _is_notice(documentation: str) -> bool:
+    finds = finder("notices", "restricts", "grants", "allows", "reserves")
+    return finds.search(" ".join(words_of(documentation).words)) is not None
 
 
 def _closing_after(line: str, closing: str) -> str:
@@ -109,7 +126,7 @@ def _restrictions() -> re.Pattern[str]:
     """Return what finds, beside a licence, words that may take back what it gives, or grant something else."""
     limit, right = alternatives("limits"), alternatives("rights")
     return re.compile(
-        rf"\b{alternatives('restricts', 'grants')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
+        rf"\b{alternatives('restricts', 'grants', 'cautions')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
         rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?: \S+){{0,4}}$|\b(?:only|must ask)$"
     )
 
@@ -129,6 +146,7 @@ class _Stated:
         self.found: list[tuple[int, str]] = []
         self.covered = [False] * len(self.words)
         self.is_doubtful = False
+        self.conditions: list[range] = []  # words behind what grants rights, in a text that isn't known as a whole
         gnu_text_at = len(self.words)
         for each in licence_texts(text):
             start, end = (bisect_left(self.text.starts, at) for at in (each.start, each.end))
@@ -174,9 +192,12 @@ class _Stated:
 
         Code is described in words that would narrow a licence down; there only sentences that name one are read so.
         """
-        words = [self.words[at] for at in sentence if self.text.kinds[at] != "address"]
-        if any(is_of_licence(name, words) for name in {name for _, name in self.found}):
+        spoken = [at for at in sentence if self.text.kinds[at] != "address"]
+        words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
+        if is_of_licence(words, kinds, {name for _, name in self.found}):
             return False
+        if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
+            return True
         if _restrictions().search(" ".join(words)):
             return True
         places = [at for at in sentence if self.text.kinds[at] in ("name", "plain")]  # a word in a path says little
@@ -236,6 +257,14 @@ class _Stated:
         notices = [match for each in phrases()["gnu_notices"] for match in re.finditer(each, joined)]
         matches = [(gnu_identifier(**match.groupdict()), match) for match in notices]
         matches += [(PUBLIC_DOMAIN, match) for match in pattern_of("in_public_domain").finditer(joined)]
+        for name, granting in phrases()["granting"].items():
+            granted = [match for each in granting for match in re.finditer(each, joined)]
+            matches += [(name, match) for match in granted]
+            ends = [_DISCLAIMS.search(joined, match.end()) for match in granted]
+            self.conditions += [
+                range(*(bisect_left(starts, at) for at in (match.end(), end.start() if end else len(joined))))
+                for match, end in zip(granted, ends)
+            ]
         for name, match in matches:
             start, end = (bisect_left(starts, at) for at in match.span())
             if start not in is_named:

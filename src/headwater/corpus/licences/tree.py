@@ -31,6 +31,7 @@ from headwater.sources.spdx import UNKNOWN, identifiers
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
+_NPM_DEFAULT = {"package.json": "ISC"}  # of whoever named no licence: counts where nothing else does
 Stated = dict[str, str]  # what is stated in one folder, by the names of the files; of distributions there, too
 
 
@@ -82,8 +83,12 @@ def with_licence(piece: Document | Drop, licence: str | None, file: str = "") ->
 
 def _nearest(folders: Iterable[AnyPath], stated_in: Callable[[AnyPath], Stated | None]) -> tuple[str | None, str]:
     """Return what the first of `folders`, the nearest first, states, and the file that isn't understood, "" without."""
+    default = None
     for folder in folders:
         stated = stated_in(folder) or {}
+        if stated == _NPM_DEFAULT:
+            default = default or "ISC"
+            continue
         manifests = sorted(name for name in stated if PurePath(name).name in MANIFESTS)
         others = {name: licence for name, licence in stated.items() if name not in manifests}
         found = [each for each in (of_licence_files(others), *(stated[name] for name in manifests)) if each is not None]
@@ -92,7 +97,7 @@ def _nearest(folders: Iterable[AnyPath], stated_in: Callable[[AnyPath], Stated |
             return UNKNOWN, next((name for name in sorted(stated) if stated[name] in (UNKNOWN, REFUSED)), "")
         if known:
             return reduce(_together, known), ""
-    return None, ""
+    return default, ""
 
 
 def _together(first: str, second: str) -> str:

@@ -12,14 +12,16 @@ from headwater.corpus.toml_tables import toml_table
 
 _FOLDER = files("headwater.corpus.licences")
 _WORD = r"[^\W_]+\+?"
-_ADDRESS = r"(?:https?://|www\.)[^\s>)\"]+|[^\s<(]+@[^\s>)]+"
+_ADDRESS = r"(?:https?://|www\.)[^\s>)\"]+|[^\s<(]+@[^\s>)]+|<[^<>\n]+ (?:at|\[at\]|\(at\)) [^<>\n]+>"
 _PATH = (
     r"`[^`\n]+`|\w+(?:[-/_.]+\w+)+(?:\+|/\*?)?|\w+/\*"  # of files, or a name as packages have them: node-byline, io.js
 )
-_MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
+_MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|table|td|tr|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
 # of a sentence, a clause, a comment; a line about who holds the rights is one by itself, and so begins a licence's name
-_LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b|(?:[\w.-]+ ){1,4}[Ll]icen[sc]e[^\w\n]*\n))"
+_LINES_END = (
+    r"\n[^\w\n]*(?:\n|(?=@\w|[Cc]opyright\b(?! (?:notice|holder|owner|law))|(?:[\w.-]+ ){1,4}[Ll]icen[sc]e[^\w\n]*\n))"
+)
 _END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|\*/|\"{{3}}|'{{3}}"
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS})|(?P<path>{_PATH})|(?P<word>{_WORD})|{_END}")
 _SPELT = re.compile(_WORD)
