@@ -88,6 +88,36 @@ def test_prose_needs_no_full_stops_and_a_list_of_its_pieces_does(language):
     assert reason(pieces) == "few_sentences"
 
 
+SHOP = {
+    "de": ("Flüge Hotels Kredite Schuhe Uhren Handys Kameras Reifen Möbel", "günstige {} und {}|die besten {} in {}|der Preis für {}|eine {} zu {}"),
+    "en": ("flights hotels loans shoes watches phones cameras tyres sofas", "cheap {} to {}|the best {} of {}|{} that have {}|{} and {} with {}"),
+    "es": ("vuelos hoteles créditos zapatos relojes coches muebles", "los {} de la {}|el mejor {} en {}|{} y {} a buen precio|que {} comprar"),
+    "fr": ("vols hôtels crédits montres billets voitures meubles", "les {} de la {}|le meilleur {} à {}|des {} et {}|{} en promotion"),
+    "it": ("voli hotel prestiti scarpe orologi telefoni mobili", "{} di {} e {}|la migliore {} in {}|il prezzo per {}|{} che costa poco"),
+    "nl": ("vluchten hotels leningen schoenen horloges meubels", "de beste {} van {}|het {} in {}|een {} en {}|{} te koop|{} met {} op {}"),
+    "pl": ("loty hotele kredyty buty zegarki telefony meble", "{} i {} w {}|{} na raty|{} do {}|{} z {}|jak się kupuje {}|{} o {}"),
+    "pt": ("voos hotéis créditos sapatos relógios carros móveis", "{} de {} e {}|o melhor {} do {}|a {} em {}|{} para {}|{} que vale"),
+    "ru": ("билеты отели кредиты обувь часы телефоны мебель", "{} и {} в {}|{} на заказ|купить {} с {}|что лучше {}|как {} по {}"),
+    "tr": ("uçuşlar oteller krediler saatler telefonlar biletler", "en iyi {} ve {}|bir {} için {}|bu {} ile {}|{} da {}|{} çok ucuz"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", SHOP)
+@pytest.mark.parametrize("separator", [", ", " | ", " » ", " - ", " "], ids=["comma", "bar", "menu", "dash", "space"])
+def test_keywords_and_menus_with_stop_words_are_no_prose(language, separator):
+    dice, (nouns, phrases) = random.Random(language), SHOP[language]
+    made = (dice.choice(phrases.split("|")).format(*dice.sample(nouns.split(), 3)) for _ in range(120))
+    assert reason(separator.join(made)) is not None
+
+
+@pytest.mark.parametrize("separator", [", ", " | ", " · ", "\t"], ids=["comma", "bar", "dot", "tab"])
+def test_lines_as_long_as_a_sentence_of_short_pieces_are_no_prose(separator):
+    words = re.sub(r"[.,;]", "", DECLARATION["en"]).split()
+    pieces = [" ".join(words[at : at + 5]) for at in range(0, len(words), 7)]
+    lines = (separator.join(pieces[at : at + 6]) for at in range(0, len(pieces), 6))
+    assert reason("\n\n".join(lines)) == "few_sentences"
+
+
 def test_a_list_of_keywords_is_no_text_whatever_language_its_page_claims():
     keywords = " ".join(
         random.Random(2).choices(
