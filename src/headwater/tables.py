@@ -131,14 +131,14 @@ def number(row: Mapping[str, str], column: str, *, where: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        raise DataError(f"{where}: {column}={text!r} is not a number") from None
+        raise DataError(f"{where}: {column}={text!r} is not a number; write it like 124e6 or 3.21") from None
     if not math.isfinite(value) or value <= 0:
-        raise DataError(f"{where}: {column}={text} must be a positive number")
+        raise DataError(f"{where}: {column}={text} must be a positive number; correct it, or remove the line")
     return value
 
 
 def required(row: Mapping[str, str], column: str, *, where: str) -> float:
     value = number(row, column, where=where)
     if value is None:
-        raise DataError(f"{where}: {column} is needed and blank")
+        raise DataError(f"{where}: {column} is needed and blank; fill it in, or remove the line")
     return value

@@ -48,6 +48,15 @@ def test_smoothing_averages_what_lies_around_a_point():
     assert len(smoothed) == len(curve)
 
 
+@given(curves)
+def test_smoothing_is_the_mean_of_the_window_at_every_point(curve):
+    ys = [y for _, y in curve]
+    for rank, (x, mean) in enumerate(smooth(curve)):
+        reach = int(0.05 * rank)
+        window = ys[rank - reach : rank + reach + 1]
+        assert (x, mean) == (curve[rank][0], pytest.approx(sum(window) / len(window), rel=1e-6, abs=1e-3))
+
+
 def test_records_without_a_finite_number_are_left_out():
     records = [{"x": 1, "y": 2.5}, {"x": 2}, {"x": 3, "y": float("nan")}, {"x": 4, "y": "5"}, {"x": 5, "y": True}]
     assert points(records, "x", "y") == [(1.0, 2.5)]

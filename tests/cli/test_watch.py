@@ -155,3 +155,10 @@ def test_a_finished_run_had_as_many_steps_as_it_finished_with(runs):
 def test_an_empty_folder_says_what_to_do(tmp_path):
     (tmp_path / "runs").mkdir()
     assert "headwater run first-light" in call("watch", "runs", cwd=tmp_path).out
+
+
+def test_the_name_of_an_empty_folder_cannot_drive_the_terminal(tmp_path):
+    folder = tmp_path / "runs\x1b[2J"
+    folder.mkdir()
+    said = call("watch", str(folder), cwd=tmp_path)
+    assert said.status == 0 and "no run in" in said.out and "\x1b" not in said.out

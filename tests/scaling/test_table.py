@@ -37,9 +37,9 @@ def test_columns_may_stand_anywhere_among_others_with_a_mark_at_the_start(tmp_pa
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("", "is needed and blank"),
-        ("abc", "='abc' is not a number"),
-        ("-3", "must be a positive number"),
+        ("", "is needed and blank; fill it in, or remove the line"),
+        ("abc", "='abc' is not a number; write it like 124e6"),
+        ("-3", "must be a positive number; correct it, or remove the line"),
         ("0", "must be a positive number"),
         ("nan", "must be a positive number"),
         ("inf", "must be a positive number"),

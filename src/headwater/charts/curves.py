@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+
+import numpy as np
 
 from headwater.records import Record, amount
 
@@ -30,11 +31,8 @@ def thin(curve: Points, max_points: int = MAX_POINTS) -> Points:
     kept = [curve[0]]
     for bucket in range(num_buckets):
         start, stop = bucket * len(inner) // num_buckets, (bucket + 1) * len(inner) // num_buckets
-        indices = range(start, stop)
-        if indices:
-            low = min(indices, key=lambda index: inner[index][1])
-            high = max(indices, key=lambda index: inner[index][1])
-            kept.extend(inner[index] for index in sorted({low, high}))
+        if ys := [y for _, y in inner[start:stop]]:
+            kept.extend(inner[start + index] for index in sorted({ys.index(min(ys)), ys.index(max(ys))}))
     return [*kept, curve[-1]]
 
 
@@ -44,15 +42,12 @@ def smooth(curve: Points, fraction: float = 0.05) -> Points:
     A window that grows with the rank smooths alike everywhere on a logarithmic axis, and a centred one
     doesn't lag behind a falling loss as an exponential average does.
     """
-    sums = [0.0]
-    for _, y in curve:
-        sums.append(sums[-1] + y)
-    smoothed = []
-    for index, (x, _) in enumerate(curve):
-        reach = math.floor(fraction * index)
-        start, stop = max(0, index - reach), min(len(curve), index + reach + 1)
-        smoothed.append((x, (sums[stop] - sums[start]) / (stop - start)))
-    return smoothed
+    sums = np.cumsum([0.0, *(y for _, y in curve)])
+    ranks = np.arange(len(curve))
+    reaches = (fraction * ranks).astype(int)
+    starts, stops = ranks - reaches, np.minimum(len(curve), ranks + reaches + 1)
+    means = (sums[stops] - sums[starts]) / (stops - starts)
+    return list(zip((x for x, _ in curve), means.tolist(), strict=True))
 
 
 def on_log_axis(curve: Points) -> Points:

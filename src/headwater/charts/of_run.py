@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 from headwater.charts.chart import Spec, layout, level, line, log_y, not_measured, plot, series
 from headwater.charts.curves import Points, on_log_axis, points, smooth, thin
@@ -149,7 +153,7 @@ def _mark_traces(marks: Sequence[Mark], curve: Points) -> list[Spec]:
 
 def _height(curve: Points, x: float) -> float:
     """Return the curve's height at `x`, of the nearest of its points before it."""
-    return next((y for at, y in reversed(curve) if at <= x), curve[0][1])
+    return curve[max(0, bisect_right(curve, x, key=itemgetter(0)) - 1)][1]
 
 
 def loss_range(curve: Points) -> list[float]:
@@ -161,7 +165,7 @@ def loss_range(curve: Points) -> list[float]:
 
 def _nearly_highest(curve: Points) -> float:
     """Return what 99.5 % of the values don't exceed; of up to 200 the highest."""
-    return sorted(y for _, y in curve)[math.ceil(0.995 * (len(curve) - 1))]
+    return float(np.quantile([y for _, y in curve], 0.995, method="higher"))
 
 
 def forecast_band(forecast: Record) -> tuple[str, str, Band] | None:

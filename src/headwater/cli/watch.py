@@ -13,6 +13,7 @@ from headwater.cli.arguments import argument, flag
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import columns, print_json
 from headwater.cli.verbs import App
+from headwater.printable import printable
 from headwater.serve.summary import HEADS, RunsFolder
 
 EVERY_SECONDS = 1.0
@@ -46,7 +47,7 @@ def watch(
 def _lines(runs: RunsFolder) -> list[str]:
     found = runs.summaries()
     if not found:
-        return [f"no run in {runs.folder} yet; `headwater run first-light` makes one"]
+        return [f"no run in {printable(str(runs.folder))} yet; `headwater run first-light` makes one"]
     return columns([HEADS, *(run.cells for run in found)], "<<")
 
 

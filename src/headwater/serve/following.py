@@ -13,6 +13,8 @@ from bisect import bisect_left, bisect_right
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headwater.charts.curves import Points
 from headwater.records import GOING_BACK, Record, amount, survives
 from headwater.serve.growing import GrowingFile
@@ -75,8 +77,9 @@ class FollowedRun:
 
     def curve(self, series: str, first: int = 0, last: int | None = None) -> Points:
         """Return (tokens seen, value) of the steps from the `first` on that have one."""
-        xs, ys = self.columns["tokens_seen"][first:last], self.columns[series][first:last]
-        return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        xs, ys = (np.array(self.columns[name][first:last]) for name in ("tokens_seen", series))
+        known = np.isfinite(xs) & np.isfinite(ys)
+        return list(zip(xs[known].tolist(), ys[known].tolist(), strict=True))
 
     def between(self, low: float, high: float) -> tuple[int, int]:
         """Return the first and one past the last step within two amounts of tokens seen, and a neighbour of each."""

@@ -20,7 +20,7 @@ from headwater.serve.refusal import Refusal
 from headwater.serve.run_page import compared, run_page
 from headwater.serve.summary import HEADS, RunsFolder
 
-LIST_SECONDS = 1.0
+LIST_SECONDS, LIST_REST = 0.2, 10  # at least, and times what reading the list takes
 MAX_COMPARED = 12
 
 
@@ -37,9 +37,9 @@ class LivePage:
         return [Route(f"/api/{name}", answer) for name, answer in answers.items()]
 
     async def runs(self, request: Request) -> Response:
-        """Answer with the list, read at most once in LIST_SECONDS for all pages together."""
-        at, listed = self._listed
-        if time.monotonic() - at >= LIST_SECONDS or not at:
+        """Answer with the list, read at most once in LIST_SECONDS for all pages together, of many runs less often."""
+        rests_until, listed = self._listed
+        if (began := time.monotonic()) >= rests_until:
             found = await run_in_threadpool(self._folder.summaries)
             listed = [
                 {
@@ -51,7 +51,8 @@ class LivePage:
                 }
                 for run in found
             ]
-            self._listed = (time.monotonic(), listed)
+            ended = time.monotonic()
+            self._listed = (ended + max(LIST_SECONDS, LIST_REST * (ended - began)), listed)
         return _json({"folder": str(self._folder.folder), "heads": HEADS, "runs": listed})
 
     async def run(self, request: Request) -> Response:

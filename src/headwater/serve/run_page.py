@@ -7,7 +7,6 @@ missing or odd is empty. All text is of the run, so hostile: it is cut to a leng
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,8 @@ def _no_loss(name: str, run: FollowedRun) -> str:
 
 
 def _as_json(charts: dict[str, Chart | None]) -> Object:
-    return {key: asdict(chart) for key, chart in charts.items() if chart is not None}
+    fields = Chart.__slots__  # asdict would copy every point
+    return {key: {name: getattr(chart, name) for name in fields} for key, chart in charts.items() if chart is not None}
 
 
 def _figures(run: FollowedRun, start: Record) -> list[Object]:

@@ -4,8 +4,8 @@
 import { element, get, grouped, one } from "./page.js";
 
 const root = document.documentElement;
-const LIST_MILLISECONDS = 1000;
-const REST = 10; // times what an answer takes: as long nothing is asked again, so that a long run isn't held up by its page
+const LIST_MILLISECONDS = 250;
+const REST = 2; // times what an answer takes: as long nothing is asked again, so that a long run isn't held up by its page
 
 const state = { runs: [], shown: null, checked: new Set(), figures: new Map(), zoom: null, refresh: () => refreshRun() };
 
