@@ -251,8 +251,8 @@ def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) 
     if len(allowed := usable(candidates, target)) < MIN_RUNS:
         raise ConfigError(
             f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
-            f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed) or 'none'} is "
-            f"possible; train the run itself, or raise train.num_steps to {4 * MIN_RUN_STEPS} or more"
+            f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed)} of them can be "
+            f"made; train the run itself, or raise train.num_steps={target.num_steps} or model.d_model"
         )
     for share in shares:
         if (rungs := design(candidates, target, share * target.seconds)) is not None:
