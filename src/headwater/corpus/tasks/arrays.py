@@ -44,8 +44,8 @@ def together(pieces: Iterable[np.ndarray], most_waiting: Callable[[], int]) -> I
         waiting.append(piece)
         num_rows += piece.shape[-1]
         if num_rows > most_waiting():
-            yield np.concatenate(waiting, axis=-1)
-            waiting, num_rows = [], 0
+            joined, waiting, num_rows = np.concatenate(waiting, axis=-1), [], 0
+            yield joined  # the pieces aren't held beside it
     if waiting:
         yield np.concatenate(waiting, axis=-1)
 
