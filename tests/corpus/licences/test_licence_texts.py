@@ -156,6 +156,8 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         "AI training is opted out.",
         "The contents of the folder assets belong to Acme Corp.",
         "Some files are under the licence of Elastic.",
+        "This licence does not apply to the files in the folder assets.",
+        "Use of this source code is governed by our terms of service.",
     ],
 )
 def test_a_sentence_of_its_own_leaves_a_licence_file_unknown(sentence):
@@ -363,7 +365,12 @@ def test_a_docstring_that_states_a_licence_is_a_comment():
 def test_documentation_of_code_takes_nothing_back_but_where_it_speaks_of_use_or_rights(comment):
     for described in ("Do not use it directly, one may not know.", "Lazy evaluation.", "Exceptions used here only."):
         assert licence_of_head(f"// Licensed under MIT.\n\n{comment.format(described)}") == "MIT"
-    for limited in ("May not be used in commercial products.", "For academic use only.", "No part of it may be sold."):
+    for limited in (
+        "May not be used in commercial products.",
+        "For academic use only.",
+        "No part of it may be sold.",
+        "These rights are for one team only.",
+    ):
         assert licence_of_head(f"// Licensed under MIT.\n\n{comment.format(limited)}") == "unknown"
     assert licence_of_head(comment.format("Licensed under MIT.")) == "MIT"
 

@@ -78,13 +78,22 @@ def _is_doubtful(identifier: str, text: str) -> bool:
 
 
 def is_of_licence(words: list[str], kinds: list[str], identifiers: Iterable[str]) -> bool:
-    """Return whether a sentence is of one of these licences, or of a permissive one, but for names and a few words."""
-    listed = [_permissive_runs(), *map(_runs, identifiers)]
+    """Return whether a sentence is of one of these licences, or of a permissive one, but for names and a few words.
+
+    Of a licence that isn't there only names may differ: what else a sentence ends in decides what it takes back.
+    """
+    listed = list(map(_runs, identifiers))
+    return _is_of_runs(words, kinds, listed, _MAX_UNKNOWN) or _is_of_runs(
+        words, kinds, [_permissive_runs(), *listed], 0
+    )
+
+
+def _is_of_runs(words: list[str], kinds: list[str], listed: list[frozenset[tuple[str, ...]]], max_unknown: int) -> bool:
     begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words))]
     own = [any(begins[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
     other = [at for at, word in enumerate(words) if not own[at] and word not in phrases()["known"]]
     unknown = {words[at] for at in other if kinds[at] == "plain"} - phrases()["of_names"]
-    if len(other) * _RUN > sum(own) or len(unknown) > _MAX_UNKNOWN or (len(words) < 2 * _RUN and not all(own)):
+    if len(other) * _RUN > sum(own) or len(unknown) > max_unknown or (len(words) < 2 * _RUN and not all(own)):
         return False
     return finder("narrows", "restricts", "cautions").search(" ".join(words[at] for at in other)) is None
 
