@@ -151,8 +151,8 @@ def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> 
     if not config.is_tuned and (held_out := split_bytes(config.run_dir, "validation")) is not None:
         weights = {name: num_bytes for name, num_bytes in held_out.items() if name in done[0].loss} or weights
     found = [surface.forecast([each.loss[name] for each in done]) for name in weights]
-    medians, deviations = zip(*found, strict=True)  # alike for all: they follow from sizes
-    return Spread(float(np.average(medians, weights=list(weights.values()))), deviations[0])
+    median, deviation = np.average(found, axis=0, weights=list(weights.values()))  # sources are off together
+    return Spread(float(median), float(deviation))
 
 
 def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:

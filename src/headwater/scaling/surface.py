@@ -6,7 +6,8 @@ whose terms add: what more tokens bring grows with the model as long as a run is
 those of matrix products (the head's among them): by these alone rungs of any depth lay within 0.2 % of one surface
 (docs/decisions/0073). What reading text again costs is a term of its own, known to a factor.
 
-The variance of the forecast follows from sizes alone: so it also says which runs to train (design.py).
+The variance of the forecast follows from sizes alone: so it also says which runs to train (design.py). Losses that the
+priors don't allow scale it afterwards.
 
 m runs, the last of which is the target
 """
@@ -27,6 +28,7 @@ NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # grids of two recipes, with room for the published tables (docs/log.md, 2026-11-30); the level is left open
 PRIOR = ((-0.04, 0.03), (-0.10, 0.04), (-0.016, 0.008), (0.013, 0.006), (0.007, 0.004), (0.0, OWN.log_deviation))
 _OPEN = 10.0
+PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (posterior.py)
 
 
 class Surface:
@@ -48,10 +50,15 @@ class Surface:
         return self._weighed(rows)[1]
 
     def forecast(self, loss: ArrayLike) -> tuple[float, float]:
-        """Return the target's median and the deviation of its logarithm, given the others' losses (m - 1,)."""
+        """Return the target's median and the deviation of its logarithm, given the others' losses (m - 1,).
+
+        Losses that lie further from the priors than these allow make it wider: runs of another regime show themselves.
+        """
         off = np.log(loss) - self._known[:-1]
         weights, variance = self._weighed(range(len(off)))
-        return math.exp(self._known[-1] + float(weights @ off)), math.sqrt(variance)
+        among = self._covariance[:-1, :-1] + NOISE**2 * np.eye(len(off))
+        scale = (PRIOR_RUNS + float(off @ np.linalg.solve(among, off))) / (PRIOR_RUNS + len(off) - 1)
+        return math.exp(self._known[-1] + float(weights @ off)), math.sqrt(variance * max(1.0, scale))
 
     def _weighed(self, rows: Sequence[int]) -> tuple[FloatArray, float]:
         """Return the weights of rows in the target's forecast, and its variance with the noise of one run."""
