@@ -123,10 +123,12 @@ NATS = ("--loss-unit", "nats_per_token")
             "more than 10 years: take more hardware, or a budget of at most 87,660h",
         ),
         (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
-        (["--budget", "2h", "--runs", "runs.csv"], "no column says its unit: give --loss-unit"),
+        (["--budget", "2h", "--runs", "nowhere.csv"], "--runs: no such file: nowhere.csv"),
+        (["--budget", "2h", "--runs", "runs.csv"], "say what its losses are: --loss-unit"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message):
+    (tmp_path / "runs.csv").write_text("params,tokens,loss\n")
     said = call("plan", *arguments, cwd=tmp_path)
     assert said.status in (1, 2), said
     assert message in said.err

@@ -87,3 +87,16 @@ def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypat
     assert forecast(new=1) > 1.5 * forecast(mine=1)
     assert forecast(mine=300, new=100) == pytest.approx((3 * forecast(mine=1) + forecast(new=1)) / 4)
     assert forecast(other=1) == forecast(mine=1)  # of a text that isn't the rungs': all of theirs counts
+
+
+def test_rungs_that_were_further_off_than_forecast_widen_the_interval_and_say_so(ladder):
+    done = read_ladder(of())
+    before = loss_outlook(of(), ladder)
+    last = ladder.parent / done[-1].rung.name / "rung.json"
+    record = json.loads(last.read_text())
+    record["loss"]["all"] *= 0.9
+    last.write_text(json.dumps(record))
+    after = loss_outlook(of(), ladder)
+    assert before.notes == ()
+    assert after.spread.log_deviation > 1.5 * before.spread.log_deviation
+    assert "times as wide" in after.notes[0]

@@ -78,7 +78,7 @@ def ladder(
 
 
 def _print(result: LadderResult) -> None:
-    rows = [("rung", "params", "tokens", "FLOPs", "took", "held-out bits per byte")]
+    rows = [("layers × width − steps", "params", "tokens", "FLOPs", "took", "held-out bits per byte")]
     for done in result.done:
         rung, loss = done.rung, f"{done.loss['all']:.4f}"
         rows.append(
@@ -91,26 +91,23 @@ def _print(result: LadderResult) -> None:
 
 def _lines(result: LadderResult) -> list[tuple[str, str]]:
     forecast, best = result.plan.forecast, result.best
-    took = ("took", f"{duration(result.seconds)}, {result.share:.0%} of the run's own time")
+    took = ("took", f"{duration(result.seconds)}, {result.share:.0%} of the time that is forecast for the run")
+    after = ("next", shlex.join(["headwater", "run", result.ladder.run, *result.ladder.overrides]))
     if forecast.from_base is not None:
         from headwater.cli.plan_run import lines_from_base
 
-        return [
-            *lines_from_base(asdict(forecast.from_base)),
-            took,
-            ("next", f"headwater run {shlex.quote(result.ladder.run)}"),
-        ]
+        return [*lines_from_base(asdict(forecast.from_base)), took, after]
     loss = f"no forecast: {forecast.how['loss']}"
     if forecast.loss is not None:
-        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, P10 to P90"
+        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, bits per byte, P10 to P90"
     lines = [("held-out loss", loss), ("best rung", f"{best.loss['all']:.4f} held-out bits per byte, {best.rung.name}")]
+    lines += [("note", note) for note in result.plan.notes if note.startswith("the loss: ")]
     lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
     for cut in result.backtest:
         measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"
         band = _width(cut.p10, cut.p50, cut.p90)
         lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
-    csv = shlex.quote(str(result.ladder.config.run_dir / "ladder" / "runs.csv"))
-    return [*lines, took, ("next", f"headwater ladder --table {csv}")]
+    return [*lines, took, after]
 
 
 def _width(p10: float, p50: float, p90: float) -> str:

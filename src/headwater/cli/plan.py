@@ -72,7 +72,9 @@ def plan(
     """
     words, unit = what or [], loss_unit or "bits_per_byte"
     if runs is not None and loss_unit is None:
-        raise ConfigError(f"--runs {runs}: no column says its unit: give --loss-unit bits_per_byte or nats_per_token")
+        if not runs.is_file():
+            raise ConfigError(f"--runs: no such file: {runs}")
+        raise ConfigError(f"--runs {runs}: say what its losses are: --loss-unit bits_per_byte or nats_per_token")
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     from headwater.runs.hardware import read_costs
 

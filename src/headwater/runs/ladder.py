@@ -24,7 +24,6 @@ from headwater.runs.text import open_batches
 from headwater.runs.text_size import epochs_of
 from headwater.train.loop import Display
 
-LEAST_FITTED = 4  # rungs that say anything of a larger one
 MakeDisplay = Callable[[RunConfig], Display]
 OF_ANOTHER_RUN = """\
 A ladder shares its run's folder and settings. Of the run as it was trained: headwater ladder {run_dir}
@@ -140,7 +139,7 @@ def ladder_result(ladder: rungs.Ladder, done: Sequence[rungs.DoneRung]) -> Ladde
 def backtest(config: RunConfig, done: Sequence[rungs.DoneRung]) -> list[RungBacktest]:
     """Return each larger rung as the smaller ones alone would have forecast it."""
     found = []
-    for place in range(LEAST_FITTED, len(done)):
+    for place in range(rungs.LEAST_FITTED, len(done)):
         rung, fact = done[place].rung, done[place].loss["all"]
         band = rungs.loss_by_rungs(config, done[:place], rung).band()
         found.append(RungBacktest(rung.name, band.p10, band.p50, band.p90, fact, fact / band.p50 - 1))

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
-    "no loss without runs to forecast from: {}, or give --runs CSV, at least six finished runs on this text with the "
-    "columns params, tokens and loss"
+    "no loss without runs to forecast from: {}, or give --runs CSV --loss-unit UNIT, at least six finished runs on "
+    "this text with the columns params, tokens and loss"
 )
 LADDER = "train small ones with headwater ladder RUN"
 TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
