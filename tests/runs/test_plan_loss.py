@@ -89,7 +89,7 @@ def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypat
     assert forecast(other=1) == forecast(mine=1)  # of a text that isn't the rungs': all of theirs counts
 
 
-def test_rungs_that_were_further_off_than_forecast_widen_the_interval_and_say_so(ladder):
+def test_rungs_that_fit_no_surface_widen_the_interval(ladder):
     done = read_ladder(of())
     before = loss_outlook(of(), ladder)
     last = ladder.parent / done[-1].rung.name / "rung.json"
@@ -97,6 +97,4 @@ def test_rungs_that_were_further_off_than_forecast_widen_the_interval_and_say_so
     record["loss"]["all"] *= 0.9
     last.write_text(json.dumps(record))
     after = loss_outlook(of(), ladder)
-    assert before.notes == ()
     assert after.spread.log_deviation > 1.5 * before.spread.log_deviation
-    assert "times as wide" in after.notes[0]

@@ -101,7 +101,6 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
     if forecast.loss is not None:
         loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, bits per byte, P10 to P90"
     lines = [("held-out loss", loss), ("best rung", f"{best.loss['all']:.4f} held-out bits per byte, {best.rung.name}")]
-    lines += [("note", note) for note in result.plan.notes if note.startswith("the loss: ")]
     lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
     for cut in result.backtest:
         measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"

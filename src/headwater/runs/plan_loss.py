@@ -21,7 +21,7 @@ from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import ladder_table, loss_by_rungs, read_ladder, rung_of, widening
+from headwater.runs.rungs import ladder_table, loss_by_rungs, read_ladder, rung_of
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
@@ -33,7 +33,6 @@ NO_LAW = (
     "not known without runs from scratch on the new text: headwater ladder trains small ones for a run file without "
     "[init] and [replay]; then headwater plan RUN --runs runs/NAME/ladder/runs.csv --loss-unit bits_per_byte"
 )
-SAID_WIDENING = 1.2
 OF_STEP, OF_RUN = 0.15, 0.02
 "Deviation: of the change since the last short run, and of any run."
 MOST_TOKENS = 1000.0  # times the largest run of a table: as far as a break-even is looked for
@@ -48,9 +47,6 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
         if law is None:
             found = loss_by_rungs(config, own, target)
             how = f"{len(own)} smaller runs in {runs_csv}, which read their text as often"
-            if (factor := widening(config, own)) > SAID_WIDENING:
-                off = "rungs were further off than forecast from smaller ones"
-                warnings = (f"the loss: {off}, so that its interval is {factor:.1f} times as wide",)
         else:
             predicted = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs.overall)
             found = Spread(float(predicted.median[0]), float(predicted.log_deviation[0]))

@@ -47,7 +47,6 @@ TOKEN_SHARES = tuple(2 ** (-half / 2) for half in range(0, 15))
 DEFAULT_SHARES = (0.4, 0.5, 0.6)  # of the run's own time: the first in which a ladder fits, more for short runs
 SHARES_FROM_BASE, LEAST_STEPS_FROM_BASE = (1 / 16, 1 / 8, 1 / 4), 4  # of the tokens of a run from a base
 LEAST_FITTED = 4  # rungs that say anything of a larger one
-PRIOR_BACKTESTS = 4.0  # how many errors of rungs the assumption is worth that a surface is as near as it says
 SHAPE = ("num_layers", "d_model", "num_heads", "num_kv_heads", "head_dim", "d_ff")
 
 
@@ -142,25 +141,7 @@ def ladder_table(config: RunConfig) -> Path | None:
 
 
 def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> Spread:
-    """Return the bits per byte of a run, or of a larger rung of its ladder, by smaller rungs."""
-    found = _by_surface(config, done, target)
-    return replace(found, log_deviation=widening(config, done) * found.log_deviation)
-
-
-def widening(config: RunConfig, done: Sequence[DoneRung]) -> float:
-    """Return the factor on a forecast's deviation that makes errors of larger rungs by smaller ones as large as seen.
-
-    It narrows none: two errors don't show that.
-    """
-    squares = []
-    for place in range(LEAST_FITTED, len(done)):
-        past = _by_surface(config, done[:place], done[place].rung)
-        squares.append((math.log(done[place].loss["all"] / past.median) / past.log_deviation) ** 2)
-    return max(1.0, math.sqrt((PRIOR_BACKTESTS + sum(squares)) / (PRIOR_BACKTESTS + len(squares))))
-
-
-def _by_surface(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> Spread:
-    """Return the same without what errors of rungs say: the losses of sources, weighted by bytes.
+    """Return the bits per byte of a run, or of a larger rung of its ladder: those of its sources, weighted by bytes.
 
     Sources level off at different times, so that their mean lies on no surface of second degree, as each of them does.
     """
