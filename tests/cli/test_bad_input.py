@@ -50,6 +50,7 @@ def flip_a_byte(path: Path, place: int = -1) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
+        (["run", "mien"], ["'mien' is no recipe, run file or run folder", "did you mean mine.toml?"]),
         (["run", "another.toml"], ["'another.toml' is no recipe, run file or run folder", "did you mean mine.toml?"]),
         (["run", "first-ligth"], ["'first-ligth' is no recipe, run file or run folder", "did you mean first-light?"]),
         (["explain", "train.num_steps"], ["'train.num_steps' is a setting, and no run", "name a run file first"]),

@@ -282,8 +282,8 @@ def _no_such_run(name: str) -> str:
         return f"{name!r} is a setting, and no run; name a run file first: `headwater explain mine.toml {name}`"
     recipes, files = list_recipes(), sorted(str(path) for path in Path().glob("*.toml"))
     folders = sorted(str(path) for path in Path("runs").glob("*") if path.is_dir())
-    beside = [each for each in files + folders if name in (Path(each).stem, Path(each).name)]
-    close = beside or difflib.get_close_matches(name, recipes + files + folders, n=1)
+    by_name = {spelt: each for each in recipes + folders + files for spelt in (each, Path(each).stem, Path(each).name)}
+    close = [by_name[each] for each in difflib.get_close_matches(name, by_name, n=1)]
     hint = f"; did you mean {close[0]}?" if close else "; `headwater new NAME --text FOLDER` writes a run file"
     here = f"; runs here: {', '.join(folders[:MAX_NAMED])}" + ", …" * (len(folders) > MAX_NAMED) if folders else ""
     return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)}{here})"
