@@ -99,7 +99,7 @@ def _lines(result: LadderResult) -> list[tuple[str, str]]:
         return [*lines_from_base(asdict(forecast.from_base)), took, after]
     loss = f"no forecast: {forecast.how['loss']}"
     if forecast.loss is not None:
-        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)}, bits per byte, P10 to P90"
+        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)} bits per byte, P10 to P90"
     lines = [("held-out loss", loss), ("best rung", f"{best.loss['all']:.4f} held-out bits per byte, {best.rung.name}")]
     lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
     for cut in result.backtest:

@@ -122,9 +122,10 @@ def least_step(
 
 def step_lines(step: dict[str, float], device: Accelerator) -> list[tuple[str, str]]:
     """Return what the step takes at least on the device."""
-    computing, exchanging, overlapped, not_overlapped = step.values()
+    computing, exchanging = step["computing_seconds"], step["exchange_seconds"]
+    overlapped, else_ = step["utilisation_overlapped"], step["utilisation_not_overlapped"]
     of_peak = f"at the peak of {device.name}"
     return [
         ("step", f"at least {computing:.3g} s of computing {of_peak} and {exchanging:.3g} s of exchanges"),
-        ("utilisation", f"at most {overlapped:.0%} where exchanges overlap with computing, {not_overlapped:.0%} else"),
+        ("utilisation", f"at most {overlapped:.0%} where exchanges overlap with computing, {else_:.0%} else"),
     ]

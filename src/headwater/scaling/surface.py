@@ -25,7 +25,7 @@ from headwater.scaling.table import FloatArray
 
 NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # mean and deviation of the coefficients of n, d, n d, d² and n², and of the logarithm of repetition's strength. By the
-# grids of two recipes, with room for the published tables (docs/log.md, 2026-11-30); the level is left open
+# grids of three recipes and six ladders (docs/log.md, 2026-11-30); the level is left open
 PRIOR = ((-0.04, 0.03), (-0.10, 0.04), (-0.016, 0.008), (0.013, 0.006), (0.007, 0.004), (0.0, OWN.log_deviation))
 _OPEN = 10.0
 PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (posterior.py)
@@ -55,15 +55,15 @@ class Surface:
         Losses that lie further from the priors than these allow make it wider: runs of another regime show themselves.
         """
         off = np.log(loss) - self._known[:-1]
-        weights, variance = self._weighed(range(len(off)))
-        among = self._covariance[:-1, :-1] + NOISE**2 * np.eye(len(off))
-        scale = (PRIOR_RUNS + float(off @ np.linalg.solve(among, off))) / (PRIOR_RUNS + len(off) - 1)
+        weights, variance = self._weighed(rows := range(len(off)))
+        scale = (PRIOR_RUNS + float(off @ np.linalg.solve(self._among(rows), off))) / (PRIOR_RUNS + len(off) - 1)
         return math.exp(self._known[-1] + float(weights @ off)), math.sqrt(variance * max(1.0, scale))
 
     def _weighed(self, rows: Sequence[int]) -> tuple[FloatArray, float]:
         """Return the weights of rows in the target's forecast, and its variance with the noise of one run."""
-        places = np.asarray(rows)
-        among = self._covariance[np.ix_(places, places)] + NOISE**2 * np.eye(len(places))
-        shared = self._covariance[places, -1]
-        weights = np.linalg.solve(among, shared)
+        shared = self._covariance[rows, -1]
+        weights = np.linalg.solve(self._among(rows), shared)
         return weights, max(0.0, float(self._covariance[-1, -1] - shared @ weights)) + NOISE**2
+
+    def _among(self, rows: Sequence[int]) -> FloatArray:
+        return np.asarray(self._covariance[np.ix_(rows, rows)] + NOISE**2 * np.eye(len(rows)))
