@@ -166,6 +166,14 @@ def amount(value: Any, *path: str) -> float | None:
     return number(table(value, *parents).get(last))
 
 
+def held_out_score(validation: Object, evaluation: Object) -> tuple[float | None, bool]:
+    """Return bits per byte of held-out text, and whether of all of it: a validation counts until a run is evaluated."""
+    score = amount(evaluation, "bits_per_byte", "all")
+    if score is not None:
+        return score, True
+    return amount(validation, "bits_per_byte", "all"), bool(validation.get("is_of_all"))
+
+
 def text_scored(validation: Object, text: str = "held-out text") -> str:
     """Return what a validation is of, in words: all of `text`, or a sample of it."""
     return f"{'all' if validation.get('is_of_all') else 'a sample of'} {text}"

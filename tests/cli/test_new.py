@@ -70,6 +70,11 @@ def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeyp
     said: list[str] = []
     write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 1.0, said.append)
     expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
+    # a plan of the run, too, counts them until the text is built
+    epochs = float(re.search(r"steps, ([\d.]+) epochs", said[0])[1])
+    assert epochs_of(load_run("mine.toml", [])[0]).overall == pytest.approx(
+        max(1.0, epochs), rel=0.06
+    )  # of whole sequences
     assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
     splits = [split_tokens(tmp_path / "runs" / "mine", split) for split in ("train", "validation")]
     found = sum(sum(split.values()) for split in splits)
@@ -187,7 +192,7 @@ def test_a_tree_of_pages_names_the_kind_for_them(tmp_path):
     assert 'kind = "text"  # most files are HTML: kind = "web"' in (tmp_path / "mine.toml").read_text()
 
 
-@pytest.mark.parametrize("num_sentences", [200, 20_000])
+@pytest.mark.parametrize("num_sentences", [600, 20_000])
 def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatch, num_sentences):
     """New chose 3.5 epochs to have 200 steps, and the run warned of them: best were 2.0."""
     monkeypatch.chdir(tmp_path)

@@ -61,7 +61,7 @@ def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(fin
     assert f"resumes from step {num_steps}, its last, if its text is unchanged" in said.out
     assert "trained again" not in said.out
     refused = call("plan", "mine.toml", "optim.beta2=0.9", cwd=finished.cwd).out
-    assert "│ " + " " * 15 + "Below, a new run with these settings " in refused
+    assert "│ " + " " * 16 + "Below, a new run with these settings " in refused
 
 
 @pytest.mark.parametrize(

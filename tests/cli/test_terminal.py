@@ -231,9 +231,9 @@ def test_fact_and_forecast_stand_side_by_side():
     display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}})
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
     first, *_, last, held_out, time, loss = out.getvalue().splitlines()
-    assert "time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
+    assert "training time 6m10s (5m47s to 6m37s), held-out loss 1.280 bits per byte (1.250 to 1.310)" in first
     assert last.endswith("0s left") and held_out.endswith("bits/byte of a sample of held-out text at step 20: 1.346")
-    assert time.strip() == "time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
+    assert time.strip() == "training time 5m36s, forecast 6m10s (5m47s to 6m37s): outside, 9.2% under"
     band = "forecast 1.280 bits per byte (1.250 to 1.310)"
     display({"event": "validation", "step": 20, "bits_per_byte": {"all": 1.3456}, "is_of_all": True})
     assert out.getvalue().endswith("bits/byte of all held-out text at step 20: 1.346\n")
@@ -249,7 +249,7 @@ def test_a_start_that_resumes_shows_no_card_and_no_forecast_again():
     display({**start, "step": 8})
     assert out.getvalue() == "resuming from step 8\n" and not cards
     display({"event": "finish", "step": 20, "seconds": 336.0, "energy_wh": 1.0})
-    assert "time 5m36s, forecast 6m" in out.getvalue()
+    assert "training time 5m36s, forecast 6m" in out.getvalue()
 
 
 def test_a_sample_keeps_its_lines():

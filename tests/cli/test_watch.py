@@ -62,7 +62,7 @@ def test_each_run_has_a_line_with_what_is_known_of_it(runs):
             "time",
             "left",
         ],
-        ["mine", "killed", "7", "of", "20", "3.250", "1.500", "1.23k"],
+        ["mine", "killed", "7", "of", "20", "3.250", "1.500", "(sample)", "1.23k"],
         ["new", "not", "started"],
     ]
 

@@ -23,8 +23,8 @@ def page(run_dir):
 
 def test_the_table_has_band_actual_value_error_and_verdict(page):
     part = page.text.split("Forecast and actual values")[1].split("Settings and their reasons")[0]
-    rows = {line: part.split(f"\n{line}\n")[1].split("\n")[:7] for line in ("time", "memory")}
-    assert rows["time"] == ["6.600", "9.000", "12.00", "8.440", "minutes", "−6.2 %", "inside"]
+    rows = {line: part.split(f"\n{line}\n")[1].split("\n")[:7] for line in ("training time", "memory")}
+    assert rows["training time"] == ["6.600", "9.000", "12.00", "8.440", "minutes", "−6.2 %", "inside"]
     assert rows["memory"] == ["0.9000", "1.000", "1.100", "1.250", "GB", "+25.0 %", "outside"]
 
 

@@ -22,12 +22,12 @@ def by_name(*arguments):
 
 def test_each_fact_is_held_against_its_own_forecast():
     found = by_name(forecast(), FINISH, VALIDATION)
-    assert (found["time"].p50, found["time"].fact) == (0.15 * 3600, 506.4)
+    assert (found["training time"].p50, found["training time"].fact) == (0.15 * 3600, 506.4)
     assert (found["held-out loss"].p50, found["held-out loss"].fact) == (1.18, VALIDATION["bits_per_byte"]["all"])
     assert (found["memory"].p50, found["memory"].fact) == (1.0, 1.25)
-    assert (found["energy"].p50, found["energy"].fact) == (10.0, 9.6)
-    assert found["time"].error == pytest.approx(506.4 / 540 - 1)
-    assert [found[name].is_inside for name in ("time", "memory")] == [True, False]
+    assert (found["training energy"].p50, found["training energy"].fact) == (10.0, 9.6)
+    assert found["training time"].error == pytest.approx(506.4 / 540 - 1)
+    assert [found[name].is_inside for name in ("training time", "memory")] == [True, False]
 
 
 def test_an_evaluation_comes_before_the_last_validation():
@@ -42,8 +42,8 @@ def test_a_loss_in_nats_is_held_against_the_loss_in_nats():
 
 
 def test_an_energy_that_is_assumed_from_the_time_is_not_counted():
-    assumed = by_name(forecast(), FINISH, VALIDATION)["energy"]
-    measured = by_name(forecast(), FINISH | {"energy_how": MEASURED}, VALIDATION)["energy"]
+    assumed = by_name(forecast(), FINISH, VALIDATION)["training energy"]
+    measured = by_name(forecast(), FINISH | {"energy_how": MEASURED}, VALIDATION)["training energy"]
     assert assumed.score is None
     assert measured.score is not None
 
@@ -76,14 +76,14 @@ def test_what_is_no_forecast_has_no_outcome(odd):
 @pytest.mark.parametrize(("seconds", "says"), [(378, "outside, 30.0% under"), (10_440, "outside, × 19 the forecast")])
 def test_what_is_far_off_is_said_as_a_factor(seconds, says):
     found = by_name(forecast(), FINISH | {"seconds": seconds}, VALIDATION)
-    assert against_forecast(found["time"]).endswith(says)
+    assert against_forecast(found["training time"]).endswith(says)
 
 
 @pytest.mark.parametrize("beside", ["1.4 of the 2 CPUs here are busy", None, 7])
 def test_a_time_under_load_is_marked_and_counts(beside):
     found = by_name(forecast(), FINISH | {"beside": beside}, VALIDATION)
-    assert found["time"].is_disturbed is isinstance(beside, str)
-    assert found["time"].score is not None
-    assert ("1.4 of the 2 CPUs" in found["time"].how) is isinstance(beside, str)
-    assert ("under load" in against_forecast(found["time"])) is isinstance(beside, str)
+    assert found["training time"].is_disturbed is isinstance(beside, str)
+    assert found["training time"].score is not None
+    assert ("1.4 of the 2 CPUs" in found["training time"].how) is isinstance(beside, str)
+    assert ("under load" in against_forecast(found["training time"])) is isinstance(beside, str)
     assert not found["memory"].is_disturbed

@@ -102,7 +102,7 @@ def test_planning_that_fails_stops_no_run_and_leaves_no_old_forecast(folder, mon
 def test_a_run_stores_it_before_its_first_step_and_a_resume_leaves_it(folder):
     said = call("train", "mine.toml", cwd=folder)
     assert said.status == 0, said
-    assert "forecast (80 % intervals): time" in said.out
+    assert "forecast (80 % intervals): training time" in said.out
     assert ", forecast " in said.out.split("step 20/24")[1]
     before, records = KEPT.read_bytes(), Path("runs/mine/records.jsonl")
     assert KEPT.stat().st_mtime < read_records(records, "step")[0]["time"]

@@ -171,19 +171,19 @@ def test_text_that_is_not_there_is_said(config):
     (source,) = config.corpus.sources.values()
     source = source.model_copy(update={"paths": ["texts", "tekst"]})
     config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
-    (note,) = [note for note in plan_run(config, PlanOptions()).notes if "tekst" in note]
-    assert note.startswith("source 'mine': no file with text can be read at 'tekst'")
+    (missing,) = plan_run(config, PlanOptions()).missing_text
+    assert missing.startswith("source 'mine': no file with text can be read at 'tekst'")
     write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
-    assert not any("tekst" in note or note == UNFILTERED for note in plan_run(config, PlanOptions()).notes)
+    plan = plan_run(config, PlanOptions())
+    assert not plan.missing_text and UNFILTERED not in plan.notes
 
 
 def test_a_folder_without_text_is_said(config, tmp_path):
-    assert not any("no file with text can be read" in note for note in plan_run(config, PlanOptions()).notes)
+    assert not plan_run(config, PlanOptions()).missing_text
     for path in (tmp_path / "texts").iterdir():
         path.write_text("")
-    notes = plan_run(config, PlanOptions()).notes
-    (note,) = [note for note in notes if "no file with text can be read" in note]
-    assert "at 'texts'" in note and "nothing of it is counted" in note
+    (missing,) = plan_run(config, PlanOptions()).missing_text
+    assert "at 'texts'" in missing and "goes by no text of it" in missing
 
 
 def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):

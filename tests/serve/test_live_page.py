@@ -129,8 +129,8 @@ def test_the_list_says_of_each_run_where_it_is(open_page, made_up):
     page = open_page(made_up)
     rows = page.tab.locator("#runs tbody tr").all_inner_texts()
     assert [row.split() for row in rows] == [
-        ["second", "killed", "60", "of", "80", "2.120", "1.075", "453"],
-        ["first", "killed", "40", "of", "80", "2.204", "1.075", "452"],
+        ["second", "killed", "60", "of", "80", "2.120", "1.075", "(sample)", "453"],
+        ["first", "killed", "40", "of", "80", "2.204", "1.075", "(sample)", "452"],
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from made_run import add, lines, resume, step, steps, validation
+from made_run import add, followed, lines, resume, step, steps, validation
 
 from headwater.serve import growing
 from headwater.serve.recent import MEAN_STEPS, TAIL_BYTES, RecentRecords
 from headwater.serve.refusal import Refusal
+from headwater.serve.run_page import run_page
 from headwater.serve.summary import RunsFolder
 
 
@@ -29,7 +30,7 @@ def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, mon
     monkeypatch.setattr(growing, "parsed", lambda line: lines.append(line) or parsed(line))
     run = RecentRecords(path)
     run.poll()
-    assert (run.bits_per_byte, run.step) == (1.5, 4999) and len(lines) < 4500
+    assert (run.score[0], run.step) == (1.5, 4999) and len(lines) < 4500
     lines.clear()
     run.poll()
     assert not lines
@@ -37,7 +38,7 @@ def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, mon
     with open(path, "a", encoding="utf-8") as file:
         file.write('{"event": "st')  # a line that is being written
     run.poll()
-    assert (run.bits_per_byte, run.step) == (1.5, 5000) and len([line for line in lines if line]) == 1
+    assert (run.score[0], run.step) == (1.5, 5000) and len([line for line in lines if line]) == 1
 
 
 def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):
@@ -47,13 +48,34 @@ def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp
     run.poll()
     add(path, resume(2))
     run.poll()
-    assert (run.bits_per_byte, run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
+    assert (run.score[0], run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
     path.write_bytes(lines(step(1, loss=4.0)))
     run.poll()
-    assert (run.bits_per_byte, run.step, run.loss) == (None, 1, 4.0)
+    assert (run.score[0], run.step, run.loss) == (None, 1, 4.0)
     path.unlink()
     run.poll()
     assert (run.step, run.loss, run.last_event) == (None, None, None)
+
+
+def test_the_score_is_that_of_all_held_out_text_once_a_finished_run_is_evaluated(tmp_path):
+    run_dir, folder, found = tmp_path / "mine", RunsFolder(tmp_path), []
+    records, evaluation = run_dir / "records.jsonl", run_dir / "evaluation.json"
+
+    def look() -> None:
+        (summary,), page = folder.summaries(), run_page(run_dir, followed(records), None)
+        (figure,) = (each for each in page["figures"] if each["name"] == "bits per byte")
+        found.append((summary.cells[4], figure["value"], figure["note"]))
+
+    add(records, step(20), validation(20, 1.303))
+    look()
+    evaluation.write_text('{"bits_per_byte": {"all": 1.271}}')  # of the shorter run that this one was
+    look()
+    add(records, {"event": "finish", "attempt": 1, "step": 20})
+    look()
+    evaluation.unlink()
+    look()
+    sample = ("1.303 (sample)", "1.303", "a sample of held-out text, step 20")
+    assert found == [sample, sample, ("1.271 (all)", "1.271", "all held-out text, step 20"), sample]
 
 
 def test_runs_that_vanish_are_forgotten(tmp_path):

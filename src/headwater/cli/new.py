@@ -56,7 +56,9 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     vocab_size, bytes_per_token = choose_vocabulary(sample, found.bytes_left)
     num_tokens = tokens_to_train_on(found, bytes_per_token)
     chosen = choose_sizes(num_tokens, vocab_size)
-    write_sized(path, lambda sizes: _run_file(name, texts, found, sizes), chosen, found, num_tokens, minutes, say)
+    write_sized(
+        path, lambda sizes: _run_file(name, texts, found, num_tokens, sizes), chosen, found, num_tokens, minutes, say
+    )
     if are_pages(found):
         say(OF_PAGES)
     return path
@@ -201,7 +203,7 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     return replace(sizes, num_steps=num_steps, why=(reads, f"num_steps is {limit}"))
 
 
-def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> str:
+def _run_file(name: str, texts: list[str], found: TextFound, num_tokens: float, sizes: Sizes) -> str:
     why = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *sizes.why))
     return f"""\
 {why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
@@ -209,7 +211,7 @@ def _run_file(name: str, texts: list[str], found: TextFound, sizes: Sizes) -> st
 
 name = "{name}"
 
-{source_table(name, texts, OF_PAGES if are_pages(found) else "")}
+{source_table(name, texts, num_tokens, OF_PAGES if are_pages(found) else "")}
 [tokenizer]
 vocab_size = {sizes.vocab_size}
 
@@ -224,11 +226,12 @@ batch_tokens = {sizes.batch_tokens}
 """
 
 
-def source_table(name: str, texts: list[str], note: str = "") -> str:
-    """Return the table of a source of these files and folders."""
+def source_table(name: str, texts: list[str], num_tokens: float, note: str = "") -> str:
+    """Return the table of a source of these files and folders, which give about so many tokens."""
     paths = ", ".join(quoted(str(Path(text))) for text in texts)
     kind = f'kind = "text"{"  # " + note if note else ""}'
-    return f"[corpus.sources.{_source_name(name)}]\n{kind}\npaths = [{paths}]\n"
+    tokens = f"num_tokens = {max(1, round(num_tokens))}  # by an estimate, for plans until the text is built"
+    return f"[corpus.sources.{_source_name(name)}]\n{kind}\npaths = [{paths}]\n{tokens}\n"
 
 
 def quoted(text: str) -> str:

@@ -46,7 +46,7 @@ name = "{name}"
 [init]
 from = {quoted(base_path)}
 {head}
-{source_table(name, texts)}
+{source_table(name, texts, num_tokens)}
 [train]
 num_steps = {sizes.num_steps}
 batch_tokens = {sizes.batch_tokens}

@@ -94,10 +94,12 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"({counts['tokens_per_parameter']:.1f} a parameter), {counts['flops']:.2e} FLOPs"
             + (f"; at most {counts['epochs']:.2g} epochs of a source" if counts["epochs"] else ""),
         ),
+        *(("missing text", why) for why in result["missing_text"]),
         *_of_ranks(result),
         ("time", hours_interval(result["hours"])),
         ("", how["hours"]),
         ("", _parts(result["seconds"])),
+        ("training time", f"{hours_interval(result['training']['hours'])}, without what is before and after it"),
         ("memory", interval(result["memory_gb"], "GB a rank" if "ranks" in result else "GB")),
         ("", how["memory_gb"]),
         *energy_lines(result["energy_kwh"], result["kg_co2"]),

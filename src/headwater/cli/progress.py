@@ -19,7 +19,7 @@ from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 SAMPLE_CHARACTERS = 80
 MANY_WAITS = 0.05
 "Part of a step's time that waits for data, or of all that comes between steps, from which a line says so."
-EXPECTED = ("time", "held-out loss", "new text", "old text")
+EXPECTED = ("training time", "held-out loss", "new text", "old text")
 "Of what is forecast, said before the first step."
 
 

@@ -85,9 +85,9 @@ def card(title: str, lines: Iterable[tuple[str, str]], out: TextIO | None = None
     print(f"╭─ {title} " + "─" * max(0, CARD_WIDTH - 5 - len(title)) + "╮", file=out)
     for name, value in lines:
         # words stay whole, so that a long path can be copied
-        pieces = textwrap.wrap(safe(value), CARD_WIDTH - 19, break_long_words=False, break_on_hyphens=False) or [""]
+        pieces = textwrap.wrap(safe(value), CARD_WIDTH - 20, break_long_words=False, break_on_hyphens=False) or [""]
         for index, piece in enumerate(pieces):
-            print(f"│ {'' if index else name:<14} {piece:<{CARD_WIDTH - 19}} │", file=out)
+            print(f"│ {'' if index else name:<15} {piece:<{CARD_WIDTH - 20}} │", file=out)
     print("╰" + "─" * (CARD_WIDTH - 2) + "╯", file=out, flush=True)
 
 

@@ -65,8 +65,9 @@ def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
 
 
 def _deciding(settings: CorpusSettings) -> dict[str, Any]:
-    """Return the settings that decide what is in a corpus: neither who does the work nor what may be missing."""
-    return settings.model_dump(mode="json", exclude={"engine": True, "sources": {"__all__": {"requires_all"}}})
+    """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
+    of_sources = {"__all__": {"requires_all", "num_tokens"}}
+    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """A run's forecast beside the actual values: which quantity, which band, the value, and how good that was.
 
-Each value is compared with its own forecast: the run's clock counts training, so that time and energy are those of
-training alone, without preparation and what comes after. The loss is that of all held-out text, which is what a
-ladder's table holds; of the sample in the last validation until the run is evaluated.
+Each value is compared with its own forecast: the run's clock counts training, so that training time and training
+energy are without preparation and what comes after, which a plan's time and energy have. The loss is that of all
+held-out text, which is what a ladder's table holds; of the sample in the last validation until the run is evaluated.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def _time(forecast: Object, finish: Record) -> Outcome | None:
     found = band(forecast, "training", "hours", scale=3600)
     beside = finish.get("beside")
     how = f"training, under load: {beside}" if isinstance(beside, str) else "training"
-    return _outcome("time", "seconds", found, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str))
+    return _outcome(
+        "training time", "seconds", found, amount(finish, "seconds"), how, is_disturbed=isinstance(beside, str)
+    )
 
 
 def _loss(forecast: Object, validation: Record, evaluation: Object) -> Outcome | None:
@@ -143,7 +145,7 @@ def _energy(forecast: Object, finish: Record) -> Outcome | None:
     is_measured = str(finish.get("energy_how") or "").startswith(MEASURED)
     words = "measured" if is_measured else "estimated from the time, so not counted"
     found = band(forecast, "training", "energy_kwh", scale=1000)
-    return _outcome("energy", "Wh", found, amount(finish, "energy_wh"), words, is_measured)
+    return _outcome("training energy", "Wh", found, amount(finish, "energy_wh"), words, is_measured)
 
 
 def _outcome(

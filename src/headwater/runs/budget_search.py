@@ -148,7 +148,12 @@ def _text_of(options: SearchOptions) -> tuple[float, str]:
         )
     num_tokens, missing = sum(found.values()), [name for name in sources if name not in found]
     is_built = found == split_tokens(config.run_dir, "train")
-    how = f"{num_tokens:,} tokens built" if is_built else f"the sources of {config.name} as they lie here{by_rule}"
+    if is_built:
+        how = f"{num_tokens:,} tokens built"
+    elif all(sources[name].num_tokens for name in found):
+        how = f"num_tokens of the sources of {config.name}, an estimate"
+    else:
+        how = f"the sources of {config.name} as they lie here{by_rule}"
     how += f"; nothing counted for {', '.join(missing)}" if missing else ""
     how += "" if share == 1 else f"; {share:.0%} of it are read (mixture.share_of_text)"
     return share * num_tokens, how

@@ -24,7 +24,14 @@ from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Processor, hardware_of
 from headwater.runs.paths import Require, Say, stage_digest
 from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import Epochs, epochs_of, notes_of_missing_text, notes_of_repetition, token_bytes
+from headwater.runs.text_size import (
+    Epochs,
+    epochs_of,
+    missing_text,
+    notes_of_repetition,
+    notes_of_unbuilt_text,
+    token_bytes,
+)
 from headwater.runs.times import around_steps
 
 if TYPE_CHECKING:
@@ -68,6 +75,7 @@ class RunPlan:
     loss_unit: str
     loss_refused: str | None
     ranks: dict[str, int] | None
+    missing_text: list[str]
     notes: list[str]
 
     def fields(self) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     devices = options.costs.applied(here.devices)
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
-    notes = [*notes_of_missing_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
+    notes = [*notes_of_unbuilt_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
     step, num_steps = needs.step, config.train.num_steps
     seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
     how = {
@@ -111,6 +119,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
         loss_refused=None if loss.spread else loss.how,
         ranks=sizes_of(options.layout),
+        missing_text=missing_text(config),
         notes=[*notes, load] if load else notes,
     )
 

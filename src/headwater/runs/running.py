@@ -15,7 +15,7 @@ from headwater.numbers import count
 from headwater.optim.rules import Reason
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.records import Record, amount, text_scored
+from headwater.records import Record, amount, held_out_score, text_scored
 from headwater.report.measures import seconds_lost
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
@@ -188,7 +188,7 @@ def _train(
 def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
     found = read_run(config.run_dir)
     validation, outcomes = found.last("validation"), tuple(outcomes_of(found))
-    of_all_text = amount(found.evaluation, "bits_per_byte", "all")
+    bits_per_byte, is_of_all = held_out_score(validation, found.evaluation)
     return RunResult(
         status="finished" if is_done else "stopped",
         folder=config.run_dir,
@@ -197,8 +197,8 @@ def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
         trained_seconds=amount(found.last("finish"), "seconds") or 0.0,
         lost_seconds=seconds_lost(found),
         loss=amount(validation, "loss", "all"),
-        bits_per_byte=amount(validation, "bits_per_byte", "all") if of_all_text is None else of_all_text,
-        scored=text_scored(validation if of_all_text is None else {"is_of_all": True}),
+        bits_per_byte=bits_per_byte,
+        scored=text_scored({"is_of_all": is_of_all}),
         evaluation=dict(found.evaluation),
         outcomes=outcomes,
         forecast_error=forecast_error(list(outcomes)),

@@ -21,8 +21,7 @@ TOKEN_BYTES_OF_A_BYTE = 0.62
 LEARNED = 0.4
 "Of the tokens of conversations that aren't built: 0.29 of short answers, more of long ones."
 UNFILTERED = (
-    "the text isn't built: epochs are of its files as they lie there, and more once filters have dropped what they do; "
-    "`headwater corpus build RUN` shows how much is left"
+    "the text isn't built: epochs are of its files as they lie there, and more once filters have dropped what they do"
 )
 MUCH_MORE = 1.5  # times the epochs that still teach, from which a plan says so
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
@@ -40,21 +39,28 @@ class Epochs:
         return max(self.by_source.values(), default=1.0)
 
 
-def notes_of_missing_text(config: RunConfig) -> list[str]:
-    """Return a note of every path of the sources below which no file with text can be read, and of what isn't counted.
+def missing_text(config: RunConfig) -> list[str]:
+    """Say of every path of the sources below which no file with text can be read that this is so.
 
-    None once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
+    Nothing once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
     """
     if split_tokens(config.run_dir, "train") is not None:
         return []
-    named = [(name, path) for name, source in config.corpus.sources.items() for path in source.paths or []]
-    missing = [
-        f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); nothing of it is counted here"
-        for name, path in named
+    return [
+        f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); headwater run needs it, and "
+        f"this plan goes by {'no text' if source.num_tokens is None else 'num_tokens'} of it"
+        for name, source in config.corpus.sources.items()
+        for path in source.paths or []
         if "://" not in path
         and not any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path))
     ]
-    return [*missing, *([UNFILTERED] if len(named) > len(missing) else [])]
+
+
+def notes_of_unbuilt_text(config: RunConfig) -> list[str]:
+    """Return a note where epochs are by the size of files: of text that isn't built, and that nobody estimated."""
+    sources = config.corpus.sources.values()
+    is_by_files = any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources)
+    return [UNFILTERED] if is_by_files and split_tokens(config.run_dir, "train") is None else []
 
 
 def usual_bytes_per_token(vocab_size: int) -> float:
@@ -74,7 +80,7 @@ def token_bytes(config: RunConfig) -> float:
 
 
 def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
-    """Return {source: tokens} of "train" or "validation" as built, else about as many as the files will give.
+    """Return {source: tokens} of "train" or "validation" as built, else as estimated, else by the size of the files.
 
     Without the sources whose size isn't known.
     """
@@ -83,10 +89,13 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
         built = {name: count for name, count in built.items() if not name.startswith(REPLAYED)}
     if built is not None and (split == "validation" or set(built) == set(config.corpus.sources)):
         return built
-    held_out = config.corpus.validation_fraction
-    part = (1 - held_out if split == "train" else held_out) / usual_bytes_per_token(config.model.vocab_size)
-    sizes = {name: source_bytes(source) for name, source in config.corpus.sources.items()}
-    return {name: math.ceil(size * part) for name, size in sizes.items() if size}
+    held_out, bytes_per_token = config.corpus.validation_fraction, usual_bytes_per_token(config.model.vocab_size)
+    part = 1 if split == "train" else held_out / (1 - held_out)
+    found = {
+        name: source.num_tokens or (source_bytes(source) or 0.0) * (1 - held_out) / bytes_per_token
+        for name, source in config.corpus.sources.items()
+    }
+    return {name: math.ceil(tokens * part) for name, tokens in found.items() if tokens}
 
 
 def train_rows(config: RunConfig, tokens: dict[str, int] | None = None) -> dict[str, int]:

@@ -1,4 +1,7 @@
-"""What the end of a run's records says, kept up with while its file grows: a few numbers, not the records."""
+"""What the end of a run's records says, kept up with while its file grows: a few numbers, not the records.
+
+Of a run that is finished and evaluated the score is that of evaluation.json, of all held-out text.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from headwater.records import GOING_BACK, Record, amount, entries, survives
+from headwater.files import read_json_or_none
+from headwater.records import GOING_BACK, Object, Record, amount, entries, held_out_score, survives, table
 from headwater.serve.growing import GrowingFile, parsed
 from headwater.time_left import TimeLeft
 
@@ -17,6 +21,7 @@ TAIL_BYTES, MAX_TAIL_BYTES = 1 << 18, 1 << 22
 SELDOM = ("validation", "samples")
 FAR_BACK = tuple(f'"{event}"'.encode() for event in (*SELDOM, *GOING_BACK))
 "Before the last lines only those that hold one of these are parsed."
+NO_FILE = (-1, -1)
 MEAN_STEPS = 20
 "The last steps of which the mean loss is shown."
 
@@ -34,11 +39,13 @@ class RecentRecords:
         self.step: int | None = None
         self.num_steps: int | None = None
         self.finished_step: int | None = None
-        self.bits_per_byte: float | None = None
         self.prompt: str | None = None
+        self._validation: Record = {}
+        self._evaluation: Object = {}
         self._losses: deque[float | None] = deque(maxlen=MEAN_STEPS)
         self._time_left = TimeLeft()
-        self._stamp, self._file = (-1, -1), GrowingFile()
+        self._stamp = self._evaluation_stamp = NO_FILE
+        self._file = GrowingFile()
 
     @property
     def loss(self) -> float | None:
@@ -51,9 +58,14 @@ class RecentRecords:
         return self._time_left.tokens_per_second
 
     @property
+    def score(self) -> tuple[float | None, bool]:
+        """The bits per byte of held-out text, and whether of all of it or of a sample."""
+        return held_out_score(self._validation, {} if self.finished_step is None else self._evaluation)
+
+    @property
     def version(self) -> str:
-        """Another one whenever the file has changed."""
-        return "-".join(map(str, self._stamp))
+        """Another one whenever one of the files has changed."""
+        return "-".join(map(str, self._stamp + self._evaluation_stamp))
 
     def seconds_left(self, num_steps: int | None) -> float | None:
         """Return the time up to the last of `num_steps`, None where it isn't known."""
@@ -61,14 +73,16 @@ class RecentRecords:
 
     def poll(self) -> None:
         """Read what was written since."""
-        try:
-            status = self.path.stat()
-            if (status.st_size, status.st_mtime_ns) != self._stamp:
+        if (stamp := _stamp(self.path)) != self._stamp:
+            try:
                 with open(self.path, "rb") as file:
                     self._read(file)
-                self._stamp = (status.st_size, status.st_mtime_ns)
-        except OSError:  # not there yet, or not any more
-            self._forget()
+                self._stamp = stamp
+            except OSError:  # not there yet, or not any more
+                self._forget()
+        evaluation = self.path.with_name("evaluation.json")
+        if (stamp := _stamp(evaluation)) != self._evaluation_stamp:
+            self._evaluation, self._evaluation_stamp = table(read_json_or_none(evaluation)), stamp
 
     def _read(self, file: BinaryIO) -> None:
         offset, size = self._file.offset, os.fstat(file.fileno()).st_size
@@ -106,11 +120,20 @@ class RecentRecords:
             self._losses.append(amount(record, "loss"))
             self._time_left.add(record)
         elif event == "validation":
-            self.bits_per_byte = amount(record, "bits_per_byte", "all")
+            self._validation = record
         elif event == "samples" and (samples := entries(record, "samples")):
             self.prompt = str(samples[0].get("prompt", ""))
         elif event == "finish":
             self.finished_step = step
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what differs when a file has changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return NO_FILE
+    return status.st_size, status.st_mtime_ns
 
 
 def _counting(records: Iterable[Record]) -> list[Record]:

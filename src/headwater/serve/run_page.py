@@ -16,7 +16,7 @@ from headwater.charts.of_run import MARKS, Chart, overlaid, peak_caption, probe_
 from headwater.files import read_json_or_none
 from headwater.interventions import name_documents
 from headwater.numbers import count, decimal, setting, significant, size
-from headwater.records import Object, Record, amount, entries, table, text_scored
+from headwater.records import Object, Record, amount, entries, held_out_score, table, text_scored
 from headwater.serve.following import FollowedRun
 
 MAX_TEXT = 3000
@@ -33,7 +33,7 @@ def run_page(run_dir: Path, run: FollowedRun, between: tuple[float, float] | Non
     start = (run.events.get("start") or [{}])[-1]
     return {
         "charts": _as_json(_charts(run_dir, run, between)),
-        "figures": _figures(run, start),
+        "figures": _figures(run, start, table(read_json_or_none(run_dir / "evaluation.json"))),
         "samples": _samples(run.events.get("samples", [])),
         "events": _events(run),
         "settings": _settings(run_dir),
@@ -86,17 +86,18 @@ def _as_json(charts: dict[str, Chart | None]) -> Object:
     return {key: {name: getattr(chart, name) for name in fields} for key, chart in charts.items() if chart is not None}
 
 
-def _figures(run: FollowedRun, start: Record) -> list[Object]:
+def _figures(run: FollowedRun, start: Record, evaluation: Object) -> list[Object]:
     """Return the figures of a run with their names and notes, of those that are known."""
     validation = (run.events.get("validation") or [{}])[-1]
     parameters, device = amount(start, "parameters", "total"), table(start, "device")
     steps, seen = run.columns["step"], run.columns["tokens_seen"]
     planned = amount(start, "num_tokens")
     peak = max((amount(each, "peak_memory_bytes") or 0 for each in run.events.get("checkpoint", [])), default=0)
-    score = amount(validation, "bits_per_byte", "all")
+    score, is_of_all = held_out_score(validation, evaluation if "finish" in run.events else {})
+    scored = f"{text_scored({'is_of_all': is_of_all})}, step {validation.get('step', '')}"
     found = [
         ("tokens", count(seen[-1]) if steps else None, planned and f"of {count(planned)}"),
-        ("bits per byte", score and decimal(score), f"{text_scored(validation)}, step {validation.get('step', '')}"),
+        ("bits per byte", score and decimal(score), scored),
         ("parameters", parameters and count(parameters), f"{device.get('name', '')} {device.get('dtype', '')}"),
         ("memory", peak and size(peak), peak_caption(start)),
     ]

@@ -23,14 +23,15 @@ PREPARING, NOT_STARTED = "preparing", "not started"
 MAX_RUNS = 1000
 HEADS = ("run", "state", "step", f"mean loss of {MEAN_STEPS} steps", "held-out bits/byte", "tokens/s", "time left")
 "Of the columns in which terminal and page show runs."
-AS_RECORDED = ("step", "loss", "bits_per_byte", "tokens_per_second", "last_record_at", "prompt", "version")
+AS_RECORDED = ("step", "loss", "tokens_per_second", "last_record_at", "prompt", "version")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """A run in one line; what isn't known, or isn't measured yet, is None. `state` is one of the words above.
 
-    `prompt` is the first of those that were continued last, `version` another whenever the records are.
+    The bits per byte of a run that is evaluated are of all held-out text, before mostly of a sample. `prompt` is the
+    first of those that were continued last, `version` another whenever the records are.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RunSummary:
     num_steps: int | None = None
     loss: float | None = None
     bits_per_byte: float | None = None
+    is_of_all_text: bool = False
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     last_record_at: float | None = None
@@ -51,9 +53,12 @@ class RunSummary:
         """What a table shows of it under HEADS; nothing of what isn't known."""
         step = "" if self.step is None else whole(self.step) + (f" of {self.num_steps:,}" if self.num_steps else "")
         values = (self.loss, self.bits_per_byte, self.tokens_per_second, self.seconds_left)
-        shows: tuple[Callable[[float], str], ...] = (decimal, decimal, count, duration)
+        shows: tuple[Callable[[float], str], ...] = (decimal, self._score, count, duration)
         shown = zip(values, shows, strict=True)
         return [self.name, self.state, step, *("" if value is None else show(value) for value, show in shown)]
+
+    def _score(self, value: float) -> str:
+        return f"{decimal(value)} ({'all' if self.is_of_all_text else 'sample'})"
 
     def as_json(self) -> Object:
         return {name: getattr(self, name) for name in self.__slots__ if name not in ("folder", "prompt", "version")}
@@ -101,7 +106,7 @@ class RunsFolder:
     def _summary(self, name: str, run_dir: Path) -> RunSummary:
         recent, num_steps = self._recent[run_dir], _steps_planned(run_dir)
         recent.poll()
-        state = _state(run_dir, recent)
+        state, (bits_per_byte, is_of_all) = _state(run_dir, recent), recent.score
         if state == FINISHED:  # the settings may be those of the run that it was made of
             num_steps = recent.finished_step
         return RunSummary(
@@ -109,6 +114,8 @@ class RunsFolder:
             folder=run_dir,
             state=state,
             num_steps=num_steps or recent.num_steps,
+            bits_per_byte=bits_per_byte,
+            is_of_all_text=is_of_all,
             seconds_left=recent.seconds_left(num_steps) if state == RUNNING else None,
             **{name: getattr(recent, name) for name in AS_RECORDED},
         )

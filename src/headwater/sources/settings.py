@@ -86,6 +86,8 @@ class SourceSettings(Settings):
     """Characters of a conversation at most, or long_conversation; unset: corpus.max_document_characters."""
     splits: list[str] | None = Field(default=None, min_length=1)
     """Splits to read of data sets that have some; unset: all but test and validation."""
+    num_tokens: int | None = Field(default=None, ge=1)
+    """About how many it gives to training, as `headwater new` measures: plans go by it until the text is built."""
     licence: str | None = None
     """SPDX expression (or PD) of what says nothing of its own about its licence; always counted."""
 

@@ -39,7 +39,7 @@ def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
     without_loss = "" if named.keys() & {"held-out loss", "new text"} else f" The loss was not forecast: {why}."
     lead = (
         f"{by}An actual value should fall between P10 and P90 in {percent(LEVEL, 0)} of cases. "
-        f"Time and energy are of training alone.{without_loss}"
+        f"Training is without preparation and evaluation.{without_loss}"
     )
     parts = re.split(r"(--\w[\w-]*)", lead)
     return [tag("span", part, class_="option") if part.startswith("--") else part for part in parts]
