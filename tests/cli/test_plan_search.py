@@ -77,6 +77,11 @@ def test_the_next_commands_are_of_the_ranks_that_were_planned(tmp_path, words, r
 
 def test_what_headwater_can_run_is_offered(tmp_path):
     said = call(*TEN_THOUSAND, cwd=tmp_path).out
+    of_own_text = said.splitlines()[-1]  # of a run file that isn't there yet
+    assert of_own_text == "headwater plan mine.toml --budget '$10k' --hardware 8xH100"
+    write_texts(tmp_path / "texts", 30)
+    write_run_file(tmp_path / "mine.toml")
+    said = call(*shlex.split(of_own_text)[1:], cwd=tmp_path).out
     mesh = re.search(r"8 ranks, replicate = (\d) × shard = (\d), bf16", said)
     assert int(mesh[1]) * int(mesh[2]) == 8
     assert f"parallel.shard={mesh[2]} parallel.pipeline=1" in said, "training lies as the search found"

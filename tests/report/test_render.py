@@ -348,6 +348,8 @@ def test_a_run_without_the_almanac_has_no_probes_and_says_why(tmp_path):
     write_records(run_dir, [record for record in run_records(8) if record["event"] != "probes"])
     page = read_page(render_report(run_dir))
     assert "this run was trained without it" in page.text and "Agreement" not in page.text
+    json_file(run_dir / "config.json", {"settings": {"train": {"num_probes": 0}}})
+    assert "Not measured: train.num_probes is 0" in read_page(render_report(run_dir)).text
 
 
 def test_a_loss_of_nan_leaves_a_gap_and_is_counted(tmp_path):

@@ -101,6 +101,13 @@ def test_the_forecast_is_the_plans(ladder, monkeypatch):
     assert len(read_ladder(load_run("mine.toml", [])[0])) == 6
 
 
+def test_what_is_so_of_every_rung_is_said_once(ladder):
+    _, said = ladder
+    lines = [line for line in said.err.splitlines() if not line.lstrip().startswith(("step", "bits/byte"))]
+    assert said.err.count("rung ") == 6 and "compilation is switched off (machine.compile)" in lines
+    assert len(lines) == len(set(lines))
+
+
 def test_what_is_done_isnt_trained_again(ladder):
     folder, said = ladder
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/mine/ladder/*/records.jsonl")}

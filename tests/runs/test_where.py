@@ -33,9 +33,7 @@ def prepared(tmp_path_factory):
 
 def test_before_the_text_is_tokenized_the_command_for_that_is_named(prepared, tmp_path):
     (tmp_path / "config.json").write_bytes((prepared / "config.json").read_bytes())
-    with pytest.raises(
-        StoreError, match=r"tokens is not built yet; `headwater corpus tokenizer train RUN\.toml` builds it"
-    ):
+    with pytest.raises(StoreError, match=r"tokens is not built yet; `headwater run RUN` builds it"):
         rows_of(config_of_run(tmp_path)).of_step(1)
 
 

@@ -93,7 +93,10 @@ def plan(
         from headwater.cli.plan_search import search, search_options
 
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
-        return search(search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given), as_json)
+        options = search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given)
+        named = {"--budget": budget, "--hardware": hardware, "--ranks": ranks, "--costs": str(costs or "")}
+        more = [word for name, value in named.items() if value for word in (name, value)]
+        return search(options, shlex.join(["headwater", "plan", "mine.toml", *overrides, *more]), as_json)
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), f"--text-bytes {shlex.quote(text_bytes)}"])
     require_none(f"needs --budget AMOUNT, money or time, such as: {call}", text_bytes=text_bytes)
     _require_a_run(words)

@@ -48,12 +48,15 @@ def search_options(
     )
 
 
-def search(options: SearchOptions, as_json: bool) -> None:
-    """Search size, tokens and batch for a budget; say what the run takes, and what to run next."""
+def search(options: SearchOptions, of_own_text: str, as_json: bool) -> None:
+    """Search size, tokens and batch for a budget; say what the run takes, and what to run next.
+
+    `of_own_text` is the search for a run file that `headwater new` has written.
+    """
     started_at = time.perf_counter()
     plan = search_budget(options)
     seconds = time.perf_counter() - started_at
-    commands = next_commands(options, plan)
+    commands = next_commands(options, plan) if options.run else ["headwater new mine --text FOLDER", of_own_text]
     if as_json:
         return print_json(budget_fields(plan) | {"next": commands, "seconds": seconds})
     card(f"plan · {plan.query.name} · {plan.query.budget.text}", budget_card(plan, seconds))
@@ -80,19 +83,18 @@ def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
 
 
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
-    """Return what to call for the run that was found: its plan, where that is of this machine, and its training."""
+    """Return what to call for a run with what was found: its plan, where that is of this machine, and its training."""
     choice = plan.choice
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
-    words = " ".join([shlex.quote(options.run or "mine.toml"), *map(shlex.quote, given), settings])
+    words = " ".join([*map(shlex.quote, [options.run or "", *given]), settings])
     ranks, num_local = options.place.world_size, options.place.local_world_size
     num_machines = ranks // num_local
     nodes = f"--nnodes {num_machines} --rdzv-backend c10d --rdzv-endpoint HOST:PORT " if num_machines > 1 else ""
     torchrun = f"torchrun {nodes}--nproc-per-node {num_local} -m headwater train {words}"
     train = torchrun if ranks > 1 else f"headwater run {words}"
     of_ranks = f" --ranks {num_machines}x{num_local}" if num_machines > 1 else f" --ranks {ranks}" if ranks > 1 else ""
-    first = [] if options.run else ["headwater new mine --text FOLDER"]
-    return [*first, *([] if options.device else [f"headwater plan {words}{of_ranks}"]), train]
+    return [*([] if options.device else [f"headwater plan {words}{of_ranks}"]), train]
 
 
 def budget_card(plan: BudgetPlan, seconds: float) -> Lines:

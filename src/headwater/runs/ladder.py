@@ -15,6 +15,7 @@ from pathlib import Path
 from headwater.checkpoint.layout import require_from_training
 from headwater.checkpoint.lock import owned
 from headwater.files import link_folder, make_folder, move_folder, remove_leftovers
+from headwater.numbers import duration
 from headwater.records import read_records
 from headwater.runs import rungs, stages
 from headwater.runs.paths import Folders, Say, write_kept
@@ -64,18 +65,34 @@ def _put_aside(folder: Path, say: Say) -> None:
 def climb(ladder: rungs.Ladder, make_display: MakeDisplay, say: Say) -> list[rungs.DoneRung] | None:
     """Train every rung that isn't done, and write the table; return None when a signal stopped it (all is saved)."""
     config, folder, done = ladder.config, ladder.config.folders.ladder, list[rungs.DoneRung]()
+    say_once = _once(say)
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
             if (found := rungs.done_rung(config, rung)) is None:
-                say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {rung.seconds:.0f} s")
-                found = _train(ladder, rung, make_display, say)
+                say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {duration(rung.seconds)}")
+                found = _train(ladder, rung, make_display, say_once)
             if found is None:
                 say(f"{number - 1} of {len(ladder.rungs)} rungs are trained; the same command resumes")
                 return None
             done.append(found)
         rungs.write_table(folder / "runs.csv", done, config.seed, epochs_of(config).overall)
     return done
+
+
+def _once(say: Say) -> Say:
+    """Return what says of several rungs' lines, which are about one machine, each once."""
+    from headwater.runs.training import NOT_LEARNED
+
+    said = set[str]()
+
+    def say_new(line: str) -> None:
+        what = NOT_LEARNED if line.endswith(NOT_LEARNED) else line  # after a load that differs from rung to rung
+        if what not in said:
+            said.add(what)
+            say(line)
+
+    return say_new
 
 
 def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, say: Say) -> rungs.DoneRung | None:

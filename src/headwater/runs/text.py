@@ -32,7 +32,7 @@ def open_batches(config: RunConfig) -> BatchSource:
     """
     folders = config.folders
     if is_unmade(folders.tokens):
-        raise StoreError(f"{folders.tokens} is not built yet; `headwater corpus tokenizer train RUN.toml` builds it")
+        raise StoreError(f"{folders.tokens} is not built yet; `headwater run RUN` builds it")
     sources = open_packed(folders.tokens, folders.rows, "train", config.model.seq_len)
     if not sources:
         raise DataError(f"{folders.tokens} holds no training text; see `headwater corpus show RUN`")

@@ -34,6 +34,8 @@ from headwater.train.settings import fraction_repeated
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState, stop_requested
 
+NOT_LEARNED = "forecasts are of an idle machine and don't learn from this run"
+
 
 def train_stage(
     config: RunConfig,
@@ -80,7 +82,7 @@ def train_stage(
             if busy is None and run.facts.device == "cpu" and run.ranks.world_size == 1:
                 _keep_times(run, config, say, require_owner)
             elif busy:
-                say(f"{busy}: forecasts are of an idle machine and don't learn from this run")
+                say(f"{busy}: {NOT_LEARNED}")
         finally:
             run.records.close()
         if stop_requested(run, stop):

@@ -322,7 +322,8 @@ class CorpusSettings(Settings):
     task_bytes: int = Field(default=64_000_000, ge=1000)
     """Raw bytes of the files that make one task; a larger file is a task by itself."""
     languages: list[str] | None = Field(default=None, min_length=1)
-    """Natural languages to keep, by ISO 639-1 code (["en", "de"]); code isn't asked; unset: not found out."""
+    """Natural languages to keep, by ISO 639-1 code (["en", "de"]), of all text but code and conversations, which stay
+    in whatever language their words are; unset: not found out."""
     min_language_confidence: float = Field(default=0.5, ge=0, le=1)
     """Probability of a wanted language from which a document is kept."""
     rules: RuleSettings = RuleSettings()

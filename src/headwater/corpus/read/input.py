@@ -51,12 +51,11 @@ class InputFile:
             file.seek(0)
             try:
                 yield io.BufferedReader(Decompressed(file, compression), _BUFFER_BYTES)
-            except DAMAGES as error:
-                raise Unusable(f"damaged_{compression}") from error
-            except OSError as error:
-                if error.errno is not None:  # of the disk, not of the decompressor
+            except (*DAMAGES, OSError) as error:
+                if getattr(error, "errno", None) is not None:  # of the disk, not of the decompressor
                     raise
-                raise Unusable(f"damaged_{compression}") from error
+                because = "the file is cut short" if isinstance(error, EOFError) else str(error)
+                raise Unusable(f"damaged_{compression}", because) from error
 
     def head(self, max_bytes: int) -> bytes:
         """Return the first bytes, as `open` gives them; fewer where a damage comes before. Raises as it does."""

@@ -22,9 +22,10 @@ _LEAD = (
     "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
     "of all of them after training."
 )
+_NOT_SET = "Not measured: train.num_probes is 0, as it is in the rungs of a ladder."
 _NO_PROBES = (
     "Not measured: most probes are about what the almanac teaches, and this run was trained without it; and its "
-    "held-out text is too short to make any of, or the run is older than those that are."
+    "held-out text is too short to make any of."
 )
 _OF_OWN_TEXT = ("words",)
 _TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
@@ -36,7 +37,9 @@ def probes(run: RunData) -> Html:
     names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
     body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
-    if not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
+    if not measured and amount(run.config, "settings", "train", "num_probes") == 0:
+        body = missing(_NOT_SET)
+    elif not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
         body = missing(_NO_PROBES)
     return section("What it can do", "probes", body, _tasks(run), _next_tokens(run))
 
