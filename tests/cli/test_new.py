@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from small_run import call, prose
 
 from headwater.cli.new import MIN_PLANNED_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
+from headwater.cli.text_found import TextFound
 from headwater.errors import DataError
 from headwater.runs.paths import split_tokens
 from headwater.runs.run_config import load_run
@@ -204,3 +205,14 @@ def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatc
         update={"train": config.train.model_copy(update={"num_steps": 3 * config.train.num_steps})}
     )
     assert "memorises" in notes_of_repetition(longer, epochs_of(longer))[0]
+
+
+def test_measuring_paths_counts_files_and_their_text(tmp_path):
+    (tmp_path / "a.txt").write_text("Grüße")
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "c.txt").write_bytes(b"\xff")
+    (tmp_path / ".hidden").write_text("words")
+    found = TextFound()
+    assert sorted(found.texts([str(tmp_path)])) == ["Grüße", "one", "two"]
+    assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
+    assert str(found) == "3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8, 1 hidden"

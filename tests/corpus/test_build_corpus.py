@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import tempfile
-import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headwater.corpus import inputs
-from headwater.corpus.build import TextFound, _few_held_out, build_corpus, corpus_key
+from headwater.corpus.build import _few_held_out, build_corpus, corpus_key
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
@@ -117,14 +116,6 @@ class TestFolder:
 
 
 class TestSmall:
-    @pytest.mark.parametrize("seed", range(4))
-    def test_what_is_held_out_of_a_single_file_of_wrapped_lines_begins_with_a_sentence(
-        self, build, make_prose, tmp_path, seed
-    ):
-        build({"all.txt": textwrap.fill(make_prose(1200, seed), 50)})
-        (start,), (end,) = documents(tmp_path / "corpus"), documents(tmp_path / "corpus", "validation")
-        assert start.text.endswith(".") and end.text[0].isupper(), (start.text[-60:], end.text[:60])
-
     def test_a_single_file_gives_its_end_for_validation(self, build, make_prose, tmp_path):
         text = make_prose(9000)
         manifest = build({"book.txt": text}, validation_fraction=0.05)
@@ -334,17 +325,6 @@ def test_a_rule_that_drops_nearly_all_of_a_source_is_said_with_its_setting(tmp_p
     build_corpus(CorpusSettings.model_validate(table), tmp_path / "corpus", said.append)
     losses = [line for line in said if "decides" in line]
     assert len(losses) == 1 and losses[0].startswith("most: 9") and "too_short: corpus.rules.text decides" in losses[0]
-
-
-def test_measuring_paths_counts_files_and_their_text(tmp_path):
-    (tmp_path / "a.txt").write_text("Grüße")
-    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
-    (tmp_path / "c.txt").write_bytes(b"\xff")
-    (tmp_path / ".hidden").write_text("words")
-    found = TextFound()
-    assert sorted(found.texts([str(tmp_path)])) == ["Grüße", "one", "two"]
-    assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
-    assert str(found) == "3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8, 1 hidden"
 
 
 # something to train on and something to validate on, whatever else is there

@@ -50,11 +50,11 @@ def test_items_too_short_to_be_searched_are_reported_before_anything_is_read(qui
 
 
 def test_the_manifest_says_how_much_was_redacted(build, files, tmp_path):
-    manifest = build(files, redact={"kinds": ["email", "phone", "card"]})
+    manifest = build(files, redact={"kinds": ["email", "phone", "token"]})
     assert manifest["redaction"] == {
         "email": {"replaced": 2, "bytes": 14},
         "phone": {"replaced": 1, "bytes": 16},
-        "card": {"replaced": 0, "bytes": 0},
+        "token": {"replaced": 0, "bytes": 0},
     }
     texts = [d.text for split in ("train", "validation") for d in read_documents(tmp_path / "corpus", split, "mine")]
     (redacted,) = [text for text in texts if "Write to" in text]

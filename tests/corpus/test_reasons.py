@@ -17,7 +17,7 @@ JUDGES = ("filter", "lines", "repetition", "language", "classifier")
     [
         ("contaminated_mmlu", "protection"), ("redacted_email", "protection"), ("licence_not_allowed", "protection"),
         ("held_out_probe", "protection"), ("near_duplicate", "duplicates"), ("too_short", "quality"),
-        ("not_utf8", "reading"), ("damaged_gzip", "reading"), ("empty", "reading"), ("boilerplate_lines", "quality"), ("repeated_line", "duplicates"),
+        ("not_utf8", "reading"), ("damaged_gzip", "reading"), ("empty", "reading"), ("boilerplate_lines", "quality"),
     ],
 )  # fmt: skip
 def test_a_reason_belongs_to_a_stage(reason, stage):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.frames import MAX_BYTES, BadFrame, pack, size_of, unpack
+from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.limits import (
     MAX_DROPS_LISTED,
     Expansion,
@@ -172,13 +172,11 @@ def test_accents_of_any_language_are_put_in_order(count, seed):
 )
 def test_a_message_comes_back(value):
     data = pack(value)
-    assert size_of(data[:4]) == len(data) - 4
-    assert unpack(data[4:]) == value
+    assert data.endswith(b"\n") and data.count(b"\n") == 1
+    assert unpack(data) == value
 
 
 @given(st.binary(max_size=80))
 def test_bytes_that_are_no_message_are_reported(data):
-    with suppress(BadFrame):
-        assert size_of(data[:4]) <= MAX_BYTES
     with suppress(BadFrame):
         assert isinstance(unpack(data), dict)

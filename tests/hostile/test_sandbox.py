@@ -227,7 +227,7 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
     code = f"""
         import sys
         sys.path.insert(0, {str(source)!r})
-        from headwater.corpus.build import TextFound
+        from headwater.cli.text_found import TextFound
         found = TextFound()
         print(list(found.texts(["a.html"])) and found)
     """

@@ -12,8 +12,8 @@ from fuzz.documents import check_parsed, check_piece
 from fuzz.target import LIMITS, InMemory, Target
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.markdown import read_markdown
+from headwater.corpus.read.unwrap import unwrap
 from headwater.corpus.read.wikitext import plain_text
-from headwater.corpus.unwrap import unwrap
 
 _SIZES = ("file_too_large", "expands_too_far")
 _WIKI = (

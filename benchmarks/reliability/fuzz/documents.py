@@ -8,7 +8,7 @@ from fuzz.target import LIMITS, InMemory, Target
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import encoding_of
-from headwater.corpus.read.frames import HEADER_BYTES, BadFrame, pack, size_of, unpack
+from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import Unusable, bounded
 from headwater.corpus.read.parse import parse
@@ -77,11 +77,10 @@ def _html(data: bytes, folder: Path) -> None:
 
 def _frames(data: bytes, folder: Path) -> None:
     try:
-        size_of(data[:HEADER_BYTES])
-        packed = pack(unpack(data[HEADER_BYTES:]))
+        packed = pack(unpack(data))
     except BadFrame:
         return
-    assert pack(unpack(packed[HEADER_BYTES:])) == packed
+    assert pack(unpack(packed)) == packed
 
 
 TEXT_WORDS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\r\n", b"\xe2\x80\xa8", b"\xcc\x80\xcc\x95")

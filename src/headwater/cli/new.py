@@ -8,10 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.corpus.build import TextFound, settings_of
-from headwater.corpus.document import num_bytes
-from headwater.corpus.pipeline import texts_left
-from headwater.corpus.read.input import NO_PERMISSION
+from headwater.cli.text_found import TextFound, are_pages, find_text
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
@@ -25,15 +22,12 @@ from headwater.runs.times import around_steps
 from headwater.scaling.repetition import says_of
 from headwater.sources.settings import CorpusSettings
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE
-from headwater.tokenizer.train import sample_parts, try_vocabulary
+from headwater.tokenizer.train import try_vocabulary
 
 TRIAL_STEPS = 1000  # of the run whose time is estimated
 MIN_PLANNED_STEPS = 20
-SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
-HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 OF_PAGES = 'most files are HTML: kind = "web" cuts boilerplate and filters far more (docs/corpus.md)'
 VALIDATION_FRACTION = CorpusSettings.model_fields["validation_fraction"].default
-MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
 @dataclass(frozen=True)
@@ -62,24 +56,6 @@ def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say:
     if are_pages(found):
         say(OF_PAGES)
     return path
-
-
-def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
-    """Return what files and folders hold, and a sample of what rules leave; raise DataError where that is too little.
-
-    Equal texts are in the sample together, or none of them: it is by hash. Nearly equal ones aren't searched for.
-    """
-    found = TextFound()
-    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
-    require_text(found, texts)
-    if not sample:  # a sample by hash takes all copies or none
-        raise DataError(
-            f"{', '.join(texts)}: copies of one text, or of 8,192 characters of one, are more than "
-            f"{SAMPLE_BYTES / 1e6:g} MB of it; a run keeps one of them: remove the others first"
-        )
-    left = texts_left(sample, settings_of(texts))
-    found.fraction_left = sum(map(num_bytes, left)) / sum(map(num_bytes, sample))
-    return found, left or sample
 
 
 def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
@@ -125,30 +101,6 @@ def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
             raise ConfigError(f"a run file is UTF-8 and can't name {text!a}; rename it, or name the folder it is in")
     if missing := [text for text in texts if not Path(text).exists()]:
         raise DataError(f"no such file or folder: {', '.join(missing)}")
-
-
-def require_text(found: TextFound, texts: list[str]) -> None:
-    if found.num_bytes >= MIN_BYTES:
-        return
-    if not found.origins and not found.dropped:
-        raise DataError(f"{', '.join(texts)}: no file is there; name files that hold text, or a folder of them")
-    if forbidden := found.dropped[NO_PERMISSION]:
-        raise DataError(
-            f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
-            f"{found.num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
-        )
-    amount = f"{found.num_bytes} bytes of" if found.num_bytes else "no"
-    why = f" (dropped: {found.reasons})" if found.dropped else ""
-    raise DataError(
-        f"{', '.join(texts)}: {amount} text can be read there{why}; at least {MIN_BYTES} bytes are "
-        "needed, and a million make sense. Convert office files to .txt or .html, plain text to UTF-8; a table needs "
-        'a column "text" or "content" (corpus.sources.NAME.text_column in a run file names another)'
-    )
-
-
-def are_pages(found: TextFound) -> bool:
-    """Return whether most of the files are HTML."""
-    return 2 * sum(origin.lower().endswith(HTML_SUFFIXES) for origin in found.origins) > len(found.origins)
 
 
 def choose_vocabulary(sample: list[str], num_bytes: float) -> tuple[int, float]:

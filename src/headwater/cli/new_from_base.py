@@ -6,7 +6,8 @@ from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import checkpoint_dir, step_of
-from headwater.cli.new import Sizes, check_new, find_text, quoted, source_table, tokens_to_train_on, write_sized
+from headwater.cli.new import Sizes, check_new, quoted, source_table, tokens_to_train_on, write_sized
+from headwater.cli.text_found import find_text
 from headwater.optim.settings import ScheduleSettings, decay_start, lr_factor
 from headwater.printable import printable
 from headwater.runs.paths import Say

@@ -11,14 +11,11 @@ same whichever does them, in how many processes, and however often it is interru
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, stage_of, sum_of
-from headwater.corpus.document import Drop, num_bytes
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
@@ -26,9 +23,6 @@ from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import DROPPED, move_shards, remove_failed_build, write_failed_build
-from headwater.corpus.read.input import NO_PERMISSION
-from headwater.corpus.read.source import read_source
-from headwater.corpus.repeats import repeat_rules
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.decisions import write_decisions
@@ -36,7 +30,7 @@ from headwater.corpus.tasks.exact import num_exact_tasks
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
 from headwater.corpus.tasks.pages import PAGES
-from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_groups, repeat_tasks
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_pages, num_repeat_tasks
 from headwater.corpus.tasks.results import Results, list_results, mark_found, merging, parts_found
 from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
 from headwater.corpus.tasks.segments import Segments, number_segments
@@ -48,9 +42,9 @@ from headwater.files import digest_json, new_folder, no_check, stage_key, write_
 from headwater.numbers import size
 from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
-from headwater.sources.settings import CorpusSettings, SourceSettings
+from headwater.sources.settings import CorpusSettings
 
-CODE_VERSION = 24  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 25  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
@@ -68,62 +62,6 @@ def _deciding(settings: CorpusSettings) -> dict[str, Any]:
     """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
     of_sources = {"__all__": {"requires_all", "num_tokens"}}
     return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
-
-
-@dataclass
-class TextFound:
-    """What paths hold before any rule: files with text, documents in them, UTF-8 bytes; by reason what gave no text.
-
-    `fraction_left` is what rules left of a sample, None where nobody tried.
-    """
-
-    origins: set[str] = field(default_factory=set)
-    num_documents: int = 0
-    num_bytes: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    fraction_left: float | None = None
-
-    @property
-    def bytes_left(self) -> float:
-        """What rules leave, all where they left nothing of the sample: the build will say why."""
-        return self.num_bytes * (self.fraction_left or 1.0)
-
-    def texts(self, paths: list[str]) -> Iterator[str]:
-        """Yield the texts that the readers of a corpus read in `paths`, and count them as its balance sheet does.
-
-        Raises DataError for a path that names nothing.
-        """
-        for piece in read_source("text", settings_of(paths)):
-            if isinstance(piece, Drop):
-                self.dropped[piece.reason] += piece.num_documents
-            else:
-                self.origins.add(piece.origin)
-                self.num_documents += 1
-                self.num_bytes += num_bytes(piece.text)
-                yield piece.text
-
-    def __str__(self) -> str:
-        files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
-        if self.num_documents != len(self.origins):
-            files = f"{self.num_documents:,} documents in {files}"
-        text = f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
-        if self.fraction_left is None or self.fraction_left > 0.995:
-            return text
-        return f"{text}; of a sample, filters leave {self.fraction_left:.0%}, copies excluded"
-
-    @property
-    def reasons(self) -> str:
-        """What gave no text, in words: 2 no text, 1 unknown format."""
-        return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
-
-
-def settings_of(paths: list[str]) -> CorpusSettings:
-    """Return the settings of a corpus of these paths alone, with every rule's default."""
-    return CorpusSettings(sources={"text": SourceSettings(paths=paths)})
-
-
-def _in_words(reason: str) -> str:
-    return reason.replace("_", " ").replace("utf8", "UTF-8")
 
 
 def build_corpus(
@@ -214,10 +152,10 @@ class _Build:
         self._do("write", parts)
 
     def _search_repeats(self, search: RepeatSearch, segments: Segments, is_needed: bool = True) -> None:
-        tasks = repeat_tasks(segments, repeat_rules(self._work.plan.settings), search) if is_needed else []
-        if tasks:
-            count_groups(self._work, segments, search)
-        self._search(search.stage, segments, len(tasks))
+        num_tasks = num_repeat_tasks(segments) if is_needed else 0
+        if num_tasks:
+            count_pages(self._work, segments, search)
+        self._search(search.stage, segments, num_tasks)
 
     def _search(self, stage: str, segments: Segments, num_tasks: int) -> None:
         """Do a stage that finds something about documents, merge it and write about which."""
@@ -313,21 +251,8 @@ def _advice(balance: Balance) -> str:
     if not dropped:
         return "no file was found there: name folders or files that hold text"
     reason, _ = commonest_first(dropped)[0]
-    if reason == NO_PERMISSION:
-        return "permission denied: allow yourself to read these files and folders (chmod -R u+rX), or name others"
-    if reason == "no_text":
-        return (
-            "no text was found in these files: corpus.sources.NAME.text_column names the column of tables that is text"
-        )
-    if reason == "split_excluded":
-        return "only test or validation splits are there: corpus.sources.NAME.splits names those to read"
-    what = {
-        "reading": "no text could be read from these files: docs/corpus.md lists the formats",
-        "protection": "loosen corpus.licences or corpus.decontaminate",
-        "quality": "add text, or loosen corpus.rules (corpus.languages and corpus.quality, where they are set)",
-        "duplicates": "add text: these are copies of one another",
-    }
-    return what[stage_of(reason)]
+    advice: dict[str, str] = toml_table("headwater.corpus", "reasons")["advice"]
+    return advice.get(reason, advice[stage_of(reason)])
 
 
 def _where(settings: CorpusSettings, name: str) -> str:

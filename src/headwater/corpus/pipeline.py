@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from headwater.conversations import Message, as_text, messages_of
 from headwater.corpus.clean import clean
-from headwater.corpus.document import EXCERPT_CHARACTERS, Document, num_bytes, plain_text
+from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
 from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import redact_step
@@ -19,8 +19,6 @@ from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_file, model_is_installed
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
-from headwater.corpus.unwrap import unwrapper
-from headwater.corpus.words import WordHasher
 from headwater.files import digest_file
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings
 
@@ -58,7 +56,6 @@ def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step
     return [
         not_too_long(settings),
         cleaned,
-        unwrapper(settings.unwrap),
         as_spoken(probes_withheld(held_out_patterns(settings))),
         *protecting_steps(settings),
         *quality_steps(settings, find_limits),
@@ -86,15 +83,6 @@ def apply_steps(steps: Sequence[Step], candidate: Candidate) -> Verdict:
         if verdict.reason is not None:
             return replace(verdict, cuts=cuts)
     return Verdict(candidate, None, cuts)
-
-
-def texts_left(texts: Iterable[str], settings: CorpusSettings) -> list[str]:
-    """Return what the steps leave of texts of the first source, and of equal ones the first alone."""
-    (name, source), *_ = settings.sources.items()
-    steps, hasher = make_steps(settings, LimitsByText()), WordHasher()
-    documents = (Document(text, name, "", "", source.kind) for text in dict.fromkeys(texts))
-    verdicts = (apply_steps(steps, Candidate(document, hasher)) for document in documents)
-    return [verdict.candidate.document.text for verdict in verdicts if verdict.reason is None]
 
 
 def not_too_long(settings: CorpusSettings) -> Step:

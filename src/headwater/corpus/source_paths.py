@@ -6,13 +6,9 @@ import glob
 import os
 from pathlib import Path, PurePath
 
-OF_THIS_MACHINE = ("file://", "local://")
-
 
 def parts_and_pattern(given: str) -> tuple[tuple[str, ...], int]:
     """Return the parts of a path of the settings, and how many of them stand before the first that is a pattern."""
-    if given.lower().startswith(OF_THIS_MACHINE):
-        given = given[given.index("://") + 3 :]
     parts = PurePath(os.path.expanduser(given)).parts
     return parts, next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
 

@@ -28,7 +28,7 @@ LEAST_MIN_WORDS = 2
 REPLAYED = "replay-"
 "Before the name of another run's source, where a run reads its text again beside its own."
 
-RedactedKind = Literal["email", "phone", "ip_address", "iban", "card", "us_ssn", "private_key", "token", "password"]
+RedactedKind = Literal["email", "phone", "ip_address", "private_key", "token", "password"]
 REDACTED_KINDS: tuple[RedactedKind, ...] = get_args(RedactedKind)
 
 
@@ -130,13 +130,6 @@ class SourceSettings(Settings):
         return fetched
 
 
-class UnwrapSettings(Settings):
-    """Whose hard wraps are undone. An empty list switches it off."""
-
-    kinds: list[Literal["books", "speeches", "articles", "documentation", "web", "text"]] = ["books"]
-    """Kinds of document; only those read from plain-text files, names ending in .txt or nothing, are looked at."""
-
-
 class DecontaminateSettings(Settings):
     """Evaluation sets whose text is kept out of the corpus, found by runs of words that both share."""
 
@@ -186,7 +179,7 @@ class RedactSettings(Settings):
     """Personal data and secrets that give way to placeholders (<EMAIL>); names and postal addresses are not found."""
 
     kinds: list[RedactedKind] = Field(default=list(REDACTED_KINDS), min_length=1)
-    """email; phone (of any country); ip_address (public); iban; card; us_ssn; private_key; token (API); password."""
+    """email; phone (of any country); ip_address (public); private_key; token (API); password."""
 
 
 class LicenceSettings(Settings):
@@ -214,21 +207,6 @@ class LicenceSettings(Settings):
         return allow
 
 
-class RepeatSettings(Settings):
-    """When a paragraph or a line is cut because other documents of the corpus have it, too."""
-
-    min_characters: int = Field(default=100, ge=1)
-    """Shorter ones are never cut."""
-    min_words: int = Field(default=10, ge=1)
-    """Those of fewer words are never cut."""
-    min_documents: int = Field(default=2, ge=1)
-    """Cut only what this many documents have."""
-    keep: int = Field(default=1, ge=0)
-    """Documents, the first of those that have it, in which it stays."""
-    kinds: list[TextKind] = ["books", "speeches", "articles", "documentation", "web", "text"]
-    """Kinds of text of which paragraphs or lines are cut and counted."""
-
-
 class DedupSettings(Settings):
     """Exact and near duplicates; of several copies the first, in the order of the sources, is kept."""
 
@@ -246,10 +224,6 @@ class DedupSettings(Settings):
     """With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, one of 0.5 with 0.05."""
     rows_per_band: int = Field(default=8, ge=1)
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
-    paragraphs: RepeatSettings | None = None
-    """Cut paragraphs, which blank lines end, that documents before have; None leaves them."""
-    lines: RepeatSettings | None = None
-    """Cut lines that documents before have; None leaves them."""
 
 
 class EngineSettings(Settings):
@@ -315,8 +289,6 @@ class CorpusSettings(Settings):
     """Largest file of a format that can only be read whole (HTML, JSON, dictionaries), decompressed."""
     shard_bytes: int = Field(default=64_000_000, ge=1000)
     """Text in one shard of the corpus, before compression."""
-    unwrap: UnwrapSettings = UnwrapSettings()
-    """Hard wraps of plain text that are undone."""
     fetched_dir: str = "texts"
     """Folder of the packages that `headwater corpus fetch` unpacked."""
     task_bytes: int = Field(default=64_000_000, ge=1000)

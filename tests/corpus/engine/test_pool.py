@@ -120,7 +120,7 @@ class Endless(BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         self.send_response(200)
-        self.send_header("Content-Length", str(1 << 33))
+        self.send_header("Content-Length", str(1 << 30))
         self.end_headers()
 
     def do_GET(self):

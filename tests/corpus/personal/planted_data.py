@@ -1,4 +1,4 @@
-"""Personal data and secrets drawn by chance, with their check digits, in the forms in which people write them."""
+"""Personal data and secrets drawn by chance, in the forms in which people write them."""
 
 from __future__ import annotations
 
@@ -111,33 +111,6 @@ def ip_address(rng: random.Random) -> str:
     return f"{rng.choice([8, 31, 52, 81, 93, 130, 151, 185, 217])}.{rng.randint(10, 255)}.{rng.randint(10, 255)}.{rng.randint(10, 255)}"
 
 
-def iban(rng: random.Random) -> str:
-    country, form = rng.choice(
-        [("DE", "9" * 18), ("GB", "AAAA" + "9" * 14), ("NL", "AAAA" + "9" * 10), ("FR", "9" * 10 + "A" * 2 + "9" * 11)]
-    )
-    account = "".join(draw(rng, string.digits if part == "9" else string.ascii_uppercase, 1) for part in form)
-    check = 98 - int("".join(str(int(letter, 36)) for letter in account + country + "00")) % 97
-    text = f"{country}{check:02d}{account}"
-    return rng.choice([text, " ".join(text[at : at + 4] for at in range(0, len(text), 4))])
-
-
-def card(rng: random.Random) -> str:
-    start, length = rng.choice([("4539", 16), ("52", 16), ("2221", 16), ("37", 15), ("6011", 16)])
-    body = start + draw(rng, string.digits, length - len(start) - 1)
-    number = next(body + digit for digit in string.digits if luhn_by_hand(body + digit))
-    groups = [(0, 4), (4, 10), (10, 15)] if length == 15 else [(at, at + 4) for at in range(0, 16, 4)]
-    return rng.choice([number, *(sign.join(number[a:b] for a, b in groups) for sign in " -")])
-
-
-def luhn_by_hand(number: str) -> bool:
-    doubled = [int(digit) * 2 for digit in number[-2::-2]]
-    return (sum(map(int, number[-1::-2])) + sum(value // 10 + value % 10 for value in doubled)) % 10 == 0
-
-
-def us_ssn(rng: random.Random) -> str:
-    return f"{rng.choice([12, 219, 457, 580, 733]):03d}-{rng.randint(1, 99):02d}-{rng.randint(1, 9998):04d}"
-
-
 def private_key(rng: random.Random) -> str:
     kind = rng.choice(["", "RSA ", "EC ", "OPENSSH "])
     lines = [draw(rng, ALPHANUMERIC + "+/", 64) for _ in range(rng.randint(3, 25))]
@@ -175,7 +148,7 @@ def password(rng: random.Random) -> str:
 
 
 PLANTED: dict[str, Callable[[random.Random], str]] = {
-    "email": email, "phone": phone, "ip_address": ip_address, "iban": iban, "card": card, "us_ssn": us_ssn,
+    "email": email, "phone": phone, "ip_address": ip_address,
     "private_key": private_key, "token": token, "password": password,
 }  # fmt: skip
 
@@ -196,7 +169,7 @@ NEGATIVES = [
     "ghp_" + "x" * 36, "xoxb-your-token-here-please", 'password = "password"', 'password = "changeme123"', "password = get_password()",
     'api_key = "YOUR_API_KEY_1"', 'token = "{token_value_1}"', 'secret = "correcthorsebatterystaple"', "https://user:password1@host/x",
     "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----", "-----BEGIN PUBLIC KEY-----\n" + "A1b2" * 40 + "\n-----END PUBLIC KEY-----",
-    'password = "<password1>"', 'password = "${DB_PASSWORD_1}"', 'password = "your-password1"', 'password = "p4ssw0rd123"',
+    'password = "<password1>"', 'password = "${DB_PASSWORD_1}"', 'password = "your-password1"',
     'api_key = "xxxxxxxx1234"', 'token = "access_token_v2"', 'password_hash = "pbkdf2_sha256"', "password = mysql_native_password2",
     "SECRET_KEY=your_secret_key_1", "DB_PASSWORD=${DB_PASSWORD_2}", "DB_PASS=changeme123", "token = Token2Value", "API_KEY=$API_KEY_2",
     "compass = 'north1234xyz'", "postgres://bob:pw@db.acme.com:5432/db", "http://user:pass@host.acme.com/", "token: OAuth2PasswordBearer",

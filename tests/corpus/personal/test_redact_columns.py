@@ -6,21 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from headwater.corpus.personal.replace import ColumnRedactor, redact
-from headwater.sources.settings import REDACTED_KINDS, RedactSettings
+from headwater.corpus.personal.replace import redact, redact_columns
+from headwater.sources.settings import REDACTED_KINDS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted_data import NEGATIVES, PLANTED
 
-redacted = ColumnRedactor(RedactSettings())
+
+def redacted(meta):
+    return redact_columns(meta, REDACTED_KINDS)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "left"),
     [
-        ("password", "Zk9qW2xYt7", "<PASSWORD>"),
-        ("api_key", "q8Zk9qW2xYt7Lm3", "<PASSWORD>"),
-        ("id", "Zk9qW2xYt7", "Zk9qW2xYt7"),
         ("title", "Of AKIAIOSFODNN7ABCDEFG", "Of <TOKEN>"),
         ("url", "https://bob:Zk9qW2xYt7@corp.com", "https://bob:<PASSWORD>@corp.com"),
         ("licence", "MIT, ask bob@corp.com", "MIT, ask <EMAIL>"),
@@ -32,14 +31,8 @@ redacted = ColumnRedactor(RedactSettings())
         ("site", "bob@corp.com", "<EMAIL>"),
     ],
 )
-def test_what_stands_beside_a_text_is_redacted_by_its_name_and_its_form(name, value, left):
+def test_what_stands_beside_a_text_is_redacted(name, value, left):
     assert redacted({"a": "b", name: value}) == {"a": "b", name: left}
-
-
-@pytest.mark.parametrize("name", ["jane@doe-corp.com", "+44 20 7946 0958", "AKIAIOSFODNN7ABCDEFG", "a\n81.2.69.142"])
-def test_a_column_that_is_called_what_is_redacted_is_skipped(name):
-    assert redacted({"a": "b", name: "1", "c": 'with "quotes"'}) == {"a": "b", "c": 'with "quotes"'}
-    assert redacted({name: '"1"'}) == {}
 
 
 @pytest.mark.parametrize("kind", REDACTED_KINDS)

@@ -23,8 +23,6 @@ from headwater.corpus.personal.secrets import is_sample
         "password1",
         "test-token-1",
         "TestPassword1",
-        "s3cr3t99",
-        "p4ssw0rd123",
         "xxxxxxxx1",
         "sk-xxxxxxxx1234",
         "***1***",

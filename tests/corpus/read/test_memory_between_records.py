@@ -7,17 +7,7 @@ import tracemalloc
 import pytest
 
 from headwater.corpus.licences.names import spdx_of
-from headwater.corpus.personal.secrets import names_secret
 from headwater.corpus.read.html_marks import marks_of
-from headwater.corpus.read.record import record_meta
-
-
-def _row_of_many_columns(number):
-    record_meta({f"row {number} column {column}": "" for column in range(2000)})
-
-
-def _row_of_a_long_column(number):
-    record_meta({f"{number}" + "x" * 200_000: ""})
 
 
 def _element_of_a_long_class(number):
@@ -28,13 +18,7 @@ def _long_licence(number):
     spdx_of(f"{number} " + "x" * 200_000)
 
 
-def _long_name(number):
-    names_secret(f"{number} " + "x" * 200_000)
-
-
-@pytest.mark.parametrize(
-    "read", [_row_of_many_columns, _row_of_a_long_column, _element_of_a_long_class, _long_licence, _long_name]
-)
+@pytest.mark.parametrize("read", [_element_of_a_long_class, _long_licence])
 def test_what_is_long_is_not_kept_behind_its_record(read):
     read(0)
     tracemalloc.start()

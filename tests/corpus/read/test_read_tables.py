@@ -56,7 +56,7 @@ class TestCsv:
         table = f'id{mark}Title{mark}text{mark}license\n1{mark}One{mark}"first\nline, and ""second"""{mark}CC0-1.0\n'
         (document,), drops = read(name, table.encode())
         assert (document.text, drops) == ('first\nline, and "second"', [])
-        assert document.meta == {"title": "One", "licence": "CC0-1.0", "id": "1"}
+        assert document.meta == {"title": "One", "licence": "CC0-1.0"}
 
     def test_a_row_without_text_costs_that_row(self, read):
         documents, drops = read("a.csv", b"id,text\n1,one\n2\n3,\n4,four\n")
@@ -97,8 +97,8 @@ class TestArrow:
         columns = {"id": [1, 2, 3], "text": ["one", None, "three"], "url": ["http://a", "http://b", None]}
         documents, drops = read("a.arrow", arrow(columns, opener))
         assert [(each.text, each.meta) for each in documents] == [
-            ("one", {"id": "1", "url": "http://a"}),
-            ("three", {"id": "3"}),
+            ("one", {"url": "http://a"}),
+            ("three", {}),
         ]
         assert reasons(drops) == ["no_text"]
 
@@ -123,5 +123,4 @@ def test_a_hugging_face_data_set_on_disk_is_read_but_for_its_cards(read, tmp_pat
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
     documents, drops = read("set", None)
     assert [(each.text, each.meta) for each in documents] == [("one", {}), ("two", {})]
-    cards = ["data_set_card"] * 5
-    assert sorted(reasons(drops)) == [*cards, "split_excluded"]
+    assert sorted(reasons(drops)) == ["no_text"] * 3 + ["split_excluded"] * 3

@@ -18,21 +18,15 @@ ROW = {
     "id": 7, "body": "The words of it.", "Title": "A title", "license": "CC0-1.0", "subject": "rivers",
     "created": "2020-01-02", "extra": True, "long": "x" * 201, "source": "elsewhere", "kind": "odd", "part": "one",
 }  # fmt: skip
-SAID = {
-    "title": "A title", "licence": "CC0-1.0", "date": "2020-01-02", "id": "7", "subject": "rivers", "row_source": "elsewhere",
-    "row_kind": "odd", "part": "one",
-}  # fmt: skip
-TRUE = {"extra": "true"}
+SAID = {"title": "A title", "licence": "CC0-1.0", "date": "2020-01-02"}
 
 
 def json_lines(row, path):
     path.write_text(json.dumps(row))
-    return TRUE
 
 
 def json_list(row, path):
     path.write_text(json.dumps([row]))
-    return TRUE
 
 
 def table(row, path):
@@ -41,19 +35,16 @@ def table(row, path):
     writer.writerow(row)
     writer.writerow(row.values())
     path.write_text(out.getvalue())
-    return {"extra": "True"}
 
 
 def parquet(row, path):
     pq.write_table(pa.table({name: [value] for name, value in row.items()}), path)
-    return TRUE
 
 
 def arrow(row, path):
     data = pa.table({name: [value] for name, value in row.items()})
     with pa.ipc.new_file(path, data.schema) as writer:
         writer.write_table(data)
-    return TRUE
 
 
 FORMATS = {
@@ -63,10 +54,10 @@ FORMATS = {
 
 @pytest.mark.parametrize("name", FORMATS)
 class TestEveryFormat:
-    def test_the_column_that_the_settings_name_is_the_text_and_others_are_metadata(self, read, tmp_path, name):
-        extra = FORMATS[name](ROW, tmp_path / name)
+    def test_the_column_that_the_settings_name_is_the_text_and_those_known_are_metadata(self, read, tmp_path, name):
+        FORMATS[name](ROW, tmp_path / name)
         (document,), drops = read(name, None, of_source={"text_column": "body"})
-        assert (document.text, document.meta, drops) == (ROW["body"], SAID | extra, [])
+        assert (document.text, document.meta, drops) == (ROW["body"], SAID, [])
         assert (document.source, document.kind) == ("mine", "text")
 
     def test_a_table_without_a_column_of_text_says_what_it_has_and_which_setting_names_one(self, read, tmp_path, name):
@@ -82,16 +73,11 @@ class TestEveryFormat:
         assert (documents, drop.reason) == ([], "no_text")
         assert drop.because == "no text in a column body; corpus.sources.mine.text_column names another"
 
-    def test_columns_beside_a_text_are_bounded_in_number(self, read, tmp_path, name):
-        FORMATS[name]({**{f"c{n}": "v" for n in range(300)}, "text": "words", "title": "T"}, tmp_path / name)
-        (document,), _ = read(name, None)
-        assert document.meta == {"title": "T", **{f"c{n}": "v" for n in range(16)}}
-
     def test_a_name_of_a_column_may_be_anything(self, read, tmp_path, name):
-        names = ["self", "part", "x.y", "", "n" * 100]
+        names = ["self", "part", "x.y", "", "n" * 100, "group", "source", "licence_named"]
         FORMATS[name]({**dict.fromkeys(names, "v"), "text": "words"}, tmp_path / name)
         (document,), _ = read(name, None)
-        assert {"self", "part"} <= set(document.meta) <= {"self", "part", "x.y"}
+        assert document.meta == {}, "and none passes for what is said here"
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
@@ -173,19 +159,11 @@ def test_an_empty_field_takes_back_nothing_that_the_metadata_says(read, tmp_path
     assert document.meta["licence"] == "GPL-3.0"
 
 
-def test_a_column_does_not_pass_for_what_is_said_of_a_licence_here():
-    assert record_meta({"licence_named": "mine"}) == {"row_licence_named": "mine"}
-
-
-def test_a_synonym_that_lost_is_kept_under_its_own_name():
-    assert record_meta({"created": "2001", "date": "2002"}) == {"date": "2002", "created": "2001"}
-
-
 @pytest.mark.parametrize(
     ("given", "date"),
     [
         ("2019-04-25 12:57:54", "2019-04-25"), ("2011", "2011"),
-        ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02T03:00:00Z"),
+        ("2011-05", "2011-05"), ("2020-01-02T03:00:00Z", "2020-01-02"), ("2011-13-45", "2011"),
         ("Thu, 25 Apr 2019 12:57:54 GMT", "2019-04-25"),
     ],
 )  # fmt: skip
@@ -201,29 +179,27 @@ def shard_line(date):
 
 
 @pytest.mark.parametrize(
-    "value", ["20190425", "last spring", "May 3, 2011", "2011-13-45", 1325376000, 1325376000.5, True, "31/12/2011"]
+    "value", ["20190425", "last spring", "May 3, 2011", 1325376000, 1325376000.5, True, "31/12/2011"]
 )
 def test_what_is_not_understood_as_a_date_is_not_called_one(value):
-    said = str(value).lower() if value is True else str(value)
-    assert record_meta({"date": value}) == {"row_date": said}
-    assert record_meta({"created": value}) == {"created": said}
+    assert record_meta({"date": value}) == {}
 
 
 def test_seconds_are_no_date_and_dates_are_written_as_iso():
-    assert record_meta({"timestamp": 1577836800}) == {"timestamp": "1577836800"}
+    assert record_meta({"timestamp": 1577836800}) == {}
     assert record_meta({"date": date(2020, 1, 2)}) == {"date": "2020-01-02"}
-    assert record_meta({"date": datetime(2020, 1, 2, 3)}) == {"date": "2020-01-02T03:00:00"}
+    assert record_meta({"date": datetime(2020, 1, 2, 3)}) == {"date": "2020-01-02"}
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", [1], {"a": 1}, float("nan"), float("inf"), b"bytes", "x" * 201])
-def test_what_is_no_short_single_value_is_not_kept(value):
-    assert record_meta({"column": value}) == {}
+@pytest.mark.parametrize("value", [None, "", "  ", [1], {"a": 1}, float("nan"), float("inf"), b"bytes", 7])
+def test_what_is_no_string_is_no_title(value):
+    assert record_meta({"title": value}) == {}
 
 
 def test_what_is_in_an_object_of_metadata_counts_as_beside_it(read):
     line = b'{"text": "words", "meta": {"url": "http://a", "pile_set_name": "X"}, "metadata": {"url": "http://b"}}'
     (document,), _ = read("a.jsonl", line)
-    assert document.meta == {"url": "http://b", "pile_set_name": "X"}
+    assert document.meta == {"url": "http://b"}
 
 
 def test_a_column_is_found_in_any_letters_as_it_is_spelt_first():
@@ -245,7 +221,7 @@ def test_a_long_column_beside_the_text_of_parquet_is_not_read(read, tmp_path):
 def test_metadata_that_expands_too_far_ends_the_file(read, tmp_path):
     """A kilobyte of Parquet may say the same 200 letters to each of a million rows."""
     rows = 1_000_000
-    columns = {f"c{n}": pa.array(["x" * 200]).dictionary_encode().take(pa.array([0] * rows)) for n in range(2)}
+    columns = {n: pa.array(["x" * 200]).dictionary_encode().take(pa.array([0] * rows)) for n in ("title", "url")}
     pq.write_table(pa.table({"text": pa.array(["w"] * rows), **columns}), tmp_path / "a.parquet", compression="zstd")
     documents, drops = read("a.parquet", None)
     assert len(documents) < rows // 4
@@ -254,18 +230,15 @@ def test_metadata_that_expands_too_far_ends_the_file(read, tmp_path):
 
 def test_dates_that_python_has_not_cost_their_value_only(read, tmp_path):
     dates = pa.array([2**60, 0], pa.timestamp("ms", tz="No/Where"))
-    pq.write_table(pa.table({"text": ["one", "two"], "seen": dates}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": ["one", "two"], "date": dates}), tmp_path / "a.parquet")
     documents, drops = read("a.parquet", None)
     assert ([document.text for document in documents], drops) == (["one", "two"], [])
 
 
 def test_what_is_redacted_in_texts_is_redacted_beside_them(read):
     line = (
-        b'{"text": "words", "mail": "jane.doe@mail.net", "author": "J. <jane.doe@mail.net>", "seen": "10:00", '
-        b'"title": "By jane.doe@mail.net", "api_key": "q8Zk9qW2xYt7Lm3", "jane.doe@mail.net": 1}'
+        b'{"text": "words", "author": "J. <jane.doe@mail.net>", "title": "By jane.doe@mail.net", "mail": "j@mail.net"}'
     )
     (document,), _ = read("a.jsonl", line, redact={})
-    assert document.meta == {
-        "mail": "<EMAIL>", "author": "J. <jane.doe@mail.net>", "seen": "10:00", "title": "By <EMAIL>", "api_key": "<PASSWORD>",
-    }  # fmt: skip
-    assert read("a.jsonl", line)[0][0].meta["mail"] == "jane.doe@mail.net"
+    assert document.meta == {"author": "J. <jane.doe@mail.net>", "title": "By <EMAIL>"}
+    assert read("a.jsonl", line)[0][0].meta["title"] == "By jane.doe@mail.net"

@@ -95,12 +95,6 @@ def test_the_digest_of_inputs_follows_what_the_store_says_of_them(memory):
     assert corpus_inputs(settings("memory://r")) != first
 
 
-def test_an_address_of_this_machine_is_a_path(tmp_path):
-    (tmp_path / "a.txt").write_text("here")
-    for scheme in ("file", "local"):
-        assert outcomes(f"{scheme}://{tmp_path}/a.txt") == [(f"{tmp_path}/a.txt", "here")]
-
-
 @pytest.mark.parametrize(
     ("address", "message"),
     [

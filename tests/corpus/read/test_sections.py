@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.read.sections import cut_point, cut_point_of_prose, sections
+from headwater.corpus.read.sections import cut_point, sections
 
 TEXT = st.text(alphabet="ab. \nü", max_size=400)
 
@@ -26,15 +26,6 @@ def test_a_paragraph_end_is_better_than_a_line_end_than_a_sentence_than_a_space(
     assert cut_point("aaaa aaaa aa b. b bb", 0, 20) == 16
     assert cut_point("aaaa aaaa aaaa bbbbb", 0, 20) == 15
     assert cut_point("a" * 30, 0, 20) == 20
-
-
-def test_in_prose_a_sentence_end_is_better_than_a_line_end():
-    assert cut_point_of_prose("aaaa aaaa b.\nb\n\nb. b", 0, 20) == 16
-    assert cut_point_of_prose("aaaa aaaa aa b. b\nb b", 0, 20) == 16
-    assert cut_point_of_prose("aaaa aaaa aa b!”\nb\nb", 0, 20) == 17
-    assert cut_point_of_prose("一二三四五六七八九十一二三。五六七八九十", 0, 20) == 14
-    assert cut_point_of_prose("aaaa aaaa aa b\nb b b", 0, 20) == 15
-    assert cut_point_of_prose("a" * 30, 0, 20) == 20
 
 
 def test_no_crumb_is_left_over():

@@ -32,7 +32,7 @@ def pieces(tmp_path, monkeypatch):
     def read(*paths, **source):
         settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": list(paths), **source}}})
         found = list(read_source("mine", settings))
-        drops = [each for each in found if isinstance(each, Drop) and each.reason != "data_set_card"]
+        drops = [each for each in found if isinstance(each, Drop) and each.reason != "no_text"]
         return {each.text for each in found if not isinstance(each, Drop)}, drops
 
     return read

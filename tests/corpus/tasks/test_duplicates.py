@@ -28,6 +28,11 @@ def changed(text, num_changes, seed):
     return " ".join(words)
 
 
+NO_RULES = {"min_characters": 0, "min_alpha_fraction": None, "max_top_ngram_fractions": None}
+# what language made-up words are taken for is chance
+NO_RULES |= {"min_mean_word_length": None, "max_mean_word_length": None}
+
+
 def decisions_by_tasks(folder, texts, **table):
     """Build a corpus of `texts`, in files of five, and return what became of each."""
     source = folder / "in"
@@ -39,7 +44,7 @@ def decisions_by_tasks(folder, texts, **table):
         (source / f"{start:05d}.jsonl").write_text("\n".join(lines))
     table = {
         "sources": {"mine": {"paths": [str(source)]}},
-        "rules": {"text": {"min_characters": 0, "min_alpha_fraction": None, "max_top_ngram_fractions": None}},
+        "rules": {"text": NO_RULES},
         "engine": {"workers": 1},
         **table,
     }
@@ -100,7 +105,7 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
         patch.setattr(merge, "MOST_MERGED", 3)
         patch.setattr(merge, "ROWS_AT_ONCE", 9)
         patch.setattr(filter, "SEGMENT_DOCUMENTS", 3)
-        patch.setattr(verify, "_CACHED_SHINGLES", 100)
+        patch.setattr(verify, "_CACHED_DOCUMENTS", 3)
         folder = tmp_path_factory.mktemp("duplicates")
         decisions = decisions_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
     assert decisions == decisions_in_memory(texts, settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
 from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.runs import SortedRun
-from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS
+from headwater.corpus.tasks.segments import DIGESTS, KEYS, LINE_KEYS
 from headwater.corpus.tasks.work import Output
 
 EVERY_KEY = (0, 2**64)
@@ -34,7 +33,7 @@ def runs_of(folder, keys, sizes):
         tables = {
             "exact": table_of(DIGESTS, own[order], own[order] % 2, order),
             "band0": table_of(KEYS, own[order], order),
-            "unit0": table_of(GROUPED_KEYS, own[order], order, np.full(size, 9)),
+            "lines": table_of(LINE_KEYS, own[order], order, np.full(size, 9)),
         }
         write_arrays(folder / f"run-{index}", tables)
         made.append(SortedRun(start, start + size, ArrayFile(folder / f"run-{index}")))
@@ -52,17 +51,12 @@ def copies(made, flags):
     return exact._copies(made, EVERY_KEY)
 
 
-def unit_rows(made, flags):
-    context = SimpleNamespace(runs=made, repeat_rules=[SimpleNamespace(is_by_group=True)])
-    return repeats._rows(context, 0, EVERY_KEY, flags)
-
-
 def counts(made, flags):
-    yield repeats._counts(unit_rows(made, flags))
+    yield repeats._counts(repeats._rows(made, EVERY_KEY, flags))
 
 
 def cuts(made, flags):
-    return repeats._cuts(unit_rows(made, flags), np.array([7], dtype=np.uint64), 2)
+    return repeats._having(repeats._rows(made, EVERY_KEY, flags), np.array([7], dtype=np.uint64))
 
 
 def by_row(rows):
@@ -106,4 +100,4 @@ def test_rows_in_slices_give_what_a_scan_of_all_of_them_does(tmp_path, monkeypat
     ((found, how_often, groups),) = counts(made, flags)
     assert dict(zip(found.tolist(), how_often.tolist())) == {key: len(group) for key, group in by_key.items()}
     assert set(groups.tolist()) == {9}
-    assert together(cuts(made, flags)) == [(number, 7) for number in by_key[7][2:]]
+    assert together(cuts(made, flags)) == [(number, 7) for number in by_key[7]]

@@ -23,7 +23,7 @@ GATHERING = ["merge_keys", "merge_exact", "merge_near", "merge_repeats"]
 def write_texts(folder, num_texts, seed=0):
     """Write files of texts, two sources, some of them copies and versions of others, some that share a paragraph."""
     chance = random.Random(seed)
-    shared = [" ".join(chance.choices(VOCABULARY, k=20)) for _ in range(3)]
+    shared = " ".join(chance.choices(VOCABULARY, k=20))
     texts = list[str]()
     while len(texts) < num_texts:
         kind = chance.random()
@@ -35,7 +35,7 @@ def write_texts(folder, num_texts, seed=0):
             texts.append(" ".join(words))
         else:
             paragraphs = [" ".join(chance.choices(VOCABULARY, k=25)) for _ in range(2)]
-            texts.append("\n\n".join([*paragraphs, chance.choice(shared)] if kind > 0.8 else paragraphs))
+            texts.append("\n\n".join([*paragraphs, shared] if kind > 0.8 else paragraphs))
     folder.mkdir()
     for start in range(0, num_texts, 10):
         lines = [json.dumps({"text": text}) for text in texts[start : start + 10]]
@@ -43,15 +43,23 @@ def write_texts(folder, num_texts, seed=0):
 
 
 def settings_for(folder, **dedup):
-    dedup = {"num_bands": 6, "rows_per_band": 3, "paragraphs": {"min_words": 5, "min_characters": 20}, **dedup}
+    dedup = {"num_bands": 6, "rows_per_band": 3, **dedup}
     rules = {"min_characters": 0, "min_alpha_fraction": None, "max_top_ngram_fractions": None}
+    of_pages = {"min_words": 0, "min_sentences": 0, "min_sentence_characters": 0, "min_sentence_fraction": None}
+    of_pages |= {
+        "min_stop_words": 0,
+        "max_repeated_10gram_fraction": None,
+        "max_short_line_fraction": None,
+        "max_lines_per_word": None,
+    }
     table = {
         "sources": {
             "a": {"paths": [str(folder / "a*")]},
             "code": {"paths": [str(Path(__file__))], "kind": "almanac"},  # a segment without bands
-            "b": {"paths": [str(folder / "b*")]},
+            "b": {"paths": [str(folder / "b*")], "kind": "web"},
         },
-        "rules": {"text": rules},
+        "rules": {"text": rules, "web": {**rules, **of_pages}},
+        "boilerplate": {"min_pages": 8, "min_share": 0.05},
         "task_bytes": 6000,
         "engine": {"workers": 1},
         "dedup": dedup,
@@ -108,7 +116,7 @@ def unmerged(texts, tmp_path_factory):
     out = tmp_path_factory.mktemp("unmerged") / "corpus"
     manifest = build(texts, out)
     assert all(manifest["sources"][name]["dropped"]["near_duplicate"]["documents"] > 5 for name in "ab")
-    assert manifest["sources"]["b"]["dropped"].keys() == {"exact_duplicate", "near_duplicate", "repeated_paragraph"}
+    assert manifest["sources"]["b"]["dropped"].keys() == {"exact_duplicate", "near_duplicate", "boilerplate_lines"}
     return tree_bytes(out)
 
 
@@ -171,7 +179,7 @@ def test_what_a_run_has_is_what_its_segments_have(texts, tmp_path, small, monkey
     context = WorkerContext(folder)
     assert context.runs.plan.num_levels >= 2
     assert len(list(context.runs)) <= 3
-    names = ["exact", *(f"band{band}" for band in range(6)), "unit0"]
+    names = ["exact", *(f"band{band}" for band in range(6)), "lines"]
     for name in names:
         parts = []
         for segment in context.segments:

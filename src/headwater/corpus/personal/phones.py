@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, lru_cache
 
-from headwater.corpus.personal.find import Scanned, Span, listed
+from headwater.corpus.personal.listed import Span, listed
 from headwater.corpus.scripts import is_unspaced
 
+_RUN = re.compile(r"[0-9+(][0-9 ().+/-]{6,}+")
+# digits of Arabic, Persian, Devanagari and full width; full-width signs, no-break space, hyphens
+_D, _S = (
+    "0-9\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\uff10-\uff19",
+    " ().+/\uff08\uff09\uff0b\uff0d\u00a0\u202f\u2010-\u2013-",
+)
+_FOREIGN_RUN = re.compile(rf"[{_D}+(\uff0b\uff08][{_D}{_S}]{{6,}}+")
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # E.164
 _MIN_UNLABELLED_DIGITS = 9
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
-_MANY_DIGITS = re.compile(rf"(?:\D*\d){{{_MIN_DIGITS}}}")
-_NEXT = re.compile(r"[ ./-]{1,3}[0(\uff08]")
 # what belongs to something else: to a word, a decimal, a price
 _JOINED = re.compile(r"(?:[A-Za-z0-9+/._~=#%-]|[$€£¥₹] ?)$")
 _GOES_ON = re.compile(r"[A-Za-z0-9_%-]|\.\d")
@@ -35,14 +40,17 @@ _SAYS_ITSELF = re.compile(
 _BEFORE_CHARACTERS = 40
 
 
-def find_phones(scanned: Scanned) -> Iterator[Span]:
+def find_phones(text: str) -> Iterator[Span]:
     """Yield where telephone numbers stand, but for those that films are given (555-0100 to 555-0199).
 
     In a run of digits there may be several: some with a country's code, and before each others, one behind another.
     What stands immediately behind a number isn't joined to it: the number gives way to a placeholder.
     """
-    text, found_to = scanned.text, 0
-    for start, end in scanned.digit_runs(_MIN_DIGITS):
+    found_to = 0
+    for run in (_RUN if text.isascii() else _FOREIGN_RUN).finditer(text):
+        if sum(map(str.isdigit, run.group())) < _MIN_DIGITS:
+            continue
+        start, end = run.span()
         for number in (*_international(text, start, end), (end, end)):
             while (begin := _BEGIN.search(text, max(start, found_to), number[0])) and (
                 found := _national(text, begin.start(), number[0], found_to)
@@ -78,10 +86,9 @@ def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
 
 
 def _ends(text: str, start: int, end: int) -> list[int]:
-    """Return where a number that begins at `start` may end, the likeliest first.
+    """Return where a number that begins at `start` may end: after as many groups as it can have, or fewer.
 
-    That is before what looks like the next number, else after as many groups as it can have. Two spaces divide numbers,
-    and a single digit after a stop is a decimal.
+    Two spaces divide numbers, and a single digit after a stop is a decimal.
     """
     ends, digits, last = list[int](), 0, start
     for group in _DIGITS.finditer(text, start, end):
@@ -92,12 +99,7 @@ def _ends(text: str, start: int, end: int) -> list[int]:
         last = group.end()
         if digits >= _MIN_DIGITS and not _GOES_ON.match(text, last) and not _FILM.search(text, start, last):
             ends.append(last)
-    return sorted(ends, key=lambda at: (_begins_number(text, at, end), at), reverse=True)
-
-
-def _begins_number(text: str, start: int, end: int) -> bool:
-    """Return whether what follows a number in its run is another that begins with a zero or in brackets."""
-    return bool(_NEXT.match(text, start, end) and _MANY_DIGITS.match(text, start, end))
+    return ends[::-1]
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from headwater.corpus.personal.find import Scanned, Span, listed
+from headwater.corpus.personal.listed import Span, listed
 from headwater.corpus.toml_tables import toml_table
 
 # what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
@@ -24,37 +24,26 @@ _FILLED = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|#{3,}|0{6,}|^your(?![a-z])|^your.*(?:key|token|secret|passw|pwd)|[-_]your[-_]", re.IGNORECASE
 )
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_LEET = str.maketrans("013457@$!", "oleastasi")
 
 
 def is_sample(value: str) -> bool:
     """Return whether a value is a template, a filler, or made of sample's words."""
     if _TEMPLATE.search(value) or _FILLED.search(value):
         return True
-    pieces = [piece.lower() for piece in _PIECE.findall(value)]
-    if pieces and all(piece in listed("sample_words") for piece in pieces):  # other letters make no pieces
-        return True
-    return value.rstrip("0123456789!").lower().translate(_LEET) in listed("sample_words")
+    pieces = [piece.lower() for piece in _PIECE.findall(value)]  # other letters make none
+    return bool(pieces) and all(piece in listed("sample_words") for piece in pieces)
 
 
-# behind a port stands no password: http://HOST:80/@NAME; one with a @ in it ends at the last before the host
-_IN_ADDRESS = re.compile(
-    r"://[^\s:/<>\"']{0,64}:(?!\d{1,5}/)([^\s@<>\"']{1,128}(?:@[^\s/@:,?<>\"']{1,64}(?=@)){0,2})@(?=[\w\[.-])"
-)
+_IN_ADDRESS = re.compile(r"://[^\s:/<>\"']{0,64}:([^\s/@<>\"']{1,128})@(?=[\w\[.-])")
 
 
 def server_passwords(text: str) -> Iterator[tuple[Span, bool]]:
     """Yield where what stands for a password in an address stands, and whether it is one: no sample, no single letter.
 
-    With a slash in it, which belongs into no address as it is, it is taken for one only where it has a digit.
+    What would have to be written otherwise there, a slash or an at sign, ends it.
     """
-    if "://" not in text:
-        return
-    for match in _IN_ADDRESS.finditer(text):
-        value = match.group(1)
-        is_secret = len(value) > 1 and not is_sample(value)
-        if "/" not in value or (is_secret and any(map(str.isdigit, value)) and "://" not in value):
-            yield match.span(1), is_secret
+    for match in _IN_ADDRESS.finditer(text) if "://" in text else ():
+        yield match.span(1), len(match.group(1)) > 1 and not is_sample(match.group(1))
 
 
 # to its end, else as far as its lines of base64 go; 16,384 bits of RSA take 12,600 characters, under 64 are a sketch
@@ -93,9 +82,9 @@ _RUN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _MAX_RUN = 3.4  # letters of one case or digits in a row, on average: chance makes 1.6 of them, words 4 and more
 
 
-def find_private_keys(scanned: Scanned) -> Iterator[Span]:
+def find_private_keys(text: str) -> Iterator[Span]:
     """Yield where PEM, OpenPGP and PuTTY blocks of private keys stand; of one that isn't ended, its lines of base64."""
-    yield from (match.span() for key in _PRIVATE_KEYS for match in key.finditer(scanned.text))
+    yield from (match.span() for key in _PRIVATE_KEYS for match in key.finditer(text))
 
 
 class _Rule(NamedTuple):
@@ -123,17 +112,17 @@ def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
     return re.compile("|".join(f"{re.escape(letter)}(?:{rest})" for letter, rest in by_letter.items())), rules
 
 
-def find_tokens(scanned: Scanned) -> Iterator[Span]:
+def find_tokens(text: str) -> Iterator[Span]:
     """Yield where API tokens stand, but for those that say they are examples or are too regular for chance.
 
     A token is a long word with a digit, or a very long one; its rule's keyword stands in it or shortly before it.
     """
     keyword, rules = _rules()
-    for word in _LONG_WORD.finditer(scanned.text):
+    for word in _LONG_WORD.finditer(text):
         if len(word.group()) <= 2 * _MIN_TOKEN_CHARACTERS and not _DIGIT.search(word.group()):
             continue
         start = max(word.start() - _BEFORE_TOKEN, 0)
-        around = scanned.text[start : word.end() + _AFTER_TOKEN]
+        around = text[start : word.end() + _AFTER_TOKEN]
         for rule in {rule: None for found in keyword.findall(around.lower()) for rule in rules[found]}:
             for match in rule.pattern.finditer(around):
                 secret = next(filter(None, match.groups()), match.group())  # without what stands around it
@@ -148,13 +137,12 @@ def _is_token(secret: str, rule: _Rule) -> bool:
     return has_chance and not is_example and _bits(secret) >= rule.min_bits
 
 
-def find_passwords(scanned: Scanned) -> Iterator[Span]:
+def find_passwords(text: str) -> Iterator[Span]:
     """Yield where strings stand that a password or key is set to, or that go with a user's name in an address.
 
     One without quotes counts after a name in capitals, as an environment has them; after other names only where it
     is made of small letters, capitals and digits in no order that words have.
     """
-    text = scanned.text
     yield from (span for span, is_secret in server_passwords(text) if is_secret)
     for pattern in (_QUOTED, _BARE):
         for match in pattern.finditer(text):
@@ -165,11 +153,6 @@ def find_passwords(scanned: Scanned) -> Iterator[Span]:
                 yield match.span("value")
             elif _is_no_name(value, before):
                 yield match.start("value"), match.end("value") - value.endswith(".")  # of the sentence
-
-
-def names_secret(name: str) -> bool:
-    """Return whether a string that this name is set to may be a password or key."""
-    return _NAME.search(name[-_NAME_CHARACTERS:]) is not None
 
 
 def _is_no_name(value: str, before: str) -> bool:

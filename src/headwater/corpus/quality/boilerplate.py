@@ -1,6 +1,7 @@
 """Lines that stand on many pages of a site and belong to none of them: headers, footers, notices.
 
-Which they are can be said only once all pages are counted (headwater.corpus.repeats).
+Which they are can be said only once all pages are counted (headwater.corpus.tasks.repeats), with no text at hand: by
+keys that are noted while a page is filtered. They are cut as it is written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import xxhash
 from headwater.corpus.document import Document
 from headwater.corpus.source_paths import SourcePaths
 from headwater.sources.rules import BoilerplateSettings
+from headwater.sources.settings import CorpusSettings
+
+REASON = "boilerplate_lines"
 
 _OWN_LINES = 3  # in a row, and a page's own text has begun
 # indented, but no item of a list; ends a statement; begins one; calls a function; a prompt
@@ -26,14 +30,10 @@ _CODE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoilerplateRule:
-    """Lines that stand on many pages of a site, in the manner of repeats.PassageRule; `paths` are each source's."""
+    """Says which lines of a page count, and cuts those that too many pages have; `paths` are each source's."""
 
     settings: BoilerplateSettings
     paths: dict[str, SourcePaths]
-
-    reason = "boilerplate_lines"
-    keep = 0
-    is_by_group = True  # counted among the pages of their site
 
     def site_of(self, document: Document) -> str:
         """Return the host or name that metadata give as `site`; else the source and the first folder below its path."""
@@ -47,11 +47,13 @@ class BoilerplateRule:
         site = self.site_of(document)
         return [line_key(line, site) for line in {line.strip() for line in document.text.split("\n")} if line]
 
-    def group_of(self, document: Document) -> int:
+    def site_key(self, document: Document) -> int:
+        """Return the key of a page's site, among whose pages its lines are counted."""
         return line_key("", self.site_of(document))
 
-    def least(self, group_sizes: np.ndarray) -> np.ndarray:
-        shares = np.ceil(self.settings.min_share * group_sizes - 1e-9).astype(np.int64)
+    def least(self, num_pages: np.ndarray) -> np.ndarray:
+        """Return how many pages of sites of that many must have a line for it to be cut."""
+        shares = np.ceil(self.settings.min_share * num_pages - 1e-9).astype(np.int64)
         return np.maximum(self.settings.min_pages, shares)
 
     def share(self, document: Document, keys: set[int]) -> float:
@@ -84,6 +86,14 @@ class BoilerplateRule:
             return document.text, ""
         kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
         return kept, "\n".join(lines[number].strip() for number in sorted(gone))
+
+
+def boilerplate_rule(settings: CorpusSettings) -> BoilerplateRule | None:
+    """Return the rule of a corpus with pages; None where it has none, or cuts no lines."""
+    if settings.boilerplate is None or all(source.kind != "web" for source in settings.sources.values()):
+        return None
+    paths = {name: SourcePaths(source.paths or []) for name, source in settings.sources.items()}
+    return BoilerplateRule(settings.boilerplate, paths)
 
 
 def line_key(line: str, site: str) -> int:

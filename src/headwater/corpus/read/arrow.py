@@ -11,7 +11,6 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
-    may_be_list,
     metadata_columns,
     names_licence,
     record_meta,
@@ -57,7 +56,7 @@ def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]
     column = text_column((name for name in names if _holds_text(schema.field(name).type)), limits.text_column)
     if column is None:
         raise without_text(file.source, limits.text_column, schema.names)
-    return [column, *metadata_columns((name for name in names if _holds_values(name, schema.field(name).type)), column)]
+    return [column, *metadata_columns(names, column)]
 
 
 def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: list[str]) -> Iterator[Document | Drop]:
@@ -96,14 +95,3 @@ def _value(scalar: Any) -> Any:
 def _holds_text(kind: Any) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _holds_values(name: str, kind: Any) -> bool:
-    """Return whether a column's values may be metadata: strings, numbers, dates, truth values, licences of any form."""
-    if _holds_text(kind) or names_licence(name):
-        return True
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return may_be_list(name) and _holds_text(kind.value_type)
-    types = pa.types
-    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    return bool(is_number or types.is_boolean(kind) or types.is_date(kind) or types.is_timestamp(kind))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from headwater.corpus.read.frames import HEADER_BYTES, pack, size_of, unpack
+from headwater.corpus.read.frames import MAX_BYTES, BadFrame, pack, unpack
 
 _BLOCK_BYTES = 1 << 20
 _ERROR_BYTES = 4000
@@ -53,12 +53,13 @@ class Child:
 
     def next_message(self) -> dict[str, Any] | None:
         """Return the next message of what was read, None where it isn't whole. Raises BadFrame."""
-        start = self._taken + HEADER_BYTES
-        end = start + size_of(self._buffer[self._taken : start])
-        if start > len(self._buffer) or end > len(self._buffer):
-            return None
-        self._taken = end
-        return unpack(bytes(self._buffer[start:end]))
+        start, end = self._taken, self._buffer.find(b"\n", self._taken)
+        if end >= 0:
+            self._taken = end + 1
+            return unpack(bytes(self._buffer[start:end]))
+        if len(self._buffer) > MAX_BYTES:
+            raise BadFrame
+        return None
 
     def exit_status(self) -> int | None:
         """Return how the process, whose pipe is closed, ended; None where it lives on."""

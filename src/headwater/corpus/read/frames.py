@@ -1,4 +1,4 @@
-"""Messages between headwater and a process of its own: JSON behind its length in bytes. Nothing is ever unpickled."""
+"""Messages between headwater and a process of its own: JSON, a line each. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 import sys
 from typing import Any
 
-HEADER_BYTES = 4
-MAX_BYTES = 1 << 28  # a section of a document is far smaller; a larger message is none of ours
-
+MAX_BYTES = 1 << 28  # a section of a document is far smaller; a longer line is none of ours
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one a message
 
@@ -19,22 +17,13 @@ class BadFrame(Exception):
 
 def pack(value: dict[str, Any]) -> bytes:
     # the name of a file, or a title, may hold half a surrogate pair
-    data = _ENCODER.encode(value).encode("utf-8", "surrogatepass")
-    return len(data).to_bytes(HEADER_BYTES, "big") + data
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def size_of(header: bytes | bytearray) -> int:
-    """Return the bytes of the message behind a header; raises BadFrame."""
-    size = int.from_bytes(header, "big")
-    if size > MAX_BYTES:
-        raise BadFrame
-    return size
-
-
-def unpack(data: bytes) -> dict[str, Any]:
-    """Return the message without its header; raises BadFrame."""
+def unpack(line: bytes) -> dict[str, Any]:
+    """Return the message in a line; raises BadFrame."""
     try:
-        value = json.loads(data.decode("utf-8", "surrogatepass"))
+        value = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         raise BadFrame from None
     if not isinstance(value, dict):
@@ -44,11 +33,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 def receive() -> dict[str, Any]:
     """Return the next message of the standard input; EOFError at its end."""
-    return unpack(_read(size_of(_read(HEADER_BYTES))))
-
-
-def _read(count: int) -> bytes:
-    data = sys.stdin.buffer.read(count)
-    if len(data) < count:
+    line = sys.stdin.buffer.readline(MAX_BYTES)
+    if not line.endswith(b"\n"):
         raise EOFError
-    return data
+    return unpack(line)

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
-from headwater.corpus.read.scripts import as_script
 from headwater.corpus.read.text import read_text, whole_text
+from headwater.corpus.read.unwrap import unwrap
 from headwater.sources.settings import CONVERSATIONS
 
 _OF_CONVERSATIONS = ("jsonl", "json", "archive")
@@ -35,7 +36,6 @@ def pieces_of(
         num_bytes = file.num_bytes
         if file.kind == CONVERSATIONS and file_format not in _OF_CONVERSATIONS:
             raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
-        file, file_format = as_script(file, file_format)
         for piece in bounded(read(file, file_format), limits.max_document_characters):
             is_first = False
             yield piece
@@ -71,7 +71,7 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
         return
     text, boilerplate = without_boilerplate(text)
     if text:
-        yield file.document(text)
+        yield file.document(unwrap(clean(text, file.kind)))
     if boilerplate:
         drop = file.drop("gutenberg_boilerplate", num_bytes(boilerplate), "#boilerplate", boilerplate[:500])
         yield replace(drop, num_documents=0) if text else drop

@@ -6,15 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from headwater.conversations import Message, Refused, as_text, read_messages, require_learnable
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop
 from headwater.corpus.licences.names import all_of, handed_on
-from headwater.corpus.read.dates import iso_date_or_time
+from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable, in_unicode
@@ -62,13 +60,9 @@ _KINDS = {list: "a list", dict: "an object", bool: "a truth value"}
 _INNER = ("meta", "metadata")  # objects of an object whose fields count as its own
 # what a record says of its text, by the names that data sets use, and the name under which it is kept; the first counts
 _OURS = keys_by_word("headwater.corpus.read", "metadata_names", "record")
-_LICENCES = {name for name, ours in _OURS.items() if ours == "licence"}
-_LISTS = {name for name, ours in _OURS.items() if ours == "author"}
-_TAKEN = ("source", "origin", "kind", "group", "licence_named")  # what a corpus says itself under these names
-MAX_OTHER_COLUMNS, MAX_OTHER_CHARACTERS = 16, 200
+_RANK = {name: rank for rank, name in enumerate(_OURS)}
 _MAX_NAME_CHARACTERS, _MAX_IN_LIST = 60, 50
 _SHOWN_NAMES = 20
-_MAX_CACHED_NAMES, _MAX_CACHED_CHARACTERS = 64, 4000  # of a row: they stay in memory behind it
 
 
 def text_column(names: Iterable[str], wanted: str | None) -> str | None:
@@ -109,27 +103,14 @@ def shown_columns(names: Sequence[str]) -> str:
 
 
 def metadata_columns(names: Iterable[str], text: str) -> list[str]:
-    """Return the columns that may say something of a table's texts, in order: those we know, and 16 others."""
-    found: list[str] = []
-    num_others = 0
-    for name in names:
-        if name == text or not 0 < len(name) <= _MAX_NAME_CHARACTERS:
-            continue
-        is_other = name.lower() not in _OURS
-        num_others += is_other
-        if not is_other or num_others <= MAX_OTHER_COLUMNS:
-            found.append(name)
-    return found
-
-
-def may_be_list(name: str) -> bool:
-    """Return whether a column may hold a list of strings that says something of its text: authors."""
-    return name.lower() in _LISTS
+    """Return the columns that say something of a table's texts, in the order in which they count."""
+    known = (name for name in names if name != text and name.lower() in _OURS)
+    return sorted(known, key=lambda name: _RANK[name.lower()])
 
 
 def names_licence(name: str) -> bool:
-    """Return whether a column names a licence, whose values count in whatever form they are."""
-    return name.lower() in _LICENCES
+    """Return whether a column names a licence."""
+    return _OURS.get(name.lower()) == "licence"
 
 
 def record_document(
@@ -173,66 +154,26 @@ def text_field(fields: dict[str, Any], wanted: str | None) -> str | None:
 
 
 def record_meta(fields: dict[str, Any], text: str = "") -> dict[str, str]:
-    """Return what the fields of a record but for its `text` say of it.
+    """Return what the fields of a record but for its `text` say of it: title, language, licence and the like.
 
-    What is known to be a title, a language, a licence and the like is kept under our name for it; of the others 16 at
-    most, under their own, where they are a string of at most 200 characters, a number, a date or a truth value.
+    Each under our name for it. Others are not kept: nobody here reads them, and what they hold nobody knows.
     """
-    is_short = len(fields) <= _MAX_CACHED_NAMES and sum(map(len, fields)) <= _MAX_CACHED_CHARACTERS
-    known, kept = (_columns_of if is_short else _columns_of.__wrapped__)(tuple(fields), text)
     meta: dict[str, str] = {}
-    used = set[str]()
-    for name, ours in known:
+    for name in metadata_columns(fields, text):
+        ours = _OURS[name.lower()]
         if ours not in meta and (value := _our_value(fields[name], ours)):
             meta[ours] = value
-            used.add(name)
-    for name, own in kept:
-        if name not in used and (value := _plain(fields[name])) and len(value) <= MAX_OTHER_CHARACTERS:
-            meta.setdefault(own, value)
     return meta
-
-
-Named = list[tuple[str, str]]  # columns, each with a name in metadata
-
-
-@lru_cache(maxsize=16)  # rows of a table have the same columns
-def _columns_of(names: tuple[str, ...], text: str) -> tuple[Named, Named]:
-    """Return the columns that are known, in the order in which they count, and all, with names of their own.
-
-    Never under one of ours: what isn't understood as a date is none.
-    """
-    columns = metadata_columns(names, text)
-    known = sorted((name for name in columns if name.lower() in _OURS), key=lambda name: _RANK[name.lower()])
-    own = [(name, f"row_{name}" if name in _TAKEN or name in _OUR_NAMES else name) for name in columns]
-    return [(name, _OURS[name.lower()]) for name in known], own
-
-
-_OUR_NAMES = {*_OURS.values(), "group"}
-_RANK = {name: rank for rank, name in enumerate(_OURS)}
 
 
 def _our_value(value: Any, ours: str) -> str:
     if ours == "licence":
         return licence_of_value(value)
-    if isinstance(value, list):
-        names = [each.strip() for each in value[: _MAX_IN_LIST + 1] if isinstance(each, str) and each.strip()]
-        return ", ".join(names) if ours == "author" else ""
-    text = _plain(value)
-    if ours == "date":  # a number is of seconds since some year: kept as what it is
-        return "" if isinstance(value, int | float | Decimal) else iso_date_or_time(text)
+    if ours == "author" and isinstance(value, list):
+        return ", ".join(each.strip() for each in value[:_MAX_IN_LIST] if isinstance(each, str) and each.strip())
+    text = value.isoformat() if isinstance(value, date) else value.strip() if isinstance(value, str) else ""
+    if ours == "date":
+        return iso_date(text)
     if ours == "language":
         return programming_language(text) or language_of(text) or text
     return text
-
-
-def _plain(value: Any) -> str:
-    """Return a single value as text; "" for none and for what isn't one."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, date):  # or a date with its time
-        return value.isoformat()
-    if isinstance(value, int | Decimal) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    return ""

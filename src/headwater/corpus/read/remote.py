@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from headwater.corpus.read.input import BLOCK_BYTES
-from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
 from headwater.files import create, remove_file
 from headwater.sources.formats import skip_reason
@@ -41,8 +40,8 @@ _NEEDS = {"s3": "s3", "s3a": "s3", "http": "s3", "https": "s3"}
 
 
 def is_address(text: str) -> bool:
-    """Return whether a path of the settings, or an origin, is an address; file:// names a file of this machine."""
-    return _ADDRESS.match(text) is not None and not text.lower().startswith(OF_THIS_MACHINE)
+    """Return whether a path of the settings, or an origin, is an address."""
+    return _ADDRESS.match(text) is not None
 
 
 def find_addresses(given: str, setting: str) -> list[tuple[str, str]]:
@@ -187,20 +186,16 @@ def _explained(error: Exception, address: str, setting: str) -> DataError:
     scheme = urlsplit(address).scheme.lower()
     if isinstance(error, DataError):
         return error
+    what = f" can't be reached: {_first_line(error)}"
     if isinstance(error, ImportError):
-        extra = _NEEDS.get(scheme)
-        how = f"`pip install headwater[{extra}]`" if extra else f"the package that fsspec names for {scheme}://"
+        how = f"`pip install headwater[{_NEEDS[scheme]}]`" if scheme in _NEEDS else f"what fsspec names for {scheme}://"
         what = f" can't be read without another package; install {how}"
     elif isinstance(error, FileNotFoundError):
         what = ": no such file, folder or bucket, or no answer; correct it"
     elif isinstance(error, PermissionError):
         what = ": access is refused; check the credentials in the environment"
-    elif isinstance(error, ValueError):
-        is_unknown = "Protocol not known" in str(error)
-        problem = f"{scheme}:// is no kind of address that fsspec knows" if is_unknown else _first_line(error)
-        what = f": {problem}; correct it"
-    else:
-        what = f" can't be reached: {_first_line(error)}"
+    elif "Protocol not known" in str(error):
+        what = f": {scheme}:// is no kind of address that fsspec knows; correct it"
     return DataError(f"{setting}: {address}{what}")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 _BOUNDARIES = ("\n\n", "\n", ". ", " ")
-_SENTENCE_END = re.compile("[.!?][\"')\\]”’»]*\\s+|[。！？]")
 
 
 def cut_point(text: str, start: int, end: int) -> int:
@@ -17,16 +15,6 @@ def cut_point(text: str, start: int, end: int) -> int:
         if found >= 0:
             return found + len(boundary)
     return end
-
-
-def cut_point_of_prose(text: str, start: int, end: int) -> int:
-    """Return where to cut as `cut_point`, but after a sentence before a line: hard-wrapped lines end within one."""
-    middle = (start + end + 1) // 2
-    paragraph = text.rfind("\n\n", middle, end)
-    if paragraph >= 0:
-        return paragraph + 2
-    sentences = [found.end() for found in _SENTENCE_END.finditer(text, middle, end)]
-    return sentences[-1] if sentences else cut_point(text, start, end)
 
 
 def sections(chunks: Iterable[str], max_characters: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
-from headwater.corpus.personal.replace import ColumnRedactor
+from headwater.corpus.personal.replace import redact_columns
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import PARSED_FORMATS
@@ -71,10 +71,10 @@ def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings)
     if settings.redact is None:
         yield from pieces
         return
-    redacted = ColumnRedactor(settings.redact)
     for piece in pieces:
-        meta = redacted(piece.meta) if isinstance(piece, Document) and piece.meta else None
-        yield replace(piece, meta=meta) if isinstance(piece, Document) and meta is not None else piece
+        if isinstance(piece, Document) and piece.meta:
+            piece = replace(piece, meta=redact_columns(piece.meta, settings.redact.kinds))
+        yield piece
 
 
 def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:

@@ -10,8 +10,8 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.encoding import encoding_of, not_utf8
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
 from headwater.corpus.read.limits import ZERO_BYTE, Unusable
-from headwater.corpus.read.scripts import code_language
 from headwater.corpus.read.sections import sections
+from headwater.sources.formats import language_of, without_compression
 
 
 def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
@@ -22,7 +22,7 @@ def read_text(file: InputFile, max_document_characters: int) -> Iterator[Documen
     with a compressed file.
     """
     encoding = _check_encoding(file)
-    language = code_language(file) if file.kind == "code" else None
+    language = _code_language(file.path.name) if file.kind == "code" else None
     meta = {"language": language} if language else {}
     parts = sections(_chunks(file, encoding), max_document_characters)
     first, second = next(parts, None), next(parts, None)
@@ -31,6 +31,11 @@ def read_text(file: InputFile, max_document_characters: int) -> Iterator[Documen
     elif first is not None and second is not None:
         for number, text in enumerate(chain((first, second), parts)):
             yield file.document(text, f"#{number}", group=file.origin, **meta)
+
+
+def _code_language(name: str) -> str | None:
+    """Return the programming language of a file of code, by its name: JSON among code is of some program's settings."""
+    return language_of(name) or ("configuration" if without_compression(name).lower().endswith(".json") else None)
 
 
 def whole_text(file: InputFile, max_bytes: int) -> str | None:

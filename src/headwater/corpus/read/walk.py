@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headwater.corpus.read.remote import find_addresses, is_address
-from headwater.corpus.source_paths import OF_THIS_MACHINE
 from headwater.errors import DataError
 from headwater.sources.formats import skip_reason
 
-# what Hugging Face writes beside the Arrow files of a data set: it says nothing that is text
-_CARDS = {"state.json", "dataset_info.json", "dataset_dict.json"}
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200
 _OWNER_FILES = {"lock", "epoch"}
@@ -56,7 +53,6 @@ def list_files(paths: list[str], setting: str) -> Iterator[ListedFile]:
                     names[address] = address
                     yield ListedFile(Path(address), address, reason)
             continue
-        given = given[given.index("://") + 3 :] if given.lower().startswith(OF_THIS_MACHINE) else given
         for top in _expand(given, setting):
             yield from _files_under(top, names)
 
@@ -175,11 +171,9 @@ def _walk(top: Path, names: dict[str, str]) -> Iterator[_Listing]:
             continue
         listing = _Listing(folder, real, [], [], [])
         own = _OWNER_FILES if found_names >= _OWNER_FILES else set()
-        is_data_set = "dataset_dict.json" in found_names or len(found_names & _CARDS) == 2
         inner: list[tuple[Path, str]] = []
         for entry in entries:
-            is_card = is_data_set and entry.name in _CARDS
-            reason = "data_set_card" if is_card else skip_reason(entry.name) or _loop(entry)
+            reason = skip_reason(entry.name) or _loop(entry)
             reason = "own_output" if entry.name in own and entry.is_file() else reason
             if reason:
                 listing.skipped.append(ListedFile(folder / entry.name, printable(folder / entry.name), reason))

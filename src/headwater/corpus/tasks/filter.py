@@ -24,7 +24,16 @@ from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.candidates import CandidateWriter
 from headwater.corpus.tasks.results import table_of
-from headwater.corpus.tasks.segments import DIGESTS, GROUPED_KEYS, KEYS, SEGMENT_DOCUMENTS, SEGMENT_UNITS, segment_file
+from headwater.corpus.tasks.segments import (
+    DIGESTS,
+    KEYS,
+    LINE_KEYS,
+    LINES,
+    SEGMENT_DOCUMENTS,
+    SEGMENT_LINES,
+    SITES,
+    segment_file,
+)
 from headwater.corpus.tasks.work import Output, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.sources.settings import CONVERSATIONS
@@ -51,7 +60,7 @@ def filter_part(context: WorkerContext, number: int) -> None:
         output.digests |= candidates.digests
         output.add_digests(dropped.digests)
         facts = {"balance": part_filter.balance.as_dict(), "notes": part_filter.notes.as_dict()}
-        output.facts = facts | {"segments": part_filter.segments, "units": part_filter.num_units}
+        output.facts = facts | {"segments": part_filter.segments, "lines": part_filter.num_lines}
 
 
 class _PartFilter:
@@ -63,7 +72,7 @@ class _PartFilter:
         self.balance = Balance([source])
         self.segments: list[int] = []
         self.notes = Notes()
-        self.num_units = [0] * len(context.repeat_rules)
+        self.num_lines = 0
         self._context, self._source = context, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
         self._keys = _Keys(context)
@@ -106,7 +115,7 @@ class _PartFilter:
         if len(self._keys):
             self._output.write_arrays(self._keys.arrays(), segment_file(len(self.segments)))
             self.segments.append(len(self._keys))
-            self.num_units = [sum(counts) for counts in zip(self.num_units, self._keys.num_units())]
+            self.num_lines += self._keys.num_lines
             self._keys = _Keys(self._context)
 
 
@@ -118,8 +127,7 @@ class _Keys:
         # arrays, since a list would hold an object of 32 bytes for every number
         self._digests = bytearray()
         self._bands, self._banded = array("Q"), array("I")
-        # of every rule: keys of units, the documents they are in; and the group of every document
-        self._units = [(array("Q"), array("I"), array("Q")) for _ in context.repeat_rules]
+        self._lines, self._lined, self._sites = array("Q"), array("I"), array("Q")
         self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
 
     def __len__(self) -> int:
@@ -127,8 +135,11 @@ class _Keys:
 
     @property
     def is_full(self) -> bool:
-        units = max((len(keys) for keys, _, _ in self._units), default=0)
-        return len(self) >= SEGMENT_DOCUMENTS or units >= SEGMENT_UNITS
+        return len(self) >= SEGMENT_DOCUMENTS or self.num_lines >= SEGMENT_LINES
+
+    @property
+    def num_lines(self) -> int:
+        return len(self._lines)
 
     def add(self, candidate: Candidate, left_bytes: int) -> None:
         """Append a candidate of whose bytes as read `left_bytes` are left."""
@@ -138,11 +149,11 @@ class _Keys:
         if settings.dedup.near and document.kind not in (*settings.dedup.near_exempt_kinds, CONVERSATIONS):
             self._banded.append(len(self))
             self._bands.extend(self._context.minhash.band_keys(candidate.hashes))
-        for rule, (keys, places, groups) in zip(self._context.repeat_rules, self._units):
+        if rule := self._context.boilerplate:
             found = rule.keys(document)
-            keys.extend(found)
-            places.extend([len(self)] * len(found))
-            groups.append(rule.group_of(document) if found else 0)
+            self._lines.extend(found)
+            self._lined.extend([len(self)] * len(found))
+            self._sites.append(rule.site_key(document) if found else 0)
         values = (
             num_bytes(document.text),
             left_bytes,
@@ -164,14 +175,8 @@ class _Keys:
             for band, keys in enumerate(keys_by_band):
                 order = np.argsort(keys, kind="stable")
                 arrays[f"band{band}"] = table_of(KEYS, keys[order], banded[order])
-        for place, (unit_keys, documents, groups_of) in enumerate(self._units):
-            keys, at, groups = (np.array(each) for each in (unit_keys, documents, groups_of))
+        if self._lines:
+            keys, at, sites = (np.array(each) for each in (self._lines, self._lined, self._sites))
             order = np.lexsort((at, keys))
-            grouped = [groups[at[order]]] if self._context.repeat_rules[place].is_by_group else []
-            arrays[f"unit{place}"] = table_of(GROUPED_KEYS if grouped else KEYS, keys[order], at[order], *grouped)
-            arrays[f"unit{place}.group"] = groups
+            arrays |= {LINES: table_of(LINE_KEYS, keys[order], at[order], sites[at[order]]), SITES: sites}
         return arrays
-
-    def num_units(self) -> list[int]:
-        """Return how many units of each rule were noted."""
-        return [len(keys) for keys, _, _ in self._units]

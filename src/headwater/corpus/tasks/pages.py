@@ -33,6 +33,7 @@ def own_words(context: WorkerContext, document: Document, keys: set[int]) -> np.
 
     None where these lines are too little of the page to make it like others, or the rest would be dropped as few_words.
     """
+    assert context.boilerplate is not None  # such lines were found
     if context.boilerplate.share(document, keys) < _MIN_SHARE:
         return None
     own = context.hasher.hash(words_of(context.boilerplate.without(document, keys)[0]))
@@ -61,7 +62,7 @@ def write_page_keys(context: WorkerContext, part: int) -> None:
             rows = np.concatenate([np.empty(0, CUTS), *pieces])
             output.write_arrays({"cuts": rows[np.argsort(rows["document"])]}, segment_file(segment.index))
             for number, cuts in sorted(cuts_by_document(pieces).items()):
-                own = own_words(context, parse_document(context.candidate_texts.line(number)), *cuts.values())
+                own = own_words(context, parse_document(context.candidate_texts.line(number)), cuts)
                 if own is not None:
                     keys = np.array(context.minhash.band_keys(own), dtype=np.uint64)
                     writer.add(keys, np.full(len(keys), number), np.arange(len(keys)))

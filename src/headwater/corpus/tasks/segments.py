@@ -5,8 +5,8 @@ duplicates needs no exchange of data between processes, and no process ever hold
 
 exact          high, low, at      digests, each with the place of its document in the segment
 band0, ...     key, at            of those that are compared for near duplicates
-unit0, ...     key, at [, group]  paragraphs and lines, by the rule that counts them
-unit0.group, text_bytes, left_bytes, split_hashes: one value a document
+lines          key, at, site     of pages of the web: those that their site's pages may share
+sites, text_bytes, left_bytes, split_hashes: one value a document; of a site 0 where there is none
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.work import Task, Work
 
 SEGMENT_DOCUMENTS = 1 << 16  # some 10 MB of keys
-SEGMENT_UNITS = 1 << 20  # paragraphs or lines: 12 MB
+SEGMENT_LINES = 1 << 20  # 20 MB
 DIGESTS = np.dtype([("high", "<u8"), ("low", "<u8"), ("at", "<u4")])
 KEYS = np.dtype([("key", "<u8"), ("at", "<u4")])
-GROUPED_KEYS = np.dtype([("key", "<u8"), ("at", "<u4"), ("group", "<u8")])
+LINE_KEYS = np.dtype([("key", "<u8"), ("at", "<u4"), ("site", "<u8")])
+LINES, SITES = "lines", "sites"
 _FACTS = "segments"
 
 
@@ -54,9 +55,9 @@ class Segments:
         self.bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     @cached_property
-    def num_units(self) -> list[int]:
-        """How many units each rule of repeats has."""
-        return list(self._work.facts_of(_FACTS)["units"])
+    def num_lines(self) -> int:
+        """How many lines of pages were noted."""
+        return int(self._work.facts_of(_FACTS)["lines"])
 
     @property
     def num_documents(self) -> int:
@@ -100,5 +101,4 @@ def number_segments(work: Work) -> None:
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     with work.new_output(Task(_FACTS)) as output:
         output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
-        units = [work.facts_of("filter", part.number)["units"] for part in work.plan.parts]
-        output.facts = {"units": [sum(counts) for counts in zip(*units)]}
+        output.facts = {"lines": sum(work.facts_of("filter", part.number)["lines"] for part in work.plan.parts)}

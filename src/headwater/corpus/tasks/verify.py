@@ -12,9 +12,9 @@ common, and loses none of them once it is one page.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress, pairwise
 from operator import not_
 
@@ -35,7 +35,7 @@ from headwater.corpus.words import ngrams
 # most bands are compared, since a true duplicate shares more than others
 MAX_COMPARED = 32
 
-_CACHED_SHINGLES = 2_000_000  # 16 MB
+_CACHED_DOCUMENTS = 128  # of the longest some 300 kB each
 
 
 def verify(context: WorkerContext, number: int) -> None:
@@ -66,10 +66,6 @@ class _Shingles:
     own: np.ndarray
     in_order: np.ndarray
 
-    @property
-    def size(self) -> int:
-        return len(self.whole) + len(self.in_order) + (0 if self.own is self.whole else len(self.own))
-
 
 class _Comparison:
     """Compares documents by number; the shingles used last are kept at hand."""
@@ -80,8 +76,7 @@ class _Comparison:
         self._doubtful = found_flags(context.work, "near")
         self._has_common_lines = found_flags(context.work, COMMON_LINES.stage)
         self._min_own = min_own_words(context)
-        self._shingles: OrderedDict[int, _Shingles] = OrderedDict()
-        self._num_shingles = 0
+        self._shingles_of = lru_cache(_CACHED_DOCUMENTS)(self._read_shingles)
 
     def originals(self, later: int, earlier: list[int]) -> list[int]:
         """Return one of `earlier` that is similar and stays for certain, or else all similar ones."""
@@ -112,16 +107,6 @@ class _Comparison:
         starts, ends = np.flatnonzero(np.diff(is_new, prepend=False, append=False)).reshape(-1, 2).T
         lengths = ends - starts
         return int(lengths[lengths > 2 * self._dedup.shingle_words].sum()) >= self._min_own
-
-    def _shingles_of(self, number: int) -> _Shingles:
-        if number in self._shingles:
-            self._shingles.move_to_end(number)
-            return self._shingles[number]
-        shingles = self._shingles[number] = self._read_shingles(number)
-        self._num_shingles += shingles.size
-        while self._num_shingles > _CACHED_SHINGLES and len(self._shingles) > 2:
-            self._num_shingles -= self._shingles.popitem(last=False)[1].size
-        return shingles
 
     def _read_shingles(self, number: int) -> _Shingles:
         document = parse_document(self._context.candidate_texts.line(number))

@@ -26,7 +26,7 @@ from headwater.corpus.tasks.plan import Plan, write_plan
 from headwater.outputs import new_output, read_output, remove_damaged
 from headwater.sources.settings import CorpusSettings
 
-_LAYOUT = "6"  # raise it when what tasks write is laid out differently: work that an older version began is removed
+_LAYOUT = "7"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 STAGES_OF_PARTS = ("filter", "pages", "verify", "write")  # others have tasks of ranges of keys
 _ARRAYS = "arrays.bin"
 _PLAN = "plan/000000"

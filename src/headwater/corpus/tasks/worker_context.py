@@ -8,9 +8,8 @@ from pathlib import Path
 
 from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
-from headwater.corpus.quality.boilerplate import BoilerplateRule
+from headwater.corpus.quality.boilerplate import BoilerplateRule, boilerplate_rule
 from headwater.corpus.quality.limits import LimitsByText
-from headwater.corpus.repeats import RepeatRule, repeat_rules
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
 from headwater.corpus.tasks.results import Results
@@ -38,13 +37,8 @@ class WorkerContext:
         return make_steps(self.settings, self.find_limits)
 
     @cached_property
-    def repeat_rules(self) -> list[RepeatRule]:
-        return repeat_rules(self.settings)
-
-    @property
-    def boilerplate(self) -> BoilerplateRule:
-        """The rule about lines that a site's pages share; it is there where such were found."""
-        return next(rule for rule in self.repeat_rules if isinstance(rule, BoilerplateRule))
+    def boilerplate(self) -> BoilerplateRule | None:
+        return boilerplate_rule(self.settings)
 
     @cached_property
     def find_limits(self) -> LimitsByText:

@@ -13,8 +13,9 @@ from headwater.corpus.balance import Balance
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.quality.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.quality.filter import broken_rule
-from headwater.corpus.read.sections import cut_point, cut_point_of_prose
+from headwater.corpus.read.sections import cut_point
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.candidates import CandidateReader
@@ -58,7 +59,7 @@ class _Row:
     text_bytes: int
     left_bytes: int
     split_hash: int
-    cuts: dict[int, set[int]]
+    cuts: set[int]
     duplicate_of: str
 
 
@@ -75,7 +76,7 @@ def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
         names = _names_of(context, set(originals.values()))
         for number, decision, text_bytes, left_bytes, value in zip(numbers, *columns, strict=True):
             original = names[originals[number]] if decision != KEPT else ""
-            yield _Row(number, next(lines), decision, text_bytes, left_bytes, value, cuts.get(number, {}), original)
+            yield _Row(number, next(lines), decision, text_bytes, left_bytes, value, cuts.get(number, set()), original)
 
 
 def _names_of(context: WorkerContext, numbers: set[int]) -> dict[int, str]:
@@ -108,29 +109,24 @@ class _PartWriter:
             self._place(self._side_of(row), row.line, row.text_bytes)
 
     def _write_shortened(self, row: _Row) -> None:
-        """Write a document without what others have, too; drop it when the rest breaks a rule of its kind."""
-        document = shorter = parse_document(row.line)
-        parts = []
-        for place in sorted(row.cuts):
-            rule = self._context.repeat_rules[place]
-            text, cut = rule.without(shorter, row.cuts[place])
-            parts.append((rule.reason, num_bytes(shorter.text) - num_bytes(text), cut))
-            shorter = replace(shorter, text=text)
-        shorter = replace(shorter, text=clean(shorter.text, document.kind))
+        """Write a page without what others of its site have, too; drop it when the rest breaks a rule of its kind."""
+        assert self._context.boilerplate is not None
+        document = parse_document(row.line)
+        text, cut = self._context.boilerplate.without(document, row.cuts)
+        shorter = replace(document, text=clean(text, document.kind))
         broken = broken_rule(
             Candidate(shorter, self._context.hasher), self._context.settings.rules, self._context.find_limits
         )
         if broken is not None:
-            reason = parts[0][0] if broken.reason == "empty" else broken.reason
+            reason = BOILERPLATE if broken.reason == "empty" else broken.reason
             because = f"without what others have, too: {broken.because or 'nothing'}"
             self._drop(document.drop(reason, row.left_bytes, because=because))
             return
         left_bytes = row.left_bytes
-        for reason, cut_bytes, cut in parts:
-            if cut:
-                cut_bytes = min(cut_bytes, left_bytes)
-                left_bytes -= cut_bytes
-                self._drop(document.drop(reason, cut_bytes, cut, num_documents=0))
+        if cut:
+            cut_bytes = min(num_bytes(document.text) - num_bytes(text), left_bytes)
+            left_bytes -= cut_bytes
+            self._drop(document.drop(BOILERPLATE, cut_bytes, cut, num_documents=0))
         text_bytes = num_bytes(shorter.text)
         if row.number == self._split.tail_of and text_bytes > 2 * self._split.tail_bytes:
             self._write_in_two(shorter, left_bytes)
@@ -162,8 +158,7 @@ def _cut_tail(document: Document, tail_bytes: int) -> tuple[Document, Document]:
     text = document.text
     # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
     tail = len(text) * tail_bytes // num_bytes(text)
-    find_cut = cut_point if document.kind == "code" else cut_point_of_prose
-    end = find_cut(text, len(text) - 2 * tail, len(text) - tail)
+    end = cut_point(text, len(text) - 2 * tail, len(text) - tail)
     start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
     rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
     return start, rest

@@ -9,13 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import PurePath
 
-from headwater.corpus.document import Document
 from headwater.corpus.read.rejoin import join_lines, words_within
-from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.sources.formats import without_compression
-from headwater.sources.settings import UnwrapSettings
 
 _MIN_WIDTH, _MAX_WIDTH = 50, 110  # of the lines of a wrapped text, in characters
 _SLACK = 0.1  # of the width: typists and ragged margins fill a line only nearly
@@ -25,24 +20,6 @@ _COLUMNS = re.compile(r"\S {3,}\S|\t|\S\s*\|\s*\S")
 _CODE_END = re.compile(r"[;{}\\]$|^\s*(?:#|//|>>>|\$ )")
 _ITEM = re.compile(r"\s*(?:[-*+•o]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
 _FIRST_WORD = re.compile(r"\s*(?:[^\s\w]*\w+[^\W\d]-(?=\w)|\S+)")
-
-
-def unwrapper(settings: UnwrapSettings) -> Step:
-    """Return the step that undoes the hard wraps of plain text."""
-
-    def step(candidate: Candidate) -> Verdict:
-        document = candidate.document
-        if document.kind not in settings.kinds or not is_plain_text(document):
-            return Verdict(candidate)
-        text = unwrap(document.text)
-        return Verdict(candidate if text == document.text else candidate.with_text(text))
-
-    return step
-
-
-def is_plain_text(document: Document) -> bool:
-    """Return whether a document was read from a file of plain text, as its origin's name says."""
-    return PurePath(without_compression(document.origin)).suffix.lower() in ("", ".txt", ".text")
 
 
 def unwrap(text: str) -> str:

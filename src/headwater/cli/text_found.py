@@ -1,0 +1,130 @@
+"""What a person's files hold, before a run file for them is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from headwater.corpus.document import Document, Drop, num_bytes
+from headwater.corpus.pipeline import apply_steps, make_steps
+from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.read.input import NO_PERMISSION
+from headwater.corpus.read.source import read_source
+from headwater.corpus.step import Candidate
+from headwater.corpus.words import WordHasher
+from headwater.errors import DataError
+from headwater.numbers import size
+from headwater.sources.settings import CorpusSettings, SourceSettings
+from headwater.tokenizer.train import sample_parts
+
+SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
+HTML_SUFFIXES = (".html", ".htm", ".xhtml")
+MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
+
+
+@dataclass
+class TextFound:
+    """What paths hold before any rule: files with text, documents in them, UTF-8 bytes; by reason what gave no text.
+
+    `fraction_left` is what rules left of a sample, None where nobody tried.
+    """
+
+    origins: set[str] = field(default_factory=set)
+    num_documents: int = 0
+    num_bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    fraction_left: float | None = None
+
+    @property
+    def bytes_left(self) -> float:
+        """What rules leave, all where they left nothing of the sample: the build will say why."""
+        return self.num_bytes * (self.fraction_left or 1.0)
+
+    def texts(self, paths: list[str]) -> Iterator[str]:
+        """Yield the texts that the readers of a corpus read in `paths`, and count them as its balance sheet does.
+
+        Raises DataError for a path that names nothing.
+        """
+        for piece in read_source("text", _settings_of(paths)):
+            if isinstance(piece, Drop):
+                self.dropped[piece.reason] += piece.num_documents
+            else:
+                self.origins.add(piece.origin)
+                self.num_documents += 1
+                self.num_bytes += num_bytes(piece.text)
+                yield piece.text
+
+    def __str__(self) -> str:
+        files = f"{len(self.origins):,} file" + "s" * (len(self.origins) != 1)
+        if self.num_documents != len(self.origins):
+            files = f"{self.num_documents:,} documents in {files}"
+        text = f"{files}, {size(self.num_bytes)} of text" + (f"; dropped: {self.reasons}" if self.reasons else "")
+        if self.fraction_left is None or self.fraction_left > 0.995:
+            return text
+        return f"{text}; of a sample, filters leave {self.fraction_left:.0%}, copies excluded"
+
+    @property
+    def reasons(self) -> str:
+        """What gave no text, in words: 2 no text, 1 unknown format."""
+        return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
+
+
+def _settings_of(paths: list[str]) -> CorpusSettings:
+    """Return the settings of a corpus of these paths alone, with every rule's default."""
+    return CorpusSettings(sources={"text": SourceSettings(paths=paths)})
+
+
+def _in_words(reason: str) -> str:
+    return reason.replace("_", " ").replace("utf8", "UTF-8")
+
+
+def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
+    """Return what files and folders hold, and a sample of what rules leave; raise DataError where that is too little.
+
+    Equal texts are in the sample together, or none of them: it is by hash. Nearly equal ones aren't searched for.
+    """
+    found = TextFound()
+    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
+    _require_text(found, texts)
+    if not sample:  # a sample by hash takes all copies or none
+        raise DataError(
+            f"{', '.join(texts)}: copies of one text, or of 8,192 characters of one, are more than "
+            f"{SAMPLE_BYTES / 1e6:g} MB of it; a run keeps one of them: remove the others first"
+        )
+    left = _texts_left(sample, _settings_of(texts))
+    found.fraction_left = sum(map(num_bytes, left)) / sum(map(num_bytes, sample))
+    return found, left or sample
+
+
+def _texts_left(texts: Iterable[str], settings: CorpusSettings) -> list[str]:
+    """Return what the steps leave of texts of the first source, and of equal ones the first alone."""
+    (name, source), *_ = settings.sources.items()
+    steps, hasher = make_steps(settings, LimitsByText()), WordHasher()
+    documents = (Document(text, name, "", "", source.kind) for text in dict.fromkeys(texts))
+    verdicts = (apply_steps(steps, Candidate(document, hasher)) for document in documents)
+    return [verdict.candidate.document.text for verdict in verdicts if verdict.reason is None]
+
+
+def _require_text(found: TextFound, texts: list[str]) -> None:
+    if found.num_bytes >= MIN_BYTES:
+        return
+    if not found.origins and not found.dropped:
+        raise DataError(f"{', '.join(texts)}: no file is there; name files that hold text, or a folder of them")
+    if forbidden := found.dropped[NO_PERMISSION]:
+        raise DataError(
+            f"{', '.join(texts)}: permission denied for {forbidden} of what lies there, and the rest has "
+            f"{found.num_bytes} bytes of text; allow yourself to read it (chmod -R u+rX), or name other files"
+        )
+    amount = f"{found.num_bytes} bytes of" if found.num_bytes else "no"
+    why = f" (dropped: {found.reasons})" if found.dropped else ""
+    raise DataError(
+        f"{', '.join(texts)}: {amount} text can be read there{why}; at least {MIN_BYTES} bytes are "
+        "needed, and a million make sense. Convert office files to .txt or .html, plain text to UTF-8; a table needs "
+        'a column "text" or "content" (corpus.sources.NAME.text_column in a run file names another)'
+    )
+
+
+def are_pages(found: TextFound) -> bool:
+    """Return whether most of the files are HTML."""
+    return 2 * sum(origin.lower().endswith(HTML_SUFFIXES) for origin in found.origins) > len(found.origins)
