@@ -69,8 +69,13 @@ def start_each(commands: list[list[str]], cwd: Path, **of_first: str) -> list[su
 
 
 IMPORTED = [
+    "torch._dynamo",
+    "torch._functorch.aot_autograd",
     "torch.distributed",
+    "torch.distributed.fsdp",
+    "headwater.parallel.layers",
     "headwater.parallel.prepare",
+    "headwater.parallel.sharded",
     "headwater.ranks.rendezvous",
     "headwater.runs.training",
     "headwater.simulate.rank",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
-from small_run import call, run
+from small_run import call, environment
 
 from headwater import Model
 
@@ -45,7 +47,7 @@ def test_bits_of_a_short_text_are_those_at_its_tokens(evaluate, finished, tmp_pa
 def test_tasks_of_a_folder_are_scored(finished, tmp_path):
     """The right choice is one token and the other ten: what a model has learned of letters is enough for all items.
 
-    In processes of their own: what keeps lm-eval's libraries offline is read when they are imported.
+    In a process of its own: what keeps lm-eval's libraries offline is read when they are imported.
     """
     pytest.importorskip("lm_eval")
     data = tmp_path / "items.jsonl"
@@ -53,11 +55,19 @@ def test_tasks_of_a_folder_are_scored(finished, tmp_path):
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     (tasks / "letters.yaml").write_text(LETTERS.format(data=data))
-    asked = ("evaluate", "--run", "runs/mine", "--tasks", str(tasks))
-    answer = run(*asked, cwd=finished.cwd)
-    assert answer.status == 0, answer
-    assert "letters  acc     100.0% (43.9% to 100.0%)      3" in answer.out
-    scores = json.loads(run(*asked, "--limit", "2", "--json", cwd=finished.cwd).out)["tasks"]
+    asked = ["headwater", "evaluate", "--run", "runs/mine", "--tasks", str(tasks)]
+    program = (
+        "import sys; from headwater.cli.main import main\n"
+        f"for more in [], ['--limit', '2', '--json']:\n"
+        f"    sys.argv = [*{asked!r}, *more]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert not end.code, end\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=finished.cwd, env=environment(), capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "letters  acc     100.0% (43.9% to 100.0%)      3" in done.stdout
+    scores = json.loads(done.stdout.splitlines()[-1])["tasks"]
     assert [(each["task"], each["value"], each["num_items"]) for each in scores] == [("letters", 1.0, 2)]
 
 

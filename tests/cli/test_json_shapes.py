@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
-from small_run import Said, call, overrides, run
+from small_run import Said, call, overrides
 
+from headwater.cli.terminal import print_json
 from headwater.records import read_records
 
 
@@ -159,6 +161,8 @@ def test_every_event_of_a_run_is_recorded_with_its_attempt_step_and_time(finishe
     assert steps == sorted(steps)
 
 
-def test_json_is_whole_where_the_output_is_not_utf8(finished):
-    said = run("next", "naïve 中", "--run", "runs/mine", "--json", cwd=finished.cwd, PYTHONIOENCODING="latin-1")
-    assert one_object(said)["prompt"] == "naïve 中"
+def test_json_is_whole_where_the_output_is_not_utf8(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1", write_through=True))
+    print_json({"prompt": "naïve 中"})
+    assert json.loads(written.getvalue()) == {"prompt": "naïve 中"}

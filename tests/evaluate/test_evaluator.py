@@ -127,9 +127,11 @@ def test_a_finished_model_is_measured_with_the_operations_of_its_machine(evaluat
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_full_evaluation_scores_every_item(evaluator, loaded):
+def test_the_full_evaluation_scores_every_item(evaluator, loaded, monkeypatch):
+    few = {name: items[:40] for name, items in probes().items()}
+    monkeypatch.setattr("headwater.evaluate.evaluator.probes", lambda: few)
     result = full_evaluation(dataclasses.replace(evaluator, synthetic=frozenset({"facts"})), loaded.model)
     assert set(result["probes"]) == {"capitals", "agreement", "sums", "cause"}
     for name, right in result["probes"].items():
-        assert result["probe_details"][name]["num_items"] == len(probes()[name])
+        assert result["probe_details"][name]["num_items"] == len(few[name])
         assert right == result["probe_details"][name]["right"]

@@ -16,10 +16,10 @@ from small_run import environment
 
 PROGRAMS = Path(__file__).parents[2] / "benchmarks" / "reliability"
 SAMPLES = {
-    "faults": ["--sample", "3", "--saves", "12"],
+    "faults": ["--sample", "2", "--saves", "12"],
     "refusals": ["--sample", "3", "--target", "save;corpus, replaced;tokens;export, replaced;training"],
     "corruptions": ["--count", "220"],
-    "powercuts": ["--cuts", "16", "--target", "save;corpus, replaced;tokens;training"],
+    "powercuts": ["--cuts", "12", "--target", "save;corpus, replaced;tokens;training"],
 }
 # the tiny runs that they begin from, and what each target does without a fault, are the same for all
 PROGRAM = """
