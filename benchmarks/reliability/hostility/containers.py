@@ -220,7 +220,7 @@ LAUGHS = (
 )
 
 
-@cases("entities of entities", "declares_entities")
+@cases("entities of entities", "declares_entities", "damaged_xml")
 def _laughs(folder: Path, size: int) -> None:
     (folder / "laughs.xml").write_text(f"{LAUGHS}<article><p>&a11;</p></article>")
     (folder / "wiki.xml").write_text(f"{LAUGHS}<mediawiki><page><text>&a11;</text></page></mediawiki>")

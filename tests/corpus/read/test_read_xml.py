@@ -57,6 +57,18 @@ def test_a_dump_cut_short_gives_the_pages_before(read):
     assert [drop.reason for drop in drops][-1] == "damaged_xml"
 
 
+def test_a_page_that_is_no_xml_or_too_large_costs_itself(read):
+    content = DUMP.replace("Is it?", "Is <b>it?").replace("Its name", f"{'w' * 3_000_000} Its name")
+    documents, drops = read("a.xml", content.encode(), kind="articles", max_file_bytes=1_500_000)
+    assert [document.text for document in documents] == ["River Thames\n\nThe Thames is a river."]
+    assert [(drop.reason, drop.id[-2:]) for drop in drops] == [
+        ("redirect", "#1"),
+        ("damaged_xml", "#2"),
+        ("file_too_large", "#3"),
+    ]
+    assert drops[-1].num_bytes > 3_000_000
+
+
 @pytest.mark.parametrize(
     ("marked", "plain"),
     [

@@ -99,7 +99,7 @@ def _rules() -> tuple[re.Pattern[str], dict[str, dict[_Rule, None]]]:
     rules: dict[str, dict[_Rule, None]] = {}
     for table in toml_table("headwater.corpus.personal", "data/secrets")["rules"]:
         allowed = re.compile("|".join(table.get("allowed", ["(?!)"])), re.ASCII)
-        rule = _Rule(re.compile(table["regex"], re.ASCII), max(table.get("entropy", 0), _MIN_BITS), allowed)
+        rule = _Rule(re.compile(table["regex"], re.ASCII), table.get("entropy", 0), allowed)
         for keyword in table["keywords"]:
             rules.setdefault(keyword, {})[rule] = None
     longest_first = sorted(rules, key=len, reverse=True)

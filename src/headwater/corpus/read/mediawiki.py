@@ -2,115 +2,81 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from urllib.parse import quote
+from xml.etree import ElementTree
 
-from headwater.corpus.document import Document, Drop
+from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Stream
-from headwater.corpus.read.limits import ReadLimits
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.wikitext import is_redirect, plain_text
-from headwater.corpus.read.xml_events import XmlEvents
 
-_KEPT = ("title", "ns", "text", "timestamp", "sitename", "base", "model")
+_START, _END = b"<page>", b"</page>"  # no other XML has them: in a text they would be &lt;page&gt;
+_OF_WIKI = re.compile(r"""<(sitename|base)>([^<]*)</|xml:(lang)=["']([^"']*)""")
 
 
 def read_dump(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every page: the last revision of it in the dump.
 
-    Dropped are redirects, pages outside of the main name space, and what isn't wikitext. Read a block at a time, so
-    a dump may have any size. Raises Unusable: damaged_xml, declares_entities, too_deep.
+    Dropped are redirects, pages outside of the main name space, and what isn't wikitext; a page that is no XML costs
+    itself. Read a block at a time, so a dump may have any size. Raises Unusable: damaged_xml.
     """
-    pages = _Pages(limits.max_file_bytes)
-    events = XmlEvents(pages.start, pages.end, pages.text)
-    number = 0
+    wiki: dict[str, str] = {}
     with file.open() as stream:
-        for _ in events.steps(_blocks(stream)):
-            for page in pages.take_():
-                if file.begin_record(f"#{number}", _num_bytes(page), page.get("title", "")):
-                    yield _piece(file, page, pages, f"#{number}")
-                number += 1
+        for number, (page, size) in enumerate(_pages(stream, limits.max_file_bytes)):
+            head, start, body = page.partition(_START)
+            for names in _OF_WIKI.findall(head.decode("utf-8", "replace")):
+                wiki |= {names[0] or names[2]: unescape(names[1] or names[3])}
+            if file.begin_record(f"#{number}", size):
+                yield _piece(file, page and start + body + _END, size, wiki, f"#{number}")
 
 
-def _blocks(stream: Stream) -> Iterator[bytes]:
+def _pages(stream: Stream, max_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """Yield what stands before the end of each page, and its size; nothing in place of what is too large."""
+    rest, lost = b"", 0
     while block := stream.read1(BLOCK_BYTES):  # `read` loses what precedes a damage
-        yield block
+        *ended, rest = (rest + block).split(_END)
+        for page in ended:
+            yield (b"" if lost else page), lost + len(page)
+            lost = 0
+        if len(rest) > max_bytes:
+            lost, rest = lost + len(rest) - len(_END), rest[-len(_END) :]  # half of the end may have come
+    if b"</mediawiki" not in rest:
+        raise Unusable("damaged_xml")
 
 
-def _piece(file: InputFile, page: dict[str, str], pages: _Pages, part: str) -> Document | Drop:
-    text = page.get("text", "")
-    size = _num_bytes(page)
-    if "too_large" in page:
+def _piece(file: InputFile, page: bytes, size: int, wiki: dict[str, str], part: str) -> Document | Drop:
+    if not page:
         return file.drop("file_too_large", size, part)
-    if page.get("redirect") or is_redirect(text):
+    try:
+        root = ElementTree.fromstring(page)  # noqa: S314 - a page alone declares no entities
+    except (ElementTree.ParseError, ValueError):
+        return file.drop("damaged_xml", size, part)
+    *_, revision = [root, *root.findall("revision")]
+    text, title = revision.findtext("text") or "", root.findtext("title") or ""
+    size = num_bytes(text)
+    if root.find("redirect") is not None or is_redirect(text):
         return file.drop("redirect", size, part)
-    if page.get("ns", "0") != "0":
+    if root.findtext("ns", "0") != "0":
         return file.drop("not_an_article", size, part)
-    if page.get("model", "wikitext") != "wikitext":
+    if revision.findtext("model", "wikitext") != "wikitext":
         return file.drop("not_wikitext", size, part)
-    title = page.get("title", "")
     body = plain_text(text)
     return file.document(
         f"{title}\n\n{body}" if body else "",
         part,
         title=title,
-        date=page.get("timestamp", "")[:10],
-        site=pages.of_wiki.get("sitename", ""),
-        language=language_of(pages.of_wiki.get("lang", "")),
-        url=_address(pages.of_wiki.get("base", ""), title),
+        date=(revision.findtext("timestamp") or "")[:10],
+        site=wiki.get("sitename", ""),
+        language=language_of(wiki.get("lang", "")),
+        url=_address(wiki.get("base", ""), title),
     )
-
-
-def _num_bytes(page: dict[str, str]) -> int:
-    return len(page.get("text", "").encode("utf-8", "surrogatepass"))
 
 
 def _address(base: str, title: str) -> str:
     """Return the address of a page, from that of the wiki's main page."""
     folder, _, last = base.rpartition("/")
     return f"{folder}/{quote(title.replace(' ', '_'))}" if last and folder.startswith("http") else ""
-
-
-class _Pages:
-    """Collects the pages of a dump from its events."""
-
-    def __init__(self, max_text_bytes: int) -> None:
-        self.of_wiki: dict[str, str] = {}
-        self._max_characters = max_text_bytes
-        self._done: list[dict[str, str]] = []
-        self._page: dict[str, str] | None = None
-        self._texts: list[str] = []
-        self._size = 0
-        self._name = ""
-
-    def take_(self) -> list[dict[str, str]]:
-        done, self._done = self._done, []
-        return done
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "mediawiki":
-            self.of_wiki["lang"] = attributes.get("xml:lang", "")
-        elif name == "page":
-            self._page = {}
-        elif name == "redirect" and self._page is not None:
-            self._page["redirect"] = "yes"
-        self._name = name if name in _KEPT else ""
-        self._texts, self._size = [], 0
-
-    def text(self, text: str) -> None:
-        if not self._name:
-            return
-        self._size += len(text)
-        if self._size <= self._max_characters:
-            self._texts.append(text)
-        elif self._page is not None:
-            self._page["too_large"] = "yes"
-
-    def end(self, name: str) -> None:
-        if name == "page" and self._page is not None:
-            self._done.append(self._page)
-            self._page = None
-        elif name == self._name:
-            (self.of_wiki if self._page is None else self._page)[name] = "".join(self._texts)
-        self._name = ""
-        self._texts = []

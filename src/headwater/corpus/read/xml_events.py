@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from html.entities import html5
-from itertools import chain
 from xml.parsers import expat
 
 from headwater.corpus.read.limits import Unusable
@@ -53,25 +52,11 @@ class XmlEvents:
         self._parser.ExternalEntityRefHandler = self._on_external
 
     def feed(self, data: bytes) -> None:
-        """Parse a whole document. Raises as `steps`."""
-        for _ in self.steps([data]):
-            pass
-
-    def steps(self, blocks: Iterable[bytes]) -> Iterator[None]:
-        """Parse a document that arrives in blocks; yield after each, and before saying that the next is damaged.
-
-        Raises Unusable: damaged_xml, declares_entities, too_deep.
-        """
-        for block in chain(blocks, [b""]):
-            try:
-                self._parser.Parse(block, not block)
-            except (expat.ExpatError, ValueError, LookupError) as error:
-                yield
-                raise Unusable("damaged_xml") from error
-            except Unusable:
-                yield
-                raise
-            yield
+        """Parse a whole document. Raises Unusable: damaged_xml, declares_entities, too_deep."""
+        try:
+            self._parser.Parse(data, True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise Unusable("damaged_xml") from error
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
