@@ -59,7 +59,7 @@ from headwater.scaling.backtest import (
 from headwater.scaling.checks import forecast_refusal, forecast_warnings
 from headwater.scaling.estimator import WARNED_WIDENING, Discrepancy
 from headwater.scaling.posterior import Departure, Posterior, Prior
-from headwater.scaling.table import MIN_RUNS, Runs, num_distinct, runs_of
+from headwater.scaling.table import MIN_RUNS, Runs, num_distinct
 
 DATA = Path(__file__).parent / "data" / "scaling"
 BINS = [(0.0, 0.5, 0.5), (0.5, 1.0, 1.0), (1.0, 2.0, 2.0)]  # decades beyond from, to; target of the median error in %
@@ -72,6 +72,12 @@ Table = tuple[str, str, Runs]  # its family and name
 def read(name: str) -> list[Row]:
     with (DATA / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
+    """Return runs of plain sequences of numbers."""
+    params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
+    return Runs(params, tokens, loss)
 
 
 def table(rows: list[Row], params: str, tokens: str, loss: str) -> Runs:

@@ -117,7 +117,7 @@ def test_broken_toml_names_the_file_and_the_place(folder, text):
 
 
 def test_a_run_file_that_is_not_there_or_a_folder_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="no such run file"):
+    with pytest.raises(ConfigError, match="no such file"):
         read(tmp_path / "run.toml")
     with pytest.raises(ConfigError, match="is a folder"):
         read(tmp_path)

@@ -94,7 +94,7 @@ def measure(order: Order) -> dict[str, Any]:
     from contenders.headwater import make_plan, open_rows
     from headwater.compute import compiler_works
     from headwater.device.settings import MachineSettings
-    from headwater.forecast.work import state_bytes
+    from headwater.forecast.work import checkpoint_bytes
     from headwater.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train
@@ -131,7 +131,7 @@ def measure(order: Order) -> dict[str, Any]:
         "flops": flops_per_token(plan.model) * order.shape.batch_tokens,
         "peak_bytes": peak_rss_bytes(),
         "held_bytes": held_bytes,
-        "state_bytes": state_bytes(plan.model, plan.optim),
+        "state_bytes": checkpoint_bytes(plan.model, plan.optim) + 4 * count_parameters(plan.model).total,
         # matrices are kept a second time in bf16, those of int8 maps twice in int8
         "cast_bytes": 0 if facts.dtype == "float32" else 2 * count_parameters(plan.model).matmul,
         "num_threads": facts.num_threads,

@@ -180,7 +180,7 @@ def _parse(path: Path) -> Table:
         _require_plain(table)
         return table
     except FileNotFoundError:
-        raise ConfigError(f"no such run file: {path}; `headwater new NAME --text FOLDER` writes one") from None
+        raise ConfigError(f"no such file: {path}") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; name the run file in it (NAME.toml)") from None
     except OSError as error:

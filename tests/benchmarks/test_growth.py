@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.forecast.work import state_bytes
+from headwater.forecast.work import checkpoint_bytes
 from headwater.runs.run_config import load_run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -66,7 +66,7 @@ def test_the_recipes_step_and_the_memory_of_its_size_are_those_of_the_plan():
     found = other_sizes(config, recipe, layers)
     assert found["bytes_per_token_layer_width"] == pytest.approx(4)
     (row,) = [row for row in found["rows"] if (row["num_layers"], row["d_model"]) == (12, 768)]
-    assert row["weights"] + row["gradients"] + row["optimizer"] == state_bytes(config.model, config.optim)
+    assert row["weights"] + row["optimizer"] == checkpoint_bytes(config.model, config.optim)
     assert row["activations"] == pytest.approx([4 * tokens * 12 * 768 for tokens in MEMORY_TOKENS])
 
 

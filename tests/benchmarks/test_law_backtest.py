@@ -12,8 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from headwater.scaling.backtest import origins
 from headwater.scaling.posterior import Prior
-from headwater.scaling.table import runs_of
-from law_backtest import Cut, by_size, entries, ladders, law_of, published_prior, summary, tables
+from law_backtest import Cut, by_size, entries, ladders, law_of, published_prior, runs_of, summary, tables
 
 
 def test_the_prior_counts_each_family_once_and_can_leave_one_out():

@@ -12,9 +12,9 @@ from small_run import call, prose
 from headwater.cli.new import MIN_PLANNED_STEPS, choose_sizes, estimate_time, with_steps, write_run_file
 from headwater.cli.text_found import TextFound
 from headwater.errors import DataError
-from headwater.runs.paths import split_tokens
+from headwater.runs.paths import of_split
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import epochs_of, notes_of_repetition
+from headwater.runs.text_size import epochs_of, notes_of_text
 from headwater.scaling.repetition import MAX_EPOCHS
 
 HERE = STEP, REST = 0.1, 3.0
@@ -77,7 +77,7 @@ def test_the_tokens_that_new_counts_are_those_that_the_run_has(tmp_path, monkeyp
         max(1.0, epochs), rel=0.06
     )  # of whole sequences
     assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
-    splits = [split_tokens(tmp_path / "runs" / "mine", split) for split in ("train", "validation")]
+    splits = [of_split(tmp_path / "runs" / "mine", split) for split in ("train", "validation")]
     found = sum(sum(split.values()) for split in splits)
     assert expected == pytest.approx(found, rel=0.1), found / expected
 
@@ -93,7 +93,7 @@ def test_the_tokens_that_new_counts_are_without_what_filters_and_copies_take(tmp
     write_run_file(tmp_path / "mine.toml", "mine", ["texts"], 1.0, said.append)
     assert "of a sample, filters leave 25%, copies excluded" in said[0]
     assert call("corpus", "tokenizer", "train", "mine.toml", cwd=tmp_path).status == 0
-    found = sum(sum(split_tokens(tmp_path / "runs" / "mine", split).values()) for split in ("train", "validation"))
+    found = sum(sum(of_split(tmp_path / "runs" / "mine", split).values()) for split in ("train", "validation"))
     expected = int(re.search(r"about ([\d,]+) tokens to train on", said[0])[1].replace(",", ""))
     assert expected == pytest.approx(found, rel=0.1), found / expected
 
@@ -200,11 +200,11 @@ def test_run_has_no_warning_about_the_epochs_that_new_chose(tmp_path, monkeypatc
     (tmp_path / "text.txt").write_text(prose(1, num_sentences))
     write_run_file(tmp_path / "mine.toml", "mine", ["text.txt"], 100.0, lambda line: None)
     config = load_run("mine.toml", [])[0]
-    assert notes_of_repetition(config, epochs_of(config)) == []
+    assert not any("memorises" in note for note in notes_of_text(config, epochs_of(config)))
     longer = config.model_copy(
         update={"train": config.train.model_copy(update={"num_steps": 3 * config.train.num_steps})}
     )
-    assert "memorises" in notes_of_repetition(longer, epochs_of(longer))[0]
+    assert any("memorises" in note for note in notes_of_text(longer, epochs_of(longer)))
 
 
 def test_measuring_paths_counts_files_and_their_text(tmp_path):

@@ -118,9 +118,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "how likely it breaks --max-money isn't known: see money" in words
     assert "how likely it breaks --target-loss isn't known: see held-out loss" in words
     assert words.count("no loss without runs") == 1
-    assert "train the run itself (a ladder of so few steps takes half of its time or more), or give --runs CSV" in words
-    longer = call("plan", "mine.toml", "train.num_steps=1000", cwd=tmp_path)
-    assert "train small ones with headwater ladder mine.toml" in " ".join(longer.out.replace("│", " ").split())
+    assert "headwater ladder mine.toml trains small ones" in words and "or give --runs CSV" in words
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
         ("pu = 1.1", "unknown setting; did you mean pue"),
         ("watts = 0", "watts = 0: give a number above 0"),
         ("pue = 0.9", "pue = 0.9: give 1 or more"),
-        ("watts = ", "costs.toml: "),
+        ("watts = ", "costs.toml is not valid TOML: "),
         ('hardware = "mine.csv"', "hardware counts with --hardware alone"),
     ],
 )

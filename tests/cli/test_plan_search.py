@@ -20,7 +20,7 @@ def test_a_program_gets_json(tmp_path):
 def test_a_person_gets_cards(tmp_path):
     said = call(*TEN_THOUSAND, cwd=tmp_path)
     assert said.status == 0, said
-    for words in ("the run", "cheaper to serve", "$10,000", "published law"):
+    for words in ("the run", "$10,000", "published law"):
         assert words in said.out
 
 
@@ -109,8 +109,8 @@ def test_a_run_may_stand_before_or_after(tmp_path, order):
 def test_the_largest_budget_that_is_named_is_accepted(tmp_path):
     said = call("plan", "--budget", "$1e30", "--hardware", "8xH100", cwd=tmp_path)
     assert said.status == 2, said
-    most = said.err.rpartition("at most $")[2].strip().replace(",", "")
-    assert call("plan", "--budget", f"${float(most) * 0.999:.0f}", "--hardware", "8xH100", cwd=tmp_path).status == 0
+    most = said.err.rpartition("at most ")[2].strip().replace(",", "").replace(" ", "")
+    assert call("plan", "--budget", most, "--hardware", "8xH100", cwd=tmp_path).status == 0
 
 
 NATS = ("--loss-unit", "nats_per_token")
@@ -121,12 +121,9 @@ NATS = ("--loss-unit", "nats_per_token")
     [
         (["--budget", "10k"], "single quotes"),
         (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv", *NATS], "nowhere.csv doesn't exist"),
-        (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware, or a budget of at most $"),
+        (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware or a smaller budget"),
         (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
-        (
-            ["--budget", "96000h", "--hardware", "8xH100"],
-            "more than 10 years: take more hardware, or a budget of at most 87,660h",
-        ),
+        (["--budget", "96000h", "--hardware", "8xH100"], "of at most 87,660 h"),
         (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
         (["--budget", "2h", "--runs", "nowhere.csv"], "--runs: no such file: nowhere.csv"),
         (["--budget", "2h", "--runs", "runs.csv"], "say what its losses are: --loss-unit"),

@@ -12,7 +12,6 @@ from headwater.tables import table
 
 DEVICES = read_devices()
 HARDWARE = ",".join(COLUMNS)
-PRICES = "usd_per_hour,usd_low,usd_high"
 
 
 def test_power_is_the_limit():
@@ -46,10 +45,8 @@ def test_the_range_of_a_price_is_what_was_seen():
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(ConfigError, match="did you mean H100"):
+    with pytest.raises(ConfigError, match=r"no device 'H100-SXMM' in the hardware table, which has .*H100-SXM,"):
         find_device("H100-SXMM", DEVICES)
-    with pytest.raises(ConfigError, match=r"no device 'zzzzzzzz' in the hardware table\. It has "):
-        find_device("zzzzzzzz", DEVICES)
 
 
 def test_devices_go_by_the_names_of_the_tables():
@@ -84,14 +81,6 @@ def test_a_device_whose_name_holds_anothers_is_not_that(driver):
         ([HARDWARE, "X1,new,1000,80,fast,900,50,8"], "line 2, X1: watts='fast' is not a number"),
         ([f"{HARDWARE},usd_per_hour", "X1,new,1000,80,700,900,50,8,abc"], "line 2, X1: usd_per_hour='abc' is not a"),
         ([HARDWARE, "X1,new,1000,80,700,900,50,2.5"], "line 2, X1: node_size=2.5 must be a whole number"),
-        (
-            [f"{HARDWARE},{PRICES}", "X1,new,1000,80,700,900,50,8,2,3,1"],
-            "line 2, X1: the range of prices is from 3 to 1",
-        ),
-        (
-            [f"{HARDWARE},{PRICES}", "X1,new,1000,80,700,900,50,8,2,3,"],
-            "line 2, X1: the range of prices is from 3 to 2",
-        ),
     ],
 )
 def test_a_wrong_cell_of_a_table_is_named_with_file_and_line(tmp_path, rows, says):

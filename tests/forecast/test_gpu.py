@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from headwater.forecast.budget import model_of, sizes
+from headwater.forecast.budget import DIAL, model_of
 from headwater.forecast.device import batches, find_device, read_devices
 from headwater.forecast.exchange import Exchange, exchange_seconds, exchanges
 from headwater.forecast.rank_memory import gpu_memory
-from headwater.forecast.work import Work, state_bytes
+from headwater.forecast.work import Work, checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.optim.rules import rows_of_batch
 from headwater.optim.settings import OptimSettings
@@ -81,14 +81,14 @@ def test_compiled_blocks_keep_what_a_fused_layer_needs(optim):
         + (4 + 2) * head
         + 4 * tokens * d_model
     )
-    state = state_bytes(MODEL, optim) - 4 * count_parameters(MODEL).total  # of one microbatch no gradient is there yet
+    state = checkpoint_bytes(MODEL, optim)  # of one microbatch no gradient is there yet
     found = gpu_memory(Work(MODEL, optim), is_compiled=True)
     assert found.total == pytest.approx(state + 1.05 * kept + 1.5e9)
 
 
 def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
     whole = 8 * count_parameters(MODEL).total
-    moments = state_bytes(MODEL, MUON) - whole
+    moments = checkpoint_bytes(MODEL, MUON) + 4 * count_parameters(MODEL).total - whole
     one, eight, shards = (
         gpu_memory(Work(MODEL, MUON, mesh, num_microbatches=2), is_compiled=True).state
         for mesh in (Mesh(), Mesh(replicate=8), Mesh(shard=8))
@@ -126,7 +126,7 @@ def test_a_batch_500_times_too_big_is_none():
 
 
 def test_sizes_grow_along_the_dial_and_have_the_rules_shape():
-    models = list(sizes("qwen3", 65_536, 2048))
+    models = [model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL]
     params = [count_parameters(model).total for model in models]
     assert params == sorted(params)
     for model in models:
@@ -135,7 +135,7 @@ def test_sizes_grow_along_the_dial_and_have_the_rules_shape():
 
 
 def test_no_device_of_the_table_holds_the_largest_size():
-    largest = 8 * count_parameters(list(sizes("qwen3", 65_536, 2048))[-1]).total
+    largest = 8 * count_parameters([model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL][-1]).total
     assert largest > max(device.memory_bytes for device in DEVICES.values())
 
 

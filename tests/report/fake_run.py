@@ -281,7 +281,6 @@ def forecast() -> dict[str, Any]:
         "format_version": 1,
         "key": "sha256:5e",
         "made_at": "2026-11-25T12:00:00+00:00",
-        "headwater": "0.1.0",
         "loss_unit": "bits_per_byte",
         "loss": {"p10": 1.15, "p50": 1.18, "p90": 1.21},
         "memory_gb": {"p10": 0.9, "p50": 1.0, "p90": 1.1},

@@ -8,7 +8,7 @@ from read_page import read_page
 
 from headwater.records import read_records
 from headwater.report.page import render_report
-from headwater.runs.plan import LADDER, NO_RUNS
+from headwater.runs.plan import NO_RUNS
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_without_a_forecast_the_page_says_how_one_is_made_and_why_one_may_be_gon
 
 def test_without_a_loss_the_page_says_how_to_get_one(tmp_path):
     run_dir = write_run(tmp_path, num_steps=6)
-    refused = NO_RUNS.format(f"{LADDER} <b>")
+    refused = f"{NO_RUNS} <b>"
     kept = forecast() | {"loss": None, "loss_refused": refused}
     json_file(run_dir / "forecast.json", kept)
     page = read_page(render_report(run_dir))

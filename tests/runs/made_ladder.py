@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from headwater.runs.paths import Folders, write_kept
-from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import Design, DoneRung, Rung, make_of, write_table
+from headwater.runs.run_config import RunConfig, make_of
+from headwater.runs.rungs import Design, DoneRung, Rung
 
 
 def law(size: float, tokens: float) -> float:
@@ -14,7 +14,7 @@ def law(size: float, tokens: float) -> float:
 
 
 def leave_ladder(config: RunConfig) -> Path:
-    """Leave the folder of a ladder of the run, of nine rungs that follow the law, and return its table."""
+    """Leave the folder of a ladder of the run, of nine rungs that follow the law, and return it."""
     folder, make, done = Folders(config.run_dir).ladder, make_of(config), []
     for heads in (1, 2, 3):
         shape = {"num_layers": 2, "d_model": 16 * heads, "num_heads": heads, "num_kv_heads": heads, "head_dim": 16}
@@ -26,5 +26,4 @@ def leave_ladder(config: RunConfig) -> Path:
             (folder / rung.name).mkdir(parents=True)
             write_kept(folder / rung.name / "rung.json", done[-1])
     write_kept(folder / "ladder.json", Design(make, None, [each.rung for each in done]))
-    write_table(folder / "runs.csv", done, 1, 1.0)
-    return folder / "runs.csv"
+    return folder

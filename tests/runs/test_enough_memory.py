@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
+from dataclasses import replace
 
-from headwater.device.device import Gpu
+import pytest
+
 from headwater.errors import ConfigError
-from headwater.forecast.work import state_bytes
+from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.ranks.mesh import Layout, Mesh
+from headwater.runs import hardware
 from headwater.runs import layout as module
 from headwater.runs.layout import require_memory_here
 from headwater.runs.run_config import load_run
@@ -21,9 +23,8 @@ def machine(monkeypatch):
 
     def set_memory(host_bytes: int, gpu_bytes: int | None) -> None:
         monkeypatch.setattr(module, "memory_bytes", lambda: host_bytes)
-        monkeypatch.setattr(module, "gpu_name", lambda: None if gpu_bytes is None else "a GPU")
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu_bytes is not None)
-        monkeypatch.setattr(Gpu, "memory_bytes", lambda gpu: gpu_bytes)
+        gpu = None if gpu_bytes is None else replace(find_device("H100", read_devices()), memory_bytes=gpu_bytes)
+        monkeypatch.setattr(hardware, "gpu_to_use", lambda wanted: None if wanted == "cpu" else gpu)
 
     return set_memory
 
@@ -55,7 +56,7 @@ def test_the_memory_that_counts_is_that_of_the_device(machine, device, host_byte
 
 def test_weights_that_are_divided_over_gpus_fit_where_whole_ones_do_not(machine):
     config, _ = load_run("first-light")
-    whole = state_bytes(config.model, config.optim)
+    whole = checkpoint_bytes(config.model, config.optim) + 4 * count_parameters(config.model).total
     machine(LARGE, whole // 2)
     with pytest.raises(ConfigError, match="a process has"):
         require_memory_here(config, Layout(Mesh(replicate=8), 8))

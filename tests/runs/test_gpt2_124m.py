@@ -7,7 +7,7 @@ import torch
 from small_run import call, require_clear_error, write_texts
 
 from headwater.cli.running import plan_lines
-from headwater.forecast.work import state_bytes
+from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.transformer import Transformer
 from headwater.records import read_records
@@ -47,10 +47,11 @@ def test_it_has_124_million_parameters_by_count_and_as_built():
 
 def test_the_card_before_training_gives_every_figure_one_unit():
     config, _ = load_run("gpt2-124m", [])
-    num_tokens, state = 2_490_368_000, state_bytes(config.model, config.optim)
-    plan = {"num_tokens": num_tokens, "tokens_per_parameter": 20.0, "state_bytes": state, "ranks": 1, "flops": 1e18}
-    plan["sources"] = {"text": {"tokens": num_tokens, "epochs": 0.9}}
-    lines = dict(plan_lines(config, {"plan": plan, "device": {"dtype": "bfloat16", "dtype_why": "as the run began"}}))
+    num_tokens = 2_490_368_000
+    state = checkpoint_bytes(config.model, config.optim) + 4 * count_parameters(config.model).total
+    plan = {"state_bytes": state, "ranks": 1, "sources": {"text": {"tokens": num_tokens, "epochs": 0.9}}}
+    start = {"num_tokens": num_tokens, "flops_per_token": 4e8, "plan": plan}
+    lines = dict(plan_lines(config, start | {"device": {"dtype": "bfloat16", "dtype_why": "as the run began"}}))
     assert lines["memory"].replace("\u00a0", " ").startswith("1.64 GB for weights")
     assert "124M parameters (38.6M embedding)" in lines["model"]
     assert "19000 steps × 131k = 2.49B tokens" in lines["training"]

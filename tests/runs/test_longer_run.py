@@ -43,8 +43,6 @@ def test_a_longer_run_is_bitwise_one_that_had_its_steps_from_the_start(short, tm
     before = settings(here)
     said = "\n".join(lengthened(here))
     assert "train.num_steps: was 24, is 48; runs/mine resumes from step 12" in said
-    assert f"schedule.warmup_steps {before['schedule']['warmup_steps']}" not in said  # 1 for 24 and for 48 steps
-    assert f"optim.matrix_lr {before['optim']['matrix_lr']}" in said
     after = settings(here)
     assert (after["train"]["num_steps"], after["optim"]) == (48, before["optim"])
     assert (before["train"]["half_length_fraction"], after["train"]["half_length_fraction"]) == (0.5, 0.25)

@@ -13,7 +13,7 @@ from small_run import write_run_file, write_texts
 from headwater.runs import rungs
 from headwater.runs.plan_loss import loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.rungs import ladder_table, read_ladder, rung_of
+from headwater.runs.rungs import ladder_runs, read_ladder, rung_of
 
 
 def of(*overrides: str):
@@ -29,7 +29,7 @@ def write_rows(path: Path, params: tuple[float, ...], tokens: tuple[float, ...])
 
 @pytest.fixture
 def ladder(tmp_path, monkeypatch) -> Path:
-    """Leave a run file and what a finished ladder of it leaves; return the ladder's table."""
+    """Leave a run file and what a finished ladder of it leaves; return its folder."""
     monkeypatch.chdir(tmp_path)
     write_texts(tmp_path / "texts", 60)  # enough to be read once
     write_run_file(tmp_path / "mine.toml")
@@ -51,8 +51,7 @@ CHANGES = [
 
 
 def test_the_ladders_own_schedule_moves_nothing(ladder):
-    assert ladder_table(of()) == ladder
-    found = loss_outlook(of(), ladder)
+    found = loss_outlook(of(), None)
     assert found.spread.median == pytest.approx(law(rung_of(of()).size, 12288), rel=0.02)
 
 
@@ -60,12 +59,13 @@ def test_the_ladders_own_schedule_moves_nothing(ladder):
 def test_a_ladder_of_another_schedule_or_rate_is_anothers(ladder, changes):
     assert read_ladder(of()) != []
     assert read_ladder(of(*changes)) == []
-    assert ladder_table(of(*changes)) is None
+    assert ladder_runs(of(*changes)) is None
+    assert loss_outlook(of(*changes), None) is None
 
 
 @pytest.mark.parametrize("loss", [[1], "x", {"all": "1.2"}, {"all": 10**400}, {"all": -1.0}, {"b": 1.0}])
 def test_a_ladder_with_a_rung_whose_loss_cant_be_says_nothing(ladder, loss):
-    path = next(ladder.parent.glob("*/rung.json"))
+    path = next(ladder.glob("*/rung.json"))
     record = json.loads(path.read_text())
     record["loss"] = loss
     path.write_text(json.dumps(record))
@@ -81,7 +81,7 @@ def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypat
     done = [replace(each, loss={**each.loss, "new": 1 + each.loss["mine"] ** 2}) for each in read_ladder(of())]
 
     def forecast(**held_out: int) -> float:
-        monkeypatch.setattr(rungs, "split_bytes", lambda *_: held_out)
+        monkeypatch.setattr(rungs, "of_split", lambda *_: held_out)
         return rungs.loss_by_rungs(of(), done, rung_of(of())).median
 
     assert forecast(new=1) > 1.5 * forecast(mine=1)
@@ -91,10 +91,10 @@ def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypat
 
 def test_rungs_that_fit_no_surface_widen_the_interval(ladder):
     done = read_ladder(of())
-    before = loss_outlook(of(), ladder)
-    last = ladder.parent / done[-1].rung.name / "rung.json"
+    before = loss_outlook(of(), None)
+    last = ladder / done[-1].rung.name / "rung.json"
     record = json.loads(last.read_text())
     record["loss"]["all"] *= 0.9
     last.write_text(json.dumps(record))
-    after = loss_outlook(of(), ladder)
+    after = loss_outlook(of(), None)
     assert after.spread.log_deviation > 1.5 * before.spread.log_deviation

@@ -12,8 +12,7 @@ from headwater.errors import ConfigError
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.runs.rungs import Rung, choose_rungs, scaled_shapes
-from headwater.scaling.design import LEAST_RATIO, design
-from headwater.scaling.surface import Surface
+from headwater.scaling.surface import LEAST_RATIO, Surface
 
 BATCH = 4096
 MODEL = ModelSettings(
@@ -35,10 +34,14 @@ def variance(rungs: list[Rung]) -> float:
     return Surface([run.size for run in runs], [run.tokens for run in runs]).variance(range(len(rungs)))
 
 
+def choose(seconds: float, candidates: list[Rung] = CANDIDATES) -> list[Rung]:
+    return choose_rungs(candidates, TARGET, [seconds / TARGET.seconds])
+
+
 def test_no_choice_of_six_is_much_better():
     some = [rung for rung in CANDIDATES if 4 <= TARGET.flops / rung.flops <= 40][::2][:12]
     budget = sum(sorted(rung.seconds for rung in some)[:9]) * 0.8
-    chosen = design(some, TARGET, budget)
+    chosen = choose(budget, some)
     affordable = [six for six in combinations(some, 6) if sum(rung.seconds for rung in six) <= budget]
     within = [six for six in affordable if any(rung.shape == TARGET.shape for rung in six)]
     assert len(within) > 20
@@ -48,14 +51,14 @@ def test_no_choice_of_six_is_much_better():
 
 def test_a_ladder_keeps_to_its_budget_and_below_the_run():
     for budget in (200.0, 300.0, 900.0):
-        chosen = design(CANDIDATES, TARGET, budget)
+        chosen = choose(budget)
         assert sum(rung.seconds for rung in chosen) <= budget
         assert all(rung.flops * LEAST_RATIO <= TARGET.flops for rung in chosen)
         assert [rung.flops for rung in chosen] == sorted(rung.flops for rung in chosen)
 
 
 def test_more_time_narrows_the_forecast():
-    variances = [variance(design(CANDIDATES, TARGET, budget)) for budget in (200.0, 300.0, 900.0)]
+    variances = [variance(choose(budget)) for budget in (200.0, 300.0, 900.0)]
     assert variances == sorted(variances, reverse=True)
 
 

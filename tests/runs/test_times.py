@@ -26,11 +26,9 @@ from headwater.runs.stages import prepare_data
 from headwater.runs.text import open_batches
 from headwater.runs.times import (
     MIN_TIMED_STEPS,
-    around_steps,
     keep_times,
     mean_step,
     speed_here,
-    training_rest,
 )
 from headwater.runs.training import train_stage
 from headwater.train.settings import TrainSettings
@@ -73,13 +71,12 @@ def named(config, name, **train):
     return config.model_copy(update={"name": name, "train": config.train.model_copy(update=train)})
 
 
-def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: int = 300, peak=None, rest=1.0) -> None:
-    """Write the times of a run whose steps all took `step_seconds`, and its other training `rest` times the usual."""
+def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: int = 300, peak=None) -> None:
+    """Write the times of a run whose steps all took `step_seconds`."""
     config = named(config, config.name, num_steps=num_steps)
     config.run_dir.mkdir(parents=True, exist_ok=True)
     steps = [{"event": "step", "step": number, "seconds": step_seconds} for number in range(1, num_steps + 1)]
-    seconds = num_steps * step_seconds + rest * training_rest(config, step_seconds)
-    finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak, "seconds": seconds}
+    finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak}
     speed = speed or speed_here("float32", 1, is_compiled=False)
     keep_times(config, [*steps, finish], speed, no_owner)
 
@@ -91,7 +88,6 @@ def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
     steps = [record["seconds"] for record in records if record["event"] == "step"]
     assert min(steps) <= value["step_seconds"] <= max(steps)
     assert value["peak_memory_bytes"] == records[-1]["peak_memory_bytes"]
-    assert value["rest_over_usual"] > 0
     assert needs_of(config).step_how.startswith("mean of 1 earlier run of this shape here")
 
 
@@ -166,17 +162,6 @@ def test_runs_that_scatter_widen_the_band(config):
     found = needs_of(config).step
     assert found.median == pytest.approx(math.sqrt(1.5))
     assert found.log_deviation == pytest.approx(math.log(1.5) / math.sqrt(2) * math.sqrt(1.5))
-
-
-def test_what_training_takes_besides_steps_is_that_of_earlier_runs(config):
-    usual = around_steps(config, 1.0)
-    for day, rest in enumerate((2.0, 4.0)):
-        took(named(config, f"before{day}"), 1.0, day=day + 1, rest=rest)
-    found = around_steps(config, 1.0, needs_of(config).rest)
-    for name in ("validations", "probes", "checkpoints"):
-        assert found[name].median == pytest.approx(3 * usual[name].median), name
-        assert found[name].log_deviation < usual[name].log_deviation
-    assert (found["preparation"], found["after"]) == (usual["preparation"], usual["after"])
 
 
 def test_only_the_newest_runs_count(config):

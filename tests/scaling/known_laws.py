@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.scaling.law import Law
-from headwater.scaling.table import Runs, runs_of
+from headwater.scaling.table import Runs
 
 TRUE = Law(E=1.7, A=400.0, B=900.0, alpha=0.33, beta=0.31)
+
+
+def runs_of(params, tokens, loss) -> Runs:
+    """Return runs of plain sequences of numbers."""
+    params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
+    return Runs(params, tokens, loss)
 
 
 def isoflop_runs(law: Law = TRUE, noise: float = 0.0, seed: int = 0, budgets: int = 6, sizes: int = 7) -> Runs:

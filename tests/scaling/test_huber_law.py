@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_laws import TRUE, isoflop_runs
+from known_laws import TRUE, isoflop_runs, runs_of
 
 from headwater.scaling.law import GREATEST_EXPONENT, HUBER_DELTA, LEAST_EXPONENT, Law, fit_law
-from headwater.scaling.table import runs_of
 
 CHINCHILLA = Path(__file__).parents[2] / "benchmarks" / "data" / "scaling" / "chinchilla_approach3_svg.csv"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_laws import isoflop_runs
+from known_laws import isoflop_runs, runs_of
 
 from headwater.scaling import ScalingLaw
 from headwater.scaling.published import OwnRuns
 from headwater.scaling.repetition import OWN, PUBLISHED, USUAL, penalty
-from headwater.scaling.table import Runs, runs_of
+from headwater.scaling.table import Runs
 
 REPETITION = Path(__file__).parents[2] / "benchmarks/data/scaling/muennighoff_repetition_final.csv"
 
@@ -62,7 +62,7 @@ def test_rows_and_targets_that_read_once_are_forecast_as_ever():
     rows = made_rows(0.0, 1.0)
     plain, repeated = ScalingLaw(replace(rows, unique=None)), ScalingLaw(rows)
     one, other = (law.predict(3.5e6, 4e6) for law in (plain, repeated))
-    assert (one.band, one.log_deviation) == (other.band, other.log_deviation)
+    assert (one.median, one.log_deviation) == (other.median, other.log_deviation)
 
 
 def test_a_repeated_target_of_fresh_rows_is_dearer_and_less_sure():
@@ -174,9 +174,8 @@ def test_the_strength_counts_once_in_what_own_runs_say():
     tokens, epochs = 2e9, 4.0
     runs = with_epochs(isoflop_runs(noise=0.003), epochs)
     own = OwnRuns(ScalingLaw(runs), Path("runs.csv"))
-    assert own.quantiles(2e8, 2e8, tokens, tokens / epochs) == pytest.approx(
-        own.law.predict(2e8, tokens, unique_tokens=tokens / epochs).band
-    )
+    found = own.law.predict(2e8, tokens, unique_tokens=tokens / epochs)
+    assert own.expected(2e8, 2e8, tokens, tokens / epochs) == (found.median[0], found.log_deviation[0])
 
 
 def test_own_runs_say_the_warning_of_a_far_target_beside_its_interval():

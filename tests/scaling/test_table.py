@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
 
 import pytest
+from known_laws import runs_of
 
 from headwater.errors import DataError
-from headwater.scaling.table import num_distinct, read_runs, runs_of
+from headwater.scaling.table import num_distinct, read_runs
 
 GOOD = [f"{1e6 * 2**i:g},{2e7 * 3**i:g},{4 - 0.1 * i:.2f}" for i in range(8)]
 
@@ -79,14 +78,8 @@ def test_a_perplexity_is_recognised(tmp_path):
         read_runs(written(tmp_path, ["1e8,2e9,35", *GOOD]))
 
 
-def test_duplicates_are_refused_with_both_rows(tmp_path):
-    with pytest.raises(DataError, match=r"lines 3 and 10 are duplicates.*remove one.*a seed each"):
-        read_runs(written(tmp_path, [*GOOD, GOOD[1]]))
-
-
-def test_reruns_with_seeds_become_their_mean_and_their_spread(tmp_path):
-    rows = [f"{line},1" for line in GOOD] + ["1e6,2e7,4.02,2"]
-    runs = read_runs(written(tmp_path, rows, "params,tokens,loss,seed"))
+def test_reruns_become_their_mean_and_their_spread(tmp_path):
+    runs = read_runs(written(tmp_path, [*GOOD, "1e6,2e7,4.02"]))
     assert len(runs) == 8
     assert runs.loss[0] == pytest.approx(4.01)
     assert runs.run_noise == pytest.approx(math.log(4.02 / 4.00) / math.sqrt(2))
@@ -138,19 +131,11 @@ def test_rows_that_were_read_once_have_no_other_text(tmp_path):
     assert read_runs(written(tmp_path, rows, "params,tokens,loss,epochs")).unique is None
 
 
-def test_the_same_sizes_on_other_text_are_no_duplicates(tmp_path):
+def test_the_same_sizes_on_other_text_are_no_reruns(tmp_path):
     rows = [f"{line},1" for line in GOOD]
     params, tokens, loss = GOOD[0].split(",")
     runs = read_runs(written(tmp_path, [*rows, f"{params},{tokens},{float(loss) + 1},4"], "params,tokens,loss,epochs"))
     assert len(runs) == len(GOOD) + 1
-
-
-def test_the_published_table_of_chinchilla_is_read_as_it_is():
-    path = Path(__file__).parents[2] / "benchmarks/data/scaling/chinchilla_approach3_svg.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    runs = read_runs(path)
-    assert runs.params.tolist() == [float(row["N"]) for row in rows]
-    assert runs.flops == pytest.approx([float(row["C_flop"]) for row in rows], rel=1e-6)
 
 
 def test_a_column_of_the_exact_name_comes_before_another_name_for_it(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,7 @@ from headwater.errors import ConfigError
 from headwater.numbers import count, duration, significant
 
 if TYPE_CHECKING:
-    from headwater.runs.ladder import LadderResult
-    from headwater.runs.rungs import DoneRung
+    from headwater.runs.rungs import DoneRung, Ladder
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
@@ -66,67 +66,70 @@ def ladder(
     column = None if loss_column == "loss" else loss_column
     require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
     from headwater.cli.progress import TrainingDisplay
-    from headwater.runs.ladder import climb, ladder_result, prepare_ladder
+    from headwater.runs.ladder import climb, prepare_ladder
 
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     chosen = prepare_ladder(run, overrides or [], share, say)
     done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), say)
     if done is None:
         sys.exit(STOPPED_BY_SIGNAL)
-    result = ladder_result(chosen, done)
-    return print_json(ladder_fields(result)) if as_json else _print(result)
+    result = ladder_fields(chosen, done)
+    return print_json(result) if as_json else _print(result, shlex.join(["headwater", "run", run, *(overrides or [])]))
 
 
-def _print(result: LadderResult) -> None:
+def _print(result: dict[str, Any], after: str) -> None:
     rows = [("layers × width − steps", "params", "tokens", "FLOPs", "took", "held-out bits per byte")]
-    for done in result.done:
-        rung, loss = done.rung, f"{done.loss['all']:.4f}"
-        rows.append(
-            (rung.name, count(rung.params), count(rung.tokens), f"{rung.flops:.2e}", duration(done.seconds), loss)
-        )
+    for rung in result["rungs"]:
+        sizes = count(rung["params"]), count(rung["tokens"]), f"{rung['flops']:.2e}"
+        rows.append((rung["name"], *sizes, duration(rung["seconds"]), f"{rung['loss']:.4f}"))
     table(rows)
     print()
-    card(f"ladder · {result.ladder.config.name}", _lines(result))
+    took = f"{duration(result['seconds'])}, {result['share']:.0%} of the time that is forecast for the run"
+    card(f"ladder · {result['name']}", [*_lines(result), ("took", took), ("next", after)])
 
 
-def _lines(result: LadderResult) -> list[tuple[str, str]]:
-    forecast, best = result.plan.forecast, result.best
-    took = ("took", f"{duration(result.seconds)}, {result.share:.0%} of the time that is forecast for the run")
-    after = ("next", shlex.join(["headwater", "run", result.ladder.run, *result.ladder.overrides]))
-    if forecast.from_base is not None:
+def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
+    if result["from_base"] is not None:
         from headwater.cli.plan_run import lines_from_base
 
-        return [*lines_from_base(asdict(forecast.from_base)), took, after]
-    loss = f"no forecast: {forecast.how['loss']}"
-    if forecast.loss is not None:
-        loss = f"{_width(forecast.loss.p10, forecast.loss.p50, forecast.loss.p90)} bits per byte, P10 to P90"
-    lines = [("held-out loss", loss), ("best rung", f"{best.loss['all']:.4f} held-out bits per byte, {best.rung.name}")]
-    lines.append(("time", f"{hours_interval(asdict(forecast.hours))}, {forecast.how['hours']}"))
-    for cut in result.backtest:
-        measured = f"measured {cut.fact:.4f} ({cut.relative_error:+.1%})"
-        band = _width(cut.p10, cut.p50, cut.p90)
-        lines.append(("back-test", f"{cut.name} from the smaller rungs alone: {band}, {measured}"))
-    return [*lines, took, after]
+        return lines_from_base(result["from_base"])
+    plan, best = result["plan"], min(result["rungs"], key=lambda rung: rung["loss"])
+    loss = f"no forecast: {plan['how']['loss']}"
+    if plan["loss"] is not None:
+        loss = f"{_width(plan['loss'])} bits per byte, P10 to P90"
+    lines = [("held-out loss", loss), ("best rung", f"{best['loss']:.4f} held-out bits per byte, {best['name']}")]
+    lines.append(("time", f"{hours_interval(plan['hours'])}, {plan['how']['hours']}"))
+    for cut in result["backtest"]:
+        measured = f"measured {cut['fact']:.4f} ({cut['relative_error']:+.1%})"
+        lines.append(("back-test", f"{cut['name']} from the smaller rungs alone: {_width(cut)}, {measured}"))
+    return lines
 
 
-def _width(p10: float, p50: float, p90: float) -> str:
-    width = (p90 / p10) ** 0.5 - 1
-    return f"{significant(p50, 4)} (± {width:.1%})" if math.isfinite(width) else significant(p50, 4)
+def _width(band: dict[str, Any]) -> str:
+    width, middle = (band["p90"] / band["p10"]) ** 0.5 - 1, significant(band["p50"], 4)
+    return f"{middle} (± {width:.1%})" if math.isfinite(width) else middle
 
 
-def ladder_fields(result: LadderResult) -> dict[str, Any]:
-    """Return what `headwater ladder RUN --json` prints."""
-    plan = result.plan.fields()
+def ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
+    """Return what `headwater ladder RUN --json` prints; the best rung is the baseline that a forecast must beat."""
+    from headwater.runs.ladder import backtest
+    from headwater.runs.plan import PlanOptions, plan_run
+
+    plan, seconds = plan_run(ladder.config, PlanOptions()).fields(), sum(each.seconds for each in done)
     return {
-        "name": result.ladder.config.name,
+        "name": ladder.config.name,
         "unit": "bits per byte",
-        "seconds": result.seconds,
-        "share": result.share,
-        "rungs": [_rung_fields(rung) for rung in result.done],
+        "seconds": seconds,
+        "share": seconds / ladder.target.seconds,
+        "rungs": [_rung_fields(rung) for rung in done],
         "forecast": plan["loss"],
         "from_base": plan["from_base"],
-        "best_rung": result.best.loss["all"],
-        "backtest": [asdict(found) for found in result.backtest],
+        "best_rung": min(each.loss["all"] for each in done),
+        "backtest": [
+            {"name": each.rung.name, **asdict(band), "fact": each.loss["all"]}
+            | {"relative_error": each.loss["all"] / band.p50 - 1}
+            for each, band in backtest(ladder, done)
+        ],
         "plan": plan,
     }
 

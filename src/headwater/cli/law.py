@@ -72,12 +72,13 @@ def _forecast_fields(law: ScalingLaw, params: float, tokens: float, epochs: floa
     if epochs > 1:
         fields |= {"epochs": epochs, "repetition_costs": rise}
     try:
-        p10, p50, p90 = law.predict(params, tokens, unique_tokens=unique).band
+        found = law.predict(params, tokens, unique_tokens=unique)  # at LEVEL, from P10 to P90
     except DataError as refused:
         return {**fields, **dict.fromkeys(("p10", "p50", "p90")), "refused": str(refused)}
     warnings = [asdict(warning) for warning in law.warnings(params, tokens)]
     curve = float(law.curve.loss(np.array(params), np.array(tokens))) * (1 + rise)
-    return {**fields, "p10": p10, "p50": p50, "p90": p90, "curve": curve, "warnings": warnings}
+    band = {"p10": float(found.low[0]), "p50": float(found.median[0]), "p90": float(found.high[0])}
+    return {**fields, **band, "curve": curve, "warnings": warnings}
 
 
 def _optimum_fields(law: ScalingLaw, flops: float | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from headwater.numbers import count, duration, plural, significant
 from headwater.parallel.settings import fewest_ranks
 from headwater.runs.budget_search import SearchOptions, search_budget, searched_config
 from headwater.runs.hardware import Costs
+from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, most_epochs, says_of
 
 Lines = list[tuple[str, str]]
 NO_COSTS = Costs()
@@ -78,8 +79,33 @@ def budget_fields(plan: BudgetPlan) -> dict[str, Any]:
         "loss": {"unit": plan.loss_unit, "how": plan.losses_how},
         "by_law_of_repetition": [asdict(each) for each in plan.by_repetition],
         "searched": {"sizes": plan.num_sizes, "sizes_that_fit": plan.num_fitting},
-        "notes": list(plan.notes),
+        "notes": notes_of(plan),
     }
+
+
+def notes_of(plan: BudgetPlan) -> list[str]:
+    """Return what a reader of the choice must know besides."""
+    choice, unique, found = plan.choice, plan.query.unique, list[str]()
+    if choice.epochs > 1:
+        found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
+    if plan.refusals:
+        found.append(f"{len(plan.refusals)} sizes are excluded: the table can't carry their loss: {plan.refusals[0]}")
+    if plan.largest:
+        is_last = plan.largest == "searched"
+        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
+        found.append(f"{larger} might be better")
+    if plan.by_repetition:
+        useful = says_of(most_epochs(choice.params, unique))
+        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {useful}")
+        if len({each.params for each in plan.by_repetition}) > 1:
+            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
+    epochs, density = choice.epochs, choice.params / unique
+    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
+        found.append(
+            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
+            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
+        )
+    return found
 
 
 def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
@@ -114,7 +140,7 @@ def budget_card(plan: BudgetPlan, seconds: float) -> Lines:
     for each in plan.by_repetition:
         lines.append(("", f"text read again, by {each.law}: {count(each.params)} × {each.epochs:.1f} epochs"))
     lines.append(("searched", f"{plan.num_sizes} sizes, of which {plan.num_fitting} fit, in {seconds:.2f} s"))
-    lines += [("note", note) for note in plan.notes]
+    lines += [("note", note) for note in notes_of(plan)]
     return [*lines, ("below", "medians, and in brackets P10 to P90")]
 
 

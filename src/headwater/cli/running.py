@@ -99,19 +99,19 @@ def _display(config: RunConfig) -> TrainingDisplay:
 def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
     """Return the card of a run that begins, by its settings and its record `start`."""
     model, parameters, train, schedule = config.model, count_parameters(config.model), config.train, config.schedule
-    plan, sources = start["plan"], start["plan"]["sources"]
+    plan, sources, num_tokens = start["plan"], start["plan"]["sources"], start["num_tokens"]
     total = sum(source["tokens"] for source in sources.values())
     shares = {name: one.get("loss_share", one["tokens"] / total) for name, one in sources.items()}
     parts = (f"{name} {shares[name]:.0%} ({one['epochs']:.2f} epochs)" for name, one in sources.items())
     size_of = f"{count(parameters.total)} parameters ({count(parameters.embedding)} embedding)"
     shape = f"{plural(model.num_layers, 'layer')} × {model.d_model}, {heads(model)}, vocabulary {model.vocab_size}"
-    tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(plan['num_tokens'])} tokens"
-    per_parameter = f"({plan['tokens_per_parameter']:.1f} a parameter)"
+    tokens = f"{train.num_steps} steps × {count(train.batch_tokens)} = {count(num_tokens)} tokens"
+    per_parameter = f"({num_tokens / parameters.total:.1f} a parameter)"
     of_rank = " on each rank" if plan["ranks"] > 1 else ""
     warmup = f"warm-up of {plural(schedule.warmup_steps, 'step')}, {AFTER_WARMUP[schedule.name]}"
     return [
         ("model", f"{model.family}, {size_of}, {shape}"),
-        ("training", f"{tokens} {per_parameter}, {plan['flops']:.2e} FLOPs"),
+        ("training", f"{tokens} {per_parameter}, {start['flops_per_token'] * num_tokens:.2e} FLOPs"),
         ("mixture", ", ".join(parts)),
         ("update", f"{config.optim.name} at learning rate {config.optim.matrix_lr:g}: {warmup}"),
         ("format", FORMATS[start["device"]["dtype"]]),

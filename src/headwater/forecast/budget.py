@@ -6,10 +6,10 @@ c candidates · g grid of tokens
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,17 +18,15 @@ from headwater.errors import ConfigError
 from headwater.forecast.result import Band, DeviceGroup, Spread
 from headwater.model.count import count_parameters
 from headwater.model.settings import Family, ModelSettings
-from headwater.numbers import count
 from headwater.optim.rules import apply_rules_
 from headwater.scaling.published import OwnRuns, PublishedLaw
-from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, PUBLISHED, says_of
+from headwater.scaling.repetition import NAME, PUBLISHED
 from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
 
-MAX_YEARS, HOURS_PER_YEAR = 10, 8766.0
-"Beyond it a plan is arithmetic and no advice: machines are replaced sooner, and published runs took months."
+MAX_HOURS = 87_660
+"Ten years: beyond it a plan is arithmetic. Machines are replaced sooner, and published runs took months."
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
-SLACK = 0.01  # of loss: about what halving a compute-optimal model costs, and less than forecasts are sure of
 TOO_SHORT = "too few steps"
 NUM_GRID = 512
 PENALTY_NAME = "the penalty of headwater's runs"
@@ -48,12 +46,10 @@ class Budget:
         if self.hours is None and price is None:
             raise ConfigError(f"a budget of money needs a price: {devices.price_how}")
         hours = self.hours or (self.usd or 0.0) / (price or math.inf)
-        if (years := hours / HOURS_PER_YEAR) > MAX_YEARS:
-            most = MAX_YEARS * HOURS_PER_YEAR
-            amount = f"{most:,.0f}h" if self.usd is None else f"${devices.usd(most):,.0f}"
+        if hours > MAX_HOURS:
             raise ConfigError(
-                f"the budget {self.text} is {years:,.3g} years on {devices.num_devices} × {devices.device}, and no run "
-                f"is planned for more than {MAX_YEARS} years: take more hardware, or a budget of at most {amount}"
+                f"the budget {self.text} is {hours:,.3g} h on {devices.num_devices} × {devices.device}: take more "
+                f"hardware or a smaller budget, of at most {MAX_HOURS:,} h"
             )
         return hours
 
@@ -110,12 +106,6 @@ def model_of(num_layers: int, family: Family, vocab_size: int, seq_len: int) -> 
     return ModelSettings.model_validate(raw.get("model"))
 
 
-def sizes(family: Family, vocab_size: int, seq_len: int) -> Iterator[ModelSettings]:
-    """Yield every size, smallest first."""
-    for num_layers in DIAL:
-        yield model_of(num_layers, family, vocab_size, seq_len)
-
-
 class Field:
     """All candidates under one budget of seconds. `unique` is the text's tokens, infinite where it is no limit.
 
@@ -150,12 +140,6 @@ class Field:
         self.log_loss_cg = np.where([[each is not None] for each in self.refused], np.inf, logs_cg)
         place, column = np.unravel_index(int(self.log_loss_cg.argmin()), self.log_loss_cg.shape)
         self.least = int(place), float(self.tokens_cg[place, column])
-
-    @property
-    def smallest_near(self) -> Candidate:
-        """The smallest of which a run's loss is within SLACK of the least."""
-        is_near = self.log_loss_cg.min(axis=1) <= self.log_loss_cg.min() + math.log1p(SLACK)
-        return self.candidates[int(is_near.argmax())]
 
     def optimum(self, law: str) -> SizeByLaw:
         place, tokens = self.least
@@ -205,14 +189,18 @@ class BudgetChoice:
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """The choice; what each law of repeated text would choose."""
+    """The choice; what each law of repeated text would choose; why a table of runs refused sizes.
+
+    `largest` says whether the choice is the largest of the sizes that fit, or of all that are searched.
+    """
 
     query: Query
     choice: BudgetChoice
     loss_unit: str
     losses_how: str
     by_repetition: tuple[SizeByLaw, ...]
-    notes: tuple[str, ...]
+    refusals: tuple[str, ...]
+    largest: Literal["fitting", "searched"] | None
     num_sizes: int
     num_fitting: int
 
@@ -232,7 +220,7 @@ def search(
     each, num_steps = candidates[place], round(tokens / candidates[place].batch_tokens)
     sizes = possible.sizes[place], possible.params[place]
     rise = losses.log_loss(*sizes, np.array(tokens), query.unique) - losses.log_loss(*sizes, np.array(tokens))
-    loss = losses.quantiles(*sizes, tokens, query.unique)
+    loss = losses.expected(*sizes, tokens, query.unique)
     choice = BudgetChoice(
         params=each.params,
         shape=each.model,
@@ -242,7 +230,7 @@ def search(
         repetition_costs=math.expm1(float(rise)),
         tokens_per_parameter=tokens / each.params,
         num_steps=num_steps,
-        loss=loss and Band(*loss),
+        loss=loss and Spread(*loss).band(),
         **devices.bands(Spread(each.seconds(tokens) / 3600, each.hours_deviation)),
         memory_gb=each.memory.scaled(1e-9).band(),
         memory_limit_gb=devices.memory_limit / 1e9,
@@ -250,6 +238,9 @@ def search(
         num_microbatches=each.num_microbatches,
         tokens_per_second=1 / each.seconds_per_token,
     )
+    largest: Literal["fitting", "searched"] | None = "fitting" if place == len(candidates) - 1 else None
+    if largest and each.model == models[-1]:
+        largest = "searched"
     by_repetition = []
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
         other = Field(candidates, possible.seconds, query.unique, replace(losses, penalty=PUBLISHED))
@@ -260,39 +251,11 @@ def search(
         loss_unit=loss_unit,
         losses_how=losses.how(float(possible.sizes[place]), tokens),
         by_repetition=tuple(by_repetition),
-        notes=tuple(_notes(possible, choice, by_repetition, is_last=candidates[-1].model == models[-1])),
+        refusals=tuple(possible.refusals),
+        largest=largest,
         num_sizes=len(models),
         num_fitting=len(candidates),
     )
-
-
-def _notes(possible: Field, choice: BudgetChoice, by_repetition: Sequence[SizeByLaw], is_last: bool) -> list[str]:
-    """Return what a reader of the choice must know besides; `is_last` says that the largest of all sizes fits."""
-    found, near = [], possible.smallest_near
-    if near.params < choice.params:
-        says = f"{count(near.params)} parameters would lose less than {SLACK:.0%}, and are cheaper to serve"
-        found.append(f"forecasts are not sure of {SLACK:.0%} of the loss: {says}")
-    if choice.epochs > 1:
-        found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
-    if possible.refusals:
-        found.append(
-            f"{len(possible.refusals)} sizes are excluded: the table can't carry their loss: {possible.refusals[0]}"
-        )
-    if possible.least[0] == len(possible.candidates) - 1:
-        larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"
-        found.append(f"{larger} might be better")
-    if by_repetition:
-        useful = possible.losses.most_epochs(choice.params, possible.unique)
-        found.append(f"text read again is counted by {NAME}, its cost uncertain by half: {says_of(useful)}")
-        if len({each.params for each in by_repetition}) > 1:
-            found.append("laws of repeated text disagree on the size, and nobody has measured which is right there")
-    epochs, density = choice.epochs, choice.params / possible.unique
-    if epochs > 1 and (density > MEASURED_RATIO or epochs > MEASURED_EPOCHS):
-        found.append(
-            f"the cost of repetition was measured up to {MEASURED_RATIO:g} parameters a unique token and "
-            f"{MEASURED_EPOCHS:g} epochs, and is extrapolated here: up to {density:.2g} and {epochs:.1f}"
-        )
-    return found
 
 
 def _nothing_trains(query: Query, possible: Field) -> str:

@@ -6,13 +6,11 @@ came no nearer to hours of published runs (docs/decisions/0038). headwater itsel
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
 
 from headwater.errors import ConfigError, DataError
 from headwater.forecast.result import DeviceGroup, Spread
@@ -20,8 +18,7 @@ from headwater.intervals import Z_P90
 from headwater.tables import CsvRow, number, required, table
 
 COLUMNS = ("name", "architecture", "bf16_TFLOPs", "memory_GB", "watts", "link_GBps", "network_GBps", "node_size")
-WITHOUT_BF16 = frozenset({"volta", "turing"})  # by NVIDIA's white papers of these; a user's table may have Turing
-SAME_MEMORY = 0.05  # CUDA reports up to 2 % less than the name says
+WITHOUT_BF16 = frozenset({"volta", "turing"})  # by NVIDIA's white papers of these, whose rate is fp16's
 USUAL_UTILISATION = 0.4
 HOURS_BACKTEST = {"runs": 25, "median": 0.192, "p90": 0.38}
 "How far hours of whole published runs lie from the rule (benchmarks/cost_backtest.py)."
@@ -61,11 +58,6 @@ class Accelerator:
     usd_per_hour: Spread | None
     price_how: str
 
-    @property
-    def has_bf16(self) -> bool:
-        """Whether the 16 bits of the table's rate are bf16; else they are fp16, which headwater doesn't train in."""
-        return self.architecture not in WITHOUT_BF16
-
     def flops_of(self, dtype: str) -> float:
         """Return the peak of products in a run's dtype; raise ConfigError where the table doesn't have it."""
         found = self.fp32_flops if dtype == "float32" else self.bf16_flops
@@ -91,9 +83,6 @@ class Accelerator:
     def seconds_per_token(self, params: float, num_devices: int = 1, recomputed: float = 0.0) -> float:
         """Return a whole run's time for a token by the rule, with what is recomputed; exchanges come on top."""
         return (6 + 2 * recomputed) * params / (USUAL_UTILISATION * self.bf16_flops * num_devices)
-
-
-D = TypeVar("D", bound=Accelerator)
 
 
 def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
@@ -129,33 +118,25 @@ def _price(row: CsvRow, where: str) -> tuple[Spread | None, str]:
         return None, (
             f"no price of {row['name']} is in the hardware table: give price_per_hour in a costs file (--costs)"
         )
-    low, high = low or usd, high or usd
-    if low > high:
-        raise DataError(
-            f"{where}: the range of prices is from {low:g} to {high:g}; give usd_low no higher than usd_high "
-            f"(usd_per_hour={usd:g} stands for a blank one)"
-        )
+    low, high = sorted((low or usd, high or usd))
     seen = "" if low == high else f"; {low:g} to {high:g} seen"
     how = f"on-demand price of {row.get('price_source') or 'unknown date and source'}{seen}"
     return Spread(usd, math.log(high / low) / (2 * Z_P90)), how
 
 
-def find_device(name: str, devices: dict[str, D]) -> D:
+def find_device(name: str, devices: dict[str, Accelerator]) -> Accelerator:
     """Return the device of that name; raise ConfigError with the names there are."""
     device = devices.get(_key(name))
     if device is None:
         names = sorted({device.name for device in devices.values()})
-        near = difflib.get_close_matches(_key(name), devices, n=1, cutoff=0.6)
-        hint = f"; did you mean {devices[near[0]].name}?" if near else "."
-        raise ConfigError(f"no device {name!r} in the hardware table{hint} It has {', '.join(names)}")
+        raise ConfigError(f"no device {name!r} in the hardware table, which has {', '.join(names)}")
     return device
 
 
-def device_of_driver(name: str, devices: dict[str, D]) -> D | None:
+def device_of_driver(name: str, devices: dict[str, Accelerator]) -> Accelerator | None:
     """Return the device that a driver calls so, such as NVIDIA A100-SXM4-40GB; None where it isn't in the table.
 
-    Memory in the name decides between devices of one kind. Less than the table's is true of this device; more is its
-    host's (GH200 480GB).
+    Less memory in the name than in the table is true of this device; more is its host's (GH200 480GB).
     """
     words = [_key(word) for word in re.split(r"[^A-Za-z0-9]+", name)]
     phrases = {"".join(words[first:last]) for first, last in combinations(range(len(words) + 1), 2)}
@@ -164,12 +145,7 @@ def device_of_driver(name: str, devices: dict[str, D]) -> D | None:
         return None
     alias = max(known, key=len)
     device, gib = devices[alias], re.search(r"(\d+) ?GB", name)
-    if gib is None:
-        return device
-    memory = int(gib[1]) * 2.0**30
-    kind = [device, *(each for key, each in devices.items() if key.startswith(alias))]
-    device = next((each for each in kind if abs(each.memory_bytes / memory - 1) < SAME_MEMORY), device)
-    return replace(device, memory_bytes=min(device.memory_bytes, memory))
+    return device if gib is None else replace(device, memory_bytes=min(device.memory_bytes, int(gib[1]) * 2.0**30))
 
 
 def batches(num_devices: int, wanted: int, seq_len: int) -> list[tuple[int, int]]:

@@ -52,17 +52,12 @@ class Work:
         return 2 if self.dtype == "bfloat16" else 4
 
 
-def state_bytes(model: ModelSettings, optim: OptimSettings) -> int:
-    """Return the bytes of weights, gradients and optimizer state: Muon keeps one value a weight, AdamW two."""
+def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
+    """Return the bytes of weights and optimizer state, of which Muon keeps one value a weight, AdamW two."""
     parameters = count_parameters(model)
     matrices = parameters.matmul - model.vocab_size * model.d_model
     values_kept = (1 if optim.name == "muon" else 2) * matrices + 2 * (parameters.total - matrices)
-    return BYTES_PER_VALUE * (2 * parameters.total + values_kept)
-
-
-def checkpoint_bytes(model: ModelSettings, optim: OptimSettings) -> int:
-    """Return weights and optimizer state: all the state but the gradients."""
-    return state_bytes(model, optim) - BYTES_PER_VALUE * count_parameters(model).total
+    return BYTES_PER_VALUE * (parameters.total + values_kept)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from headwater.checkpoint.layout import require_from_training
 from headwater.errors import ConfigError, LayoutError
-from headwater.forecast.budget import Budget, BudgetPlan, Candidate, Query, search, sizes
-from headwater.forecast.device import Accelerator, batches
+from headwater.forecast.budget import DIAL, Budget, BudgetPlan, Candidate, Query, model_of, search
+from headwater.forecast.device import WITHOUT_BF16, Accelerator, batches
 from headwater.forecast.work import checkpoint_bytes
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
@@ -23,9 +23,9 @@ from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, work_of
 from headwater.runs.layout import RECOMPUTED, layout_here
-from headwater.runs.paths import split_tokens
+from headwater.runs.paths import of_split
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.rungs import ladder_table, scaled_shapes
+from headwater.runs.rungs import ladder_runs, scaled_shapes
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw, read_runs
@@ -34,17 +34,12 @@ from headwater.scaling.repetition import OWN, USUAL
 from headwater.train.settings import fraction_repeated
 
 NO_RUN = """
-[corpus.sources.text]
-paths = ["text"]
-[tokenizer]
-vocab_size = {vocab_size}
-[model]
-seq_len = {seq_len}
-num_layers = 8
-[train]
-num_steps = 1000
+corpus.sources.text.paths = ["text"]
+model.num_layers = 8
+train.num_steps = 1000
 """
-ON_DEVICES, ON_PROCESSOR = {"vocab_size": 65_536, "seq_len": 2048}, {"vocab_size": 8192, "seq_len": 256}
+ON_DEVICES = ["tokenizer.vocab_size=65536", "model.seq_len=2048"]
+ON_PROCESSOR = ["tokenizer.vocab_size=8192", "model.seq_len=256"]
 "Where nothing says: nanochat's, and those of first-light's size."
 SIZE_SETTINGS = {"family", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim", "seq_len"}
 TRIAL_ROWS = 1024  # of a batch, before the tokens of a run are known: so many that what comes once a step costs little
@@ -75,8 +70,11 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
     query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
     models = _models(config, options.run is not None)
-    runs = options.runs or (ladder_table(config) if options.run else None)
-    losses = _losses(options, runs)
+    table = read_runs(options.runs) if options.runs else ladder_runs(config) if options.run else None
+    losses: PublishedLaw | OwnRuns = PublishedLaw()
+    if table is not None:
+        law = ScalingLaw(table, USUAL if options.runs else OWN)
+        losses = OwnRuns(law, options.runs or config.folders.ladder)
     trials, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
@@ -88,7 +86,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             f"larger batch, than {query.devices.num_devices} × {query.devices.device} allow; take other or more "
             "devices, or lower tokenizer.vocab_size or model.seq_len"
         )
-    return search(query, candidates, losses, options.loss_unit if runs else NATS, models)
+    return search(query, candidates, losses, NATS if table is None else options.loss_unit, models)
 
 
 def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bool) -> RunConfig:
@@ -98,22 +96,15 @@ def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bo
         require_from_training(config.run_dir)
         return config
     usual = ON_DEVICES if is_on_devices or gpu_to_use("auto") else ON_PROCESSOR
-    return config_of_text(NO_RUN.format(**usual), list(overrides))
+    return config_of_text(NO_RUN, [*usual, *overrides])
 
 
 def _models(config: RunConfig, is_run: bool) -> list[ModelSettings]:
     """Return the sizes of the dial, with the run's own model and smaller ones of its make; smallest first."""
     model = config.model
     own = scaled_shapes(model) if is_run else []
-    found = [*own, *sizes(model.family, model.vocab_size, model.seq_len)]
+    found = [*own, *(model_of(layers, model.family, model.vocab_size, model.seq_len) for layers in DIAL)]
     return sorted(found, key=lambda each: count_parameters(each).total)
-
-
-def _losses(options: SearchOptions, runs: Path | None) -> PublishedLaw | OwnRuns:
-    """Return the law of --runs or of the run's ladder; else the published law."""
-    if runs is None:
-        return PublishedLaw()
-    return OwnRuns(ScalingLaw(read_runs(runs), USUAL if options.runs else OWN), runs)
 
 
 def _hardware(options: SearchOptions) -> Hardware:
@@ -124,7 +115,7 @@ def _hardware(options: SearchOptions) -> Hardware:
     num_ranks, num_local = options.place.world_size, options.place.local_world_size
     meshes_of(options.config.parallel, num_ranks, num_local)
     here = hardware_of(options.config, ranks=Layout(Mesh(replicate=num_ranks), num_local), device=options.device)
-    if isinstance(here, Gpus) and not here.device.has_bf16:
+    if isinstance(here, Gpus) and here.device.architecture in WITHOUT_BF16:
         raise ConfigError(
             f"{here.device.name} multiplies no bf16, and headwater trains in nothing narrower than float32 there: "
             "name another device"
@@ -147,7 +138,7 @@ def _text_of(options: SearchOptions) -> tuple[float, str]:
             "give --text-bytes, or mend the paths"
         )
     num_tokens, missing = sum(found.values()), [name for name in sources if name not in found]
-    is_built = found == split_tokens(config.run_dir, "train")
+    is_built = found == of_split(config.run_dir, "train")
     if is_built:
         how = f"{num_tokens:,} tokens built"
     elif all(sources[name].num_tokens for name in found):
@@ -235,8 +226,8 @@ class Trials:
         batch_tokens, microbatch_tokens = rows * model.seq_len, micro * model.seq_len
         sizes = {"batch_tokens": batch_tokens, "microbatch_tokens": microbatch_tokens, "recompute": recompute}
         blocks = {"block_rows": block_rows_for(model.d_model, model.d_ff, batch_tokens)}
-        train, optim = self.config.train.model_copy(update=sizes), self.config.optim.model_copy(update=blocks)
-        return self.config.model_copy(update={"model": model, "train": train, "optim": optim})
+        optim = self.config.optim.model_copy(update=blocks)
+        return self.config.with_train(**sizes).model_copy(update={"model": model, "optim": optim})
 
 
 def _settings(trial: RunConfig, ranks: Layout) -> dict[str, Any]:

@@ -8,7 +8,7 @@ table, go by the rules of `forecast.device`. No torch.
 from __future__ import annotations
 
 import math
-import tomllib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from headwater.config import RawSettings, Settings
+from headwater.config import Settings, read_settings
 from headwater.device.settings import MachineSettings
 from headwater.errors import ConfigError
 from headwater.forecast import processor
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 RUN_TO_RUN = 0.065
 "Spread of the log of a run's mean step on one machine: a virtual machine drifts (docs/log.md, 2026-11-28)."
 NUM_NEWEST = 10  # measurements that count: machine and code may change
-MAX_RATIO = 1000.0  # a measured step further from the model's isn't of this machine
 SAME_MEMORY = 0.02
 "Of the peaks of runs of one shape: three of first-light were within 0.2 % (2026-11-28); text may differ."
 MOST_OF_MEMORY = 0.5
@@ -53,7 +52,6 @@ PROCESSOR_HOURS = "from the steps of earlier runs here, or from a model of this 
 class Needs:
     """What a run needs, each with its source.
 
-    `rest` is what training without its steps took in earlier runs of this shape, over what is usually counted;
     `waiting_seconds` are those of a step in which ranks of a pipeline wait, where `step` leaves them out.
     """
 
@@ -61,7 +59,6 @@ class Needs:
     step_how: str
     memory: Spread
     memory_how: str
-    rest: float | None = None
     waiting_seconds: float = 0.0
 
 
@@ -94,8 +91,7 @@ class Processor:
         if self.ranks.mesh.world_size > 1:
             step = step.scaled(1 / self.ranks.num_machines)
             how += f", on {plural(self.ranks.num_machines, 'machine')}; what ranks exchange isn't counted"
-        rests = [run.rest_over_usual for run in own if run.rest_over_usual]
-        return Needs(step, how, memory, memory_how, fmean(rests) if rests else None)
+        return Needs(step, how, memory, memory_how)
 
     def modelled(self, config: RunConfig) -> float:
         """Return the seconds of a step by its FLOPs and the measured part of the peak."""
@@ -183,13 +179,11 @@ def gpu_to_use(wanted: str) -> Accelerator | None:
         raise ConfigError("machine.device is cuda and no GPU is found here; set machine.device to auto or cpu")
     from headwater.forecast.device import device_of_driver, read_devices  # devices and prices: no processor needs them
 
-    devices = read_devices()
-    device = device_of_driver(name, devices)
+    device = device_of_driver(name, read_devices())
     if device is None:
         raise ConfigError(
-            f"no plan for this machine's GPU, {name}: it isn't in the hardware table, which has "
-            f"{', '.join(sorted({each.name for each in devices.values()}))}; train without a plan, set "
-            "machine.device=cpu to plan for the processor, or name a device with --budget and --hardware"
+            f"this machine's GPU, {name}, isn't in the hardware table: plan for another with --hardware, or for the "
+            "processor with machine.device=cpu; train it without a plan, of several ranks with numbers in [parallel]"
         )
     return device
 
@@ -203,7 +197,7 @@ def _processor(config: RunConfig, dtype: str | None, ranks: Layout) -> Processor
     how = f"{rate / 1e9:,.0f} GFLOP/s in {dtype}, from {float32 / 1e9:,.0f} in float32 measured on {cores} cores"
     peaks = Peaks(rate, dtype, how, kind)
     speed = speed_here(dtype, cores, is_compiled=config.machine.compile != "off")
-    runs = tuple(run for run in earlier_runs(config, speed) if 1 / MAX_RATIO < _ratio(run, peaks) < MAX_RATIO)
+    runs = tuple(earlier_runs(config, speed))
     devices = DeviceGroup(
         device=f"this processor ({cores} cores, {dtype})",
         hours_how=PROCESSOR_HOURS,
@@ -303,12 +297,7 @@ def read_costs(path: Path | None) -> Costs:
     """Return the costs of a TOML file, the defaults without one; raise ConfigError for what can't be one."""
     if path is None:
         return Costs()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "hardware" in values:  # beside the file
-            values["hardware"] = str(path.parent / Path(values["hardware"]).expanduser())
-    except FileNotFoundError:
-        raise ConfigError(f"--costs: no such file: {path}") from None
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # no UTF-8, no TOML, a path that is none
-        raise ConfigError(f"--costs {path}: {error}") from None
-    return validate(Costs, RawSettings(values, dict.fromkeys(values, str(path))))
+    raw = read_settings(path, [], lambda name: None)
+    if raw.has("hardware"):  # beside the file
+        raw.set_("hardware", str(path.parent / os.path.expanduser(str(raw.get("hardware")))), str(path))
+    return validate(Costs, raw)

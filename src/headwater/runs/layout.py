@@ -7,15 +7,14 @@ ranks that share layers. No torch on a processor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.rank_memory import gpu_memory
 from headwater.forecast.work import PeakBytes, checkpoint_bytes
-from headwater.host.facts import cpu_flags, gpu_name, memory_bytes
+from headwater.host.facts import cpu_flags, memory_bytes
 from headwater.numbers import plural, size
 from headwater.parallel.settings import division_problem, meshes_of, shared_layers
 from headwater.ranks.mesh import DATA_AXES, Layout, Mesh
@@ -39,10 +38,15 @@ def require_memory_here(config: RunConfig, layout: Layout) -> None:
     """Raise ConfigError when the memory that a run's ranks take can't hold its model's state, however small the batch.
 
     That is what a rank's account counts of it in a step of one sequence. The copy that a save makes is the host's, also
-    of a GPU.
+    of a GPU. Nothing is said of a GPU that the table of devices doesn't have.
     """
-    one_row, copy = _of_one_sequence(config), checkpoint_bytes(config.model, config.optim) / layout.mesh.world_size
-    choice = choice_here(one_row, layout.num_local, None)
+    try:
+        device = hardware.gpu_to_use(config.machine.device)
+    except ConfigError:
+        return
+    one_row = config.with_train(microbatch_tokens=config.model.seq_len)
+    choice = Choice(one_row, layout.num_local, device)
+    copy = checkpoint_bytes(config.model, config.optim) / layout.mesh.world_size
     least = [
         ("weights, gradients and optimizer state", choice.needs(layout).state, "a process", choice.rank_bytes),
         ("copies of these for a save", layout.num_local * copy, "this machine", memory_bytes()),
@@ -55,27 +59,12 @@ def require_memory_here(config: RunConfig, layout: Layout) -> None:
             )
 
 
-def _of_one_sequence(config: RunConfig) -> RunConfig:
-    train = config.train.model_copy(update={"microbatch_tokens": config.model.seq_len})
-    return config.model_copy(update={"train": train})
-
-
-def gpu_memory_bytes(wanted: str) -> int | None:
-    """Return the memory of the GPU that a run takes; None where it takes a processor."""
-    if wanted == "cpu" or gpu_name() is None:
-        return None
-    import torch  # where the driver lists a GPU: it takes seconds
-
-    from headwater.device.device import Gpu
-
-    return Gpu().memory_bytes() if torch.cuda.is_available() else None
-
-
 def layout_here(config: RunConfig, place: Place, device: Accelerator | None = None) -> Layout:
     """Return how the ranks lie; where that is open, the first one decides it for all by the memory that it has.
 
     `device` is whose memory counts; None: this machine's. What is trained, one process may finish in any layout. Raises
-    LayoutError where the ranks don't fill the layout of the settings, or no layout fits.
+    LayoutError where the ranks don't fill the layout of the settings, or no layout fits; ConfigError where it is open
+    and the table of devices doesn't have the GPU here.
     """
     num_local = place.local_world_size
     try:
@@ -95,7 +84,8 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
         return Layout(meshes[0], num_local, why)
     if place.rank:
         return Layout(meshes[0], num_local)
-    choice = choice_here(config, num_local, device)
+    device = device or hardware.gpu_to_use(config.machine.device)
+    choice = Choice(config, num_local, device)
     why = f"a step has {num_rows} sequences for {place.world_size} ranks; "
     if not problem:
         if apart := choice.first(Layout(mesh, num_local) for mesh in meshes):
@@ -110,7 +100,8 @@ def layout_here(config: RunConfig, place: Place, device: Accelerator | None = No
 
 def _refuse_microbatch(config: RunConfig, meshes: Sequence[Mesh], num_local: int, device: Accelerator | None) -> None:
     """Raise LayoutError where ranks can't hold their microbatch, but one sequence."""
-    seq_len, one_row = config.model.seq_len, choice_here(_of_one_sequence(config), num_local, device)
+    seq_len = config.model.seq_len
+    one_row = Choice(config.with_train(microbatch_tokens=seq_len), num_local, device)
     if found := one_row.first(Layout(mesh, num_local) for mesh in meshes):
         raise LayoutError(
             f"a rank can't hold a microbatch of {hardware.work_of(config, found).microbatch_tokens} tokens, but holds "
@@ -138,42 +129,32 @@ def _rows_problem(config: RunConfig, mesh: Mesh) -> str:
     return division_problem(mesh, train.batch_tokens, work.microbatch_tokens, exact=train.exact)
 
 
-def choice_here(config: RunConfig, num_local: int, device: Accelerator | None) -> Choice:
-    """Return a choice by the memory of a rank, of which `num_local` are here, and by the time of a step.
-
-    Steps of GPUs that no table has are compared by their FLOPs, as those of processors are.
-    """
-    gpu_bytes = gpu_memory_bytes(config.machine.device) if device is None else device.memory_bytes
-    if on_processor := gpu_bytes is None:
-        dtype, text = hardware.processor_dtype(config.machine, cpu_flags()), token_bytes(config)
-    elif device is None:
-        with suppress(ConfigError):
-            device = hardware.gpu_to_use(config.machine.device)
-
-    def needs(layout: Layout) -> PeakBytes:
-        found = config.with_layout(layout)
-        if on_processor:
-            return hardware.processor_peak(found, dtype, text, layout)
-        return gpu_memory(hardware.work_of(found, layout), is_compiled=config.machine.compile != "off")
-
-    def seconds(layout: Layout) -> float:
-        found = config.with_layout(layout)
-        if device is None:
-            return flops_of_step(found) * (1 + hardware.waiting(found, layout))
-        gpus = hardware.Gpus(layout, device)
-        return gpus.modelled(found) + gpus.waiting_seconds(found)
-
-    return Choice(needs, seconds, memory_bytes() / num_local if gpu_bytes is None else gpu_bytes)
-
-
 class Choice:
-    """Layouts that are tried one after another, by what a rank needs, with MARGIN, and by the time of a step."""
+    """Layouts that are tried one after another, by what a rank needs, with MARGIN, and by the time of a step.
 
-    def __init__(
-        self, needs: Callable[[Layout], PeakBytes], seconds: Callable[[Layout], float], rank_bytes: float
-    ) -> None:
-        self.needs, self.seconds, self.rank_bytes = needs, seconds, rank_bytes
-        self._refused: list[tuple[float, Layout]] = []
+    `num_local` of the ranks are here. Without a device they are on processors, whose steps are compared by their FLOPs.
+    """
+
+    def __init__(self, config: RunConfig, num_local: int, device: Accelerator | None) -> None:
+        self.config, self.device, self._refused = config, device, list[tuple[float, Layout]]()
+        self.rank_bytes = memory_bytes() / num_local if device is None else device.memory_bytes
+        self._text_bytes = token_bytes(config) if device is None else 0.0
+
+    def needs(self, layout: Layout) -> PeakBytes:
+        """Return the peak of a rank."""
+        found = self.config.with_layout(layout)
+        if self.device is None:
+            dtype = hardware.processor_dtype(found.machine, cpu_flags())
+            return hardware.processor_peak(found, dtype, self._text_bytes, layout)
+        return gpu_memory(hardware.work_of(found, layout), is_compiled=found.machine.compile != "off")
+
+    def seconds(self, layout: Layout) -> float:
+        """Return what a step takes, with what ranks of a pipeline wait; without a device in FLOPs."""
+        found = self.config.with_layout(layout)
+        if self.device is None:
+            return flops_of_step(found) * (1 + hardware.waiting(found, layout))
+        gpus = hardware.Gpus(layout, self.device)
+        return gpus.modelled(found) + gpus.waiting_seconds(found)
 
     def first(self, layouts: Iterable[Layout]) -> Layout | None:
         """Return the first of which a rank fits."""

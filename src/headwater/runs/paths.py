@@ -37,23 +37,11 @@ def stage_digest(folder: Path) -> str:
     return str(read_manifest_or_none(folder).get("digest"))
 
 
-def split_tokens(run_dir: Path, split: str) -> dict[str, int] | None:
-    """Return {source: tokens} of a split of the run's text; None where it isn't prepared."""
-    return _of_split(run_dir, split, "num_tokens")
+def of_split(run_dir: Path, split: str, name: str = "num_tokens") -> dict[str, int] | None:
+    """Return {source: a number of its manifest} of a split of the run's text; None where it isn't prepared.
 
-
-def split_targets(run_dir: Path, split: str) -> dict[str, int] | None:
-    """Return {source: tokens that are learned} of a split, where some are not; None where all are, or none is known."""
-    tokens, targets = (_of_split(run_dir, split, name) for name in ("num_tokens", "num_targets"))
-    return None if targets == tokens else targets
-
-
-def split_bytes(run_dir: Path, split: str) -> dict[str, int] | None:
-    """Return {source: bytes} of a split of the run's text; None where it isn't prepared."""
-    return _of_split(run_dir, split, "num_bytes")
-
-
-def _of_split(run_dir: Path, split: str, name: str) -> dict[str, int] | None:
+    `name` is num_tokens, num_bytes, or num_targets: the tokens that are learned, of most sources all.
+    """
     try:
         sources = read_manifest_or_none(Folders(run_dir).tokens)["splits"][split]
         return {source: int(facts.get(name, facts["num_tokens"])) for source, facts in sources.items()}

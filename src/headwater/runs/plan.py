@@ -7,7 +7,6 @@ settings loses it.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,37 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
-from headwater.files import digest_json, no_check, read_json_or_none, remove_file, write_json
+from headwater.files import no_check, read_json_or_none, remove_file, write_json
 from headwater.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_fields, count_model, flops_per_token
 from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Processor, hardware_of
-from headwater.runs.paths import Require, Say, stage_digest
-from headwater.runs.run_config import RunConfig
-from headwater.runs.text_size import (
-    Epochs,
-    epochs_of,
-    missing_text,
-    notes_of_repetition,
-    notes_of_unbuilt_text,
-    token_bytes,
-)
+from headwater.runs.paths import Require, Say
+from headwater.runs.run_config import RunConfig, make_of
+from headwater.runs.text_size import Epochs, epochs_of, missing_text, notes_of_text, token_bytes
 from headwater.runs.times import around_steps
 
 if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
 
-FEW_STEPS = 400  # of fewer a ladder takes half of the run's own time or more
 NO_RUNS = (
-    "no loss without runs to forecast from: {}, or give --runs CSV --loss-unit UNIT, at least six finished runs on "
-    "this text with the columns params, tokens and loss"
+    "no loss without runs to forecast from: headwater ladder RUN trains small ones (a run of fewer than 400 steps is "
+    "better trained itself); or give --runs CSV --loss-unit UNIT, at least six finished runs on this text"
 )
-LADDER = "train small ones with headwater ladder RUN"
-TRAIN_IT = "train the run itself (a ladder of so few steps takes half of its time or more)"
 FORECAST_VERSION = 1
-_WITHOUT_EFFECT = {"log_every", "keep_checkpoints", "prompts", "profile_steps", "trackers"}
 
 
 @dataclass(frozen=True)
@@ -100,9 +88,9 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
     devices = options.costs.applied(here.devices)
     limits = replace(options.limits, memory_bytes=devices.memory_limit)
     load = load_note(meter) if isinstance(here, Processor) else None
-    notes = [*notes_of_unbuilt_text(config), *loss.notes, *notes_of_repetition(config, epochs)]
+    notes = [*notes_of_text(config, epochs), *loss.notes]
     step, num_steps = needs.step, config.train.num_steps
-    seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median, needs.rest)}
+    seconds = {"steps": Spread(step.median * num_steps), **around_steps(config, step.median)}
     how = {
         "hours": f"{num_steps} steps of {step_time(step.median)}, {needs.step_how}",
         "memory_gb": needs.memory_how,
@@ -116,7 +104,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         forecast=forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how),
         step_seconds=step.median,
         limits=limits,
-        loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
+        loss_unit=options.loss_unit if options.runs else "bits_per_byte",
         loss_refused=None if loss.spread else loss.how,
         ranks=sizes_of(options.layout),
         missing_text=missing_text(config),
@@ -136,16 +124,14 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
     if config.init is not None:
         from headwater.runs.plan_loss import outlook_from_base
 
-        return outlook_from_base(config, runs_csv, options.loss_unit)
-    if runs_csv is None and config.folders.ladder.is_dir():
-        from headwater.runs.rungs import ladder_table
-
-        runs_csv = ladder_table(config)
-    if runs_csv is None:
-        return LossOutlook(None, NO_RUNS.format(LADDER if config.train.num_steps >= FEW_STEPS else TRAIN_IT))
+        if runs_csv is not None:
+            raise ConfigError(f"--runs {runs_csv}: no table forecasts a run from a base; headwater ladder RUN does")
+        return outlook_from_base(config)
+    if runs_csv is None and not config.folders.ladder.is_dir():
+        return LossOutlook(None, NO_RUNS)
     from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded
 
-    return loss_outlook(config, runs_csv)
+    return loss_outlook(config, runs_csv) or LossOutlook(None, NO_RUNS)
 
 
 def load_note(meter: LoadMeter | None = None) -> str | None:
@@ -192,7 +178,7 @@ def forecast_of_run(
     path = config.run_dir / "forecast.json"
     try:
         if step and (kept := read_json_or_none(path)) is not None:
-            if kept.get("key") == forecast_key(config):
+            if kept.get("key") == make_of(config):
                 return kept
             say("the forecast was made for other settings or text than the run resumes with, and is removed")
         remove_file(path)  # also of an attempt that died before its first save
@@ -202,9 +188,8 @@ def forecast_of_run(
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,
-            "key": forecast_key(config),
+            "key": make_of(config),
             "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
-            "headwater": headwater_version(),
             **plan.fields(),
         }
         write_json(path, found, require_owner)
@@ -216,19 +201,3 @@ def forecast_of_run(
     for note in plan.notes:
         say(note)
     return found
-
-
-def forecast_key(config: RunConfig) -> str:
-    """Return the digest of all that a forecast is made for: settings of the training, and its text."""
-    parts = {"seed", "mixture", "model", "optim", "schedule", "train", "machine"}
-    settings = config.model_dump(mode="json", include=parts) | {"mixture": config.mixture.as_key()}
-    settings["train"] = {name: value for name, value in settings["train"].items() if name not in _WITHOUT_EFFECT}
-    return digest_json({"settings": settings, "tokens": stage_digest(config.folders.tokens)})
-
-
-def headwater_version() -> str:
-    """Return the version of the package as it is installed, or unknown where it runs from its source alone."""
-    try:
-        return importlib.metadata.version("headwater")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -16,37 +16,34 @@ from pathlib import Path
 import numpy as np
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.result import Band, FromBase, LossOutlook, Spread, mean_bits
-from headwater.intervals import Z_P90
-from headwater.model.count import count_parameters
+from headwater.forecast.result import FromBase, LossOutlook, Spread, mean_bits
 from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import ladder_table, loss_by_rungs, read_ladder, rung_of
+from headwater.runs.rungs import loss_by_rungs, read_ladder, rung_of
 from headwater.runs.text_size import epochs_of
-from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.table import read_runs
 
 NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
 NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
-NO_LAW = (
-    "not known without runs from scratch on the new text: headwater ladder trains small ones for a run file without "
-    "[init] and [replay]; then headwater plan RUN --runs runs/NAME/ladder/runs.csv --loss-unit bits_per_byte"
-)
 OF_STEP, OF_RUN = 0.15, 0.02
 "Deviation: of the change since the last short run, and of any run."
-MOST_TOKENS = 1000.0  # times the largest run of a table: as far as a break-even is looked for
 
 
-def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
-    """Return the forecast of the table's law, in the table's unit; raise DataError for a table that can't be read."""
-    own, target = read_ladder(config) if runs_csv == ladder_table(config) else [], rung_of(config)
-    law, warnings = None if own else ScalingLaw(read_runs(runs_csv)), tuple[str, ...]()
+def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook | None:
+    """Return the forecast of the table's law, in its unit, or without a table by the run's ladder; None without either.
+
+    Raises DataError for a table that can't be read.
+    """
+    target, warnings = rung_of(config), tuple[str, ...]()
+    law = None if runs_csv is None else ScalingLaw(read_runs(runs_csv))
     try:
         epochs = epochs_of(config)
         if law is None:
+            if not (own := read_ladder(config)):
+                return None
             found = loss_by_rungs(config, own, target)
-            how = f"{len(own)} smaller runs in {runs_csv}, which read their text as often"
+            how = f"{len(own)} smaller runs in {config.folders.ladder}, which read their text as often"
         else:
             predicted = law.predict(target.params, target.tokens, unique_tokens=target.tokens / epochs.overall)
             found = Spread(float(predicted.median[0]), float(predicted.log_deviation[0]))
@@ -59,8 +56,8 @@ def loss_outlook(config: RunConfig, runs_csv: Path) -> LossOutlook:
     return LossOutlook(found, how, warnings)
 
 
-def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> LossOutlook:
-    """Return both losses of a run from a base by its short runs, and the break-even by a table of runs from scratch."""
+def outlook_from_base(config: RunConfig) -> LossOutlook:
+    """Return both losses of a run from a base by its short runs."""
     done, tokens = read_ladder(config), float(config.train.num_steps * config.train.batch_tokens)
     if not done:
         return LossOutlook(None, NO_SHORT_RUNS)
@@ -74,30 +71,8 @@ def outlook_from_base(config: RunConfig, runs_csv: Path | None, unit: str) -> Lo
         "new": f"the base has {base[False]:.3f}; the line of the last two over the logarithm of tokens: {runs}",
         "old": f"the base has {base[True]:.3f}; the power law of all three: {runs}" if old else NO_OLD_TEXT,
     }
-    break_even, how["break_even"] = None, NO_LAW
-    if runs_csv is not None:
-        break_even, how["break_even"] = _break_even(config, new, tokens, runs_csv, unit)
-    losses = FromBase(new.band(), old.band() if old else None, break_even, how)
+    losses = FromBase(new.band(), old.band() if old else None, how)
     return LossOutlook(new, "two losses: of the new text and of the old", from_base=losses)
-
-
-def _break_even(config: RunConfig, new: Spread, tokens: float, runs_csv: Path, unit: str) -> tuple[Band | None, str]:
-    """Return the tokens from scratch at which a model of this size is as good as the run on its new text, and how."""
-    if unit != "bits_per_byte":
-        return None, f"not known: the losses of {runs_csv} are {unit.replace('_', ' ')}, and not bits per byte"
-    table = read_runs(runs_csv)
-    law, params = ScalingLaw(table), float(count_parameters(config.model).total)
-    how = f"law of {len(table)} runs from scratch in {runs_csv}, at this size"
-    lengths = np.geomspace(table.tokens.min(), MOST_TOKENS * table.tokens.max(), 500)
-    known = np.array([each for each in lengths.tolist() if not forecast_refusal(law.runs, params, each)])
-    if not len(known):
-        return None, f"{forecast_refusal(law.runs, params, lengths[0])} ({how})"
-    scratch = law.predict(params, known)
-    off, deviation = np.log(scratch.median / new.median), np.hypot(scratch.log_deviation, new.log_deviation)
-    as_good = [known[off <= z * deviation].tolist() for z in (Z_P90, 0.0, -Z_P90)]
-    if not all(as_good):
-        return None, f"more tokens than that law reaches, {count(float(known[-1]))} ({how})"
-    return Band(*(found[0] for found in as_good)), f"{how}; this run has {count(tokens)}"
 
 
 def new_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> Spread:

@@ -19,13 +19,13 @@ from headwater.config import Override, RawSettings, Settings, apply_override, de
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError
-from headwater.files import read_json
+from headwater.files import digest_json, read_json
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
 from headwater.parallel.settings import ParallelSettings, layers_problem
 from headwater.ranks.mesh import Layout
-from headwater.runs.paths import Folders
+from headwater.runs.paths import Folders, stage_digest
 from headwater.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.train.settings import TrainPlan, TrainSettings
@@ -33,7 +33,6 @@ from headwater.validation import require_sound, validate
 
 BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
 "Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
-KEPT = "kept from the run's start, when the rule gave it"
 NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
 RECIPES = Path(str(resources.files("headwater") / "recipes"))
 MAX_NAMED = 8  # runs, where the one that is asked for isn't here
@@ -122,12 +121,13 @@ class RunConfig(Settings):
         """How many tokens the shortest rows have that the run trains on."""
         return self.model.seq_len // 2 if self.train.half_length_fraction else self.model.seq_len
 
+    def with_train(self, **changes: Any) -> RunConfig:
+        """Return the settings with other values in [train]."""
+        return self.model_copy(update={"train": self.train.model_copy(update=changes)})
+
     def with_layout(self, layout: Layout) -> RunConfig:
         """Return the settings with what a layout decides of them: which part of the blocks is recomputed."""
-        if layout.recompute is None:
-            return self
-        train = self.train.model_copy(update={"recompute": layout.recompute})
-        return self.model_copy(update={"train": train})
+        return self if layout.recompute is None else self.with_train(recompute=layout.recompute)
 
     @property
     def is_tuned(self) -> bool:
@@ -156,6 +156,12 @@ def train_plan(config: RunConfig) -> TrainPlan:
         base = base_of(config.base, config.folders)
     rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
     return TrainPlan(config.seed, *rules, None if base is None else base.digest)
+
+
+def make_of(config: RunConfig) -> str:
+    """Return the digest of what a forecast and a ladder are made for: all settings that decide the loss, and text."""
+    text = stage_digest(config.folders.tokens)
+    return digest_json([train_plan(config).identity(), config.machine.dtype, text])
 
 
 def list_recipes() -> list[str]:
@@ -236,13 +242,13 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
-    if not list_checkpoints(config.run_dir):
-        return config, explain(config, raw, whys)
-    from headwater.train.resume import values_from_start
+    if list_checkpoints(config.run_dir):
+        from headwater.train.resume import values_from_start
 
-    if kept := values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw)):
+        kept = values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw))
         for name, value in kept.items():
-            whys[name] = f"{KEPT}; for {config.train.num_steps} steps it would be {raw.get(name, 'off')}"
+            would_be = f"for {config.train.num_steps} steps it would be {raw.get(name, 'off')}"
+            whys[name] = f"kept from the run's start, when the rule gave it; {would_be}"
             raw.set_(name, "off" if value is None else value, "a rule")
         config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)
@@ -332,12 +338,11 @@ def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
+    settings, _ = _saved(run_dir)
     try:
-        config = validate(RunConfig, RawSettings(_saved(run_dir)[0], {}))
+        config = validate(RunConfig, RawSettings(settings, {}))
     except ConfigError as error:
         path = run_dir / "config.json"
-        if not path.exists():
-            raise
         raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
     # the folder may have been moved since, or be named by a link: where it lies now is where its files are
     folder = run_dir.resolve()

@@ -1,15 +1,12 @@
 """The rungs of a run's ladder: what they left in its folder, which to train, and their settings. No torch.
 
-RUN/ladder has the rungs that were chosen in `ladder.json`, a folder for each, with `rung.json` when that is done, and
-when all are, `runs.csv` (a table for `headwater ladder --table`). All of it counts as long as settings and text are
-those of `ladder.json`; else the next ladder puts it aside as RUN/ladder-1, ladder-2 and so on. What steps took is in
-the `times.json` of their folders, as that of any run.
+RUN/ladder has the rungs that were chosen in `ladder.json`, and a folder for each, with `rung.json` when that is done.
+All of it counts as long as settings and text are those of `ladder.json`; else the next ladder is refused until the
+folder is renamed or removed. What steps took is in the `times.json` of their folders, as that of any run.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,22 +17,19 @@ import numpy as np
 from pydantic import Field
 
 from headwater.errors import ConfigError
-from headwater.files import digest_json, write_text
-from headwater.forecast.result import Spread
+from headwater.forecast.result import TRAINING_PARTS, Spread
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
-from headwater.runs.paths import read_kept, split_bytes, stage_digest
-from headwater.runs.run_config import RunConfig, load_run, train_plan
+from headwater.runs.paths import of_split, read_kept
+from headwater.runs.run_config import RunConfig, load_run, make_of
 from headwater.runs.text_size import epochs_of
-from headwater.runs.times import around_steps, training_rest
-from headwater.scaling.design import LEAST_RATIO, MOST_RATIO, design, usable
+from headwater.runs.times import around_steps
 from headwater.scaling.repetition import penalty
-from headwater.scaling.surface import Surface
-from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS
+from headwater.scaling.surface import LEAST_RATIO, MOST_RATIO, Surface, design
+from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
 
-SOURCE_COLUMN = "bits_per_byte_"
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
 NUM_SAVES = 4  # of a rung, the last at its end
@@ -105,12 +99,6 @@ class Design:
     format_version: Literal[3] = 3
 
 
-def make_of(config: RunConfig) -> str:
-    """Return the digest of what a run shares with its ladder: text, and all settings that decide its loss."""
-    text = stage_digest(config.folders.tokens)
-    return digest_json([train_plan(config).identity(), config.machine.dtype, text])
-
-
 def read_design(config: RunConfig) -> Design | None:
     """Return the rungs that were chosen for this run; None where settings or text have changed since."""
     found = read_kept(config.folders.ladder / "ladder.json", Design)
@@ -135,9 +123,13 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
     return done if len(done) == len(found) else []
 
 
-def ladder_table(config: RunConfig) -> Path | None:
-    """Return the table of the run's own ladder, whose loss is in bits per byte; None without one of these settings."""
-    return config.folders.ladder / "runs.csv" if read_ladder(config) else None
+def ladder_runs(config: RunConfig) -> Runs | None:
+    """Return the rungs of this run's finished ladder as a table of bits per byte; None without one of several sizes."""
+    done, epochs = read_ladder(config) if config.init is None else [], epochs_of(config).overall
+    if not done:
+        return None
+    params, tokens, loss = np.array([(each.rung.params, each.rung.tokens, each.loss["all"]) for each in done]).T
+    return Runs(params, tokens, loss, unique=tokens / epochs if epochs > 1 else None)
 
 
 def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> Spread:
@@ -149,29 +141,11 @@ def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> 
     sizes, params, tokens = (np.array([getattr(run, name) for run in runs]) for name in ("size", "params", "tokens"))
     surface = Surface(sizes, tokens, penalty(params, tokens, tokens / epochs))
     weights = {"all": 1}
-    if not config.is_tuned and (held_out := split_bytes(config.run_dir, "validation")) is not None:
+    if not config.is_tuned and (held_out := of_split(config.run_dir, "validation", "num_bytes")) is not None:
         weights = {name: num_bytes for name, num_bytes in held_out.items() if name in done[0].loss} or weights
     found = [surface.forecast([each.loss[name] for each in done]) for name in weights]
     median, deviation = np.average(found, axis=0, weights=list(weights.values()))  # sources are off together
     return Spread(float(median), float(deviation))
-
-
-def write_table(path: Path, rungs: Sequence[DoneRung], seed: int, epochs: float) -> None:
-    """Write the rungs as a table that `headwater ladder --table` reads; each source's bits per byte has a column.
-
-    All of them read their text `epochs` times.
-    """
-    sources = [name for name in rungs[0].loss if name != "all"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    columns = ["params", "tokens", "epochs", "loss", "seed", "num_layers", "d_model", "num_steps", "flops"]
-    writer.writerow([*columns, *(SOURCE_COLUMN + name for name in sources)])
-    for done in rungs:
-        rung = done.rung
-        sizes = [f"{rung.params:.0f}", f"{rung.tokens:.0f}", f"{epochs:.4g}", f"{done.loss['all']:.6f}", seed]
-        shape = [*rung.shape, rung.num_steps, f"{rung.flops:.6g}"]
-        writer.writerow([*sizes, *shape, *(f"{done.loss[name]:.6f}" for name in sources)])
-    write_text(path, out.getvalue())
 
 
 def scaled_shapes(model: ModelSettings) -> list[ModelSettings]:
@@ -215,16 +189,6 @@ class Ladder:
     rungs: list[Rung]
 
 
-def require_share(config: RunConfig, share: float | None) -> None:
-    """Raise ConfigError for a share of the run's time that no ladder of it can be chosen by."""
-    if share is not None and not 0 < share < math.inf:
-        raise ConfigError(f"--share {share:g}: give a number above zero")
-    if config.init is not None and share is not None:
-        raise ConfigError(
-            "--share chooses smaller models; a run from a base has three short runs of its own; remove it"
-        )
-
-
 def design_ladder(config: RunConfig, share: float | None, kept: Design | None) -> tuple[Rung, list[Rung]]:
     """Return a run, and the rungs that take at most `share` of its time: those `kept`, where they were chosen for that.
 
@@ -249,16 +213,19 @@ def choose_rungs(candidates: list[Rung], target: Rung, shares: Sequence[float]) 
 
     Raises ConfigError where it fits in none, and says what would do instead.
     """
-    if len(allowed := usable(candidates, target)) < MIN_RUNS:
+    allowed = [rung for rung in candidates if LEAST_RATIO <= target.flops / rung.flops <= MOST_RATIO]
+    if len(allowed) < MIN_RUNS:
         raise ConfigError(
             f"the run is too short for a ladder: each of {MIN_RUNS} smaller runs needs 1/{MOST_RATIO:g} to "
             f"1/{LEAST_RATIO:g} of its compute and {MIN_RUN_STEPS} steps or more, and {len(allowed)} of them can be "
             f"made; train the run itself, or raise train.num_steps={target.num_steps} or model.d_model"
         )
+    seconds, is_own = np.array([rung.seconds for rung in allowed]), [rung.shape == target.shape for rung in allowed]
+    size, tokens = ([getattr(rung, name) for rung in (*allowed, target)] for name in ("size", "tokens"))
     for share in shares:
-        if (rungs := design(candidates, target, share * target.seconds)) is not None:
-            return rungs
-    least = sum(sorted(rung.seconds for rung in allowed)[:MIN_RUNS])
+        if (places := design(size, tokens, seconds, is_own, share * target.seconds)) is not None:
+            return sorted((allowed[place] for place in places), key=lambda rung: rung.flops)
+    least = np.sort(seconds)[:MIN_RUNS].sum()
     enough = math.ceil(100 * least / target.seconds) / 100
     raise ConfigError(
         f"a ladder of this run takes {least:.0f} s at least, {enough:.0%} of the run's own time, and "
@@ -285,9 +252,9 @@ def _sizes(config: RunConfig) -> tuple[Rung, list[Rung]]:
         seconds = step_seconds * here.modelled(smaller) / modelled
         for num_steps in (steps for steps in lengths if steps >= least):
             changes = {"num_steps": num_steps, "num_probes": 0, "validate_every": num_steps}
-            changes["validation_sequences"] = ALL_ROWS
-            shorter = smaller.model_copy(update={"train": train.model_copy(update=changes)})
-            candidates.append(rung_of(shorter, seconds, training_rest(shorter, seconds)))
+            shorter = smaller.with_train(**changes, validation_sequences=ALL_ROWS)
+            others = [part.median for name, part in around_steps(shorter, seconds).items() if name in TRAINING_PARTS]
+            candidates.append(rung_of(shorter, seconds, sum(others)))
     return rung_of(config, step_seconds, rest), candidates
 
 

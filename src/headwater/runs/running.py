@@ -107,7 +107,7 @@ def run(
             require_memory_here(config, layout)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
-            resume_longer_run(config, reasons, say, owner.require)
+            resume_longer_run(config, say, owner.require)
             write_config(config, reasons, owner.require)
             is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh, layout)
             if is_done and call.last == "report":

@@ -33,7 +33,7 @@ from headwater.optim.rules import Reason
 from headwater.records import no_owner, read_records
 from headwater.runs.init import base_of
 from headwater.runs.paths import Folders, Require, Say, stage_digest, write_kept
-from headwater.runs.run_config import KEPT, RunConfig, config_record, train_plan
+from headwater.runs.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.seals import is_unmade
 from headwater.tokenizer.copied import copied_key
@@ -41,7 +41,7 @@ from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import tokenizer_key, train_tokenizer
 from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
-from headwater.train.resume import is_lengthened, newest_state, require_same, require_settings, resume_longer
+from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
@@ -176,13 +176,7 @@ def _stages_made(run_dir: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def require_settings_of_checkpoint(config: RunConfig, advice: str) -> None:
-    """Raise CheckpointError, with `advice`, when the run was trained with other settings, or to fewer steps."""
-    if (state := newest_state(config.run_dir)) is not None:
-        require_same(config.run_dir, state["identity"], train_plan(config).identity(), advice)
-
-
-def resume_longer_run(config: RunConfig, reasons: Sequence[Reason], say: Say, require_owner: Require) -> None:
+def resume_longer_run(config: RunConfig, say: Say, require_owner: Require) -> None:
     """Where a run was to have fewer steps than now, put aside what the longer one won't come to; say what changes.
 
     Call it when the run's text is prepared, before anything is written for the number of steps. Raises CheckpointError
@@ -193,11 +187,6 @@ def resume_longer_run(config: RunConfig, reasons: Sequence[Reason], say: Say, re
         return
     prepare_rows(config, say, require_owner)
     resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
-    if kept := [f"{each.setting} {each.value}" for each in reasons if each.why.startswith(KEPT)]:
-        say(
-            "kept from the run's start, where rules have other values for more steps (train.half_length_fraction is of "
-            f"as many steps as before): {', '.join(kept)}"
-        )
 
 
 def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:

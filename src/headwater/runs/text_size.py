@@ -11,18 +11,13 @@ from headwater.batches.mixture import MixturePlan, make_plan
 from headwater.batches.settings import MixtureSettings
 from headwater.files import read_manifest_or_none
 from headwater.model.count import count_parameters
-from headwater.runs.paths import split_targets, split_tokens
+from headwater.runs.paths import of_split
 from headwater.runs.run_config import RunConfig
-from headwater.sources.settings import CONVERSATIONS, REPLAYED
+from headwater.sources.settings import REPLAYED
 from headwater.sources.size import files_below, source_bytes
 
 TOKEN_BYTES_OF_A_BYTE = 0.62
 "The token store over the text read, first-light's (docs/log.md, 2026-11-26): what isn't prepared is taken to be alike."
-LEARNED = 0.4
-"Of the tokens of conversations that aren't built: 0.29 of short answers, more of long ones."
-UNFILTERED = (
-    "the text isn't built: epochs are of its files as they lie there, and more once filters have dropped what they do"
-)
 MUCH_MORE = 1.5  # times the epochs that still teach, from which a plan says so
 STEPS_TO_BEGIN, MAX_EPOCHS_TO_BEGIN = 200, 3.5
 
@@ -44,7 +39,7 @@ def missing_text(config: RunConfig) -> list[str]:
 
     Nothing once the text is built: a plan may come before its text. Addresses elsewhere are not asked.
     """
-    if split_tokens(config.run_dir, "train") is not None:
+    if of_split(config.run_dir, "train") is not None:
         return []
     return [
         f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); headwater run needs it, and "
@@ -54,13 +49,6 @@ def missing_text(config: RunConfig) -> list[str]:
         if "://" not in path
         and not any(os.access(file, os.R_OK) and os.path.getsize(file) for file in files_below(path))
     ]
-
-
-def notes_of_unbuilt_text(config: RunConfig) -> list[str]:
-    """Return a note where epochs are by the size of files: of text that isn't built, and that nobody estimated."""
-    sources = config.corpus.sources.values()
-    is_by_files = any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources)
-    return [UNFILTERED] if is_by_files and split_tokens(config.run_dir, "train") is None else []
 
 
 def usual_bytes_per_token(vocab_size: int) -> float:
@@ -84,7 +72,7 @@ def tokens_of(config: RunConfig, split: str) -> dict[str, int]:
 
     Without the sources whose size isn't known.
     """
-    built = split_tokens(config.run_dir, split)
+    built = of_split(config.run_dir, split)
     if built is not None and split == "train":
         built = {name: count for name, count in built.items() if not name.startswith(REPLAYED)}
     if built is not None and (split == "validation" or set(built) == set(config.corpus.sources)):
@@ -131,19 +119,16 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
     """Return the plan of a run over about so many rows of its own sources, and all that it replays.
 
     It is that of the run where its text is packed, and about that where it is built. Else of replayed text nothing but
-    its share is known; and of conversations the assistant is taken to say LEARNED of the tokens. Raises ConfigError as
-    make_plan does.
+    its share is known, and conversations are taken to be learned whole. Raises ConfigError as make_plan does.
     """
-    tokens, targets = split_tokens(config.run_dir, "train") or {}, split_targets(config.run_dir, "train")
+    tokens, targets = (of_split(config.run_dir, "train", name) or {} for name in ("num_tokens", "num_targets"))
     old = {name: count for name, count in tokens.items() if config.replay is not None and name.startswith(REPLAYED)}
     rows = own | train_rows(config, old)
     replayed = shares_of_replay(config, rows)
     if config.replay is not None and not replayed:
         rows, replayed = rows | {REPLAYED: 10**15}, {REPLAYED: config.replay.share}
-    if not tokens.keys() >= rows.keys():
-        tuned = {name for name, source in config.corpus.sources.items() if source.kind == CONVERSATIONS}
-        targets = {name: math.ceil(count * (LEARNED if name in tuned else 1.0)) for name, count in rows.items()}
-    return make_plan(rows, mixture, config.num_rows, targets, replayed)
+    is_all_learned = targets == tokens or not tokens.keys() >= rows.keys()
+    return make_plan(rows, mixture, config.num_rows, None if is_all_learned else targets, replayed)
 
 
 def shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
@@ -165,17 +150,22 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
     return max(most, min(MAX_EPOCHS_TO_BEGIN, STEPS_TO_BEGIN * batch_tokens / unique))
 
 
-def notes_of_repetition(config: RunConfig, epochs: Epochs) -> list[str]:
-    """Return a note where a run reads its text so often that such a model memorises it."""
+def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
+    """Return notes where epochs are by the size of files, and where such a model memorises what it reads so often.
+
+    By the size of files are those of text that isn't built, and that nobody estimated.
+    """
+    found, sources = list[str](), config.corpus.sources.values()
+    is_by_files = any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources)
+    if is_by_files and of_split(config.run_dir, "train") is None:
+        found.append("the text isn't built: epochs are of its files as they lie there, and more once filters drop some")
     if epochs.overall <= 1 or config.is_tuned:  # a form of answering is learned from few of them, read often
-        return []
+        return found
     from headwater.scaling.repetition import says_of
 
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
     useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens)
-    if epochs.overall < MUCH_MORE * useful:
-        return []
-    return [
-        f"{epochs.overall:.1f} epochs of this text: {says_of(useful)}. Use fewer steps, more text or a smaller model; "
-        "to measure it: headwater ladder RUN"
-    ]
+    if epochs.overall >= MUCH_MORE * useful:
+        words = "Use fewer steps, more text or a smaller model; to measure it: headwater ladder RUN"
+        found.append(f"{epochs.overall:.1f} epochs of this text: {says_of(useful)}. {words}")
+    return found

@@ -15,24 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.files import digest_json, write_json
 from headwater.forecast.processor import constants, step_flops
-from headwater.forecast.result import PREPARATION, TRAINING_PARTS, Spread
+from headwater.forecast.result import PREPARATION, Spread
 from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
 from headwater.runs.paths import Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import tokens_of
 from headwater.sources.size import source_bytes
-from headwater.train.settings import (
-    TrainSettings,
-    fraction_repeated,
-    is_half_length,
-    probe_steps,
-    recompute_of,
-    validation_steps,
-)
+from headwater.train.settings import fraction_repeated, is_half_length, probe_steps, recompute_of, validation_steps
 
 if TYPE_CHECKING:
     from headwater.records import Record
+    from headwater.train.settings import TrainSettings
 
 TIMES_FILE = "times.json"
 MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 30, 10.0  # of training: less is the moment's speed
@@ -67,11 +61,7 @@ def flops_of_step(config: RunConfig) -> float:
 
 
 class MeasuredSteps(BaseModel):
-    """The mean step of a shape here and, of a whole run, its other times; times.json has it as it is.
-
-    `shape` is its `step_key`. `rest_over_usual` is what its training took besides steps, over what a plan counts for
-    that.
-    """
+    """The mean step of a run here, and its peak of memory; times.json has it as it is. `shape` is its `step_key`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,7 +72,6 @@ class MeasuredSteps(BaseModel):
     flops: float = Field(strict=True, ge=1.0, allow_inf_nan=False)
     step_seconds: Positive
     speed: dict[str, Any] = {}
-    rest_over_usual: Positive | None = None
     ended_at: float = 0.0
     peak_memory_bytes: Bytes | None = None
 
@@ -117,12 +106,9 @@ def earlier_runs(config: RunConfig, speed: dict[str, Any]) -> list[MeasuredSteps
     return sorted((run for run in found if run and run.speed == speed), key=lambda run: -run.ended_at)
 
 
-def around_steps(config: RunConfig, step_seconds: float, rest: float | None = None) -> dict[str, Spread]:
-    """Return the seconds of everything but steps, by first-light's on one machine.
-
-    `rest` is what training besides steps took in earlier runs of the shape, over what is counted here.
-    """
-    known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]
+def around_steps(config: RunConfig, step_seconds: float) -> dict[str, Spread]:
+    """Return the seconds of everything but steps, by first-light's on one machine."""
+    known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]["around"]
     per_token = step_seconds / train.batch_tokens  # of training, in which all that the model computes is counted
     sources, held_out = config.corpus.sources, tokens_of(config, "validation")
     wanted = train.validation_sequences * config.model.seq_len
@@ -130,26 +116,17 @@ def around_steps(config: RunConfig, step_seconds: float, rest: float | None = No
     has_almanac = any(source.builtin == "almanac" for source in sources.values())
     probe = known["tokens_of_probe" if has_almanac else "tokens_of_probe_without_almanac"]
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
-    training = {
+    is_built = (config.folders.tokens / "manifest.json").is_file()
+    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
+    seconds = {
         "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
         "probes": len(probe_steps(train)) * probe * per_token,
         "checkpoints": -(-train.num_steps // train.save_every) * save,
-    }
-    is_built = (config.folders.tokens / "manifest.json").is_file()
-    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
-    besides = {
         PREPARATION: text / known["preparation_bytes_per_second"],
         "start": known["start_seconds"],
         "after": known["tokens_after"] * per_token,
     }
-    sure = deviation["around"] if rest is None else deviation["around_measured"]
-    found = {name: Spread(seconds * (rest or 1.0), sure) for name, seconds in training.items()}
-    return found | {name: Spread(seconds, deviation["around"]) for name, seconds in besides.items()}
-
-
-def training_rest(config: RunConfig, step_seconds: float) -> float:
-    """Return the seconds of training besides its steps, as they are usually counted."""
-    return sum(part.median for name, part in around_steps(config, step_seconds).items() if name in TRAINING_PARTS)
+    return {name: Spread(each, deviation) for name, each in seconds.items()}
 
 
 def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any], require_owner: Require) -> None:
@@ -160,15 +137,13 @@ def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, An
     seconds = [record["seconds"] for record in records if record["event"] == "step"]
     if len(seconds) < max(MIN_TIMED_STEPS, config.train.num_steps) or sum(seconds) < MIN_TIMED_SECONDS:
         return
-    step, finish = mean_step(records, config.train), records[-1]
-    rest = finish["seconds"] - len(seconds) * step
+    finish = records[-1]
     found = MeasuredSteps(
         shape=step_key(config),
         d_model=config.model.d_model,
         flops=flops_of_step(config),
-        step_seconds=step,
+        step_seconds=mean_step(records, config.train),
         speed=speed,
-        rest_over_usual=rest / training_rest(config, step) if rest > 0 else None,
         ended_at=finish["time"],
         peak_memory_bytes=finish.get("peak_memory_bytes"),
     )

@@ -107,10 +107,10 @@ def _keep_times(run: Run, config: RunConfig, say: Say, require_owner: Require) -
 
     Raises nothing but what `require_owner` raises: a run that is done is worth more than what it took.
     """
-    facts, records = run.facts, read_records(run.run_dir / "records.jsonl")
+    records = read_records(run.run_dir / "records.jsonl")
     here = [record for record in records if record["attempt"] == run.records.attempt]
     try:
-        speed = speed_here(facts.dtype, facts.num_threads, facts.compiled)
+        speed = speed_here(run.facts.dtype, run.facts.num_threads, run.facts.compiled)
         keep_times(config, here, speed, require_owner)
     except LockedError:
         raise
@@ -144,7 +144,7 @@ def _record_beginning(
     """Record what begins here; the display gets the forecast besides, which has a file of its own."""
     train, facts, step = config.train, run.facts, run.start.step
     rows = {"rows_consumed": run.start.rows_consumed}
-    parameters, num_tokens = count_parameters(config.model), train.num_steps * train.batch_tokens
+    parameters = count_parameters(config.model)
     of_rank = division_of(config.model, config.optim.name, run.ranks.mesh)
     counts, epochs = run.batches.plan.counts(config.num_rows), run.batches.plan.epochs(config.num_rows)
     sources = {
@@ -155,7 +155,7 @@ def _record_beginning(
         sources[name]["loss_share"] = share
     fields = {
         "num_steps": train.num_steps,
-        "num_tokens": num_tokens,
+        "num_tokens": train.num_steps * train.batch_tokens,
         "parameters": {"total": parameters.total, "embedding": parameters.embedding, "matmul": parameters.matmul},
         "flops_per_token": flops_per_token(config.model, train.half_length_fraction),
         "microbatch": {"tokens": run.microbatch.tokens, "why": run.microbatch.why},
@@ -172,9 +172,6 @@ def _record_beginning(
             **({} if facts.load is None else {"peak_under_load": facts.load}),
         },
         "plan": {
-            "num_tokens": num_tokens,
-            "flops": flops_per_token(config.model, train.half_length_fraction) * num_tokens,
-            "tokens_per_parameter": round(num_tokens / parameters.total, 2),
             "state_bytes": round(of_rank.kept_bytes + of_rank.gradient_bytes),
             "ranks": run.ranks.world_size,
             "sources": sources,

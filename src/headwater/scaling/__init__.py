@@ -1,7 +1,7 @@
 """How loss falls with parameters and tokens: a law fitted to a table of runs, forecasts with intervals, best sizes.
 
 numpy and scipy alone. `ScalingLaw` is the estimator, `read_runs` its table; `PublishedLaw` speaks where there is none,
-`repetition` says what epochs cost, `design` which small runs to train.
+`repetition` says what epochs cost, `surface` what small runs say of a large one, and which to train.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ _SIDES = (  # where a target may lie outside the rows, and what to add
     ("above all rows in tokens", "runs with more tokens"),
     ("below all rows in tokens", "runs with fewer tokens"),
 )
-_LEAST_RATIO_RANGE = 4.0  # highest over lowest tokens per parameter
 _WIDEST_OPTIMUM = 10.0  # high / low of the optimal size
 _MOST_UNCERTAIN = 3.0  # high / low beyond which an exponent is called unidentified
 
@@ -161,13 +160,7 @@ def table_warnings(posterior: Posterior, both: tuple[Exponent, Exponent]) -> lis
     runs = posterior.runs
     if absent := no_law(runs):  # from which all else would follow
         return [Caution("no_law", f"these rows carry no law, and the fit says nothing of other runs: {absent}")]
-    found, ratio = _few_sizes(runs), runs.tokens / runs.params
-    if ratio.max() / ratio.min() < _LEAST_RATIO_RANGE:
-        says = (
-            f"tokens per parameter only go from {ratio.min():.3g} to {ratio.max():.3g}: what parameters and what "
-            "tokens bring can't be told apart; add runs with fewer and with more tokens for the same size"
-        )
-        found.append(Caution("narrow_ratio", says))
+    found = _few_sizes(runs)
     for name, exponent in zip(("alpha", "beta"), both, strict=True):
         if not exponent.is_identified:
             reach = f"between {exponent.p10:.2g} and {exponent.p90:.2g}"

@@ -35,7 +35,7 @@ from headwater.scaling.backtest import decades_beyond, past_cuts
 from headwater.scaling.law import Law, fit_law
 from headwater.scaling.posterior import NOISE, Departure, Posterior, Prior
 from headwater.scaling.repetition import USUAL, Strength, penalty
-from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs, runs_of
+from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MIN_RUNS, FloatArray, Runs
 
 NUM_LARGEST = 5  # rows that are dropped one by one
 PRIOR_CUTS = 4.0  # how many cuts of a table the assumption that nothing need be widened is worth
@@ -76,12 +76,6 @@ class Prediction:
     def high(self) -> FloatArray:
         return self.median * np.exp(deviations_of(self.level) * self.log_deviation)
 
-    @property
-    def band(self) -> tuple[float, float, float]:
-        """P10, P50 and P90 of the first target, whatever the level."""
-        middle, factor = float(self.median[0]), math.exp(Z_P90 * float(self.log_deviation[0]))
-        return middle / factor, middle, middle * factor
-
 
 class ScalingLaw:
     """The fit of one table; make one with `fit`, or of a table that was read.
@@ -108,12 +102,6 @@ class ScalingLaw:
         "The table's larger runs beside its smaller ones."
         self.widening = self.widening_by(self.discrepancy)
 
-    def __repr__(self) -> str:
-        """Return the runs, their compute and the likeliest of the laws that forecasts average over."""
-        law, flops = max(self.posterior.laws(), key=lambda each: each[1])[0], self.runs.flops
-        reach = f"{flops.min():.2g} to {flops.max():.2g} FLOPs"
-        return f"<ScalingLaw of {len(self.runs)} runs, {reach}; likeliest law: loss ≈ {law}>"
-
     @classmethod
     def fit(
         cls, params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, *, unique_tokens: ArrayLike | None = None
@@ -123,16 +111,10 @@ class ScalingLaw:
         `tokens` counts repeats, `unique_tokens` doesn't; without it every run read its text once. Raises DataError for
         values that aren't above zero and finite, arrays of different lengths, or fewer than MIN_RUNS runs.
         """
-        given = (params, tokens, loss, *([] if unique_tokens is None else [unique_tokens]))
-        columns = [np.asarray(values, dtype=np.float64).ravel() for values in given]
-        if len({len(values) for values in columns}) != 1:
-            raise DataError(f"params, tokens and loss have {', '.join(str(len(each)) for each in columns)} values")
-        if not all((np.isfinite(values) & (values > 0)).all() for values in columns):
-            raise DataError("params, tokens and loss must be finite and above zero: drop the runs that failed")
-        if len(columns[0]) < MIN_RUNS:
-            raise DataError(f"{len(columns[0])} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
-        unique = None if unique_tokens is None else np.minimum(columns[3], columns[1])
-        return cls(replace(runs_of(*columns[:3]), unique=unique))
+        N, D, losses, unique = _columns(params, tokens, loss, math.inf if unique_tokens is None else unique_tokens)
+        if len(N) < MIN_RUNS:
+            raise DataError(f"{len(N)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
+        return cls(Runs(N, D, losses, unique=None if unique_tokens is None else np.minimum(unique, D)))
 
     def widening_by(self, discrepancy: Discrepancy) -> float:
         """Return the factor on standard deviations that makes the median error of past cuts as large as it was.
@@ -172,7 +154,7 @@ class ScalingLaw:
         """
         if not 0 < level < 1:
             raise DataError(f"level {level:g}: give the share that an interval holds, between 0 and 1, like 0.8")
-        N, D, unique = _targets(params, tokens, unique_tokens)
+        N, D, unique = _columns(params, tokens, unique_tokens)
         if refused := checks.forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
             raise DataError(refused)
         return self.estimate(N, D, unique, level)
@@ -196,7 +178,7 @@ class ScalingLaw:
 
         Where the rows carry no forecast at all, that alone is returned, with the code "refused".
         """
-        _targets(params, tokens)
+        _columns(params, tokens, math.inf)
         if refused := checks.forecast_refusal(self.runs, params, tokens):
             return [checks.Caution("refused", refused)]
         return checks.forecast_warnings(self.runs, params, tokens)
@@ -214,17 +196,15 @@ class ScalingLaw:
         if not 0 < flops < math.inf:
             raise DataError(f"flops {flops:g}: give a finite number above zero, like 1e21")
         laws = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
-        found = self._middle(flops, laws) if sum(weight for _, weight in laws) >= 0.5 else None
-        return checks.require_optimum(self.runs, self.exponents, found)
-
-    def _middle(self, flops: float, laws: list[tuple[float, float]]) -> checks.Optimum:
-        """Return the median of optimal sizes and their weights."""
+        if sum(weight for _, weight in laws) < 0.5:
+            return checks.require_optimum(self.runs, self.exponents, None)
         sizes, weights = np.array(sorted(laws)).T
         reached = (np.cumsum(weights) - weights / 2) / weights.sum()
         p10, middle, p90 = np.exp(np.interp((0.1, 0.5, 0.9), reached, np.log(sizes))).tolist()
         tokens = flops / (FLOPS_PER_PARAM_TOKEN * middle)
         loss = float(self.log_loss(np.array([middle]), np.array([tokens]))[0])
-        return checks.Optimum(flops, middle, tokens, math.exp(loss), p10, p90)
+        found = checks.Optimum(flops, middle, tokens, math.exp(loss), p10, p90)
+        return checks.require_optimum(self.runs, self.exponents, found)
 
     def log_loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return log losses of text that is read once, by the likeliest strength: good for comparing many sizes."""
@@ -272,17 +252,14 @@ class ScalingLaw:
         return Posterior(runs, self._prior, self._departure)
 
 
-def _targets(*given: ArrayLike) -> tuple[FloatArray, ...]:
-    """Return targets as arrays of one length (t,); all may be any number above zero, params and tokens finite."""
+def _columns(*given: ArrayLike) -> tuple[FloatArray, ...]:
+    """Return numbers of runs as arrays of one length (t,); all above zero and finite, but for the last."""
     try:
-        sizes = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
+        found = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
     except ValueError as error:
-        raise DataError(f"the targets' sizes don't go together ({error}); give numbers, as many of each") from error
-    found = tuple(np.atleast_1d(values).ravel() for values in sizes)
+        raise DataError(f"these sizes don't go together ({error}); give numbers, as many of each") from error
     if not found[0].size:
-        raise DataError("there is no target to forecast; give params and tokens of one run or more")
-    if not (all((values > 0).all() for values in found) and all(np.isfinite(values).all() for values in found[:2])):
-        raise DataError(
-            "a target has a size that isn't finite and above zero; give its plain counts of params and tokens"
-        )
-    return found
+        raise DataError("there is no run; give params and tokens of one or more")
+    if not (all((values > 0).all() for values in found) and np.isfinite(found[:-1]).all()):
+        raise DataError("numbers of a run must be finite and above zero: give its plain counts, and no failed run")
+    return tuple(np.atleast_1d(values).ravel() for values in found)

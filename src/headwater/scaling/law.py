@@ -39,9 +39,6 @@ class Law:
     beta: float
     objective: float = math.nan
 
-    def __str__(self) -> str:
-        return f"{self.E:.4g} + {self.A:.4g} / params^{self.alpha:.3g} + {self.B:.4g} / tokens^{self.beta:.3g}"
-
     def loss(self, params: FloatArray, tokens: FloatArray) -> FloatArray:
         """Return the loss in the unit of the table that was fitted."""
         return self.E + self.A * np.power(params, -self.alpha) + self.B * np.power(tokens, -self.beta)

@@ -123,12 +123,12 @@ class Posterior:
         self._grid = solve_grid(runs, _SPACE, _SPACE, self.whitening)
         # the overall scale of errors is unknown and integrated out, which leaves a power of the sum of squares
         log_density = log_prior - 0.5 * (len(runs) + _PRIOR_RUNS) * np.log(_PRIOR_RUNS + self._grid.squares)
-        log_determinant = float(np.log(np.diag(self._whitening)).sum())
-        peak = float(log_density.max())
-        self.log_evidence = peak + math.log(float(np.exp(log_density - peak).sum())) + log_determinant
-        self.density = np.exp(log_density - log_density.max())
-        self.density /= self.density.sum()
-        self._best = divmod(int(self.density.argmax()), len(_SPACE))
+        log_determinant, peak = float(np.log(np.diag(self._whitening)).sum()), float(log_density.max())
+        density = np.exp(log_density - peak)
+        self.log_evidence = peak + math.log(float(density.sum())) + log_determinant
+        self._kept = np.argwhere(density > _LEAST_WEIGHT)
+        weights = density[tuple(self._kept.T)]
+        self._weights, self._best = weights / weights.sum(), tuple(self._kept[weights.argmax()])
         self.scale = float((_PRIOR_RUNS + self._grid.squares[self._best]) / (_PRIOR_RUNS + len(runs)))
         self._residual = 1 - self._law(*self._best).loss(runs.params, runs.tokens) / runs.loss
         self._pull = self._whitening.T @ (self._whitening @ self._residual)
@@ -147,20 +147,18 @@ class Posterior:
 
     def laws(self) -> Iterator[tuple[Law, float]]:
         """Yield the law of every pair of exponents that is worth considering, with its weight."""
-        for i, j in np.argwhere(self.density > _LEAST_WEIGHT * self.density.max()):
-            yield self._law(i, j), float(self.density[i, j])
+        for (i, j), weight in zip(self._kept, self._weights, strict=True):
+            yield self._law(i, j), float(weight)
 
     def predict(self, params: FloatArray, tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the median loss at each target, and the variance of its logarithm without the noise of one run."""
         by_N = powers(params, centre(self.runs.params), _SPACE)
         by_D = powers(tokens, centre(self.runs.tokens), _SPACE)
-        kept = np.argwhere(self.density > _LEAST_WEIGHT * self.density.max())
-        weights = self.density[kept[:, 0], kept[:, 1]]
-        weights = weights / weights.sum()
-        E, A, B = self._grid.coefficients[kept[:, 0], kept[:, 1]].T
-        logs_tk = np.log(E + A * by_N[:, kept[:, 0]] + B * by_D[:, kept[:, 1]])
-        log_mean = logs_tk @ weights
-        by_exponents = ((logs_tk - log_mean[:, None]) ** 2) @ weights
+        i, j = self._kept.T
+        E, A, B = self._grid.coefficients[i, j].T
+        logs_tk = np.log(E + A * by_N[:, i] + B * by_D[:, j])
+        log_mean = logs_tk @ self._weights
+        by_exponents = ((logs_tk - log_mean[:, None]) ** 2) @ self._weights
         correction, by_departure = self._departures(params, tokens)
         variance = by_exponents + self._by_coefficients(by_N, by_D, np.exp(log_mean)) + by_departure
         return np.exp(log_mean) * (1 + correction), variance

@@ -8,17 +8,15 @@ families was further from the best size on families that it had not seen, and no
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from headwater.intervals import Z_P90
 from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.law import Law
-from headwater.scaling.repetition import EXPONENT, NAME, A, B, E, Strength, most_epochs, repeated_loss
+from headwater.scaling.repetition import EXPONENT, NAME, A, B, E, Strength, most_epochs, penalty, repeated_loss
 from headwater.scaling.table import FLOPS_PER_PARAM_TOKEN, MAX_EPOCHS, FloatArray
 
 NATS = "nats per token"
@@ -53,10 +51,10 @@ class PublishedLaw:
         """Return the most epochs that a search tries."""
         return most_epochs(params, unique) if self.penalty is None else MAX_EPOCHS
 
-    def quantiles(
+    def expected(
         self, size: float, params: float, tokens: float, unique: float = math.inf
-    ) -> tuple[float, float, float] | None:
-        """Return P10, P50 and P90 in nats per token; None where `how` says.
+    ) -> tuple[float, float] | None:
+        """Return the median in nats per token, and the deviation of its logarithm; None where `how` says.
 
         The rise by repeated text and by more parameters than it carries is taken to be uncertain by half: by about so
         much the penalty that was fitted on the runs of this law differs from it.
@@ -66,8 +64,7 @@ class PublishedLaw:
         N, D = np.array(size), np.array(tokens)
         log_loss = float(self.log_loss(N, np.array(params), D, unique))
         rise = log_loss - math.log(float(LAW.loss(N, D)))
-        factor = math.exp(Z_P90 * math.hypot(OTHER_TEXT, 0.5 * rise))
-        return math.exp(log_loss) / factor, math.exp(log_loss), math.exp(log_loss) * factor
+        return math.exp(log_loss), math.hypot(OTHER_TEXT, 0.5 * rise)
 
     def refusal(self, params: float, tokens: float) -> str | None:
         return None
@@ -95,30 +92,26 @@ class OwnRuns:
     path: Path
     counts_embedding: ClassVar[bool] = True
 
-    @cached_property
-    def strength(self) -> Strength:
-        """That of the losses below: what was divided out of them is multiplied back on."""
-        return replace(self.law.strength, median=self.law.likeliest_strength)
-
     def log_loss(
         self, sizes: FloatArray, params: FloatArray, tokens: FloatArray, unique: float = math.inf
     ) -> FloatArray:
         shape = np.broadcast_shapes(sizes.shape, tokens.shape)
         flat = [np.broadcast_to(values, shape).ravel() for values in (sizes, tokens)]
-        return np.asarray(self.law.log_loss(*flat).reshape(shape) + self.strength.log_cost(params, tokens, unique))
+        # what was divided out of the rows is multiplied back on
+        cost = np.log1p(self.law.likeliest_strength * penalty(params, tokens, unique))
+        return np.asarray(self.law.log_loss(*flat).reshape(shape) + cost)
 
     def most_epochs(self, params: float, unique: float) -> float:
         """Return the most epochs that a search tries: all that were measured, for the penalty says which are best."""
         return MAX_EPOCHS
 
-    def quantiles(
-        self, size: float, params: float, tokens: float, unique: float = math.inf
-    ) -> tuple[float, float, float]:
-        """Return P10, P50 and P90; the law adds what reading `unique` tokens again costs.
+    def expected(self, size: float, params: float, tokens: float, unique: float = math.inf) -> tuple[float, float]:
+        """Return median and deviation of its logarithm; the law adds what reading `unique` tokens again costs.
 
         Runs of the table that repeat their text leave law and strength open together: each counted alone is too wide.
         """
-        return self.law.predict(size, tokens, unique_tokens=unique).band
+        found = self.law.predict(size, tokens, unique_tokens=unique)
+        return float(found.median[0]), float(found.log_deviation[0])
 
     def refusal(self, params: float, tokens: float) -> str | None:
         """Return why a budget can't choose this run: too far from the rows, or of a shape that none of them is like."""

@@ -6,8 +6,9 @@ whose terms add: what more tokens bring grows with the model as long as a run is
 those of matrix products (the head's among them): by these alone rungs of any depth lay within 0.2 % of one surface
 (docs/decisions/0073). What reading text again costs is a term of its own, known to a factor.
 
-The variance of the forecast follows from sizes alone: so it also says which runs to train (design.py). Losses that the
-priors don't allow scale it afterwards.
+The variance of the forecast follows from sizes alone: so it also says which runs to train. Those are chosen that leave
+the least within the seconds at hand: one after another, then exchanged one for another as long as that helps (Fedorov
+1972). Losses that the priors don't allow scale it afterwards.
 
 m runs, the last of which is the target
 """
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headwater.scaling.repetition import OWN
-from headwater.scaling.table import FloatArray
+from headwater.scaling.table import MIN_RUNS, FloatArray
 
 NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 # mean and deviation of the coefficients of n, d, n d, d² and n², and of the logarithm of repetition's strength. By the
@@ -29,6 +30,9 @@ NOISE = 0.004  # of one run, relative, and how far it may lie from the surface
 PRIOR = ((-0.04, 0.03), (-0.10, 0.04), (-0.016, 0.008), (0.013, 0.006), (0.007, 0.004), (0.0, OWN.log_deviation))
 _OPEN = 10.0
 PRIOR_RUNS = 4.0  # how many runs the prior's own scale is worth (posterior.py)
+# the run's compute over a rung's: nearer, one may as well train the run; further, a rung is another regime
+LEAST_RATIO, MOST_RATIO = 4.0, 40.0
+_GAIN = 1e-3  # of the variance, that an exchange is worth
 
 
 class Surface:
@@ -67,3 +71,52 @@ class Surface:
 
     def _among(self, rows: Sequence[int]) -> FloatArray:
         return np.asarray(self._covariance[np.ix_(rows, rows)] + NOISE**2 * np.eye(len(rows)))
+
+
+def design(
+    size: ArrayLike, tokens: ArrayLike, seconds: FloatArray, is_own: Sequence[bool], budget_seconds: float
+) -> list[int] | None:
+    """Return the places of the MIN_RUNS rungs that leave the forecast of the target the narrowest.
+
+    `size` and `tokens` (m,) are those of rungs and of the target, which is last; `seconds` what MIN_RUNS rungs or more
+    take. None where they don't fit into the budget. One of them has the target's own shape (`is_own`) where that fits:
+    it says how long the run's step takes here, which no other shape does as well.
+    """
+    if np.sort(seconds)[:MIN_RUNS].sum() > budget_seconds:
+        return None
+    choice = _Choice(Surface(size, tokens), seconds, budget_seconds)
+    starts = [[place] for place in choice.fitting([], MIN_RUNS - 1) if is_own[place]] or [[]]
+    return min((choice.exchanged(choice.filled(start), len(start)) for start in starts), key=choice.variance)
+
+
+class _Choice:
+    """Choosing from runs within the seconds at hand."""
+
+    def __init__(self, surface: Surface, seconds: FloatArray, budget_seconds: float) -> None:
+        self.variance, self._seconds, self._budget = surface.variance, seconds, budget_seconds * (1 + 1e-9)
+
+    def filled(self, chosen: list[int]) -> list[int]:
+        """Add rung after rung, each the best that leaves enough seconds for the cheapest others."""
+        while len(chosen) < MIN_RUNS:
+            options = self.fitting(chosen, MIN_RUNS - len(chosen) - 1)
+            chosen = [*chosen, min(options, key=lambda place: self.variance([*chosen, place]))]
+        return chosen
+
+    def exchanged(self, chosen: list[int], num_kept: int) -> list[int]:
+        """Replace one rung by another as long as that leaves less variance, but for the first `num_kept`."""
+        while True:
+            others = [[*chosen[:at], *chosen[at + 1 :]] for at in range(num_kept, len(chosen))]
+            options = [[*rest, place] for rest in others for place in self.fitting(rest, 0)]
+            best = min(options, key=self.variance)
+            if self.variance(best) >= (1 - _GAIN) * self.variance(chosen):
+                return chosen
+            chosen = best
+
+    def fitting(self, chosen: list[int], num_others: int) -> list[int]:
+        """Return the rungs beside which the cheapest others still fit into the budget."""
+        left, order = self._budget - self._seconds[chosen].sum(), np.argsort(self._seconds, kind="stable")
+        options = order[~np.isin(order, chosen)]
+        seconds = self._seconds[options]
+        # each of the cheapest has the next one for company, in place of itself
+        least = seconds[:num_others].sum() + np.maximum(seconds, seconds[num_others])
+        return [int(place) for place in options[least <= left]]

@@ -1,8 +1,7 @@
 """A table of finished runs: parameters, tokens and loss of each, read from CSV with every row checked.
 
 Columns `params`, `tokens` and `loss` (mean nats per token, or bits per byte: the law works in either), the first two
-also by the names that published tables have. Optional: `epochs` (how often the text was read: `tokens` counts repeats),
-`seed` (tells reruns of one size apart). Other columns are left alone.
+also as N and D. Optional: `epochs` (how often the text was read: `tokens` counts repeats). Others are left alone.
 """
 
 from __future__ import annotations
@@ -25,10 +24,7 @@ MIN_RUNS = 6  # the law has five unknowns
 MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
 FLOPS_PER_PARAM_TOKEN = 6
 MAX_EPOCHS = 16.0  # to which runs were measured
-_SPELLINGS = {  # in lower case
-    "params": ("params", "n", "parameters", "num_params", "model size"),
-    "tokens": ("tokens", "d", "num_tokens", "training tokens", "d_tokens", "d_tokens_c_over_6n", "d_tokens_reported"),
-}
+_SPELLINGS = {"params": ("params", "n"), "tokens": ("tokens", "d")}  # in lower case
 _LIMITS = {
     # lowest, highest, what a number outside them usually is
     "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
@@ -63,12 +59,6 @@ class Runs:
         return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique)
 
 
-def runs_of(params: Any, tokens: Any, loss: Any) -> Runs:
-    """Return runs of plain sequences of numbers."""
-    params, tokens, loss = (np.asarray(values, dtype=np.float64) for values in (params, tokens, loss))
-    return Runs(params, tokens, loss)
-
-
 def most_epochs_of(runs: Runs) -> float:
     """Return how often the run that read its text most did so."""
     return 1.0 if runs.unique is None else float((runs.tokens / runs.unique).max())
@@ -80,33 +70,26 @@ def num_distinct(values: FloatArray) -> int:
 
 
 def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
-    """Read a table; reruns (same params and tokens, another `seed`) become one row with their mean loss.
+    """Read a table; rows of the same params, tokens and epochs are reruns, and become one with their mean loss.
 
     `loss_column` may name another column, such as the bits per byte of one source. Raises DataError that names the
     file, the line (as a text editor counts), the column and the value.
     """
     sheet = read_sheet(path)
     columns = _columns(sheet, loss_column.strip())
-    groups: dict[tuple[float, float, float], dict[str, tuple[int, float]]] = defaultdict(dict)  # by seed: line, loss
+    groups = defaultdict[tuple[float, float, float], list[float]](list)
     for line, row in sheet.rows():
         values = {name: _number(path, line, row, columns[name], name) for name in ("params", "tokens", LOSS)}
         has_epochs = bool(row.get(columns.get("epochs", ""), "").strip())
         epochs = _number(path, line, row, columns["epochs"], "epochs") if has_epochs else 1.0
-        group = groups[values["params"], values["tokens"], values["tokens"] / max(1.0, epochs)]
-        seed = row.get(columns.get("seed", ""), "").strip()
-        if seed in group:
-            raise DataError(
-                f"{path} lines {group[seed][0]} and {line} are duplicates: both have params={values['params']:g}, "
-                f"tokens={values['tokens']:g} and no other `seed`; remove one, or give reruns a seed each"
-            )
-        group[seed] = line, values[LOSS]
+        groups[values["params"], values["tokens"], values["tokens"] / max(1.0, epochs)].append(values[LOSS])
     if len(groups) < MIN_RUNS:
         raise DataError(
             f"{path} holds {len(groups)} different runs; the law has five unknowns and needs at least {MIN_RUNS} runs, "
             "better ten or more over a decade of compute: add rows"
         )
     params, tokens, unique = np.array(list(groups)).T
-    losses = [np.array([loss for _, loss in group.values()]) for group in groups.values()]
+    losses = [np.array(group) for group in groups.values()]
     repeated = unique if (unique < tokens).any() else None
     return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses), repeated)
 
@@ -114,7 +97,7 @@ def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
 def _columns(sheet: Sheet, loss_column: str) -> dict[str, str]:
     """Return how the file spells each column that it has; raise DataError without one of the three that are needed."""
     spelt = {name.lower(): name for name in reversed(sheet.columns)}
-    wanted = {**_SPELLINGS, LOSS: (loss_column.lower(),), "epochs": ("epochs",), "seed": ("seed",)}
+    wanted = {**_SPELLINGS, LOSS: (loss_column.lower(),), "epochs": ("epochs",)}
     found = {
         name: spelt[next(each for each in spellings if each in spelt)]
         for name, spellings in wanted.items()

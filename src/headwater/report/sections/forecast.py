@@ -31,9 +31,9 @@ def forecast(run: RunData, charts: dict[str, Chart | None]) -> Html:
 
 
 def _lead(run: RunData, named: dict[str, Outcome]) -> list[Child]:
-    made_at, version = run.forecast.get("made_at"), run.forecast.get("headwater")
+    made_at = run.forecast.get("made_at")
     when = str(made_at).replace("T", " ").replace("+00:00", " UTC")
-    by = f"Made {when}, before the first step, by headwater {version}. " if made_at and version else ""
+    by = f"Made {when}, before the first step. " if made_at else ""
     refused = run.forecast.get("loss_refused")
     why = refused if isinstance(refused, str) else "no table of runs was given"
     without_loss = "" if named.keys() & {"held-out loss", "new text"} else f" The loss was not forecast: {why}."
