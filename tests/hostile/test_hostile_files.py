@@ -14,7 +14,7 @@ from hostility.all import CASES
 from hostility.build import build_over, decisions, is_balanced
 from hostility.case import Case
 
-SMALL = 200_000
+SMALL = 50_000
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ found = {"compared": [[str(case), *compare(case, ranks, 2)] for case in cases]}
 """
 WITH_FAULTS = """
 chosen = {name: fault.case for name, fault in faults_of(ranks.mesh).items() if kernels or not fault.case.kernels}
-found["faults"] = {name: compare(case, ranks, 3, name)[1] for name, case in chosen.items()}
+found["faults"] = {name: compare(case, ranks, 2, name)[1] for name, case in chosen.items()}
 """
 DIVIDED = """
 from functools import partial

@@ -40,7 +40,7 @@ from unittest import mock
 from compiled_plainly import compiled_where_divided_
 
 with mock.patch.object(parity, "fastest_", compiled_where_divided_):
-    found["compiled"] = compare(Case("adamw"), ranks, 2)[0]
+    found["compiled"] = compare(Case("adamw"), ranks, 1)[0]
 """
 
 

@@ -17,7 +17,7 @@ from headwater.forecast.work import Work
 from headwater.simulate.rank import account_of_rank, simulate
 
 MODEL = ModelSettings(
-    vocab_size=250, num_layers=3, d_model=64, d_ff=66, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64,
+    vocab_size=250, num_layers=2, d_model=64, d_ff=66, num_heads=4, num_kv_heads=2, head_dim=16, seq_len=64,
     tied_embeddings=False,
 )
 RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr": 0.01, "weight_decay": 0.1}
@@ -25,7 +25,6 @@ RATES = {"matrix_lr": 0.01, "embedding_lr": 0.005, "head_lr": 0.005, "vector_lr"
 
 
 CASES = [
-    ("Mesh(replicate=4)", "muon", "float32"),
     ("Mesh(shard=4)", "adamw", "bfloat16"),
     ("Mesh(replicate=2, shard=2)", "muon", "float32"),
     ("Mesh(context=2, tensor=2)", "muon", "bfloat16"),
@@ -76,5 +75,5 @@ def test_operations_are_the_models_and_half_a_pass_of_attention_more(simulated):
     """The fused backward pass makes the scores again: 5 products of queries and keys for the 4 of the model's count."""
     accounts, flops_per_token = simulated
     # a product forward and backward: 2 × layers × rows × heads × width × tokens²
-    attention = 2 * 3 * 4 * 4 * 16 * 64 * 64
+    attention = 2 * 2 * 4 * 4 * 16 * 64 * 64
     assert accounts[-1]["flops"] == pytest.approx(4 * 64 * flops_per_token + attention / 2, rel=0.02)

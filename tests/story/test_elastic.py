@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from many_ranks import run_ranks, start_each, start_ranks
-from small_run import Said, call, command, finish, measured, write_run_file, write_texts
+from many_ranks import calling, run_ranks, start_programs, start_ranks
+from small_run import Said, call, finish, measured, write_run_file, write_texts
 
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.checkpoint.verify import checked_manifest, require_whole
@@ -19,6 +19,12 @@ from headwater.runs.stages import prepare_data
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_STEPS = 20
+DELAYED = """
+from fault_plan import FaultPlan
+from headwater.disk import install
+install(FaultPlan.parse("delay=0.12@20+"))
+"""
+"""Before a program: each of its operations on the disk but the first ones takes so many seconds."""
 
 
 def prepare(folder: Path, **changed) -> Path:
@@ -116,7 +122,7 @@ def test_a_signal_to_one_rank_after_the_last_step_ends_all_alike(tmp_path, monke
     monkeypatch.chdir(folder)
     prepare_data(load_run("mine.toml", [])[0], print)
     # the first rank's operations delay the last save: it is still under way when the signal comes
-    processes = start_each([command("train", "mine.toml")] * 2, folder, HEADWATER_FAULTS="delay=0.12@20+")
+    processes = start_programs([DELAYED + calling("train", "mine.toml"), calling("train", "mine.toml")], folder)
     while not any(r["step"] == 4 for r in read_records(run_dir(folder) / "records.jsonl", "step")):
         assert all(process.poll() is None for process in processes), [str(finish(one)) for one in processes]
         time.sleep(0.01)
