@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headwater.runs.paths import Folders, write_kept
-from headwater.runs.run_config import RunConfig, make_of
+from headwater.runs.run_config import RunConfig, made_for
 from headwater.runs.rungs import Design, DoneRung, Rung
 
 
@@ -15,7 +15,7 @@ def law(size: float, tokens: float) -> float:
 
 def leave_ladder(config: RunConfig) -> Path:
     """Leave the folder of a ladder of the run, of nine rungs that follow the law, and return it."""
-    folder, make, done = Folders(config.run_dir).ladder, make_of(config), []
+    folder, done = Folders(config.run_dir).ladder, []
     for heads in (1, 2, 3):
         shape = {"num_layers": 2, "d_model": 16 * heads, "num_heads": heads, "num_kv_heads": heads, "head_dim": 16}
         model = config.model.model_copy(update=shape | {"d_ff": 64 * heads})
@@ -25,5 +25,5 @@ def leave_ladder(config: RunConfig) -> Path:
             done.append(DoneRung(rung, {"all": loss, "mine": loss}, 1.0))
             (folder / rung.name).mkdir(parents=True)
             write_kept(folder / rung.name / "rung.json", done[-1])
-    write_kept(folder / "ladder.json", Design(make, None, [each.rung for each in done]))
+    write_kept(folder / "ladder.json", Design(made_for(config), None, [each.rung for each in done]))
     return folder

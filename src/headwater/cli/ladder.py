@@ -27,7 +27,7 @@ of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
 of_table = partial(typer.Option, rich_help_panel="Or a table of finished runs")
 Share = Annotated[
     float | None,
-    of_runs(metavar="X", help="Their time together, over RUN's (default: 0.4, more if RUN is short)."),
+    of_runs(metavar="X", help="Their time together at most, over RUN's (default: 0.4, more if RUN is short)."),
 ]
 Table = Annotated[Path | None, of_table("--table", metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]

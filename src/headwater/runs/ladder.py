@@ -15,15 +15,17 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import link_folder, make_folder, remove_leftovers
 from headwater.forecast.result import Band
-from headwater.numbers import duration
+from headwater.numbers import duration, significant
 from headwater.records import read_records
 from headwater.runs import rungs, stages
 from headwater.runs.paths import Folders, Say, write_kept
 from headwater.runs.plan import load_note
-from headwater.runs.run_config import RunConfig, load_run, make_of
+from headwater.runs.run_config import RunConfig, load_run, made_for
 from headwater.runs.text import open_batches
 from headwater.train.loop import Display
+from headwater.train.resume import require_same
 
+MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 MakeDisplay = Callable[[RunConfig], Display]
 
 
@@ -38,11 +40,18 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
         stages.prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
         folder, kept = config.folders.ladder, rungs.read_design(config)
         if kept is None and any(folder.glob("*")):
-            raise ConfigError(f"{folder} is damaged, or of other settings or another text; rename it, or remove it")
+            if (other := rungs.kept_design(config)) is not None:
+                require_same(
+                    folder, other.made_for, made_for(config), "Rename it, or remove it, to train another ladder"
+                )
+            raise ConfigError(f"{folder} is damaged; rename it, or remove it")
         target, chosen = rungs.design_ladder(config, share, kept)
+        taken = sum(rung.seconds for rung in chosen) / target.seconds
+        if kept is None and share is not None and taken < MOST_OF * share:
+            say(f"the rungs take {significant(taken, 2)} of the run's time: of more, no {len(chosen)} tell more of it")
         if kept is None or kept.rungs != chosen:
             make_folder(folder)
-            write_kept(folder / "ladder.json", rungs.Design(make_of(config), share, chosen), owner.require)
+            write_kept(folder / "ladder.json", rungs.Design(made_for(config), share, chosen), owner.require)
     if busy := load_note():
         say(busy)
     return rungs.Ladder(run, overrides, config, reasons, target, chosen)

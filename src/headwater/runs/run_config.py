@@ -159,9 +159,14 @@ def train_plan(config: RunConfig) -> TrainPlan:
 
 
 def make_of(config: RunConfig) -> str:
-    """Return the digest of what a forecast and a ladder are made for: all settings that decide the loss, and text."""
-    text = stage_digest(config.folders.tokens)
-    return digest_json([train_plan(config).identity(), config.machine.dtype, text])
+    """Return the digest of what a forecast and a ladder are made for."""
+    return digest_json(made_for(config))
+
+
+def made_for(config: RunConfig) -> dict[str, Any]:
+    """Return what a forecast and a ladder are made for: all settings that decide the loss, and the text."""
+    more = {"machine": {"dtype": config.machine.dtype}, "text": stage_digest(config.folders.tokens)}
+    return train_plan(config).identity() | more
 
 
 def list_recipes() -> list[str]:

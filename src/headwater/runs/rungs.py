@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from headwater.errors import ConfigError
+from headwater.files import digest_json
 from headwater.forecast.result import TRAINING_PARTS, Spread
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
@@ -87,22 +88,27 @@ class DoneRung:
 
 @dataclass(frozen=True)
 class Design:
-    """`ladder.json`: the rungs that were chosen for a run, smallest compute first; `make` is what they share.
+    """`ladder.json`: the rungs that were chosen for a run, smallest compute first; all were `made_for` the same.
 
     `share` is the part of the run's own time that was given, None where none was.
     """
 
-    make: str
+    made_for: dict[str, Any]
     share: float | None
     rungs: list[Rung]
     format: Literal["headwater-ladder"] = "headwater-ladder"
-    format_version: Literal[3] = 3
+    format_version: Literal[4] = 4
 
 
 def read_design(config: RunConfig) -> Design | None:
     """Return the rungs that were chosen for this run; None where settings or text have changed since."""
-    found = read_kept(config.folders.ladder / "ladder.json", Design)
-    return found if found is not None and found.make == make_of(config) else None
+    found = kept_design(config)
+    return found if found is not None and digest_json(found.made_for) == make_of(config) else None
+
+
+def kept_design(config: RunConfig) -> Design | None:
+    """Return the rungs that lie in a run's folder, whatever they were made for."""
+    return read_kept(config.folders.ladder / "ladder.json", Design)
 
 
 def rung_file(config: RunConfig, rung: Rung) -> Path:

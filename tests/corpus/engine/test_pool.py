@@ -189,7 +189,7 @@ def test_the_whole_build_killed_at_any_time_goes_on_and_makes_the_same_bytes(tex
     chance, num_killed = random.Random(2), 0
     while True:
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        more = num_done(out) + chance.randint(7, 12)
+        more = num_done(out) + chance.randint(14, 20)
         while driver.poll() is None and num_done(out) < more:
             time.sleep(0.01)
         time.sleep(chance.random() / 20)
