@@ -225,12 +225,12 @@ def test_a_long_single_line_is_kept_or_dropped_with_a_reason(folder, suffix):
 
 
 def test_a_long_single_line_does_not_take_its_size_in_memory(folder):
-    """60 MB in one line, and room for 60 MB more than the same corpus takes without it."""
+    """30 MB in one line, and room for 30 MB more than the same corpus takes without it."""
     usual = peak_memory(folder)
     with open(folder / "texts" / "long.txt", "wb") as file:
-        for number in range(60):
+        for number in range(30):
             file.write(prose(number, 40).replace("\n", " ").encode().ljust(2000, b"x") * 500)
-    assert peak_memory(folder) - usual < 60e6
+    assert peak_memory(folder) - usual < 30e6
 
 
 def peak_memory(folder: Path) -> float:

@@ -86,10 +86,9 @@ def maps_of(weights, biases) -> list[Map]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("head_dim", [2, 48, 64, 128])
+@pytest.mark.parametrize("head_dim", [2, 48, 128])
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(2, 2), (4, 1)])
-@pytest.mark.parametrize("has_norms", [True, False])
-@pytest.mark.parametrize("has_table", [True, False])
+@pytest.mark.parametrize(("has_norms", "has_table"), [(True, True), (False, True), (False, False)])
 def test_split_heads(any_ops, dtype, head_dim, num_heads, num_kv_heads, has_norms, has_table):
     num_rows, num_tokens = 2, 7
     qkv = random(num_rows, num_tokens, (num_heads + 2 * num_kv_heads) * head_dim, dtype=dtype)

@@ -62,20 +62,20 @@ def test_a_step_that_takes_too_long_ends_the_process_and_says_where_it_was():
 
 
 def test_steps_that_begin_in_time_are_no_hang_however_many():
-    said = finish(start_hanging(2.0, "for step in range(40):\n    watchdog.begin(step); time.sleep(0.1)"))
+    said = finish(start_hanging(1.0, "for step in range(16):\n    watchdog.begin(step); time.sleep(0.1)"))
     assert said.status == 0, said.err
 
 
 def test_a_rest_may_take_any_time():
-    assert finish(start_hanging(0.2, "watchdog.rest(); time.sleep(1.5)")).status == 0
+    assert finish(start_hanging(0.2, "watchdog.rest(); time.sleep(0.8)")).status == 0
 
 
 def test_a_process_that_was_suspended_and_goes_on_has_not_hung():
-    process = start_hanging(4.0, "time.sleep(1.0)")
+    process = start_hanging(2.0, "time.sleep(0.5)")
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGSTOP)
-    time.sleep(5.0)
+    time.sleep(2.5)
     process.send_signal(signal.SIGCONT)
     assert finish(process).status == 0
 
@@ -118,14 +118,16 @@ def test_a_rank_that_waits_for_one_that_hangs_lets_it_end_first():
     program = """
 import time
 from headwater.ranks.progress import Progress
-from headwater.ranks.watchdog import UNWATCHED_STEPS, WAITING_SECONDS, Watchdog
+from headwater.ranks import watchdog as module
+from headwater.ranks.watchdog import UNWATCHED_STEPS, Watchdog
+module.WAITING_SECONDS = 3.0
 progress = Progress()
 watchdog = Watchdog(0.3, 0, 2, progress)
 for step in range(UNWATCHED_STEPS + 1):
     watchdog.begin(step)
     watchdog.end()
 with progress.exchanging():
-    time.sleep(WAITING_SECONDS - 1)
+    time.sleep(2.0)
 watchdog.rest()
 print(progress.trouble)
 """

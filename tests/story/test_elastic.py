@@ -22,7 +22,7 @@ NUM_STEPS = 20
 DELAYED = """
 from fault_plan import FaultPlan
 from headwater.disk import install
-install(FaultPlan.parse("delay=0.12@20+"))
+install(FaultPlan.parse("delay=0.04@20+"))
 """
 """Before a program: each of its operations on the disk but the first ones takes so many seconds."""
 

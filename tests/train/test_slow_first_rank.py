@@ -11,7 +11,7 @@ from small_run import finish
 
 from headwater.checkpoint.layout import list_checkpoints
 
-STEP_SECONDS, ALONE_SECONDS = 8, 11
+STEP_SECONDS, ALONE_SECONDS = 4, 5.5
 PROGRAM = f"""
 import json, os, sys, time
 from datetime import timedelta

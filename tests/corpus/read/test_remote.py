@@ -153,7 +153,7 @@ class Failing(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if fault == "stall":
-            time.sleep(1)
+            time.sleep(0.5)
         content = self.files.get(self.path)
         if fault.isdecimal() or content is None:
             self.send_response(int(fault or 404))

@@ -216,7 +216,7 @@ def test_files_are_opened_in_proportion_to_documents_not_to_their_square(tmp_pat
     monkeypatch.setattr(near, "ROWS_A_RANGE", 12)
     monkeypatch.setattr(results, "ROWS_A_FILE", 4)
     monkeypatch.setattr(merge, "MOST_MERGED", 64)
-    sizes = (75, 300)
+    sizes = (50, 200)
     for num_texts in sizes:
         write_texts(tmp_path / f"{num_texts}", num_texts)
     growth = {}
