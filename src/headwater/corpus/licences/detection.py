@@ -89,6 +89,8 @@ def is_of_licence(words: list[str], kinds: list[str], identifiers: Iterable[str]
 
 
 def _is_of_runs(words: list[str], kinds: list[str], listed: list[frozenset[tuple[str, ...]]], max_unknown: int) -> bool:
+    if len(words) < _RUN:
+        return any(tuple(words) in runs for runs in listed)
     begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words))]
     own = [any(begins[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
     other = [at for at, word in enumerate(words) if not own[at] and word not in phrases()["known"]]
@@ -108,7 +110,8 @@ def _permissive_runs() -> frozenset[tuple[str, ...]]:
 @cache
 def _runs(identifier: str) -> frozenset[tuple[str, ...]]:
     listed = [words for name, words in _patterns() if name == identifier]
-    return frozenset(tuple(words[at : at + _RUN]) for words in listed for at in range(len(words) - _RUN + 1))
+    lengths = range(3, _RUN + 1)  # the shorter ones are of headings
+    return frozenset(tuple(words[at : at + n]) for n in lengths for words in listed for at in range(len(words) - n + 1))
 
 
 @cache

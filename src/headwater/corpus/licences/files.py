@@ -32,6 +32,7 @@ _POINTS = re.compile(
     rf"(?: in (?:the )?{_FILE})?(?:,? for (?:licen[sc]ing )?details)?\.?",
     re.IGNORECASE,
 )
+_HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)  # in Markdown, of programs that write the file
 # classifiers that say that there is a licence, not which
 _NO_LICENCE = ("OSI Approved", "DFSG approved")
 
@@ -51,6 +52,7 @@ def stated(name: str, data: bytes) -> str | None:
         return MANIFESTS[name](text)
     if not text.strip():
         return None
+    text = _HIDDEN.sub("", text)
     found = spdx_of(text)
     if found is None and _POINTS.fullmatch(line := " ".join(text.split())):
         return None if line.startswith("..") else POINTS  # what a link to a file farther up becomes in some archives

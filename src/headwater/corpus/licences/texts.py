@@ -40,6 +40,7 @@ _COMMENT = re.compile(
     rf"\s*(?://|/\*|(?!{_DIRECTIVE})#|\*|;|--|<!--|[rRuU]?(?:\"{{3}}|'{{3}})|<#|\{{-|\(\*|=(?:begin|pod|head1)\b)"
 )
 _DOCUMENTS = re.compile(r"\s*(?:///|//!|/\*\*|[rRuU]?(?:\"{3}|'{3}))")
+_ASSIGNS = re.compile(r"(?<![^\W_])licen[sc]e_*[\"']? ?(?:::|[:=] ?[\"'])", re.IGNORECASE)  # __license__ = "MIT"
 _DISCLAIMS = re.compile(r"\b(?:as is|in no event|without (?:any )?warrant)")
 _FIRST = {"free documentation": ("1", "1"), "general public": ("1", "0")}  # versions; of the others 2.0
 _BINDING = ("under", "compliance with", "terms of", "subject to", "governed by", "covered by")
@@ -50,39 +51,47 @@ def licence_of_head(text: str) -> str | None:
     head = text[:_HEAD_CHARACTERS]
     if not _SPEAKS.search(head):
         return None
-    comment, rest = _first_comment(head)
-    stated = _Stated(comment)
-    if stated.found and finder("reserves").search(" ".join(words_of(rest).words)):
+    first, later, rest = _comments(head)
+    stated = _Stated(first)
+    if stated.found and finder("reserves").search(" ".join(words_of(later + rest).words)):
         return UNKNOWN
-    if not stated.found and rest:
-        stated = _Stated(head)
     if not stated.found:
-        return UNKNOWN if finder("reserves").search(stated.rest()) else None
+        stated = _Stated(later)
+    if not stated.found:
+        return UNKNOWN if finder("reserves").search(" ".join(words_of(head).words)) else None
     return stated.expression(is_head=True)
 
 
-def _first_comment(head: str) -> tuple[str, str]:
-    """Return the comments before the first line of code, but for documentation without a notice, and all the rest.
+def _comments(head: str) -> tuple[str, str, str]:
+    """Return the comments before the first line of code, but for documentation without a notice; those behind it; and
+    all the rest.
 
-    The head counts as comment where it begins with no known one.
+    The head counts as the first where it begins with no known comment.
     """
     before = _BEFORE_COMMENT.match(head)
     at, closing = before.end() if before else 0, ""
     if not _COMMENT.match(head, at):
-        return head, ""
-    parts, documents, is_ended = [head[:at]], False, False
+        return head, "", ""
+    parts, num_first, documents, is_ended = [head[:at]], 0, False, False
+    code = ""
     for line in head[at:].splitlines(keepends=True):
-        if not (closing or not line.strip() or _COMMENT.match(line) or _SPEAKS.search(line)):
-            break
+        if not (closing or not line.strip() or _COMMENT.match(line) or (_SPEAKS.search(line) and not num_first)):
+            num_first = num_first or len(parts)
+            is_ended = True
+            if not _ASSIGNS.search(line):
+                code += line
+                continue
         if is_ended or (not closing and documents != (_DOCUMENTS.match(line) is not None)):
             documents = _DOCUMENTS.match(line) is not None
             parts.append("")
         parts[-1] += line
         was_open, closing = closing, _closing_after(line, closing)
         is_ended = was_open != "" and not closing
-        at += len(line)
-    notices = [part for part in parts if not _DOCUMENTS.match(part) or _is_notice(part)]
-    return "".join(notices), "".join(part for part in parts if part not in notices) + head[at:]
+    num_first = num_first or len(parts)
+    first = [part for part in parts[:num_first] if not _DOCUMENTS.match(part) or _is_notice(part)]
+    later = [part for part in parts[num_first:] if _SPEAKS.search(part)]
+    others = [part for part in parts if part not in first and part not in later]
+    return "".join(first), "\n\n".join(later), "".join(others) + code
 
 
 def _is_notice(documentation: str) -> bool:
@@ -127,7 +136,7 @@ def _restrictions() -> re.Pattern[str]:
     limit, right = alternatives("limits"), alternatives("rights")
     return re.compile(
         rf"\b{alternatives('restricts', 'grants', 'cautions')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
-        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|^{limit}(?: \S+){{0,4}}$|\b(?:only|must ask)$"
+        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|\b(?:only|must ask)$"
     )
 
 
