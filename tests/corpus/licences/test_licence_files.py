@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.corpus.licences.files import MANIFESTS, of_debian_copyright
+from headwater.corpus.licences.files import MANIFESTS, is_licence_file, of_debian_copyright, stated
 
 WHEEL = "Metadata-Version: 2.4\nName: x\n"
 
@@ -122,3 +122,15 @@ def test_copyright_in_free_prose_are_unknown():
 )
 def test_python_metadata_states_it_in_three_places(fields, said):
     assert MANIFESTS["METADATA"](f"Metadata-Version: 2.1\n{fields}\n") == said
+
+
+@pytest.mark.parametrize("name", ["MIT-LICENSE", "MIT-LICENSE.txt", "GPL-LICENSE.txt", "LICENSE-MIT", "COPYING"])
+def test_a_licence_file_may_be_called_by_its_licence(name):
+    assert is_licence_file(name)
+    assert not is_licence_file(f"fonts-{name}")
+
+
+def test_a_comment_that_markdown_hides_takes_nothing_back():
+    text = b"<!-- Written by a program. Do not edit. -->\n\n# MIT License\n"
+    assert stated("LICENSE.md", text) == "MIT"
+    assert stated("LICENSE.md", text.replace(b"<!--", b"").replace(b"-->", b"")) == "unknown"

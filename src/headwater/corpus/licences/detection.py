@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 from headwater.corpus.licences.words import finder, phrases, words_of
@@ -67,7 +68,8 @@ def licence_texts(text: str) -> list[LicenceText]:
 def _is_doubtful(identifier: str, text: str) -> bool:
     """Return whether a text lacks a right that its pattern lets go, or has more than names in place of any words."""
     found = words_of(text)
-    if any(right not in "".join(found.words) for right in phrases()["must_grant"].get(identifier, "").split()):
+    spelt = {*found.words, *map("".join, pairwise(found.words))}  # "sub-license"
+    if any(right not in spelt for right in phrases()["must_grant"].get(identifier, "").split()):
         return True
     own = _words_of_patterns()[identifier]
     is_other = [word not in own and not _NUMBER.fullmatch(word) for word in found.words]
@@ -91,7 +93,7 @@ def is_of_licence(words: list[str], kinds: list[str], identifiers: Iterable[str]
 def _is_of_runs(words: list[str], kinds: list[str], listed: list[frozenset[tuple[str, ...]]], max_unknown: int) -> bool:
     if len(words) < _RUN:
         return any(tuple(words) in runs for runs in listed)
-    begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words))]
+    begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words) - _RUN + 1)]
     own = [any(begins[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
     other = [at for at, word in enumerate(words) if not own[at] and word not in phrases()["known"]]
     unknown = {words[at] for at in other if kinds[at] == "plain"} - phrases()["of_names"]

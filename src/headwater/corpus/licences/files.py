@@ -22,6 +22,7 @@ from headwater.sources.spdx import UNKNOWN
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 REFUSED, POINTS = "refused", "in_a_file"
 _NAME = re.compile(r"(?:(?:un)?licen[sc]es?|copying)(?=$|[._-])", re.IGNORECASE)
+_BEFORE_NAME = re.compile(r"(?:mit|apache|bsd|isc|[al]?gpl|mpl)[-_]", re.IGNORECASE)  # MIT-LICENSE, as Ruby has it
 _OF_OTHERS = re.compile(r"third.?part|3rd.?part|vendor|bundled|dependenc|external|foreign", re.IGNORECASE)
 _PLAIN_SUFFIX = re.compile(r"|\.(?:txt|md|rst|markdown|html?)", re.IGNORECASE)
 _FORMATS = ("text", "markdown", "html", "unknown")
@@ -39,7 +40,7 @@ _NO_LICENCE = ("OSI Approved", "DFSG approved")
 
 def is_licence_file(name: str) -> bool:
     """Return whether a file of this name may say what licence its folder is under."""
-    is_named = _NAME.match(name) is not None and _OF_OTHERS.search(name) is None
+    is_named = _NAME.match(_BEFORE_NAME.sub("", name, count=1)) is not None and _OF_OTHERS.search(name) is None
     return name in MANIFESTS or (is_named and format_of(name) in _FORMATS)  # license.py is code
 
 

@@ -72,7 +72,7 @@ def _comments(head: str) -> tuple[str, str, str]:
     at, closing = before.end() if before else 0, ""
     if not _COMMENT.match(head, at):
         return head, "", ""
-    parts, num_first, documents, is_ended = [head[:at]], 0, False, False
+    parts, num_first, documents, is_ended = [""], 0, False, False
     code = ""
     for line in head[at:].splitlines(keepends=True):
         if not (closing or not line.strip() or _COMMENT.match(line) or (_SPEAKS.search(line) and not num_first)):
@@ -88,15 +88,24 @@ def _comments(head: str) -> tuple[str, str, str]:
         was_open, closing = closing, _closing_after(line, closing)
         is_ended = was_open != "" and not closing
     num_first = num_first or len(parts)
-    first = [part for part in parts[:num_first] if not _DOCUMENTS.match(part) or _is_notice(part)]
+    first = [_notices_of(part) if _DOCUMENTS.match(part) else part for part in parts[:num_first]]
     later = [part for part in parts[num_first:] if _SPEAKS.search(part)]
-    others = [part for part in parts if part not in first and part not in later]
-    return "".join(first), "\n\n".join(later), "".join(others) + code
+    return "\n\n".join(first), "\n\n".join(later), code
 
 
-def _is_notice(documentation: str) -> bool:
+def _notices_of(documentation: str) -> str:
+    """Return the sentences of documentation that may be a notice, all of them where it states a licence."""
+    if _SPEAKS.search(documentation) and _Stated(documentation).found:
+        return documentation
+    text = words_of(documentation)
     finds = finder("notices", "restricts", "grants", "allows", "reserves")
-    return finds.search(" ".join(words_of(documentation).words)) is not None
+    places = [list(each) for _, each in groupby(range(len(text.words)), lambda at: text.sentences[at])]
+    ends = [text.starts[each[0]] for each in places[1:]] + [len(documentation)]
+    return "\n\n".join(
+        documentation[text.starts[each[0]] : end]
+        for each, end in zip(places, ends)
+        if finds.search(" ".join(text.words[at] for at in each))
+    )
 
 
 def _closing_after(line: str, closing: str) -> str:
@@ -131,13 +140,21 @@ def licence_of_text(text: str) -> str | None:
 
 
 @cache
-def _restrictions() -> re.Pattern[str]:
-    """Return what finds, beside a licence, words that may take back what it gives, or grant something else."""
-    limit, right = alternatives("limits"), alternatives("rights")
-    return re.compile(
-        rf"\b{alternatives('restricts', 'grants', 'cautions')}\b|\b{limit} (?:\w+ ){{0,8}}{right}\b"
-        rf"|\b{right} (?:\w+ ){{0,8}}{limit}\b|\b(?:only|must ask)$"
-    )
+def _restrictions(is_head: bool) -> re.Pattern[str]:
+    """Return what finds, beside a licence, words that may take back what it gives, or grant something else.
+
+    At the head of code much is not used, or used only so: there it counts where the sentence is about the code.
+    """
+    limit, right, use = alternatives("limits"), alternatives("rights"), alternatives("uses")
+    near = rf"\b{limit} (?:\w+ ){{0,8}}{{0}}\b|\b{{0}} (?:\w+ ){{0,8}}{limit}\b".replace("{0}", right)
+    used = near.replace(right, use)
+    if is_head:
+        about = rf"(?:.*\b{alternatives('about')}\b|(?:\w+ )?{limit}\b|{use}\b)"
+        return re.compile(
+            rf"\b{alternatives('restricts', 'grants', 'cautions_of_heads')}\b|{near}|^(?={about})(?:.*?)(?:{used})"
+            r"|\bfor (?:\w+ ){1,6}only\b|\buse only\b|^(?:\S+ ){1,3}only$|\bmust ask$"
+        )
+    return re.compile(rf"\b{alternatives('restricts', 'grants', 'cautions')}\b|{near}|{used}|\b(?:only|must ask)$")
 
 
 def _is_gnu(identifier: str) -> bool:
@@ -207,7 +224,7 @@ class _Stated:
             return False
         if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
             return True
-        if _restrictions().search(" ".join(words)):
+        if _restrictions(is_head).search(" ".join(words)):
             return True
         places = [at for at in sentence if self.text.kinds[at] in ("name", "plain")]  # a word in a path says little
         joined = " ".join(self.words[at] for at in places)
@@ -217,7 +234,7 @@ class _Stated:
             return True
         if finder("titles", start="^", end="$").search(joined):
             return False
-        speaks = finder("speaks_of_licences").search(joined)
+        speaks = finder("speaks_of_licences", *([] if is_head else ["addresses"])).search(joined)
         begin = places[joined.count(" ", 0, speaks.start())] if speaks else named_at
         if begin is None:
             return False
@@ -302,7 +319,8 @@ class _Stated:
         the word up to which names were looked for.
         """
         start, named = at, name_at(words, at)
-        while named is None and at < min(start + 10, len(words)) and words[at] in phrases()["on_the_way"]:
+        passed = phrases()["on_the_way"] - (set() if sign else {"license"})
+        while named is None and at < min(start + 10, len(words)) and words[at] in passed:
             at += 1
             named = name_at(words, at)
         if named is None:

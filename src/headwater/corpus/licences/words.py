@@ -19,14 +19,13 @@ _PATH = (
 _MARKUP = r"</?(?:a|b|br|code|div|em|h\d|i|li|ol|p|pre|span|strong|table|td|tr|ul)\b[^>]*>|<!--|&\w+;|\]\((?=#)"
 _ABBREVIATED = r"(?<!\b[A-Z])(?<!\bInc)(?<!\bLtd)(?<!\bCorp)(?<!\bCo)(?<!\bDr)(?<!\bal)"
 # of a sentence, a clause, a comment; a line about who holds the rights, or who wrote it, is one by itself
-_LINES_END = (
-    r"\n[^\w\n]*(?:\n|(?=@\w|Licen[sc]ed\b|Authors?\b|(?:C|c)opyright\b(?! (?:notice|holder|owner|law))))"
-)
+_LINES_END = r"\n[^\w\n]*(?:\n|(?=@\w|Licen[sc]ed\b|Authors?\b|[Cc]opyright\b(?! (?:notice|holder|owner|law))))"
 # so is a licence's name: in a line, in brackets, or before who holds the rights
 _BEHIND_NAME = r"[^\w\n]*(?:\n|$)|\W{0,3}(?:[)|]|\(c\)|©|<|https?:|[Cc]opyright)"
+_STATED = rf"(?!Under|The|See|An?\b)[A-Z\d][\w.-]* (?:[\w.-]+ ){{0,3}}(?i:licen[sc]e)(?:{_BEHIND_NAME})"
 _NAME = (
-    rf"(?:\n[^\w\n]*|[|(,–—-] ?)(?=(?!Under|The|See|A|An\b)[A-Z\d][\w.-]* (?:[\w.-]+ ){{0,3}}(?i:licen[sc]e)(?:{_BEHIND_NAME}))"
-    rf"|(?<=[Ll]icen[sc]e)(?=\W{{1,4}}(?:\(c\)|©|<?https?:|[Cc]opyright))|\|"
+    rf"(?:\n[^\w\n]*|[|(,–—-] ?)(?={_STATED})"
+    r"|(?<=[Ll]icen[sc]e)(?=\W{1,4}(?:\(c\)|©|<?https?:|[Cc]opyright))|\|"
 )
 _END = rf"{_ABBREVIATED}\.(?=\W*\s|\W*$)|[;:!?](?=\s|$)|{_LINES_END}|{_NAME}|\*/|\"{{3}}|'{{3}}"
 _TOKEN = re.compile(rf"(?P<markup>{_MARKUP})|(?P<address>{_ADDRESS})|(?P<path>{_PATH})|(?P<word>{_WORD})|{_END}")
