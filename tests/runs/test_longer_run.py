@@ -12,7 +12,7 @@ from small_run import call, final_weights, measured, quick, require_clear_error,
 from headwater.files import read_json
 from headwater.records import read_all
 from headwater.runs.run_config import load_run
-from headwater.runs.running import run
+from headwater.runs.running import Call, run
 
 LONGER = ("train.num_steps=48",)
 
@@ -101,9 +101,9 @@ def test_a_mixture_that_depends_on_the_number_of_steps_is_compared_by_what_was_r
     early = [*late[:-1], "mixture.stages=[{start=0.1, weights={mine=1, more=0}}]"]
     for name, stages, expected in (("late", late, 12), ("early", early, None)):
         with contextlib.chdir(here), quick():
-            run(*load_run("mine.toml", [*stages, f"name={name}"]), say=lambda line: None)
+            run(*load_run("mine.toml", [*stages, f"name={name}"]), say=lambda line: None, call=Call(last="training"))
         shutil.rmtree(here / "runs" / name / "checkpoints" / "step-000000002", ignore_errors=True)
-        said = call("run", "mine.toml", *stages, f"name={name}", *LONGER, cwd=here)
+        said = call("train", "mine.toml", *stages, f"name={name}", *LONGER, cwd=here)
         if expected is None:
             require_clear_error(said, "its mixture, and no checkpoint from before is left")
         else:

@@ -153,11 +153,11 @@ def peaks_of(config, monkeypatch, *measured: tuple[float, str | None]) -> list[d
 
 def test_the_time_of_training_starts_with_the_first_step(prepare, monkeypatch):
     config = prepare(name="clock", train__num_steps=4).config
-    with quick(), mock.patch(PEAKS, lambda device, dtypes: time.sleep(2) or dict.fromkeys(dtypes, 1e12)):
+    with quick(), mock.patch(PEAKS, lambda device, dtypes: time.sleep(0.5) or dict.fromkeys(dtypes, 1e12)):
         train_stage(config, open_batches(config), lambda record: None, lambda line: None)
     records = read_records(config.run_dir / "records.jsonl")
     begun, finish = (next(each for each in records if each["event"] == event) for event in ("start", "finish"))
-    assert finish["seconds"] <= finish["time"] - begun["time"] + 0.1, "the two seconds before aren't counted"
+    assert finish["seconds"] <= finish["time"] - begun["time"] + 0.1, "the half second before isn't counted"
 
 
 def test_utilisation_is_of_a_peak_that_was_measured_without_load(prepare, monkeypatch):

@@ -104,7 +104,7 @@ def test_workers_that_are_killed_are_replaced_and_their_tasks_redone(texts, expe
 
 def test_the_copy_that_a_killed_worker_was_making_of_a_remote_file_goes_with_it(tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/large.txt"
         settings = CorpusSettings.model_validate({"sources": {"far": {"paths": [address]}}})
         work = begin_work(tmp_path / "corpus", settings, "key")

@@ -191,7 +191,7 @@ def web(monkeypatch):
     Failing.files = {f"/{n}.txt": f"The text of page {n} about rivers and hills.\n".encode() * 40 for n in range(3)}
     Failing.faults = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
