@@ -109,7 +109,9 @@ def least_step(
     And the most of the peak that its model's FLOPs can be, where exchanges overlap with computing and where they don't.
     Of the step's `flops` `model_flops` are the model's. Raises ConfigError for a device without this number format.
     """
-    peak = device.flops_of(dtype)
+    peak = device.fp32_flops if dtype == "float32" else device.bf16_flops
+    if peak is None:
+        raise ConfigError(f"the hardware table has no fp32_TFLOPs of {device.name}; add machine.dtype=bfloat16")
     computing, at_peak = flops / peak, model_flops / peak
     exchanging = sum(exchange_seconds(device, each, layout) for each in found)
     return {

@@ -58,13 +58,6 @@ class Accelerator:
     usd_per_hour: Spread | None
     price_how: str
 
-    def flops_of(self, dtype: str) -> float:
-        """Return the peak of products in a run's dtype; raise ConfigError where the table doesn't have it."""
-        found = self.fp32_flops if dtype == "float32" else self.bf16_flops
-        if found is None:
-            raise ConfigError(f"the hardware table has no fp32_TFLOPs of {self.name}; add machine.dtype=bfloat16")
-        return found
-
     def group(self, num_devices: int, pue: float = 1.0) -> DeviceGroup:
         """Return what these devices cost, draw and hold."""
         return DeviceGroup(

@@ -40,7 +40,8 @@ def load_model(run_dir: Path, step: int | None = None) -> tuple[Transformer, Tok
     The checkpoint is that of a step, or the newest.
     """
     model = Transformer(config_of_run(run_dir).model)
-    _load_checkpoint_(run_dir, model, step)
+    with _reading(run_dir, step) as path:
+        load_state_(path, model.state_dict(), {})
     return model.eval(), Tokenizer.load(Folders(run_dir).tokenizer)
 
 
@@ -52,7 +53,8 @@ def load_for_evaluation(config: RunConfig, step: int | None = None) -> Iterator[
     """
     facts = inspect_for_evaluation(config.machine, config.model.head_dim)
     model = Transformer(config.model, facts.compute_dtype)
-    _load_checkpoint_(config.run_dir, model, step)
+    with _reading(config.run_dir, step) as path:
+        load_state_(path, model.state_dict(), {})
     model.eval().to(facts.device)
     fast = fastest_(model, facts)
     with set_up(facts):
@@ -71,12 +73,6 @@ def _reading(run_dir: Path, step: int | None = None) -> Iterator[Path]:
         raise CheckpointError(
             f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
         ) from error
-
-
-def _load_checkpoint_(run_dir: Path, model: Transformer, step: int | None = None) -> None:
-    """Copy the weights of a checkpoint into a model, checked."""
-    with _reading(run_dir, step) as path:
-        load_state_(path, model.state_dict(), {})
 
 
 def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluator:

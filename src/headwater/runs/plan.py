@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.errors import ConfigError, LockedError
-from headwater.files import no_check, read_json_or_none, remove_file, write_json
+from headwater.files import digest_json, no_check, read_json_or_none, remove_file, write_json
 from headwater.forecast.result import FORECAST_FORMAT, Forecast, LossOutlook, RunLimits, Spread, forecast
 from headwater.host.load import LoadMeter, busy_now
 from headwater.model.count import count_fields, count_model, flops_per_token
@@ -22,7 +22,7 @@ from headwater.numbers import step_time
 from headwater.ranks.mesh import Layout
 from headwater.runs.hardware import Costs, Processor, hardware_of
 from headwater.runs.paths import Require, Say
-from headwater.runs.run_config import RunConfig, make_of
+from headwater.runs.run_config import RunConfig, made_for
 from headwater.runs.text_size import Epochs, epochs_of, missing_text, notes_of_text, token_bytes
 from headwater.runs.times import around_steps
 
@@ -177,8 +177,9 @@ def forecast_of_run(
     require_owner()
     path = config.run_dir / "forecast.json"
     try:
+        key = digest_json(made_for(config))
         if step and (kept := read_json_or_none(path)) is not None:
-            if kept.get("key") == make_of(config):
+            if kept.get("key") == key:
                 return kept
             say("the forecast was made for other settings or text than the run resumes with, and is removed")
         remove_file(path)  # also of an attempt that died before its first save
@@ -188,7 +189,7 @@ def forecast_of_run(
         found = {
             "format": FORECAST_FORMAT,
             "format_version": FORECAST_VERSION,
-            "key": make_of(config),
+            "key": key,
             "made_at": datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
             **plan.fields(),
         }

@@ -19,7 +19,7 @@ from headwater.config import Override, RawSettings, Settings, apply_override, de
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError
-from headwater.files import digest_json, read_json
+from headwater.files import read_json
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
@@ -156,11 +156,6 @@ def train_plan(config: RunConfig) -> TrainPlan:
         base = base_of(config.base, config.folders)
     rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
     return TrainPlan(config.seed, *rules, None if base is None else base.digest)
-
-
-def make_of(config: RunConfig) -> str:
-    """Return the digest of what a forecast and a ladder are made for."""
-    return digest_json(made_for(config))
 
 
 def made_for(config: RunConfig) -> dict[str, Any]:

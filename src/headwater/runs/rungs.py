@@ -24,7 +24,7 @@ from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
 from headwater.runs.hardware import hardware_of
 from headwater.runs.paths import of_split, read_kept
-from headwater.runs.run_config import RunConfig, load_run, make_of
+from headwater.runs.run_config import RunConfig, load_run, made_for
 from headwater.runs.text_size import epochs_of
 from headwater.runs.times import around_steps
 from headwater.scaling.repetition import penalty
@@ -103,7 +103,7 @@ class Design:
 def read_design(config: RunConfig) -> Design | None:
     """Return the rungs that were chosen for this run; None where settings or text have changed since."""
     found = kept_design(config)
-    return found if found is not None and digest_json(found.made_for) == make_of(config) else None
+    return found if found is not None and digest_json(found.made_for) == digest_json(made_for(config)) else None
 
 
 def kept_design(config: RunConfig) -> Design | None:
