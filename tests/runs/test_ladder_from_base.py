@@ -62,11 +62,32 @@ def test_the_plan_shows_both_losses_with_their_sources(laddered):
         assert "short runs of 2.05k, 4.10k, 8.19k tokens" in losses["how"][name]
     card = call("plan", "on.toml", cwd=folder).out
     assert "new text" in card and "old text" in card and "the base has" in card
+    assert "break-even" in card and "not known without runs from scratch" in " ".join(card.split())
 
 
-def test_a_table_of_runs_says_nothing_of_a_run_from_a_base(laddered):
-    said = call("plan", "on.toml", "--runs", "scratch.csv", "--loss-unit", "bits_per_byte", cwd=laddered[0])
-    require_clear_error(said, "no table forecasts a run from a base")
+def test_a_table_of_runs_from_scratch_says_how_many_tokens_would_be_as_good(laddered, tmp_path):
+    folder, _ = laddered
+    new = call("plan", "on.toml", "--json", cwd=folder).json["from_base"]["new"]["p50"]
+    rows = [(params, tokens) for params in (5e3, 1e4, 2e4, 4e4) for tokens in (5e3, 1e4, 2e4, 4e4, 8e4)]
+    losses = [new + 20 * (params**-0.5) + 300 * (tokens**-0.8) - 0.2 for params, tokens in rows]
+    table = tmp_path / "scratch.csv"
+    lines = [f"{params:.0f},{tokens:.0f},{loss:.5f}" for (params, tokens), loss in zip(rows, losses, strict=True)]
+    table.write_text("\n".join(["params,tokens,loss", *lines]))
+    with_table = ("plan", "on.toml", "--runs", str(table), "--json", "--loss-unit")
+    said = call(*with_table, "bits_per_byte", cwd=folder)
+    assert said.status == 0, said
+    found = said.json["from_base"]
+    even = found["break_even"]
+    assert even is not None, found["how"]
+    assert even["p10"] <= even["p50"] <= even["p90"]
+    assert "law of 20 runs from scratch" in found["how"]["break_even"]
+    nats = call(*with_table, "nats_per_token", cwd=folder)
+    assert "are nats per token" in nats.json["from_base"]["how"]["break_even"]
+
+
+def test_a_run_file_without_a_ladder_has_no_runs_from_scratch(laddered):
+    said = call("plan", "on.toml", "--runs", "mine.toml", "--loss-unit", "bits_per_byte", cwd=laddered[0])
+    require_clear_error(said, "mine.toml has no finished ladder of these settings: headwater ladder mine.toml")
 
 
 def test_the_run_keeps_its_forecast_and_the_report_compares_both_losses(laddered, tmp_path):

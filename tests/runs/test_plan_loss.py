@@ -13,7 +13,7 @@ from small_run import write_run_file, write_texts
 from headwater.runs import rungs
 from headwater.runs.plan_loss import loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.rungs import ladder_runs, read_ladder, rung_of
+from headwater.runs.rungs import ladder_runs, read_ladder, rung_of, runs_of
 
 
 def of(*overrides: str):
@@ -75,6 +75,10 @@ def test_a_ladder_with_a_rung_whose_loss_cant_be_says_nothing(ladder, loss):
 def test_a_forecast_that_is_refused_has_no_spread(table):
     far = of().model_copy(update={"train": of().train.model_copy(update={"num_steps": 10**9})})
     assert loss_outlook(far, table).spread is None
+
+
+def test_the_run_file_of_a_ladder_stands_for_a_table_of_its_rungs(ladder):
+    assert runs_of(Path("mine.toml")).loss.tolist() == [each.loss["all"] for each in read_ladder(of())]
 
 
 def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypatch):

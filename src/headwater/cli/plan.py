@@ -38,7 +38,9 @@ Hardware = Annotated[
 ]
 TextBytes = Annotated[str, of_budget(metavar="SIZE", help="How much text there is, such as 40G.")]
 CostsFile = Annotated[Path | None, of_both(metavar="FILE", help="TOML with prices, power, site (docs/planning.md).")]
-FinishedRuns = Annotated[Path | None, of_both(metavar="CSV", help="Finished runs to forecast the loss from.")]
+FinishedRuns = Annotated[
+    Path | None, of_both(metavar="FILE", help="Runs to forecast the loss from (docs/planning.md).")
+]
 UnitOfLoss = Annotated[
     Literal["bits_per_byte", "nats_per_token"] | None, of_both(metavar="UNIT", help="Unit of the loss in --runs.")
 ]

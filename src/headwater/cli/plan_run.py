@@ -115,12 +115,16 @@ def plan_card(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def lines_from_base(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return both losses of a run from a base, with their sources."""
+    """Return both losses of a run from a base, and its break-even, with their sources."""
     lines = []
     for name, key in (("new text", "new"), ("old text", "old")):
         band, how = found[key], found["how"][key]
         lines += [(name, interval(band, "bits per byte")), ("", how)] if band else [(name, how)]
-    return lines
+    tokens, how = found["break_even"], found["how"]["break_even"]
+    if tokens:
+        p10, p50, p90 = (count(tokens[name]) for name in ("p10", "p50", "p90"))
+        how = f"from scratch {p50} tokens would be as good ({p10} to {p90}): {how}"
+    return [*lines, ("break-even", how)]
 
 
 def _parts(seconds: dict[str, Any]) -> str:

@@ -23,8 +23,6 @@ from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import NAME, PUBLISHED
 from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
 
-MAX_HOURS = 87_660
-"Ten years: beyond it a plan is arithmetic. Machines are replaced sooner, and published runs took months."
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
 TOO_SHORT = "too few steps"
@@ -41,17 +39,11 @@ class Budget:
     hours: float | None = None
 
     def hours_on(self, devices: DeviceGroup) -> float:
-        """Return how long it lasts on these devices; raise ConfigError where that isn't known, or longer than plans."""
+        """Return how long it lasts on these devices; raise ConfigError where that isn't known."""
         price = devices.usd(1.0)
         if self.hours is None and price is None:
             raise ConfigError(f"a budget of money needs a price: {devices.price_how}")
-        hours = self.hours or (self.usd or 0.0) / (price or math.inf)
-        if hours > MAX_HOURS:
-            raise ConfigError(
-                f"the budget {self.text} is {hours:,.3g} h on {devices.num_devices} × {devices.device}: take more "
-                f"hardware or a smaller budget, of at most {MAX_HOURS:,} h"
-            )
-        return hours
+        return self.hours or (self.usd or 0.0) / (price or math.inf)
 
 
 @dataclass(frozen=True)

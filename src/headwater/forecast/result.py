@@ -108,10 +108,14 @@ def mean_bits(by_source: Mapping[str, float], is_old: bool) -> float | None:
 
 @dataclass(frozen=True)
 class FromBase:
-    """Bits per byte that a run from a base ends at, on its new text and on the base's (None if unknown); by what."""
+    """Bits per byte that a run from a base ends at, on its new text and on the base's, and by what; None if unknown.
+
+    `break_even` are the tokens at which a run from scratch would be as good on the new text.
+    """
 
     new: Band
     old: Band | None
+    break_even: Band | None
     how: dict[str, str]
 
 

@@ -25,10 +25,10 @@ from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import of_split
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.rungs import ladder_runs, scaled_shapes
+from headwater.runs.rungs import ladder_runs, runs_of, scaled_shapes
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
-from headwater.scaling import ScalingLaw, read_runs
+from headwater.scaling import ScalingLaw
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
 from headwater.scaling.repetition import OWN, USUAL
 from headwater.train.settings import fraction_repeated
@@ -70,7 +70,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
     query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
     models = _models(config, options.run is not None)
-    table = read_runs(options.runs) if options.runs else ladder_runs(config) if options.run else None
+    table = runs_of(options.runs) if options.runs else ladder_runs(config) if options.run else None
     losses: PublishedLaw | OwnRuns = PublishedLaw()
     if table is not None:
         law = ScalingLaw(table, USUAL if options.runs else OWN)

@@ -104,7 +104,7 @@ def plan_run(config: RunConfig, options: PlanOptions, dtype: str | None = None) 
         forecast=forecast(seconds, step.log_deviation, needs.memory, loss, devices, limits, how),
         step_seconds=step.median,
         limits=limits,
-        loss_unit=options.loss_unit if options.runs else "bits_per_byte",
+        loss_unit=options.loss_unit if options.runs and config.init is None else "bits_per_byte",
         loss_refused=None if loss.spread else loss.how,
         ranks=sizes_of(options.layout),
         missing_text=missing_text(config),
@@ -124,9 +124,7 @@ def _loss(config: RunConfig, options: PlanOptions) -> LossOutlook:
     if config.init is not None:
         from headwater.runs.plan_loss import outlook_from_base
 
-        if runs_csv is not None:
-            raise ConfigError(f"--runs {runs_csv}: no table forecasts a run from a base; headwater ladder RUN does")
-        return outlook_from_base(config)
+        return outlook_from_base(config, runs_csv, options.loss_unit)
     if runs_csv is None and not config.folders.ladder.is_dir():
         return LossOutlook(None, NO_RUNS)
     from headwater.runs.plan_loss import loss_outlook  # a law: without rows nothing of it is loaded

@@ -16,16 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from headwater.errors import ConfigError, DataError
-from headwater.forecast.result import FromBase, LossOutlook, Spread, mean_bits
+from headwater.forecast.result import Band, FromBase, LossOutlook, Spread, mean_bits
+from headwater.intervals import Z_P90
+from headwater.model.count import count_parameters
 from headwater.numbers import count
 from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import loss_by_rungs, read_ladder, rung_of
+from headwater.runs.rungs import loss_by_rungs, read_ladder, rung_of, runs_of
 from headwater.runs.text_size import epochs_of
+from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
-from headwater.scaling.table import read_runs
 
 NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
 NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
+NO_LAW = "not known without runs from scratch on the new text: --runs CSV, or --runs the run file of their ladder"
+MOST_TOKENS = 1000.0  # times the largest run from scratch: as far as a break-even is looked for
 OF_STEP, OF_RUN = 0.15, 0.02
 "Deviation: of the change since the last short run, and of any run."
 
@@ -36,7 +40,7 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook | None
     Raises DataError for a table that can't be read.
     """
     target, warnings = rung_of(config), tuple[str, ...]()
-    law = None if runs_csv is None else ScalingLaw(read_runs(runs_csv))
+    law = None if runs_csv is None else ScalingLaw(runs_of(runs_csv))
     try:
         epochs = epochs_of(config)
         if law is None:
@@ -56,8 +60,8 @@ def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook | None
     return LossOutlook(found, how, warnings)
 
 
-def outlook_from_base(config: RunConfig) -> LossOutlook:
-    """Return both losses of a run from a base by its short runs."""
+def outlook_from_base(config: RunConfig, scratch: Path | None, unit: str) -> LossOutlook:
+    """Return both losses of a run from a base by its short runs, and the break-even by runs from scratch."""
     done, tokens = read_ladder(config), float(config.train.num_steps * config.train.batch_tokens)
     if not done:
         return LossOutlook(None, NO_SHORT_RUNS)
@@ -71,8 +75,27 @@ def outlook_from_base(config: RunConfig) -> LossOutlook:
         "new": f"the base has {base[False]:.3f}; the line of the last two over the logarithm of tokens: {runs}",
         "old": f"the base has {base[True]:.3f}; the power law of all three: {runs}" if old else NO_OLD_TEXT,
     }
-    losses = FromBase(new.band(), old.band() if old else None, how)
+    break_even, how["break_even"] = _break_even(config, new, scratch, unit) if scratch else (None, NO_LAW)
+    losses = FromBase(new.band(), old.band() if old else None, break_even, how)
     return LossOutlook(new, "two losses: of the new text and of the old", from_base=losses)
+
+
+def _break_even(config: RunConfig, new: Spread, scratch: Path, unit: str) -> tuple[Band | None, str]:
+    """Return the tokens from scratch at which a model of this size is as good as the run on its new text, and how."""
+    if unit != "bits_per_byte":
+        return None, f"not known: the losses of {scratch} are {unit.replace('_', ' ')}, and not bits per byte"
+    law, params = ScalingLaw(runs_of(scratch)), float(count_parameters(config.model).total)
+    how = f"law of {len(law.table)} runs from scratch in {scratch}, at this size"
+    lengths = np.geomspace(law.table.tokens.min(), MOST_TOKENS * law.table.tokens.max(), 500)
+    known = np.array([each for each in lengths.tolist() if not forecast_refusal(law.runs, params, each)])
+    if not len(known):
+        return None, f"{forecast_refusal(law.runs, params, lengths[0])} ({how})"
+    found = law.predict(params, known)
+    off, deviation = np.log(found.median / new.median), np.hypot(found.log_deviation, new.log_deviation)
+    as_good = [known[off <= z * deviation].tolist() for z in (Z_P90, 0.0, -Z_P90)]
+    if not all(as_good):
+        return None, f"more tokens than that law reaches, {count(float(known[-1]))} ({how})"
+    return Band(*(each[0] for each in as_good)), how
 
 
 def new_text_after(tokens: float, short: Sequence[float], bits: Sequence[float]) -> Spread:
