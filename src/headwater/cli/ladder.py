@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ Share = Annotated[
 Table = Annotated[Path | None, of_table("--table", metavar="CSV", help="Finished runs: columns params, tokens, loss.")]
 At = Annotated[list[str] | None, of_table(metavar="PARAMS,TOKENS[,EPOCHS]", help="Forecast this run; may be repeated.")]
 LossColumn = Annotated[str, of_table(metavar="NAME", help="Column to fit, such as one source's loss.")]
+MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 Flops = Annotated[float | None, of_table(metavar="FLOPS", help="Print the best size for this compute, such as 1e21.")]
 
 
@@ -70,11 +71,29 @@ def ladder(
 
     say, out = say_beside(as_json), sys.stderr if as_json else sys.stdout
     chosen = prepare_ladder(run, overrides or [], share, say)
-    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), say)
+    taken = sum(rung.seconds for rung in chosen.rungs) / chosen.target.seconds
+    if share is not None and taken < MOST_OF * share:
+        say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; dearer ones tell no more")
+    done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), _once(say))
     if done is None:
         sys.exit(STOPPED_BY_SIGNAL)
     result = ladder_fields(chosen, done)
     return print_json(result) if as_json else _print(result, shlex.join(["headwater", "run", run, *(overrides or [])]))
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says of several rungs' lines, which are about one machine, each once."""
+    from headwater.runs.training import NOT_LEARNED
+
+    said = set[str]()
+
+    def say_new(line: str) -> None:
+        what = NOT_LEARNED if line.endswith(NOT_LEARNED) else line  # after a load that differs from rung to rung
+        if what not in said:
+            said.add(what)
+            say(line)
+
+    return say_new
 
 
 def _print(result: dict[str, Any], after: str) -> None:

@@ -230,9 +230,7 @@ def search(
         num_microbatches=each.num_microbatches,
         tokens_per_second=1 / each.seconds_per_token,
     )
-    largest: Literal["fitting", "searched"] | None = "fitting" if place == len(candidates) - 1 else None
-    if largest and each.model == models[-1]:
-        largest = "searched"
+    largest: Literal["fitting", "searched"] = "searched" if each.model == models[-1] else "fitting"
     by_repetition = []
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
         other = Field(candidates, possible.seconds, query.unique, replace(losses, penalty=PUBLISHED))
@@ -244,7 +242,7 @@ def search(
         losses_how=losses.how(float(possible.sizes[place]), tokens),
         by_repetition=tuple(by_repetition),
         refusals=tuple(possible.refusals),
-        largest=largest,
+        largest=largest if place == len(candidates) - 1 else None,
         num_sizes=len(models),
         num_fitting=len(candidates),
     )

@@ -80,7 +80,8 @@ class Processor:
             step = _mean([run.step_seconds for run in own])
             how = f"mean of {plural(len(own), 'earlier run')} of this shape here"
         else:
-            ratios, spread = [_ratio(run, self.peaks) for run in self.runs[:NUM_NEWEST]], constants()["log_deviation"]
+            newest, spread = self.runs[:NUM_NEWEST], constants()["log_deviation"]
+            ratios = [each.step_seconds / step_seconds(each.flops, each.d_model, self.peaks) for each in newest]
             usual = _mean(ratios) if ratios else Spread(1.0, spread["step"])
             modelled = self.modelled(config) * (1 + waiting(config, self.ranks))
             step = usual.times(Spread(modelled, spread["step_shape"]))
@@ -262,11 +263,6 @@ def _mean(values: Sequence[float]) -> Spread:
     logs = [math.log(value) for value in values]
     scatter = stdev(logs) if len(logs) > 1 else 0.0
     return Spread(math.exp(fmean(logs)), max(RUN_TO_RUN, scatter) * math.sqrt(1 + 1 / len(logs)))
-
-
-def _ratio(run: MeasuredSteps, peaks: Peaks) -> float:
-    """Return a step over the modelled one."""
-    return run.step_seconds / step_seconds(run.flops, run.d_model, peaks)
 
 
 class Costs(Settings):

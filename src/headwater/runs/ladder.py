@@ -15,7 +15,7 @@ from headwater.checkpoint.lock import owned
 from headwater.errors import ConfigError
 from headwater.files import link_folder, make_folder, remove_leftovers
 from headwater.forecast.result import Band
-from headwater.numbers import duration, significant
+from headwater.numbers import duration
 from headwater.records import read_records
 from headwater.runs import rungs, stages
 from headwater.runs.paths import Folders, Say, write_kept
@@ -25,7 +25,6 @@ from headwater.runs.text import open_batches
 from headwater.train.loop import Display
 from headwater.train.resume import require_same
 
-MOST_OF = 0.9  # of the share that was given: of less a line says why no more is taken
 MakeDisplay = Callable[[RunConfig], Display]
 
 
@@ -46,9 +45,6 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
                 )
             raise ConfigError(f"{folder} is damaged; rename it, or remove it")
         target, chosen = rungs.design_ladder(config, share, kept)
-        taken = sum(rung.seconds for rung in chosen) / target.seconds
-        if kept is None and share is not None and taken < MOST_OF * share:
-            say(f"the rungs take {significant(taken, 2)} of the run's time: of more, no {len(chosen)} tell more of it")
         if kept is None or kept.rungs != chosen:
             make_folder(folder)
             write_kept(folder / "ladder.json", rungs.Design(made_for(config), share, chosen), owner.require)
@@ -60,33 +56,17 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
 def climb(ladder: rungs.Ladder, make_display: MakeDisplay, say: Say) -> list[rungs.DoneRung] | None:
     """Train every rung that isn't done; return None when a signal stopped it (all is saved)."""
     config, folder, done = ladder.config, ladder.config.folders.ladder, list[rungs.DoneRung]()
-    say_once = _once(say)
     with owned(config.run_dir):
         remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
             if (found := rungs.done_rung(config, rung)) is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {duration(rung.seconds)}")
-                found = _train(ladder, rung, make_display, say_once)
+                found = _train(ladder, rung, make_display, say)
             if found is None:
                 say(f"{number - 1} of {len(ladder.rungs)} rungs are trained; the same command resumes")
                 return None
             done.append(found)
     return done
-
-
-def _once(say: Say) -> Say:
-    """Return what says of several rungs' lines, which are about one machine, each once."""
-    from headwater.runs.training import NOT_LEARNED
-
-    said = set[str]()
-
-    def say_new(line: str) -> None:
-        what = NOT_LEARNED if line.endswith(NOT_LEARNED) else line  # after a load that differs from rung to rung
-        if what not in said:
-            said.add(what)
-            say(line)
-
-    return say_new
 
 
 def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, say: Say) -> rungs.DoneRung | None:

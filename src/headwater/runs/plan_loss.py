@@ -3,8 +3,7 @@
 Of a run from a base it is that of short runs, each with a decay of its own. Bits per byte of new text fall on along the
 line of the last two over the logarithm of tokens; those of old text along the power law of all of them. On two texts,
 with old text read again and without, that was 3.5 and 1.3 % off, where the last short run's own value was 24 and 6 %
-(docs/log.md, 2026-11-29). What was worse: a power law anchored at the base's value, and what is learned or forgotten
-since the base as a power of tokens (arXiv:2502.06042).
+(docs/log.md, 2026-11-29; decision 0069 has what was worse).
 """
 
 from __future__ import annotations

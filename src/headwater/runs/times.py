@@ -36,7 +36,6 @@ UNKNOWN_HELD_OUT = 50_000  # tokens held out of a source whose size isn't known:
 _OF_TRAIN = {"batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
 
 Positive = Annotated[float, Field(strict=True, gt=1e-12, le=1e6, allow_inf_nan=False)]
-Bytes = Annotated[float, Field(strict=True, ge=1e6, le=1e15)]
 
 
 def step_key(config: RunConfig) -> str:
@@ -73,7 +72,7 @@ class MeasuredSteps(BaseModel):
     step_seconds: Positive
     speed: dict[str, Any] = {}
     ended_at: float = 0.0
-    peak_memory_bytes: Bytes | None = None
+    peak_memory_bytes: Annotated[float, Field(strict=True, ge=1e6, le=1e15)] | None = None
 
 
 def mean_step(records: Sequence[Record], train: TrainSettings) -> float:
