@@ -123,6 +123,7 @@ NATS = ("--loss-unit", "nats_per_token")
         (["--budget", "$1k", "--hardware", "8xH100", "--runs", "nowhere.csv", *NATS], "nowhere.csv doesn't exist"),
         (["--budget", "$1e30", "--hardware", "8xH100"], "take more hardware or a smaller budget"),
         (["--budget", "11 years", "--hardware", "8xH100"], "neither money"),
+        (["--budget", "96000h", "--hardware", "8xH100"], "of at most 87,660 h"),
         (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
         (["--budget", "2h", "--runs", "nowhere.csv"], "--runs: no such file: nowhere.csv"),
         (["--budget", "2h", "--runs", "runs.csv"], "say what its losses are: --loss-unit"),

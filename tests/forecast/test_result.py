@@ -65,7 +65,7 @@ def test_training_is_forecast_apart_from_what_its_clock_does_not_count():
 
 
 def test_a_run_from_a_base_has_two_losses_and_the_target_is_of_its_new_text():
-    losses = FromBase(Band(2.9, 3.0, 3.1), None, {})
+    losses = FromBase(Band(2.9, 3.0, 3.1), None, None, {})
     found = found_of(RunLimits(target_loss=2.0), loss=LossOutlook(Spread(3.0, 0.01), "two losses", from_base=losses))
     assert (found.loss, found.from_base, found.how["loss"]) == (None, losses, "two losses")
     assert found.probabilities["misses_target_loss"] == pytest.approx(1)

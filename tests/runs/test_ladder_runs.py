@@ -94,7 +94,7 @@ def test_the_forecast_is_the_plans(ladder, monkeypatch):
 def test_what_is_so_of_every_rung_is_said_once(ladder):
     _, said = ladder
     lines = [line for line in said.err.splitlines() if not line.lstrip().startswith(("step", "bits/byte"))]
-    assert "of the run's time: of more, no 6 tell more of it" in said.err, "--share allows 9 times"
+    assert "of the run's time; costlier ones tell no more" in said.err, "--share allows 9 times"
     assert said.err.count("rung ") == 6 and "compilation is switched off (machine.compile)" in lines
     assert len(lines) == len(set(lines))
 

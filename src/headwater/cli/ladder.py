@@ -73,7 +73,7 @@ def ladder(
     chosen = prepare_ladder(run, overrides or [], share, say)
     taken = sum(rung.seconds for rung in chosen.rungs) / chosen.target.seconds
     if share is not None and taken < MOST_OF * share:
-        say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; dearer ones tell no more")
+        say(f"--share {share:g}: the rungs take {significant(taken, 2)} of the run's time; costlier ones tell no more")
     done = climb(chosen, lambda config: TrainingDisplay(config.train, config.train.num_steps, out), _once(say))
     if done is None:
         sys.exit(STOPPED_BY_SIGNAL)

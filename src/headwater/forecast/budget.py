@@ -23,6 +23,8 @@ from headwater.scaling.published import OwnRuns, PublishedLaw
 from headwater.scaling.repetition import NAME, PUBLISHED
 from headwater.scaling.table import MAX_EPOCHS, MIN_RUN_STEPS
 
+MAX_HOURS = 87_660
+"Ten years: beyond it a plan is arithmetic. Machines are replaced sooner, and published runs took months."
 DIAL = (*range(2, 17), *range(18, 33, 2), *range(36, 65, 4), 72, 80, 88, 96)
 "Numbers of layers to choose among: up to 44 billion parameters, more than any one device of the table holds."
 TOO_SHORT = "too few steps"
@@ -39,11 +41,17 @@ class Budget:
     hours: float | None = None
 
     def hours_on(self, devices: DeviceGroup) -> float:
-        """Return how long it lasts on these devices; raise ConfigError where that isn't known."""
+        """Return how long it lasts on these devices; raise ConfigError where that isn't known, or longer than plans."""
         price = devices.usd(1.0)
         if self.hours is None and price is None:
             raise ConfigError(f"a budget of money needs a price: {devices.price_how}")
-        return self.hours or (self.usd or 0.0) / (price or math.inf)
+        hours = self.hours or (self.usd or 0.0) / (price or math.inf)
+        if hours > MAX_HOURS:
+            raise ConfigError(
+                f"the budget {self.text} is {hours:,.3g} h on {devices.num_devices} × {devices.device}: take more "
+                f"hardware or a smaller budget, of at most {MAX_HOURS:,} h"
+            )
+        return hours
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,9 @@ def search(
         num_microbatches=each.num_microbatches,
         tokens_per_second=1 / each.seconds_per_token,
     )
-    largest: Literal["fitting", "searched"] = "searched" if each.model == models[-1] else "fitting"
+    largest: Literal["fitting", "searched"] | None = "fitting" if place == len(candidates) - 1 else None
+    if largest and each.model == models[-1]:
+        largest = "searched"
     by_repetition = []
     if isinstance(losses, PublishedLaw) and choice.epochs > 1:
         other = Field(candidates, possible.seconds, query.unique, replace(losses, penalty=PUBLISHED))
@@ -242,7 +252,7 @@ def search(
         losses_how=losses.how(float(possible.sizes[place]), tokens),
         by_repetition=tuple(by_repetition),
         refusals=tuple(possible.refusals),
-        largest=largest if place == len(candidates) - 1 else None,
+        largest=largest,
         num_sizes=len(models),
         num_fitting=len(candidates),
     )
