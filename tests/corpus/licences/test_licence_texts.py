@@ -162,6 +162,8 @@ def test_what_is_narrowed_down_is_not_permissive(name):
         "Anyone earning money with this has to write to our office.",
         "Hosting it as a service is for Acme.",
         "It is yours to try for thirty days.",
+        "Trials last a fortnight.",
+        "Use it for good causes.",
         "After one year the rights go back to the author.",
     ],
 )
