@@ -272,8 +272,7 @@ def test_hostile_text_stays_text(open_page, tmp_path, text):
         assert page.errors == [] and page.foreign_requests == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(420, "dark"), (1280, "light")])
 def test_everybody_can_use_the_page_and_nothing_is_wider_than_the_screen(open_page, made_up, width, scheme):
     page = open_page(f"{made_up}#run=first", viewport={"width": width, "height": 900}, color_scheme=scheme)
     for box in page.tab.locator("#runs input").all():

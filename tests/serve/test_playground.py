@@ -308,8 +308,7 @@ def test_a_text_that_is_too_long_is_refused_in_words(page):
     assert page.texts("#problem") == [""]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 1100])
+@pytest.mark.parametrize(("width", "scheme"), [(420, "dark"), (1100, "light")])
 def test_the_page_fits_and_everybody_can_use_it(open_page, address, steps, scheme, width):
     view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     page = open_page(f"{address}playground?run=mine", Playground, **view)

