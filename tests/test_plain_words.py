@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "src").rglob("*.toml"))
-PAGES = [page for page in PAGES if page.name != "interpreters.toml"]  # programs have the names that they have
 
 RETIRED_WORDS = {  # a pattern, and what to write instead
     r"foret(?:old|ell\w*)": "forecast",

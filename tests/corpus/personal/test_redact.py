@@ -64,6 +64,8 @@ def _secret_left(kind, text, planted):
         ("jürgen.müller@firma.de, 用户@例子.公司联系", "<EMAIL>, <EMAIL>联系"),
         ("x@empresa.com.py x@gov.md x@a.sh x@uni.berlin", "<EMAIL> <EMAIL> <EMAIL> <EMAIL>"),
         ("a@b.com+49 30 901820", "<EMAIL><PHONE>"),
+        ("_anna@b.com_, __c@d.com__", "<EMAIL>_, <EMAIL>__"),
+        ("2606:2800:220:1::1946 (030) 901820", "<IP_ADDRESS> <PHONE>"),
     ],
 )
 def test_data_of_any_country_is_found_whole(text, redacted):
@@ -128,6 +130,9 @@ def test_what_only_resembles_it_stays(text):
         ("212-555-7812 +49 30 1234567 212-555-7813", "<PHONE> <PHONE> <PHONE>"),
         ("(03) 1234-5678 3.50 1998", "<PHONE> 3.50 1998"),
         ("<PHONE> 3.50 1998", "<PHONE> 3.50 1998"),
+        ("Tel. 030 901820 040 123456", "Tel. <PHONE> <PHONE>"),
+        ("phone 01 42 68 53 00 01 42 68 53 01", "phone <PHONE> <PHONE>"),
+        ("Tel. (212) 555-7812 / (212) 555-7813", "Tel. <PHONE> / <PHONE>"),
         ("Tel. +49 30 901820  2024", "Tel. <PHONE>  2024"),
         ("x = +35236450.6", "x = +35236450.6"),
     ],
@@ -261,7 +266,7 @@ def test_unknown_kinds_are_refused():
         RedactSettings(kinds=["name"])
 
 
-@pytest.mark.parametrize("between", ["-", "[", "(", ":1", "+49 30 901820", ", "])
+@pytest.mark.parametrize("between", ["-", "_", "[", "(", ":1", "+49 30 901820", ", "])
 @pytest.mark.parametrize("count", [2, 3, 40])
 def test_of_addresses_in_a_row_none_stays_and_a_second_pass_changes_nothing(between, count):
     text, _ = redact(between.join(["max.m@firma.de"] * count), KINDS)

@@ -35,6 +35,10 @@ def test_what_stands_beside_a_text_is_redacted(name, value, left):
     assert redacted({"a": "b", name: value}) == {"a": "b", name: left}
 
 
+def test_what_stands_in_another_column_says_nothing_of_a_value():
+    assert redacted({"title": "GNU release", "url": "81.2.69.142"})["url"] == "<IP_ADDRESS>"
+
+
 @pytest.mark.parametrize("kind", REDACTED_KINDS)
 def test_in_a_column_all_is_found_that_is_found_in_a_text(kind):
     rng = random.Random(kind)

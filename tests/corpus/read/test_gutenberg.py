@@ -43,6 +43,11 @@ def test_a_book_without_a_text_is_a_document_that_is_dropped(read):
     assert (documents, drop.reason, drop.num_documents) == ([], "gutenberg_boilerplate", 1)
 
 
+def test_a_book_of_blanks_alone_counts_with_its_bytes(read):
+    (document,), _ = read("a.txt", b" \r\n" * 50, kind="books")
+    assert len(document.text.encode()) == 150
+
+
 def test_texts_of_other_kinds_are_not_cut(read):
     content = HEAD + START + BODY[:1000] + END
     (document,), drops = read("a.txt", content.encode(), kind="articles")

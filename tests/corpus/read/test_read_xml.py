@@ -57,6 +57,14 @@ def test_a_dump_cut_short_gives_the_pages_before(read):
     assert [drop.reason for drop in drops][-1] == "damaged_xml"
 
 
+@pytest.mark.parametrize("max_file_bytes", [1000, 3_000_000])
+def test_a_last_page_without_an_end_is_no_silent_loss(read, max_file_bytes):
+    content = DUMP + page("Lost", "word " * 300_000).replace("</page>", "</page >") + "</mediawiki>"
+    documents, drops = read("a.xml", content.replace("</mediawiki>", "", 1).encode(), max_file_bytes=max_file_bytes)
+    assert len(documents) == 2
+    assert [drop.reason for drop in drops] == ["redirect", "not_an_article", "damaged_xml"]
+
+
 def test_a_page_that_is_no_xml_or_too_large_costs_itself(read):
     content = DUMP.replace("Is it?", "Is <b>it?").replace("Its name", f"{'w' * 3_000_000} Its name")
     documents, drops = read("a.xml", content.encode(), kind="articles", max_file_bytes=1_500_000)

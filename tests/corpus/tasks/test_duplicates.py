@@ -105,7 +105,7 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
         patch.setattr(merge, "MOST_MERGED", 3)
         patch.setattr(merge, "ROWS_AT_ONCE", 9)
         patch.setattr(filter, "SEGMENT_DOCUMENTS", 3)
-        patch.setattr(verify, "_CACHED_DOCUMENTS", 3)
+        patch.setattr(verify, "_CACHED_CHARACTERS", 300_000)
         folder = tmp_path_factory.mktemp("duplicates")
         decisions = decisions_by_tasks(folder, texts, dedup=dedup, task_bytes=3000)
     assert decisions == decisions_in_memory(texts, settings)

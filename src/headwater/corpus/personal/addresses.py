@@ -14,12 +14,12 @@ from headwater.corpus.personal.listed import Span, listed
 from headwater.corpus.personal.secrets import server_passwords
 
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
-# method (x@y.to(z)), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none; another address
-# in brackets may follow
+# method (x@y.to(z), x@y.to_list), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none;
+# another address in brackets may follow
 _DOMAIN = re.compile(
     r"@(?!\dx\.(?:app|cc|md|mov|pl|ps|py|rs|sh|so|zip)\b)"
     r"((?:[\w\u0900-\u0dff-]{1,63}\.){1,8}([A-Za-z]{2,24}|[Xx][Nn]--[A-Za-z0-9-]{2,59}|[^\x00-\xbf]{2,30}))"
-    r"(?![A-Za-z0-9]|[(\[](?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
+    r"(?![A-Za-z0-9]|(?:[(\[]|_(?=[A-Za-z]))(?![\w.'%+~-]{1,64}@)|\.[A-Za-z0-9]|:\d{1,6}\b(?!/))"
 )
 # letters of the scripts that have spaces, or of the others alone: backwards from the sign
 _SIGNS, _SPACED = "_%+~-", r"A-Za-z0-9\u00b5-\u0dff\u10a0-\u10ff\u1100-\u167f\u1e00-\u1fff"

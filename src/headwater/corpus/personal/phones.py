@@ -26,6 +26,7 @@ _MIN_UNLABELLED_DIGITS = 9
 _BEGIN, _DIGITS = re.compile(r"[\d(\uff08]"), re.compile(r"\d+")
 _FILM = re.compile(r"555[ .-]01\d\d$")  # the numbers that films are given
 _INTERNATIONAL = re.compile(r"(?<![A-Za-z0-9_+./~=*-])(?:[+\uff0b]|00(?=[1-9]))[^+\uff0b]{7,30}")
+_NEXT = re.compile(rf"[ ./-]{{1,3}}[0(\uff08](?:\D*\d){{{_MIN_DIGITS - 1}}}")
 # what belongs to something else: to a word, a decimal, a price
 _JOINED = re.compile(r"(?:[A-Za-z0-9+/._~=#%-]|[$€£¥₹] ?)$")
 _GOES_ON = re.compile(r"[A-Za-z0-9_%-]|\.\d")
@@ -86,9 +87,10 @@ def _national(text: str, start: int, end: int, found_to: int) -> Span | None:
 
 
 def _ends(text: str, start: int, end: int) -> list[int]:
-    """Return where a number that begins at `start` may end: after as many groups as it can have, or fewer.
+    """Return where a number that begins at `start` may end, the likeliest first.
 
-    Two spaces divide numbers, and a single digit after a stop is a decimal.
+    That is before what looks like the next number, with a zero or in brackets, else after as many groups as it can
+    have. Two spaces divide numbers, and a single digit after a stop is a decimal.
     """
     ends, digits, last = list[int](), 0, start
     for group in _DIGITS.finditer(text, start, end):
@@ -99,7 +101,7 @@ def _ends(text: str, start: int, end: int) -> list[int]:
         last = group.end()
         if digits >= _MIN_DIGITS and not _GOES_ON.match(text, last) and not _FILM.search(text, start, last):
             ends.append(last)
-    return ends[::-1]
+    return sorted(ends, key=lambda at: (bool(_NEXT.match(text, at, end)), at), reverse=True)
 
 
 @lru_cache(maxsize=4096)

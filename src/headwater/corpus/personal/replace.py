@@ -26,8 +26,8 @@ FINDERS: dict[str, Callable[[str], Iterator[Span]]] = {
     "token": find_tokens,
     "password": find_passwords,
     "email": find_emails,
-    "phone": find_phones,
     "ip_address": find_ip_addresses,
+    "phone": find_phones,
 }
 assert set(FINDERS) == set(REDACTED_KINDS)
 
@@ -87,8 +87,9 @@ _KEPT = ("site", "ip_address")  # sites are told apart by it
 
 def redact_columns(meta: dict[str, str], kinds: Sequence[str]) -> dict[str, str]:
     """Return what stands beside a text with placeholders; the same object where there is nothing to replace."""
-    # all together: nearly all rows have nothing, and a text costs some microseconds however short it is
-    if not redact("\n".join(meta.values()), kinds)[1]:
+    # all together: nearly all rows have nothing, and a text costs some microseconds however short it is; apart by more
+    # than a space, so that "release" before an address doesn't make a version of it
+    if not redact("\n|\n".join(meta.values()), kinds)[1]:
         return meta
     return {
         name: value if name in _AS_IT_IS else redact(value, [kind for kind in kinds if (name, kind) != _KEPT])[0]

@@ -19,7 +19,7 @@ class Child:
 
     def __init__(self, module: str, environment: dict[str, str] | None = None, folder: str | None = None) -> None:
         """Raises OSError where it can't be started."""
-        self._buffer, self._taken = bytearray(), 0
+        self._buffer, self._taken, self._searched = bytearray(), 0, 0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(
@@ -44,16 +44,16 @@ class Child:
         self._to.write(pack(message))
 
     def read(self) -> bool:
-        """Take up what the process says, once there is something; return whether its pipe is open."""
+        """Take up what the process says, once no message is left; return whether its pipe is open."""
         data = os.read(self.handle, _BLOCK_BYTES)
         del self._buffer[: self._taken]
-        self._taken = 0
+        self._taken, self._searched = 0, len(self._buffer)  # a long line comes in a thousand pieces
         self._buffer += data
         return bool(data)
 
     def next_message(self) -> dict[str, Any] | None:
         """Return the next message of what was read, None where it isn't whole. Raises BadFrame."""
-        start, end = self._taken, self._buffer.find(b"\n", self._taken)
+        start, end = self._taken, self._buffer.find(b"\n", max(self._taken, self._searched))
         if end >= 0:
             self._taken = end + 1
             return unpack(bytes(self._buffer[start:end]))

@@ -30,27 +30,30 @@ def read_dump(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
             head, start, body = page.partition(_START)
             for names in _OF_WIKI.findall(head.decode("utf-8", "replace")):
                 wiki |= {names[0] or names[2]: unescape(names[1] or names[3])}
-            if file.begin_record(f"#{number}", size):
-                yield _piece(file, page and start + body + _END, size, wiki, f"#{number}")
+            part = f"#{number}"
+            if not file.begin_record(part, size):
+                continue
+            if size > limits.max_file_bytes:
+                yield file.drop("file_too_large", size, part)
+            else:
+                yield _piece(file, start + body + _END, size, wiki, part)
 
 
 def _pages(stream: Stream, max_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Yield what stands before the end of each page, and its size; nothing in place of what is too large."""
+    """Yield what stands before the end of each page, and its size; of what is too large no more than its end."""
     rest, lost = b"", 0
     while block := stream.read1(BLOCK_BYTES):  # `read` loses what precedes a damage
         *ended, rest = (rest + block).split(_END)
         for page in ended:
-            yield (b"" if lost else page), lost + len(page)
+            yield page, lost + len(page)
             lost = 0
         if len(rest) > max_bytes:
             lost, rest = lost + len(rest) - len(_END), rest[-len(_END) :]  # half of the end may have come
-    if b"</mediawiki" not in rest:
+    if lost or _START in rest or b"</mediawiki" not in rest:
         raise Unusable("damaged_xml")
 
 
 def _piece(file: InputFile, page: bytes, size: int, wiki: dict[str, str], part: str) -> Document | Drop:
-    if not page:
-        return file.drop("file_too_large", size, part)
     try:
         root = ElementTree.fromstring(page)  # noqa: S314 - a page alone declares no entities
     except (ElementTree.ParseError, ValueError):

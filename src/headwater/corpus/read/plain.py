@@ -71,7 +71,7 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
         return
     text, boilerplate = without_boilerplate(text)
     if text:
-        yield file.document(unwrap(clean(text, file.kind)))
+        yield file.document(unwrap(clean(text, file.kind)) or text)  # of what is nothing but blanks the bytes count
     if boilerplate:
         drop = file.drop("gutenberg_boilerplate", num_bytes(boilerplate), "#boilerplate", boilerplate[:500])
         yield replace(drop, num_documents=0) if text else drop

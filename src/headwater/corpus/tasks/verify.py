@@ -35,7 +35,7 @@ from headwater.corpus.words import ngrams
 # most bands are compared, since a true duplicate shares more than others
 MAX_COMPARED = 32
 
-_CACHED_DOCUMENTS = 128  # of the longest some 300 kB each
+_CACHED_CHARACTERS = 12_800_000  # of the longest documents; their shingles take some three bytes for each
 
 
 def verify(context: WorkerContext, number: int) -> None:
@@ -76,7 +76,8 @@ class _Comparison:
         self._doubtful = found_flags(context.work, "near")
         self._has_common_lines = found_flags(context.work, COMMON_LINES.stage)
         self._min_own = min_own_words(context)
-        self._shingles_of = lru_cache(_CACHED_DOCUMENTS)(self._read_shingles)
+        num_cached = max(2, _CACHED_CHARACTERS // context.settings.max_document_characters)
+        self._shingles_of = lru_cache(num_cached)(self._read_shingles)
 
     def originals(self, later: int, earlier: list[int]) -> list[int]:
         """Return one of `earlier` that is similar and stays for certain, or else all similar ones."""
