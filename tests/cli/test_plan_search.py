@@ -88,6 +88,15 @@ def test_what_headwater_can_run_is_offered(tmp_path):
     assert "\ntorchrun --nproc-per-node 8 -m headwater train mine.toml model.family=qwen3 " in said
 
 
+def test_the_next_search_goes_by_the_same_runs(tmp_path):
+    sizes = [(1e6 * 2**n, 1e6 * 2**n * ratio) for n in range(7) for ratio in (10, 20, 40)]
+    rows = [f"{params},{tokens},{0.6 + 30 / params**0.3 + 60 / tokens**0.3}" for params, tokens in sizes]
+    (tmp_path / "runs.csv").write_text("\n".join(["params,tokens,loss", *rows]))
+    by_runs = ("--runs", "runs.csv", "--loss-unit", "bits_per_byte")
+    found = call("plan", "--budget", "2h", *by_runs, "--json", cwd=tmp_path).json
+    assert found["next"][-1] == shlex.join(["headwater", "plan", "mine.toml", "--budget", "2h", *by_runs])
+
+
 def test_hours_say_how_far_whole_runs_were_off(tmp_path):
     value = call(*TEN_THOUSAND, "--json", cwd=tmp_path).json
     errors, hours = value["budget"]["hours_backtest"], value["choice"]["hours"]
@@ -127,6 +136,8 @@ NATS = ("--loss-unit", "nats_per_token")
         (["--budget", "2h", "--loss-unit", "bananas"], "'bananas' is not one of 'bits_per_byte', 'nats_per_token'"),
         (["--budget", "2h", "--runs", "nowhere.csv"], "--runs: no such file: nowhere.csv"),
         (["--budget", "2h", "--runs", "runs.csv"], "say what its losses are: --loss-unit"),
+        (["--budget", "2h", "--runs", "of.toml", *NATS], "losses of a ladder are bits per byte; remove --loss-unit"),
+        (["--budget", "2h", "--runs", "of.toml"], "'of.toml' is no recipe, run file or run folder"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(tmp_path, arguments, message):

@@ -20,7 +20,7 @@ from headwater.runs.hardware import Costs
 from headwater.runs.layout import layout_here
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import load_run
-from headwater.runs.text_size import MUCH_MORE, useful_epochs, usual_bytes_per_token
+from headwater.runs.text_size import MUCH_MORE, epochs_of, useful_epochs, usual_bytes_per_token
 from headwater.scaling import ScalingLaw, read_runs
 from headwater.scaling.checks import forecast_warnings
 
@@ -228,6 +228,13 @@ def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
     monkeypatch.setattr(budget_search, "ladder_runs", lambda config: read_runs(table(tmp_path / "runs.csv")))
     result = searched("2min", run=str(run_file))
     assert result["loss"]["unit"] == "bits_per_byte"
+
+
+def test_a_run_that_its_epoch_caps_refuse_is_searched_all_the_same(run_file):
+    caps = ("train.num_steps=4000", "mixture.max_epochs=1")
+    with pytest.raises(ConfigError, match="epoch caps allow"):
+        epochs_of(load_run(str(run_file), list(caps))[0])
+    assert searched("2min", run=str(run_file), overrides=caps)["choice"]["num_steps"] > 0
 
 
 def test_far_below_published_runs_no_loss_is_given():

@@ -64,9 +64,10 @@ def test_settings_that_decide_nothing_may_change(folder):
     assert KEPT.read_bytes() == before
 
 
-def test_a_resume_with_other_settings_keeps_no_stale_one(folder):
+@pytest.mark.parametrize("other", ["train.num_steps=48", "machine.num_threads=7"])
+def test_a_resume_with_other_settings_keeps_no_stale_one(folder, other):
     begin()
-    found, said = begin(8, "train.num_steps=48")
+    found, said = begin(8, other)
     assert found is None
     assert not KEPT.exists()
     assert "other settings" in said[0]

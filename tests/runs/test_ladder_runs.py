@@ -11,10 +11,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from made_ladder import leave_ladder
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
 from headwater.batches.rows import are_current, rows_key
-from headwater.errors import CheckpointError, ConfigError
+from headwater.errors import TEMPORARY_MARK, CheckpointError, ConfigError
 from headwater.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
 from headwater.runs import times
@@ -40,6 +41,15 @@ def ladder(tmp_path_factory):
         patch.setattr(LoadMeter, "note", lambda self, num_threads=None: None)  # and those under load
         said = call(*ARGUMENTS, cwd=folder)
     return folder, said
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the same run, of which nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", NUM_FILES)
+    write_run_file(tmp_path / "mine.toml", **LENGTH)
+    return tmp_path
 
 
 def test_the_rungs_are_runs_of_the_same_text(ladder):
@@ -134,11 +144,30 @@ def test_rungs_of_other_text_or_settings_count_for_nothing(ladder, tmp_path, cha
     settings = ["optim.matrix_lr=0.001"] if changed == "settings" else []
     with contextlib.chdir(tmp_path / "here"), quick():
         name = "text" if changed == "text" else r"optim\.matrix_lr"
-        with pytest.raises(CheckpointError, match=rf"other settings:\n  {name}: was .*\nRename it, or remove it"):
+        with pytest.raises(ConfigError, match=rf"other settings:\n  {name}: was .*\nRename it, or remove it"):
             prepare_ladder("mine.toml", settings, 9.0, lambda line: None)
         Path("runs/mine/ladder").rename("runs/mine/before")
         other = prepare_ladder("mine.toml", settings, 9.0, lambda line: None)
         assert [done_rung(other.config, rung) for rung in other.rungs] == [None] * 6
+
+
+@pytest.mark.parametrize("num_steps", [504, 126])
+def test_a_ladder_of_another_length_names_the_number_of_steps(folder, num_steps):
+    leave_ladder(load_run("mine.toml", [])[0])
+    with quick(), pytest.raises(ConfigError) as refused:
+        prepare_ladder("mine.toml", [f"train.num_steps={num_steps}"], 9.0, lambda line: None)
+    assert f"  train.num_steps: was 252, is {num_steps}\n" in str(refused.value)
+    assert "optim.matrix_lr: was " in str(refused.value), "a rule makes it of the number of steps"
+
+
+def test_a_ladder_killed_at_its_first_write_begins_again(folder):
+    ladder_folder = load_run("mine.toml", [])[0].folders.ladder
+    leftover = ladder_folder / f"{TEMPORARY_MARK}ladder.json-1-2"
+    ladder_folder.mkdir(parents=True)
+    leftover.write_text("{")
+    with quick():
+        prepare_ladder("mine.toml", [], 9.0, lambda line: None)
+    assert [path.name for path in ladder_folder.iterdir()] == ["ladder.json"]
 
 
 def test_a_damaged_ladder_is_kept_and_its_rungs_count_once_it_is_whole(ladder, tmp_path):

@@ -179,6 +179,13 @@ def test_text_that_is_not_there_is_said(config):
     assert not plan.missing_text and not any("isn't built" in note for note in plan.notes)
 
 
+def test_epochs_by_an_estimate_are_said(config):
+    (source,) = config.corpus.sources.values()
+    source = source.model_copy(update={"num_tokens": 5000})
+    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
+    assert plan_run(config, PlanOptions()).notes[0].endswith("num_tokens of its sources, whatever the files hold now")
+
+
 def test_a_folder_without_text_is_said(config, tmp_path):
     assert not plan_run(config, PlanOptions()).missing_text
     for path in (tmp_path / "texts").iterdir():

@@ -76,6 +76,13 @@ def test_columns_that_are_no_runs_are_refused(columns, says):
         ScalingLaw.fit(*columns)
 
 
+def test_columns_of_a_matrix_are_one_run_a_row():
+    runs = isoflop_runs(noise=0.002)
+    law = ScalingLaw.fit(runs.params[:, None], runs.tokens, runs.loss[:, None])
+    assert len(law.runs) == len(runs)
+    assert law.predict(1e9, 1e11).median == ScalingLaw(runs).predict(1e9, 1e11).median
+
+
 def test_a_table_that_breaks_its_own_law_gets_wider_intervals():
     steady = isoflop_runs(noise=0.002)
     decades = np.log10(steady.flops / steady.flops.min())

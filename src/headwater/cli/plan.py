@@ -73,7 +73,10 @@ def plan(
     See also `headwater plan count -h` (parameters, FLOPs).
     """
     words, unit = what or [], loss_unit or "bits_per_byte"
-    if runs is not None and loss_unit is None:
+    of_ladder = runs is not None and runs.suffix == ".toml"
+    if of_ladder and loss_unit == "nats_per_token":
+        raise ConfigError(f"--runs {runs}: losses of a ladder are bits per byte; remove --loss-unit")
+    if runs is not None and loss_unit is None and not of_ladder:
         if not runs.is_file():
             raise ConfigError(f"--runs: no such file: {runs}")
         raise ConfigError(f"--runs {runs}: say what its losses are: --loss-unit bits_per_byte or nats_per_token")
@@ -96,8 +99,9 @@ def plan(
 
         run, overrides = (words[0], words[1:]) if words and "=" not in words[0] else (None, words)
         options = search_options(budget, run, overrides, hardware, ranks, text_bytes, runs, unit, given)
-        named = {"--budget": budget, "--hardware": hardware, "--ranks": ranks, "--costs": str(costs or "")}
-        more = [word for name, value in named.items() if value for word in (name, value)]
+        named = {"--budget": budget, "--hardware": hardware, "--ranks": ranks, "--costs": costs, "--runs": runs}
+        named["--loss-unit"] = loss_unit
+        more = [word for name, value in named.items() if value for word in (name, str(value))]
         return search(options, shlex.join(["headwater", "plan", "mine.toml", *overrides, *more]), as_json)
     call = " ".join(["headwater plan --budget 2h", *map(shlex.quote, words), f"--text-bytes {shlex.quote(text_bytes)}"])
     require_none(f"needs --budget AMOUNT, money or time, such as: {call}", text_bytes=text_bytes)

@@ -48,7 +48,7 @@ class Budget:
         hours = self.hours or (self.usd or 0.0) / (price or math.inf)
         if hours > MAX_HOURS:
             raise ConfigError(
-                f"the budget {self.text} is {hours:,.3g} h on {devices.num_devices} × {devices.device}: take more "
+                f"the budget {self.text} is {hours:,.0f} h on {devices.num_devices} × {devices.device}: take more "
                 f"hardware or a smaller budget, of at most {MAX_HOURS:,} h"
             )
         return hours

@@ -184,7 +184,7 @@ def gpu_to_use(wanted: str) -> Accelerator | None:
     if device is None:
         raise ConfigError(
             f"this machine's GPU, {name}, isn't in the hardware table: plan for another with --hardware, or for the "
-            "processor with machine.device=cpu; train it without a plan, of several ranks with numbers in [parallel]"
+            "processor with machine.device=cpu; to train here, several ranks need numbers in [parallel]"
         )
     return device
 

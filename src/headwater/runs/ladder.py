@@ -23,7 +23,7 @@ from headwater.runs.plan import load_note
 from headwater.runs.run_config import RunConfig, load_run, made_for
 from headwater.runs.text import open_batches
 from headwater.train.loop import Display
-from headwater.train.resume import require_same
+from headwater.train.resume import changes, differing
 
 MakeDisplay = Callable[[RunConfig], Display]
 
@@ -38,12 +38,13 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
         stages.prepare_data(config, say, owner.require)
         stages.prepare_rows(config, say, owner.require)  # once: rungs have the run's data folder and seq_len
         folder, kept = config.folders.ladder, rungs.read_design(config)
+        remove_leftovers(folder)
         if kept is None and any(folder.glob("*")):
+            lines = [f"{folder} is damaged"]
             if (other := rungs.kept_design(config)) is not None:
-                require_same(
-                    folder, other.made_for, made_for(config), "Rename it, or remove it, to train another ladder"
-                )
-            raise ConfigError(f"{folder} is damaged; rename it, or remove it")
+                both = other.made_for, made_for(config)
+                lines = [f"{folder} was trained with other settings:", *changes(*both, differing(*both))]
+            raise ConfigError("\n".join([*lines, "Rename it, or remove it, to train another ladder"]))
         target, chosen = rungs.design_ladder(config, share, kept)
         if kept is None or kept.rungs != chosen:
             make_folder(folder)
@@ -55,9 +56,8 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
 
 def climb(ladder: rungs.Ladder, make_display: MakeDisplay, say: Say) -> list[rungs.DoneRung] | None:
     """Train every rung that isn't done; return None when a signal stopped it (all is saved)."""
-    config, folder, done = ladder.config, ladder.config.folders.ladder, list[rungs.DoneRung]()
+    config, done = ladder.config, list[rungs.DoneRung]()
     with owned(config.run_dir):
-        remove_leftovers(folder)
         for number, rung in enumerate(ladder.rungs, start=1):
             if (found := rungs.done_rung(config, rung)) is None:
                 say(f"rung {number} of {len(ladder.rungs)}: {rung.name}, about {duration(rung.seconds)}")

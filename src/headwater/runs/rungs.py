@@ -131,9 +131,9 @@ def read_ladder(config: RunConfig) -> list[DoneRung]:
 
 def ladder_runs(config: RunConfig) -> Runs | None:
     """Return the rungs of this run's finished ladder as a table of bits per byte; None without one of several sizes."""
-    done, epochs = read_ladder(config) if config.init is None else [], epochs_of(config).overall
-    if not done:
+    if config.init is not None or not (done := read_ladder(config)):
         return None
+    epochs = epochs_of(config).overall
     params, tokens, loss = np.array([(each.rung.params, each.rung.tokens, each.loss["all"]) for each in done]).T
     return Runs(params, tokens, loss, unique=tokens / epochs if epochs > 1 else None)
 

@@ -151,14 +151,17 @@ def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:
 
 
 def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
-    """Return notes where epochs are by the size of files, and where such a model memorises what it reads so often.
+    """Return notes where epochs are by files or an estimate, and where such a model memorises what it reads so often.
 
-    By the size of files are those of text that isn't built, and that nobody estimated.
+    A source that is built, or packaged, has neither.
     """
     found, sources = list[str](), config.corpus.sources.values()
-    is_by_files = any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources)
-    if is_by_files and of_split(config.run_dir, "train") is None:
-        found.append("the text isn't built: epochs are of its files as they lie there, and more once filters drop some")
+    if of_split(config.run_dir, "train") is None:
+        if any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources):
+            words = "epochs are of its files as they lie there, and more once filters drop some"
+            found.append(f"the text isn't built: {words}")
+        elif any(source.num_tokens for source in sources):
+            found.append("the text isn't built: epochs go by num_tokens of its sources, whatever the files hold now")
     if epochs.overall <= 1 or config.is_tuned:  # a form of answering is learned from few of them, read often
         return found
     from headwater.scaling.repetition import says_of

@@ -111,7 +111,8 @@ class ScalingLaw:
         `tokens` counts repeats, `unique_tokens` doesn't; without it every run read its text once. Raises DataError for
         values that aren't above zero and finite, arrays of different lengths, or fewer than MIN_RUNS runs.
         """
-        N, D, losses, unique = _columns(params, tokens, loss, math.inf if unique_tokens is None else unique_tokens)
+        given = (params, tokens, loss, math.inf if unique_tokens is None else unique_tokens)
+        N, D, losses, unique = _columns(*map(np.ravel, given))
         if len(N) < MIN_RUNS:
             raise DataError(f"{len(N)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
         return cls(Runs(N, D, losses, unique=None if unique_tokens is None else np.minimum(unique, D)))

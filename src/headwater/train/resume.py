@@ -83,10 +83,10 @@ def identity_of(plan: TrainPlan, batches: BatchSource) -> dict[str, Any]:
     return plan.identity() | {"batches": batches.digest}
 
 
-def require_same(checkpoint: Path, saved: State, now: State, advice: str = "") -> None:
+def require_same(checkpoint: Path, saved: State, now: State) -> None:
     """Raise CheckpointError, with the old value and the new one, when `saved` differs in anything that `now` has.
 
-    Beside another change, more steps are none that must be taken back. `advice` says what to do about it.
+    Beside another change, more steps are none that must be taken back.
     """
     before, after, changed = flat(saved), flat(now), differing(saved, now)
     has_more_steps = NUM_STEPS in changed and after[NUM_STEPS] > before.get(NUM_STEPS, 0)
@@ -94,12 +94,18 @@ def require_same(checkpoint: Path, saved: State, now: State, advice: str = "") -
     if NUM_STEPS in changed:  # a rule makes the warm-up of the number of steps
         follows = LENGTHS if has_more_steps else LENGTHS - {NUM_STEPS} | {WARMUP}
     if culprits := [name for name in changed if name not in follows] or changed:
-        lines = [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in culprits]
+        lines = changes(saved, now, culprits)
         if NUM_STEPS in culprits and not has_more_steps:
             lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"
         listed, value = "\n".join(lines), "the old values" if len(culprits) > 1 else "the old value"
-        advice = advice or f"To resume it, put {value} back; or start a new run under another name (name=…)"
+        advice = f"To resume it, put {value} back; or start a new run under another name (name=…)"
         raise CheckpointError(f"{checkpoint} was trained with other settings:\n{listed}\n{advice}")
+
+
+def changes(saved: State, now: State, names: Collection[str]) -> list[str]:
+    """Return a line for each of the names, with the old value and the new one."""
+    before, after = flat(saved), flat(now)
+    return [f"  {name}: was {_shown(before.get(name))}, is {_shown(after.get(name))}" for name in names]
 
 
 def differing(saved: State, now: State) -> list[str]:
