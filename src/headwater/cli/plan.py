@@ -73,13 +73,8 @@ def plan(
     See also `headwater plan count -h` (parameters, FLOPs).
     """
     words, unit = what or [], loss_unit or "bits_per_byte"
-    of_ladder = runs is not None and runs.suffix == ".toml"
-    if of_ladder and loss_unit == "nats_per_token":
-        raise ConfigError(f"--runs {runs}: losses of a ladder are bits per byte; remove --loss-unit")
-    if runs is not None and loss_unit is None and not of_ladder:
-        if not runs.is_file():
-            raise ConfigError(f"--runs: no such file: {runs}")
-        raise ConfigError(f"--runs {runs}: say what its losses are: --loss-unit bits_per_byte or nats_per_token")
+    if runs is not None:
+        _require_unit(runs, loss_unit)
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
     from headwater.runs.hardware import read_costs
 
@@ -115,6 +110,16 @@ def plan(
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: give a number above zero")
     limits = RunLimits(max_hours, max_money, target_loss)
     plan_one(words[0], words[1:], PlanOptions(runs, unit, limits, given), ranks, hardware, as_json)
+
+
+def _require_unit(runs: Path, loss_unit: str | None) -> None:
+    if runs.suffix == ".toml":  # of a ladder
+        if loss_unit == "nats_per_token":
+            raise ConfigError(f"--runs {runs}: losses of a ladder are bits per byte; remove --loss-unit")
+    elif loss_unit is None:
+        if not runs.is_file():
+            raise ConfigError(f"--runs: no such file: {runs}")
+        raise ConfigError(f"--runs {runs}: say what its losses are: --loss-unit bits_per_byte or nats_per_token")
 
 
 def _require_a_run(words: list[str]) -> None:
