@@ -64,7 +64,7 @@ def test_settings_that_decide_nothing_may_change(folder):
     assert KEPT.read_bytes() == before
 
 
-@pytest.mark.parametrize("other", ["train.num_steps=48", "machine.num_threads=7"])
+@pytest.mark.parametrize("other", ["train.num_steps=48", "train.validate_every=2", "machine.num_threads=7"])
 def test_a_resume_with_other_settings_keeps_no_stale_one(folder, other):
     begin()
     found, said = begin(8, other)

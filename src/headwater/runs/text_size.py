@@ -158,8 +158,7 @@ def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
     found, sources = list[str](), config.corpus.sources.values()
     if of_split(config.run_dir, "train") is None:
         if any(source.num_tokens is None and source.paths and source_bytes(source) for source in sources):
-            words = "epochs are of its files as they lie there, and more once filters drop some"
-            found.append(f"the text isn't built: {words}")
+            found.append("the text isn't built: epochs are of its files as they lie, and more once filters drop some")
         elif any(source.num_tokens for source in sources):
             found.append("the text isn't built: epochs go by num_tokens of its sources, whatever the files hold now")
     if epochs.overall <= 1 or config.is_tuned:  # a form of answering is learned from few of them, read often
