@@ -11,9 +11,10 @@ from made_ladder import law, leave_ladder
 from small_run import write_run_file, write_texts
 
 from headwater.runs import rungs
-from headwater.runs.plan_loss import loss_outlook
+from headwater.runs.plan_loss import law_of, loss_outlook
 from headwater.runs.run_config import load_run
-from headwater.runs.rungs import ladder_runs, read_ladder, rung_of, runs_of
+from headwater.runs.rungs import ladder_runs, read_ladder, rung_of
+from headwater.scaling.repetition import OWN
 
 
 def of(*overrides: str):
@@ -78,7 +79,9 @@ def test_a_forecast_that_is_refused_has_no_spread(table):
 
 
 def test_the_run_file_of_a_ladder_stands_for_a_table_of_its_rungs(ladder):
-    assert runs_of(Path("mine.toml")).loss.tolist() == [each.loss["all"] for each in read_ladder(of())]
+    law = law_of(Path("mine.toml"))
+    assert law.table.loss.tolist() == [each.loss["all"] for each in read_ladder(of())]
+    assert law.strength.median == pytest.approx(OWN.median), "they are headwater's own, none of somebody else's"
 
 
 def test_sources_are_forecast_apart_and_weighed_by_their_bytes(ladder, monkeypatch):

@@ -24,13 +24,14 @@ from headwater.ranks.place import Place
 from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, work_of
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import of_split
+from headwater.runs.plan_loss import law_of
 from headwater.runs.run_config import RunConfig, config_of_text, load_run
-from headwater.runs.rungs import ladder_runs, runs_of, scaled_shapes
+from headwater.runs.rungs import ladder_runs, scaled_shapes
 from headwater.runs.text_size import tokens_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.scaling import ScalingLaw
 from headwater.scaling.published import NATS, OwnRuns, PublishedLaw
-from headwater.scaling.repetition import OWN, USUAL
+from headwater.scaling.repetition import OWN
 from headwater.train.settings import fraction_repeated
 
 NO_RUN = """
@@ -70,11 +71,10 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
     name, devices = "budget" if options.run is None else config.name, options.costs.applied(here.devices)
     query = Query(name, options.budget, options.budget.hours_on(devices), devices, *_text_of(options))
     models = _models(config, options.run is not None)
-    table = runs_of(options.runs) if options.runs else ladder_runs(config) if options.run else None
-    losses: PublishedLaw | OwnRuns = PublishedLaw()
-    if table is not None:
-        law = ScalingLaw(table, USUAL if options.runs else OWN)
-        losses = OwnRuns(law, options.runs or config.folders.ladder)
+    law = law_of(options.runs) if options.runs else None
+    if law is None and options.run and (rungs := ladder_runs(config)) is not None:
+        law = ScalingLaw(rungs, OWN)
+    losses = PublishedLaw() if law is None else OwnRuns(law, options.runs or config.folders.ladder)
     trials, candidates = Trials(here, options.place, config, 3600 * query.hours), list[Candidate]()
     for model in models:
         most_tokens = losses.most_epochs(count_parameters(model).total, query.unique) * query.unique
@@ -86,7 +86,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
             f"larger batch, than {query.devices.num_devices} × {query.devices.device} allow; take other or more "
             "devices, or lower tokenizer.vocab_size or model.seq_len"
         )
-    return search(query, candidates, losses, NATS if table is None else options.loss_unit, models)
+    return search(query, candidates, losses, NATS if law is None else options.loss_unit, models)
 
 
 def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bool) -> RunConfig:

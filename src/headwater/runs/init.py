@@ -73,9 +73,6 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
     return whys
 
 
-AGAIN = "as the base was trained; its peak rates are warmed up to again (arXiv:2403.08763)"
-
-
 def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
     """Set optimizer, rates and batch as a base of ours was trained, where the file names no other optimizer."""
     trained = RawSettings({name: base.trained.get(name, {}) for name in ("optim", "train")}, {})
@@ -85,4 +82,4 @@ def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
     chosen = [name for name in wanted if not raw.has(name) and trained.get(name) is not None]
     for name in chosen:
         raw.set_(name, trained.get(name), "a rule")
-    return dict.fromkeys(chosen, AGAIN)
+    return dict.fromkeys(chosen, "as the base was trained; its peak rates are warmed up to again (arXiv:2403.08763)")

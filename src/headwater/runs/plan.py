@@ -175,11 +175,7 @@ def forecast_of_run(
     require_owner()
     path = config.run_dir / "forecast.json"
     try:
-        times = (
-            config.train.validate_every,
-            config.train.num_probes,
-            config.train.save_every,
-        )  # of what hours count, too
+        times = config.train.model_dump(include={"validate_every", "num_probes", "save_every"})  # hours count them, too
         key = digest_json([made_for(config), config.machine.model_dump(), times])
         if step and (kept := read_json_or_none(path)) is not None:
             if kept.get("key") == key:

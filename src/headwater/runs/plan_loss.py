@@ -19,11 +19,13 @@ from headwater.forecast.result import Band, FromBase, LossOutlook, Spread, mean_
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.numbers import count
-from headwater.runs.run_config import RunConfig
-from headwater.runs.rungs import loss_by_rungs, read_ladder, rung_of, runs_of
+from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.rungs import ladder_runs, loss_by_rungs, read_ladder, rung_of
 from headwater.runs.text_size import epochs_of
 from headwater.scaling.checks import forecast_refusal
 from headwater.scaling.estimator import ScalingLaw
+from headwater.scaling.repetition import OWN
+from headwater.scaling.table import read_runs
 
 NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
 NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
@@ -33,13 +35,22 @@ OF_STEP, OF_RUN = 0.15, 0.02
 "Deviation: of the change since the last short run, and of any run."
 
 
+def law_of(path: Path) -> ScalingLaw:
+    """Return the law of a table, or in bits per byte that of the rungs of the ladder of a run file (.toml)."""
+    if path.suffix != ".toml":
+        return ScalingLaw(read_runs(path))
+    if (found := ladder_runs(load_run(str(path), [])[0])) is None:
+        raise DataError(f"{path} has no finished ladder of these settings: headwater ladder {path}")
+    return ScalingLaw(found, OWN)
+
+
 def loss_outlook(config: RunConfig, runs_csv: Path | None) -> LossOutlook | None:
     """Return the forecast of the table's law, in its unit, or without a table by the run's ladder; None without either.
 
     Raises DataError for a table that can't be read.
     """
     target, warnings = rung_of(config), tuple[str, ...]()
-    law = None if runs_csv is None else ScalingLaw(runs_of(runs_csv))
+    law = None if runs_csv is None else law_of(runs_csv)
     try:
         epochs = epochs_of(config)
         if law is None:
@@ -83,7 +94,7 @@ def _break_even(config: RunConfig, new: Spread, scratch: Path, unit: str) -> tup
     """Return the tokens from scratch at which a model of this size is as good as the run on its new text, and how."""
     if unit != "bits_per_byte":
         return None, f"not known: the losses of {scratch} are {unit.replace('_', ' ')}, and not bits per byte"
-    law, params = ScalingLaw(runs_of(scratch)), float(count_parameters(config.model).total)
+    law, params = law_of(scratch), float(count_parameters(config.model).total)
     how = f"law of {len(law.table)} runs from scratch in {scratch}, at this size"
     lengths = np.geomspace(law.table.tokens.min(), MOST_TOKENS * law.table.tokens.max(), 500)
     known = np.array([each for each in lengths.tolist() if not forecast_refusal(law.runs, params, each)])

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from headwater.errors import ConfigError, DataError
+from headwater.errors import ConfigError
 from headwater.files import digest_json
 from headwater.forecast.result import TRAINING_PARTS, Spread
 from headwater.model.count import count_parameters, flops_per_token
@@ -29,7 +29,7 @@ from headwater.runs.text_size import epochs_of
 from headwater.runs.times import around_steps
 from headwater.scaling.repetition import penalty
 from headwater.scaling.surface import LEAST_RATIO, MOST_RATIO, Surface, design
-from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs, read_runs
+from headwater.scaling.table import MIN_RUN_STEPS, MIN_RUNS, Runs
 
 Bits = Annotated[float, Field(strict=True, gt=0, lt=1e6)]
 ALL_ROWS = 1_000_000  # of each source, in a rung's validations: all there are
@@ -136,15 +136,6 @@ def ladder_runs(config: RunConfig) -> Runs | None:
     epochs = epochs_of(config).overall
     params, tokens, loss = np.array([(each.rung.params, each.rung.tokens, each.loss["all"]) for each in done]).T
     return Runs(params, tokens, loss, unique=tokens / epochs if epochs > 1 else None)
-
-
-def runs_of(path: Path) -> Runs:
-    """Return the runs of a table, or the rungs of the ladder of a run file (.toml), in bits per byte."""
-    if path.suffix != ".toml":
-        return read_runs(path)
-    if (found := ladder_runs(load_run(str(path), [])[0])) is None:
-        raise DataError(f"{path} has no finished ladder of these settings: headwater ladder {path}")
-    return found
 
 
 def loss_by_rungs(config: RunConfig, done: Sequence[DoneRung], target: Rung) -> Spread:
