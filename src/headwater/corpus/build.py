@@ -44,7 +44,7 @@ from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings
 
-CODE_VERSION = 25  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 26  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 

@@ -184,6 +184,7 @@ def test_of_two_that_overlap_one_placeholder_is_left():
         ("postgres://u:p4st@db.corp.com and on", "postgres://u:<PASSWORD>@db.corp.com and on"),
         ("smtp://joe@corp.com:hunter@mail.corp.com", "smtp://<EMAIL>:<PASSWORD>@mail.corp.com"),
         ("https://bob:Пароль@corp.org", "https://bob:<PASSWORD>@corp.org"),
+        (f'f("ghp_{"aB3xY9kLmQ2wE7rT5u" * 2}",password="Xk9vQz7r1t")', 'f("<TOKEN>",password="<PASSWORD>")'),
         ('password: "Пароль2024"', 'password: "<PASSWORD>"'),
         ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OTA=", "SECRET_KEY=<PASSWORD>"),
         ("SECRET_KEY=dGhpc2lzYXNlY3JldDEyMzQ1Njc4OQ==\n", "SECRET_KEY=<PASSWORD>\n"),

@@ -209,15 +209,6 @@ def test_a_column_is_found_in_any_letters_as_it_is_spelt_first():
     assert text_column(["a"], None) is None
 
 
-def test_a_long_column_beside_the_text_of_parquet_is_not_read(read, tmp_path):
-    pq.write_table(
-        pa.table({"html": [f"{n}" * 9000 for n in range(50)], "text": ["words"] * 50}), tmp_path / "a.parquet"
-    )
-    documents, drops = read("a.parquet", None)
-    assert [document.meta for document in documents] == [{}] * 50
-    assert drops == []
-
-
 def test_metadata_that_expands_too_far_ends_the_file(read, tmp_path):
     """A kilobyte of Parquet may say the same 200 letters to each of a million rows."""
     rows = 1_000_000

@@ -60,7 +60,8 @@ _MIN_TOKEN_CHARACTERS, _BEFORE_TOKEN, _AFTER_TOKEN = 14, 64, 8
 _LONG_WORD = re.compile(f"[A-Za-z0-9_+/=.~%|-]{{{_MIN_TOKEN_CHARACTERS},}}+")
 _DIGIT = re.compile("[0-9]")
 
-_QUOTED = re.compile(r"[=:>]\s{0,4}([\"'])(?P<value>[^\"'\s]{8,128}+)\1")
+# an arrow's end, not that of the placeholder of what was replaced before
+_QUOTED = re.compile(r"[=:>](?<!<TOKEN>)(?<!<PRIVATE_KEY>)\s{0,4}([\"'])(?P<value>[^\"'\s]{8,128}+)\1")
 # the letters that names of secrets end in come first: most signs of assignment are passed over immediately
 _BARE = re.compile(
     r"[=:](?<=[dehnstyDEHNSTY ][=:])[ \t]{0,4}(?P<value>(?!\$)[^\s\"'`=,;&|<>(){}\[\]\\]{8,128}+={0,2}+)"
