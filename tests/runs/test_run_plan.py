@@ -191,7 +191,7 @@ def test_a_folder_without_text_is_said(config, tmp_path):
     for path in (tmp_path / "texts").iterdir():
         path.write_text("")
     (missing,) = plan_run(config, PlanOptions()).missing_text
-    assert "at 'texts'" in missing and "goes by no text of it" in missing
+    assert "at 'texts'" in missing and "counts nothing of it" in missing
 
 
 def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):

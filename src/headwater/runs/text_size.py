@@ -43,7 +43,7 @@ def missing_text(config: RunConfig) -> list[str]:
         return []
     return [
         f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); headwater run needs it, and "
-        f"this plan goes by {'no text' if source.num_tokens is None else 'num_tokens'} of it"
+        f"this plan counts {'nothing of it' if source.num_tokens is None else 'its num_tokens'}"
         for name, source in config.corpus.sources.items()
         for path in source.paths or []
         if "://" not in path
