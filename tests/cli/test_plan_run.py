@@ -58,7 +58,7 @@ def test_the_plan_of_a_begun_run_says_from_where_it_resumes_and_what_is_left(fin
     assert again in call("plan", *finished.arguments[1:], *more_steps, cwd=finished.cwd).out
     assert "optim.beta2: was" in resume("optim.beta2=0.9")["refused"]
     said = call("plan", *finished.arguments[1:], cwd=finished.cwd)
-    assert f"resumes from step {num_steps}, its last, if its text is unchanged" in said.out
+    assert f"to step {num_steps}, its last. Below, all of its steps" in said.out
     assert "trained again" not in said.out
     refused = call("plan", "mine.toml", "optim.beta2=0.9", cwd=finished.cwd).out
     assert "│ " + " " * 16 + "Below, a new run with these settings " in refused

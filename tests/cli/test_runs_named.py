@@ -115,6 +115,13 @@ def test_beside_a_run_that_is_not_there_those_that_are_stand(tmp_path, verb):
     require_clear_error(call(*verb, cwd=tmp_path), "'other' is no recipe", "runs here: runs/mine")
 
 
+def test_a_folder_of_text_named_like_the_run_hides_it_from_no_verb(here, tmp_path):
+    shutil.copytree(here, tmp_path / "here", symlinks=True)
+    (tmp_path / "here/mine").mkdir()
+    for verb in ("report", "corpus show"):
+        assert call(*verb.split(), "mine", cwd=tmp_path / "here").status == 0
+
+
 def test_a_run_folder_has_the_settings_and_reasons_of_its_file(here):
     of_file = call("explain", "mine.toml", *overrides(), "--json", cwd=here).json
     assert call("explain", "runs/mine", "--json", cwd=here).json == of_file

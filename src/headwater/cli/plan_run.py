@@ -48,7 +48,7 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
     result = plan.fields() | _resume(config, plan.step_seconds)
     if as_json:
         return print_json(result)
-    ladder = f"headwater ladder {shlex.quote(run)}"
+    ladder = shlex.join(["headwater", "ladder", run, *overrides])
     lines = [(name, text.replace("headwater ladder RUN", ladder)) for name, text in plan_card(result)]
     card(f"plan · {result['name']}", lines)
 
@@ -73,10 +73,11 @@ def _resume_lines(resume: dict[str, Any]) -> list[tuple[str, str]]:
         lines = [*resume["refused"].splitlines(), "Below, a new run with these settings"]
         return [("" if place else "begun", line) for place, line in enumerate(lines)]
     left = f"{plural(resume['steps_left'], 'step')} left, about {duration(resume['seconds_left'])}"
-    left = left if resume["steps_left"] else "its last"
     step, num_again = resume["step"], resume["steps_again"]
     # a plan doesn't read the text, for which a run may still refuse to resume
     lines = [("begun", f"resumes from step {step}, {left}, if its text is unchanged. Below, all of its steps")]
+    if not resume["steps_left"]:
+        lines = [("trained", f"to step {step}, its last. Below, all of its steps")]
     if num_again:
         again = f"steps {step + 1} to {step + num_again} are trained again"
         lines.append(("", f"{again}, and the checkpoints after step {step} put aside"))

@@ -44,7 +44,7 @@ def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say
             if (other := rungs.kept_design(config)) is not None:
                 both = other.made_for, made_for(config)
                 lines = [f"{folder} was trained with other settings:", *changes(*both, differing(*both))]
-            raise ConfigError("\n".join([*lines, "Rename it, or remove it, to train another ladder"]))
+            raise ConfigError("\n".join([*lines, "Rename it or remove it, or give the run another name (name=…)"]))
         target, chosen = rungs.design_ladder(config, share, kept)
         if kept is None or kept.rungs != chosen:
             make_folder(folder)

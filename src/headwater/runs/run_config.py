@@ -199,7 +199,8 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
 
     Raises ConfigError where there is no such folder yet.
     """
-    for folder in (Path(name), _own_folder(name)):
+    here, own = Path(name), _own_folder(name)  # a folder here may be the run's text
+    for folder in (here, own) if is_file(here / "config.json") else (own, here):
         if os.path.isdir(folder) and not overrides:
             return folder
     folder = load_run(name, overrides)[0].run_dir
