@@ -52,6 +52,12 @@ def test_the_next_commands_can_be_copied_as_they_are_printed(tmp_path):
     assert planned["hours"]["p50"] == pytest.approx(chosen["hours"]["p50"], rel=0.3)  # a core's rate is measured twice
 
 
+def test_what_follows_a_budget_of_a_run_that_is_begun_has_another_name(finished):
+    found = call("plan", "mine.toml", "--budget", "60s", "--json", cwd=finished.cwd).json
+    said = call(*shlex.split(found["next"][0])[1:], "--json", cwd=finished.cwd)
+    assert said.status == 0 and said.json["name"] == "mine-budget"
+
+
 @pytest.mark.parametrize(
     ("words", "ranks", "torchrun"),
     [

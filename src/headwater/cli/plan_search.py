@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
 from headwater.forecast.budget import BudgetChoice, BudgetPlan, Query
@@ -113,6 +114,8 @@ def next_commands(options: SearchOptions, plan: BudgetPlan) -> list[str]:
     choice = plan.choice
     settings = " ".join(shlex.quote(f"{name}={value}") for name, value in choice.settings.items())
     given = [each for each in options.overrides if each.partition("=")[0].strip() not in choice.settings]
+    if list_checkpoints(options.config.run_dir):  # a run that is begun keeps its settings
+        given.append(f"name={options.config.name}-budget")
     words = " ".join([*map(shlex.quote, [options.run or "", *given]), settings])
     ranks, num_local = options.place.world_size, options.place.local_world_size
     num_machines = ranks // num_local
