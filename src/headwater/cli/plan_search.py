@@ -90,7 +90,9 @@ def notes_of(plan: BudgetPlan) -> list[str]:
     if choice.epochs > 1:
         found.append(f"{choice.epochs:.1f} epochs of the text: more text would bring more")
     if plan.refusals:
-        found.append(f"{len(plan.refusals)} sizes are excluded: the table can't carry their loss: {plan.refusals[0]}")
+        found.append(
+            f"{len(plan.refusals)} sizes are excluded: of them the runs at hand say nothing: {plan.refusals[0]}"
+        )
     if plan.largest:
         is_last = plan.largest == "searched"
         larger = "no larger model is searched: one" if is_last else "no larger model fits: with more memory one"

@@ -145,9 +145,11 @@ def _restrictions(is_head: bool) -> re.Pattern[str]:
 
     At the head of code much is not used, or used only so: there it counts where the sentence is about the code.
     """
-    limit, right, use = alternatives("limits"), alternatives("rights"), alternatives("uses")
-    near = rf"\b{limit} (?:\w+ ){{0,8}}{{0}}\b|\b{{0}} (?:\w+ ){{0,8}}{limit}\b".replace("{0}", right)
-    used = near.replace(right, use)
+    limit, use = alternatives("limits"), alternatives("uses")
+    near, used = (
+        rf"\b{limit} (?:\w+ ){{0,8}}{each}\b|\b{each} (?:\w+ ){{0,8}}{limit}\b"
+        for each in (alternatives("rights"), use)
+    )
     if is_head:
         about = rf"(?:.*\b{alternatives('about')}\b|(?:\w+ )?{limit}\b|{use}\b)"
         return re.compile(
