@@ -33,6 +33,7 @@ Reliability; results are in docs/reliability.md:
   make powercuts    power lost at chance moments
   make refusals     a full or failing disk at every operation
   make corruptions  damaged checkpoints and token stores
+  make drawn-runs   500 drawn run files: stopped, resumed, lengthened, compared bit by bit
   make kills        training killed at chance moments, resumed, compared bit by bit
   make elastic      a run resumed on 1, 2 and 4 processes
   make overhead     what the safety costs
@@ -55,7 +56,7 @@ export HELP
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
-.PHONY: hostile-conversations
+.PHONY: hostile-conversations drawn-runs
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -119,6 +120,9 @@ knowledge: $(VENV)/test.stamp
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python benchmarks/reliability/$@.py --jobs 2
+
+drawn-runs: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests/story/test_drawn_runs.py --hypothesis-profile many
 
 # a run resumed on other numbers of ranks; what the safety costs
 elastic overhead: $(VENV)/test.stamp

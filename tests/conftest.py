@@ -19,6 +19,7 @@ from hypothesis import settings
 from made_packages import write_deb, write_wheel
 
 settings.register_profile("headwater", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.register_profile("many", deadline=None, derandomize=False, database=None, max_examples=2500)  # make drawn-runs
 settings.load_profile("headwater")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.config import RawSettings, Settings
@@ -54,39 +54,50 @@ def test_a_rule_without_what_it_needs_sets_nothing():
     assert not raw.has("model.num_heads")
 
 
-@pytest.mark.parametrize("family", ["qwen3", "llama", "gpt2"])
-@pytest.mark.parametrize("num_layers", [1, 2, 3, 5, 6, 7, 8, 12, 16, 24, 31, 48])
-def test_every_depth_gives_a_model_that_can_be_built(family, num_layers):
-    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "num_layers": num_layers})
-    model = ModelSettings.model_validate(raw.get("model"))
-    assert model.num_heads * model.head_dim == model.d_model
+@st.composite
+def parts_of_a_file(draw: st.DrawFn) -> dict[str, dict[str, object]]:
+    """Draw what a person may set of a model and its portions; each alone is sound, and heads divide the width."""
+    family, groups = draw(st.sampled_from(["qwen3", "llama", "gpt2"])), draw(st.integers(1, 4))
+    heads = draw(st.integers(1, 12)) * groups
+    model = {"num_layers": draw(st.integers(1, 48)), "seq_len": draw(st.integers(1, 2048)), "vocab_size": 1000}
+    model |= {"family": family, "d_model": 2 * heads * draw(st.integers(1, 80))}
+    if family != "gpt2" and draw(st.booleans()):
+        model |= {"num_kv_heads": groups}
+    if draw(st.booleans()):
+        model |= {"num_heads": heads}
+    train = {"num_steps": draw(st.integers(1, 100_000))}
+    part = draw(st.integers(1, 9)) * model["seq_len"]
+    if draw(st.booleans()):
+        train |= {"microbatch_tokens": part}
+    if draw(st.booleans()):
+        train |= {"batch_tokens": draw(st.integers(1, 9)) * part}
+    return {"model": model, "train": train}
 
 
-@given(st.integers(2, 1000).map(lambda half: 2 * half), st.sampled_from(["qwen3", "llama", "gpt2"]))
-def test_no_width_gets_heads_that_are_odd_or_wider_than_usual(d_model, family):
-    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "d_model": d_model})
-    assert raw.get("model.head_dim") % 2 == 0
-    assert raw.get("model.head_dim") <= 128
-
-
-@pytest.mark.parametrize(("family", "head_dim", "num_heads"), [("qwen3", 64, 8), ("gpt2", 74, 7)])
-def test_a_width_that_no_usual_head_divides_gives_a_model_that_can_be_built(family, head_dim, num_heads):
-    raw, _ = ruled(model=GIVEN["model"] | {"family": family, "d_model": 518})
-    model = ModelSettings.model_validate(raw.get("model"))
-    assert (model.head_dim, model.num_heads) == (head_dim, num_heads)
+@given(parts_of_a_file())
+@example({"model": GIVEN["model"] | {"family": "gpt2", "d_model": 72, "num_heads": 3}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"] | {"family": "gpt2", "d_model": 518}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"] | {"d_model": 96, "num_kv_heads": 2}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"], "train": {"num_steps": 300, "microbatch_tokens": 3 * 128}})
+def test_whatever_is_set_rules_make_a_run_of_it(given):
+    raw, _ = ruled(**given)
+    model, train = ModelSettings.model_validate(raw.get("model")), TrainSettings.model_validate(raw.get("train"))
+    assert model.head_dim % 2 == 0
+    assert model.head_dim <= 128 or "num_heads" in given["model"]
+    if "num_heads" in given["model"]:
+        assert model.num_heads * model.head_dim == model.d_model
+    assert train.microbatch_tokens % model.seq_len == 0 == train.batch_tokens % model.seq_len
+    assert ScheduleSettings.model_validate(raw.get("schedule")).warmup_steps <= train.num_steps
 
 
 def test_what_was_measured_is_said_of_rules_alone():
     assert set(MEASURED) <= set(RULES)
 
 
-@given(st.integers(1, 100_000), st.sampled_from([64, 100, 128, 512, 1000, 2048]))
-def test_portions_fit_each_other_for_every_length_of_run(num_steps, seq_len):
+@given(st.integers(1, 100_000), st.integers(1, 2048))
+def test_the_batch_follows_the_law_for_every_length_of_run(num_steps, seq_len):
     raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": num_steps})
     train = TrainSettings.model_validate(raw.get("train"))
-    assert train.batch_tokens % train.microbatch_tokens == 0
-    assert train.microbatch_tokens % seq_len == 0
-    assert ScheduleSettings.model_validate(raw.get("schedule")).warmup_steps <= num_steps
     by_law = 0.4 * 2**19 * (num_steps * train.batch_tokens / 1e10) ** 0.383
     is_least = train.batch_tokens == 8 * seq_len
     assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)

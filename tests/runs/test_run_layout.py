@@ -24,6 +24,7 @@ ALIKE = [
     "model.d_model=1024",
     "model.num_layers=24",
     "model.num_heads=16",
+    "model.head_dim=128",
     "train.microbatch_tokens=256",
     "optim.name=adamw",
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from fault_plan import CRASHED, FaultPlan, faults
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_run import MadeUpRows, train_here, without_clock
 from tiny_run import plan as tiny_plan
 
@@ -19,10 +21,17 @@ from headwater.errors import CheckpointError
 from headwater.files import read_json
 from headwater.interventions import FILE, WrittenInterventions, read_interventions
 from headwater.records import read_records
-from headwater.train import resume
 from headwater.train.loop import digest_of, replay_training
-from headwater.train.resume import identity_of, num_shared_steps, require_same, require_settings, resume_longer
-from headwater.train.settings import TrainPlan, is_half_length
+from headwater.train.resume import (
+    HALF_LENGTH,
+    identity_of,
+    num_shared_steps,
+    require_same,
+    require_settings,
+    resume_longer,
+    values_from_start,
+)
+from headwater.train.settings import TrainPlan, TrainSettings, is_half_length
 
 
 def plan(**settings: object) -> TrainPlan:
@@ -179,14 +188,17 @@ def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
     assert state_digest(resumed, 24) == state_digest(in_one_go, 24)
 
 
-@pytest.mark.parametrize("num_steps", [1000, 1003, 1007, 1015, 1019])
-def test_as_many_steps_as_before_have_sequences_of_half_the_length(monkeypatch, num_steps):
-    short, longer = (plan(num_steps=each, half_length_fraction=0.5) for each in (num_steps, 2000))
-    monkeypatch.setattr(resume, "newest_state", lambda run_dir: {"identity": short.identity()})
-    kept = resume.values_from_start(Path(), longer, {"train.half_length_fraction"})
-    as_before = longer.train.model_copy(update={"half_length_fraction": kept["train.half_length_fraction"]})
-    halved = [[is_half_length(step, train) for step in range(num_steps)] for train in (short.train, as_before)]
-    assert halved[0] == halved[1]
+@given(st.integers(1, 10_000), st.integers(0, 10_000), st.floats(0, 1))
+def test_as_many_steps_as_before_have_sequences_of_half_the_length(num_steps, more, fraction):
+    short, longer = (plan(num_steps=each, half_length_fraction=fraction) for each in (num_steps, num_steps + more))
+    kept = values_from_start({"identity": short.identity()}, longer, {HALF_LENGTH})
+    as_before = longer.train.model_copy(update={name.split(".")[1]: value for name, value in kept.items()})
+    assert num_half_length(short.train) == num_half_length(as_before)
+    assert more or not kept, "nothing changed"
+
+
+def num_half_length(train: TrainSettings) -> int:
+    return sum(is_half_length(step, train) for step in range(train.num_steps))
 
 
 # ---- a kill at every point

@@ -13,8 +13,9 @@ from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, duration, plural
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
+from headwater.runs.begun import load_begun
 from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.run_config import RunConfig, load_run, train_plan
+from headwater.runs.run_config import RunConfig, train_plan
 
 PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
 "What the time is the sum of, as a card names it."
@@ -34,7 +35,7 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
     `ranks` are how many train it, on one machine or on several; "" is as few as [parallel] needs. `hardware` are
     devices, else those of this machine.
     """
-    config, _ = load_run(run, overrides)
+    config, _ = load_begun(run, overrides)
     require_from_training(config.run_dir)
     if ranks or hardware or fewest_ranks(config.parallel) > 1:
         from headwater.cli.amounts import parse_devices  # the plan of one rank loads no layouts

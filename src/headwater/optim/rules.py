@@ -59,11 +59,14 @@ def _d_ff(raw: RawSettings) -> tuple[Any, str]:
 
 
 def _head_dim(raw: RawSettings) -> tuple[Any, str]:
-    width = raw.get("model.d_model")
-    size = next((size for size in (128, 64, 48, 32, 16) if width % size == 0 and width // size >= 3), None)
+    width, heads, groups = raw.get("model.d_model"), raw.get("model.num_heads"), raw.get("model.num_kv_heads", 1)
+    if heads is not None and width % (2 * heads) == 0:
+        return width // heads, "d_model ÷ num_heads"
+    sizes = [size for size in (128, 64, 48, 32, 16) if width % size == 0 and width // size % groups == 0]
+    size = next((size for size in sizes if width // size >= 3), None)
     if size is not None:
         return size, "the widest usual head that divides d_model and leaves three heads or more"
-    if width % 2 == 0 and width <= MAX_HEAD_DIM:
+    if width % 2 == 0 and width <= MAX_HEAD_DIM and groups == 1:
         return width, "d_model is too small for three usual heads: one head"
     if raw.get("model.family") == "gpt2":  # whose heads fill d_model
         size = next((size for size in range(MAX_HEAD_DIM, 15, -2) if width % size == 0), 64)
@@ -72,7 +75,9 @@ def _head_dim(raw: RawSettings) -> tuple[Any, str]:
 
 
 def _num_heads(raw: RawSettings) -> tuple[Any, str]:
-    return max(1, raw.get("model.d_model") // raw.get("model.head_dim")), "d_model ÷ head_dim"
+    groups = raw.get("model.num_kv_heads", 1)
+    heads = raw.get("model.d_model") // raw.get("model.head_dim") // groups * groups
+    return max(groups, heads), "d_model ÷ head_dim" + (", a multiple of num_kv_heads" if groups > 1 else "")
 
 
 def _num_kv_heads(raw: RawSettings) -> tuple[Any, str]:
@@ -190,6 +195,8 @@ def _batch_tokens(raw: RawSettings) -> tuple[Any, str]:
     power = BATCH_TOKENS * (steps / AT_RUN_TOKENS) ** BATCH_EXPONENT
     wanted = power ** (1 / (1 - BATCH_EXPONENT))
     rows = rows_of_batch(steps * wanted, seq_len)
+    if isinstance(part := raw.get("train.microbatch_tokens"), int):
+        rows = math.ceil(rows * seq_len / part) * part // seq_len  # microbatches that are set divide it
     why = (
         f"a power of two of sequences, at least 8, near {wanted:,.0f} tokens: 0.4 × nanochat's batch at "
         f"{AT_RUN_TOKENS:.0e} tokens, times (tokens of the run)^{BATCH_EXPONENT}, the exponent of Power Lines "

@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from headwater.batches.settings import MixtureSettings, ReplaySettings
-from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import Override, RawSettings, Settings, apply_override, describe, is_file, leaves, read_settings
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
@@ -100,6 +99,13 @@ class RunConfig(Settings):
         if warmup > train.num_steps:
             raise ValueError(
                 f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
+            )
+        decided = {"train.microbatch_tokens": train.microbatch_tokens, "machine.dtype": self.machine.dtype}
+        if train.exact and (undecided := [name for name, value in decided.items() if value == "auto"]):
+            values = {"train.microbatch_tokens": "a number", "machine.dtype": "float32, bfloat16 or int8"}
+            raise ValueError(
+                f"train.exact promises the same bits, and {' and '.join(undecided)} = auto is decided by a "
+                f"measurement; set {' and '.join(f'{name} to {values[name]}' for name in undecided)}"
             )
         if undivided := layers_problem(model, self.parallel, self.shortest_row, exact=train.exact):
             raise ValueError(undivided)
@@ -211,7 +217,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
 
 def _load_folder(folder: Path, overrides: Sequence[str | Override]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
-    config, reasons = config_of_run(folder), _saved(folder)[1]
+    config, reasons = config_of_run(folder), saved(folder)[1]
     if not overrides:
         return config, reasons
     raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
@@ -243,25 +249,7 @@ def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
     _require_whole_rows(raw)
     whys |= apply_rules_(raw)
     config = validate(RunConfig, raw, BY_RULE)
-    if list_checkpoints(config.run_dir):
-        from headwater.train.resume import values_from_start
-
-        kept = values_from_start(config.run_dir, train_plan(config), _always_by_rule(config.run_dir, raw))
-        for name, value in kept.items():
-            would_be = f"for {config.train.num_steps} steps it would be {raw.get(name, 'off')}"
-            whys[name] = f"kept from the run's start, when the rule gave it; {would_be}"
-            raw.set_(name, "off" if value is None else value, "a rule")
-        config = validate(RunConfig, raw, BY_RULE)
     return config, explain(config, raw, whys)
-
-
-def _always_by_rule(run_dir: Path, raw: RawSettings) -> set[str]:
-    """Return the settings with a rule that nobody sets, nor did when the folder's run began."""
-    try:
-        given = {reason.setting for reason in _saved(run_dir)[1] if reason.origin in ("user", "recipe")}
-    except ConfigError:  # none there, or damaged: it is written again
-        return set()
-    return {name for name in RULES if name not in given and raw.origins.get(name, "a rule") == "a rule"}
 
 
 def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
@@ -339,7 +327,7 @@ def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any
 
 def config_of_run(run_dir: Path) -> RunConfig:
     """Return the resolved settings of a run from its folder."""
-    settings, _ = _saved(run_dir)
+    settings, _ = saved(run_dir)
     try:
         config = validate(RunConfig, RawSettings(settings, {}))
     except ConfigError as error:
@@ -351,7 +339,15 @@ def config_of_run(run_dir: Path) -> RunConfig:
     return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
 
 
-def _saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return the settings with other values, by their names with dots; raise ConfigError if they don't fit."""
+    raw = RawSettings(config.model_dump(mode="json"), {})
+    for name, value in values.items():
+        raw.set_(name, value, "a rule")
+    return validate(RunConfig, raw) if values else config
+
+
+def saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
     """Return the settings that a run's folder holds, and where each comes from."""
     path = run_dir / "config.json"
     if not path.exists():

@@ -207,22 +207,22 @@ def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> Checkpoint
 # ---- more steps
 
 
-def values_from_start(run_dir: Path, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
-    """Return {setting: value} of what rules gave a run at its start and would give it otherwise for more steps.
+def values_from_start(state: State, plan: TrainPlan, by_rule: Collection[str]) -> dict[str, Any]:
+    """Return {setting: value} of what rules gave a run at its start and would give it otherwise today.
 
-    As many steps as before have sequences of half the length. Where anything differs that is no rule's, or there are
-    fewer steps, that is refused: the rates alone are kept, so that the refusal names what was changed by hand.
+    Rules ask for the number of steps, and may be others in another version. Where anything differs that is no rule's,
+    or there are fewer steps, that is refused: the rates alone are kept, so that the refusal names what was changed by
+    hand. Of more steps as many as before have sequences of half the length.
     """
-    state = newest_state(run_dir)
-    if state is None:
-        return {}
-    changed, before = set(differing(state["identity"], plan.identity())) - LENGTHS, flat(state["identity"])
-    if not changed <= set(by_rule) or num_steps_of(state) > plan.train.num_steps:
-        return {name: before.get(name) for name in sorted(changed & set(by_rule)) if name.startswith("optim.")}
-    before[HALF_LENGTH] = round(before[HALF_LENGTH] * num_steps_of(state)) / plan.train.num_steps
-    if HALF_LENGTH in by_rule and before[HALF_LENGTH] != plan.train.half_length_fraction:
-        changed.add(HALF_LENGTH)
-    return {name: before.get(name) for name in sorted(changed)}
+    identity, num_steps = state["identity"], num_steps_of(state)
+    before, now = flat(identity), flat(plan.identity())
+    changed = set(differing(identity, plan.identity()))
+    kept = {name: before.get(name) for name in changed & set(by_rule)}
+    if not changed - LENGTHS <= set(by_rule) or num_steps > plan.train.num_steps:
+        return {name: value for name, value in sorted(kept.items()) if name.startswith("optim.")}
+    if num_steps < plan.train.num_steps and HALF_LENGTH in by_rule:
+        kept[HALF_LENGTH] = round(before[HALF_LENGTH] * num_steps) / plan.train.num_steps
+    return {name: value for name, value in sorted(kept.items()) if value != now.get(name)}
 
 
 def resume_longer(

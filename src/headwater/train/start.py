@@ -66,7 +66,6 @@ def assemble(
     """
     memory, ranks, train = PeakMeter(), ranks or Ranks(), plan.train
     interventions, found, kept = past
-    _require_decided(plan)
     kept_machine = kept and kept["machine"]
     facts = agreed_facts(plan.machine, kept_machine, ranks, say, head_dim=plan.model.head_dim, exact=train.exact)
     _say_other_layout(kept, ranks.mesh, train, say)
@@ -196,16 +195,6 @@ def _microbatch(
         found = measured_microbatch(parallel.device, passes, may_double, share, rule, seq_len)
     say(f"microbatches of {found.tokens} tokens: {found.why}")
     return found
-
-
-def _require_decided(plan: TrainPlan) -> None:
-    measured = {"train.microbatch_tokens": plan.train.microbatch_tokens, "machine.dtype": plan.machine.dtype}
-    named = [name for name, value in measured.items() if value == "auto"]
-    if plan.train.exact and named:
-        raise ConfigError(
-            f"train.exact promises the same bits, and {' and '.join(named)} = auto is decided by a measurement; set "
-            "machine.dtype to float32, bfloat16 or int8 and train.microbatch_tokens to a number"
-        )
 
 
 def _say_other_layout(kept: dict[str, Any] | None, now: Mesh, train: TrainSettings, say: Callable[[str], None]) -> None:
