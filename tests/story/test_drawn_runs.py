@@ -21,7 +21,7 @@ from small_run import Said, call, finish, measured, require_clear_error, write_t
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.verify import checked_manifest
 from headwater.files import read_json
-from headwater.records import read_records
+from headwater.records import read_all, read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(36_000)]
 
@@ -32,19 +32,26 @@ from headwater.cli import running
 class Stopping(running.TrainingDisplay):
     def __call__(self, record):
         super().__call__(record)
-        if record["event"] == "step" and record["step"] == {step}:
+        if record["event"] == "{event}" and record["step"] >= {step}:
             signal.raise_signal(signal.{name})
 running.TrainingDisplay = Stopping
 """
-"""Before a command: the first rank gets a signal right after a step."""
+"""Before a command: the first rank gets a signal right after a step, a measurement or a save."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    step: int
+    event: str
+    by: str
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run file by its tables; {step: signal} that stop its run; the steps that it gets in the end, and from when."""
+    """A run file by its tables; what stops its run; the steps that it gets in the end, and whether it is done before."""
 
     tables: dict[str, dict[str, Any]]
-    stops: tuple[tuple[int, str], ...] = ()
+    stops: tuple[Stop, ...] = ()
     more_steps: int = 1
     is_finished_before: bool = True
     num_ranks: int = 1
@@ -95,8 +102,9 @@ def drawn_runs(draw: st.DrawFn, num_ranks: int = 1) -> Drawn:
         train["batch_tokens"] = 2 * num_ranks * draw(st.integers(1, 2)) * seq_len
         train["microbatch_tokens"] = seq_len
     moments = st.lists(st.integers(1, steps), max_size=2, unique=True).map(sorted)
-    stops = tuple((step, draw(st.sampled_from(sorted(EXIT_STATUS)))) for step in draw(moments))
-    return Drawn(tables, stops, draw(st.integers(1, 30)), draw(st.booleans()), num_ranks)
+    events, signals = st.sampled_from(["step", "validation", "checkpoint"]), st.sampled_from(sorted(EXIT_STATUS))
+    stops = [Stop(step, draw(events), draw(signals)) for step in draw(moments)]
+    return Drawn(tables, tuple(stops), draw(st.integers(1, 30)), draw(st.booleans()), num_ranks)
 
 
 # ---- a drawn run, by commands
@@ -132,11 +140,17 @@ class Runs:
             return call(*arguments, cwd=self.folder)
         return run_ranks(self.num_ranks, *arguments, cwd=self.folder)[0]
 
-    def stop(self, name: str, step: int, by: str) -> Said:
-        self.of(name)
-        program = STOPPING.format(step=step, name=by) + calling("train", "drawn.toml", f"name={name}")
-        first, *_ = [finish(each) for each in start_programs([program] * self.num_ranks, self.folder)]
-        return first
+    def stop(self, name: str, at: Stop) -> None:
+        """Train until the signal, and check what is left; one right after the last step may find the run done."""
+        run_dir = self.of(name)
+        program = STOPPING.format(step=at.step, event=at.event, name=at.by)
+        programs = [program + calling("train", "drawn.toml", f"name={name}")] * self.num_ranks
+        said, *_ = [finish(each) for each in start_programs(programs, self.folder)]
+        assert said.status == EXIT_STATUS[at.by] or (said.status == 0 and at.event != "step"), said
+        assert "Traceback" not in said.err, said
+        if at.by == "SIGTERM" and said.status:
+            assert "the same command" in said.out, said
+            assert list_checkpoints(run_dir)[0][0] == read_all(run_dir / "records.jsonl")[-1]["step"], "a step is lost"
 
 
 def toml(value: Any) -> str:
@@ -167,7 +181,9 @@ def template(tmp_path_factory) -> Path:
         path.unlink()  # those of `small`
     runs = Runs(folder, folder, 1)
     runs.write(Drawn({"model": {"num_layers": 1, "seq_len": 8, "d_model": 16}, "train": {"num_steps": 1}}))
-    require_done(call("corpus", "build", "drawn.toml", "name=template", cwd=folder))
+    require_done(call("train", "drawn.toml", "name=template", cwd=folder))
+    for path in [path for path in (folder / "runs/template").iterdir() if path.name != "data"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return folder
 
 
@@ -200,14 +216,13 @@ def new_runs(template: Path, drawn: Drawn) -> Runs:
 
 
 @drawing(5)
-@example(Drawn(ODD, ((13, "SIGTERM"),), 30))
+@example(Drawn(ODD, (Stop(13, "step", "SIGTERM"),), 30))
 @given(drawn_runs())
 def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(template, drawn):
     runs = new_runs(template, drawn)
     require_done(runs.train("unstopped"))
-    for step, by in drawn.stops:
-        said = runs.stop("stopped", step, by)
-        assert said.status == EXIT_STATUS[by], said
+    for each in drawn.stops:
+        runs.stop("stopped", each)
     if drawn.is_finished_before or not drawn.stops:
         finish_as_the_unstopped(runs, drawn)
     lengthen(runs, drawn)
@@ -218,9 +233,10 @@ def test_a_run_that_is_stopped_and_lengthened_has_the_bits_of_one_that_was_not(t
 def test_two_ranks_that_are_stopped_have_the_bits_of_two_that_were_not(template, drawn):
     runs = new_runs(template, drawn)
     require_done(runs.train("unstopped"))
-    for step, by in drawn.stops:
-        assert runs.stop("stopped", step, by).status == EXIT_STATUS[by]
+    for each in drawn.stops:
+        runs.stop("stopped", each)
     finish_as_the_unstopped(runs, drawn)
+    lengthen(runs, drawn)
 
 
 def finish_as_the_unstopped(runs: Runs, drawn: Drawn) -> None:
@@ -228,6 +244,7 @@ def finish_as_the_unstopped(runs: Runs, drawn: Drawn) -> None:
     assert of_end(runs.of("stopped")) == of_end(runs.of("unstopped"))
     assert measured(runs.of("stopped")) == measured(runs.of("unstopped"))
     assert len(of_end(runs.of("stopped"))["losses"]) == drawn.num_steps
+    assert not list(runs.of("stopped").rglob(".tmp-*")), "killed writers leave temporary files"
     before = of_end(runs.of("stopped"))
     again = runs.train("stopped")
     require_done(again)

@@ -94,17 +94,6 @@ def test_divided_weights_are_the_run_of_one_through_a_kill_and_another_layout(al
     assert state_digest(folder) == state_digest(alone)
 
 
-def test_two_ranks_that_get_more_steps_end_as_one_that_had_them(alone, tmp_path):
-    rates = {f"optim__{name}": value for name, value in load_run(str(run_dir(alone)))[0].optim if name.endswith("_lr")}
-    folder = prepare(tmp_path, train__num_steps=12, train__half_length_fraction=0.5, **rates)
-    require_done(run_ranks(2, "train", "mine.toml", cwd=folder))
-    require_done(run_ranks(2, "train", "mine.toml", f"train.num_steps={NUM_STEPS}", cwd=folder))
-    assert [
-        record["step"] for record in read_all(run_dir(folder) / "records.jsonl") if record["event"] == "resume"
-    ] == [6]
-    assert state_digest(folder) == state_digest(alone)
-
-
 def test_without_exact_two_ranks_see_the_same_rows_and_agree_closely(alone, tmp_path):
     """Of matrices divided between them until one is stopped, and whole on both from there on."""
     folder = prepare(tmp_path, train__exact="false")

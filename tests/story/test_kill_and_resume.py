@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from many_ranks import Fork, start_ranks
-from small_run import Said, call, final_weights, finish, measured, write_run_file, write_texts
+from small_run import Said, call, finish, write_run_file, write_texts
 
 from headwater.records import read_all, read_records
 
@@ -26,14 +25,6 @@ def prepare(folder: Path) -> Path:
     write_texts(folder / "texts")
     write_run_file(folder / "mine.toml", train__num_steps=NUM_STEPS, train__save_every=7)
     return folder
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
-    folder = prepare(tmp_path_factory.mktemp("uninterrupted"))
-    said = call("run", "mine.toml", cwd=folder)
-    assert said.status == 0, said
-    return folder / "runs" / "mine"
 
 
 def stop_when(folder: Path, number: signal.Signals, is_time: Callable[[Path], bool]) -> Said:
@@ -58,65 +49,13 @@ def steps_done(run_dir: Path) -> int:
     return max((record["step"] for record in read_all(run_dir / "records.jsonl")), default=0)
 
 
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory) -> tuple[Path, list[Said]]:
-    """A run stopped three times, then run to its end; what each call said."""
-    folder = prepare(tmp_path_factory.mktemp("interrupted"))
-    said = [
-        stop_when(folder, signal.SIGINT, lambda run_dir: steps_done(run_dir) >= 4),
-        stop_when(folder, signal.SIGTERM, lambda run_dir: steps_done(run_dir) >= 13),
-        stop_when(folder, signal.SIGKILL, lambda run_dir: steps_done(run_dir) >= 24),
-        call("run", "mine.toml", cwd=folder),
-    ]
-    return folder / "runs" / "mine", said
-
-
-def test_sigint_and_sigterm_exit_with_75(interrupted):
-    _, said = interrupted
-    assert [one.status for one in said] == [SAVED_AND_STOPPED, SAVED_AND_STOPPED, -9, 0], list(map(str, said))
-
-
-def test_no_call_shows_a_traceback(interrupted):
-    assert not [one for one in interrupted[1] if "Traceback" in one.err]
-
-
-def test_a_stopped_run_names_the_command_that_resumes(interrupted):
-    _, (stopped, resumed, *_) = interrupted
-    assert "stopped by SIGINT" in stopped.out
-    assert "run the same command to resume" in stopped.out
-    assert "resuming from step" in resumed.out
-
-
-def test_a_signal_that_can_be_caught_loses_no_step(interrupted):
-    run_dir, _ = interrupted
-    records = read_all(run_dir / "records.jsonl")
-    for stop in (record for record in records if record["event"] == "stopped"):
-        resume = next(r for r in records if r["event"] == "resume" and r["attempt"] == stop["attempt"] + 1)
-        assert resume["step"] == stop["step"]
-
-
-def test_losses_and_validations_are_those_of_an_uninterrupted_run_to_the_last_bit(interrupted, uninterrupted):
-    run_dir, _ = interrupted
-    assert measured(run_dir) == measured(uninterrupted)
-    assert losses(run_dir) == losses(uninterrupted)
-    assert len(losses(run_dir)) == NUM_STEPS
-
-
-def losses(run_dir: Path) -> list[str]:
-    return [record["loss"].hex() for record in read_records(run_dir / "records.jsonl", "step")]
-
-
-def test_the_final_weights_are_the_same_bytes(interrupted, uninterrupted):
-    assert final_weights(interrupted[0]) == final_weights(uninterrupted)
-
-
-def test_the_evaluation_is_the_same(interrupted, uninterrupted):
-    first, second = (json.loads((folder / "evaluation.json").read_text()) for folder in (interrupted[0], uninterrupted))
-    assert first == second
-
-
-def test_killed_writers_leave_no_temporary_files(interrupted):
-    assert not [path for path in interrupted[0].rglob("*") if path.name.startswith(".")]
+def test_a_run_that_is_stopped_from_the_keyboard_names_the_command_that_resumes(tmp_path):
+    folder = prepare(tmp_path)
+    stopped = stop_when(folder, signal.SIGINT, lambda run_dir: steps_done(run_dir) >= 4)
+    assert stopped.status == SAVED_AND_STOPPED, stopped
+    assert "stopped by SIGINT" in stopped.out and "run the same command to resume" in stopped.out
+    assert "Traceback" not in stopped.err
+    assert "resuming from step" in call("run", "mine.toml", cwd=folder).out
 
 
 def test_an_interruption_before_training_names_the_command_that_resumes(tmp_path):

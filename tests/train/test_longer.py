@@ -86,17 +86,6 @@ def test_a_checkpoint_from_before_the_decay_stays(tmp_path, short):
     assert steps_in(tmp_path / "checkpoints") == [6, 8, 12]
 
 
-def test_a_finished_run_with_more_steps_ends_as_one_that_had_them_from_the_start(tmp_path, long_run, short):
-    said = lengthen(tmp_path)
-    assert "was 12, is 24" in said[0] and "resumes from step 6" in said[0]
-    assert "6 steps up to 12 are trained again" in said[1]
-    assert steps_in(tmp_path / "checkpoints") == [6]
-    assert steps_in(tmp_path / "checkpoints-of-12-steps") == [8, 12]
-    train_here(tmp_path, LONG)
-    require_as_the_long_run(tmp_path, long_run)
-    assert read_records(tmp_path / "records.jsonl")[-1]["step"] == 24
-
-
 # the decay's first step, the seventh, has the peak's rate
 @pytest.mark.parametrize(("stop_after", "resumed_from"), [(6, 6), (7, 7), (11, 6)])
 def test_a_run_under_way_goes_on_from_the_newest_step_that_is_the_same(tmp_path, long_run, stop_after, resumed_from):
@@ -105,16 +94,6 @@ def test_a_run_under_way_goes_on_from_the_newest_step_that_is_the_same(tmp_path,
     assert max(steps_in(tmp_path / "checkpoints")) == resumed_from
     train_here(tmp_path, LONG, stop_after=15)
     assert lengthen(tmp_path) == []
-    train_here(tmp_path, LONG)
-    require_as_the_long_run(tmp_path, long_run)
-
-
-def test_a_run_gets_more_steps_twice(tmp_path, long_run, short):
-    lengthen(tmp_path, plan(num_steps=16))
-    train_here(tmp_path, plan(num_steps=16))
-    lengthen(tmp_path)
-    assert steps_in(tmp_path / "checkpoints") == [8]
-    assert steps_in(tmp_path / "checkpoints-of-16-steps") == [12, 16]
     train_here(tmp_path, LONG)
     require_as_the_long_run(tmp_path, long_run)
 
@@ -175,17 +154,6 @@ def test_steps_are_shared_up_to_another_rate_or_another_length_of_sequences():
     assert num_shared_steps(quarter.identity(), plan(num_steps=24, half_length_fraction=0.125)) == 7
     assert quarter.lasting_steps() == {3, 6}
     assert plan(half_length_fraction=0.5).lasting_steps() == {6}
-
-
-def test_a_short_decay_leaves_few_steps_to_take_before_a_long_one(tmp_path):
-    settings = {"num_steps": 24, "half_length_fraction": 0.25}
-    in_one_go, resumed = tmp_path / "in one go", tmp_path / "resumed"
-    train_here(in_one_go, plan(**settings))
-    train_here(resumed, tiny_plan(decay_fraction=0.25, half_length_fraction=0.5))
-    said = lengthen(resumed, plan(**settings))
-    assert "resumes from step 9" in said[0] and "decay_fraction: was 0.25, is 0.5" in said[1]
-    train_here(resumed, plan(**settings))
-    assert state_digest(resumed, 24) == state_digest(in_one_go, 24)
 
 
 @given(st.integers(1, 10_000), st.integers(0, 10_000), st.floats(0, 1))
