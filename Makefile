@@ -12,21 +12,18 @@ To begin with:
   make test-post    tests of what TRL, lm-eval and trackers do, in an environment that has them
 
 Measurements:
-  make growth             step time and memory by size, into docs/performance.md
   make under-load         tokens per second under load, beside the quiet rate
   make live-page          from a record to its pixel, the server's memory with 50 long runs, first paint
   make law-backtest       forecasts of loss against published tables of runs
   make cost-backtest      estimated step times against published ones
-  make evaluation-memory  memory of the evaluation stage by training tokens
   make gguf               GGUF files in llama.cpp, by number format; needs a finished RUN, node and npm
   make endpoint           the endpoint: load, latency, fuzzed requests; needs a finished RUN
   make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
   make knowledge          what tuning and what text add to a model's knowledge, over three seeds; needs a finished RUN
-  make corpus-benchmarks  the four below; they need `headwater corpus fetch standard`
+  make corpus-benchmarks  the three below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
   make corpus-duplicates  duplicates found, beside datasketch and rensa
   make corpus-memory      memory and disk by amount of text
-  make corpus-filtered    training on filtered text against training on raw text
 
 Reliability; results are in docs/reliability.md:
   make faults       a crash before every disk operation
@@ -36,27 +33,24 @@ Reliability; results are in docs/reliability.md:
   make drawn-runs   500 drawn run files: stopped, resumed, lengthened, compared bit by bit
   make kills        training killed at chance moments, resumed, compared bit by bit
   make elastic      a run resumed on 1, 2 and 4 processes
-  make overhead     what the safety costs
   make parity       several ranks against one, in every layout; parity-faults with planted faults
   make reshard      what each layout saved, loaded in every other
   make weak-scaling one rank of one core against two, with as many tokens for each
   make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
   make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
-  make soak         two hours of training with a fault a minute
   make hostile      120 kinds of hostile file, up to 1 GB each
   make fuzz         fuzz the parsers; EXECUTIONS=N for each
-  make hostile-conversations  100,000 strings that spell special tokens, said in conversations
 
   make clean        remove the environments and runs/
 endef
 export HELP
 
-.PHONY: demo help test test-post check growth under-load cost-backtest law-backtest evaluation-memory imports clean
+.PHONY: demo help test test-post check under-load cost-backtest law-backtest imports clean
 .PHONY: gguf llama-cpp endpoint live-page knowledge
-.PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory corpus-filtered
+.PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
-.PHONY: faults powercuts refusals corruptions kills elastic overhead hostile fuzz soak lost-ranks slurm
-.PHONY: hostile-conversations drawn-runs
+.PHONY: faults powercuts refusals corruptions kills elastic hostile fuzz lost-ranks slurm
+.PHONY: drawn-runs
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/headwater run $(RUN)
@@ -77,9 +71,6 @@ check: $(VENV)/test.stamp
 test-post: .venv-post/post.stamp
 	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/test_trackers.py
 
-growth: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/growth.py --json --markdown docs/performance.md
-
 under-load: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/under_load.py
 
@@ -91,9 +82,6 @@ live-page: $(VENV)/test.stamp
 
 law-backtest: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py
-
-evaluation-memory: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/evaluation_memory.py
 
 imports: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/imports.py runs/$(RUN)
@@ -124,8 +112,8 @@ faults powercuts refusals corruptions kills: $(VENV)/test.stamp
 drawn-runs: $(VENV)/test.stamp
 	$(BIN)/python -m pytest tests/story/test_drawn_runs.py --hypothesis-profile many
 
-# a run resumed on other numbers of ranks; what the safety costs
-elastic overhead: $(VENV)/test.stamp
+# a run resumed on other numbers of ranks
+elastic: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/$@.py
 
 # what several ranks compute, against one; the same with planted faults; what they save, loaded in other layouts
@@ -135,19 +123,12 @@ parity reshard weak-scaling: $(VENV)/test.stamp
 parity-faults: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/parity.py --faults --steps 4
 
-# two hours of training on two ranks with a fault a minute
-soak: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/reliability/$@.py
-
 # needs root for network namespaces
 lost-ranks: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/lost_ranks.py
 
 slurm: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/slurm/requeue.py
-
-hostile-conversations: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/hostile_conversations.py
 
 hostile: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/hostile.py
@@ -156,7 +137,7 @@ fuzz: $(VENV)/fuzz.stamp
 	$(BIN)/python benchmarks/reliability/fuzz/run.py $(if $(EXECUTIONS),--executions $(EXECUTIONS))
 
 # the corpus chain beside other libraries, in environments of their own where dependencies conflict
-corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory corpus-filtered
+corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory
 
 corpus-throughput: $(VENV)/texts.stamp .venv-datatrove/datatrove.stamp .venv-peers/peers.stamp
 	$(BIN)/python benchmarks/corpus/throughput.py --datatrove-python .venv-datatrove/bin/python --peers-python .venv-peers/bin/python
@@ -164,8 +145,8 @@ corpus-throughput: $(VENV)/texts.stamp .venv-datatrove/datatrove.stamp .venv-pee
 corpus-duplicates: $(VENV)/texts.stamp .venv-peers/peers.stamp
 	$(BIN)/python benchmarks/corpus/duplicates.py --peers-python .venv-peers/bin/python
 
-corpus-memory corpus-filtered: $(VENV)/texts.stamp
-	$(BIN)/python benchmarks/corpus/$(if $(filter corpus-memory,$@),memory,filtered_against_raw).py
+corpus-memory: $(VENV)/texts.stamp
+	$(BIN)/python benchmarks/corpus/memory.py
 
 $(VENV)/texts.stamp: $(VENV)/test.stamp
 	$(BIN)/headwater corpus fetch standard

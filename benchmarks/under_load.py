@@ -25,9 +25,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from growing.point import tokens_dir, write_random_tokens
+import numpy as np
+
 from headwater.host.load import LoadMeter
+from headwater.tokens.write import EncodedDocument, write_store
 from job import Job, Shape
+from token_stream import STORE
 from worker import end_with_parent
 from workers import OFFLINE
 
@@ -37,6 +40,9 @@ LOADS = {"quiet": "", "loop": "l", "loop elsewhere": "e", "training": "t", "both
 LARGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # as the command line sets it
 SETTLE_SECONDS = 1.0  # for threads to notice the load, or that it ended
 READY_STEPS = 2
+DOCUMENT_TOKENS = 1 << 17  # a multiple of every sequence length, so that every row is of one document
+NUM_DOCUMENTS = 8
+FIRST_ID = 32  # after the special tokens
 
 
 class Process:
@@ -105,6 +111,27 @@ def train_for_ever(times: Path, shape: Shape) -> None:
                 print(time.monotonic(), file=file)
 
         train(run, None, display, StopRequest())
+
+
+def tokens_dir(work_dir: Path, shape: Shape) -> Path:
+    return work_dir / f"tokens-{shape.vocab_size}"
+
+
+def write_random_tokens(work_dir: Path, shape: Shape) -> None:
+    """Write the token store of a vocabulary, unless it is there: ids with the frequencies of Zipf's law."""
+    folder = tokens_dir(work_dir, shape) / STORE
+    if folder.exists():
+        return
+    shares = 1 / np.arange(1, shape.vocab_size - FIRST_ID + 1)
+    upper = np.cumsum(shares / shares.sum())
+    generator = np.random.default_rng(1)
+
+    def document(number: int) -> EncodedDocument:
+        # begin and end are added: one token less than positions, and the last one is only a target
+        ids = np.searchsorted(upper, generator.random(DOCUMENT_TOKENS - 1)).clip(max=len(upper) - 1) + FIRST_ID
+        return EncodedDocument(ids, 4 * len(ids), str(number))
+
+    write_store(folder, map(document, range(NUM_DOCUMENTS)), shape.vocab_size, "random tokens")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from headwater.tokenizer.train import train_tokenizer
 
 TEXT = "The user asks: what is the capital of the river? It is the sea, 12 miles.\nassistant and system say so.\n"
 START, END = SPECIAL_IDS["<|im_start|>"], SPECIAL_IDS["<|im_end|>"]
-NUM_HOSTILE = 3000  # make hostile-conversations tries 100,000
+NUM_HOSTILE = 3000
 
 
 @pytest.fixture(scope="module")
