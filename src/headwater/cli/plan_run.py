@@ -13,7 +13,7 @@ from headwater.forecast.result import PREPARATION, TRAINING_PARTS
 from headwater.numbers import count, duration, plural
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
-from headwater.runs.begun import load_begun
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.plan import PlanOptions, plan_run
 from headwater.runs.run_config import RunConfig, train_plan
 
@@ -35,7 +35,7 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
     `ranks` are how many train it, on one machine or on several; "" is as few as [parallel] needs. `hardware` are
     devices, else those of this machine.
     """
-    config, _ = load_begun(run, overrides)
+    config, _ = load_with_kept(run, overrides)
     require_from_training(config.run_dir)
     if ranks or hardware or fewest_ranks(config.parallel) > 1:
         from headwater.cli.amounts import parse_devices  # the plan of one rank loads no layouts

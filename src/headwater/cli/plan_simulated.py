@@ -18,8 +18,8 @@ from headwater.model.count import flops_per_token
 from headwater.numbers import count, plural, size
 from headwater.parallel.settings import fewest_ranks
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout
-from headwater.runs.begun import load_begun
 from headwater.runs.hardware import Costs, work_of
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.layout import layout_here
 from headwater.runs.run_config import RunConfig
 from headwater.simulate.account import KINDS, Account
@@ -28,7 +28,7 @@ from headwater.simulate.rank import simulate
 
 def run(run: str, overrides: list[str], ranks: str, hardware: str, costs: Costs, as_json: bool) -> None:
     """Simulate a step of a run's first rank and print its account; on `hardware` also what the step takes at best."""
-    config, _ = load_begun(run, overrides)
+    config, _ = load_with_kept(run, overrides)
     require_from_training(config.run_dir)
     device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), read_devices(costs.hardware))
     uncompiled = config.model_copy(update={"machine": config.machine.model_copy(update={"compile": "off"})})

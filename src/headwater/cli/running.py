@@ -26,7 +26,7 @@ from headwater.ranks.place import place_of
 from headwater.records import Record
 from headwater.report.measures import baselines, few_targets, right, since_base, time_lost
 from headwater.report.run_data import RunData, read_run
-from headwater.runs.begun import load_begun
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
 from headwater.trackers import keep_local
@@ -48,7 +48,7 @@ def do_stages(
 
     The arguments are those of `headwater run`.
     """
-    config, reasons = load_begun(name, overrides)
+    config, reasons = load_with_kept(name, overrides)
     keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)

@@ -60,12 +60,12 @@ def train(
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
     from headwater.cli.running import do_stages, replay_and_compare
-    from headwater.runs.begun import load_begun
+    from headwater.runs.kept_settings import load_with_kept
 
     if replay and place_of(os.environ).world_size > 1:
         raise ConfigError("--replay is done by one process; call it without torchrun")
     if replay:
-        sys.exit(0 if replay_and_compare(load_begun(run, overrides or [])[0]) else 1)
+        sys.exit(0 if replay_and_compare(load_with_kept(run, overrides or [])[0]) else 1)
     do_stages(run, overrides or [], takeover, stop_within, "training")
 
 
@@ -120,7 +120,7 @@ def explain(
     Settings that are named are shown alone, also those that have their defaults.
     """
     from headwater.cli.explaining import file_schema, print_reasons, reasons_of
-    from headwater.runs.begun import load_begun
+    from headwater.runs.kept_settings import load_with_kept
     from headwater.runs.run_config import config_record
 
     if schema:
@@ -131,7 +131,7 @@ def explain(
         raise ConfigError("name a run to explain, such as first-light or mine.toml; or give --schema")
     overrides = [word for word in settings or [] if "=" in word]
     names = [word for word in settings or [] if "=" not in word]
-    config, reasons = load_begun(run, overrides)
+    config, reasons = load_with_kept(run, overrides)
     if names:
         reasons, show_all = reasons_of(names, reasons), True
     print_json(config_record(config, reasons)) if as_json else print_reasons(config, reasons, run, show_all)

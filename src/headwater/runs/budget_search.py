@@ -21,8 +21,8 @@ from headwater.optim.settings import block_rows_for
 from headwater.parallel.settings import meshes_of, shared_layers
 from headwater.ranks.mesh import SAME_ROWS_AXES, Layout, Mesh
 from headwater.ranks.place import Place
-from headwater.runs.begun import load_begun
 from headwater.runs.hardware import Costs, Gpus, Hardware, gpu_to_use, hardware_of, work_of
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.layout import RECOMPUTED, layout_here
 from headwater.runs.paths import of_split
 from headwater.runs.plan_loss import law_of
@@ -93,7 +93,7 @@ def search_budget(options: SearchOptions) -> BudgetPlan:
 def searched_config(run: str | None, overrides: Sequence[str], is_on_devices: bool) -> RunConfig:
     """Return the run's settings; without a run those of a usual one, with the settings that were given."""
     if run is not None:
-        config, _ = load_begun(run, list(overrides))
+        config, _ = load_with_kept(run, list(overrides))
         require_from_training(config.run_dir)
         return config
     usual = ON_DEVICES if is_on_devices or gpu_to_use("auto") else ON_PROCESSOR

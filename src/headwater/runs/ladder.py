@@ -18,7 +18,7 @@ from headwater.forecast.result import Band
 from headwater.numbers import duration
 from headwater.records import read_records
 from headwater.runs import rungs, stages
-from headwater.runs.begun import load_begun
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.paths import Folders, Say, write_kept
 from headwater.runs.plan import load_note
 from headwater.runs.run_config import RunConfig, made_for
@@ -31,7 +31,7 @@ MakeDisplay = Callable[[RunConfig], Display]
 
 def prepare_ladder(run: str, overrides: list[str], share: float | None, say: Say) -> rungs.Ladder:
     """Bring the run's text up to date and choose the rungs; raise ConfigError for a time that no ladder fits in."""
-    config, reasons = load_begun(run, overrides)
+    config, reasons = load_with_kept(run, overrides)
     if share is not None and (config.init is not None or not 0 < share < math.inf):
         raise ConfigError(f"--share {share:g}: give a number above zero; of a run from a base, remove it")
     require_from_training(config.run_dir)

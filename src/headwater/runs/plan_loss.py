@@ -19,7 +19,7 @@ from headwater.forecast.result import Band, FromBase, LossOutlook, Spread, mean_
 from headwater.intervals import Z_P90
 from headwater.model.count import count_parameters
 from headwater.numbers import count
-from headwater.runs.begun import load_begun
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.rungs import ladder_runs, loss_by_rungs, read_ladder, rung_of
 from headwater.runs.text_size import epochs_of
@@ -40,7 +40,7 @@ def law_of(path: Path) -> ScalingLaw:
     """Return the law of a table, or in bits per byte that of the rungs of the ladder of a run file (.toml)."""
     if path.suffix != ".toml":
         return ScalingLaw(read_runs(path))
-    if (found := ladder_runs(load_begun(str(path), [])[0])) is None:
+    if (found := ladder_runs(load_with_kept(str(path), [])[0])) is None:
         raise DataError(f"{path} has no finished ladder of these settings: headwater ladder {path}")
     return ScalingLaw(found, OWN)
 

@@ -22,8 +22,8 @@ from headwater.forecast.result import TRAINING_PARTS, Spread
 from headwater.model.count import count_parameters, flops_per_token
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import Reason
-from headwater.runs.begun import load_begun
 from headwater.runs.hardware import hardware_of
+from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.paths import of_split, read_kept
 from headwater.runs.run_config import RunConfig, made_for
 from headwater.runs.text_size import epochs_of
@@ -301,6 +301,6 @@ def rung_config(ladder: Ladder, rung: Rung) -> tuple[RunConfig, list[Reason]]:
         share = ladder.config.schedule.warmup_steps / train.num_steps
         settings["schedule.warmup_steps"] = min(rung.num_steps, max(1, round(share * rung.num_steps)))
     changed = [f"{name}={value}" for name, value in settings.items()]
-    config, reasons = load_begun(ladder.run, [*ladder.overrides, *changed])
+    config, reasons = load_with_kept(ladder.run, [*ladder.overrides, *changed])
     # not overrides: a folder's name may be anything
     return config.model_copy(update={"runs_dir": str(ladder.config.folders.ladder)}), reasons

@@ -19,8 +19,8 @@ from headwater.records import Record, amount, held_out_score, text_scored
 from headwater.report.measures import seconds_lost
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
-from headwater.runs.begun import as_begun
 from headwater.runs.init import base_of, kept_base
+from headwater.runs.kept_settings import with_kept
 from headwater.runs.layout import layout_here, require_memory_here
 from headwater.runs.paths import Say, ignore, require_run_dir
 from headwater.runs.run_config import RunConfig, train_plan
@@ -96,7 +96,7 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at = call or Call(), time.perf_counter()
-    config, reasons = as_begun(config, reasons)
+    config, reasons = with_kept(config, reasons)
     find_trackers(config.train.trackers)
     layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
     with call.log():

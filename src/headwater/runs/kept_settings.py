@@ -12,15 +12,15 @@ from headwater.runs.run_config import RunConfig, load_run, saved, train_plan, wi
 from headwater.train.resume import newest_state, values_from_start
 
 
-def load_begun(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
+def load_with_kept(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
     """Return the settings by which a run would be trained here now, and for each where it comes from and why.
 
     `load_run` says what its file says; of a run that has checkpoints they decide what rules don't decide again.
     """
-    return as_begun(*load_run(name, overrides))
+    return with_kept(*load_run(name, overrides))
 
 
-def as_begun(config: RunConfig, reasons: Sequence[Reason]) -> tuple[RunConfig, list[Reason]]:
+def with_kept(config: RunConfig, reasons: Sequence[Reason]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings with those that the run's checkpoints keep; of a run that hasn't begun the same."""
     state = newest_state(config.run_dir)
     if state is None:
