@@ -127,7 +127,7 @@ def test_a_run_that_chose_int8_by_itself_goes_on_in_bfloat16_where_there_is_none
     kept = facts(dtype="int8", compiled=True).decisive()
     found = inspect_machine(MachineSettings(**ONE_THREAD, device="cpu"), kept)
     assert (found.dtype, found.compiled) == ("bfloat16", False)
-    assert found.dtype_why == "the run began in int8, and there are no kernels here (see headwater doctor)"
+    assert found.dtype_why == "the run began in int8, and there are no kernels here (see `headwater doctor`)"
     with pytest.raises(ConfigError, match="there are no kernels here"):
         inspect_machine(MachineSettings(**ONE_THREAD, device="cpu", dtype="int8"), kept)
 

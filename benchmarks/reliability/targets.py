@@ -174,7 +174,8 @@ def finish(place: Place) -> None:
     """Evaluate and report, as `headwater run` does after training."""
     prepare(place)
     config = place.config()
-    report_stage(config, evaluate_stage(config, quiet), quiet)
+    evaluate_stage(config, quiet)
+    report_stage(config, quiet)
 
 
 def encode_in_pieces(place: Place) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from headwater.library.run import run
     from headwater.scaling.estimator import ScalingLaw
 
+    __version__: str
+
 __all__ = ["Corpus", "Model", "Records", "ScalingLaw", "run"]
 
 _MODULES = {
@@ -31,12 +33,14 @@ _MODULES = {
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*__all__, "__version__"]
 
 
 if not TYPE_CHECKING:  # a checker of types knows the names above, and no others
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("headwater")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)

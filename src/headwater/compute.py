@@ -192,7 +192,7 @@ def int8_problem(device: torch.device, compiled: bool) -> str | None:
     if device.type != "cpu":
         return "int8 is for processors, and the device is a GPU"
     if not compiled:
-        return "there are no kernels here (see headwater doctor)"
+        return "there are no kernels here (see `headwater doctor`)"
     return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
 
 

@@ -118,7 +118,7 @@ def test_a_chance_that_cannot_be_said_is_said_to_be_unknown(run_file, tmp_path):
     assert "how likely it breaks --max-money isn't known: see money" in words
     assert "how likely it breaks --target-loss isn't known: see held-out loss" in words
     assert words.count("no loss without runs") == 1
-    assert "headwater ladder mine.toml trains small ones" in words and "or give --runs CSV" in words
+    assert "headwater ladder mine.toml` trains small ones" in words and "or give --runs CSV" in words
 
 
 @pytest.mark.parametrize(

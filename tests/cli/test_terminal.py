@@ -97,7 +97,7 @@ def test_generated_text_is_shown_as_it_comes_and_its_end_is_named(finished, monk
     said = call("generate", "The ", "--run", "runs/mine", cwd=finished.cwd)
     assert seen == ["The ri", "The river\n\\x1b[2J"]
     assert said.out == "The river\n\\x1b[2J\n"
-    assert said.err == "2 tokens; the model ended the text\n"
+    assert said.err == "2 tokens; the model ended the text; step 24\n"
 
 
 def test_every_line_of_training_is_a_line_where_there_is_no_terminal():
@@ -127,6 +127,15 @@ def status_of(out: io.StringIO, record: dict, **start: object) -> str:
     display({"event": "validation", "step": 0, "bits_per_byte": {"all": 1.2345}})
     display(record)
     return out.getvalue().splitlines()[-1].removeprefix("\x1b[K")  # what a return begins is a line
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({"gradient_error": 0.06}, "gradient checked"), ({"audited": True}, "audited")]
+)
+def test_a_line_of_a_step_that_was_computed_twice_says_so(more, said):
+    line = status_of(io.StringIO(), step_record(200, **more), device={"dtype": "int8"})
+    assert f"12.3k tokens/s  {said}  int8" in line
+    assert said not in status_of(io.StringIO(), step_record(200), device={"dtype": "int8"})
 
 
 def test_a_line_of_training_names_its_number_format_and_fits_100_characters():

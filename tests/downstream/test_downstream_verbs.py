@@ -6,14 +6,9 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from small_run import call
-
-from headwater.cli.downstream import follow
-from headwater.downstream.settings import DownstreamSettings
-from headwater.runs.run_config import InitSettings, config_of_run
 
 REWARD = """
 def has_blank(prompt, written, answer):
@@ -95,21 +90,6 @@ def test_a_name_or_a_learning_rate_that_is_none_is_refused(cwd, verb, option, va
     assert said.status == 2 and message in said.err, said
 
 
-@pytest.mark.parametrize(
-    ("prompt", "message"),
-    [
-        ({"prompt": "No 9", "anwser": "."}, "the reward exact needs one"),
-        ({"prompt": "No " * 40}, "that the model sees"),
-    ],
-)
-def test_prompts_that_cannot_be_learned_from_are_refused_before_a_folder_is_made(cwd, prompt, message):
-    with (cwd / "prompts.jsonl").open("a") as file:
-        file.write("\n" + json.dumps({"answer": "."} | prompt if len(prompt) == 1 else prompt))
-    said = reinforce(cwd, "--reward", "exact")
-    assert said.status != 0 and message in said.err, said
-    assert not (cwd / "runs/mine-rl").exists()
-
-
 def test_the_working_folder_is_imported_from_for_a_function_alone(cwd, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert reinforce(cwd, "--reward", "exact").status == 0
@@ -129,41 +109,10 @@ def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatc
     assert [stage["run"] for stage in said.json["stages"]] == ["mine", "tuned"]
     assert said.json["stages"][0]["bits_per_byte"] == said.json["stages"][1]["bits_per_byte"] > 0
     assert all(value["value"] == 0 for row in said.json["table"] for value in row["values"])
-    monkeypatch.setattr("headwater.cli.examining.examine", None)
+    monkeypatch.setattr("headwater.runs.examining.examine", None)
     again = call("downstream", "knowledge", "runs/tuned", "--before", "runs/mine", cwd=cwd)
     assert again.status == 0 and "known facts as prose" in again.out, again
     assert call("report", "runs/tuned", cwd=cwd).status == 0
     assert "What each stage changed" in (cwd / "runs/tuned/report.html").read_text()
     twice = call("downstream", "knowledge", "runs/mine", "--before", "runs/mine", cwd=cwd)
     assert twice.status == 2 and "named once" in twice.err
-
-
-def test_a_base_that_is_no_run_is_no_stage_that_is_examined(finished, monkeypatch):
-    found, config = mock.Mock(), config_of_run(finished.run_dir)
-    for name in (
-        "aligning.reinforce",
-        "aligning.print_result",
-        "downstream.compare",
-        "downstream.print_table",
-    ):
-        monkeypatch.setattr(f"headwater.cli.{name}", getattr(found, name.partition(".")[2]))
-    monkeypatch.setattr("headwater.cli.examining.keep_stages", found.keep)
-    for base, stages in (("model.gguf", 1), (str(finished.run_dir), 2)):
-        init = InitSettings.model_validate({"from": base})
-        follow(config.model_copy(update={"init": init, "downstream": DownstreamSettings(prompts="none.jsonl")}))
-        assert len(found.compare.call_args.args[0]) == stages + 1
-
-
-def test_a_run_file_may_ask_for_what_follows(cwd, finished, monkeypatch):
-    """One command aligns the run and examines both; the run's own report shows it. Any answer is worth 1 here."""
-    for name, few in (("NUM_SAMPLED", 2), ("ANSWER_TOKENS", 3), ("PROSE_TOKENS", 2)):
-        monkeypatch.setattr(f"headwater.downstream.knowledge.{name}", few)
-    monkeypatch.setattr("headwater.downstream.rl.Task.worth", lambda self, question, sample: 1.0)
-    shutil.copytree(finished.cwd / "folder", cwd / "folder")
-    following = ["downstream.reward=form", "downstream.prompts=prompts.jsonl", "downstream.num_steps=1"]
-    said = call("run", "runs/mine", *following, cwd=cwd)
-    assert said.status == 0, said
-    assert json.loads((cwd / "runs/mine-rl/rl.json").read_text())["num_steps"] == 1
-    stages = json.loads((cwd / "runs/mine/knowledge.json").read_text())["stages"]
-    assert [stage["run"] for stage in stages] == ["mine", "mine-rl"]
-    assert "What each stage changed" in (cwd / "runs/mine/report.html").read_text()

@@ -18,10 +18,10 @@ import pytest
 from small_run import call, environment
 
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.cli import aligning
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.errors import DataError
+from headwater.runs import aligning
 from headwater.runs.finish import load_model
 
 needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs the extra post")

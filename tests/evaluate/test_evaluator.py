@@ -12,6 +12,7 @@ import torch
 from headwater.cpu_kernels.convert import FusedBlocks
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
+from headwater.evaluate.prompts import beginnings
 from headwater.evaluate.scorer import Scorer
 from headwater.library.corpus import Corpus
 from headwater.records import text_scored
@@ -74,11 +75,35 @@ def test_a_validation_says_whether_it_is_of_all_held_out_text(evaluator, loaded)
     assert text_scored({}, "real text") == "a sample of real text"
 
 
-def test_prompts_are_those_given_or_the_first_words_of_held_out_documents(evaluator, finished):
+@pytest.mark.parametrize(
+    ("texts", "prompts"),
+    [
+        (["# Copyright 2012-2023, Andrey\n\nIt was a dark and stormy night, and rain fell."], ["It was a dark"]),
+        (
+            ["THE TITLE OF IT\n\nBy Somebody Or Other Of The Old Town\n\nOf all that he said only\nthis is kept."],
+            ["Of all that he"],
+        ),
+        (
+            ["import os\n\n\ndef f(x):\n    return x", "So the river went on down to the sea."],
+            ["So the river went", "import os def f(x):"],
+        ),
+        (
+            ["[common on Usenet's comp.risks newsgroup] The term is said of a user who reads nothing."],
+            ["The term is said"],
+        ),
+        (["天地玄黄,宇宙洪荒。"], ["天地玄黄,宇宙洪荒。"]),
+        (["", "   "], []),
+    ],
+)
+def test_a_prompt_is_how_a_sentence_of_prose_begins_if_there_is_one(texts, prompts):
+    assert beginnings(texts, 2) == prompts
+
+
+def test_prompts_are_those_given_or_how_sentences_of_held_out_documents_begin(evaluator, finished):
     assert dataclasses.replace(evaluator, prompts=["One", "Two"]).all_prompts == ["One", "Two"]
     texts = [" ".join(each.text.split()) for each in Corpus(finished.run_dir).documents(split="validation")]
     found = dataclasses.replace(evaluator, prompts=None).all_prompts
-    assert found and all(any(text.startswith(prompt) for text in texts) for prompt in found)
+    assert found and all(any(prompt in text for text in texts) for prompt in found)
     assert dataclasses.replace(evaluator, prompts=None, held_out={}).all_prompts == ["The", "In the"]
 
 

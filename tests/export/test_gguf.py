@@ -22,7 +22,7 @@ from headwater.base.tokenizer import foreign_tokenizer
 from headwater.base.weights import model_of
 from headwater.cli.main import command_line
 from headwater.conversations import Message
-from headwater.errors import ExportError
+from headwater.errors import ConfigError, ExportError
 from headwater.evaluate.scorer import Scorer
 from headwater.export.gguf import FORMATS, export_gguf
 from headwater.export.gguf_blocks import q4_0, q8_0
@@ -234,11 +234,13 @@ def test_the_verb_writes_a_file_with_a_modelfile_once(finished):
     run = finished.run_dir
     folder = run / "export" / "gguf-bf16"
     path = folder / f"{run.name}-bf16.gguf"
-    first = export_by("gguf", str(run), "--type", "bf16")
-    expected = [f"{path} holds the newest checkpoint, {size(path.stat().st_size)}", f"llama.cpp: llama-cli -m {path}"]
+    first = export_by(str(run), "--to", "gguf", "--type", "bf16")
+    expected = [f"{path} has the model of step 24; {size(path.stat().st_size)}", f"llama.cpp: llama-cli -m {path}"]
     expected.append(f"ollama: ollama create {path.stem} -f {folder}/Modelfile")
     assert first.splitlines() == [f"exported {folder}", *expected]
-    assert export_by("gguf", "--run", str(run), "--type", "bf16").splitlines() == expected
+    assert export_by("--run", str(run), "--to", "gguf", "--type", "bf16").splitlines() == expected
+    with pytest.raises(ConfigError, match=f"as in `headwater export {run} --to gguf`; found gguf {run}"):
+        export_by("gguf", str(run))
     assert facts_of(str(path)).model.family == "qwen3"
     lines = (folder / "Modelfile").read_text().splitlines()
     assert f"FROM ./{run.name}-bf16.gguf" in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import subprocess
@@ -49,7 +50,8 @@ def test_records_and_text_are_read_without_torch(run_dir):
 
 
 def test_what_the_package_lists_is_there_and_nothing_else():
-    assert set(headwater.__all__) <= set(dir(headwater))
+    assert set(dir(headwater)) == {*headwater.__all__, "__version__"}
+    assert headwater.__version__ == importlib.metadata.version("headwater")
     for name in headwater.__all__:
         assert getattr(headwater, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Modell'"):

@@ -8,11 +8,14 @@ from unittest import mock
 import pytest
 from small_run import call
 
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.load import read_documents
 from headwater.errors import EvaluationError
 from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
 from headwater.files import read_json
 from headwater.report.measures import scores_of
+from headwater.runs.finish import report_stage
+from headwater.runs.run_config import config_of_run
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import open_stores
 
@@ -49,6 +52,29 @@ def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(finished_copy
     said = call("run", "mine.toml", cwd=finished_copy)
     assert said.status == 0 and set(read_json(run_dir / "evaluation.json")["baselines"]) == {"xz", "ngram5"}
     assert "5-gram" in (run_dir / "export" / "hf" / "README.md").read_text()
+
+
+def test_a_model_from_before_the_end_of_training_is_named_so(finished_copy):
+    (last, newest), (step, _), *_ = list_checkpoints(finished_copy / "runs/mine")
+    said = call("generate", "The", "--run", "mine", "--max-tokens", "2", cwd=finished_copy)
+    assert said.err.endswith(f"; step {last}\n") and "before" not in said.err, said
+    shutil.rmtree(newest)
+    said = call("generate", "The", "--run", "mine", "--max-tokens", "2", cwd=finished_copy)
+    which = f"step {step} of {last}, before its learning rate had decayed to the end"
+    assert said.err.startswith(f"the model is of {which}\n") and said.err.endswith(f"; step {step}\n"), said
+    assert f"runs/mine/export/hf has the model of {which}" in call("export", "mine", cwd=finished_copy).out
+
+
+def test_a_report_is_written_again_when_a_figure_that_it_shows_has_changed_and_no_other_time(finished_copy):
+    run_dir, said = finished_copy / "runs/mine", []
+    records, config = run_dir / "records.jsonl", config_of_run(run_dir)
+    report_stage(config, said.append)
+    assert said == []
+    before = records.read_bytes()
+    records.write_bytes(before.replace(b'"lr":0.0', b'"lr":0.1'))
+    assert len(records.read_bytes()) == len(before) and records.read_bytes() != before
+    report_stage(config, said.append)
+    assert said == [f"wrote {run_dir / 'report.html'}"]
 
 
 def test_the_seconds_of_every_stage_are_kept(finished_run):

@@ -78,7 +78,7 @@ def test_the_folder_of_another_run_is_left_alone(finished_copy):
     base, other = finished_copy / "runs/mine", finished_copy / "runs/other"
     other.mkdir()
     (other / "config.json").write_text('{"settings": {}}')
-    with pytest.raises(ConfigError, match="a run with other settings"):
+    with pytest.raises(ConfigError, match="the folder of another run"):
         make_derived_run(base, other, 4)
     assert [path.name for path in other.iterdir()] == ["config.json"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.checkpoint.lock import owned
 from headwater.errors import LockedError
-from headwater.files import digest_file, read_json_or_none, write_json
+from headwater.files import digest_file, write_json
 from headwater.runs.finish import evaluate_stage, export_stage, report_stage
 from headwater.runs.run_config import RunConfig, load_run
 from headwater.runs.stages import prepare_data, write_config
@@ -28,7 +28,7 @@ def export(config: RunConfig, say: Callable[[str], None], require: Require) -> N
 
 
 def report(config: RunConfig, say: Callable[[str], None], require: Require) -> None:
-    report_stage(config, read_json_or_none(config.run_dir / "evaluation.json"), say, require)
+    report_stage(config, say, require)
 
 
 def rewrite_config(config: RunConfig, say: Callable[[str], None], require: Require) -> None:

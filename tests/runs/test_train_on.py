@@ -95,6 +95,7 @@ def test_rates_and_batch_are_the_base_s_and_explained(trained_on):
     whys = {reason.setting: reason.why for reason in reasons}
     assert (config.optim, config.train.batch_tokens) == (base.optim, base.train.batch_tokens)
     assert "warmed up to again (arXiv:2403.08763)" in whys["optim.matrix_lr"]
+    assert whys["optim.momentum"] == "as the base was trained"
     assert config.schedule.warmup_steps == 1 and "arXiv:2308.04014" in whys["schedule.warmup_steps"]
     assert config.train.half_length_fraction == 0
 

@@ -282,6 +282,15 @@ def test_everybody_can_use_the_page_and_nothing_is_wider_than_the_screen(open_pa
     page.require_usable(width)
 
 
+def test_a_chart_fits_its_card_when_another_comes_beside_it(open_page, made_up):
+    page = open_page(f"{made_up}#run=first", viewport={"width": 1280, "height": 3000})
+    places = "[...document.querySelectorAll('#run > .charts .plot')]"
+    page.until(f"{places}.length > 2 && {places}.every((each) => each.querySelector('.main-svg'))")
+    for _ in range(2):  # an even one that is the last has the whole width, until the next one comes
+        page.tab.evaluate("document.querySelector('#run > .charts').append(document.createElement('figure'))")
+        page.until(f"{places}.every((each) => each.querySelector('.main-svg').clientWidth <= each.clientWidth + 1)")
+
+
 def test_an_address_with_a_run_that_is_not_there_says_so(open_page, made_up):
     page = open_page(f"{made_up}#run=nope")
     assert page.tab.locator("#missing").inner_text() == "There is no run nope here."

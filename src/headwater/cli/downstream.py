@@ -1,16 +1,20 @@
-"""Verbs about what comes after a base model: downstream sft, dpo, reward, rl, knowledge; what a run file asks for."""
+"""Verbs about what comes after a base model: downstream sft, dpo, reward, rl, knowledge."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from headwater.cli.aligned import print_rewards, print_stages
 from headwater.cli.arguments import (
     MAX_ANSWER_TOKENS,
     OFFLINE,
+    STOPPED_BY_SIGNAL,
     AsJson,
+    Overrides,
     TunedRun,
     argument,
     flag,
@@ -18,17 +22,9 @@ from headwater.cli.arguments import (
     folder_of,
     option,
 )
-from headwater.cli.terminal import estimated, print_json, say, say_beside, table
+from headwater.cli.terminal import estimated, print_json, say, say_beside
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from headwater.downstream.knowledge import Stages
-    from headwater.intervals import Estimate
-    from headwater.runs.run_config import RunConfig
-
 
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
@@ -47,6 +43,7 @@ def add_to(app: App) -> None:
 def sft(
     run: Annotated[str, argument("RUN", "The run to tune: its folder, file or recipe.")],
     talks: Annotated[list[str], option("PATH", "A file or folder of conversations (JSON lines); may be repeated.")],
+    overrides: Overrides = None,
     name: Annotated[str | None, option("NAME", "Name of the new run; RUN-sft where none is given.")] = None,
     replay: Annotated[
         float, option("X", "Share of the loss that is the run's own text, against forgetting.", min=0, max=1)
@@ -62,7 +59,7 @@ def sft(
 
     path = write_sft_file(name, folder_of(run), talks, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
-    do_stages(str(path))
+    do_stages(str(path), overrides or [])
 
 
 def rl(
@@ -97,14 +94,18 @@ def rl(
     The new run is a run folder like any other; its rl.json has rewards before and after.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.cli.aligning import RewardedPrompts, print_result, reinforce
+    if ":" in reward:
+        sys.path.insert(0, str(Path.cwd()))  # a user's function may be here
     from headwater.downstream.rl import RlSettings
+    from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 
-    settings = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed)
-    base, given = folder_of(run), RewardedPrompts(prompts, reward, held_out, plain, max_tokens)
+    settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
+    given = RewardedPrompts(*read_prompts(prompts, held_out, seed), reward, plain, max_tokens)
     result = reinforce(base, run_dir, given, settings, say_beside(as_json), trl)
-    print_json(asdict(result)) if as_json else print_result(result, run_dir)
+    if result is None:
+        sys.exit(STOPPED_BY_SIGNAL)
+    print_json(asdict(result)) if as_json else print_rewards(result, run_dir)
 
 
 def dpo(
@@ -124,10 +125,10 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.cli.aligning import keep_derived, learning
     from headwater.downstream.derived import require_unused
     from headwater.downstream.preference import PreferenceSettings
     from headwater.downstream.preference import dpo as learn
+    from headwater.runs.aligning import keep_derived, learning
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
@@ -159,10 +160,10 @@ def reward(
     It needs the extra `post`, and no network. `headwater downstream rl --reward FOLDER` takes it for its reward.
     """
     os.environ.update(OFFLINE)
-    from headwater.cli.aligning import learning
     from headwater.downstream.derived import copy_files
     from headwater.downstream.learned_reward import MODEL, learn_reward
     from headwater.downstream.preference import PreferenceSettings
+    from headwater.runs.aligning import learning
     from headwater.runs.paths import write_kept
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
@@ -179,34 +180,6 @@ def reward(
         f"{estimated(result.accuracy)} after; {folder} has the reward model")  # fmt: skip
 
 
-def follow(config: RunConfig) -> None:
-    """Align a tuned run as its file says, in a run beside it, and examine what each stage since its base changed."""
-    from headwater.checkpoint.layout import list_checkpoints
-    from headwater.cli.aligning import RewardedPrompts, print_result, reinforce
-    from headwater.cli.examining import keep_stages
-    from headwater.downstream.rewards import write_questions
-    from headwater.downstream.rl import RlSettings
-    from headwater.downstream.settings import CAPITALS
-    from headwater.samples.almanac.questions import rewarded, split_countries
-
-    settings, aligned, held_out = config.downstream, config.run_dir.with_name(f"{config.name}-rl"), None
-    assert settings is not None
-    prompts, seed = Path(settings.prompts), config.corpus.seed
-    if settings.prompts == CAPITALS:
-        prompts, held_out = (config.run_dir / "data" / f"{kind}.jsonl" for kind in ("prompts", "held-out-prompts"))
-        for path, questions in zip((prompts, held_out), rewarded(split_countries(seed)), strict=True):
-            write_questions(path, questions)
-    say(f"aligning: {aligned}")
-    given = RewardedPrompts(prompts, settings.reward, held_out)
-    print_result(reinforce(config.run_dir, aligned, given, RlSettings(settings.num_steps), say), aligned)
-    say("what each stage changed:")
-    bases = [config.base] if config.base is not None and list_checkpoints(Path(config.base)) else []  # runs alone
-    found = compare([*map(Path, bases), config.run_dir, aligned], seed, say)
-    print_table(found)
-    keep_stages(found, config.run_dir)
-    say(f"talk to it: headwater chat --run {aligned}")
-
-
 def knowledge(
     run: TunedRun,
     before: Annotated[list[str] | None, option("RUN", "A stage before it; may be repeated, the base first.")] = None,
@@ -218,28 +191,7 @@ def knowledge(
     It is asked for capitals of real and of made-up countries, named in tuning or not, and so are the stages before it.
     RUN/knowledge.json has all figures, and the report shows them.
     """
+    from headwater.runs.examining import compare
+
     found = compare([folder_of(each) for each in [*(before or []), run]], seed, say_beside(as_json))
-    print_json(asdict(found)) if as_json else print_table(found)
-
-
-def compare(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> Stages:
-    """Examine a run and the stages before it, and keep what was found in the run's folder."""
-    from headwater.cli.examining import examined, keep_stages
-    from headwater.downstream.knowledge import compared
-
-    found = compared(examined(folders, seed, say))
-    keep_stages(found, folders[-1])
-    return found
-
-
-def print_table(found: Stages) -> None:
-    rows = [["", *(stage.run[:24] for stage in found.stages)]]
-    rows += [[row.measure, *map(_percent, row.values)] for row in found.table]
-    bits = (stage.bits_per_byte for stage in found.stages)
-    table(
-        [*rows, ["bits per byte of the first run’s held-out text", *("–" if b is None else f"{b:.3f}" for b in bits)]]
-    )
-
-
-def _percent(value: Estimate | None) -> str:
-    return "–" if value is None else f"{value.value:.1%} ({100 * value.low:.0f}–{100 * value.high:.0f})"
+    print_json(asdict(found)) if as_json else print_stages(found)

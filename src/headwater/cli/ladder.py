@@ -63,7 +63,9 @@ def ladder(
 
         return fit_table(runs, at or [], loss_column, budget, as_json)
     if run is None:
-        raise ConfigError("name a run, such as headwater ladder first-light, or a table: headwater ladder --table CSV")
+        raise ConfigError(
+            "name a run, as in `headwater ladder first-light`, or a table: `headwater ladder --table CSV`"
+        )
     column = None if loss_column == "loss" else loss_column
     require_none("needs --table CSV", at=at or None, loss_column=column, budget=budget)
     from headwater.cli.progress import TrainingDisplay

@@ -67,9 +67,9 @@ def headwater(
 ) -> None:
     """Print the version, or what is here where no verb is named."""
     if version:
-        from importlib.metadata import version as version_of
+        from headwater import __version__
 
-        print(f"headwater {version_of('headwater')}")
+        print(f"headwater {__version__}")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         from headwater.cli import overview

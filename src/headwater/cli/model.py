@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from headwater.cli.arguments import (
+    A_RUN,
     AsJson,
     RunOption,
     RunOrNone,
@@ -48,9 +49,13 @@ def add_to(app: App) -> None:
 def loaded(run: str) -> Iterator[Model]:
     from headwater.host.waiting import sleep_under_load
     from headwater.library.model import Model
+    from headwater.runs.stages import checkpoint_of, step_shown
 
     with sleep_under_load():
-        yield Model.load(folder_of(run))
+        model = Model.load(folder_of(run))
+        if (which := step_shown(checkpoint_of(model.folder, model.step))) != str(model.step):
+            say_aside(f"the model is of step {which}")
+        yield model
 
 
 def next_token(
@@ -92,7 +97,7 @@ def generate(
         for last in pieces:
             print(safe(last.text), end="", flush=True)
         print(flush=True)
-    say_aside(f"{plural(last.num_tokens, 'token')}; {ENDS[str(last.end)]}")
+    say_aside(f"{plural(last.num_tokens, 'token')}; {ENDS[str(last.end)]}; step {model.step}")
 
 
 def surprise(
@@ -135,9 +140,9 @@ def report(
 
 
 def export(
-    format_or_run: Annotated[str | None, argument("[hf|gguf]", "The format: hf, unless gguf is named.")] = None,
-    run: RunOrNone = None,
+    run: Annotated[list[str] | None, argument("RUN", A_RUN)] = None,
     same_run: SameRun = None,
+    to: Annotated[Literal["hf", "gguf"], option("hf|gguf", "The format.")] = "hf",
     type: Annotated[GgufType | None, option("TYPE", "Of gguf: f32, f16 (usual), bf16, q8_0 or q4_0.")] = None,
 ) -> None:
     """Write the model for transformers (hf) or llama.cpp (gguf).
@@ -146,21 +151,23 @@ def export(
     """
     from headwater.runs.finish import export_gguf_stage, export_stage
     from headwater.runs.run_config import config_of_run
+    from headwater.runs.stages import checkpoint_of, step_shown
 
-    is_format = format_or_run in ("hf", "gguf")
-    if run is not None and not is_format:
-        raise ConfigError(f"a model is exported as hf or gguf, and not as {format_or_run!a}")
-    config = config_of_run(folder_of(run if is_format else format_or_run, same_run))
-    if format_or_run == "gguf":
-        _say_how_to_open(export_gguf_stage(config, type or "f16", say))
+    names = run or []
+    if len(names) > 1:
+        raise ConfigError(f"give one run, as in `headwater export {names[1]} --to gguf`; found {shlex.join(names)}")
+    config = config_of_run(folder_of(names[0] if names else None, same_run))
+    which = step_shown(checkpoint_of(config.run_dir))
+    if to == "gguf":
+        _say_how_to_open(export_gguf_stage(config, type or "f16", say), which)
     else:
-        require_none("is for gguf", type=type)
-        say(f"{export_stage(config, say)} holds the newest checkpoint")
+        require_none("is for --to gguf", type=type)
+        say(f"{export_stage(config, say)} has the model of step {which}")
 
 
-def _say_how_to_open(folder: Path) -> None:
+def _say_how_to_open(folder: Path, which: str) -> None:
     """Print the name and the size of the GGUF file in a folder, and what opens it."""
     (path,) = folder.glob("*.gguf")
-    say(f"{path} holds the newest checkpoint, {size(path.stat().st_size)}")
+    say(f"{path} has the model of step {which}; {size(path.stat().st_size)}")
     say(f"llama.cpp: llama-cli -m {shlex.quote(str(path))}")
     say(f"ollama: ollama create {shlex.quote(path.stem.lower())} -f {shlex.quote(str(folder / 'Modelfile'))}")

@@ -124,7 +124,7 @@ def _require_unit(runs: Path, loss_unit: str | None) -> None:
 
 def _require_a_run(words: list[str]) -> None:
     if not words:
-        raise ConfigError("name a run, such as headwater plan first-light, or a budget: headwater plan --budget 2h")
+        raise ConfigError("name a run, such as `headwater plan first-light`, or a budget: `headwater plan --budget 2h`")
 
 
 def count(
@@ -164,8 +164,8 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     changes = settings + [text for text in what if "=" in text]
     if len(folders) != (0 if family else 1) or (folders and changes):
         raise ConfigError(
-            "name one folder with a config.json, or a family and its settings: headwater plan count FOLDER, or "
-            "headwater plan count --family llama --set num_layers=32 --set d_model=4096 …"
+            "name one folder with a config.json, or a family and its settings: `headwater plan count FOLDER`, or "
+            "`headwater plan count --family llama --set num_layers=32 --set d_model=4096 …`"
         )
     from typing import get_args
 

@@ -11,7 +11,7 @@ from headwater.interventions import name_documents
 from headwater.numbers import count, duration
 from headwater.ranks.place import named
 from headwater.records import text_scored
-from headwater.report.measures import audit_line, right
+from headwater.report.measures import audit_line, computed_twice, right
 from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
 from headwater.time_left import TimeLeft
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
@@ -128,6 +128,7 @@ class TrainingDisplay:
             "grad": f"grad {record['grad_norm']:.2f}",
             "lr": f"lr {record['lr']:.1e}",
             "rate": f"{count(record['tokens_per_second'])} tokens/s",
+            "twice": computed_twice(record),
             "dtype": self._dtype,
             "mfu": "" if record["mfu"] is None else f"{record['mfu']:.0%} of peak",
             "data": f"data wait {waiting:.0%}" if waiting >= MANY_WAITS else "",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from headwater.checkpoint.layout import checkpoint_dir
 from headwater.checkpoint.lock import owned, taken_over
+from headwater.cli.aligned import print_aligned
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, intervention_line, measured
@@ -43,8 +44,8 @@ def do_stages(
     takeover: bool = False,
     stop_within: float = 30.0,
     last: Literal["training", "report"] = "report",
-) -> RunConfig:
-    """Bring a run up to date, as far as its stage `last`, and return its settings; exit where a signal stopped it.
+) -> None:
+    """Bring a run up to date, as far as its stage `last`; exit where a signal stopped it.
 
     The arguments are those of `headwater run`.
     """
@@ -55,7 +56,6 @@ def do_stages(
     call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
-    return config
 
 
 def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunResult:
@@ -71,6 +71,8 @@ def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunR
     if result.status == "finished" and not call.place.rank:
         if call.last == "report":
             _closing_card(config, result)
+            if result.aligned is not None:
+                print_aligned(result.aligned)
         else:
             say(closing_line(config, result))
     return result
@@ -119,7 +121,7 @@ def plan_lines(config: RunConfig, start: Record) -> list[tuple[str, str]]:
         ("", start["device"]["dtype_why"]),
         ("memory", f"{size(plan['state_bytes'])}{of_rank} for weights, gradients and optimizer state"),
         ("folder", str(config.run_dir)),
-        ("settings", f"headwater explain {shlex.quote(str(config.run_dir))} says who set what, and why"),
+        ("settings", f"`headwater explain {shlex.quote(str(config.run_dir))}` says who set what, and why"),
     ]
 
 

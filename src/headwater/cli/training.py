@@ -37,15 +37,12 @@ def run(
 ) -> None:
     """Run every stage from text to report that is not up to date.
 
-    The stages are corpus, tokenizer, tokens, training, evaluation, export and report. Run the same command to resume.
+    The stages are corpus, tokenizer, tokens, training, evaluation, export and report; and what the file's
+    [downstream] asks for. Run the same command to resume.
     """
     from headwater.cli.running import do_stages
 
-    config = do_stages(run, overrides or [], takeover, stop_within)
-    if config.downstream is not None and place_of(os.environ).rank == 0:
-        from headwater.cli.downstream import follow
-
-        follow(config)
+    do_stages(run, overrides or [], takeover, stop_within)
 
 
 def train(
@@ -86,7 +83,7 @@ def new(
     """
     paths = [*(text or []), *(more or [])]
     if not paths:
-        raise ConfigError(f"new needs your text: headwater new {name} --text PATH")
+        raise ConfigError(f"new needs your text: `headwater new {name} --text PATH`")
     name = name.removesuffix(".toml")
     file = Path(f"{name}.toml")
     if base is None:

@@ -8,27 +8,27 @@ from typing import Any
 from headwater.checkpoint.layout import DERIVED, list_checkpoints
 from headwater.checkpoint.save import Saver
 from headwater.errors import ConfigError
-from headwater.files import new_folder, read_json, write_bytes, write_json
+from headwater.files import new_folder, read_json, read_manifest_or_none, write_bytes, write_json
 from headwater.model.transformer import Transformer
 
 TOKENIZER = Path("data", "tokenizer")
 
 
 def make_derived_run(base: Path, run_dir: Path, num_steps: int) -> None:
-    """Give a run folder the settings and the tokenizer of the run `base`, unless it has them already.
+    """Give a run folder the settings and the tokenizer of the run `base`, unless it has a model already.
 
     A file says what it is and how many steps it is to have, so that training leaves it alone. Raises ConfigError, and
     writes nothing, where it is the folder of another run.
     """
-    settings = read_json(base / "config.json")
-    has_settings = (run_dir / "config.json").exists()
-    if has_settings and read_json(run_dir / "config.json") != settings:
-        raise ConfigError(f"{run_dir} is the folder of a run with other settings than {base}; choose another --name")
-    if not (run_dir / DERIVED).exists():
+    settings, is_derived = read_json(base / "config.json"), (run_dir / DERIVED).exists()
+    tokenizers = [read_manifest_or_none(folder / TOKENIZER) for folder in (base, run_dir)]
+    if ((run_dir / "config.json").exists() and not is_derived) or tokenizers[1] not in ({}, tokenizers[0]):
+        raise ConfigError(f"{run_dir} is the folder of another run; remove it, or give the new run another name")
+    if not is_derived:
         write_json(run_dir / DERIVED, {"base": str(base), "num_steps": num_steps})
-    if not (run_dir / TOKENIZER).exists():
+    if not tokenizers[1]:
         copy_files(base / TOKENIZER, run_dir / TOKENIZER)
-    if not has_settings:
+    if not list_checkpoints(run_dir):
         write_json(run_dir / "config.json", settings)
 
 

@@ -56,7 +56,10 @@ def divided(
         return list(items), list(held_out)
     num_held_out = min(MAX_HELD_OUT, round(HELD_OUT_FRACTION * len(prompts)))
     if num_held_out < 2:
-        raise ConfigError(f"{len(prompts)} prompts are too few to hold some out for measuring; give --held-out FILE")
+        raise ConfigError(
+            f"{len(prompts)} prompts are too few to hold some out for measuring; give more, or those to measure in "
+            "a file of their own, which `headwater downstream rl`, `dpo` and `reward` take by --held-out"
+        )
     shuffled = random.Random(f"held out {seed}").sample(prompts, len(prompts))
     place_of = {prompt: place for place, prompt in enumerate(shuffled)}
     ordered = sorted(items, key=lambda each: place_of[each.prompt])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -14,7 +13,6 @@ from typing import Any
 
 from headwater.downstream.lines import read_lines
 from headwater.errors import ConfigError, DataError, TrainingError
-from headwater.files import write_text
 
 MAX_PROMPTS = 1_000_000
 NUMBER = re.compile(r"(?:(?<!\d)-)?\d[\d,]*(?:\.\d+)?")
@@ -115,9 +113,3 @@ def read_questions(path: Path) -> list[Question]:
     if not 1 <= len(found) <= MAX_PROMPTS:
         raise DataError(f"{path} has {len(found)} prompts; give 1 to {MAX_PROMPTS:,}")
     return found
-
-
-def write_questions(path: Path, pairs: Iterable[tuple[str, str]]) -> None:
-    """Write prompts with their answers as `read_questions` reads them."""
-    lines = (json.dumps({"prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n" for prompt, answer in pairs)
-    write_text(path, "".join(lines))

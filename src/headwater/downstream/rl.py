@@ -49,7 +49,7 @@ class RlSettings:
     """How long and how fast, and the least share of prompts with a right answer among several that makes it worth it.
 
     Below `min_passed` there is too little to reinforce: 50 steps on sums of which 3 to 12 % were right left the reward
-    at 0.02 at most and took known capitals from 87 to 6 % (research, 2026-11-28).
+    at 0.02 at most and took known capitals from 87 to 6 % (tried on 2026-11-28; the runs are not kept).
     """
 
     num_steps: int = 40
@@ -82,6 +82,16 @@ class Task:
     reward: Reward
     prompt_ids: Callable[[str], list[int]]
     writing: Writing
+
+    def require_fits(self, seq_len: int) -> None:
+        """Raise DataError for a prompt that leaves no room for its answer in the tokens that a model sees."""
+        for prompt in (each.prompt for each in [*self.questions, *self.held_out]):
+            if (num_tokens := len(self.prompt_ids(prompt))) + self.writing.max_tokens > seq_len + 1:
+                raise DataError(
+                    f"the prompt {prompt!a:.120} has {num_tokens} tokens: with an answer of {self.writing.max_tokens} "
+                    f"that is more than the {seq_len} that the model sees; leave it out, or align by `headwater "
+                    "downstream rl` with a smaller --max-tokens"
+                )
 
     def worth(self, question: Question, sample: Sample) -> float:
         value = checked_reward(self.reward, question, sample.text)
@@ -121,13 +131,7 @@ class Reinforcement:
     "What a resume must find unchanged beside questions and settings: the start's weights, the reward's name."
 
     def __post_init__(self) -> None:
-        seq_len, max_tokens = self.start.settings.seq_len, self.task.writing.max_tokens
-        for prompt in (each.prompt for each in [*self.task.questions, *self.task.held_out]):
-            if (num_tokens := len(self.task.prompt_ids(prompt))) + max_tokens > seq_len + 1:
-                raise DataError(
-                    f"the prompt {prompt!a:.120} has {num_tokens} tokens: with an answer of {max_tokens} "
-                    f"(--max-tokens) that is more than the {seq_len} that the model sees"
-                )
+        self.task.require_fits(self.start.settings.seq_len)
 
     def run(
         self, run_dir: Path, say: Callable[[str], None], require_owner: Callable[[], None] = no_owner
@@ -142,8 +146,8 @@ class Reinforcement:
         if found is not None:
             if found.state["identity"] != self._identity():
                 raise CheckpointError(
-                    f"{found.path} was trained with other prompts, another reward, start or settings; give the new run "
-                    "another name"
+                    f"{found.path} was trained with other prompts, another reward, start or settings; remove "
+                    f"{run_dir}, or give the new run another name"
                 )
             found = resume_from_(found, run_dir, self.model.state_dict(), optimizer.state_tensors(), say, Ranks())
             if found.step == self.settings.num_steps and (run_dir / RESULT).exists():
@@ -263,7 +267,8 @@ class Reinforcement:
             raise TrainingError(
                 f"{found.passed.value:.0%} of the prompts have a right answer among {settings.answers_per_prompt}, and "
                 f"below {settings.min_passed:.0%} there is too little to reinforce: it would unlearn more than it "
-                "learns. Ask what the model knows, tune it on examples first, or set --min-passed"
+                "learns. Ask what the model knows, tune it on more examples first, or let `headwater downstream rl` "
+                "begin below that, by --min-passed"
             )
 
     def result(self, before: Rewards) -> RlResult:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, pairwise
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.cloze import cloze_items
 from headwater.evaluate.generate import likeliest, next_tokens
+from headwater.evaluate.prompts import beginnings
 from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.model.transformer import Transformer
 from headwater.printable import printable
@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80, "words": 60}  # about a second each
 MAX_CLOZE_BYTES, MAX_CLOZE_ITEMS = 1_000_000, 300
 SAMPLE_TOKENS = 24
-NUM_PROMPTS, PROMPT_TOKENS, PROMPT_WORDS, PROMPT_CHARACTERS = 4, 24, 4, 40
+NUM_PROMPTS, NUM_SEARCHED, SEARCHED_TOKENS = 4, 16, 256
 NEUTRAL_PROMPTS = ("The", "In the")
 NUM_NEXT_TOKENS = 8
 
@@ -71,18 +71,21 @@ class RunEvaluator:
 
     @cached_property
     def all_prompts(self) -> list[str]:
-        """The prompts, or where that is None how held-out documents of each source begin; else neutral ones."""
+        """The prompts, or if that is None how sentences of each source's held-out text begin; else neutral ones."""
         if self.prompts is not None:
             return list(self.prompts)
         stores = [source.store for source in self.held_out.values() if not source.store.has_targets]
-        begins = [
-            self.tokenizer.decode(store.slice(start, min(start + PROMPT_TOKENS, end)).tolist())
+        found = [
+            prompt
             for store in stores
-            for start, end in islice(pairwise(store.starts.tolist()), max(1, NUM_PROMPTS // len(stores)))
+            for prompt in beginnings(self._documents(store), max(1, NUM_PROMPTS // len(stores)))
         ]
-        words = [" ".join(text.replace("\ufffd", "").split()[:PROMPT_WORDS]) for text in begins]
-        words = [shorten(text, PROMPT_CHARACTERS, placeholder="") or text[:PROMPT_CHARACTERS] for text in words]
-        return list(dict.fromkeys(filter(None, words)))[:NUM_PROMPTS] or list(NEUTRAL_PROMPTS)
+        return list(dict.fromkeys(found))[:NUM_PROMPTS] or list(NEUTRAL_PROMPTS)
+
+    def _documents(self, store: TokenStore) -> Iterator[str]:
+        """Yield how the first documents of a store begin."""
+        for start, end in islice(pairwise(store.starts.tolist()), NUM_SEARCHED):
+            yield self.tokenizer.decode(store.slice(start, min(start + SEARCHED_TOKENS, end)).tolist())
 
     def _texts(self, store: TokenStore, share: float) -> Iterator[str]:
         tokens, starts = sample(store, share)

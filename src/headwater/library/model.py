@@ -21,7 +21,7 @@ from headwater.runs.stages import checkpoint_of
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
-NOT_TUNED = "this run was never tuned on conversations: what it writes is no answer; headwater downstream sft tunes it"
+NOT_TUNED = "this run was never tuned on conversations: it writes no answers; `headwater downstream sft` tunes it"
 AnyMessage = Message | Mapping[str, str]
 "A message, or the mapping of one to role and content."
 

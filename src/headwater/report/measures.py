@@ -265,6 +265,11 @@ def right(probe: str, score: Object) -> str:
     return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; chance {score['chance']:.0%})"
 
 
+def computed_twice(step: Record) -> str:
+    """Return why a step took about twice the time of others: its gradient was computed again; "" of most steps."""
+    return "audited" if step.get("audited") else "gradient checked" if "gradient_error" in step else ""
+
+
 def audit_line(finish: Record) -> str | None:
     """Return what audits came to over a run, of the record of its end; None where there were none."""
     num_steps, num_differing = (amount(finish, "audits", name) for name in ("num_steps", "num_differing"))

@@ -5,11 +5,11 @@ A report is also made in the middle of a run, so a missing, half-written or odd 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from headwater.errors import TrainingError
-from headwater.files import read_json_or_none, read_manifest_or_none
+from headwater.files import digest_json, read_json_or_none, read_manifest_or_none
 from headwater.interventions import read_interventions
 from headwater.records import Object, Record, amount, entries, read_attempts, read_records, table
 
@@ -40,6 +40,12 @@ class RunData:
 
     def last(self, event: str) -> Record:
         return (self.events(event) or [{}])[-1]
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that a page shows, apart from the seconds of stages, of which writing it is one."""
+        names = (each.name for each in fields(self) if each.name not in ("folder", "stages"))
+        return digest_json({name: getattr(self, name) for name in names})
 
     @property
     def start(self) -> Record:

@@ -91,9 +91,9 @@ def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluato
 
 def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Bring everything after training up to date."""
-    evaluation = evaluate_stage(config, say, require_owner)
+    evaluate_stage(config, say, require_owner)
     export_stage(config, say, require_owner)
-    report_stage(config, evaluation, say, require_owner)
+    report_stage(config, say, require_owner)
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
@@ -190,13 +190,12 @@ def _export(
     return out_dir
 
 
-def report_stage(config: RunConfig, evaluation: dict[str, Any], say: Say, require_owner: Require = no_owner) -> Path:
-    """Write report.html, unless it is already of these records and this evaluation; return its path."""
+def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
+    """Write report.html, unless it already shows all that the run's folder holds; return its path."""
     from headwater.report.page import render_report  # loads the charts
 
-    report, records = config.run_dir / "report.html", config.run_dir / "records.jsonl"
-    inputs = {"records": str(records.stat().st_size), "evaluation": str(evaluation)}
-    key = stage_key("report", REPORT_VERSION, {}, inputs)
+    report = config.run_dir / "report.html"
+    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir).digest})
     if not (report.exists() and is_made("report", config.run_dir, key)):
         with making("report", config.run_dir, require_owner, key):
             render_report(config.run_dir, require_owner)

@@ -82,4 +82,6 @@ def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:
     chosen = [name for name in wanted if not raw.has(name) and trained.get(name) is not None]
     for name in chosen:
         raw.set_(name, trained.get(name), "a rule")
-    return dict.fromkeys(chosen, "as the base was trained; its peak rates are warmed up to again (arXiv:2403.08763)")
+    as_base = "as the base was trained"
+    again = f"{as_base}; its peak rates are warmed up to again (arXiv:2403.08763)"
+    return {name: again if name.endswith("_lr") else as_base for name in chosen}

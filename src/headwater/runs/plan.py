@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headwater.forecast.device import Accelerator
 
 NO_RUNS = (
-    "no loss without runs to forecast from: headwater ladder RUN trains small ones (a run of fewer than 400 steps is "
+    "no loss without runs to forecast from: `headwater ladder RUN` trains small ones (a run of fewer than 400 steps is "
     "better trained itself); or give --runs CSV --loss-unit UNIT, at least six finished runs on this text"
 )
 FORECAST_VERSION = 1

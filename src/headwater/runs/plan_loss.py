@@ -28,7 +28,7 @@ from headwater.scaling.estimator import ScalingLaw
 from headwater.scaling.repetition import OWN
 from headwater.scaling.table import read_runs
 
-NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: headwater ladder RUN trains them"
+NO_SHORT_RUNS = "no loss of a run from a base without three short runs of it: `headwater ladder RUN` trains them"
 NO_OLD_TEXT = "the base's text isn't here ([replay] names its run), so that what is forgotten isn't measured"
 NO_LAW = "not known without runs from scratch on the new text: --runs CSV, or --runs the run file of their ladder"
 MOST_TOKENS = 1000.0  # times the largest run from scratch: as far as a break-even is looked for
@@ -41,7 +41,7 @@ def law_of(path: Path) -> ScalingLaw:
     if path.suffix != ".toml":
         return ScalingLaw(read_runs(path))
     if (found := ladder_runs(load_with_kept(str(path), [])[0])) is None:
-        raise DataError(f"{path} has no finished ladder of these settings: headwater ladder {path}")
+        raise DataError(f"{path} has no finished ladder of these settings; `headwater ladder {path}` makes it")
     return ScalingLaw(found, OWN)
 
 

@@ -16,7 +16,7 @@ from headwater.optim.rules import Reason
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
 from headwater.records import Record, amount, held_out_score, text_scored
-from headwater.report.measures import seconds_lost
+from headwater.report.measures import computed_twice, seconds_lost
 from headwater.report.outcome import Outcome, forecast_error, outcomes_of
 from headwater.report.run_data import read_run
 from headwater.runs.init import base_of, kept_base
@@ -28,6 +28,7 @@ from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume
 from headwater.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
+    from headwater.runs.downstream import Aligned
     from headwater.train.loop import Replay
 
 Display = Callable[[Record], None]
@@ -56,7 +57,7 @@ class Call:
 class RunResult:
     """What a run has come to.
 
-    status          stopped: a signal ended training, saved where there was time; the same call resumes
+    status          stopped: a signal ended training or alignment, saved where there was time; the same call resumes
     seconds         of this call; `trained_seconds` are those of training in all calls, without the `lost_seconds` of
                     steps that were trained again, as a process had ended before it saved them
     loss            nats per token of the last validation
@@ -64,6 +65,7 @@ class RunResult:
     evaluation      what evaluation.json holds, {} before it
     outcomes        each forecast beside what came of it
     forecast_error  their mean score, 0 being perfect
+    aligned         what `[downstream]` made of it, in a folder of its own
     """
 
     status: Literal["finished", "stopped"]
@@ -78,6 +80,7 @@ class RunResult:
     evaluation: dict[str, Any] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     forecast_error: float | None = None
+    aligned: Aligned | None = None
 
 
 def run(
@@ -87,7 +90,7 @@ def run(
     say: Say = print,
     call: Call | None = None,
 ) -> RunResult:
-    """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export and report.
+    """Bring every stage up to date: corpus, tokenizer, tokens, training, evaluation, export, report, [downstream].
 
     In a notebook `headwater.run("first-light")` is this.
 
@@ -95,9 +98,13 @@ def run(
     Of several ranks the first prepares and finishes; the others train. Raises HeadwaterError for what a person can mend
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
-    call, started_at = call or Call(), time.perf_counter()
+    call, started_at, aligned = call or Call(), time.perf_counter(), None
     config, reasons = with_kept(config, reasons)
     find_trackers(config.train.trackers)
+    if config.downstream is not None:
+        from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
+
+        require_alignable(config)
     layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
     with call.log():
         if call.place.rank:
@@ -109,14 +116,20 @@ def run(
             require_memory_here(config, layout)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
+            if config.downstream is not None:
+                require_prompts_fit(config)
             resume_longer_run(config, say, owner.require)
             write_config(config, reasons, owner.require)
-            is_done = _train(config, display or _lines_of_steps(config, say), say, call, owner, is_fresh, layout)
+            display = display or _lines_of_steps(config, say)
+            is_done = _train(config, display, say, call, owner, is_fresh, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
                 finish_run(config, say, owner.require)
-        return _result(config, is_done, time.perf_counter() - started_at)
+                if config.downstream is not None:
+                    aligned = align_stage(config, say, owner.require)
+                    is_done = aligned is not None
+        return _result(config, is_done, time.perf_counter() - started_at, aligned)
 
 
 def _check_base(config: RunConfig, say: Say) -> None:
@@ -134,7 +147,8 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
     def show(record: Record) -> None:
         step = record["step"]
         if record["event"] == "step" and (step % config.train.log_every == 0 or step == num_steps):
-            say(f"step {step}/{num_steps}  loss {record['loss']:.3f}  {count(record['tokens_per_second'])} tokens/s")
+            rate = f"{count(record['tokens_per_second'])} tokens/s  {computed_twice(record)}"
+            say(f"step {step}/{num_steps}  loss {record['loss']:.3f}  {rate}".rstrip())
 
     return show
 
@@ -187,7 +201,7 @@ def _train(
     return True
 
 
-def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
+def _result(config: RunConfig, is_done: bool, seconds: float, aligned: Aligned | None) -> RunResult:
     found = read_run(config.run_dir)
     validation, outcomes = found.last("validation"), tuple(outcomes_of(found))
     bits_per_byte, is_of_all = held_out_score(validation, found.evaluation)
@@ -204,4 +218,5 @@ def _result(config: RunConfig, is_done: bool, seconds: float) -> RunResult:
         evaluation=dict(found.evaluation),
         outcomes=outcomes,
         forecast_error=forecast_error(list(outcomes)),
+        aligned=aligned,
     )

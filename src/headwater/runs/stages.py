@@ -15,7 +15,7 @@ from typing import Any
 from headwater.base.tokenizer import write_tokenizer
 from headwater.batches.rows import are_current, build_rows, rows_key
 from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import is_whole
+from headwater.checkpoint.verify import is_whole, read_state
 from headwater.corpus.build import build_corpus, corpus_key, discard_work
 from headwater.corpus.document import plain_text
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
@@ -217,3 +217,10 @@ def checkpoint_of(run_dir: Path, step: int | None = None) -> Path:
         steps = ", ".join(map(str, sorted(found)))
         raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
     return found[max(found) if step is None else step]
+
+
+def step_shown(checkpoint: Path) -> str:
+    """Return a checkpoint's step; of how many, and what that means, if training had not ended there."""
+    state = read_state(checkpoint)
+    step, num_steps = state["step"], state["identity"].get("train", {}).get("num_steps", 0)  # 0: of no training
+    return f"{step}" if step >= num_steps else f"{step} of {num_steps}, before its learning rate had decayed to the end"

@@ -42,8 +42,8 @@ def missing_text(config: RunConfig) -> list[str]:
     if of_split(config.run_dir, "train") is not None:
         return []
     return [
-        f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); headwater run needs it, and "
-        f"this plan counts {'nothing of it' if source.num_tokens is None else 'its num_tokens'}"
+        f"source {name!r}: no file with text can be read at {path!r} (from {Path.cwd()}); `headwater run` needs it, "
+        f"and this plan counts {'nothing of it' if source.num_tokens is None else 'its num_tokens'}"
         for name, source in config.corpus.sources.items()
         for path in source.paths or []
         if "://" not in path
@@ -168,6 +168,6 @@ def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
     params, tokens = count_parameters(config.model).total, config.train.num_steps * config.train.batch_tokens
     useful = useful_epochs(params, tokens / epochs.overall, config.train.batch_tokens)
     if epochs.overall >= MUCH_MORE * useful:
-        words = "Use fewer steps, more text or a smaller model; to measure it: headwater ladder RUN"
+        words = "Use fewer steps, more text or a smaller model; to measure it: `headwater ladder RUN`"
         found.append(f"{epochs.overall:.1f} epochs of this text: {says_of(useful)}. {words}")
     return found

@@ -116,7 +116,7 @@ def forecast_refusal(runs: Runs, params: ArrayLike, tokens: ArrayLike, epochs: A
     if (most := float(np.max(epochs))) > max(MAX_EPOCHS, _MORE_EPOCHS * most_epochs_of(runs)):
         return (
             f"the run reads its text {most:.1f} times; what repetition costs was measured to {MAX_EPOCHS:g} epochs. "
-            "Use more text or fewer tokens, or measure it: headwater ladder RUN"
+            "Use more text or fewer tokens, or measure it: `headwater ladder RUN`"
         )
     return None
 

@@ -80,7 +80,7 @@ class PublishedLaw:
         return (
             f"no loss is given: the published law of {NAME} is good from {LEAST_FLOPS:.2g} to {MOST_FLOPS:.2g} FLOPs, "
             f"and {flops:.2g} lie too far outside. Sizes are compared by extrapolation; "
-            "a loss is forecast from runs of your own: --runs CSV, or headwater ladder RUN"
+            "a loss is forecast from runs of your own: --runs CSV, or `headwater ladder RUN`"
         )
 
 

@@ -99,6 +99,8 @@ def require_same(checkpoint: Path, saved: State, now: State) -> None:
             lines[culprits.index(NUM_STEPS)] += " (a run can be given more steps, not fewer)"
         listed, value = "\n".join(lines), "the old values" if len(culprits) > 1 else "the old value"
         advice = f"To resume it, put {value} back; or start a new run under another name (name=…)"
+        if kept := sorted(checkpoint.parent.parent.glob(f"checkpoints-of-{after.get(NUM_STEPS)}-steps/step-*")):
+            advice += f". The model of {after[NUM_STEPS]} steps is kept: `headwater serve --run {kept[-1]}` opens it"
         raise CheckpointError(f"{checkpoint} was trained with other settings:\n{listed}\n{advice}")
 
 

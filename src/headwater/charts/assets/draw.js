@@ -21,7 +21,14 @@ const headwaterCharts = (() => {
     for (const label of place.querySelectorAll(".xtick text")) label.textContent = label.textContent.replace(/G$/, "B");
   };
 
+  // a card may become narrower while its chart stays as it is: when another card comes beside it
+  const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => {
+    const isFitting = root.classList.contains("printing") || Math.abs(target.clientWidth - target._fullLayout.width) < 1;
+    if (target.clientWidth && !isFitting) Plotly.Plots.resize(target);
+  }));
+
   const draw = (place, spec) => {
+    const isNew = !place.data;
     const painted = paint(spec, getComputedStyle(root));
     painted.layout.font.family = getComputedStyle(document.body).fontFamily;
     const size = root.classList.contains("printing")
@@ -29,8 +36,9 @@ const headwaterCharts = (() => {
       : { autosize: true, width: undefined, height: undefined };
     // on a touch screen a drag scrolls the page
     const dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
-    const config = { responsive: true, displayModeBar: false, doubleClick: "reset", showTips: false };
+    const config = { displayModeBar: false, doubleClick: "reset", showTips: false };
     Plotly.react(place, painted.data, { ...painted.layout, ...size, dragmode }, config);
+    if (isNew) sizes.observe(place);
     place.removeAllListeners("plotly_afterplot");
     place.on("plotly_afterplot", () => sayBillions(place));
     sayBillions(place);

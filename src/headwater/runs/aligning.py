@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +13,12 @@ from typing import Any
 
 from headwater.checkpoint.lock import owned
 from headwater.checkpoint.verify import model_digest
-from headwater.cli.arguments import MAX_ANSWER_TOKENS, STOPPED_BY_SIGNAL
-from headwater.cli.terminal import estimated, say
 from headwater.downstream.derived import make_derived_run, require_unused, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
 from headwater.downstream.preference import Pair, read_pairs
 from headwater.downstream.prompts import chat_prompts, plain_prompts
-from headwater.downstream.rewards import Reward, read_questions, require_answers, reward_named
+from headwater.downstream.rewards import Question, read_questions, require_answers, reward_named
 from headwater.downstream.rl import RESULT, Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing
 from headwater.downstream.trl_harness import trl_offline
@@ -30,12 +27,12 @@ from headwater.errors import ConfigError
 from headwater.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
 from headwater.runs.finish import export_stage, load_model
-from headwater.runs.paths import write_kept
+from headwater.runs.paths import Say, write_kept
 from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import checkpoint_of
 from headwater.tokenizer.tokenizer import Tokenizer
 
-Say = Callable[[str], None]
+MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
 
 
 @contextmanager
@@ -77,20 +74,48 @@ def learning(
 
 @dataclass(frozen=True)
 class RewardedPrompts:
-    """Files of prompts, what an answer is worth and how long it may be; `plain` ones begin a sentence."""
+    """Prompts to train on and to measure, what an answer is worth, how long it may be; `plain` ones begin a sentence.
 
-    prompts: Path
+    Raises ConfigError if there is no such reward, DataError if a prompt has no answer that it can compare with.
+    """
+
+    trained: Sequence[Question]
+    measured: Sequence[Question]
     reward: str
-    held_out: Path | None = None
     plain: bool = False
     max_tokens: int = MAX_ANSWER_TOKENS
+
+    def __post_init__(self) -> None:
+        if not self.reward_model.parent.is_dir():
+            reward_named(self.reward)
+        elif not self.reward_model.is_dir():
+            raise ConfigError(f"{self.reward} has no reward model; `headwater downstream reward` makes one")
+        require_answers(self.reward, [*self.trained, *self.measured])
+
+    @property
+    def reward_model(self) -> Path:
+        """Where a reward that is learned has its model, if `reward` names the folder of one."""
+        return Path(self.reward, MODEL)
+
+    def task(self, tokenizer: Tokenizer) -> Task:
+        made = plain_prompts(tokenizer) if self.plain else chat_prompts(tokenizer)
+        writing, is_learned = Writing(self.max_tokens, made.ends), self.reward_model.is_dir()
+        worth = learned_reward(self.reward_model, tokenizer) if is_learned else reward_named(self.reward)
+        return Task(self.trained, self.measured, worth, made.ids_of, writing)
+
+
+def read_prompts(path: Path, held_out: Path | None, seed: int) -> tuple[list[Question], list[Question]]:
+    """Return the prompts of a file to train on, and those to measure: of another file, or a fifth of it."""
+    return divided(read_questions(path), read_questions(held_out) if held_out else None, seed)
 
 
 def reinforce(
     base: Path, run_dir: Path, given: RewardedPrompts, settings: RlSettings, say: Say, trl: str | None = None
-) -> RlResult:
-    """Align a run in another folder, and return what that changed; end the process where a signal stopped it."""
-    job = _job(base, given, settings)
+) -> RlResult | None:
+    """Align a run in another folder, and return what that changed; None where a signal stopped it after a save."""
+    start, tokenizer = load_model(base)
+    identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
+    job = Reinforcement(copy.deepcopy(start), start, tokenizer, given.task(tokenizer), settings, identity)
     if trl is not None:
         if given.plain:
             raise ConfigError("--trl answers a user's prompts; leave out --plain")
@@ -102,38 +127,4 @@ def reinforce(
         return by_trl
     with sleep_under_load(), owned(run_dir) as owner:
         make_derived_run(base, run_dir, settings.num_steps)
-        result = job.run(run_dir, say, owner.require)
-    if result is None:
-        sys.exit(STOPPED_BY_SIGNAL)
-    return result
-
-
-def _job(base: Path, given: RewardedPrompts, settings: RlSettings) -> Reinforcement:
-    if ":" in given.reward:
-        sys.path.insert(0, str(Path.cwd()))  # where a user's function lies
-    held_out = read_questions(given.held_out) if given.held_out else None
-    trained, measured = divided(read_questions(given.prompts), held_out, settings.seed)
-    require_answers(given.reward, [*trained, *measured])
-    start, tokenizer = load_model(base)
-    made = plain_prompts(tokenizer) if given.plain else chat_prompts(tokenizer)
-    worth = _reward(given.reward, tokenizer)
-    task = Task(trained, measured, worth, made.ids_of, Writing(given.max_tokens, made.ends))
-    identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
-    return Reinforcement(copy.deepcopy(start), start, tokenizer, task, settings, identity)
-
-
-def _reward(named: str, tokenizer: Tokenizer) -> Reward:
-    """Return the reward of a name, or that of a folder which has learned one."""
-    if not Path(named).is_dir():
-        return reward_named(named)
-    if not (Path(named) / MODEL).is_dir():
-        raise ConfigError(f"{named} has no reward model; `headwater downstream reward` makes one")
-    return learned_reward(Path(named) / MODEL, tokenizer)
-
-
-def print_result(result: RlResult, run_dir: Path) -> None:
-    before, after = result.before, result.after
-    say(f"reward on {before.mean.num} held-out prompts: {estimated(before.mean)} before, {estimated(after.mean)} after")
-    say(f"gain {estimated(result.gain)}; KL to the start {estimated(result.kl_to_start)} nats an answer")
-    say(f"prompts with a right answer: {estimated(before.passed)} before, {estimated(after.passed)} after")
-    say(f"{run_dir} has the new model")
+        return job.run(run_dir, say, owner.require)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.checkpoint.verify import model_digest
-from headwater.downstream.knowledge import VERSION, Knowledge, Stages, examine
+from headwater.downstream.knowledge import VERSION, Knowledge, Stages, compared, examine
 from headwater.downstream.prompts import chat_prompts
 from headwater.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
 from headwater.host.waiting import sleep_under_load
-from headwater.report.page import render_report
-from headwater.runs.finish import load_model, open_evaluator
-from headwater.runs.paths import read_kept, write_kept
+from headwater.records import no_owner
+from headwater.runs.finish import load_model, open_evaluator, report_stage
+from headwater.runs.paths import Require, Say, ignore, read_kept, write_kept
 from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import checkpoint_of
 
@@ -22,11 +22,24 @@ KEPT = "knowledge.json"
 MADE_BY = {"rl.json": "aligned by rewards", "preference.json": "aligned by preferences"}
 
 
-def examined(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> list[Knowledge]:
-    """Return what the models of these runs know, the bits per byte those of the first one's held-out text."""
+def compare(folders: Sequence[Path], seed: int, say: Say) -> Stages:
+    """Examine a run and the stages before it, and keep what was found in the run's folder, and in its report."""
+    found = compared(_examined(folders, seed, say))
+    keep_stages(found, folders[-1])
+    return found
+
+
+def require_names_apart(folders: Sequence[Path]) -> list[str]:
+    """Return the names of the stages; raise ConfigError where two have one name, by which they are told apart."""
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ConfigError(f"each stage is named once; found {', '.join(names)}")
+    return names
+
+
+def _examined(folders: Sequence[Path], seed: int, say: Say) -> list[Knowledge]:
+    """Return what the models of these runs know, the bits per byte those of the first one's held-out text."""
+    names = require_names_apart(folders)
     kept = [each for folder in folders for each in _kept(folder / KEPT)]
     evaluator, found = _evaluator(folders[0], say), []
     for folder, name in zip(folders, names, strict=True):
@@ -35,16 +48,16 @@ def examined(folders: Sequence[Path], seed: int, say: Callable[[str], None]) -> 
         if known is None:
             say(f"examining {name}")
             with sleep_under_load():
-                known = _examined(folder, name, digest, seed, evaluator)
+                known = _examine(folder, name, digest, seed, evaluator)
         found.append(known)
     return found
 
 
-def keep_stages(found: Stages, folder: Path) -> None:
-    """Write what was found into a run's folder, and into its report where it has one."""
-    write_kept(folder / KEPT, found)
+def keep_stages(found: Stages, folder: Path, require_owner: Require = no_owner) -> None:
+    """Write what was found into a run's folder, and into its report if it has one."""
+    write_kept(folder / KEPT, found, require_owner)
     if (folder / "report.html").exists():
-        render_report(folder)
+        report_stage(config_of_run(folder), ignore, require_owner)
 
 
 def _kept(path: Path) -> list[Knowledge]:
@@ -52,7 +65,7 @@ def _kept(path: Path) -> list[Knowledge]:
     return [] if found is None or found.version != VERSION else found.stages
 
 
-def _examined(folder: Path, name: str, digest: str, seed: int, evaluator: RunEvaluator | None) -> Knowledge:
+def _examine(folder: Path, name: str, digest: str, seed: int, evaluator: RunEvaluator | None) -> Knowledge:
     model, tokenizer = load_model(folder)
     try:
         chat = chat_prompts(tokenizer)
@@ -65,7 +78,7 @@ def _examined(folder: Path, name: str, digest: str, seed: int, evaluator: RunEva
     return examine(name, stage_of(folder), digest, Scorer(model), tokenizer, chat, seed, bits)
 
 
-def _evaluator(folder: Path, say: Callable[[str], None]) -> RunEvaluator | None:
+def _evaluator(folder: Path, say: Say) -> RunEvaluator | None:
     try:
         return open_evaluator(config_of_run(folder))
     except HeadwaterError as error:
