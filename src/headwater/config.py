@@ -6,6 +6,7 @@ choice's own defaults. Every value remembers where it was set. What is wrong wit
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Callable, Sequence
@@ -231,6 +232,28 @@ def _merge(raw: RawSettings, path: str, value: Any, origin: str) -> None:
             _merge(raw, f"{path}.{name}", inner, origin)
     else:
         raw.set_(path, value, origin)
+
+
+def to_toml(table: Table, path: str = "") -> str:
+    """Return the table at `path`, or a whole run file, as TOML; None is off."""
+    inner = {name: value for name, value in table.items() if isinstance(value, dict)}
+    lines = [f"{name} = {_toml_value(value)}\n" for name, value in table.items() if name not in inner]
+    head = [f"[{path}]\n"] if path and (lines or not inner) else []
+    tables = (to_toml(value, f"{path}.{name}".lstrip(".")) for name, value in inner.items())
+    return "\n".join(filter(None, ["".join(head + lines), *tables]))
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if value is None or isinstance(value, str):
+        return quoted("off" if value is None else value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def quoted(text: str) -> str:
+    """Return a TOML string: JSON's escapes are TOML's, but for DEL, which TOML doesn't allow as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def leaves(value: Any, path: str = "") -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -342,14 +344,18 @@ def test_data_settings_other_than_the_checkpoints_are_refused_and_nothing_change
     assert contents(trained / "runs/mine") == before
 
 
-def test_text_that_changed_after_training_is_refused_and_nothing_changes(trained):
-    before = contents(trained / "runs/mine")
-    (trained / "texts/00.txt").write_text(prose("other"))
-    require_clear_error(
-        call("run", "mine.toml", cwd=trained), "its text (mine (texts/00.txt)) changed since", "name=", status=(1,)
-    )
+@pytest.mark.parametrize("file", ["00.txt", "more to read.txt"])
+def test_text_that_changed_after_training_is_refused_with_the_command_that_trains_on_it(trained, file):
+    before, path = contents(trained / "runs/mine"), trained / "texts" / file
+    text = path.read_bytes() if path.exists() else None
+    path.write_text(prose("other"))
+    said = call("run", "mine.toml", cwd=trained)
+    require_clear_error(said, f"its text (mine (texts/{file})) changed since", "name=", status=(1,))
     assert contents(trained / "runs/mine") == before
-    (trained / "texts/00.txt").write_text(prose(0))
+    words = shlex.split(re.search("headwater (new NAME .*?); or put back", said.err)[1].replace("NAME", "more"))
+    assert call(*words, "--minutes", "0.01", cwd=trained).status == 0
+    assert 'from = "runs/mine"' in (trained / "more.toml").read_text()
+    path.unlink() if text is None else path.write_bytes(text)
     assert call("run", "mine.toml", cwd=trained).status == 0
 
 

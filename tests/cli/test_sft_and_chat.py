@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     """A folder with a trained base and conversations to tune it on."""
     folder = tmp_path_factory.mktemp("tuning")
     write_texts(folder / "texts", 12)
-    write_run_file(folder / "base.toml", train__num_steps=8, train__num_probes=1)
+    write_run_file(folder / "base.toml", train__num_steps=8, train__num_probes=1, corpus__redact__kinds=["email"])
     lines = [json.dumps(each) for each in conversations(80)]
     (folder / "talks.jsonl").write_text("\n".join([*lines, '{"messages": [{"role": "user", "content": "Hi"}]}']))
     said = call("run", "base.toml", cwd=folder)
@@ -70,7 +70,7 @@ def fluent(folder, tuned):
 def test_the_file_has_every_setting_and_says_what_was_found(folder, tuned):
     text = (folder / "base-sft.toml").read_text()
     table = tomllib.loads(text)
-    assert table["init"] == {"from": "runs/base"}
+    assert table["init"] == {"from": "runs/base"} and table["corpus"]["redact"] == {"kinds": ["email"]}
     assert [table["optim"][name] for name in ("matrix_lr", "embedding_lr", "head_lr")] == [3e-4, 3e-3, 3e-3]
     assert table["replay"] == {"run": "runs/base", "share": 0.5}
     assert "80 conversations" in tuned.out and "1 no_answer: talks.jsonl#81" in tuned.out, tuned

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import count
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.batches.assemble import Batch
 from headwater.errors import EvaluationError
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.scorer import Scorer
+from headwater.library.shift import NUM_TOKENS, batches_of
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
 
@@ -136,3 +140,22 @@ def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finis
     kept = json.loads((finished.run_dir / "evaluation.json").read_text())
     assert kept["bits_per_byte"]["all"] == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
     assert kept["bits_per_byte_real_text"] == kept["bits_per_byte"]["all"]
+
+
+@given(st.lists(st.lists(st.integers(0, VOCAB_SIZE - 1), min_size=1, max_size=2 * SEQ_LEN), min_size=1, max_size=90))
+def test_the_distance_of_a_text_from_a_base_is_that_of_its_rows_one_by_one(model, rows):
+    scorer, expected = Scorer(model), Surprise()
+    for row in (row[:SEQ_LEN] for row in rows if len(row) > 1):
+        num_bytes = TOKEN_BYTES[row[1:]]
+        nats = scorer.target_losses(row)[num_bytes > 0].sum()
+        expected += Surprise(nats, int(num_bytes.sum()), int((num_bytes > 0).sum()))
+    found = measure_surprise(scorer, batches_of(scorer, rows, TOKEN_BYTES), TOKEN_BYTES)
+    assert (found.num_bytes, found.num_targets) == (expected.num_bytes, expected.num_targets)
+    assert found.nats == pytest.approx(expected.nats, rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [2, SEQ_LEN])
+def test_so_many_tokens_say_how_far_a_text_is_and_no_more_are_read(model, length):
+    taken = list(batches_of(Scorer(model), ([5] * length for _ in count()), TOKEN_BYTES))
+    num_tokens = sum(each.num_targets for each in taken)
+    assert NUM_TOKENS <= num_tokens <= NUM_TOKENS + taken[-1].num_targets

@@ -19,6 +19,8 @@ from fake_run import (
     write_records,
     write_run,
 )
+from hypothesis import example, given
+from hypothesis import strategies as st
 from read_page import Page, read_page
 
 from headwater.corpus.shards import SUFFIX
@@ -27,9 +29,9 @@ from headwater.files import digest_json
 from headwater.numbers import duration
 from headwater.printable import printable
 from headwater.records import read_records
-from headwater.report.measures import seconds_lost, since_base
+from headwater.report.measures import lines_since_base, seconds_lost, since_base
 from headwater.report.page import render_report
-from headwater.report.run_data import read_run
+from headwater.report.run_data import RunData, read_run
 
 NUM_STEPS = 300
 HOSTILE = [
@@ -154,7 +156,7 @@ def test_epochs_and_shares_are_the_plans(page, run_dir):
 
 
 def test_the_guess_at_the_next_token_is_followed_over_time(page):
-    assert "·Paris" in page.text and "untrained" in page.text
+    assert "·Paris" in page.text and "at the start" in page.text
 
 
 def test_every_setting_comes_with_origin_and_reason(page):
@@ -469,6 +471,31 @@ def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_
     json_file(run_dir / "evaluation.json", evaluation(8) | {"num_targets": {"books": 0, "speeches": 299, "code": 300}})
     shown = {each.source for each in since_base(read_run(run_dir))}
     assert "code" in shown and not shown & {"books", "speeches"}
+
+
+BITS, RIGHT = st.floats(0.5, 3.0), st.floats(0, 1)
+
+
+@given(before=st.tuples(BITS, BITS, RIGHT), after=st.tuples(BITS, BITS, RIGHT), is_of_all=st.booleans())
+@example(before=(1.495, 1.416, 0.99), after=(1.439, 1.451, 0.48), is_of_all=False)
+def test_what_a_run_learned_and_forgot_of_its_base_is_said_as_a_sample_where_it_is_one(before, after, is_of_all):
+    def records(step, measured):
+        new, old, capitals = measured
+        bits = {"all": new, "addl": new, "replay-code": old}
+        yield {"event": "validation", "step": step, "bits_per_byte": bits, "is_of_all": is_of_all}
+        yield {"event": "probes", "step": step, "probes": {"capitals": {"right": capitals}, "words": {"right": 0.5}}}
+
+    by_event = {"validation": [], "probes": []}
+    for record in [*records(0, before), *records(9, after)]:
+        by_event[record["event"]].append(record)
+    run = RunData(*[""] * 3, by_event, [], *[{}] * 7, [], {})
+    new, kept = lines_since_base(run)
+    scored = "all held-out text" if is_of_all else "a sample of held-out text"
+    assert all(f"bits per byte of {scored}: " in line for _, line in (new, kept))
+    assert f": addl {before[0]:.3f} → {after[0]:.3f}" in new[1]
+    assert f"old text replay-code {before[1]:.3f} → {after[1]:.3f}" in kept[1]
+    assert kept[1].endswith(f"; right capitals {before[2]:.0%} → {after[2]:.0%}")
+    assert kept[0] == ("forgotten" if after[1] > before[1] or after[2] < before[2] else "kept")
 
 
 def test_the_time_of_steps_that_were_trained_again_is_said_beside_the_time_of_training(tmp_path):

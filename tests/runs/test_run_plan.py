@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from needs import needs_of
 from small_run import write_run_file, write_texts
 
@@ -16,12 +18,12 @@ from headwater.runs import hardware
 from headwater.runs import plan as planning
 from headwater.runs.hardware import hardware_of, work_of
 from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.run_config import load_run
+from headwater.runs.run_config import config_of_text, load_run
 from headwater.runs.text_size import epochs_of, usual_bytes_per_token
 from headwater.runs.times import around_steps
 from headwater.sources.settings import SourceSettings
 from headwater.sources.size import source_bytes
-from headwater.train.settings import is_validation, validation_steps
+from headwater.train.settings import is_validation, probe_steps, validation_steps
 
 
 @pytest.fixture
@@ -57,6 +59,36 @@ def test_first_light_is_forecasts_from_its_steps():
     config, _ = load_run("first-light", ["runs_dir=nowhere"])
     around = sum(part.median for part in around_steps(config, 0.2552).values())
     assert config.train.num_steps * 0.2552 + around == pytest.approx(282 + 24 + 25, rel=0.05)
+
+
+OWN, ALMANAC = 'paths = ["nowhere"]\n', 'kind = "almanac"\nbuiltin = "almanac"\n'
+
+
+@given(
+    num_steps=st.integers(1, 10**6),
+    rows=st.integers(1, 64),
+    sources=st.lists(st.sampled_from([OWN, ALMANAC]), min_size=1, max_size=8),
+)
+@example(num_steps=100, rows=8, sources=[OWN])
+@example(num_steps=23, rows=64, sources=[OWN])
+def test_what_comes_between_steps_takes_a_fifth_of_their_time_or_comes_at_the_end_alone(num_steps, rows, sources):
+    corpus = "".join(f"[corpus.sources.s{number}]\n{source}" for number, source in enumerate(sources))
+    sizes = f"[train]\nnum_steps = {num_steps}\nbatch_tokens = {256 * rows}\n[model]\nnum_layers = 4\nseq_len = 256\n"
+    config = config_of_text(f"{corpus}[tokenizer]\n{sizes}")
+    probed, validated = probe_steps(config.train), validation_steps(config.train)
+    assert 1 <= len(probed) <= 9 and probed[-1] == validated[-1] == num_steps
+    assert len(validated) <= 23 + 9  # of 23 steps every one, as a twelfth is less than two
+    around = around_steps(config, 1.0)
+    share = (around["validations"].median + around["probes"].median) / num_steps
+    assert share <= 0.2 or probed == validated == [num_steps]
+    if share < 0.1 and num_steps >= 1000:
+        assert (len(probed), config.train.validate_every) == (9, num_steps // 12)
+
+
+def test_the_demo_is_probed_nine_times_and_validated_as_its_page_shows():
+    config, _ = load_run("first-light", ["runs_dir=nowhere"])
+    assert probe_steps(config.train) == [10, 18, 32, 56, 100, 178, 316, 562, 1000]
+    assert [step for step in validation_steps(config.train) if step % 83 == 0] == list(range(83, 1000, 83))
 
 
 def test_prepared_text_takes_no_time_again(config):

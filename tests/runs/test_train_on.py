@@ -9,20 +9,27 @@ import textwrap
 import tomllib
 from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from small_run import call, final_weights, measured, quick, require_clear_error, write_run_file, write_texts
 
+from headwater.config import to_toml
 from headwater.errors import StoreError
 from headwater.files import read_json
+from headwater.library.shift import corpus_like
 from headwater.records import read_records
 from headwater.report.measures import since_base
 from headwater.report.run_data import read_run
 from headwater.runs.paths import Folders, stage_digest
-from headwater.runs.run_config import load_run
+from headwater.runs.run_config import config_of_text, load_run
 from headwater.runs.running import run
 from headwater.runs.text import data_card_of_run, open_batches, open_held_out
 from headwater.runs.text_size import epochs_of
+from headwater.runs.times import around_steps
+from headwater.sources.settings import CorpusSettings
 
 ON = """\
 name = "on"
@@ -98,6 +105,22 @@ def test_rates_and_batch_are_the_base_s_and_explained(trained_on):
     assert whys["optim.momentum"] == "as the base was trained"
     assert config.schedule.warmup_steps == 1 and "arXiv:2308.04014" in whys["schedule.warmup_steps"]
     assert config.train.half_length_fraction == 0
+
+
+def test_what_is_measured_of_replayed_text_is_counted_and_is_the_same_once_its_run_is_gone(trained_on, tmp_path):
+    folder = Path(shutil.copytree(trained_on, tmp_path / "again"))
+    text = ON.replace("validate_every = 4\n", "").replace("num_probes = 0\n", "")
+    (folder / "on.toml").write_text(text)
+    with chdir(folder):
+        one = load_run("on.toml", ["train.num_steps=3000"])[0]
+        expected = around_steps(one, 1.0)  # of the text as built
+        shutil.move("runs/on", "runs/begun")
+        plan = load_run("on.toml", ["train.num_steps=3000"])[0]
+        assert plan.train == one.train and around_steps(plan, 1.0)["probes"] == expected["probes"]
+        assert around_steps(plan, 1.0)["validations"].median == pytest.approx(expected["validations"].median, rel=0.5)
+        shutil.move("runs/begun", "runs/on")
+        shutil.rmtree("runs/mine")
+        assert load_run("on.toml", ["train.num_steps=3000"])[0].train == one.train
 
 
 def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp_path):
@@ -177,11 +200,61 @@ def test_new_for_text_like_the_base_s_begins_at_its_last_rates(finished_copy):
     assert "at 0.1 of its peak at least" in text
 
 
+SMALL = "[model]\nnum_layers = 2\nseq_len = 64\n[tokenizer]\n[train]\nnum_steps = 9\n"
+OTHER = {
+    "validation_fraction": 0.1,
+    "max_document_characters": 5000,
+    "max_line_bytes": 1000,
+    "max_file_bytes": 2000,
+    "shard_bytes": 3000,
+    "fetched_dir": 'there \x7f"',
+    "task_bytes": 4000,
+    "languages": ["en", "de"],
+    "min_language_confidence": 1e-5,
+    "rules": {"web": {"cut_notices": None, "min_words": None}, "text": {"max_top_ngram_fractions": [0.5, 0.25, 0.125]}},
+    "boilerplate": None,
+    "decontaminate": {"sets": {"own_set": ["a/*.jsonl", "ü"]}, "min_words": 3},
+    "redact": {},
+    "quality": {"classifier": "a.bin", "label": "good", "kinds": ["web"]},
+    "licences": {"allow": ["permissive", "PD"]},
+    "dedup": {"exact": False, "near_exempt_kinds": []},
+    "seed": 7,
+    "engine": {"name": "slurm", "slurm_options": ["--partition=cpu"]},
+}
+
+
+@given(st.sets(st.sampled_from([*OTHER])))
+@example({"redact", "languages"})
+@example({*OTHER})
+def test_every_setting_of_the_corpus_but_its_sources_is_carried_over(names):
+    assert {*OTHER} | {"sources"} == {*CorpusSettings.model_fields}, "a setting without a case here"
+    base = CorpusSettings.model_validate(
+        {"sources": {"a": {"paths": ["old"]}}, **{name: OTHER[name] for name in names}}
+    )
+    text = to_toml(corpus_like(SimpleNamespace(corpus=base)), "corpus") + '[corpus.sources.b]\npaths = ["new"]\n'
+    found = config_of_text(text + SMALL).corpus
+    assert found.model_copy(update={"sources": base.sources}) == base
+    assert set(tomllib.loads(text)["corpus"]) == names | {"sources"}
+
+
+def test_what_protects_the_base_s_text_protects_the_new_and_the_rest_is_named(finished_copy):
+    record = read_json(finished_copy / "runs/mine/config.json")
+    record["settings"]["corpus"] |= {"redact": {"kinds": ["email"]}, "seed": 7, "validation_fraction": 0.25}
+    record["settings"]["train"]["prompts"] = prompts = ["The capital of France is", 'A "b" is']
+    (finished_copy / "runs/mine/config.json").write_text(json.dumps(record))
+    text, file = new_from_base(finished_copy, "texts")
+    assert file["corpus"]["redact"] == {"kinds": ["email"]} and file["corpus"]["seed"] == 7
+    assert file["train"]["prompts"] == prompts
+    line = "carried over from the base's run: corpus.validation_fraction, corpus.redact, corpus.seed; not its sources"
+    assert text.count(line) == 2, "in the file and on the terminal"
+
+
 def test_new_from_a_public_model_has_no_old_text_and_low_rates(finished_copy):
     """The run's own export stands for one: a folder of Hugging Face, of which nothing says how it was trained."""
     shutil.move(finished_copy / "runs/mine/export/hf", finished_copy / "public")
     said = call("new", "next", "--base", "public", "--text", "texts", "--minutes", "0.01", cwd=finished_copy)
     assert said.status == 0 and "its own text isn't here" in said.out, said
+    assert "carried over" not in said.out
     assert "replay" not in tomllib.loads((finished_copy / "next.toml").read_text())
     with chdir(finished_copy):
         config, reasons = load_run("next.toml")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headwater.cli.text_found import TextFound, are_pages, find_text
+from headwater.cli.text_found import TextFound, are_pages, find_text, settings_of
+from headwater.config import Table, to_toml
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
@@ -16,7 +16,7 @@ from headwater.numbers import duration, plural
 from headwater.printable import printable
 from headwater.runs.hardware import hardware_of
 from headwater.runs.paths import Say
-from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_text, find_recipe, is_run_name
+from headwater.runs.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
 from headwater.runs.text_size import useful_epochs
 from headwater.runs.times import around_steps
 from headwater.scaling.repetition import says_of
@@ -46,45 +46,54 @@ class Sizes:
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
     check_new(path, name, texts, minutes)
-    found, sample = find_text(texts)
+    found, sample = find_text(texts, settings_of(texts))
     vocab_size, bytes_per_token = choose_vocabulary(sample, found.bytes_left)
     num_tokens = tokens_to_train_on(found, bytes_per_token)
-    chosen = choose_sizes(num_tokens, vocab_size)
-    write_sized(
-        path, lambda sizes: _run_file(name, texts, found, num_tokens, sizes), chosen, found, num_tokens, minutes, say
-    )
-    if are_pages(found):
-        say(OF_PAGES)
+    sizes = choose_sizes(num_tokens, vocab_size)
+    model = {"num_layers": sizes.num_layers, "d_model": sizes.d_model, "seq_len": sizes.seq_len}
+    tables = {"corpus": source_table(name, texts, num_tokens), "tokenizer": {"vocab_size": vocab_size}, "model": model}
+    write_sized(path, name, tables, [], sizes, found, num_tokens, minutes, say)
     return path
 
 
-def tokens_to_train_on(found: TextFound, bytes_per_token: float) -> float:
-    return (1 - usual_share(found.num_documents, VALIDATION_FRACTION)) * found.bytes_left / bytes_per_token
+def tokens_to_train_on(
+    found: TextFound, bytes_per_token: float, held_out_fraction: float = VALIDATION_FRACTION
+) -> float:
+    return (1 - usual_share(found.num_documents, held_out_fraction)) * found.bytes_left / bytes_per_token
 
 
 def write_sized(
     path: Path,
-    file: Callable[[Sizes], str],
+    name: str,
+    tables: Table,
+    why: Sequence[str],
     sizes: Sizes,
     found: TextFound,
     num_tokens: float,
     minutes: float,
     say: Say,
 ) -> None:
-    """Write a run file of these sizes, with as many steps as the time allows by an estimate for this machine."""
+    """Write a run file of these tables, with as many steps as the time allows by an estimate for this machine."""
     try:
-        here = estimate_time(config_of_text(file(sizes)))
+        hardware = None
+        for _ in range(2):  # what comes between steps depends on their number
+            config = config_of_text(_run_file(name, tables, (), sizes))
+            hardware = hardware or hardware_of(config)
+            step = hardware.needs(config).step.median
+            rest = sum(part.median for part in around_steps(config, step).values())
+            sizes = with_steps(sizes, num_tokens, minutes, (step, rest))
     except ConfigError as error:  # a GPU in no table
         say(f"how long a step takes here isn't known, so that the text alone sets their number: {error}")
-        here = None
-    sizes = with_steps(sizes, num_tokens, minutes, here)
-    write_text(path, file(sizes))
-    say(f"found {found}; {sizes.why[0]}")
+        sizes = with_steps(sizes, num_tokens, minutes, None)
+    notes = [OF_PAGES] if are_pages(found) else []
     if MAX_VALIDATION_BYTES_FRACTION * found.num_documents < LEAST_HELD_OUT:
-        say(
+        notes.append(
             f"of {plural(found.num_documents, 'document')} few can be held out, and the loss of so few says little; "
             "text in more files gives more"
         )
+    write_text(path, _run_file(name, tables, (str(found), *sizes.why, *why, *notes), sizes))
+    for line in (f"found {found}; {sizes.why[0]}", sizes.why[1], *why, *notes):
+        say(line)
 
 
 def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
@@ -126,12 +135,6 @@ def choose_sizes(num_tokens: float, vocab_size: int) -> Sizes:
     )
 
 
-def estimate_time(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds of a step and of all else, as planned; raise ConfigError where a GPU is in no table."""
-    step = hardware_of(config).needs(config).step.median
-    return step, sum(part.median for part in around_steps(config, step).values())
-
-
 def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[float, float] | None) -> Sizes:
     """Return the sizes with as many steps as the time allows, and no more epochs than still teach something.
 
@@ -144,7 +147,8 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     num_steps = max(MIN_PLANNED_STEPS, int(min(affordable, most)))
     takes = "" if here is None else f", about {duration(here[1] + num_steps * here[0])} here"
     if num_steps == MIN_PLANNED_STEPS:
-        limit = f"the fewest that teach anything{takes}, whatever --minutes says"
+        longer = f", longer than --minutes {minutes:g} asks for" if affordable < num_steps else ""
+        limit = f"{num_steps}, the fewest that teach anything{takes}{longer}"
     elif affordable < most:
         limit = f"what --minutes {minutes:g} allow on this machine, by an estimate"
     else:
@@ -155,40 +159,22 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     return replace(sizes, num_steps=num_steps, why=(reads, f"num_steps is {limit}"))
 
 
-def _run_file(name: str, texts: list[str], found: TextFound, num_tokens: float, sizes: Sizes) -> str:
-    why = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *sizes.why))
-    return f"""\
-{why}# Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml
-# Everything not set here comes from a rule: headwater explain {name}.toml
-
-name = "{name}"
-
-{source_table(name, texts, num_tokens, OF_PAGES if are_pages(found) else "")}
-[tokenizer]
-vocab_size = {sizes.vocab_size}
-
-[model]
-num_layers = {sizes.num_layers}
-d_model = {sizes.d_model}
-seq_len = {sizes.seq_len}
-
-[train]
-num_steps = {sizes.num_steps}
-batch_tokens = {sizes.batch_tokens}
-"""
+def _run_file(name: str, tables: Table, why: Sequence[str], sizes: Sizes) -> str:
+    comments = (
+        *why,
+        "The source's num_tokens are an estimate, for plans until the text is built",
+        f"Training ends after num_steps, however long they take. For a forecast: headwater plan {name}.toml",
+        f"Everything not set here comes from a rule: headwater explain {name}.toml",
+    )
+    train = {"num_steps": sizes.num_steps, "batch_tokens": sizes.batch_tokens} | tables.get("train", {})
+    lines = "".join(f"# {printable(comment)}\n" for comment in comments)
+    return f"{lines}\n{to_toml({'name': name} | tables | {'train': train})}"
 
 
-def source_table(name: str, texts: list[str], num_tokens: float, note: str = "") -> str:
-    """Return the table of a source of these files and folders, which give about so many tokens."""
-    paths = ", ".join(quoted(str(Path(text))) for text in texts)
-    kind = f'kind = "text"{"  # " + note if note else ""}'
-    tokens = f"num_tokens = {max(1, round(num_tokens))}  # by an estimate, for plans until the text is built"
-    return f"[corpus.sources.{_source_name(name)}]\n{kind}\npaths = [{paths}]\n{tokens}\n"
-
-
-def quoted(text: str) -> str:
-    """Return a TOML string: JSON's escapes are TOML's, but for DEL, which TOML doesn't allow as it is."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def source_table(name: str, texts: list[str], num_tokens: float) -> Table:
+    """Return the [corpus] of a source of these files and folders, which give about so many tokens."""
+    paths = [str(Path(text)) for text in texts]
+    return {"sources": {_source_name(name): {"kind": "text", "paths": paths, "num_tokens": max(1, round(num_tokens))}}}
 
 
 def _source_name(name: str) -> str:

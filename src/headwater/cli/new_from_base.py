@@ -6,10 +6,10 @@ from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import checkpoint_dir, step_of
-from headwater.cli.new import Sizes, check_new, quoted, source_table, tokens_to_train_on, write_sized
-from headwater.cli.text_found import find_text
+from headwater.cli.new import Sizes, check_new, source_table, tokens_to_train_on, write_sized
+from headwater.cli.text_found import find_text, settings_of
+from headwater.config import Table
 from headwater.optim.settings import ScheduleSettings, decay_start, lr_factor
-from headwater.printable import printable
 from headwater.runs.paths import Say
 
 # times the bits per byte of the base's own held-out text: from there rates are warmed up again, or more is replayed
@@ -21,73 +21,77 @@ MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains the model at `base_path` on `texts`; raise before writing."""
-    from headwater.library.shift import measure_shift, run_of, tokenizer_of  # torch
+    from headwater.library.shift import (  # torch
+        config_of_base,
+        corpus_like,
+        measure_shift,
+        run_of,
+        tokenizer_of,
+    )
 
     check_new(path, name, texts, minutes)
     base = facts_of(base_path)
-    found, sample = find_text(texts)
-    say("measuring how far the text is from the base's: seconds, and at 135 million parameters about a minute")
+    config, run = config_of_base(base), run_of(base)
+    like = settings_of(texts, None if config is None else config.corpus)
+    found, sample = find_text(texts, like)
+    say("measuring how far the text is from the base's")
     tokenizer = tokenizer_of(base)
-    shift, run = measure_shift(base, tokenizer, sample), run_of(base)
+    shift = measure_shift(base, tokenizer, sample, say)
     bytes_per_token = sum(len(part.encode()) for part in sample) / sum(
         len(ids) for ids in tokenizer.encode_many(sample)
     )
-    num_tokens = tokens_to_train_on(found, bytes_per_token)
-    head, why = _settings(base, run, shift.new, shift.ratio)
+    num_tokens = tokens_to_train_on(found, bytes_per_token, like.validation_fraction)
+    tables, why = _settings(base, run, shift.new, shift.ratio)
     if base.kind != "checkpoint" and base.model.seq_len > MAX_SEQ_LEN:
-        head += f"\n[model]\nseq_len = {MAX_SEQ_LEN}  # the base's is {base.model.seq_len}\n"
-
-    def file(sizes: Sizes) -> str:
-        lines = "".join(f"# {printable(str(sentence))}.\n" for sentence in (found, *why, *sizes.why))
-        return f"""\
-{lines}# For a forecast: headwater plan {name}.toml. Everything not set here: headwater explain {name}.toml
-
-name = "{name}"
-
-[init]
-from = {quoted(base_path)}
-{head}
-{source_table(name, texts, num_tokens)}
-[train]
-num_steps = {sizes.num_steps}
-batch_tokens = {sizes.batch_tokens}
-"""
-
-    write_sized(path, file, _sizes(base), found, num_tokens, minutes, say)
-    for line in (*why, *_better_start(base, run)):
+        tables["model"] = {"seq_len": MAX_SEQ_LEN}
+        why.append(f"sequences have {MAX_SEQ_LEN} tokens, and the base's {base.model.seq_len}")
+    corpus, train = corpus_like(config), Table()
+    if config is not None:
+        why.append(_carried(corpus, run))
+        train |= {} if config.train.prompts is None else {"prompts": config.train.prompts}
+    corpus |= source_table(name, texts, num_tokens)
+    tables = {"init": {"from": base_path}} | tables | {"corpus": corpus, "train": train}
+    write_sized(path, name, tables, why, _sizes(base), found, num_tokens, minutes, say)
+    for line in _better_start(base, run):
         say(line)
     return path
 
 
-def _settings(base: BaseFacts, run: Path | None, new: float, ratio: float | None) -> tuple[str, tuple[str, ...]]:
+def _settings(base: BaseFacts, run: Path | None, new: float, ratio: float | None) -> tuple[Table, list[str]]:
     """Return the tables of how to train, and why."""
     bits = f"the base needs {new:.3f} bits for a byte of this text"
     if ratio is None or run is None:
-        return "", (
+        return {}, [
             f"{bits}; its own text isn't here, so that nothing is replayed, and what it forgets isn't measured "
-            "([replay] takes a run of headwater)",
-        )
+            "([replay] takes a run of headwater)"
+        ]
     bits += f", {ratio:.2f} times those of its own held-out text"
     share = REPLAY_FAR if ratio >= REPLAYED_MORE_FROM else REPLAY_NEAR
     why = (
         f"{share:.0%} of the tokens are old text: {REPLAY_FAR:.0%} where new text takes {REPLAYED_MORE_FROM} times the "
         f"bits or more, else {REPLAY_NEAR:.0%} (arXiv:2403.08763)"
     )
-    tables = f"\n[replay]\nrun = {quoted(str(run))}\nshare = {share}\n"
+    tables: Table = {"replay": {"run": str(run), "share": share}}
     factor = max(LEAST_RATE, _last_factor(base))
     if ratio >= REWARMED_FROM or factor == 1:
-        return tables, (
+        return tables, [
             bits,
             why,
             f"the rates are warmed up to the base's peak again, as for text of {REWARMED_FROM} times the bits or more "
             "(arXiv:2403.08763)",
-        )
+        ]
     optim = base.trained["optim"]
-    rates = "".join(f"{each} = {factor * optim[each]:.4g}\n" for each in optim if each.endswith("_lr"))
-    tables += f'\n[schedule]\nname = "cosine"\nfinal_fraction = 0.01\n\n[optim]\n{rates}'
+    tables["schedule"] = {"name": "cosine", "final_fraction": 0.01}
+    tables["optim"] = {each: float(f"{factor * optim[each]:.4g}") for each in optim if each.endswith("_lr")}
     ended = f"the rates begin where the base's ended, at {LEAST_RATE} of its peak at least"
     how = f"{ended}, as for text below {REWARMED_FROM} times"
-    return tables, (bits, why, f"{how} (arXiv:2407.07263)")
+    return tables, [bits, why, f"{how} (arXiv:2407.07263)"]
+
+
+def _carried(corpus: Table, run: Path | None) -> str:
+    names = ", ".join(f"corpus.{name}" for name in corpus) or "nothing, as all of it is the default"
+    old = "whose text isn't here any more" if run is None else "whose text [replay] reads again"
+    return f"carried over from the base's run: {names}; not its sources and their weights, {old}"
 
 
 def _last_factor(base: BaseFacts) -> float:

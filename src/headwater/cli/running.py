@@ -25,8 +25,8 @@ from headwater.numbers import count, duration, plural, size
 from headwater.optim.rules import Reason
 from headwater.ranks.place import place_of
 from headwater.records import Record
-from headwater.report.measures import baselines, few_targets, right, since_base, time_lost
-from headwater.report.run_data import RunData, read_run
+from headwater.report.measures import baselines, few_targets, lines_since_base, right, time_lost
+from headwater.report.run_data import read_run
 from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
@@ -145,7 +145,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [
             *evaluation_lines(result.evaluation),
-            *_lines_since_base(found),
+            *lines_since_base(found),
             *measured(result.outcomes),
             ("report", str(config.run_dir / "report.html")),
             ("model", f"{config.folders.hf} (transformers, vLLM, TRL)"),
@@ -154,17 +154,6 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
             ("", f"headwater corpus show {run}"),
         ],
     )
-
-
-def _lines_since_base(run: RunData) -> list[tuple[str, str]]:
-    """Return how bits per byte of new and old text changed since the base; nothing of a run without one."""
-    found, lines = since_base(run), []
-    for name, is_old in (("new text", False), ("old text", True)):
-        named = [
-            f"{each.source} {each.base:.3f} → {each.now:.3f} ({each.change})" for each in found if each.is_old == is_old
-        ]
-        lines += [(name, f"held-out bits per byte: {', '.join(named)}")] if named else []
-    return lines
 
 
 def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
-from headwater.cli.new import quoted
+from headwater.config import quoted, to_toml
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.library.shift import run_of, tokenizer_of
+from headwater.library.shift import config_of_base, corpus_like, run_of, tokenizer_of
 from headwater.numbers import plural
 from headwater.printable import printable
 from headwater.runs.paths import Say
@@ -73,6 +73,8 @@ def _run_file(
 ) -> str:
     seq_len, num_steps, epochs = choose_sizes(found, base.model.seq_len, share)
     is_own = base.kind == "checkpoint"
+    corpus = corpus_like(config_of_base(base))
+    carried = f"{to_toml(corpus, 'corpus')}\n" if corpus else ""
     rate = "at ten times the blocks' rate: tokens around messages are new to the base" if is_own else "alike"
     high = 10 * LR if is_own else LR
     replay = f"""\
@@ -92,7 +94,7 @@ name = {quoted(name)}
 [init]
 from = {quoted(base.path)}
 
-[corpus.sources.{SOURCE}]
+{carried}[corpus.sources.{SOURCE}]
 kind = "conversations"
 paths = [{", ".join(map(quoted, paths))}]
 # about {seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more

@@ -41,12 +41,12 @@ class TextFound:
         """What rules leave, all where they left nothing of the sample: the build will say why."""
         return self.num_bytes * (self.fraction_left or 1.0)
 
-    def texts(self, paths: list[str]) -> Iterator[str]:
-        """Yield the texts that the readers of a corpus read in `paths`, and count them as its balance sheet does.
+    def texts(self, settings: CorpusSettings) -> Iterator[str]:
+        """Yield the texts that the readers of a corpus read in its source, and count them as its balance sheet does.
 
         Raises DataError for a path that names nothing.
         """
-        for piece in read_source("text", _settings_of(paths)):
+        for piece in read_source("text", settings):
             if isinstance(piece, Drop):
                 self.dropped[piece.reason] += piece.num_documents
             else:
@@ -70,29 +70,30 @@ class TextFound:
         return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
 
 
-def _settings_of(paths: list[str]) -> CorpusSettings:
-    """Return the settings of a corpus of these paths alone, with every rule's default."""
-    return CorpusSettings(sources={"text": SourceSettings(paths=paths)})
+def settings_of(paths: list[str], like: CorpusSettings | None = None) -> CorpusSettings:
+    """Return the settings of a corpus of these paths alone, with every rule's default, or else as another has them."""
+    sources = {"text": SourceSettings(paths=paths)}
+    return CorpusSettings(sources=sources) if like is None else like.model_copy(update={"sources": sources})
 
 
 def _in_words(reason: str) -> str:
     return reason.replace("_", " ").replace("utf8", "UTF-8")
 
 
-def find_text(texts: list[str]) -> tuple[TextFound, list[str]]:
+def find_text(texts: list[str], settings: CorpusSettings) -> tuple[TextFound, list[str]]:
     """Return what files and folders hold, and a sample of what rules leave; raise DataError where that is too little.
 
     Equal texts are in the sample together, or none of them: it is by hash. Nearly equal ones aren't searched for.
     """
     found = TextFound()
-    sample = sample_parts(found.texts(texts), SAMPLE_BYTES)
+    sample = sample_parts(found.texts(settings), SAMPLE_BYTES)
     _require_text(found, texts)
     if not sample:  # a sample by hash takes all copies or none
         raise DataError(
             f"{', '.join(texts)}: copies of one text, or of 8,192 characters of one, are more than "
             f"{SAMPLE_BYTES / 1e6:g} MB of it; a run keeps one of them: remove the others first"
         )
-    left = _texts_left(sample, _settings_of(texts))
+    left = _texts_left(sample, settings)
     found.fraction_left = sum(map(num_bytes, left)) / sum(map(num_bytes, sample))
     return found, left or sample
 

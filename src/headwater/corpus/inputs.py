@@ -39,20 +39,20 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     return digests | {f"decontaminate:{name}": _files_digest(found) for name, found in sets}
 
 
-def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> str:
-    """Return in words which sources differ from those that a corpus was built from, "" where none does.
+def changed_inputs(settings: CorpusSettings, corpus_dir: Path, inputs: dict[str, str]) -> dict[str, str]:
+    """Return in words, by name, which sources differ from those that a corpus was built from.
 
     A corpus keeps one digest a source; the files named are those of it that were written after the corpus.
     """
     manifest = corpus_dir / "manifest.json"
     before = read_manifest_or_none(corpus_dir).get("inputs") or {}
-    built_at, changed = manifest.stat().st_mtime, []
+    built_at, changed = manifest.stat().st_mtime, {}
     for name in [name for name in {**before, **inputs} if before.get(name) != inputs.get(name)]:
         files = source_files(name, settings) if name in settings.sources else None
         newer = [file.origin for file in files or () if not file.skipped and _is_newer(file.path, built_at)]
         more = f", {len(newer) - _SHOWN_FILES} more" if len(newer) > _SHOWN_FILES else ""
-        changed.append(f"{name} ({', '.join(newer[:_SHOWN_FILES])}{more})" if newer else name)
-    return ", ".join(changed)
+        changed[name] = f"{name} ({', '.join(newer[:_SHOWN_FILES])}{more})" if newer else name
+    return changed
 
 
 def _is_newer(path: Path, moment: float) -> bool:

@@ -8,7 +8,7 @@ use what an earlier one set.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,14 @@ BATCH_TOKENS, AT_RUN_TOKENS = 0.4 * 2**19, 1e10
 MAX_HEAD_DIM = 128
 
 MOST_RANKS = 4  # that share the rule's microbatches where train.exact promises the same bits at any number of them
+
+# what is computed between steps, in tokens of training that take as long: records of first-light, 2026-11-25, and the
+# probes, filled up to powers of two, of a later run; 60 of a run's own held-out text: 12,000 to 17,000, 2026-12-02
+VALIDATED_TOKEN, PROBE_TOKENS, CLOZE_TOKENS = 0.376, 42_000, 16_000
+NUM_PROBES, NUM_VALIDATIONS = 9, 12
+MAX_PROBES_SHARE, MAX_PAUSES_SHARE = 0.15, 0.2  # of the time of the steps
+ALMANAC = ("almanac", "capitals")  # of which a program knows the answers
+REPLAYED = 6, True  # sources of a run that is replayed and isn't known, the almanac among them: as the demo has
 
 HEAD_LR = 0.016  # at width 768
 # the rates of matrices and embedding fall with the number of updates and rise with the tokens of each: 1 at LR_STEPS
@@ -253,10 +261,39 @@ def _save_every(raw: RawSettings) -> tuple[Any, str]:
     return max(1, raw.get("train.num_steps") // 20), "twenty checkpoints a run, of which the newest are kept"
 
 
-def _validate_every(raw: RawSettings) -> tuple[Any, str]:
-    return max(1, raw.get("train.num_steps") // 12), "twelve validations a run, and those at logarithmic intervals"
+def pause_tokens(num_sources: int, rows: float, seq_len: int, has_almanac: bool) -> tuple[float, float]:
+    """Return the tokens of training that take as long as a validation of `rows` of each source, and as a probe."""
+    return VALIDATED_TOKEN * num_sources * rows * seq_len, PROBE_TOKENS if has_almanac else CLOZE_TOKENS
 
 
+def _pauses(raw: RawSettings, replayed: tuple[int, bool]) -> tuple[float, float, int]:
+    """Return the tokens of a validation, and of a probe with its validation; how often the base is measured so."""
+    sources, (num_replayed, is_of_almanac) = raw.get("corpus.sources", {"": {}}), replayed
+    has_almanac = any(raw.get(f"corpus.sources.{name}.builtin") in ALMANAC for name in sources)
+    if raw.has("replay.run"):
+        sources, has_almanac = [*sources, *[""] * num_replayed], has_almanac or is_of_almanac
+    rows, seq_len = raw.get("train.validation_sequences", 12), raw.get("model.seq_len")
+    validation, probe = pause_tokens(len(sources), rows, seq_len, has_almanac)
+    return validation, validation + probe, int(raw.has("init.from"))
+
+
+def _num_probes(raw: RawSettings, replayed: tuple[int, bool] = REPLAYED) -> tuple[Any, str]:
+    _, probe, of_base = _pauses(raw, replayed)
+    most = int(MAX_PROBES_SHARE * raw.get("train.num_steps") * raw.get("train.batch_tokens") / probe) - of_base
+    why = f"up to {NUM_PROBES}, in {MAX_PROBES_SHARE:.0%} of the training time with their validations; the last step's"
+    return 1 if most < 3 else min(NUM_PROBES, most), f"{why} always"  # of two the first is after step 1
+
+
+def _validate_every(raw: RawSettings, replayed: tuple[int, bool] = REPLAYED) -> tuple[Any, str]:
+    steps, num_probes = raw.get("train.num_steps"), raw.get("train.num_probes")
+    validation, probe, of_base = _pauses(raw, replayed)
+    left = MAX_PAUSES_SHARE * steps * raw.get("train.batch_tokens") - (num_probes + of_base) * probe
+    number = max(1, int(left / validation))
+    why = f"about {NUM_VALIDATIONS} a run beside those at probes, in {MAX_PAUSES_SHARE:.0%} of the time with them"
+    return max(1, steps // NUM_VALIDATIONS, -(-steps // number)), why
+
+
+PAUSES = {"train.num_probes": _num_probes, "train.validate_every": _validate_every}  # the second by the first
 RULES: dict[str, Rule] = {
     "model.d_model": _d_model,
     "model.tied_embeddings": _tied_embeddings,
@@ -276,7 +313,7 @@ RULES: dict[str, Rule] = {
     "schedule.warmup_steps": _warmup_steps,
     "train.half_length_fraction": _half_length_fraction,
     "train.save_every": _save_every,
-    "train.validate_every": _validate_every,
+    **PAUSES,
 }
 
 
@@ -296,13 +333,13 @@ MEASURED = {
 "When and over which sizes a rule was measured here; the other rules, and what is beyond, rest on their source."
 
 
-def apply_rules_(raw: RawSettings) -> dict[str, str]:
+def apply_rules_(raw: RawSettings, rules: Mapping[str, Rule] = RULES) -> dict[str, str]:
     """Set every setting that a rule knows and nobody set; return {setting: why}.
 
     A rule whose own inputs are missing or of the wrong kind sets nothing: validation then reports what is missing.
     """
     reasons = {}
-    for setting, rule in RULES.items():
+    for setting, rule in rules.items():
         if raw.has(setting):
             continue
         try:

@@ -25,6 +25,8 @@ _TIMED = {
     "checkpoint": ("checkpoints", "seconds"),
 }
 "By event: what a time is called, and a record's field of it."
+OF_OWN_TEXT = ("words",)
+"Probes that are made of a run's held-out text; the others are of the almanac."
 BASELINES = {"xz": "xz\u00a0-9e", "ngram5": "5-gram"}
 
 
@@ -100,6 +102,40 @@ def since_base(run: RunData) -> list[SinceBase]:
         and ((targets := amount(run.evaluation, "num_targets", name)) is None or targets >= MIN_SHOWN_TARGETS)
     ]
     return sorted(found, key=lambda each: each.is_old)
+
+
+def lines_since_base(run: RunData) -> list[tuple[str, str]]:
+    """Return what a run from a base has learned, and what it has forgotten or kept, each as a name and a line.
+
+    Old are the base's own text, read again, and the probes of the almanac, whichever text the run reads.
+    """
+    changes = since_base(run)
+    if not changes:
+        return []
+    new, old = (
+        [f"{each.source} {each.base:.3f} → {each.now:.3f} ({each.change})" for each in changes if each.is_old is is_old]
+        for is_old in (False, True)
+    )
+    first, last = ((run.events("probes") or [{}])[index] for index in (0, -1))
+    probes = {
+        name: (before, now)
+        for name in table(first, "probes")
+        if amount(first, "step") == 0 and name not in OF_OWN_TEXT
+        if (before := amount(first, "probes", name, "right")) is not None
+        and (now := amount(last, "probes", name, "right")) is not None
+    }
+    is_worse = [each.now > each.base for each in changes if each.is_old] + [now < was for was, now in probes.values()]
+    parts = [f"old text {', '.join(old)}"] if old else []
+    if probes:
+        parts.append("right " + ", ".join(f"{name} {was:.0%} → {now:.0%}" for name, (was, now) in probes.items()))
+    unit = f"bits per byte of {text_scored(run.last('validation'))}"
+    lines = [("new text", f"{unit}: {', '.join(new)}")] if new else []
+    return [
+        *lines,
+        ("forgotten" if any(is_worse) else "kept", f"{unit}: {'; '.join(parts)}")
+        if parts
+        else ("forgotten", "not measured: the base's text isn't here ([replay] names its run)"),
+    ]
 
 
 def is_on_real_text(run: RunData) -> bool:
@@ -259,7 +295,7 @@ def number_formats(run: RunData) -> dict[str, str]:
 
 def right(probe: str, score: Object) -> str:
     """Return the fraction right; of a probe made from the run's own text with its interval of 95 % and chance."""
-    if probe != "words":
+    if probe not in OF_OWN_TEXT:
         return f"{score['right']:.0%}"
     found = share(round(score["right"] * score["num_items"]), score["num_items"])
     return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; chance {score['chance']:.0%})"

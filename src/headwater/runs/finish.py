@@ -30,7 +30,7 @@ from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sourc
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 4, 1, 5
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 4, 1, 6
 EVALUATION = "evaluation.json"
 
 

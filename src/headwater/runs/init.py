@@ -5,12 +5,16 @@ They are kept in RUN/data/base.json, so that a run with a checkpoint never needs
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import RawSettings, leaves
 from headwater.errors import ConfigError
+from headwater.files import read_json_or_none, read_manifest_or_none
+from headwater.optim.rules import ALMANAC, PAUSES, REPLAYED, apply_rules_
+from headwater.records import table
 from headwater.runs.paths import Folders, read_kept
 
 if TYPE_CHECKING:
@@ -70,7 +74,24 @@ def apply_base_(raw: RawSettings) -> dict[str, str]:
     if problems:
         lines = "\n".join(problems)
         raise ConfigError(f"a run from {base.path} has its shape and its vocabulary; leave these out:\n{lines}")
+    if raw.has("replay.run"):
+        found = sources_replayed(folders, str(raw.get("replay.run")))
+        whys |= apply_rules_(raw, {name: partial(rule, replayed=found) for name, rule in PAUSES.items()})
     return whys
+
+
+def sources_replayed(folders: Folders, run: str) -> tuple[int, bool]:
+    """Return how many sources of another run a run replays, and whether the almanac is among them.
+
+    Its own tokens say it where they are made: the other run may be gone.
+    """
+    manifests = (read_manifest_or_none(each.tokens) for each in (folders, Folders(Path(run))))
+    own, theirs = (table(manifest, "replayed") for manifest in manifests)
+    if own:
+        return len(table(own, "weights")), bool(own.get("synthetic"))
+    sources = table(read_json_or_none(Path(run, "config.json")), "settings", "corpus", "sources")
+    has_almanac = bool(theirs.get("synthetic")) or any(each.get("builtin") in ALMANAC for each in sources.values())
+    return (len(sources) + len(table(theirs, "weights")), has_almanac) if sources else REPLAYED
 
 
 def _train_as_base_(raw: RawSettings, base: BaseFacts) -> dict[str, str]:

@@ -6,6 +6,7 @@ after training have their keys in RUN/stages.json, beside the seconds of all.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -135,11 +136,16 @@ def _require_untrained(config: RunConfig, stage: Path, inputs: dict[str, str]) -
     run = config.run_dir
     if read_manifest_or_none(stage).get("key") is None or not list_checkpoints(run):
         return
-    named = changed_inputs(config.corpus, stage, inputs) if stage.name == "corpus" else ""
-    what = f"its text ({named})" if named else "its settings (or headwater's own rules)"
+    changed = changed_inputs(config.corpus, stage, inputs) if stage.name == "corpus" else {}
+    what = f"its text ({', '.join(changed.values())})" if changed else "its settings (or headwater's own rules)"
+    texts = [path for name in changed if (source := config.corpus.sources.get(name)) for path in source.paths or []]
+    if here := [word for path in texts if Path(path).exists() for word in ("--text", path)]:
+        way = f"to train it on that text: {shlex.join(['headwater', 'new', 'NAME', '--base', str(run), *here])}; or "
+    else:
+        way = ""
     raise CheckpointError(
-        f"{stage} is what the checkpoints of {run} were trained on, and {what} changed since; put back what it was, "
-        f"give the new run another name (name=…), or remove {run} to train afresh"
+        f"{stage} is what the checkpoints of {run} were trained on, and {what} changed since; {way}put back what it "
+        f"was, give the new run another name (name=…), or remove {run} to train afresh. Nothing was changed"
     )
 
 

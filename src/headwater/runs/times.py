@@ -18,11 +18,21 @@ from headwater.forecast.processor import constants, step_flops
 from headwater.forecast.result import PREPARATION, Spread
 from headwater.forecast.work import checkpoint_bytes
 from headwater.host.facts import cpu_flags
+from headwater.optim.rules import ALMANAC, pause_tokens
+from headwater.runs.init import sources_replayed
 from headwater.runs.paths import Require, read_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.text_size import tokens_of
+from headwater.sources.settings import REPLAYED
 from headwater.sources.size import source_bytes
-from headwater.train.settings import fraction_repeated, is_half_length, probe_steps, recompute_of, validation_steps
+from headwater.train.settings import (
+    fraction_repeated,
+    is_half_length,
+    is_probe,
+    probe_steps,
+    recompute_of,
+    validation_steps,
+)
 
 if TYPE_CHECKING:
     from headwater.records import Record
@@ -109,23 +119,31 @@ def around_steps(config: RunConfig, step_seconds: float) -> dict[str, Spread]:
     """Return the seconds of everything but steps, by first-light's on one machine."""
     known, train, deviation = constants()["around_steps"], config.train, constants()["log_deviation"]["around"]
     per_token = step_seconds / train.batch_tokens  # of training, in which all that the model computes is counted
-    sources, held_out = config.corpus.sources, tokens_of(config, "validation")
-    wanted = train.validation_sequences * config.model.seq_len
-    validated = sum(min(wanted, held_out.get(name, UNKNOWN_HELD_OUT)) for name in sources)
-    has_almanac = any(source.builtin == "almanac" for source in sources.values())
-    probe = known["tokens_of_probe" if has_almanac else "tokens_of_probe_without_almanac"]
+    held_out, has_almanac = _measured_text(config)
+    seq_len, rows, of_base = config.model.seq_len, train.validation_sequences, int(config.init is not None)
+    num_rows = fmean(min(rows, tokens / seq_len) for tokens in held_out)
+    validation, probe = pause_tokens(len(held_out), num_rows, seq_len, has_almanac)
     save = checkpoint_bytes(config.model, config.optim) / known["checkpoint_bytes_per_second"]
     is_built = (config.folders.tokens / "manifest.json").is_file()
-    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in sources.values())
+    text = 0.0 if is_built else sum(source_bytes(source) or 0.0 for source in config.corpus.sources.values())
     seconds = {
-        "validations": len(validation_steps(train)) * known["tokens_of_validated_token"] * validated * per_token,
-        "probes": len(probe_steps(train)) * probe * per_token,
+        "validations": (len(validation_steps(train)) + of_base) * validation * per_token,
+        "probes": (len(probe_steps(train)) + of_base * is_probe(0, train)) * probe * per_token,
         "checkpoints": -(-train.num_steps // train.save_every) * save,
         PREPARATION: text / known["preparation_bytes_per_second"],
         "start": known["start_seconds"],
         "after": known["tokens_after"] * per_token,
     }
     return {name: Spread(each, deviation) for name, each in seconds.items()}
+
+
+def _measured_text(config: RunConfig) -> tuple[list[int], bool]:
+    """Return the held-out tokens of each source that a run is measured on, and whether probes are of the almanac."""
+    sources, known = config.corpus.sources, tokens_of(config, "validation")
+    replay = (0, False) if config.replay is None else sources_replayed(config.folders, config.replay.run)
+    old = [tokens for name, tokens in known.items() if name.startswith(REPLAYED)] or [UNKNOWN_HELD_OUT] * replay[0]
+    has_almanac = replay[1] or any(source.builtin in ALMANAC for source in sources.values())
+    return [known.get(name, UNKNOWN_HELD_OUT) for name in sources] + old, has_almanac
 
 
 def keep_times(config: RunConfig, records: Sequence[Record], speed: dict[str, Any], require_owner: Require) -> None:

@@ -49,7 +49,7 @@ class TrainSettings(Settings):
     validation_sequences: int = Field(default=12, ge=1)
     "Sequences of each source in a validation during training; `evaluate` uses all of them."
     num_probes: int = Field(default=9, ge=0)
-    "How often a run is probed and writes samples, at logarithmic intervals up to the last step; 0: never."
+    "How often a run is probed and writes samples, at logarithmic intervals up to its end, and a base first; 0: never."
     prompts: list[str] | None = None
     "Prompts that are continued at each probe; unset: the first words of held-out documents."
     trackers: list[str] = []
@@ -144,7 +144,8 @@ def is_gradient_check(step: int, train: TrainSettings) -> bool:
 
 
 def is_probe(step: int, train: TrainSettings) -> bool:
-    return step in probe_steps(train)
+    """Return whether a run is probed after `step`; 0 is the base that it starts from."""
+    return step in probe_steps(train) or (step == 0 and train.num_probes > 0)
 
 
 def is_validation(step: int, train: TrainSettings) -> bool:

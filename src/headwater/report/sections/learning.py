@@ -12,13 +12,14 @@ from headwater.report.measures import (
     few_targets,
     final_bits_per_byte,
     is_on_real_text,
+    lines_since_base,
     number_formats,
     quality_curve,
-    since_base,
 )
 from headwater.report.run_data import RunData
 
 _PROSE = {"5-gram": "a 5-gram model"}
+CHANGE = "from the base to now"
 NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
 
 
@@ -46,22 +47,12 @@ def _lead(run: RunData) -> Child:
 
 
 def _since_base(run: RunData) -> Child:
-    """Return what was learned of the new text and forgotten of the old, as a table; None for a run without a base."""
-    rows: list[list[Child]] = [
-        [each.source, "old" if each.is_old else "new", decimal(each.base, 3), decimal(each.now, 3), each.change]
-        for each in since_base(run)
-    ]
-    if not rows:
-        return None
-    share = amount(run.config, "settings", "replay", "share")
-    scored = text_scored(run.last("validation"))
-    note = f"Bits per byte on {scored} of each source, before the first step and at the last validation. "
-    note += (
-        "Old text is not measured: [replay] names the base's run."
-        if share is None
-        else (f"Old text is the base's own, {percent(share, 0)} of what this run read.")
-    )
-    return card("New and old text", note, data_table(["source", "text", "base", "now", "change"], rows))
+    """Return what was learned of the new text and forgotten of the old; None for a run without a base."""
+    lines: list[list[Child]] = [[name, line] for name, line in lines_since_base(run)]
+    note = "Before the first step, and at the last validation and probe."
+    if (share := amount(run.config, "settings", "replay", "share")) is not None:
+        note += f" Old text is the base's own, {percent(share, 0)} of what this run read."
+    return card("New and old text", note, data_table(["", CHANGE], lines, words=[CHANGE])) if lines else None
 
 
 def _relation(score: float, baseline: float) -> str:

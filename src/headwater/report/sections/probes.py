@@ -11,6 +11,7 @@ from headwater.intervals import share
 from headwater.numbers import count, percent, whole
 from headwater.printable import printable
 from headwater.records import Object, amount, entries, table
+from headwater.report.measures import OF_OWN_TEXT
 from headwater.report.run_data import ALMANAC, RunData
 
 _MAX_TOKENS = 8
@@ -27,13 +28,12 @@ _NO_PROBES = (
     "Not measured: most probes are about what the almanac teaches, and this run was trained without it; and its "
     "held-out text is too short to make any of."
 )
-_OF_OWN_TEXT = ("words",)
 _TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
 
 
 def probes(run: RunData) -> Html:
     measured = [name for record in run.events("probes") for name in table(record, "probes")]
-    of_almanac = [name for name in PROBES if name not in _OF_OWN_TEXT]
+    of_almanac = [name for name in PROBES if name not in OF_OWN_TEXT]
     names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
     cards = [_probe(run, index, name) for index, name in enumerate(names)]
     body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
@@ -45,7 +45,7 @@ def probes(run: RunData) -> Html:
 
 
 def _is_of_own_text(measured: list[str]) -> bool:
-    return bool(measured) and set(measured) <= set(_OF_OWN_TEXT)
+    return bool(measured) and set(measured) <= set(OF_OWN_TEXT)
 
 
 def _tasks(run: RunData) -> Html | None:
@@ -134,7 +134,7 @@ def _likely_tokens(columns: list[dict[str, float]]) -> list[str]:
 
 def _when(record: Object) -> str:
     tokens_seen = amount(record, "tokens_seen")
-    return "untrained" if tokens_seen == 0 else count(tokens_seen)
+    return "at the start" if tokens_seen == 0 else count(tokens_seen)
 
 
 def _token(token: str) -> Html:
