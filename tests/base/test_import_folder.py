@@ -11,7 +11,7 @@ from their_models import CONFIGS, save_their_model, their_logits, token_ids
 
 from headwater.base.config import HARMLESS, KINDS, REFUSED_KINDS, settings_of_config
 from headwater.base.facts import facts_of
-from headwater.base.folder import INDEX_FILE
+from headwater.base.folder import INDEX_FILE, licence_of
 from headwater.base.folder_weights import FolderValues
 from headwater.base.json_file import read_object
 from headwater.base.tokenizer import foreign_tokenizer
@@ -368,3 +368,28 @@ def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_p
     assert tokenizer.encode_many(texts) == own.encode_many(texts)
     with open_values(base) as value:
         assert all(torch.equal(value(name, tensor.shape), tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("files", "licence"),
+    [
+        (
+            {"README.md": "---\nlanguage: en\nlicense: apache-2.0\n---\nlicense: mit"},
+            "apache-2.0, as its README.md says",
+        ),
+        (
+            {"README.md": "---\r\nlicense: 'other'\r\nlicense_name: mine\r\n---\r\n"},
+            "other: mine, as its README.md says",
+        ),
+        ({"README.md": "# Model\nlicense: mit", "config.json": '{"license": " mit "}'}, "mit, as its config.json says"),
+        (
+            {"README.md": "---\nlicense:\n---\n", "LICENSE.txt": "…", "licensing.md": "…"},
+            "that of its file LICENSE.txt",
+        ),
+        ({"README.md": "---\nlicense", "config.json": '{"license": 3}'}, ""),
+    ],
+)
+def test_a_licence_is_what_the_folder_says_and_where(tmp_path, files, licence):
+    for name, text in {"config.json": "{}", **files}.items():
+        (tmp_path / name).write_bytes(text.encode())
+    assert licence_of(tmp_path) == licence

@@ -73,7 +73,9 @@ def test_a_base_is_trained_on_and_opens_in_transformers_again(tmp_path, name):
     assert both[0].eos_token_id == both[1].eos_token_id == there.config.eos_token_id == 0
     tokenizer = Tokenizer.load(tmp_path / "runs/on/data/tokenizer")
     assert (tokenizer.begin_id, tokenizer.end_id) == (0, 0), "it has no begin token: the end of a text is one"
-    assert "every text began with `<|endoftext|>`" in (export / "README.md").read_text()
+    card = (export / "README.md").read_text()
+    assert "every text began with `<|endoftext|>`" in card and "unknown: ask its makers" in card
+    assert 'base_model:\n- "base"\n' in card and "| on | trained on more text | 1,536 |" in card
 
 
 def test_a_base_whose_logits_differ_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ def test_the_export_of_a_tuned_base_has_the_template_that_it_was_tuned_by(tmp_pa
     for file, content in files_of(pattern, theirs).items():
         (tmp_path / "base" / file).write_bytes(content)
     talks = [[message._replace(content=f"{message.content} {number}") for message in TALK] for number in range(30)]
+    (tmp_path / "base/README.md").write_text('---\nlicense: "cc-by-4.0"\n---\n# Theirs\nlicense: mit\n')
     lines = (json.dumps({"messages": [message._asdict() for message in messages]}) for messages in talks)
     (tmp_path / "talks.jsonl").write_text("\n".join(lines))
     said = call("downstream", "sft", "base", "--talks", "talks.jsonl", "--name", "mine", cwd=tmp_path)
@@ -45,5 +46,12 @@ def test_the_export_of_a_tuned_base_has_the_template_that_it_was_tuned_by(tmp_pa
     ours = render(tokenizer, [TALK])[0]
     assert found["input_ids"] == [tokenizer.begin_id, *ours.ids.tolist()]
     assert found["assistant_masks"] == [0, *ours.is_target.tolist()]
+    card, data_card = ((tmp_path / "runs/mine/export/hf" / name).read_text() for name in ("README.md", "DATA_CARD.md"))
+    assert 'base_model:\n- "base"\n' in card and "Licence of it: cc-by-4.0, as its README.md says." in card
+    kept = read_json(tmp_path / "runs/mine/data/tokens/manifest.json")["splits"]["train"]["conversations"]
+    assert (
+        f"tuned on {kept['num_documents']} conversations" in card
+        and "It was made of base (licence: cc-by-4.0, as its README.md says; made by others)." in data_card
+    )
     ends = read_json(tmp_path / "runs/mine/export/hf/generation_config.json")["eos_token_id"]
     assert ends == [tokenizer.special["<|endoftext|>"], tokenizer.special["<|im_end|>"]]

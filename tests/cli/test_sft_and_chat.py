@@ -12,7 +12,7 @@ import torch
 from small_run import call, overrides, require_clear_error, write_run_file, write_texts
 
 from headwater.cli.data import _shares_by_rule
-from headwater.cli.sft import write_sft_file
+from headwater.cli.sft import MOST_EPOCHS, write_sft_file
 from headwater.conversations import USER, Message
 from headwater.files import read_json
 from headwater.library.model import Model
@@ -112,6 +112,17 @@ def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_o
     require_clear_error(other, "base-sft.toml exists already", "--name")
 
 
+@pytest.mark.parametrize("number", [40, 1000])
+def test_few_conversations_read_often_are_said(folder, monkeypatch, number):
+    monkeypatch.chdir(folder)
+    (folder / "more.jsonl").write_text("\n".join(json.dumps(each) for each in conversations(number)))
+    said: list[str] = []
+    path = write_sft_file(f"of-{number}", folder / "runs/base", ["more.jsonl"], 0.0, said.append)
+    epochs = float(path.read_text().split(" epochs of the conversations")[0].split("# ")[-1])
+    assert any(f"{epochs:.1f} epochs of {number} conversations" in line for line in said) == (epochs > MOST_EPOCHS)
+    assert (epochs > MOST_EPOCHS) == (number == 40)
+
+
 def test_the_tuned_model_answers_and_ends(folder, fluent):
     said = call("chat", "--run", fluent, "--prompt", "What is red 7?", "--json", cwd=folder)
     assert said.status == 0, said
@@ -119,16 +130,16 @@ def test_the_tuned_model_answers_and_ends(folder, fluent):
 
 
 def test_the_exported_model_ends_its_answers_and_says_what_chat_says(folder, fluent):
-    transformers = pytest.importorskip("transformers")
+    """The card's own example asks it."""
+    pytest.importorskip("transformers")
     export = folder / fluent / "export/hf"
     assert read_json(export / "generation_config.json")["eos_token_id"] == [1, 4]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(export)
-    model = transformers.AutoModelForCausalLM.from_pretrained(export)
-    given = [{"role": "user", "content": "What is blue 3?"}]
-    inputs = tokenizer.apply_chat_template(given, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    written = model.generate(**inputs, max_new_tokens=40, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    example = (export / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(example.replace("FOLDER", str(export)).replace("What is the capital of Peru?", "What is blue 3?"), names)
+    written = names["answer"]
     said = call("chat", "--run", fluent, "--prompt", "What is blue 3?", "--json", cwd=folder).json
-    assert int(written[-1]) == 4 and tokenizer.decode(written, skip_special_tokens=True) == said["answer"]
+    assert int(written[-1]) == 4 and names["tokenizer"].decode(written, skip_special_tokens=True) == said["answer"]
 
 
 def test_a_talk_goes_on_until_an_empty_line(folder, fluent, monkeypatch):

@@ -46,6 +46,14 @@ def test_reinforcement_makes_a_run_that_writes_and_is_not_made_twice(cwd):
     other = reinforce(cwd, "--reward", "exact")
     assert other.status == 1 and "another reward" in other.err
     assert call("export", "runs/mine-rl", cwd=cwd).status == 0
+    card, data_card = ((cwd / "runs/mine-rl/export/hf" / name).read_text() for name in ("README.md", "DATA_CARD.md"))
+    assert 'base_model:\n- "mine"\n' in card
+    assert "rewards (worth\\_of\\_blanks:has\\_blank) for answers to 12" in card, "what was refused changes nothing"
+    mean = said.json["before"]["mean"]["value"]
+    assert f"| mean reward of sampled answers | {mean:.3f} (" in card
+    assert (
+        "What mine-rl was trained on" in data_card and "Aligned on 12 prompts" in data_card and "| mine |" in data_card
+    )
 
 
 def test_a_run_may_be_named_by_the_folder_that_one_is_in(cwd):

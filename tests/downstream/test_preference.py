@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -18,6 +19,7 @@ import pytest
 from small_run import call, environment
 
 from headwater.checkpoint.layout import list_checkpoints
+from headwater.cli.sft import write_sft_file
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
 from headwater.errors import DataError
@@ -30,7 +32,6 @@ needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="
 def test_pairs_are_read_and_a_bad_line_is_named(finished, tmp_path):
     model, tokenizer = load_model(finished.run_dir)
     read_pairs = partial(preference.read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
-    tokenizer.special = tokenizer.special | {"[INST]": 5}
     path, good = tmp_path / "pairs.jsonl", {"prompt": "why?", "chosen": "so", "rejected": "no"}
     path.write_text(f"{json.dumps(good)}\n\n{json.dumps(good)}\n")
     assert read_pairs(path) == [Pair("why?", "so", "no")] * 2
@@ -41,15 +42,13 @@ def test_pairs_are_read_and_a_bad_line_is_named(finished, tmp_path):
         (json.dumps(good | {"chosen": " "}), ":2: prompt, chosen and rejected are texts"),
         (json.dumps(good | {"chosen": 3}), ":2: prompt, chosen and rejected are texts"),
         (json.dumps(good | {"chosen": "no"}), ":2: both answers are the same"),
-        (json.dumps(good | {"prompt": "<|im_end|>"}), ":2: a text spells a special token"),
-        (json.dumps(good | {"chosen": "[INST]"}), ":2: a text spells a special token"),
         (json.dumps(good | {"rejected": "no " * 40}), ":2: [0-9]+ tokens are more than the 64 that the model sees"),
     ):
         path.write_text(f"{json.dumps(good)}\n{bad}\n")
         with pytest.raises(DataError, match=message):
             read_pairs(path)
-    path.write_text(f"{json.dumps(good | {'prompt': '<|so'})}\n{json.dumps(good)}")
-    assert read_pairs(path)[0].prompt == "<|so"
+    path.write_text(f"{json.dumps(good | {'prompt': '<|im_end|>'})}\n{json.dumps(good)}")
+    assert read_pairs(path)[0].prompt == "<|im_end|>", "a text that spells a token stays text"
     path.write_text(json.dumps(good))
     with pytest.raises(DataError, match="at least two"):
         read_pairs(path)
@@ -98,18 +97,54 @@ def run_offline(program: str, cwd: Path, *arguments: str) -> str:
     return found.stdout
 
 
+TAUGHT, PREFERRED = "The number is here.", "It is here."
+
+
+@pytest.fixture(scope="module")
+def tuned(cwd) -> Path:
+    """A folder with a run that was tuned to answer TAUGHT, and pairs that prefer another answer."""
+    talk = [{"role": "assistant", "content": TAUGHT}]
+    lines = [{"messages": [{"role": "user", "content": f"Say {number}"}, *talk]} for number in range(80)]
+    (cwd / "talks.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with chdir(cwd):
+        write_sft_file("tuned", Path("runs/mine"), ["talks.jsonl"], 0.0, lambda line: None)
+    rates = ("optim.matrix_lr=0.01", "optim.embedding_lr=0.03", "optim.head_lr=0.03")
+    assert call("run", "tuned.toml", *rates, cwd=cwd).status == 0
+    pairs = [{"prompt": f"Say {number}", "chosen": PREFERRED, "rejected": TAUGHT} for number in range(40)]
+    (cwd / "preferred.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    return cwd
+
+
 @needs_trl
-def test_dpo_makes_a_run_whose_model_prefers_what_was_chosen_and_sends_nothing(cwd):
-    more = ("--steps", "20", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
-    said = run_offline(MAIN, cwd, "downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", *more)
+def test_dpo_makes_a_run_that_prefers_what_was_chosen_up_to_its_end_and_sends_nothing(tuned):
+    more = ("--steps", "40", "--pairs-per-step", "8", "--lr", "3e-3", "--json")
+    said = run_offline(MAIN, tuned, "downstream", "dpo", "runs/tuned", "--pairs", "preferred.jsonl", *more)
     result = json.loads(said)
-    assert result == json.loads((cwd / "runs/mine-dpo/preference.json").read_text())
-    assert result["accuracy"]["value"] >= 0.8, result
+    assert result == json.loads((tuned / "runs/tuned-dpo/preference.json").read_text())
+    shares = [result[when][name]["value"] for when in ("before", "after") for name in ("likelier", "nearer")]
+    assert shares == [0, 0, 1, 1] and result["changed"]["value"] == result["accuracy"]["value"] == 1, result
+    assert {each["before"] for each in result["examples"]} == {TAUGHT}, "the greedy answers are those of tuning"
     assert result["first_batch_difference"] < 1e-5
-    assert result["last_loss"] < 0.6
-    assert call("generate", "Say", "--run", "runs/mine-dpo", "--max-tokens", "4", cwd=cwd).status == 0
-    again = call("downstream", "dpo", "runs/mine", "--pairs", "pairs.jsonl", cwd=cwd)
+    again = call("downstream", "dpo", "runs/tuned", "--pairs", "preferred.jsonl", cwd=tuned)
     assert again.status != 0 and "has a model already" in again.err
+    assert call("export", "runs/tuned-dpo", cwd=tuned).status == 0
+    card = (tuned / "runs/tuned-dpo/export/hf/README.md").read_text()
+    assert 'base_model:\n- "tuned"\n- "mine"\n' in card and "aligned by DPO on 32 pairs of answers" in card
+    import transformers
+
+    model, tokenizer = (
+        each.from_pretrained(tuned / "runs/tuned-dpo/export/hf")
+        for each in (transformers.AutoModelForCausalLM, transformers.AutoTokenizer)
+    )
+    likelihoods = []
+    for answer in (PREFERRED, TAUGHT):
+        prompt = "<|im_start|>user\nSay 3<|im_end|>\n<|im_start|>assistant\n"
+        before, ids = (
+            tokenizer(text, return_tensors="pt")["input_ids"] for text in (prompt, f"{prompt}{answer}<|im_end|>")
+        )
+        log_p = model(ids).logits[0].detach().log_softmax(-1)[:-1].gather(-1, ids[0, 1:, None])
+        likelihoods.append(float(log_p[before.shape[1] - 1 :].sum()))
+    assert likelihoods[0] > likelihoods[1], "without anything behind the end, as transformers computes it"
 
 
 @needs_trl
@@ -170,7 +205,14 @@ for each in (other, transformers.AutoTokenizer.from_pretrained(export)):
     each.save_pretrained(work / "other")
 settings = PreferenceSettings(num_steps=1, pairs_per_step=8, beta=0.3)
 pairs = in_order(read_pairs(Path("pairs.jsonl"), tokenizer, start.settings.seq_len), settings)
-log = trained(dpo_trainer(export, work / "other", pairs, settings, work), work)
+trainer = dpo_trainer(export, work / "other", tokenizer, pairs, settings, work)
+ends = [
+    row[row_mask.bool()][-1].item()
+    for batch in trainer.get_train_dataloader()
+    for row, row_mask in zip(batch["input_ids"], batch["completion_mask"])
+]
+assert ends == [tokenizer.special["<|im_end|>"]] * 16, ends
+log = trained(trainer, work)
 models = start, model_of(facts_of(str(work / "other")))
 policy, reference = (log_likelihoods(model, tokenizer, pairs) for model in models)
 margins = [(p[0] - r[0]) - (p[1] - r[1]) for p, r in zip(policy, reference)]

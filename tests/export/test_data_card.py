@@ -117,6 +117,8 @@ def test_a_hostile_name_is_shown_and_is_no_markup(card, name):
         **card,
         "name": name,
         "sources": {name: source},
+        "started_from": [{"name": name, "kind": "others", "detail": name}, {"name": f"{name}2", "kind": "tuned"}],
+        "aligned_on": [{"by": "rewards", "reward": name, "num_examples": 3, "num_held_out": 1, "digest": name}],
         "licences": {"allow": [name], "not_allowed": {name: 1}},
         "settings": {**card["settings"], "name": name},
         "digests": {name: name},
@@ -127,7 +129,7 @@ def test_a_hostile_name_is_shown_and_is_no_markup(card, name):
     assert kinds <= {"text", "text_special", "code_inline", "softbreak"}, kinds
     assert not [token for token in tokens if token.type == "html_block"]
     headings = [token.content for before, token in pairwise(tokens) if before.type == "heading_open"]
-    assert len(headings) == 9
+    assert len(headings) == 10
     assert {len(row) for row in cells(text)} <= {2, 3, 5, 6, 9}
     assert not re.search(r"https?://|www\.", re.sub("````json.*?````", "", text, flags=re.DOTALL))
     assert not re.search("[\u202a-\u202e\u200b\x00\x1b]", text)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from headwater import files
 from headwater.errors import ExportError
 from headwater.export.hf import export_hf
+from headwater.export.hf_card import CardFacts
 from headwater.model.names import places, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -280,12 +281,13 @@ def test_an_export_replaces_an_export_and_nothing_else(tokenizer_dir, tmp_path):
     model = random_model(model_settings(**SHAPES["llama"]))
     out = tmp_path / "out"
     scores = {"this model, held-out real text": 1.39, "a 5-gram model, the same real text": 1.35134}
-    export(model, tokenizer_dir, out, facts={"run": "a|b", "tokens seen": 3_000_000}, scores=scores, key="one")
+    card = CardFacts(facts={"run": "a|b", "tokens seen": 3_000_000}, scores=scores)
+    export(model, tokenizer_dir, out, card=card, key="one")
     assert files.is_current(out, "one")
-    card = (out / "README.md").read_text()
-    assert "| run | a\\|b |" in card and "| tokens seen | 3,000,000 |" in card
-    assert "| this model, held-out real text | 1.390 |" in card
-    assert "| a 5-gram model, the same real text | 1.351 |" in card
+    text = (out / "README.md").read_text()
+    assert "| run | a\\|b |" in text and "| tokens seen | 3,000,000 |" in text
+    assert "| this model, held-out real text | 1.390 |" in text
+    assert "| a 5-gram model, the same real text | 1.351 |" in text
     export(model, tokenizer_dir, out, key="two")
     assert files.is_current(out, "two")
     (tmp_path / "mine").mkdir()

@@ -6,11 +6,13 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from headwater.conversations import Message
 from headwater.errors import TokenizerError
 from headwater.export.hf_tokenizer import write_tokenizer
-from headwater.tokenizer.conversation import prompt_ids, render
+from headwater.tokenizer.conversation import prompt_and_answer, prompt_ids, render
 from headwater.tokenizer.settings import TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -98,6 +100,23 @@ def test_the_prompt_is_what_the_exported_template_adds_for_generation(tokenizer,
         given = [message._asdict() for message in messages[:-1]]
         expected = theirs.apply_chat_template(given, add_generation_prompt=True, tokenize=True, return_dict=True)
         assert prompt_ids(tokenizer, messages[:-1]) == expected["input_ids"]
+
+
+@given(st.lists(st.text(max_size=20), min_size=2, max_size=7), st.booleans())
+@example(["What?", "The sea.\n"], False)
+@example(["", ""], True)
+def test_an_answer_is_what_tuning_learns_of_it_and_nothing_stands_behind_its_end(tokenizer, texts, has_system):
+    roles = (["system"] if has_system else []) + ["user", "assistant"] * len(texts)
+    messages = list(map(Message, roles, [*texts, ""]))
+    messages = messages[: max(at for at, (role, _) in enumerate(messages) if role == "assistant") + 1]
+    prompt, answer = prompt_and_answer(tokenizer, messages)
+    found = render(tokenizer, [messages])[0]
+    assert [tokenizer.begin_id, *found.ids.tolist()] == [*prompt, *answer, *tokenizer.encode("\n")]
+    assert (
+        answer == [*tokenizer.encode(messages[-1].content), END]
+        and found.is_target[len(prompt) - 1 :][: len(answer)].all()
+    )
+    assert prompt == prompt_ids(tokenizer, messages[:-1])
 
 
 def hostile_texts(number: int, seed: int = 0) -> list[str]:

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from xxhash import xxh3_128
 
-from headwater.base.folder import folder_settings, tokenizer_files, weight_files
+from headwater.base.folder import folder_settings, licence_of, tokenizer_files, weight_files
 from headwater.base.gguf import GgufFile
 from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
+from headwater.checkpoint.origins import Origin, Origins, origins_of
 from headwater.checkpoint.verify import checked_manifest, read_state
 from headwater.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.files import digest_json, read_manifest_or_none
@@ -42,6 +43,7 @@ class BaseFacts:
     vocab_size  the tokenizer's, which the embedding of `model` has rows for, or more
     digest      of its weights and its tokenizer; of files above 2 GiB, of 2,048 parts of a MiB each
     trained     how it was trained, as a checkpoint says: optim, schedule, train …; {} where nothing does
+    origins     what it was made of, itself last
     """
 
     path: str
@@ -52,6 +54,7 @@ class BaseFacts:
     vocab_size: int
     digest: str
     trained: Mapping[str, Any] = field(default_factory=dict)
+    origins: Origins = ()
 
 
 def facts_of(path: str) -> BaseFacts:
@@ -84,23 +87,25 @@ def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
     try:
         trained = read_state(folder)["identity"]
         tensors = checked_manifest(folder)["tensors"]
-        model = ModelSettings.model_validate(trained["model"])
+        model, origins = ModelSettings.model_validate(trained["model"]), origins_of(folder)
     except (CheckpointError, KeyError, TypeError, ValidationError) as error:
         raise ConfigError(f"init.from={path} can't be started from: {error}") from None
     digests = {name: entry["digest"] for name, entry in tensors.items() if name.startswith(f"{MODEL}.")}
     digest = digest_json({"weights": digests, "tokenizer": manifest["digest"]})
-    return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained)
+    return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained, origins)
 
 
 def _of_folder(path: str) -> BaseFacts:
     folder = Path(path)
     model, files, weights = folder_settings(folder), tokenizer_files(folder), weight_files(folder)
-    return _foreign(path, "folder", model, files, weights)
+    return _foreign(path, "folder", model, files, weights, licence_of(folder))
 
 
 def _of_gguf(path: str) -> BaseFacts:
     file = GgufFile(Path(path))
-    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path])
+    licence = file.get("general.license")
+    said = f"{licence}, as the file says" if licence else ""
+    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path], said)
 
 
 @lru_cache(maxsize=1)  # reading a large vocabulary takes seconds, and a command asks several times
@@ -114,7 +119,12 @@ def _read_foreign(path: str, signature: str) -> BaseFacts:
 
 
 def _foreign(
-    path: str, kind: Literal["folder", "gguf"], model: ModelSettings, files: Mapping[str, bytes], weights: list[Path]
+    path: str,
+    kind: Literal["folder", "gguf"],
+    model: ModelSettings,
+    files: Mapping[str, bytes],
+    weights: list[Path],
+    licence: str,
 ) -> BaseFacts:
     contents, num_weights = _contents(weights), count_parameters(model).total
     most = sum(size for size, _ in contents.values()) // _LEAST_BYTES
@@ -122,7 +132,16 @@ def _foreign(
         raise ConfigError(f"its config.json makes {num_weights:,} weights, and its files have {most:,} at most")
     manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
     digest = digest_json({"weights": contents, "tokenizer": manifest["digest"]})
-    return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest)
+    answers = any(b"chat_template" in name.encode() + content for name, content in files.items())
+    origin = Origin(_name_of(Path(path)), "others", detail=licence, answers=answers)
+    return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest, origins=(origin,))
+
+
+def _name_of(path: Path) -> str:
+    """Return what a model is called by its folder or file; in the cache of Hugging Face that is owner/name."""
+    path = path.absolute()
+    cached = [folder.removeprefix("models--") for folder in path.parts if folder.startswith("models--")]
+    return cached[-1].replace("--", "/") if cached else path.stem if path.suffix == ".gguf" else path.name
 
 
 def _signature(paths: Iterable[Path]) -> str:

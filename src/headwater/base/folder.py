@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,6 +13,7 @@ from headwater.model.settings import ModelSettings
 from headwater.tokenizer.foreign import FILES
 
 INDEX_FILE = "model.safetensors.index.json"
+_HEAD_BYTES = 1 << 16  # of a README: its head is its first lines
 
 
 def folder_settings(folder: Path) -> ModelSettings:
@@ -49,3 +51,27 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
         return {name: read_bytes(folder / name) for name in FILES if (folder / name).exists()}
     except OSError as error:
         raise ConfigError(f"{folder}: a file of its tokenizer can't be read: {error.strerror}") from None
+
+
+def licence_of(folder: Path) -> str:
+    """Return the licence of a model with where that is said: the head of its README.md, config.json or a licence file.
+
+    "" where nothing says it.
+    """
+    head = re.match(r"\s*---\s*?\n(.*?)\n---", _head(folder / "README.md"), re.DOTALL)
+    fields = dict(re.findall(r"^(license|license_name):[ \t]*(\S.*?)[ \t\r]*$", head[1] if head else "", re.MULTILINE))
+    if said := [fields[name].strip("\"'") for name in ("license", "license_name") if name in fields]:
+        return f"{': '.join(said)}, as its README.md says"
+    if isinstance(licence := read_object(folder / "config.json").get("license"), str) and licence.strip():
+        return f"{licence.strip()}, as its config.json says"
+    names = sorted(path.name for path in folder.iterdir())
+    found = [name for name in names if re.fullmatch(r"(?i)(licen[cs]e|copying)(\.\w+)?", name)]
+    return f"that of its file {found[0]}" if found else ""
+
+
+def _head(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD_BYTES).decode(errors="replace")
+    except OSError:
+        return ""

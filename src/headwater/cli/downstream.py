@@ -22,7 +22,7 @@ from headwater.cli.arguments import (
     folder_of,
     option,
 )
-from headwater.cli.terminal import estimated, print_json, say, say_beside
+from headwater.cli.terminal import estimated, print_json, say, say_beside, table
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
@@ -125,10 +125,12 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
+    from headwater.checkpoint.origins import Origin
     from headwater.downstream.derived import require_unused
     from headwater.downstream.preference import PreferenceSettings
     from headwater.downstream.preference import dpo as learn
-    from headwater.runs.aligning import keep_derived, learning
+    from headwater.runs.aligning import begin_derived, keep_derived, learning
+    from headwater.runs.card import PREFERENCE_RESULT
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
@@ -136,12 +138,25 @@ def dpo(
     with learning(base, run_dir, pairs, held_out, seed, say_beside(as_json)) as given:
         model, result = learn(*given.start, *given.pairs, settings, given.work)
         identity = {"start": given.digest, "dpo": asdict(settings)}
-        keep_derived(base, run_dir / "preference.json", result, model, steps, identity)
+        begin_derived(base, run_dir, steps, Origin("", "preferences"), given.pairs)
+        keep_derived(run_dir / PREFERENCE_RESULT, result, model, steps, identity)
     if as_json:
         return print_json(asdict(result))
-    say(f"preferred answers are the likelier ones of {estimated(result.likelier_before)} held-out pairs before, "
-        f"{estimated(result.likelier_after)} after")  # fmt: skip
-    say(f"they gained more than the others in {estimated(result.accuracy)}; {run_dir} has the new model")
+    rows = [["of held-out pairs, the preferred answer", "before", "after"]]
+    rows += [
+        [words, *(estimated(getattr(shares, name)) for shares in (result.before, result.after))]
+        for words, name in (
+            ("is the one that the model gives (greedy)", "preferred"),
+            ("is nearer to what it gives than the other", "nearer"),
+            ("is the likelier one, to the end of its message", "likelier"),
+        )
+    ]
+    table(rows)
+    texts = [[each.prompt, each.before, each.after, each.preferred] for each in result.examples]
+    heads = [["prompt", "answer before", "answer now", "preferred"]]
+    table(heads + [[text if len(text) <= 40 else f"{text[:39]}…" for text in row] for row in texts], "<<<<")
+    say(f"the greedy answer changed for {estimated(result.changed)} of held-out prompts; the preferred answer gained "
+        f"more than the other in {estimated(result.accuracy)} of pairs; {run_dir} has the new model")  # fmt: skip
 
 
 def reward(

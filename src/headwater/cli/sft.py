@@ -27,6 +27,8 @@ SOURCE = "conversations"
 ROWS_OF_BATCH = 8
 MIN_STEPS, EPOCHS = 60, 2
 "Sixty steps teach a small model the form and its new tokens (docs/log.md, 2026-11-29); of much text two epochs do."
+MOST_EPOCHS = 16
+"Those of InstructGPT (arXiv:2203.02155); LIMA has 15 (arXiv:2305.11206), and our own measurements 12 (docs/log.md)."
 LR = 3e-4
 MAX_SEQ_LEN = 512
 _AT_ONCE = 1000
@@ -147,6 +149,12 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
         )
     say(f"found {found}")
+    if (epochs := choose_sizes(found, base.model.seq_len, share if replayed else 0.0)[2]) > MOST_EPOCHS:
+        say(
+            f"{epochs:.1f} epochs of {plural(found.num_kept, 'conversation')}: nobody has measured what more than "
+            f"{MOST_EPOCHS} are good for, and the model may repeat them word for word. Give more conversations, or "
+            f"lower train.num_steps in {path} and try the answers"
+        )
     write_text(path, text)
     return path
 

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.conversations import ASSISTANT, USER, Message
 from headwater.downstream.preference import (
     Pair,
     PreferenceSettings,
     arguments_of_pairs,
-    as_sample,
+    ids_of,
     in_order,
     share_of,
 )
@@ -25,10 +26,11 @@ from headwater.downstream.rewards import Reward
 from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
 from headwater.intervals import Estimate
 from headwater.model.transformer import Transformer
+from headwater.tokenizer.conversation import prompt_and_answer
 from headwater.tokenizer.tokenizer import Tokenizer
 
-MODEL = "model"
-"The folder of a reward model in its folder."
+MODEL = "reward-model"
+"The folder of a reward model in its folder; `model` in those that read on to the line break behind the answer."
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def first_loss(start: Transformer, score_D: Tensor, tokenizer: Tokenizer, pairs:
 
 
 def _ids(tokenizer: Tokenizer, pair: Pair) -> dict[str, list[int]]:
-    samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
-    return {name: sample.prompt + sample.written for name, sample in zip(("chosen_ids", "rejected_ids"), samples)}
+    prompt, chosen, rejected = ids_of(tokenizer, pair)
+    return {"chosen_ids": prompt + chosen, "rejected_ids": prompt + rejected}
 
 
 def _right(model: Any, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[bool]:
@@ -109,7 +111,7 @@ def learned_reward(folder: Path, tokenizer: Tokenizer) -> Reward:
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32")
 
     def reward(prompt: str, written: str, answer: str) -> float:
-        sample = as_sample(tokenizer, prompt, written)
-        return score_of(model, sample.prompt + sample.written)
+        before, said = prompt_and_answer(tokenizer, [Message(USER, prompt), Message(ASSISTANT, written)])
+        return score_of(model, before + said)
 
     return reward

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,13 +17,17 @@ from headwater.base.facts import facts_of
 from headwater.base.weights import model_of
 from headwater.conversations import ASSISTANT, USER, Message
 from headwater.downstream.lines import read_lines
-from headwater.downstream.samples import Sample, log_probabilities
+from headwater.downstream.prompts import chat_prompts
+from headwater.downstream.samples import Sample, Writing, answers, log_probabilities
 from headwater.downstream.trl_harness import arguments_of_trl, quiet_libraries, require_same, trained, trl_offline
 from headwater.errors import ConfigError, DataError
+from headwater.evaluate.scorer import Scorer
 from headwater.intervals import Estimate, share
 from headwater.model.transformer import Transformer
-from headwater.tokenizer.conversation import prompt_ids, render
+from headwater.tokenizer.conversation import prompt_and_answer
 from headwater.tokenizer.tokenizer import Tokenizer
+
+ANSWERED_AT_ONCE, NUM_EXAMPLES = 64, 3
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,44 @@ class PreferenceSettings:
 
 
 @dataclass(frozen=True)
-class PreferenceResult:
-    """What became of held-out pairs: how often the preferred answer is the likelier one, and has gained more."""
+class PairShares:
+    """What a model makes of pairs: of how many the preferred answer is the one that it gives, or nearer to it.
 
-    likelier_before: Estimate
-    likelier_after: Estimate
+    preferred  the greedy answer is the preferred one
+    nearer     the greedy answer has more tokens, in their order, of the preferred one than of the other
+    likelier   the preferred one is the likelier of both, to the end of its message and no further
+    """
+
+    preferred: Estimate
+    nearer: Estimate
+    likelier: Estimate
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the model answers to a held-out prompt (greedy), before and after, beside what was preferred."""
+
+    prompt: str
+    before: str
+    after: str
+    preferred: str
+
+
+@dataclass(frozen=True)
+class PreferenceResult:
+    """What became of held-out pairs: what the model answers, and which answer of both is the likelier one."""
+
+    before: PairShares
+    after: PairShares
+    changed: Estimate
+    "Prompts whose greedy answer is another than before."
     accuracy: Estimate
+    "Pairs whose preferred answer gained more than the other."
     first_batch_difference: float
     "Of TRL's mean log-probability of the first batch from ours, relative to it."
     last_loss: float
     num_steps: int
+    examples: list[Example]
 
 
 def read_pairs(path: Path, tokenizer: Tokenizer, seq_len: int) -> list[Pair]:
@@ -85,10 +118,8 @@ def _problem(pair: Pair, tokenizer: Tokenizer, seq_len: int) -> str:
         return "prompt, chosen and rejected are texts, none of them empty"
     if pair.chosen == pair.rejected:
         return "both answers are the same"
-    if any(token in text for token in tokenizer.special for text in texts):  # transformers reads it as the token
-        return "a text spells a special token"
-    samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
-    longest = max(len(sample.prompt) + len(sample.written) for sample in samples)
+    prompt, *both = ids_of(tokenizer, pair)
+    longest = len(prompt) + max(map(len, both))
     return f"{longest} tokens are more than the {seq_len} that the model sees" if longest > seq_len else ""
 
 
@@ -106,21 +137,57 @@ def dpo(
     TRL writes into `work`. Raises TrainingError where its first batch isn't what our formula makes of it.
     """
     ordered = in_order(pairs, settings)
-    log = trained(dpo_trainer(export, export, ordered, settings, work), work)
+    log = trained(dpo_trainer(export, export, tokenizer, ordered, settings, work), work)
     first = log_likelihoods(start, tokenizer, ordered[: settings.pairs_per_step])
     ours = {"logps/chosen": fmean(chosen for chosen, _ in first), "loss": math.log(2)}
     difference = require_same(log[0], ours)
     model = model_of(facts_of(str(work / "result")))
     before, after = (log_likelihoods(each, tokenizer, held_out) for each in (start, model))
-    gained = [late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]
+    answered, answers_now = (greedy_answers(each, tokenizer, held_out) for each in (start, model))
     return model, PreferenceResult(
-        likelier_before=share_of([chosen > rejected for chosen, rejected in before]),
-        likelier_after=share_of([chosen > rejected for chosen, rejected in after]),
-        accuracy=share_of(gained),
+        before=_shares(tokenizer, held_out, answered, before),
+        after=_shares(tokenizer, held_out, answers_now, after),
+        changed=share_of([answers_now[prompt].written != first.written for prompt, first in answered.items()]),
+        accuracy=share_of([late[0] - early[0] > late[1] - early[1] for early, late in zip(before, after, strict=True)]),
         first_batch_difference=difference,
         last_loss=float(log[-1]["loss"]),
         num_steps=settings.num_steps,
+        examples=[
+            Example(pair.prompt, answered[pair.prompt].text, answers_now[pair.prompt].text, pair.chosen)
+            for pair in held_out[:NUM_EXAMPLES]
+        ],
     )
+
+
+def _shares(
+    tokenizer: Tokenizer,
+    pairs: Sequence[Pair],
+    answered: dict[str, Sample],
+    log_p: Sequence[tuple[float, float]],
+) -> PairShares:
+    rows = [(answered[pair.prompt].written, *ids_of(tokenizer, pair)[1:]) for pair in pairs]
+    return PairShares(
+        preferred=share_of([written == chosen for written, chosen, _ in rows]),
+        nearer=share_of([_alike(written, chosen) > _alike(written, other) for written, chosen, other in rows]),
+        likelier=share_of([chosen > rejected for chosen, rejected in log_p]),
+    )
+
+
+def greedy_answers(model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> dict[str, Sample]:
+    """Return the likeliest answer to each prompt, cut off where it is longer than the longest of the pairs."""
+    rows = {pair.prompt: ids_of(tokenizer, pair) for pair in pairs}
+    prompts = [prompt for prompt, *_ in rows.values()]
+    longest = max(len(answer) for _, *both in rows.values() for answer in both)
+    room = model.settings.seq_len + 1 - max(map(len, prompts))
+    writing, scorer = Writing(min(longest, room), chat_prompts(tokenizer).ends), Scorer(model)
+    batches = [prompts[at : at + ANSWERED_AT_ONCE] for at in range(0, len(prompts), ANSWERED_AT_ONCE)]
+    found = [sample for batch in batches for sample in answers(scorer, tokenizer, batch, writing)]
+    return dict(zip(rows, found, strict=True))
+
+
+def _alike(written: list[int], answer: list[int]) -> float:
+    """Return the share of two answers' tokens that both have, in the same order."""
+    return SequenceMatcher(None, written, answer, autojunk=False).ratio()
 
 
 def share_of(found: Sequence[bool]) -> Estimate:
@@ -129,49 +196,45 @@ def share_of(found: Sequence[bool]) -> Estimate:
 
 @torch.no_grad()
 def log_likelihoods(model: Transformer, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[tuple[float, float]]:
-    """Return log p of both answers of each pair, with what ends them, in nats."""
+    """Return log p of both answers of each pair, with the end of the message and nothing behind it, in nats."""
     found = []
     for pair in pairs:
-        samples = [as_sample(tokenizer, pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
-        log_p_N, numbers_N = log_probabilities(model, samples)
+        prompt, *both = ids_of(tokenizer, pair)
+        log_p_N, numbers_N = log_probabilities(model, [Sample(prompt, ids, "", True) for ids in both])
         found.append((float(log_p_N[numbers_N == 0].sum()), float(log_p_N[numbers_N == 1].sum())))
     return found
 
 
-def as_sample(tokenizer: Tokenizer, prompt: str, answer: str) -> Sample:
-    """Return an answer as the chat template has it, up to the line break behind it, which TRL counts, too."""
-    question = [Message(USER, prompt)]
-    before = prompt_ids(tokenizer, question)
-    whole = render(tokenizer, [[*question, Message(ASSISTANT, answer)]])[0].ids.tolist()
-    return Sample(before, whole[len(before) - 1 :], answer, True)
+def ids_of(tokenizer: Tokenizer, pair: Pair) -> tuple[list[int], list[int], list[int]]:
+    """Return the ids of the prompt and of both answers, each with the end of its message and nothing behind it."""
+    prompt, chosen = prompt_and_answer(tokenizer, [Message(USER, pair.prompt), Message(ASSISTANT, pair.chosen)])
+    return prompt, chosen, prompt_and_answer(tokenizer, [Message(ASSISTANT, pair.rejected)])[1]
 
 
-def dpo_trainer(export: Path, reference: Path, pairs: Sequence[Pair], settings: PreferenceSettings, work: Path) -> Any:
+def dpo_trainer(
+    export: Path, reference: Path, tokenizer: Tokenizer, pairs: Sequence[Pair], settings: PreferenceSettings, work: Path
+) -> Any:
     """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
     trl = trl_offline()
     transformers, datasets = quiet_libraries()
     models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
-    return trl.DPOTrainer(
+    trainer = trl.DPOTrainer(
         model=models[0],
         ref_model=models[1],
         args=trl.DPOConfig(beta=settings.beta, **arguments_of_pairs(settings, work)),
-        train_dataset=datasets.Dataset.from_list([_conversation(pair) for pair in pairs]),
+        train_dataset=datasets.Dataset.from_list([dict.fromkeys(("prompt", "chosen", "rejected"), "")]),
         processing_class=transformers.AutoTokenizer.from_pretrained(export),
     )
+    # in place of rows that it makes of texts: those would have the template's line break behind the end of the message
+    rows = [dict(zip(("prompt_ids", "chosen_ids", "rejected_ids"), ids_of(tokenizer, pair))) for pair in pairs]
+    trainer.train_dataset = datasets.Dataset.from_list(rows)
+    return trainer
 
 
 def arguments_of_pairs(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
     """Return what a trainer of pairs is told: they come in their order, and none is cut."""
     given = settings.num_steps, settings.pairs_per_step, settings.lr, settings.seed
     return {**arguments_of_trl(work, *given), "train_sampling_strategy": "sequential", "max_length": None}
-
-
-def _conversation(pair: Pair) -> dict[str, Any]:
-    return {
-        "prompt": [{"role": "user", "content": pair.prompt}],
-        "chosen": [{"role": "assistant", "content": pair.chosen}],
-        "rejected": [{"role": "assistant", "content": pair.rejected}],
-    }
 
 
 def in_order(pairs: Sequence[Pair], settings: PreferenceSettings) -> list[Pair]:

@@ -97,6 +97,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     sections = [
         "# Data card",
         f"What {plain(card['name'])} was trained on, as headwater counted it while the corpus was built.",
+        _models(card),
         _sources(card),
         _licences(card),
         _languages(card),
@@ -127,6 +128,27 @@ def _sources(card: Mapping[str, Any]) -> str:
         "there are to train on. The weight is the share of the training tokens, epochs are how often those were read."
     )
     return f"## Sources\n\n{table(head, rows)}\n\n{note}"
+
+
+def _models(card: Mapping[str, Any]) -> str:
+    """Return what the models before this one learned from, as far as that is known, and what alignment did."""
+    before, aligned = (card.get(name) or [] for name in ("started_from", "aligned_on"))
+    lines = []
+    if before:
+        licence = {each["name"]: each["detail"] or UNKNOWN for each in before if each["kind"] == "others"}
+        names = [f"{plain(name)} (licence: {plain(said)}; made by others)" for name, said in licence.items()]
+        names += [plain(each["name"]) for each in before if each["name"] not in licence]
+        lines.append(
+            f"It was made of {', '.join(names)}. What a model before it learned from is on that model's card alone."
+        )
+    for each in aligned:
+        what = "prompts, rewarded" if each["by"] == "rewards" else "pairs of answers, one of each preferred"
+        by = f" by {plain(each['reward'])}" if each["reward"] else ""
+        lines.append(
+            f"The text below is that of the run which was aligned. Aligned on {each['num_examples']:,} {what}{by}; "
+            f"{each['num_held_out']:,} more were measured alone. Digest: {plain(each['digest'])}."
+        )
+    return "## Models before it\n\n" + "\n\n".join(lines) if lines else ""
 
 
 def _licences(card: Mapping[str, Any]) -> str:

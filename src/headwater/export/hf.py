@@ -16,7 +16,7 @@ from torch import Tensor
 from headwater import files
 from headwater.errors import ExportError
 from headwater.export.data_card import markdown
-from headwater.export.hf_card import write_card
+from headwater.export.hf_card import CardFacts, write_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
@@ -42,8 +42,7 @@ def export_hf(
     out_dir: Path,
     *,
     dtype: Dtype = "float32",
-    facts: Mapping[str, str | int | float] | None = None,
-    scores: Mapping[str, float] | None = None,
+    card: CardFacts | None = None,
     data_card: Mapping[str, Any] | None = None,
     key: str = "",
     before_commit: Callable[[], None] = files.no_check,
@@ -53,7 +52,7 @@ def export_hf(
     """Write the model as a folder that AutoModelForCausalLM and AutoTokenizer load offline.
 
     `state` has every parameter by its name in our model, each looked up once, when it is written, into files of at most
-    `max_file_bytes`; `facts` and `scores` go into the model card (hf_card); the `data_card` (runs.text) is written as
+    `max_file_bytes`; `card` is what the model card says of it (hf_card); the `data_card` (runs.text) is written as
     DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current); `is_tuned`: on
     conversations. The folder appears complete or not at all, and replaces an earlier export only; `before_commit` may
     still raise when all is written.
@@ -73,7 +72,9 @@ def export_hf(
         digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
         files.write_json(folder / "manifest.json", manifest)
-        write_card(folder, model, facts or {}, scores or {}, tokenizer.card)  # no digest: a card is there to be edited
+        write_card(
+            folder, model, card or CardFacts(), tokenizer.card, is_tuned
+        )  # no digest: a card is there to be edited
 
 
 def require_ours(out_dir: Path, format: str) -> None:

@@ -59,11 +59,16 @@ _OWN_CARD = """\
 - The tokenizer puts the begin token before every text, as in training.
 - Text that spells a special token becomes that token. For text from strangers use
   `tokenizer(text, split_special_tokens=True)`, which reads the spelling as plain text, as training did.
-- A chat template is set and its tokens are in the vocabulary; before a model is tuned on conversations they are
-  untrained.
+"""
+_NOT_TUNED = """\
+- A chat template is set and its tokens are in the vocabulary; nothing that this run trained on has them.
+"""
+_TUNED = f"""\
+- A message is `<|im_start|>`, its role, a line break, what is said, `{END}`, a line break: `chat_template.jinja`. The
+  answer ends with `{END}`.
 """
 _BASE_CARD = """\
-- The tokenizer is the one of the model that training started from, file by file.
+- The tokenizer is the one of the model that training started from, file by file{but}.
 - In training every text began with `{begin}` and ended with `{end}`. Text that spells a special token was read as text.
 """
 
@@ -87,7 +92,7 @@ def write_tokenizer(
     files.write_json(out_dir / "special_tokens_map.json", roles)
     files.write_text(out_dir / "chat_template.jinja", CHAT_TEMPLATE)
     ids = {f"{name}_id": id for name, id in SPECIAL_ROLES.items()}
-    return WrittenTokenizer(ids, [END_ID, SPECIAL_IDS[END]], _OWN_CARD)
+    return WrittenTokenizer(ids, [END_ID, SPECIAL_IDS[END]], _OWN_CARD + (_TUNED if is_tuned else _NOT_TUNED))
 
 
 def load_tokenizer(folder: Path, vocab_size: int) -> OwnTokenizer:
@@ -115,7 +120,9 @@ def _write_foreign(tokenizer: OwnTokenizer, tokenizer_dir: Path, out_dir: Path, 
         if (config := out_dir / "tokenizer_config.json").exists():
             files.write_json(config, {**files.read_json(config), "chat_template": template})
     ids = {f"{name}_id": id for name, id in tokenizer.manifest["roles"].items() if id is not None}
-    card = _BASE_CARD.format(begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
+    but = ", but for the chat template" if is_tuned else ""
+    card = _BASE_CARD.format(but=but, begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
+    card += _TUNED if is_tuned else ""
     ends = [tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END), tokenizer.end_id]
     return WrittenTokenizer(ids, [id for id in dict.fromkeys(ends) if id is not None], card)
 

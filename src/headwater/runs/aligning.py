@@ -11,7 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.lock import owned
+from headwater.checkpoint.origins import Origin
 from headwater.checkpoint.verify import model_digest
 from headwater.downstream.derived import make_derived_run, require_unused, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
@@ -26,6 +28,7 @@ from headwater.downstream.trl_rewards import reinforce_by_trl
 from headwater.errors import ConfigError
 from headwater.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
+from headwater.runs.card import keep_alignment
 from headwater.runs.finish import export_stage, load_model
 from headwater.runs.paths import Say, write_kept
 from headwater.runs.run_config import config_of_run
@@ -42,9 +45,15 @@ def _trl_folders(base: Path, folder: Path, say: Say) -> Iterator[tuple[Path, Pat
         yield export_stage(config_of_run(base), say), Path(work)
 
 
-def keep_derived(base: Path, path: Path, result: Any, model: Transformer, steps: int, identity: dict[str, Any]) -> None:
-    """Make the folder of `path` a run: what was found is written there, then the model."""
-    make_derived_run(base, path.parent, steps)
+def begin_derived(base: Path, run_dir: Path, num_steps: int, done: Origin, items: tuple[Sequence[Any], ...]) -> None:
+    """Make a folder a run that is to be aligned; `items` are those that it learns from and those that measure it."""
+    make_derived_run(base, run_dir, num_steps)
+    if not list_checkpoints(run_dir):  # else it is resumed, or refused
+        keep_alignment(base, run_dir, done, *items)
+
+
+def keep_derived(path: Path, result: Any, model: Transformer, steps: int, identity: dict[str, Any]) -> None:
+    """Write what was found into the folder of a run that was begun, then the model."""
     write_kept(path, result)  # first: a folder that has its model is done
     save_model(path.parent, model, steps, identity)
 
@@ -116,6 +125,7 @@ def reinforce(
     start, tokenizer = load_model(base)
     identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
     job = Reinforcement(copy.deepcopy(start), start, tokenizer, given.task(tokenizer), settings, identity)
+    items, done = (job.task.questions, job.task.held_out), Origin("", "rewards", detail=Path(given.reward).name)
     if trl is not None:
         if given.plain:
             raise ConfigError("--trl answers a user's prompts; leave out --plain")
@@ -123,8 +133,9 @@ def reinforce(
         with _trl_folders(base, run_dir, say) as (exported, work):
             by_trl = reinforce_by_trl(job, trl, exported, work, say)
             identity = {"trl": trl, **job.identity}
-            keep_derived(base, run_dir / RESULT, by_trl, job.model, settings.num_steps, identity)
+            begin_derived(base, run_dir, settings.num_steps, done, items)
+            keep_derived(run_dir / RESULT, by_trl, job.model, settings.num_steps, identity)
         return by_trl
     with sleep_under_load(), owned(run_dir) as owner:
-        make_derived_run(base, run_dir, settings.num_steps)
+        begin_derived(base, run_dir, settings.num_steps, done, items)
         return job.run(run_dir, say, owner.require)

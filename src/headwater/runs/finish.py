@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from headwater.checkpoint.layout import MODEL
 from headwater.checkpoint.load import StoredTensors, load_state_
 from headwater.checkpoint.verify import model_digest
 from headwater.compute import fastest_, inspect_for_evaluation, set_up
-from headwater.device.settings import FORMATS
 from headwater.errors import CheckpointError, HeadwaterError
 from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
@@ -21,8 +21,8 @@ from headwater.files import digest_json, is_current, read_json_or_none, stage_ke
 from headwater.model.transformer import Transformer
 from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
-from headwater.report.measures import number_formats, scores_of
 from headwater.report.run_data import read_run
+from headwater.runs.card import card_of_run
 from headwater.runs.paths import Folders, Require, Say, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of, is_made, making
@@ -30,7 +30,7 @@ from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sourc
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
-EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 4, 1, 6
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 5, 1, 6
 EVALUATION = "evaluation.json"
 
 
@@ -136,19 +136,14 @@ def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
 def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder.
 
-    Its card says what was measured of the run, and bits per byte by the text they are of.
+    Its card says what its model was made of and what was measured of it.
     """
     from headwater.export.hf import export_hf  # no rank that trains needs it
 
-    data_card, run = data_card_of_run(config), read_run(config.run_dir)
-    scores = scores_of(read_json_or_none(config.run_dir / EVALUATION) or {})
-    facts: dict[str, str | int | float] = {"run": config.name}
-    if run.tokens_seen is not None:
-        facts["training tokens, padding included"] = int(run.tokens_seen)
-    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(run).items()}
-    inputs = {"data_card": digest_json(data_card), "scores": digest_json(scores)}
+    data_card, card = data_card_of_run(config), card_of_run(config)
+    inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
     key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
-    write = partial(export_hf, facts=facts, scores=scores, data_card=data_card)
+    write = partial(export_hf, card=card, data_card=data_card)
     return _export(config, config.folders.hf, key, write, say, require_owner)
 
 

@@ -29,6 +29,7 @@ class Folders:
         self.hf = self.export / "hf"
         names = ("corpus", "tokenizer", "tokens", "rows")
         self.base = self.data / "base.json"
+        self.data_card = self.data / "data_card.json"  # of a run that was aligned: its text is that of another run
         self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.load import balance_of
 from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.export.data_card import data_card
-from headwater.files import read_manifest_or_none
+from headwater.files import read_json_or_none, read_manifest_or_none
 from headwater.interventions import Interventions, read_interventions
+from headwater.runs.init import kept_base
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.text_size import shares_of_replay
@@ -107,16 +109,18 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
 
 
 def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
-    """Return the data card of a run, or None where its corpus isn't there any more."""
+    """Return the data card of a run, that of the run before it where it was aligned; None where no corpus is there."""
     folders = config.folders
     try:
         balance = balance_of(folders.corpus)
     except DataError:
-        return None
+        return read_json_or_none(folders.data_card)
     inputs = read_manifest_or_none(folders.corpus).get("inputs", {})
     stages = {folder.name: stage_digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
     digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
     if (replayed := read_manifest_or_none(folders.tokens).get("replayed")) is not None:
         digests["replayed tokens"] = replayed["digest"]
     training = training_of_run(config.run_dir) or {}
-    return data_card(config.name, config.corpus, config.mixture, balance, training, digests)
+    card = data_card(config.name, config.corpus, config.mixture, balance, training, digests)
+    base = kept_base(config.base, folders)
+    return card | {"started_from": [] if base is None else [asdict(each) for each in base.origins]}

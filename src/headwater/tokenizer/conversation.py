@@ -48,11 +48,21 @@ def render(tokenizer: Tokenizer, conversations: Sequence[Sequence[Message]]) -> 
     ]
 
 
+def prompt_and_answer(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+    """Return the ids before the last answer, from the begin token on, and those of the answer: all that is learned.
+
+    It ends with the end of the message. The template's line break behind that is neither learned nor ever written, so
+    that nothing that is trained on or measured may have it.
+    """
+    found = render(tokenizer, [messages])[0]
+    ids, end = found.ids.tolist(), int(np.flatnonzero(found.is_target)[-1]) + 1
+    first = int(np.flatnonzero(~found.is_target[:end])[-1]) + 1
+    return [tokenizer.begin_id, *ids[:first]], ids[first:end]
+
+
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     """Return the ids after which the assistant speaks, from the begin token on."""
-    start, _ = turn_ids(tokenizer)
-    before = render(tokenizer, [messages])[0].ids.tolist()
-    return [tokenizer.begin_id, *before, start, *tokenizer.encode(f"{ASSISTANT}\n")]
+    return prompt_and_answer(tokenizer, [*messages, Message(ASSISTANT, "")])[0]
 
 
 def turn_ids(tokenizer: Tokenizer) -> tuple[int, int]:

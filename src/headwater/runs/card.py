@@ -1,0 +1,70 @@
+"""What the cards of a run's export say: how its model came to be, what was measured, and what it learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from headwater.checkpoint.origins import KEPT, Origin, origins_of
+from headwater.device.settings import FORMATS
+from headwater.downstream.rl import RESULT
+from headwater.export.hf_card import CardFacts
+from headwater.files import digest_json, read_json_or_none, write_json
+from headwater.records import amount
+from headwater.report.measures import number_formats, scores_of
+from headwater.report.run_data import read_run
+from headwater.runs.paths import Folders
+from headwater.runs.run_config import RunConfig, config_of_run
+from headwater.runs.stages import checkpoint_of
+from headwater.runs.text import data_card_of_run
+
+PREFERENCE_RESULT = "preference.json"
+_CHANGES = {
+    RESULT: {"mean reward of sampled answers": "mean", "prompts with a right answer among several": "passed"},
+    PREFERENCE_RESULT: {
+        "pairs whose preferred answer is the one that the model gives (greedy)": "preferred",
+        "pairs whose preferred answer is nearer to the one that it gives": "nearer",
+        "pairs whose preferred answer is the likelier one, to the end of its message": "likelier",
+    },
+}
+"What is kept of alignment, by file: the words for it, and its name."
+
+
+def card_of_run(config: RunConfig) -> CardFacts:
+    """Return what the model card of a run says, bits per byte by the text they are of."""
+    facts: dict[str, str | int | float] = {"run": config.name}
+    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(read_run(config.run_dir)).items()}
+    scores = scores_of(read_json_or_none(config.run_dir / "evaluation.json") or {})
+    return CardFacts(origins_of(checkpoint_of(config.run_dir)), facts, scores, _changes(config.run_dir))
+
+
+def _changes(run_dir: Path) -> list[tuple[str, str, str]]:
+    found = []
+    for file, measures in _CHANGES.items():
+        kept = read_json_or_none(run_dir / file)
+        for words, name in measures.items():
+            before, after = (_estimated(kept, when, name) for when in ("before", "after"))
+            if before and after:
+                found.append((words, before, after))
+    return found
+
+
+def _estimated(kept: Any, *path: str) -> str:
+    value, low, high, num = (amount(kept, *path, name) for name in ("value", "low", "high", "num"))
+    return "" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f}) over {num:,.0f}"
+
+
+def keep_alignment(base: Path, run_dir: Path, done: Origin, items: Sequence[Any], held_out: Sequence[Any]) -> None:
+    """Keep, in the folder of a run that is aligned, what its cards say: the models before it, and what it learns from.
+
+    `items` are the prompts or pairs, `held_out` those that measure it; `done` says how they are learned from.
+    """
+    name = run_dir.resolve().name
+    origins = [*origins_of(checkpoint_of(base)), replace(done, name=name, num_examples=len(items))]
+    write_json(run_dir / KEPT, {"origins": [asdict(each) for each in origins]})
+    if (card := data_card_of_run(config_of_run(base))) is not None:
+        what = {"by": done.kind, "reward": done.detail, "num_examples": len(items), "num_held_out": len(held_out)}
+        aligned = [*card.get("aligned_on", []), what | {"digest": digest_json([asdict(each) for each in items])}]
+        write_json(Folders(run_dir).data_card, card | {"name": name, "aligned_on": aligned})
