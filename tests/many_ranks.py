@@ -26,7 +26,7 @@ import torch
 from headwater.ranks.place import place_of
 from headwater.ranks.rendezvous import join_ranks
 torch.set_num_threads(1)
-ranks = join_ranks(place_of(os.environ))
+ranks = join_ranks(place_of(os.environ), device="cpu")
 """
 # device meshes have groups of their own, whose threads an interpreter that ends by itself doesn't always end well
 LEFT = """

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+import torch._inductor.config as inductor
 from tiny_run import plan
 
 from headwater import compute as module
@@ -225,17 +226,23 @@ def test_a_resume_that_computes_otherwise_says_what_that_means(measured, before,
 # ---- verbs
 
 
-def state_of_process() -> tuple[int, bool, bool]:
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), fill
+def state_of_process() -> tuple[int, int, bool, bool]:
+    fill, mode = torch.utils.deterministic.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
+    return torch.get_num_threads(), mode, fill, inductor.deterministic
 
 
-def test_the_process_is_set_up_inside_alone():
+@pytest.mark.parametrize(("device", "is_compiled_so"), [("cpu", False), ("cuda", True)])
+@pytest.mark.parametrize("mode", [0, 1])
+def test_the_process_is_set_up_inside_alone(device, is_compiled_so, mode):
+    torch.set_deterministic_debug_mode(mode)
     before = state_of_process()
-    with pytest.raises(KeyError), set_up(facts(num_threads=3)):
-        assert state_of_process() == (3, True, False)
-        raise KeyError
-    assert state_of_process() == before
+    try:
+        with pytest.raises(KeyError), set_up(facts(num_threads=3, device=device, compiled=True)):
+            assert state_of_process() == (3, 2, False, is_compiled_so)
+            raise KeyError
+        assert state_of_process() == before
+    finally:
+        torch.set_deterministic_debug_mode(0)
 
 
 def test_a_peak_that_was_measured_under_load_is_marked(monkeypatch):

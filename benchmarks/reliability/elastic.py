@@ -133,7 +133,8 @@ def print_digest(run_dir: Path, out_dir: Path) -> None:
     from headwater.runs.text import open_batches
     from headwater.train.start import assemble, past_to_resume
 
-    config, ranks = config_of_run(run_dir), join_ranks(place_of(os.environ))
+    config = config_of_run(run_dir)
+    ranks = join_ranks(place_of(os.environ), device=config.machine.device)
     plan, batches = train_plan(config), open_batches(config)
     past = past_to_resume(run_dir, plan, batches, lambda line: None, ranks=ranks)
     run = assemble(run_dir, plan, batches, past, lambda line: None, ranks=ranks)

@@ -39,7 +39,7 @@ from headwater.records import read_all, read_records
 from network import Network, network
 from targets import write_run_file
 
-KINDS = ("kill", "stop", "cut")
+KINDS = {"kill": "died", "stop": "is stopped", "cut": "fell silent"}  # and what the others say of it
 LAYOUTS = {
     "replicated": ("train.exact=true",),
     "sharded": ("train.exact=true", "parallel.replicate=1"),
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = figures.options(__doc__)
     parser.add_argument("--repeats", type=int, default=10, help="faults of each layout, kind and number of ranks (10)")
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), help="what ranks hold (all)")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what happens to a rank (all)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="what happens to a rank (all)")
     parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4], help="numbers of ranks (2 4)")
     parser.add_argument("--starting", action="store_true", help="strike ranks that start, which nobody can name yet")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so long")
@@ -256,8 +256,7 @@ class Trial:
             self._net.mend()
         self._wait(lambda: self._first_step_since(at) is not None)
         again_at = self._first_step_since(at) or at
-        end = "died" if self._cell.kind == "kill" else "fell silent"
-        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {end}"
+        names = rf"ranks? [\d, ]*\b{rank}\b[\d, ]* of {self._ranks} {KINDS[self._cell.kind]}"
         named = len(re.findall(names, self.said())) > len(re.findall(names, before))
         if not named and not self._cell.is_starting:
             print(self._logs[0].read_text(errors="replace")[-3000:], file=sys.stderr)

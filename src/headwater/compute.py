@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,8 @@ from headwater.model.transformer import Transformer
 from headwater.optim.fused import FusedUpdates
 from headwater.optim.updates import PlainUpdates
 from headwater.ranks.exchange import Ranks
-from headwater.ranks.place import Place
+from headwater.ranks.place import Place, gpu_of
+from headwater.ranks.rendezvous import num_visible_gpus
 
 HEAD_DIM = 64  # where no model is given
 MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
@@ -50,7 +51,8 @@ def inspect_machine(
     measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
     are.
     """
-    device, place = torch.device(_choose_device(settings.device)), place or Place()
+    place = place or Place()
+    device = _device(settings, place)
     share = 1 if exact else max(1, usable_cores() // place.local_world_size)
     # another rank than the first takes as many as that one
     num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
@@ -196,10 +198,9 @@ def int8_problem(device: torch.device, compiled: bool) -> str | None:
     return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
 
 
-def _choose_device(wanted: str) -> str:
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+def _device(settings: MachineSettings, place: Place) -> torch.device:
+    """Return what a rank computes on: as it was decided when the ranks joined."""
+    return torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
 
 
 @contextmanager
@@ -209,20 +210,22 @@ def set_up(facts: MachineFacts) -> Iterator[None]:
     Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
     """
     before = torch.get_deterministic_debug_mode()
-    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     keep_freed_memory()
-    try:
-        with threads(facts.num_threads), sleep_under_load():
-            # as use_deterministic_algorithms, which imports the compiler: a second that nothing here needs but that one
-            torch.set_deterministic_debug_mode("error")
-            if facts.compiled and facts.device != "cpu":
-                torch.use_deterministic_algorithms(True)
-            # no value is read before it is written here, and filling every new tensor with NaN costs time
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-            yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    # no value is read before it is written here, and filling every new tensor with NaN costs time
+    flags = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
+    if facts.compiled and facts.device != "cpu":
+        import torch._inductor.config as inductor  # here: a second that only a compiler needs
+
+        flags.append((inductor, "deterministic", True))
+    with ExitStack() as stack:
+        stack.enter_context(threads(facts.num_threads))
+        stack.enter_context(sleep_under_load())
+        stack.callback(torch.set_deterministic_debug_mode, before)
+        torch.set_deterministic_debug_mode("error")
+        for owner, name, value in flags:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
 
 
 def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:

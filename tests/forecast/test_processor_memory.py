@@ -36,7 +36,7 @@ def peak(shape, tokens, dtype, text=0.0, **how) -> PeakBytes:
 
 SMOL = {"family": "llama", "d_ff": 1536, "num_heads": 9, "num_kv_heads": 3, "head_dim": 64, "tied_embeddings": True}
 SMOL |= {"num_layers": 30, "d_model": 576, "vocab_size": 49152, "seq_len": 512}
-# model, optimizer, tokens, dtype, probes: MiB of the store and of the peak in whole runs of 2026-11-29 and 30 (docs/log.md)
+# model, optimizer, tokens, dtype, the almanac's probes: MiB of the store and of the peak in whole runs of 2026-11-29 and 30 (docs/log.md)
 RUNS = [
     (model(), MUON, 4096, "int8", True, 25, 725),
     (model(), MUON, 4096, "int8", False, 25, 636),
@@ -54,21 +54,34 @@ OTHER_RUNS = [
     (TIED, MUON, 1024, "int8", False, 3, 1609),
     (model(num_layers=6, d_model=384, seq_len=512, vocab_size=8192), MUON, 8192, "int8", False, 3, 1464),
 ]
+# 30 to 60 steps on 2 MiB of own text, 2026-12-02; no constant was chosen with them
+SMALL_RUNS = [
+    (model(5, 64, 512, 8192), ADAMW, 4096, "int8", False, 2, 484),
+    (model(2, 192, 256, 2048), ADAMW, 2048, "int8", False, 2, 431),
+    (model(4, 64, 512, 4096), ADAMW, 2048, "int8", False, 2, 419),
+    (model(3, 128, 256, 8192), MUON, 1024, "int8", False, 2, 473),
+    (model(6, 64, 256, 4096), MUON, 1024, "int8", False, 2, 389),
+    (model(5, 192, 512, 2048), MUON, 4096, "int8", False, 2, 594),
+    (model(4, 192, 512, 8192), MUON, 4096, "int8", False, 2, 682),
+    (model(6, 128, 128, 4096), MUON, 512, "int8", False, 2, 444),
+    (model(5, 256, 256, 2048), ADAMW, 1024, "int8", False, 2, 576),
+]
 
 
 def errors_of(runs) -> list[float]:
     errors = []
-    for shape, optim, tokens, dtype, has_probes, store, held in runs:
-        found = memory(work(shape, tokens, dtype, optim=optim), store * MIB, has_probes=has_probes)
+    for shape, optim, tokens, dtype, probes_almanac, store, held in runs:
+        found = memory(work(shape, tokens, dtype, optim=optim), store * MIB, probes_almanac=probes_almanac)
         errors.append(math.log(found.total / MIB / held))
     return errors
 
 
-def test_peaks_of_whole_runs_lie_in_their_bands():
-    errors = errors_of(RUNS)
+@pytest.mark.parametrize(("runs", "typical"), [(RUNS, 0.03), (SMALL_RUNS, 0.05)])
+def test_peaks_of_whole_runs_lie_in_their_bands(runs, typical):
+    errors = errors_of(runs)
     reach = Z_P90 * constants()["log_deviation"]["memory"]
     assert all(abs(error) < reach for error in errors), errors
-    assert statistics.median(map(abs, errors)) < 0.03, errors
+    assert statistics.median(map(abs, errors)) < typical, errors
 
 
 def test_peaks_of_other_runs_are_within_a_twentieth():

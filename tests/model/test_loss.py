@@ -9,6 +9,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -88,6 +90,17 @@ def test_bfloat16_hidden_states_give_an_fp32_loss_and_gradients_of_the_right_typ
     assert (value.dtype, x_BTD.grad.dtype, weight_VD.grad.dtype) == (torch.float32, torch.bfloat16, torch.float32)
     exact = reference(x_BTD.detach().float(), weight_VD.detach(), targets_BT)
     assert value.item() == pytest.approx(exact.item(), rel=0.01)
+
+
+@given(st.integers(1, 2**22))
+@example(491_777)
+@example(400_003)
+def test_a_number_of_targets_divides_gradients_in_fp32_whatever_hidden_states_are_kept_in(num_targets):
+    x_BTD, weight_VD, targets_BT = random_inputs()
+    hidden_BTD = x_BTD.detach().bfloat16().requires_grad_()
+    loss = next_token_loss(hidden_BTD, weight_VD, targets_BT)
+    whole, divided = (torch.autograd.grad(loss / n, hidden_BTD, retain_graph=True)[0] for n in (1, num_targets))
+    assert torch.equal(divided, (whole.float() * (torch.ones(()) / num_targets)).bfloat16())
 
 
 def test_enormous_logits_give_a_finite_loss():

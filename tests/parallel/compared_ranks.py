@@ -105,7 +105,7 @@ found["audit"] = [counted, [[one["differing"], one["ranks"]] for one in seen], e
 
 def of_all(mesh: Mesh, folder: Path, cases: str, *programs: str) -> list[dict[str, Any]]:
     """Return what each rank finds, cases compared first; one start of the ranks serves several tests."""
-    joined = f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, None)\n"
+    joined = f"from headwater.ranks.mesh import Mesh\nranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, None, device='cpu')\n"
     return on_ranks(
         mesh.world_size, "".join([joined, PARITY, cases, COMPARED, *programs, "print(json.dumps(found))\n"]), folder
     )

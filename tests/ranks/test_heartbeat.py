@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
-from many_ranks import Fork, start_ranks
+from hypothesis import given
+from hypothesis import strategies as st
+from many_ranks import JOINED, LEFT, Fork, start_programs, start_ranks
 from small_run import finish, write_run_file, write_texts
 
 from headwater.errors import LostRanksError, StorageError
+from headwater.ranks import heartbeat
 from headwater.ranks.exchange import _trouble
 from headwater.ranks.heartbeat import BEAT_SECONDS, Heartbeat, Slowest
 from headwater.ranks.place import Place
@@ -42,7 +45,7 @@ def test_a_stopped_rank_is_named_with_step_and_phase(tmp_path):
     ranks[1].send_signal(signal.SIGSTOP)
     said = finish(ranks[0])
     assert said.status == 1
-    assert "rank 1 of 2 fell silent 4 s ago, in step " in said.err
+    assert "rank 1 of 2 is stopped, in step " in said.err
     assert f"process {ranks[1].pid} on " in said.err
     assert finish(ranks[1]).status == -signal.SIGKILL, "a stopped process would hold up its launcher"
 
@@ -69,10 +72,45 @@ def test_a_rank_whose_store_never_answers_ends_before_it_has_joined():
     )
 
 
-def hearts(world_size: int) -> list[Heartbeat]:
+HOLDING_THE_LOCK = f"""
+from headwater.ranks import heartbeat
+heartbeat.SOON_SECONDS = 0.5
+{JOINED}
+import ctypes
+if ranks.rank:
+    ctypes.PyDLL(None).usleep(2_500_000)  # in C, with the interpreter's lock: no thread of Python's beats
+print(json.dumps(ranks.gather(ranks.rank)))
+{LEFT}"""
+
+
+def test_a_rank_in_c_code_that_keeps_the_interpreters_lock_is_not_lost(tmp_path):
+    said = [finish(rank) for rank in start_programs([HOLDING_THE_LOCK] * 2, tmp_path)]
+    assert [(one.status, one.out) for one in said] == [(0, "[0, 1]\n")] * 2, "\n".join(map(str, said))
+
+
+# what one rank does in an exchange, and the words of its own with which both end
+OWN_ERRORS = [
+    ("ranks.gather_into_(torch.ones(7), torch.ones(3))", "invalid tensor size"),
+    ("ranks.sum_(torch.ones(3, dtype=torch.float8_e4m3fn))", "Invalid scalar type"),
+    ("with ranks.exchange(): raise torch.OutOfMemoryError('CUDA out of memory')", "CUDA out of memory"),
+    ("with ranks.exchange(): raise torch.AcceleratorError('an illegal memory access')", "an illegal memory access"),
+]
+
+
+@pytest.mark.parametrize("is_on_both", [True, False])
+@pytest.mark.parametrize(("code", "words"), OWN_ERRORS)
+def test_an_error_of_a_ranks_own_keeps_its_words_on_every_rank(tmp_path, code, words, is_on_both):
+    program = f"{JOINED}\nwith ranks:\n    if ranks.rank or {is_on_both}:\n        {{code}}\n    ranks.wait()\n"
+    said = [finish(rank) for rank in start_programs([program.replace("{code}", code)] * 2, tmp_path)]
+    assert all(one.status == 1 and words in one.err for one in said), "\n".join(map(str, said))
+    assert "lost the others" not in said[1].err
+
+
+def hearts(world_size: int, silence_seconds: float = 4.0, local_world_size: int = 1) -> list[Heartbeat]:
     """Return the heartbeats of ranks that all stand in this process, none of which beats by itself."""
-    store = dist.HashStore()
-    return [Heartbeat(store, Place(rank, world_size), Progress(), 4.0) for rank in range(world_size)]
+    store, size = dist.HashStore(), local_world_size
+    places = [Place(rank, world_size, rank % size, size) for rank in range(world_size)]
+    return [Heartbeat(store, place, Progress(), silence_seconds) for place in places]
 
 
 def beat(heart: Heartbeat) -> tuple[tuple[int, ...], str]:
@@ -80,13 +118,54 @@ def beat(heart: Heartbeat) -> tuple[tuple[int, ...], str]:
     return heart._listen()
 
 
-def test_a_rank_whose_beats_stop_is_lost_after_as_many_of_the_listeners_own():
-    first, second = hearts(2)
+@given(st.floats(8, 600))
+def test_a_silent_rank_is_lost_after_the_time_limit_or_soon_after_an_exchange_has_failed(silence_seconds):
+    first, second = hearts(2, silence_seconds)
     second.progress.enter("computing", 17)
     beat(second)
-    found = [beat(first) for _ in range(9)]
-    assert [lost for lost, _ in found] == [()] * 8 + [(1,)]
-    assert "rank 1 of 2 fell silent 4 s ago, in step 17, computing" in found[-1][1]
+    num_beats = round(silence_seconds / BEAT_SECONDS)
+    assert [beat(first) for _ in range(num_beats)] == [((), "")] * num_beats
+    first._noticed.set()
+    assert "rank 1 of 2 fell silent 4 s ago, in step 17, computing" in beat(first)[1]
+    first._noticed.clear()
+    first._silent[1] = num_beats - 1
+    assert f"rank 1 of 2 fell silent {num_beats * BEAT_SECONDS:g} s ago" in beat(first)[1]
+
+
+@pytest.mark.parametrize(
+    ("struck", "words", "num_beats"), [(signal.SIGSTOP, "is stopped", 8), (signal.SIGKILL, "died", 0)]
+)
+@pytest.mark.parametrize(("rank", "reader"), [(1, 0), (0, 1), (0, 3), (3, 2), (2, 3)])
+def test_a_stopped_or_killed_rank_is_found_by_one_of_its_machine_and_told_to_all(
+    struck, words, num_beats, rank, reader
+):
+    """Two machines of two ranks each; the others on its machine, one of which reads it, know what the system says."""
+    all_ranks = hearts(4, silence_seconds=600, local_world_size=2)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            began = heartbeat._process(process.pid)[1]
+            all_ranks[rank]._own = replace(all_ranks[rank]._own, pid=process.pid, began=began)
+            all_ranks[rank]._write()
+            process.send_signal(struck)
+            while heartbeat._process(process.pid)[0] not in "TZ":
+                time.sleep(0.01)
+            found = [beat(all_ranks[reader]) for _ in range(num_beats + 1)]
+            assert [lost for lost, _ in found] == [()] * num_beats + [(rank,)]
+            assert f"rank {rank} of 4 {words}, preparing, process {process.pid} on " in found[-1][1]
+            all_ranks[reader]._end_stopped((rank,))
+            assert process.wait() == -signal.SIGKILL
+        finally:
+            process.kill()
+
+
+def test_what_a_machines_first_rank_finds_is_told_to_all_by_the_first():
+    first, second, third, _ = hearts(4, local_world_size=2)
+    third._own = replace(third._own, lost=(3,), why="rank 3 of 4 died")
+    third._write()
+    lost, why = beat(first)
+    first._own = replace(first._own, lost=lost, why=why)
+    first._write()
+    assert [(lost, why), beat(second)] == [((3,), "rank 3 of 4 died")] * 2
 
 
 def test_ranks_of_a_machine_that_is_gone_are_lost_together_though_one_was_heard_later():

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
 from many_ranks import on_ranks
 
 from headwater.errors import ConfigError, TrainingError
@@ -16,7 +18,7 @@ from headwater.ranks import exchange as ranks_module
 from headwater.ranks import rendezvous
 from headwater.ranks.exchange import ALONE_TIMEOUT, STEP_TIMEOUT, ManyRanks, Ranks
 from headwater.ranks.mesh import Mesh
-from headwater.ranks.place import Place, named, place_of
+from headwater.ranks.place import Place, gpu_of, named, place_of
 from headwater.ranks.rendezvous import Start, join_ranks
 
 EXCHANGES = """
@@ -61,7 +63,8 @@ def test_an_exchange_along_an_axis_waits_no_longer_than_a_step(tmp_path, mesh):
     program = f"""
 import torch.distributed as dist
 from headwater.ranks.mesh import Mesh
-ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r})
+ranks.leave(); ranks = join_ranks(place_of(os.environ), {mesh!r}, device="cpu", num_gpus=lambda: 8)
+assert dist.get_backend() == "gloo", "of machine.device = cpu, whatever GPUs there are"
 axes = [axis for axis in ("replicate", "shard") if ranks.mesh.size(axis) > 1]
 groups = [dist.group.WORLD, *(ranks.along(axis)._group for axis in axes)]
 members = dict(zip(axes, (sorted(dist.get_process_group_ranks(group)) for group in groups[1:])))
@@ -126,6 +129,42 @@ def test_the_place_is_that_of_torchruns_variables():
     assert place_of(said) == Place(3, 4, 1, 2)
     assert place_of(said | {"TORCHELASTIC_USE_AGENT_STORE": "True"}) == Place(3, 4, 1, 2, has_store=True)
     assert place_of({}) == place_of({"WORLD_SIZE": "1", "RANK": "0"}) == Place()
+
+
+@given(st.integers(1, 16), st.sampled_from(["auto", "cuda"]), st.data())
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own_or_all_are_refused_in_words(local_world_size, wanted, data):
+    """One that sees a single GPU among several ranks takes it for its own."""
+    num_gpus = data.draw(st.integers(1, 16))
+    places = [Place(rank, local_world_size, rank, local_world_size) for rank in range(local_world_size)]
+    if 1 < num_gpus < local_world_size:
+        for place in places:
+            words = rf"{local_world_size} ranks of one machine see {num_gpus} GPUs.* start {num_gpus} a machine"
+            with pytest.raises(ConfigError, match=words):
+                gpu_of(place, wanted, lambda: num_gpus)
+    else:
+        found = [gpu_of(place, wanted, lambda: num_gpus) for place in places]
+        assert found == ([0] * local_world_size if num_gpus == 1 else list(range(local_world_size)))
+
+
+@given(st.integers(0, 7), st.integers(0, 8))
+def test_the_processor_is_taken_if_it_is_wanted_or_there_is_no_gpu(local_rank, num_gpus):
+    place = Place(local_rank, 8, local_rank, 8)
+    assert gpu_of(place, "cpu", lambda: num_gpus) is gpu_of(place, "auto", lambda: 0) is None
+    with pytest.raises(ConfigError, match=r"no GPU here; set machine\.device to auto or cpu"):
+        gpu_of(place, "cuda", lambda: 0)
+
+
+def test_ranks_that_would_share_one_gpu_are_refused_on_each_of_them(monkeypatch):
+    store = dist.HashStore()
+    monkeypatch.setattr("headwater.ranks.rendezvous.rendezvous", lambda *given, **named: iter([(store,)]))
+
+    def join(rank: int) -> None:
+        place = Place(rank, 3, rank, 3, has_store=True)
+        with pytest.raises(ConfigError, match="3 ranks of one machine see 1 GPU, and each needs its own"):
+            join_ranks(place, silence_seconds=None, num_gpus=lambda: 1, id_of=lambda gpu: f"of rank {rank // 2}")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(join, range(3)))
 
 
 @pytest.mark.parametrize("said", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "x"}, {"WORLD_SIZE": "all"}])

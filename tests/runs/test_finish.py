@@ -77,6 +77,30 @@ def test_a_report_is_written_again_when_a_figure_that_it_shows_has_changed_and_n
     assert said == [f"wrote {run_dir / 'report.html'}"]
 
 
+def test_an_evaluation_that_ends_the_process_leaves_the_export_whose_card_the_next_one_completes(finished_copy):
+    run_dir = finished_copy / "runs" / "mine"
+    export = run_dir / "export" / "hf"
+    (run_dir / "evaluation.json").unlink()
+    shutil.rmtree(export)
+    with mock.patch("headwater.runs.finish.full_evaluation", side_effect=MemoryError), pytest.raises(MemoryError):
+        call("run", "mine.toml", cwd=finished_copy)
+    written = (export / "model.safetensors").stat()
+    assert "Evaluation" not in (export / "README.md").read_text()
+    assert call("run", "mine.toml", cwd=finished_copy).status == 0
+    assert "5-gram" in (export / "README.md").read_text()
+    assert (export / "model.safetensors").stat().st_ino == written.st_ino, "the same weights are not written again"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other weights")])
+def test_weights_that_are_not_what_an_export_had_are_written_again(finished_copy, damage):
+    export = finished_copy / "runs" / "mine" / "export" / "hf"
+    before = (export / "model.safetensors").read_bytes()
+    damage(export / "model.safetensors")
+    (finished_copy / "runs" / "mine" / "evaluation.json").unlink()
+    assert call("run", "mine.toml", cwd=finished_copy).status == 0
+    assert (export / "model.safetensors").read_bytes() == before
+
+
 def test_the_seconds_of_every_stage_are_kept(finished_run):
     seconds = read_json(finished_run / "runs" / "mine" / "stages.json")["seconds"]
     assert set(seconds) == {"corpus", "tokenizer", "tokens", "rows", "evaluation", "export", "baselines", "report"}

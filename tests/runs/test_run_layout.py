@@ -9,6 +9,7 @@ import pytest
 from headwater.cli.amounts import parse_ranks
 from headwater.errors import ConfigError, LayoutError
 from headwater.forecast.device import find_device, read_devices
+from headwater.forecast.processor import PROBE_BYTES
 from headwater.parallel.settings import fewest_ranks, shared_layers
 from headwater.ranks.mesh import Layout, Mesh
 from headwater.ranks.place import Place
@@ -37,6 +38,16 @@ def config(tmp_path):
 
 def peak_of(config, mesh: Mesh, num_local: int) -> float:
     return processor_peak(config, "float32", token_bytes(config), Layout(mesh, num_local)).total
+
+
+def test_only_a_run_with_the_almanac_is_forecast_to_hold_its_probes(config):
+    def probes_bytes(config) -> float:
+        with_probes, without = (peak_of(config.with_train(num_probes=num), Mesh(), 1) for num in (9, 0))
+        return with_probes - without
+
+    sources = {name: source for name, source in config.corpus.sources.items() if source.builtin != "almanac"}
+    own = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": sources})})
+    assert (probes_bytes(config), probes_bytes(own)) == (PROBE_BYTES, 0)
 
 
 def test_ranks_of_one_machine_share_its_memory(config, monkeypatch):

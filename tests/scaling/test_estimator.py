@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from known_laws import TRUE, isoflop_runs, ladder_runs, runs_of
 
 from headwater.errors import DataError
@@ -43,6 +45,26 @@ def test_intervals_hold_the_truth_as_often_as_they_say_over_many_laws():
         held.append((found.low <= law.loss(params, tokens)) & (law.loss(params, tokens) <= found.high))
     # the truth here has no model discrepancy, which the intervals allow for: they may hold more than 80 %
     assert np.mean(held) >= 0.8
+
+
+FLOPS = np.repeat(1e18 * 10 ** (0.5 * np.arange(6)), 15)
+"Of six budgets, whose runs have fifteen sizes each."
+ISOFLOP = st.integers(0, 2**32).map(
+    lambda seed: 0.1 * np.sqrt(FLOPS) * 10 ** np.random.default_rng(seed).uniform(-0.5, 0.5, len(FLOPS))
+)
+NEAR_EACH_OTHER = st.lists(st.floats(0, 0.05), min_size=3, max_size=12).map(
+    lambda apart: np.concatenate([np.geomspace(1e8, 4e8, 6), 1e9 * np.exp(np.cumsum(apart))])
+)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.one_of(ISOFLOP, NEAR_EACH_OTHER))
+@example(np.array([1e8, 1.5e8, 2e8, 2.5e8, 3e8, 4e8, 1e9, 1.015e9, 1.03e9]))
+def test_sizes_however_near_each_other_give_a_forecast_near_the_law(params):
+    tokens = FLOPS / (6 * params) if len(params) == len(FLOPS) else np.geomspace(2e9, 4e10, len(params))
+    runs = runs_of(params, tokens, TRUE.loss(params, tokens))
+    found = ScalingLaw(runs).predict(2 * params[-1:], 2 * tokens[-1:])
+    assert found.median == pytest.approx(TRUE.loss(2 * params[-1:], 2 * tokens[-1:]), rel=0.01)
 
 
 def test_intervals_widen_with_distance():

@@ -45,7 +45,7 @@ class Slow(CountingEvaluator):
 
 retain_newest = save.retain_newest
 save.retain_newest = lambda *arguments: (wait("retain"), retain_newest(*arguments))
-ranks = join_ranks(place_of(os.environ))
+ranks = join_ranks(place_of(os.environ), device="cpu")
 settings = plan(num_steps=4, save_every=2, validate_every=3, num_probes=0)
 folder, rows = Path("run"), MadeUpRows()
 past = past_to_resume(folder, settings, rows, print, ranks=ranks)

@@ -45,6 +45,7 @@ def export_hf(
     card: CardFacts | None = None,
     data_card: Mapping[str, Any] | None = None,
     key: str = "",
+    weights_key: str = "",
     before_commit: Callable[[], None] = files.no_check,
     max_file_bytes: int = MAX_FILE_BYTES,
     is_tuned: bool = False,
@@ -53,9 +54,9 @@ def export_hf(
 
     `state` has every parameter by its name in our model, each looked up once, when it is written, into files of at most
     `max_file_bytes`; `card` is what the model card says of it (hf_card); the `data_card` (runs.text) is written as
-    DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current); `is_tuned`: on
-    conversations. The folder appears complete or not at all, and replaces an earlier export only; `before_commit` may
-    still raise when all is written.
+    DATA_CARD.md and data_card.json; `key` says what the export was made from (files.is_current), `weights_key` what
+    its weights were: an earlier export's of the same key are kept; `is_tuned`: on conversations. The folder appears
+    complete or not at all, and replaces an earlier export only; `before_commit` may still raise when all is written.
     Raises ExportError when a parameter is missing or left over, when the tokenizer is not the model's, or when
     something else is at `out_dir`.
     """
@@ -63,18 +64,33 @@ def export_hf(
     with files.new_folder(out_dir, replace=True, before_commit=before_commit) as folder:
         tokenizer = write_tokenizer(tokenizer_dir, folder, model.num_positions, model.vocab_size, is_tuned)
         files.write_json(folder / "config.json", {**hf_config(model, dtype), **tokenizer.ids})
-        known = write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
+        known = _shared_weights(out_dir, folder, weights_key)
+        known = known or write_weights(folder, state, model, getattr(torch, dtype), max_file_bytes)
         ends = {"eos_token_id": tokenizer.ends} if tokenizer.ends != [tokenizer.ids.get("eos_token_id")] else {}
         files.write_json(folder / "generation_config.json", tokenizer.ids | ends)
         if data_card is not None:
             files.write_json(folder / "data_card.json", data_card)
             files.write_text(folder / "DATA_CARD.md", markdown(data_card))
         digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
-        manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "key": key, "files": digests}
+        keys = {"key": key, "weights_key": weights_key}
+        manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **keys, "files": digests}
         files.write_json(folder / "manifest.json", manifest)
         write_card(
             folder, model, card or CardFacts(), tokenizer.card, is_tuned
         )  # no digest: a card is there to be edited
+
+
+def _shared_weights(out_dir: Path, folder: Path, weights_key: str) -> dict[str, str]:
+    """Give an export the files of an earlier one's weights, if they are these; return each one's digest, else {}."""
+    manifest = files.read_manifest_or_none(out_dir)
+    if not weights_key or manifest.get("weights_key") != weights_key:
+        return {}
+    digests = {name: digest for name, digest in manifest["files"].items() if ".safetensors" in name}
+    if not all((out_dir / name).is_file() and files.digest_file(out_dir / name) == digests[name] for name in digests):
+        return {}
+    for name in digests:
+        files.share_file(out_dir / name, folder / name)
+    return digests
 
 
 def require_ours(out_dir: Path, format: str) -> None:

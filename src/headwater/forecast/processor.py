@@ -28,8 +28,8 @@ from headwater.optim.settings import orthogonalisation_flops, rows_of_block
 
 USUAL = "usual"
 PROCESS_BYTES, PROBE_BYTES = 370 * 2**20, 75 * 2**20
-"""Of a run's process, libraries and what it loads as it goes; of probes, their items and what generation leaves. By
-runs of 4 million parameters (docs/log.md, 2026-11-30)."""
+"""Of a run's process, libraries and what it loads as it goes; of the almanac's probes, their items. By runs of 4
+million parameters (docs/log.md, 2026-11-30). Those of a run's own text took 25 to 29 MB more, which the first has."""
 FUSED = Kernels(are_fused=True, loss_tokens=256)
 KEPT_SLACK, EXCHANGED_SLACK = 0.1, 0.5
 "Of activations and of what is exchanged: allocated again while the last is still held (docs/log.md)."
@@ -106,7 +106,7 @@ def utilisation(d_model: int, dtype: str, kind: str = USUAL) -> float:
     return math.exp(float(np.interp(math.log(d_model), widths, rates)))
 
 
-def memory(work: Work, text_bytes: float, *, has_probes: bool = False) -> PeakBytes:
+def memory(work: Work, text_bytes: float, *, probes_almanac: bool = False) -> PeakBytes:
     """Return the peak of a rank on a processor, whose part of the token store has so many bytes.
 
     It is the account of a GPU's rank, and the copy of its part of a save, which is still being written in the first
@@ -115,6 +115,6 @@ def memory(work: Work, text_bytes: float, *, has_probes: bool = False) -> PeakBy
     first = work if work.mesh.world_size > 1 else replace(work, num_microbatches=1)
     found = fullest_peak(first, FUSED)
     copy = checkpoint_bytes(work.model, work.optim) / work.mesh.world_size
-    process = PROCESS_BYTES + PROBE_BYTES * has_probes + (1 + INDEX_FRACTION) * text_bytes
+    process = PROCESS_BYTES + PROBE_BYTES * probes_almanac + (1 + INDEX_FRACTION) * text_bytes
     slack = KEPT_SLACK * found.activations + EXCHANGED_SLACK * found.exchanged
     return PeakBytes(process, found.state + copy, found.exchanged, found.activations, slack)

@@ -50,7 +50,8 @@ class _NextTokenLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_x, grad_weight = ctx.saved_tensors
-        return grad_x * grad_outputs[0].to(grad_x.dtype), grad_weight * grad_outputs[0], None, None
+        # the factor stays in fp32, so that 1 / num_targets isn't rounded; of no dimension, it leaves dtypes as they are
+        return grad_x * grad_outputs[0], grad_weight * grad_outputs[0], None, None
 
 
 def next_token_loss(x_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, chunk: Any = chunk_loss) -> Tensor:

@@ -35,12 +35,14 @@ all blocks, everything but the outputs of matrix products and, where it is one o
 
 class Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
-        if not self.weight.is_meta:  # there torch would load its compiler, a second a process, to draw nothing
-            super().reset_parameters()
+        """Draw nothing: first values are those of model.init, or of a checkpoint."""
 
 
 class Linear(nn.Linear):
     """A linear map in the dtype of its input."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing, as an embedding."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))

@@ -40,8 +40,9 @@ class ParallelSettings(Settings):
     "Groups of layers that each rank of a pipeline has, in turns with the others: ranks wait less and exchange more."
     expert: int = Field(default=1, ge=1)
     "Parts of the experts; only 1 is built."
-    silence_seconds: float | None = Field(default=4.0, ge=1)
-    "Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never."
+    silence_seconds: float | None = Field(default=30.0, ge=1)
+    """Seconds without a heartbeat after which a rank is lost and the others end, to be started again; off: never. One
+    whose process has ended or is stopped, or whose connections fail, is lost within 4 seconds or so."""
 
     def size(self, *axes: str) -> int:
         """Return the number of ranks along some axes taken as one; of auto 1."""

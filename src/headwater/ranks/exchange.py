@@ -7,6 +7,7 @@ bytes. All groups are made when ranks join, by every rank: one that made another
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,6 +29,7 @@ ALONE_TIMEOUT = timedelta(days=1)  # for what one rank does alone in between: ev
 STEP_TIMEOUT = timedelta(minutes=30)  # for an exchange in which all ranks take part at about the same time
 GROUPS = (*((axis,) for axis in ("pipeline", "replicate", *LAYER_AXES)), WEIGHT_AXES, LAYER_AXES, STATE_AXES)
 "The axes along which ranks exchange, those of each group taken as one."
+_GLOO_CONNECTION = re.compile(r"\[\S*gloo/transport/\S+:\d+\]")  # of another class are only its errors of use
 BUCKET_BYTES = 64 << 20  # an exchange of so much takes far longer than its start
 # torch 2.13 has other names for them, and warns of these
 _gather_into = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
@@ -198,11 +200,16 @@ class GroupOfRanks(Ranks):
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
-        """Say what it means when an exchange fails: another rank has ended, or hangs."""
+        """Say what it means when an exchange can't reach another rank: that one has ended, or hangs.
+
+        This rank's own errors keep their words: tensors of a wrong size, too little memory, an accelerator's.
+        """
         try:
             with self.progress.exchanging():
                 yield
         except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or _GLOO_CONNECTION.search(str(error))):
+                raise
             reason = str(error).strip().splitlines()[0][:200]
             why = "" if self._heartbeat is None else self._heartbeat.why()
             raise LostRanksError(

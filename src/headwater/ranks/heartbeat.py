@@ -1,11 +1,13 @@
-"""Each rank says twice a second where it is; one that falls silent, or is killed, is named, and the others end.
+"""Each rank says twice a second where it is; one that is killed, stopped or cut off is named, and the others end.
 
-An exchange notices a process that has ended. One that is stopped, or lies behind a dead network, it awaits for half an
+An exchange notices a process that has ended. One that is stopped, or behind a dead network, it awaits for half an
 hour. Beats go through the launcher's store, on a connection of their own. Each rank writes its own beat and reads that
-of the first rank; only the first rank reads all, and its beat says who is lost: two calls a beat and rank, however
-many ranks there are.
+of the first rank; a machine's first rank reads those of its machine, and the first of all reads all. Who finds a rank
+lost says so in its beat, and the first rank's beat tells all: two calls a beat and rank, however many ranks there are.
 
-Silence is counted in beats of the one that listens, not by the clock: a machine that slept has lost nobody.
+Silence alone is a weak sign: code that keeps the interpreter's lock is silent, too. So it counts after long (the
+setting), or soon if an exchange has failed or the system says that the process is stopped. It is counted in beats of
+the one that listens, not by the clock: a machine that slept has lost nobody.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch.distributed as dist
 
@@ -29,6 +32,7 @@ from headwater.ranks.place import Place, named
 from headwater.ranks.progress import Progress, place_in_run
 
 BEAT_SECONDS = 0.5
+SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
 NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails by itself
 END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
 WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
@@ -39,9 +43,10 @@ PROCESSES = Path("/proc")
 
 @dataclass(frozen=True)
 class Beat:
-    """What a rank says of itself; the first one also of those that are lost, and in words what became of them.
+    """What a rank says of itself and of others.
 
-    `trouble` is why the rank ends, "" when it ends as it should. `began` tells its process from a later one.
+    `trouble` is why the rank ends, "" when it ends as it should. `began` tells its process from a later one. `lost` are
+    the ranks that it has found lost, or was told of, and `why` says what became of them.
     """
 
     number: int
@@ -99,7 +104,9 @@ class Heartbeat:
         self._store = store.clone()  # type: ignore[attr-defined]  # a connection of its own: another thread may wait on the given one
         self.progress, self._place = progress, place
         self._max_silent = _num_beats(silence_seconds)
-        self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _began(os.getpid()))
+        self._soon = min(_num_beats(SOON_SECONDS), self._max_silent)
+        self._read_ranks = _ranks_read_by(place)
+        self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _process(os.getpid())[1])
         self._heard: dict[int, Beat] = {}
         self._silent: dict[int, int] = {}  # beats since each rank's last one
         self._exchanged: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW_BEATS)
@@ -122,7 +129,7 @@ class Heartbeat:
     def why(self) -> str:
         """Return who is lost, after an exchange has failed; "" where nobody is found to be."""
         self._noticed.set()
-        self._found.wait((self._max_silent + 2) * BEAT_SECONDS)
+        self._found.wait((self._soon + 2) * BEAT_SECONDS)
         return self._why
 
     def end_of_joining(self, error: Exception) -> str:
@@ -160,7 +167,7 @@ class Heartbeat:
                 if lost:
                     self._own = replace(self._own, lost=lost, why=why)
                     self._write()
-                    self._end_silent(lost)
+                    self._end_stopped(lost)
                     self._give_up(why)
                     self._await_the_end_of_others(lost)
             self._write()
@@ -185,21 +192,22 @@ class Heartbeat:
 
     def _listen(self) -> tuple[tuple[int, ...], str]:
         """Return the ranks that are lost, and what became of them."""
-        beats = self._read([0] if self._place.rank else range(1, self._place.world_size))
+        beats = self._read(self._read_ranks)
         for rank, beat in beats.items():
             heard = self._heard.get(rank)
             is_new = heard is None or heard.number != beat.number
             self._silent[rank] = 0 if is_new else self._silent[rank] + 1
         self._heard = beats
-        if self._place.rank:
-            if beats[0].lost:
-                return beats[0].lost, beats[0].why
-        else:
+        if self._place.rank == 0:
             self._exchanged.append((time.monotonic(), self._exchange_seconds()))
+        if finder := next((beat for beat in beats.values() if beat.lost), None):
+            return finder.lost, finder.why
         # ranks of a machine that is gone are some beats apart: with the first of them, all are lost
-        has_silent = any(self._silent[rank] >= self._max_silent for rank, beat in beats.items() if beat.trouble is None)
-        limit = max(1, self._max_silent // 2) if has_silent else self._max_silent
-        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, limit))}
+        limit = self._soon if self._noticed.is_set() else self._max_silent
+        has_silent = any(self._silent[rank] >= limit for rank, beat in beats.items() if beat.trouble is None)
+        silent = [rank for rank in beats if has_silent and self._silent[rank] >= max(1, limit // 2)]
+        words = dict.fromkeys(silent, f"fell silent {limit * BEAT_SECONDS:g} s ago")
+        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, words))}
         return tuple(troubles), "; ".join(self._describe(found, troubles) for found in dict.fromkeys(troubles.values()))
 
     def _exchange_seconds(self) -> dict[int, float]:
@@ -213,33 +221,34 @@ class Heartbeat:
             f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host.split()[0]}"
         )
 
-    def _trouble(self, rank: int, beat: Beat, max_silent: int) -> str:
-        """Return what became of a rank, "" where nothing did."""
+    def _trouble(self, rank: int, beat: Beat, silent: Mapping[int, str]) -> str:
+        """Return what became of a rank, "" if nothing did; `silent` says it of those that are silent."""
         if beat.trouble is not None:
             return beat.trouble
-        if self._silent[rank] >= max_silent:
-            return f"fell silent {self._max_silent * BEAT_SECONDS:g} s ago"
-        if beat.host == self._own.host and not _is_running(beat):
+        state = _state(beat) if beat.host == self._own.host else "running"
+        if state == "gone":
             last = self._read([rank])[rank]  # it may have ended as it should since
             return "died" if last.trouble is None else last.trouble
-        return ""
+        if state == "stopped" and self._silent[rank] >= self._soon:
+            return "is stopped"
+        return silent.get(rank, "")
 
     def _read(self, ranks: Sequence[int]) -> dict[int, Beat]:
         texts = self._store.multi_get([_key(rank) for rank in ranks])
         beats = (Beat(**json.loads(text)) for text in texts)
         return {rank: replace(beat, lost=tuple(beat.lost)) for rank, beat in zip(ranks, beats, strict=True)}
 
-    def _end_silent(self, lost: Sequence[int]) -> None:
-        """Kill what is silent on this host: a stopped process holds up its launcher's restart for 30 s."""
+    def _end_stopped(self, lost: Sequence[int]) -> None:
+        """Kill what is stopped on this host: it would hold up its launcher's restart for 30 s."""
         for beat in self._read([rank for rank in lost if rank != self._place.rank]).values():
-            if beat.trouble is None and beat.host == self._own.host and _is_running(beat):
+            if beat.host == self._own.host and _state(beat) == "stopped":
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(beat.pid, signal.SIGKILL)
 
     def _await_the_end_of_others(self, lost: Sequence[int]) -> None:
         """Stay, as the first rank, until the others know: without a launcher their store ends with this process."""
         others = [] if self._place.rank else [rank for rank in range(1, self._place.world_size) if rank not in lost]
-        for _ in range(self._max_silent):
+        for _ in range(_num_beats(END_SECONDS)):
             if all(beat.trouble is not None for beat in self._read(others).values()):
                 return
             time.sleep(BEAT_SECONDS)
@@ -281,15 +290,25 @@ def _host() -> str:
     return " ".join([socket.gethostname(), *spaces])
 
 
-def _began(pid: int) -> str | None:
-    """Return when a process was started, by the system's count; None where it isn't, or has ended."""
+def _process(pid: int) -> tuple[str, str | None]:
+    """Return the state of a process, and when it was started, by the system's count; None if it isn't, or has ended."""
     try:
         fields = (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+        return "X", None
+    return fields[0], None if fields[0] in "ZX" else fields[19]
 
 
-def _is_running(beat: Beat) -> bool:
-    """Return whether the process of a beat on this host is there; always where the system doesn't say."""
-    return beat.began is None or _began(beat.pid) == beat.began
+def _state(beat: Beat) -> Literal["running", "stopped", "gone"]:
+    """Return the state of the process of a beat on this host; if the system doesn't say, it runs."""
+    state, began = _process(beat.pid)
+    if beat.began is not None and began != beat.began:
+        return "gone"
+    return "stopped" if beat.began is not None and state == "T" else "running"
+
+
+def _ranks_read_by(place: Place) -> list[int]:
+    """Return whose beats a rank reads: the first one all, the first of a machine those there, others both of these."""
+    first = place.rank - place.local_rank
+    there = [first] if place.local_rank else range(first, min(first + place.local_world_size, place.world_size))
+    return sorted({0, *(there if place.rank else range(place.world_size))} - {place.rank})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, LayoutError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,28 @@ def place_of(environment: Mapping[str, str]) -> Place:
     has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     rank, world_size, local_rank, local_world_size = (int(found[name]) for name in names)
     return Place(rank, world_size, local_rank, local_world_size, has_store)
+
+
+def gpu_of(place: Place, wanted: str, num_visible: Callable[[], int]) -> int | None:
+    """Return which GPU, of those that a process sees, a rank computes on; None: on the processor.
+
+    `wanted` is machine.device. A launcher shows each process all GPUs of its machine, or its own one. Raises
+    ConfigError if there is none for this rank.
+    """
+    num_gpus = 0 if wanted == "cpu" else num_visible()
+    if wanted == "cuda" and not num_gpus:
+        raise ConfigError("machine.device is cuda and torch finds no GPU here; set machine.device to auto or cpu")
+    if 1 < num_gpus < place.local_world_size:
+        raise LayoutError(shared_gpus(place, num_gpus))
+    return place.local_rank % num_gpus if num_gpus else None
+
+
+def shared_gpus(place: Place, num_gpus: int) -> str:
+    """Return why ranks that would have to share a GPU are refused."""
+    return (
+        f"{place.local_world_size} ranks of one machine see {num_gpus} GPU{'s' * (num_gpus > 1)}, and each needs its "
+        f"own; start {num_gpus} a machine with torchrun, or set machine.device to cpu"
+    )
 
 
 def named(ranks: Sequence[int] | None, world_size: int) -> str:

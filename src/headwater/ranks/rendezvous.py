@@ -14,11 +14,11 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from headwater.errors import TrainingError
+from headwater.errors import LayoutError, TrainingError
 from headwater.ranks.exchange import ALONE_TIMEOUT, ManyRanks, Ranks
 from headwater.ranks.heartbeat import RESUMES, Heartbeat, StoreWatch
 from headwater.ranks.mesh import Mesh
-from headwater.ranks.place import Place, named
+from headwater.ranks.place import Place, gpu_of, named, shared_gpus
 from headwater.ranks.progress import Progress
 
 PREPARATION_TIMEOUT = timedelta(days=7)  # for the first rank, which prepares the data before it joins
@@ -27,19 +27,35 @@ ARRIVAL_SECONDS = 60.0  # for all others once the first one waits: launchers sta
 POLL_SECONDS, MAX_PAUSE_SECONDS = 0.05, 1.0
 
 
-def join_ranks(place: Place, mesh: Mesh | None = None, silence_seconds: float | None = 4.0) -> Ranks:
-    """Return this process among those that a launcher started, on GPUs where each has one; wait until all have come.
+def num_visible_gpus() -> int:
+    """Return how many GPUs this process may use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
-    `mesh` says how they lie; None: all along `replicate`. A rank without a heartbeat for `silence_seconds` is lost;
-    None: none is. One that is cut off from the launcher's store meanwhile ends its process. Raises TrainingError when
-    the others can't be reached, or don't come.
+
+def gpu_id(gpu: int) -> str:
+    """Return what tells a GPU from all others, those of other machines too."""
+    return str(torch.cuda.get_device_properties(gpu).uuid)
+
+
+def join_ranks(
+    place: Place,
+    mesh: Mesh | None = None,
+    silence_seconds: float | None = 30.0,
+    *,
+    device: str = "auto",
+    num_gpus: Callable[[], int] = num_visible_gpus,
+    id_of: Callable[[int], str] = gpu_id,
+) -> Ranks:
+    """Return this process among those that a launcher started; wait until all have come.
+
+    On GPUs they exchange by NCCL and on processors by gloo; `device` is machine.device. `mesh` says how they lie; None:
+    all along `replicate`. A rank without a heartbeat for `silence_seconds` is lost; None: none is. One that is cut off
+    from the launcher's store meanwhile ends its process.
+    Raises ConfigError if ranks would share a GPU, and TrainingError if the others can't be reached, or don't come.
     """
     if place.world_size == 1:
         return Ranks(place)
-    on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= place.local_world_size
-    if on_gpu:
-        torch.cuda.set_device(place.local_rank)
-    beats = None
+    gpu, beats = gpu_of(place, device, num_gpus), None
     try:
         store = next(rendezvous("env://", timeout=CONNECT_TIMEOUT if place.has_store else PREPARATION_TIMEOUT))[0]
         store.set_timeout(PREPARATION_TIMEOUT)
@@ -48,10 +64,16 @@ def join_ranks(place: Place, mesh: Mesh | None = None, silence_seconds: float | 
             start = Start(store, place, answered)
             fresh = dist.PrefixStore(start.name(), store)
             beats = None if silence_seconds is None else Heartbeat(fresh, place, progress, silence_seconds)
+            if gpu is not None and fresh.add(f"gpu/{id_of(gpu)}", 1) > 1:
+                fresh.set("gpu", "shared")
             start.meet()
+        if fresh.check(["gpu"]):
+            raise LayoutError(shared_gpus(place, num_gpus()))
         if beats is not None:
             beats.start()
-        backend = "nccl" if on_gpu else "gloo"
+        if gpu is not None:
+            torch.cuda.set_device(gpu)
+        backend = "gloo" if gpu is None else "nccl"
         dist.init_process_group(
             backend, store=fresh, rank=place.rank, world_size=place.world_size, timeout=ALONE_TIMEOUT
         )

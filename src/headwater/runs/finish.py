@@ -23,10 +23,11 @@ from headwater.ranks.exchange import Ranks
 from headwater.records import no_owner
 from headwater.report.run_data import read_run
 from headwater.runs.card import card_of_run
-from headwater.runs.paths import Folders, Require, Say, stage_digest
+from headwater.runs.paths import Folders, Require, Say, ignore, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of, is_made, making
-from headwater.runs.text import data_card_of_run, open_held_out, synthetic_sources
+from headwater.runs.text import data_card_of_run, open_held_out
+from headwater.runs.text_size import synthetic_sources
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
@@ -91,8 +92,9 @@ def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluato
 
 def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Bring everything after training up to date."""
+    export_stage(config, say, require_owner)  # first: a model that can be written may be too large to be evaluated here
     evaluate_stage(config, say, require_owner)
-    export_stage(config, say, require_owner)
+    export_stage(config, ignore, require_owner)  # its card has what was measured
     report_stage(config, say, require_owner)
 
 
@@ -143,7 +145,8 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     data_card, card = data_card_of_run(config), card_of_run(config)
     inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
     key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
-    write = partial(export_hf, card=card, data_card=data_card)
+    weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": model_digest(checkpoint_of(config.run_dir))})
+    write = partial(export_hf, card=card, data_card=data_card, weights_key=weights_key)
     return _export(config, config.folders.hf, key, write, say, require_owner)
 
 

@@ -31,6 +31,7 @@ from headwater.numbers import plural
 from headwater.optim.rules import rule_microbatch
 from headwater.ranks.mesh import DATA_AXES, Layout
 from headwater.runs.run_config import RunConfig
+from headwater.runs.text_size import synthetic_sources
 from headwater.runs.times import MeasuredSteps, earlier_runs, flops_of_step, speed_here, step_key
 from headwater.train.settings import fraction_repeated, recompute_of
 from headwater.validation import validate
@@ -254,8 +255,8 @@ def processor_peak(config: RunConfig, dtype: str, text_bytes: float, ranks: Layo
     A store's pages are all mapped once a hundredth of its rows is read, however little that is.
     """
     text = min(text_bytes, MOST_OF_MEMORY * memory_bytes()) / ranks.num_local
-    has_probes = config.train.num_probes > 0
-    return processor.memory(work_of(config, ranks, dtype), text, has_probes=has_probes)
+    has_almanac = config.train.num_probes > 0 and bool(synthetic_sources(config))
+    return processor.memory(work_of(config, ranks, dtype), text, probes_almanac=has_almanac)
 
 
 def _mean(values: Sequence[float]) -> Spread:

@@ -182,7 +182,8 @@ def _train(
 
         prepare_rows(config, say, owner.require)
         batches = open_batches(config)
-    with join_ranks(call.place, silence_seconds=config.parallel.silence_seconds) as ranks:
+    silence_seconds, device = config.parallel.silence_seconds, config.machine.device
+    with join_ranks(call.place, silence_seconds=silence_seconds, device=device) as ranks:
         if ranks.from_first(batches is not None):
             from headwater.runs.training import follow_training, train_stage
 

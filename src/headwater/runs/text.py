@@ -20,7 +20,7 @@ from headwater.interventions import Interventions, read_interventions
 from headwater.runs.init import kept_base
 from headwater.runs.paths import Folders, stage_digest
 from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.text_size import shares_of_replay
+from headwater.runs.text_size import shares_of_replay, synthetic_sources
 from headwater.seals import is_unmade
 from headwater.sources.settings import REPLAYED
 from headwater.tokens.build import Replayed, tokens_key
@@ -61,14 +61,6 @@ def replayed_text(config: RunConfig) -> Replayed | None:
     return Replayed(
         Folders(run).tokens, weights, [REPLAYED + name for name in sorted(synthetic_sources(config_of_run(run)))]
     )
-
-
-def synthetic_sources(config: RunConfig) -> frozenset[str]:
-    """Return the names of the sources that a program composed: what they hold is not real text."""
-    replayed = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("synthetic", [])
-    return frozenset(
-        name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")
-    ) | {*replayed}
 
 
 def tokens_key_of(config: RunConfig) -> str:

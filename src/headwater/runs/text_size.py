@@ -171,3 +171,11 @@ def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
         words = "Use fewer steps, more text or a smaller model; to measure it: `headwater ladder RUN`"
         found.append(f"{epochs.overall:.1f} epochs of this text: {says_of(useful)}. {words}")
     return found
+
+
+def synthetic_sources(config: RunConfig) -> frozenset[str]:
+    """Return the names of the sources that a program composed: what they hold is not real text."""
+    replayed = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("synthetic", [])
+    return frozenset(
+        name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")
+    ) | {*replayed}

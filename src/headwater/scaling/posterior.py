@@ -29,7 +29,7 @@ NOISE = 0.002  # of one run, relative: what reruns of OLMo's ladder show, and th
 WIDTH = 0.15  # of the logarithm of exponents; see benchmarks/law_backtest.py
 ENOUGH = 40.0  # tokens per parameter
 _LONG_QUANTILE = 0.9
-_SAME_SIZE = 0.02  # natural logs of params
+_SAME_SIZE = 0.02  # natural logs of params over which what runs of one size share falls off
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class Departure:
         apart_D = np.log(one.tokens)[:, None] - np.log(other.tokens)[None, :]
         alike = np.exp(-(apart_N**2 + apart_D**2) / (2 * self.reach**2))
         smooth = self.size**2 + np.outer(self._starvation(one, enough), self._starvation(other, enough))
-        return np.asarray(smooth * alike + self.same_size**2 * (np.abs(apart_N) < _SAME_SIZE))
+        # not a limit on what is apart, which is no covariance: of three runs the middle one may be like both others
+        shared = np.exp(-0.5 * (apart_N / _SAME_SIZE) ** 2)
+        return np.asarray(smooth * alike + self.same_size**2 * shared)
 
     def variance(self, runs: Runs, enough: float) -> FloatArray:
         """Return the variance of each run's departure: the diagonal of `covariance`."""
