@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
 
 import pytest
 
 from headwater.base import gguf_header
-from headwater.base.gguf_header import MAX_ITEMS, MAX_STRING, require_sound
+from headwater.base.gguf_header import MAX_ITEMS, MAX_STRING, read_header
 from headwater.errors import ConfigError
 
 STRING, ARRAY, BYTE = 8, 9, 0
+numbers = itertools.count()
 
 
 def text(data: bytes = b"k", size: int | None = None) -> bytes:
@@ -24,7 +26,7 @@ def header(keys: list[bytes], num_keys: int | None = None, num_tensors: int = 0,
 
 
 def key(kind: int, value: bytes) -> bytes:
-    return text() + struct.pack("<I", kind) + value
+    return text(b"%d" % next(numbers)) + struct.pack("<I", kind) + value
 
 
 def array(kind: int, num: int, data: bytes = b"") -> bytes:
@@ -37,11 +39,11 @@ SOUND = header([key(STRING, text(b"llama")), array(BYTE, 3, b"abc"), array(STRIN
 def test_a_sound_header_passes_and_cut_anywhere_it_does_not(tmp_path: Path):
     path = tmp_path / "m.gguf"
     path.write_bytes(SOUND + b"tensors")
-    require_sound(path)
+    read_header(path)
     for end in range(len(SOUND)):
         path.write_bytes(SOUND[:end])
         with pytest.raises(ConfigError, match="is no whole GGUF file"):
-            require_sound(path)
+            read_header(path)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,8 @@ def test_a_sound_header_passes_and_cut_anywhere_it_does_not(tmp_path: Path):
         (header([array(BYTE, 1000)]), "ends within its header"),
         (header([array(STRING, 1000)]), "is no whole GGUF file"),
         (header([array(ARRAY, 1)]), "of kind 9, which isn't read"),
+        (header([text() + struct.pack("<IB", 0, 1)] * 2), "it has 'k' twice"),
+        (header([key(STRING, text(b"\xff"))]), "is no whole GGUF file"),
         (header([key(13, b"")]), "of kind 13, which isn't read"),
         (header([text(b"t") + struct.pack("<I", 2**31)], num_keys=0, num_tensors=1), f"more than {MAX_ITEMS:,} values"),
     ],
@@ -65,14 +69,14 @@ def test_a_sound_header_passes_and_cut_anywhere_it_does_not(tmp_path: Path):
 def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path, data, message):
     (tmp_path / "m.gguf").write_bytes(data)
     with pytest.raises(ConfigError, match=message):
-        require_sound(tmp_path / "m.gguf")
+        read_header(tmp_path / "m.gguf")
 
 
 def test_lists_count_together(tmp_path, monkeypatch):
     monkeypatch.setattr(gguf_header, "MAX_ITEMS", 10)
     path = tmp_path / "m.gguf"
-    path.write_bytes(header([array(BYTE, 4, bytes(4))] * 2))
-    require_sound(path)
-    path.write_bytes(header([array(BYTE, 4, bytes(4))] * 3))
+    path.write_bytes(header([array(BYTE, 4, bytes(4)) for _ in range(2)]))
+    read_header(path)
+    path.write_bytes(header([array(BYTE, 4, bytes(4)) for _ in range(3)]))
     with pytest.raises(ConfigError, match="more than 10 values"):
-        require_sound(path)
+        read_header(path)

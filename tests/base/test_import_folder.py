@@ -14,7 +14,7 @@ from headwater.base.facts import facts_of
 from headwater.base.folder import INDEX_FILE, licence_of
 from headwater.base.folder_weights import FolderValues
 from headwater.base.json_file import read_object
-from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.tokenizer import tokenizer_of
 from headwater.base.weights import open_values
 from headwater.errors import ConfigError
 from headwater.export.hf import export_hf, hf_config
@@ -363,7 +363,7 @@ def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_p
     initialise_(model, 0)
     export_hf(model.state_dict(), settings, tmp_path / "tokenizer", tmp_path / "hf")
     base = facts_of(str(tmp_path / "hf"))
-    tokenizer = foreign_tokenizer(base)
+    tokenizer = tokenizer_of(base)
     assert tokenizer.markers == own.markers and tokenizer.special == own.special
     assert tokenizer.encode_many(texts) == own.encode_many(texts)
     with open_values(base) as value:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, table
 from headwater.base.facts import facts_of
 from headwater.base.gguf import GgufFile
 from headwater.base.gguf_weights import GgufValues
-from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.tokenizer import tokenizer_of
 from headwater.errors import ConfigError
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
@@ -132,11 +133,41 @@ def test_quantised_weights_are_near_those_they_were_made_of(tmp_path, kind, tole
     assert 0 < (found - weights[name]).abs().max() < tolerance
 
 
+@pytest.mark.parametrize("kind", [None, "F16", "BF16", "Q8_0", "Q4_1"])
+def test_a_file_is_read_as_the_package_reads_it(tmp_path, kind):
+    write_gguf(tmp_path / "m.gguf", "qwen3", None if kind is None else gguf.GGMLQuantizationType[kind])
+    ours, theirs = GgufFile(tmp_path / "m.gguf"), gguf.GGUFReader(tmp_path / "m.gguf")
+    fields = {name: field.contents() for name, field in theirs.fields.items() if not name.startswith("GGUF.")}
+    assert ours.keys == fields and len(fields) > 15
+    assert ours.tensors.keys() == {tensor.name for tensor in theirs.tensors}
+    for tensor in theirs.tensors:
+        place = ours.tensors[tensor.name]
+        assert (list(place.shape), place.kind, place.start) == (
+            tensor.shape.tolist(),
+            tensor.tensor_type,
+            tensor.data_offset,
+        )
+        for rows in (slice(None), slice(3, 7)):
+            expected = gguf.quants.dequantize(tensor.data[rows], tensor.tensor_type)
+            assert np.array_equal(ours.dequantized(tensor.name, rows), expected)
+
+
+@pytest.mark.parametrize(
+    "change", [{"start": 1 << 62}, {"start": 1 << 70}, {"shape": (1 << 40, 1 << 20)}, {"kind": 99}]
+)
+def test_a_tensor_that_claims_more_than_there_is_is_refused(tmp_path, change):
+    write_gguf(tmp_path / "m.gguf", "llama")
+    file = GgufFile(tmp_path / "m.gguf")
+    file.tensors["output_norm.weight"] = replace(file.tensors["output_norm.weight"], **change)
+    with pytest.raises(ConfigError, match=r"output_norm\.weight is damaged or not known"):
+        file.dequantized("output_norm.weight", slice(None))
+
+
 def test_its_tokenizer_gives_the_same_ids(tmp_path):
     write_gguf(tmp_path / "m.gguf", "qwen3")
     base = facts_of(str(tmp_path / "m.gguf"))
     assert (base.kind, base.vocab_size) == ("gguf", VOCAB_SIZE)
-    tokenizer = foreign_tokenizer(base)
+    tokenizer = tokenizer_of(base)
     assert tokenizer.foreign.pattern == "llama3" and tokenizer.foreign.ignores_merges
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
     assert (tokenizer.begin_id, tokenizer.end_id, tokenizer.special["<tool>"]) == (
@@ -176,7 +207,7 @@ def test_what_is_not_understood_is_named(tmp_path, changes, words):
 def test_a_tokenizer_without_a_key_names_it(tmp_path, key):
     write_gguf(tmp_path / "m.gguf", "llama", left_out=[key])
     with pytest.raises(ConfigError, match=f"tokenizer.ggml.{key} is missing"):
-        foreign_tokenizer(facts_of(str(tmp_path / "m.gguf")))
+        tokenizer_of(facts_of(str(tmp_path / "m.gguf")))
 
 
 def test_other_architectures_and_files_are_refused(tmp_path):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import operator
+import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
-from headwater.downstream.rewards import Question, checked_reward, read_questions, require_answers, reward_named
+from headwater.downstream import rewards
+from headwater.downstream.rewards import (
+    Question,
+    checked_reward,
+    read_questions,
+    require_answers,
+    reward_at,
+    reward_named,
+)
+from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.runs.run_config import config_record, load_run
 
 
 @pytest.mark.parametrize(
@@ -34,11 +47,44 @@ def test_built_in_rewards(name, written, answer, expected):
     assert reward_named(name)("?", written, answer) == expected
 
 
-def test_a_function_of_a_module_is_a_reward():
-    assert reward_named("operator:concat") is operator.concat
-    for name in ("exactly", "no_such_module:f", "math:no_such_function", "math:pi"):
-        with pytest.raises(ConfigError, match=name.split(":", maxsplit=1)[0]):
-            reward_named(name)
+def test_a_person_names_a_function_of_a_module_or_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "of_mine.py").write_text("def score(prompt, written, answer): return 7.0")
+    for place in ("of_mine.py:score", f"{tmp_path}/of_mine.py:score", "of_mine:score"):
+        assert reward_at(place)("?", "", "") == 7
+    assert reward_at("operator:concat") is operator.concat
+    for place in ("no_such_module:f", "no_such_file.py:f", "math:no_such_function", "math:pi"):
+        with pytest.raises(ConfigError, match=place.split(":", maxsplit=1)[0]):
+            reward_at(place)
+
+
+def test_a_package_adds_rewards(monkeypatch):
+    entry = EntryPoint("whole", "operator:concat", "headwater.rewards")
+    monkeypatch.setattr(rewards, "entry_points", lambda group: [entry] if group == entry.group else [])
+    assert reward_named("whole") is operator.concat
+    assert DownstreamSettings(reward="whole").reward == "whole"
+    with pytest.raises(ConfigError, match="no reward 'exactly'; give exact, number, form, whole"):
+        reward_named("exactly")
+
+
+@pytest.mark.parametrize("named", ["os:execlp", "evil:score", "evil.py:score", "evil", "folder", "builtins:eval"])
+def test_no_run_file_names_a_function(tmp_path, monkeypatch, named):
+    """By no way: a file, one that it extends, an override, the settings that a run folder holds."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('ran', 'w')\ndef score(*given): return 1.0")
+    (tmp_path / "folder/model").mkdir(parents=True)
+    (tmp_path / "direct.toml").write_text(f'extends = "first-light"\n[downstream]\nreward = "{named}"\n')
+    (tmp_path / "indirect.toml").write_text('extends = "direct.toml"\nname = "other"\n')
+    saved = config_record(*load_run("first-light"))
+    saved["settings"]["downstream"] = {"reward": named}
+    (tmp_path / "runs/kept").mkdir(parents=True)
+    (tmp_path / "runs/kept/config.json").write_text(json.dumps(saved))
+    doors = (["direct.toml"], ["indirect.toml"], ["runs/kept"], ["first-light", [f"downstream.reward={named}"]])
+    for door in doors:
+        with pytest.raises(ConfigError, match=f"there is no reward '{named}'"):
+            load_run(*door)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_function_that_fails_or_returns_no_number_is_named_with_its_prompt():

@@ -5,6 +5,8 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from headwater.errors import EvaluationError
 from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
@@ -195,7 +197,7 @@ def test_surprise_equals_the_log_probabilities_token_by_token(model, tokenizer):
 
 
 def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_context(model, tokenizer):
-    text = TEXT * 3 + "naïve 🙂"
+    text = TEXT * 3
     ids = [tokenizer.begin_id, *tokenizer.encode(text)]
     found = surprise(Scorer(model), tokenizer, text)
     assert len(found.tokens) == len(ids) - 1 > 3 * SEQ_LEN
@@ -208,6 +210,15 @@ def test_surprise_at_a_long_text_scores_every_token_once_with_half_a_window_of_c
         expected.append(-direct_log_probabilities(model, window)[-1, ids[target]].item())
     assert [entry.bits * math.log(2) for entry in found.tokens] == pytest.approx(expected, rel=1e-4)
     assert found.bits_per_byte == pytest.approx(sum(expected) / math.log(2) / len(text.encode()), rel=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+@example("é中文 العربية 🙂\ufffd")
+def test_surprise_joins_the_tokens_that_only_together_are_a_character(model, tokenizer, text):
+    found = surprise(Scorer(model), tokenizer, text)
+    assert "".join(each.token for each in found.tokens) == text and all(each.token for each in found.tokens)
+    assert sum(each.bits for each in found.tokens) == pytest.approx(found.bits_per_byte * len(text.encode()))
 
 
 def test_surprise_at_an_empty_text_is_an_error(model, tokenizer):

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from headwater.base.facts import facts_of
 from headwater.base.gguf import GgufFile
-from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.tokenizer import tokenizer_of
 from headwater.base.weights import model_of
 from headwater.cli.main import command_line
 from headwater.conversations import Message
@@ -103,7 +103,7 @@ def test_a_float32_file_gives_back_model_and_tokenizer_to_the_bit(tmp_path, toke
     } == dict.fromkeys(model.state_dict(), True)
     documents = torch.zeros_like(rows)
     assert torch.equal(again.logits(again.hidden(rows, documents)), model.logits(model.hidden(rows, documents)))
-    own, theirs = Tokenizer.load(tokenizer_dir), foreign_tokenizer(base)
+    own, theirs = Tokenizer.load(tokenizer_dir), tokenizer_of(base)
     assert theirs.encode_many(TEXTS) == own.encode_many(TEXTS)
     assert theirs.markers == own.markers
 
@@ -116,7 +116,7 @@ def test_a_tokenizer_of_single_bytes_has_an_empty_list_of_merges(tmp_path):
     assert json.loads((folder / "tokenizer.json").read_bytes())["model"]["merges"] == []
     assert GgufFile(path).get("tokenizer.ggml.merges") == []
     assert struct.pack("<IIQ", 9, 8, 0) in path.read_bytes().split(b"tokenizer.ggml.merges")[1][:16]
-    assert foreign_tokenizer(facts_of(str(path))).encode_many(TEXTS) == Tokenizer.load(folder).encode_many(TEXTS)
+    assert tokenizer_of(facts_of(str(path))).encode_many(TEXTS) == Tokenizer.load(folder).encode_many(TEXTS)
 
 
 @pytest.mark.parametrize("type", FORMATS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from small_run import run, write_run_file
 
+from headwater.errors import ConfigError
 from headwater.launch.slurm import END_SECONDS, Job, predicted_save_seconds, script
 
 JOB = Job(
@@ -24,6 +25,12 @@ def test_bash_reads_it_and_it_says_what_was_given():
         assert f"#SBATCH {line}\n" in text
     assert "--nnodes=4 --nproc-per-node=8" in text
     assert "--no-kill" not in text
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\u2028"])
+def test_no_path_of_a_run_file_becomes_a_line_of_the_script(end):
+    with pytest.raises(ConfigError, match="can't be written into a script"):
+        script(replace(JOB, log=Path(f"/a{end}touch ran #/logs/%j")))
 
 
 def test_the_command_arrives_whole(tmp_path):

@@ -6,15 +6,21 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_run import call
 
 import headwater
+import headwater.errors
 from headwater.errors import CheckpointError, ConfigError, DataError, EvaluationError
 from headwater.library import run as library_run
 
@@ -143,7 +149,7 @@ def test_no_answer_is_given_where_none_is_due(model, roles):
         model.chat([{"role": role, "content": "Hello"} for role in roles])
 
 
-NOT_TUNED = pytest.mark.filterwarnings("ignore:this run was never tuned")
+NOT_TUNED = pytest.mark.filterwarnings("ignore:this model was never tuned")
 
 
 @NOT_TUNED
@@ -213,9 +219,117 @@ def test_a_corpus_is_opened_by_its_run_or_its_folder_and_its_counts_add_up(finis
         assert corpus.frame().documents.sum() == sheet["read"]["documents"]
 
 
+def test_a_corpus_of_a_stranger_is_read_in_its_folder_alone(run_dir, tmp_path):
+    shutil.copytree(run_dir / "data/corpus", tmp_path / "corpus")
+    manifest = json.loads((tmp_path / "corpus/manifest.json").read_text())
+    manifest["sources"]["../../elsewhere"] = manifest["sources"]["mine"]
+    (tmp_path / "corpus/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="isn't a folder in it"):
+        headwater.Corpus(tmp_path / "corpus")
+
+
 def test_what_is_no_run_or_has_none_of_it_is_named(tmp_path):
     for kind in (headwater.Model.load, headwater.Records, headwater.Corpus):
         with pytest.raises((ConfigError, DataError), match=str(tmp_path)):
             kind(tmp_path)
     with pytest.raises(ConfigError, match="no recipe, run file or run folder"):
         headwater.Model.load("nowhere")
+
+
+WRONG = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 2), st.floats(), st.text(max_size=3), st.binary(max_size=3), st.complex_numbers(),
+    st.lists(st.one_of(st.integers(), st.text(max_size=3)), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.builds(object),
+)  # fmt: skip
+SIZES = {"params": [1e6, 2e6, 4e6, 8e6, 1.6e7, 3e7] * 2, "tokens": [2e7] * 6 + [8e7] * 6}
+WRITING = {"max_tokens": 1, "temperature": 0.5, "top_p": 0.5, "seed": 1}
+RIGHT: dict[str, dict[str, object]] = {
+    "Model.load": {"run": "runs/mine", "step": None},
+    "Model.steps": {"run": "runs/mine"},
+    "Model.next": {"text": "a", "k": 2, "temperature": 1.0},
+    "Model.generate": {"text": "a", **WRITING},
+    "Model.stream": {"text": "a", **WRITING},
+    "Model.surprise": {"text": "a"},
+    "Model.chat": {"messages": "a", **WRITING},
+    "Model.chat_stream": {"messages": "a", **WRITING},
+    "Corpus": {"run_or_folder": "runs/mine"},
+    "Corpus.documents": {"source": "mine", "split": "train"},
+    "Corpus.counts": {},
+    "Corpus.frame": {"library": "pandas"},
+    "Corpus.trace": {"text": "river", "ignore_case": False},
+    "Records": {"run": "runs/mine"},
+    "Records.rows": {"event": "step"},
+    "Records.frame": {"event": "step", "library": None},
+    "ScalingLaw.fit": SIZES | {"loss": [3.0 - number / 10 for number in range(12)], "unique_tokens": None},
+    "ScalingLaw.predict": {"params": 1e7, "tokens": 1e8, "level": 0.8, "unique_tokens": 1e9},
+    "ScalingLaw.warnings": {"params": 1e7, "tokens": 1e8},
+    "ScalingLaw.optimum": {"flops": 1e15},
+    "run": {"say": print, "seed": 1},
+}
+INNER = {"ScalingLaw": {"widening_by", "estimate", "log_loss", "without_each"}}
+
+
+def test_the_table_has_every_function_that_people_call():
+    public = {"run"}
+    for name in set(headwater.__all__) - {"run"}:
+        kind = getattr(headwater, name)
+        methods = {each for each, value in vars(kind).items() if not each.startswith("_") and callable(getattr(kind, each))
+                   and not isinstance(value, property)}  # fmt: skip
+        public |= {f"{name}.{each}" for each in methods - INNER.get(name, set())}
+    assert public | {"Corpus", "Records"} == set(RIGHT)
+
+
+@pytest.fixture(scope="module")
+def law():
+    return headwater.ScalingLaw.fit(**RIGHT["ScalingLaw.fit"])
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@NOT_TUNED
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_wrong_argument_is_named_in_words(finished, model, law, name, data):
+    right = dict(RIGHT[name])
+    if right:
+        right[data.draw(st.sampled_from(sorted(right)))] = data.draw(WRONG)
+    owner, _, method = name.partition(".")
+    with contextlib.chdir(finished.cwd), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library_run.running, "run", lambda config, reasons, say: say("so"))
+        made = {"Model": lambda: model, "Corpus": lambda: headwater.Corpus("runs/mine"), "Records": lambda: headwater.Records("runs/mine"),
+                "ScalingLaw": lambda: law}  # fmt: skip
+        is_made = name in ("Model.load", "Model.steps", "ScalingLaw.fit") or not method
+        function = (
+            getattr(getattr(headwater, owner) if is_made else made[owner](), method)
+            if method
+            else getattr(headwater, owner)
+        )
+        with contextlib.suppress(headwater.errors.HeadwaterError):
+            found = function("mine.toml", **right) if name == "run" else function(**right)
+            if name in ("Corpus.trace", "Corpus.documents", "Model.stream", "Model.chat_stream"):
+                next(found, None)
+
+
+@pytest.mark.parametrize(
+    ("call_it", "words"),
+    [
+        (lambda model: headwater.run("mine.toml", "train.num_steps=10"), "run: say='train.num_steps=10': give a function"),
+        (lambda model: headwater.run("mine.toml", say=print, more=1, **{"train.x": 1}), "x"),
+        (lambda model: model.generate("x", max_tokens="3"), "generate: max_tokens='3': give a whole number of 1 or more"),
+        (lambda model: model.next("x", -1), "next: k=-1: give a whole number of 1 or more"),
+        (lambda model: model.next("x", True), "next: k=True: give a whole number of 1 or more"),
+        (lambda model: model.generate("x", temperature="warm"), "temperature='warm': give a number"),
+        (lambda model: model.generate("x", max_token=3), "unexpected keyword argument 'max_token'"),
+        (lambda model: model.chat([{"role": "user"}]), "give a text, or a list of"),
+        (lambda model: headwater.Corpus(model.folder).documents(split="dropped"), "give 'train' or 'validation'"),
+        (lambda model: headwater.Records(model.folder).frame(library="numpy"), "give 'pandas' or 'polars'"),
+        (lambda model: headwater.Model.load(7), "load: run=7: give the name of a run"),
+    ],
+)  # fmt: skip
+def test_what_was_wrong_is_said(finished, model, call_it, words):
+    with contextlib.chdir(finished.cwd), pytest.raises(ConfigError, match=re.escape(words)):
+        call_it(model)
+
+
+def test_numbers_of_other_libraries_are_numbers(model):
+    assert model.next("a", np.int64(2), np.float32(1)) == model.next("a", 2, 1.0)

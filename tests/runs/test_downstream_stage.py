@@ -125,7 +125,7 @@ def long_prompt(folder: Path) -> None:
     ("change", "file", "message"),
     [
         (None, {"downstream": 'reward = "exacly"'}, "there is no reward 'exacly'"),
-        (None, {"downstream": 'reward = "texts"'}, "texts has no reward model"),
+        (None, {"downstream": 'reward = "texts"'}, "there is no reward 'texts'"),
         (None, {"talks": ""}, "aligns a model that answers"),
         (None, {"name": "m" * 98}, "a name that can't be"),
         (lambda folder: (folder / "prompts.jsonl").unlink(), {}, "prompts.jsonl can't be read"),

@@ -79,7 +79,7 @@ def test_another_shape_than_the_base_s_is_refused_with_every_setting(finished_co
 
 def test_what_is_no_model_is_refused(tmp_path):
     write_texts(tmp_path / "texts", num_files=3)
-    for base, said in (("nowhere", "there is nothing"), ("texts", "is no model")):
+    for base, said in (("nowhere", "there is nothing"), ("texts", "is not a model")):
         write_continued(tmp_path, f'[init]\nfrom = "{base}"\n')
         with chdir(tmp_path), pytest.raises(ConfigError, match=said):
             load_run("on.toml")

@@ -15,6 +15,7 @@ from live_server import Opened, serving
 from headwater.evaluate.generate import NextToken
 from headwater.library.model import Model
 from headwater.records import read_records
+from headwater.serve import playground
 from headwater.serve.app import make_app
 from headwater.serve.playground import MAX_CHARACTERS, MAX_HITS, MAX_MODELS, Models
 from headwater.serve.summary import RunsFolder
@@ -146,10 +147,20 @@ def test_few_models_are_kept(runs, steps, monkeypatch):
         assert models.get(run, step).step == step
     assert len(loaded) == len(asked), "the last one is kept"
     assert len(models._kept) == MAX_MODELS
-    for max_bytes, kept in ((200, 2), (50, 1)):
+    monkeypatch.setattr(playground, "BYTES_PER_WEIGHT", 0)
+    for max_bytes, kept in ((299, 3), (199, 2), (99, 1)):  # 100 of each that is kept, and of a new one none
         models._max_bytes = max_bytes
-        assert models.get(*asked[-1]).step == asked[-1][1] and len(models._kept) == kept
-    assert len(loaded) == len(asked), "the one that is asked stays"
+        assert models.get(*next(one for one in asked if (*one,) not in {key[:2] for key in models._kept}))
+        assert len(models._kept) == kept
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(runs, steps, monkeypatch):
+    monkeypatch.setattr(Model, "load", lambda *given: pytest.fail("it was loaded"))
+    monkeypatch.setattr(playground, "available_bytes", lambda: 1000)
+    for what in ("next", "surprise", "write"):
+        question = {"run": "mine", "step": steps[0], "text": TEXT}
+        answer = asking.post(make_app(runs), f"/playground/{what}", question)
+        assert answer.status_code == 422 and "of memory are free" in answer.json()["error"]["message"]
 
 
 # ---- the page

@@ -22,6 +22,7 @@ from headwater.serve.completions import chat_choices, completion_choices
 from headwater.serve.engine import Engine, Query
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import ChatBody, CompletionBody, DetokenizeBody, parse_body
+from headwater.serve.streaming import ReleasingStream
 from headwater.serve.text import GrowingText
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
@@ -221,7 +222,7 @@ def test_a_client_that_leaves_before_the_first_chunk_frees_its_rows(engine):
         async def receive():
             await asyncio.sleep(60)
 
-        stream = completions._Stream((chunk async for chunk in _never()), answers)
+        stream = ReleasingStream((chunk async for chunk in _never()), "text/event-stream", answers.drop_all)
         with pytest.raises(ClientDisconnect):
             await stream({"type": "http", "asgi": {"spec_version": "2.4"}}, receive, send)
         while num_rows(engine):  # which hangs where they stay

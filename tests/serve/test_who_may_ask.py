@@ -58,6 +58,20 @@ def test_a_name_that_was_made_to_lead_here_is_refused(app, host):
     assert answer.status_code == 403 and "is not served" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path, mode, dest, status", [
+    ("/api/documents", "no-cors", "image", 403), ("/", "no-cors", "script", 403), ("/", "navigate", "iframe", 403),
+    ("/api/documents", "navigate", "document", 403), ("/", "navigate", "document", 200),
+    ("/playground", "navigate", "document", 200),
+])  # fmt: skip
+def test_a_page_of_another_site_makes_the_server_do_nothing_and_may_link_to_a_page(tmp_path, path, mode, dest, status):
+    about = {"sec-fetch-mode": mode, "sec-fetch-dest": dest}
+    for site in ("cross-site", "same-site"):
+        headers = about | {"sec-fetch-site": site}
+        assert ask(make_app(tmp_path), "GET", path, headers=headers).status_code == status
+    for site in ("same-origin", "none"):
+        assert ask(make_app(tmp_path), "GET", "/", headers=about | {"sec-fetch-site": site}).status_code == 200
+
+
 @pytest.mark.parametrize("origin, status", [("http://localhost", 200), ("http://evil.example", 403), ("null", 403)])
 def test_a_page_of_another_site_is_refused(app, origin, status):
     assert ask(app, "POST", "/echo", headers={"origin": origin}).status_code == status
@@ -79,7 +93,9 @@ def test_the_token_is_wanted_from_everybody_and_in_any_of_three_ways():
     opened = ask(app, "GET", "/echo?token=a+b")
     assert opened.status_code == 303 and opened.headers["location"] == "/echo"
     assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite=strict" in opened.headers["set-cookie"]
-    assert ask(app, "GET", "/echo", headers={"cookie": opened.headers["set-cookie"].split(";")[0]}).status_code == 200
+    cookie = {"cookie": opened.headers["set-cookie"].split(";")[0]}
+    assert ask(app, "GET", "/echo", headers=cookie).status_code == 200
+    assert ask(app, "GET", "/echo", "localhost:8001", headers=cookie).status_code == 401, "of another server's port"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +107,11 @@ def test_a_token_in_the_address_leads_to_this_server_with_the_other_parameters(p
     assert answer.status_code == 303 and answer.headers["location"] == goes_to
 
 
-def test_a_token_that_is_not_ascii_is_refused_at_the_start(tmp_path):
-    said = call("serve", "--token", "naïve", cwd=tmp_path)
-    assert said.status == 2 and "ASCII" in said.err
+@pytest.mark.parametrize("more, words", [(["--token", "naïve"], "ASCII"),
+                                         (["--token", "abc", "--host", "0.0.0.0", "--port", "0"], "others may guess")])  # fmt: skip
+def test_a_token_that_can_not_be_used_is_refused_at_the_start(tmp_path, more, words):
+    said = call("serve", *more, cwd=tmp_path)
+    assert said.status == 2 and words in said.err
 
 
 def test_scripts_are_kept_and_asked_for_again(tmp_path):
@@ -173,9 +191,8 @@ def test_serve_says_which_model_answers_where(tmp_path, monkeypatch, engine):
 
     said = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("headwater.serve.loading.open_engine", lambda named: engine)
-    monkeypatch.setattr(engine, "close", lambda: None)  # other tests have it, too
-    monkeypatch.setattr(serve, "_run", lambda app, listener: None)
+    monkeypatch.setattr(serve, "_engine", lambda run, stack: (engine, tmp_path))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
     monkeypatch.setattr(serve, "say", said.append)
     serve.serve(run="small", port=0)
     root = said[0].removeprefix("serving runs at ").rstrip("/")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headwater.base.facts import BaseFacts
-from headwater.base.tokenizer import foreign_tokenizer
+from headwater.base.tokenizer import tokenizer_of
 from headwater.base.weights import model_of, open_values
 from headwater.errors import ConfigError
 from headwater.host.memory import available_bytes
@@ -52,7 +52,7 @@ def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
     except ImportError:
         return say('the base\'s logits are not compared with transformers: pip install "headwater[hf]" for that')
     transformers.logging.disable_progress_bar()
-    tokenizer = foreign_tokenizer(base)
+    tokenizer = tokenizer_of(base)
     ids = ([tokenizer.begin_id, *tokenizer.encode(TEXT)] * MAX_TOKENS)[: min(MAX_TOKENS, base.model.num_positions)]
     tokens_BT = torch.tensor([ids])
     try:
@@ -80,6 +80,7 @@ def _ours(base: BaseFacts, tokens_BT: Tensor) -> Tensor:
 
 def _theirs(transformers: Any, folder: Path, tokens_BT: Tensor) -> Tensor:
     options = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
+    options |= {"use_safetensors": True, "trust_remote_code": False}  # neither a pickle nor code of the folder
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, **options).eval()
     with torch.no_grad():
         return model(input_ids=tokens_BT, attention_mask=torch.ones_like(tokens_BT)).logits.float()

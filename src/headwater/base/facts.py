@@ -18,6 +18,7 @@ from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
 from headwater.checkpoint.origins import Origin, Origins, origins_of
 from headwater.checkpoint.verify import checked_manifest, read_state
+from headwater.config import is_file
 from headwater.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.files import digest_json, read_manifest_or_none
 from headwater.model.count import count_parameters
@@ -66,30 +67,38 @@ def facts_of(path: str) -> BaseFacts:
     folder = Path(path)
     if not folder.exists():
         made = f"`headwater run {folder.name}` makes it; or " if folder.parent.name == "runs" else ""
-        raise ConfigError(f"init.from={path}: there is nothing; {made}name a run folder or a checkpoint's, {FOREIGN}")
+        raise ConfigError(f"{path}: there is nothing; {made}name a run folder or a checkpoint's, {FOREIGN}")
     if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
         return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
-    if folder.suffix == ".gguf" and folder.is_file():
-        return _read_foreign(path, _signature([folder]))
-    if (folder / "config.json").is_file() and "model_type" in read_object(folder / "config.json"):
-        return _read_foreign(path, _signature(sorted(folder.iterdir())))
+    if is_foreign(folder):
+        return _read_foreign(path, _signature(sorted(folder.iterdir()) if folder.is_dir() else [folder]))
     raise ConfigError(
-        f"init.from={path} is no model: a run folder has checkpoints/ with at least one in it, a checkpoint's is named "
+        f"{path} is not a model: a run folder has checkpoints/ with at least one in it, a checkpoint's is named "
         f"step-…; or name {FOREIGN}"
     )
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether a path names a model of other people's: a folder of Hugging Face, or a GGUF file.
+
+    Raises ConfigError for a folder whose config.json can't be read.
+    """
+    if is_file(path):
+        return path.suffix == ".gguf"
+    return is_file(path / "config.json") and "model_type" in read_object(path / "config.json")
 
 
 def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
     tokenizer = folder.resolve().parents[1] / "data" / "tokenizer"
     manifest = read_manifest_or_none(tokenizer)
     if "digest" not in manifest:
-        raise ConfigError(f"init.from={path} has no tokenizer: there is none in {tokenizer}, where its run keeps it")
+        raise ConfigError(f"{path} has no tokenizer: there is none in {tokenizer}, where its run keeps it")
     try:
         trained = read_state(folder)["identity"]
         tensors = checked_manifest(folder)["tensors"]
         model, origins = ModelSettings.model_validate(trained["model"]), origins_of(folder)
     except (CheckpointError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigError(f"init.from={path} can't be started from: {error}") from None
+        raise ConfigError(f"{path} can't be started from: {error}") from None
     digests = {name: entry["digest"] for name, entry in tensors.items() if name.startswith(f"{MODEL}.")}
     digest = digest_json({"weights": digests, "tokenizer": manifest["digest"]})
     return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained, origins)
@@ -113,9 +122,9 @@ def _read_foreign(path: str, signature: str) -> BaseFacts:
     try:
         return _of_gguf(path) if Path(path).is_file() else _of_folder(path)
     except (ConfigError, TokenizerError) as error:
-        raise ConfigError(f"init.from={path}: {error}") from None
+        raise ConfigError(f"{path}: {error}" if path not in str(error) else str(error)) from None
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ConfigError(f"init.from={path} is damaged: {error!r:.200}") from None
+        raise ConfigError(f"{path} is damaged: {error!r:.200}") from None
 
 
 def _foreign(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from headwater.base.gguf_header import require_sound
+from headwater.base.gguf_header import TensorPlace, read_header
 from headwater.errors import ConfigError
 from headwater.model.gguf_names import CONTROL, FAMILIES, PRE_TOKENIZERS, SIZES, UNUSED, USER_DEFINED, norm_key
 from headwater.model.settings import ModelSettings
@@ -39,24 +39,16 @@ class GgufFile:
             self._library: Any = importlib.import_module("gguf")
         except ImportError:
             raise ConfigError(f'reading {path.name} needs the package gguf: pip install "headwater[gguf]"') from None
-        require_sound(path)
-        try:
-            self._reader = self._library.GGUFReader(path)
-        except Exception as error:  # whatever the package raises on bytes that are no such file
-            raise ConfigError(f"{path} is no whole GGUF file: {str(error)[:200]}") from None
-        self.tensors: dict[str, Any] = {tensor.name: tensor for tensor in self._reader.tensors}
+        header = read_header(path)
+        self.keys, self.tensors = header.keys, header.tensors
 
     def get(self, key: str, default: Any = None) -> Any:
-        field = self._reader.fields.get(key)
-        return default if field is None else field.contents()
+        return self.keys.get(key, default)
 
     def _required(self, key: str) -> Any:
         if (value := self.get(key)) is None:
             raise ConfigError(f"{self.path}: {key} is missing; a whole tokenizer has it")
         return value
-
-    def keys(self) -> list[str]:
-        return [key for key in self._reader.fields if not key.startswith("GGUF.")]
 
     @cached_property
     def settings(self) -> ModelSettings:
@@ -66,7 +58,7 @@ class GgufFile:
             raise ConfigError(
                 f"{self.path}: architecture {name!r} can't be imported; those that can are {', '.join(FAMILIES)}"
             )
-        found = {key.removeprefix(f"{name}."): self.get(key) for key in self.keys() if key.startswith(f"{name}.")}
+        found = {key.removeprefix(f"{name}."): self.get(key) for key in self.keys if key.startswith(f"{name}.")}
         problems = [
             f"{name}.{key}={found[key]!r:.60} isn't understood"
             for key in sorted(found.keys() - _KEYS - {norm_key(name)})
@@ -110,12 +102,26 @@ class GgufFile:
         )
 
     def dequantized(self, name: str, rows: slice) -> np.ndarray:
-        tensor = self.tensors[name]
+        """Return rows of a tensor in float32; raise ConfigError if the file ends before it or its type isn't known."""
+        place = self.tensors[name]
         try:
-            return np.array(self._library.quants.dequantize(tensor.data[rows], tensor.tensor_type), dtype=np.float32)
-        except NotImplementedError:
-            kind = tensor.tensor_type.name
-            raise ConfigError(f"{self.path}: {name} is of type {kind}, which the package gguf can't read") from None
+            kind = self._library.GGMLQuantizationType(place.kind)
+            if kind.name == "F32":
+                return np.array(self._stored(place, np.float32, 1, 1)[rows])
+            if kind.name == "F16":
+                return self._stored(place, np.float16, 1, 1)[rows].astype(np.float32)
+            stored = self._stored(place, np.uint8, *self._library.GGML_QUANT_SIZES[kind])
+            return np.array(self._library.quants.dequantize(stored[rows], kind), dtype=np.float32)
+        except (NotImplementedError, OverflowError, ValueError) as error:
+            why = f"of type {place.kind}, which the package gguf can't read" if not str(error) else str(error)
+            raise ConfigError(f"{self.path}: {name} is damaged or not known: {why:.200}") from None
+
+    def _stored(self, place: TensorPlace, dtype: Any, block_size: int, values_of_block: int) -> np.ndarray:
+        *outer, inner = reversed(place.shape)
+        if inner % block_size:
+            raise ValueError(f"its rows of {inner} aren't whole blocks of {block_size}")
+        shape = (*outer, inner // block_size * values_of_block)
+        return np.memmap(self.path, dtype, "r", place.start, shape).view(np.ndarray)
 
     def tokenizer_files(self) -> dict[str, bytes]:
         """Return the tokenizer as files of Hugging Face; raise ConfigError where it is none that is understood."""

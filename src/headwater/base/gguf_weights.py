@@ -23,7 +23,7 @@ class GgufValues:
         self._file = file
         self._places = places(file.settings, gguf_rules(file.settings))
         expected = their_shapes(file.settings, gguf_rules(file.settings))
-        found = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in file.tensors.items()}
+        found = {name: tuple(reversed(tensor.shape)) for name, tensor in file.tensors.items()}
         problems = [f"{name} is missing" for name in expected if name not in found]
         problems += [f"{name} has no place here" for name in found if name not in expected]
         problems += [

@@ -8,7 +8,8 @@ from pathlib import Path
 from headwater.base.facts import BaseFacts
 from headwater.base.folder import tokenizer_files
 from headwater.base.gguf import GgufFile
-from headwater.files import no_check
+from headwater.files import no_check, read_manifest_or_none
+from headwater.tokenizer.conversation import is_chat_form
 from headwater.tokenizer.copied import copy_tokenizer
 from headwater.tokenizer.foreign import write_foreign
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -22,9 +23,21 @@ def write_tokenizer(base: BaseFacts, out_dir: Path, key: str, before_commit: Cal
         write_foreign(_files(base), base.vocab_size, out_dir, key, before_commit)
 
 
-def foreign_tokenizer(base: BaseFacts) -> Tokenizer:
-    """Return the tokenizer of a base that is none of headwater's, from its own files."""
+def tokenizer_of(base: BaseFacts) -> Tokenizer:
+    """Return the tokenizer of a base, from its own files where it is none of headwater's."""
+    if base.kind == "checkpoint":
+        return Tokenizer.load(base.tokenizer)
     return Tokenizer.of_files(_files(base), base.vocab_size)
+
+
+def has_chat_form(base: BaseFacts) -> bool:
+    """Return whether a foreign base was made to answer messages: by its chat template.
+
+    An export of headwater's has one in any case, and says in its manifest whether the model was tuned.
+    """
+    if base.kind == "folder" and read_manifest_or_none(base.weights).get("is_tuned") is False:
+        return False
+    return is_chat_form(_files(base))
 
 
 def _files(base: BaseFacts) -> dict[str, bytes]:

@@ -36,7 +36,8 @@ RunOrNone = Annotated[str | None, argument("RUN", A_RUN)]
 Overrides = Annotated[
     list[str] | None, argument("[setting=value ...]", "Settings for this call, such as train.num_steps=200.")
 ]
-RunOption = Annotated[str, option("RUN", A_RUN, "--run", "-r")]
+A_MODEL = f"{A_RUN[:-1]}; or a checkpoint's folder, a Hugging Face folder, a .gguf file."
+RunOption = Annotated[str, option("RUN", A_MODEL, "--run", "-r")]
 SameRun = Annotated[str | None, option("RUN", "The same as RUN.", "--run", "-r")]
 AsJson = Annotated[bool, flag("--json", "Print one JSON object on standard output and nothing else.")]
 

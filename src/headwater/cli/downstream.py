@@ -54,10 +54,12 @@ def sft(
     Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run
     NAME.toml, resumes.
     """
+    from headwater.base.facts import is_foreign
     from headwater.cli.running import do_stages
     from headwater.cli.sft import write_sft_file
 
-    path = write_sft_file(name, folder_of(run), talks, replay, say)
+    base = Path(run) if is_foreign(Path(run)) else folder_of(run)
+    path = write_sft_file(name, base, talks, replay, say)
     say(f"wrote {path}, which this runs; to change a setting edit it, then: headwater run {path}")
     do_stages(str(path), overrides or [])
 
@@ -94,8 +96,6 @@ def rl(
     The new run is a run folder like any other; its rl.json has rewards before and after.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    if ":" in reward:
-        sys.path.insert(0, str(Path.cwd()))  # a user's function may be here
     from headwater.downstream.rl import RlSettings
     from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 

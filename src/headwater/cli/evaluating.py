@@ -46,6 +46,7 @@ def evaluate(
         os.environ.update(OFFLINE)  # read when lm-eval's libraries are imported
     from headwater.library import evaluating
     from headwater.runs.run_config import config_of_run
+    from headwater.runs.tuned import answers_messages
 
     if sum(each is not None for each in (tasks, write_tasks, text)) > 1:
         raise ConfigError("give one of --tasks, --write-tasks and --text")
@@ -53,7 +54,7 @@ def evaluate(
         require_none("is of --tasks", limit=limit, chat=chat)
     config = config_of_run(folder_of(run, same_run))
     if tasks is not None:
-        is_chat = config.is_tuned if chat is None else chat == "yes"
+        is_chat = answers_messages(config) if chat is None else chat == "yes"
         scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
         if is_chat and not as_json:
             print("each item asked as a user's message; --chat no has it continued as text")

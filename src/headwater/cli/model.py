@@ -52,8 +52,8 @@ def loaded(run: str) -> Iterator[Model]:
     from headwater.runs.stages import checkpoint_of, step_shown
 
     with sleep_under_load():
-        model = Model.load(folder_of(run))
-        if (which := step_shown(checkpoint_of(model.folder, model.step))) != str(model.step):
+        model = Model.load(run)
+        if model.step and (which := step_shown(checkpoint_of(model.folder, model.step))) != str(model.step):
             say_aside(f"the model is of step {which}")
         yield model
 

@@ -21,13 +21,8 @@ MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains the model at `base_path` on `texts`; raise before writing."""
-    from headwater.library.shift import (  # torch
-        config_of_base,
-        corpus_like,
-        measure_shift,
-        run_of,
-        tokenizer_of,
-    )
+    from headwater.base.tokenizer import tokenizer_of
+    from headwater.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
 
     check_new(path, name, texts, minutes)
     base = facts_of(base_path)

@@ -30,6 +30,7 @@ from headwater.report.run_data import read_run
 from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.running import Call, RunResult, replay, run
+from headwater.runs.tuned import answers_messages
 from headwater.trackers import keep_local
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
@@ -140,7 +141,7 @@ def _closing_card(config: RunConfig, result: RunResult) -> None:
     earlier = f" ({trained} of training in all{time_lost(result.lost_seconds)})" if is_longer else ""
     run, found = shlex.quote(str(config.run_dir)), read_run(result.folder)
     first, second, *_ = found.prompts
-    verb = "chat" if config.is_tuned else f"next {shlex.quote(first)}"
+    verb = "chat" if answers_messages(config) else f"next {shlex.quote(first)}"
     card(
         f"{config.name} is done in {duration(result.seconds)}{earlier}",
         [

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
-from headwater.cli.arguments import argument, option
+from headwater.checkpoint.layout import step_of
+from headwater.cli.arguments import A_MODEL, argument, option
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import say
 from headwater.cli.verbs import App
 from headwater.errors import ConfigError
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from headwater.serve.engine import Engine
 
-LAST_SECONDS = 2  # for answers that are under way when the server ends
-MAX_CONNECTIONS = 512
+MIN_TOKEN_CHARACTERS = 16  # of one that others than this machine's users may try to guess
 
 
 def add_to(app: App) -> None:
@@ -33,7 +33,7 @@ def serve(
         str | None,
         option(
             "RUN",
-            "The model that answers: a run, one of its checkpoints, a Hugging Face folder or a .gguf file.",
+            f"The model that answers. {A_MODEL}",
             "--run",
             "-r",
         ),
@@ -60,18 +60,18 @@ def serve(
         is_loopback = address == "::1" or address.startswith("127.")
         if token == "" or (token is None and not is_loopback):
             token = secrets.token_urlsafe(24)
+        elif token is not None and len(token) < MIN_TOKEN_CHARACTERS and not is_loopback:
+            raise ConfigError(
+                f"--token has {len(token)} characters, which others may guess; away from loopback give "
+                f"{MIN_TOKEN_CHARACTERS} or more, or leave it out: one is made up"
+            )
         from headwater.serve.app import make_app
+        from headwater.serve.connections import make_server
         from headwater.serve.guard import LOOPBACK_NAMES
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
-        engine = None
-        if run:
-            from headwater.host.waiting import sleep_under_load
-            from headwater.serve.loading import open_engine
-
-            stack.enter_context(sleep_under_load())
-            engine = stack.enter_context(closing(open_engine(run)))
-        app = make_app(shown_runs, engine, token, hosts)
+        engine, answering = (None, None) if not run else _engine(run, stack)
+        app = make_app(shown_runs, engine, token, hosts, answering)
         shown = f"[{host}]" if ":" in host else host
         query = f"/?{urlencode({'token': token})}" if token else "/"
         root = f"http://{shown}:{listener.getsockname()[1]}"
@@ -79,7 +79,20 @@ def serve(
         if engine is not None:
             say(f"{engine.name} answers at {root}/v1")
         with suppress(KeyboardInterrupt):  # how uvicorn hands the signal on, once it has ended
-            _run(app, listener)
+            make_server(app).run(sockets=[listener])
+
+
+def _engine(run: str, stack: ExitStack) -> tuple[Engine, Path]:
+    """Return what answers with the named model until the end of `stack`, and the folder or file of that model."""
+    from headwater.host.waiting import sleep_under_load
+    from headwater.library.model import Model
+    from headwater.serve.engine import Engine
+
+    stack.enter_context(sleep_under_load())
+    model = Model.load(run)
+    name = f"{model.name}/{Path(run).name}" if step_of(Path(run)) is not None else model.name
+    engine = Engine(model.transformer, model.tokenizer, name, model.is_tuned)
+    return stack.enter_context(closing(engine)), model.folder
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -94,19 +107,3 @@ def _listen(host: str, port: int) -> socket.socket:
             raise ConfigError(f"port {port} is in use by another program; name a free one: --port {port + 1}") from None
         why = error.strerror or str(error)
         raise ConfigError(f"--host {host} --port {port}: {why}") from None
-
-
-def _run(app: Starlette, listener: socket.socket) -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=LAST_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
-        h11_max_incomplete_event_size=65536,
-        ws="none",
-    )
-    uvicorn.Server(config).run(sockets=[listener])

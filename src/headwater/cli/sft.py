@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
+from headwater.base.tokenizer import tokenizer_of
 from headwater.config import quoted, to_toml
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
 from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
-from headwater.library.shift import config_of_base, corpus_like, run_of, tokenizer_of
+from headwater.library.shift import config_of_base, corpus_like, run_of
 from headwater.numbers import plural
 from headwater.printable import printable
 from headwater.runs.paths import Say
@@ -134,7 +135,7 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
 
     Raises DataError where no conversation can be learned from, ConfigError where the file says something else.
     """
-    name = name or f"{run_dir.resolve().name}-sft"
+    name = name or f"{run_dir.resolve().name.removesuffix('.gguf')}-sft"
     path = Path(f"{name}.toml")
     if not is_run_name(name) or find_recipe(name) is not None:
         raise ConfigError(f"{name!a} can't name a run file: {NAME_RULE}, and isn't a recipe's")

@@ -76,7 +76,10 @@ def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
             if has_work
             else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
         )
-    return read_manifest(corpus_dir, FORMAT, FORMAT_VERSION, DataError)
+    manifest = read_manifest(corpus_dir, FORMAT, FORMAT_VERSION, DataError)
+    if outside := [name for name in manifest["sources"] if Path(name).name != name or name in ("", "..")]:
+        raise DataError(f"{corpus_dir} names the source {outside[0]!a}, which isn't a folder in it; build it again")
+    return manifest
 
 
 def list_sources(corpus_dir: Path) -> list[str]:

@@ -108,7 +108,9 @@ def score_of(model: Any, ids: list[int]) -> float:
 def learned_reward(folder: Path, tokenizer: Tokenizer) -> Reward:
     """Return the score of a reward model as a reward of answers to a user's prompts."""
     transformers = quiet_libraries()[0]
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype="float32")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype="float32", use_safetensors=True, local_files_only=True
+    )
 
     def reward(prompt: str, written: str, answer: str) -> float:
         before, said = prompt_and_answer(tokenizer, [Message(USER, prompt), Message(ASSISTANT, written)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from headwater.downstream.lines import read_lines
 from headwater.errors import ConfigError, DataError, TrainingError
 
 MAX_PROMPTS = 1_000_000
+GROUP = "headwater.rewards"
+"Of the entry points by which packages add rewards."
 NUMBER = re.compile(r"(?:(?<!\d)-)?\d[\d,]*(?:\.\d+)?")
 
 
@@ -49,22 +53,57 @@ def form(prompt: str, written: str, answer: str) -> float:
 BUILT_IN: dict[str, Reward] = {"exact": exact, "number": number, "form": form}
 
 
-def reward_named(name: str) -> Reward:
-    """Return a built-in reward, or the function `module:function` of an installed module or one in this folder.
+def require_reward(name: str) -> str:
+    """Return the name of a reward that is built in or installed; raise ConfigError for any other.
 
-    Raises ConfigError where there is none.
+    A run file may name these alone: it is data, and a `module:function` in it could be any function of any module.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    module, _, function = name.partition(":")
-    if not function:
-        raise ConfigError(f"there is no reward {name!a}; give {', '.join(BUILT_IN)} or module:function")
+    if name in BUILT_IN or name in _installed():
+        return name
+    why = "a function is named on the command line alone: headwater downstream rl RUN --reward" if ":" in name else (
+        f"a package adds one as an entry point of the group {GROUP}"
+    )  # fmt: skip
+    raise ConfigError(f"there is no reward {name!a}; give {', '.join([*BUILT_IN, *_installed()])}; {why}")
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {each.name: each for each in entry_points(group=GROUP)}
+
+
+def reward_named(name: str) -> Reward:
+    """Return a reward that is built in or installed; raise ConfigError for any other."""
+    require_reward(name)
+    return BUILT_IN[name] if name in BUILT_IN else _called(name, lambda: _installed()[name].load())
+
+
+def reward_at(place: str) -> Reward:
+    """Return the function that a person names on the command line; raise ConfigError where there is none.
+
+    `module:function` of an installed module or one in this folder, or `FILE.py:function`.
+    """
+    module, _, function = place.rpartition(":")
+
+    def load() -> Any:
+        if not module.endswith(".py"):
+            if (here := str(Path.cwd())) not in sys.path:
+                sys.path.append(here)  # last: a file here hides no installed module
+            return getattr(importlib.import_module(module), function)
+        spec = importlib.util.spec_from_file_location(Path(module).stem, module)
+        assert spec is not None and spec.loader is not None, "its name ends with .py"
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return getattr(loaded, function)
+
+    return _called(place, load)
+
+
+def _called(name: str, load: Callable[[], Any]) -> Reward:
     try:
-        found = getattr(importlib.import_module(module), function)
+        found = load()
     except Exception as error:  # whatever the module does when it is imported
         raise ConfigError(f"the reward {name!a} can't be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
-        raise ConfigError(f"the reward {name!a} is no function but {type(found).__name__}")
+        raise ConfigError(f"the reward {name!a} is not a function but {type(found).__name__}")
     return found  # type: ignore[no-any-return]
 
 

@@ -81,6 +81,8 @@ LIKELIEST = Sampling(temperature=0)
 
 
 class TokenSurprise(NamedTuple):
+    """A token, or several that only together are a character, and the bits of all of them."""
+
     token: str
     bits: float
 
@@ -190,8 +192,17 @@ def surprise(scorer: Scorer, tokenizer: Tokenizer, text: str) -> TextSurprise:
     for start, stop in windows(len(ids) - 1, scorer.max_tokens):
         losses = scorer.target_losses(ids[start : stop + 1]) / math.log(2)
         bits += losses[len(bits) - start :].tolist()
-    tokens = [TokenSurprise(token_text(tokenizer, token), value) for token, value in zip(ids[1:], bits, strict=True)]
-    return TextSurprise(tokens, math.fsum(bits) / len(text.encode()))
+    return TextSurprise(list(_whole_characters(tokenizer, ids[1:], bits)), math.fsum(bits) / len(text.encode()))
+
+
+def _whole_characters(tokenizer: Tokenizer, ids: list[int], bits: list[float]) -> Iterator[TokenSurprise]:
+    """Yield the tokens of a text with their bits, those that only together are a character as one."""
+    decoder, text, sum_of_bits = codecs.getincrementaldecoder("utf-8")("replace"), "", 0.0
+    for token, more in zip(ids, bits, strict=True):
+        text, sum_of_bits = text + decoder.decode(tokenizer.token_bytes(token)), sum_of_bits + more
+        if not decoder.getstate()[0]:
+            yield TokenSurprise(text, sum_of_bits)
+            text, sum_of_bits = "", 0.0
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

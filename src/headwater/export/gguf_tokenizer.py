@@ -13,6 +13,7 @@ from headwater.files import read_json
 from headwater.model.gguf_names import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from headwater.model.settings import ModelSettings
 from headwater.tokenizer.conversation import END
+from headwater.tokenizer.foreign import chat_template
 from headwater.tokenizer.tokenizer import Tokenizer
 
 _CHATML = """\
@@ -68,15 +69,16 @@ def _end_of_turn(tokenizer: Tokenizer) -> int | None:
 
 
 def _template(tokenizer: Tokenizer, folder: Path, begin: str, is_tuned: bool) -> str | None:
-    """Return the template of the export for transformers, without its marks of what is learned, unknown elsewhere."""
-    if tokenizer.foreign is None or is_tuned:
+    """Return the template of the export for transformers, without its marks of what is learned, unknown elsewhere.
+
+    None for a model that was tuned on no conversations, nor came from one with a template: readers take it for a chat.
+    """
+    if is_tuned:
         template = CHAT_TEMPLATE if tokenizer.foreign is None else template_beginning_with(begin)
         return template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
-    if (file := folder / "chat_template.jinja").exists():
-        return file.read_text()
-    config = folder / "tokenizer_config.json"
-    found = read_json(config).get("chat_template") if config.exists() else None
-    return found if isinstance(found, str) else None
+    if tokenizer.foreign is None:
+        return None
+    return chat_template({path.name: path.read_bytes() for path in folder.iterdir()}) or None
 
 
 def modelfile(file_name: str, model: ModelSettings, tokenizer: Mapping[str, Any], is_tuned: bool) -> str:

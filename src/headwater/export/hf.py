@@ -74,6 +74,8 @@ def export_hf(
         digests = {path.name: known.get(path.name) or files.digest_file(path) for path in sorted(folder.iterdir())}
         keys = {"key": key, "weights_key": weights_key}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **keys, "files": digests}
+        if is_tuned or not tokenizer.is_of_base:  # a base's own template says what it was made for
+            manifest["is_tuned"] = is_tuned
         files.write_json(folder / "manifest.json", manifest)
         write_card(
             folder, model, card or CardFacts(), tokenizer.card, is_tuned

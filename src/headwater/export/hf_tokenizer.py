@@ -48,11 +48,13 @@ class WrittenTokenizer:
     ids    of its roles
     ends   of the tokens that end a text: the end token, and the end of a message in a conversation
     card   lines of the model card
+    is_of_base   whether it came with a base, with the chat template that this has
     """
 
     ids: dict[str, int]
     ends: list[int]
     card: str
+    is_of_base: bool = False
 
 
 _OWN_CARD = """\
@@ -124,7 +126,7 @@ def _write_foreign(tokenizer: OwnTokenizer, tokenizer_dir: Path, out_dir: Path, 
     card = _BASE_CARD.format(but=but, begin=named[tokenizer.begin_id], end=named[tokenizer.end_id])
     card += _TUNED if is_tuned else ""
     ends = [tokenizer.manifest["roles"]["eos_token"], tokenizer.special.get(END), tokenizer.end_id]
-    return WrittenTokenizer(ids, [id for id in dict.fromkeys(ends) if id is not None], card)
+    return WrittenTokenizer(ids, [id for id in dict.fromkeys(ends) if id is not None], card, True)
 
 
 def template_beginning_with(token: str) -> str:

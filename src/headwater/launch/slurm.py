@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.errors import ConfigError
 from headwater.records import seconds_of_saves
 from headwater.train.settings import SAVE_TIME_MARGIN
 
@@ -63,6 +64,9 @@ def script(job: Job) -> str:
         *(["--no-kill"] if job.min_nodes < job.nodes else []),
         *job.options,
     ]
+    for option in options:
+        if not option.isprintable():  # in a comment no quote holds a line together, and what is behind it would be run
+            raise ConfigError(f"the option {option!a} can't be written into a script: it has a control character")
     headers = "\n".join(f"#SBATCH {shlex.quote(option)}" for option in options)
     python, *verb = job.command
     command = shlex.join([*verb, f"--stop-within={job.term_seconds - 30}"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from headwater.corpus.document import Document
 from headwater.corpus.load import balance_of, list_sources, read_corpus_manifest, read_documents
 from headwater.corpus.trace import Hit, trace
+from headwater.library.checked import AnyRun, Switch, Text, checked, one_of
 from headwater.library.frames import Frames, to_frame
-from headwater.library.run import AnyRun, folder_of
+from headwater.library.run import folder_of
 from headwater.runs.paths import Folders
 
 KEPT = "kept"
+Split = Annotated[Literal["train", "validation"], one_of("train", "validation")]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Count:
 class Corpus:
     """A corpus: that of a run, or one by its folder. Raises DataError where it isn't built."""
 
+    @checked
     def __init__(self, run_or_folder: AnyRun) -> None:
         folder = folder_of(run_or_folder)
         self.folder = folder if (folder / "manifest.json").is_file() else Folders(folder).corpus
@@ -42,7 +45,8 @@ class Corpus:
         """The names of the sources, in the order in which they were read."""
         return list_sources(self.folder)
 
-    def documents(self, source: str | None = None, split: str = "train") -> Iterator[Document]:
+    @checked
+    def documents(self, source: Text | None = None, split: Split = "train") -> Iterator[Document]:
         """Yield the documents of a source, or of all, in the order of reading; `split` is "train" or "validation"."""
         for name in self.sources if source is None else [source]:
             yield from read_documents(self.folder, split, name)
@@ -55,10 +59,12 @@ class Corpus:
                 found.append(Count(source, decision, amount["documents"], amount["bytes"]))
         return found
 
+    @checked
     def frame(self, library: Frames | None = None) -> Any:
         """Return `counts` as a DataFrame of pandas or polars."""
         return to_frame([vars(count) for count in self.counts()], library)
 
-    def trace(self, text: str, ignore_case: bool = False) -> Iterator[Hit]:
+    @checked
+    def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:
         """Yield the documents of both splits that hold a text, exactly but for white space."""
         return trace(self.folder, text, ignore_case)

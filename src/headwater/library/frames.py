@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from headwater.errors import ConfigError
+from headwater.library.checked import one_of
 
-Frames = Literal["pandas", "polars"]
+Frames = Annotated[Literal["pandas", "polars"], one_of("pandas", "polars")]
 
 
 def to_frame(rows: Sequence[Mapping[str, Any]], library: Frames | None = None) -> Any:

@@ -6,24 +6,51 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import PlainValidator
+
+from headwater.base.facts import facts_of, is_foreign
+from headwater.base.tokenizer import has_chat_form, tokenizer_of
+from headwater.base.weights import model_of
 from headwater.checkpoint.layout import list_checkpoints, step_of
 from headwater.conversations import ASSISTANT, ROLES, SYSTEM, USER, Message
-from headwater.errors import EvaluationError
+from headwater.errors import ConfigError, EvaluationError
 from headwater.evaluate import generate as generation
 from headwater.evaluate.generate import NextToken, Piece, Sampling, TextSurprise
 from headwater.evaluate.scorer import Scorer
-from headwater.library.run import AnyRun, folder_of
+from headwater.library.checked import AnyRun, Count, Number, Seed, Step, Text, checked
+from headwater.library.run import folder_of
 from headwater.model.transformer import Transformer
 from headwater.runs.finish import load_model
 from headwater.runs.run_config import config_of_run
+from headwater.runs.running import RunResult
 from headwater.runs.stages import checkpoint_of
+from headwater.runs.tuned import answers_messages
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokenizer.tokenizer import Tokenizer
 
-NOT_TUNED = "this run was never tuned on conversations: it writes no answers; `headwater downstream sft` tunes it"
+NOT_TUNED = (
+    "this model was never tuned on conversations, as far as its run or its chat template says: what it writes is "
+    "not an answer; `headwater downstream sft` tunes it"
+)
 AnyMessage = Message | Mapping[str, str]
 "A message, or the mapping of one to role and content."
+
+
+def _require_messages(value: Any) -> Any:
+    """Raise ValueError for what is neither a text nor messages; their order is another question."""
+    if not isinstance(value, str) and not (isinstance(value, Sequence) and all(map(_is_message, value))):
+        raise ValueError('give a text, or a list of {"role": "user", "content": "…"}')
+    return value
+
+
+def _is_message(value: Any) -> bool:
+    fields = value._asdict() if isinstance(value, Message) else value
+    return isinstance(fields, Mapping) and all(isinstance(fields.get(name), str) for name in Message._fields)
+
+
+Messages = Annotated[str | Sequence[AnyMessage], PlainValidator(_require_messages)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +67,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Model:
-    """A model and its tokenizer, in fp32 on the CPU; `step` is that of its checkpoint.
+    """A model and its tokenizer, in fp32 on the CPU; `step` is that of its checkpoint, 0 of one from elsewhere.
 
     Of a text longer than `seq_len` tokens the model sees the last ones. Temperature 0 takes the likeliest token and 1
     samples as the model learned, from the likeliest tokens that add up to `top_p`; the same seed gives the same text.
@@ -53,17 +80,35 @@ class Model:
     is_tuned: bool
 
     @classmethod
-    def load(cls, run: AnyRun, step: int | None = None) -> Model:
+    @checked
+    def load(cls, run: AnyRun, step: Step | None = None) -> Model:
         """Return the model of a run's newest checkpoint, or of that of a step; every byte is checked.
 
-        Raises CheckpointError where there is none, or a damaged one.
+        `run` may be a checkpoint's folder, too, or a model of other people's: a folder of Hugging Face, a .gguf file.
+        `is_tuned` says whether the model answers messages. Raises CheckpointError where there is no such checkpoint, or
+        a damaged one, and ConfigError where there is no model, or none that is understood.
         """
-        folder = folder_of(run)
-        config = config_of_run(folder)
-        found = step_of(checkpoint_of(folder)) if step is None else step
-        return cls(*load_model(folder, found), folder, found or 0, config.is_tuned)
+        path = run.folder if isinstance(run, RunResult) else Path(run)
+        if is_foreign(path):
+            if step is not None:
+                raise ConfigError(f"{path} is one model, without steps; found step={step}")
+            base = facts_of(str(path))
+            return cls(model_of(base), tokenizer_of(base), path, 0, has_chat_form(base))
+        if step_of(path) is not None and path.is_dir():
+            folder, step = path.resolve().parents[1], step_of(path) if step is None else step
+        else:
+            folder = folder_of(run)
+        is_tuned = answers_messages(config_of_run(folder))
+        step = step_of(checkpoint_of(folder)) if step is None else step
+        return cls(*load_model(folder, step), folder, step or 0, is_tuned)
+
+    @property
+    def name(self) -> str:
+        """The name of its run, or of the folder or file that it came in."""
+        return self.folder.resolve().name
 
     @staticmethod
+    @checked
     def steps(run: AnyRun) -> list[int]:
         """Return the steps of which a run keeps a checkpoint, which `load` takes, in their order."""
         return sorted(step for step, _ in list_checkpoints(folder_of(run)))
@@ -76,36 +121,41 @@ class Model:
     def seq_len(self) -> int:
         return self.transformer.settings.seq_len
 
-    def next(self, text: str, k: int = 10, temperature: float = 1.0) -> list[NextToken]:
+    @checked
+    def next(self, text: Text, k: Count = 10, temperature: Number = 1.0) -> list[NextToken]:
         """Return the `k` likeliest next tokens of a text and their probabilities, the likeliest first."""
         return generation.next_tokens(self.scorer, self.tokenizer, text, k, temperature)
 
+    @checked
     def generate(
-        self, text: str, max_tokens: int = 100, temperature: float = 0.8, top_p: float = 0.95, seed: int = 0
+        self, text: Text, max_tokens: Count = 100, temperature: Number = 0.8, top_p: Number = 0.95, seed: Seed = 0
     ) -> Generated:
         """Return what the model writes after a text, without the text."""
         return joined(self.stream(text, max_tokens, temperature, top_p, seed))
 
+    @checked
     def stream(
-        self, text: str, max_tokens: int = 100, temperature: float = 0.8, top_p: float = 0.95, seed: int = 0
+        self, text: Text, max_tokens: Count = 100, temperature: Number = 0.8, top_p: Number = 0.95, seed: Seed = 0
     ) -> Iterator[Piece]:
         """Yield the same as it is written, a piece a token; the last piece says what ended it."""
         return generation.stream(self.scorer, self.tokenizer, text, max_tokens, temperature, top_p, seed)
 
-    def surprise(self, text: str) -> TextSurprise:
+    @checked
+    def surprise(self, text: Text) -> TextSurprise:
         """Return the surprise at each token of a text in bits, and at all of it in bits per byte.
 
         Raises EvaluationError for an empty text.
         """
         return generation.surprise(self.scorer, self.tokenizer, text)
 
+    @checked
     def chat(
         self,
-        messages: str | Sequence[AnyMessage],
-        max_tokens: int = 200,
-        temperature: float = 0.0,
-        top_p: float = 0.95,
-        seed: int = 0,
+        messages: Messages,
+        max_tokens: Count = 200,
+        temperature: Number = 0.0,
+        top_p: Number = 0.95,
+        seed: Seed = 0,
     ) -> Generated:
         """Return the answer to the last of the messages, such as {"role": "user", "content": "Hello"}, or to a text.
 
@@ -114,13 +164,14 @@ class Model:
         """
         return joined(self.chat_stream(messages, max_tokens, temperature, top_p, seed))
 
+    @checked
     def chat_stream(
         self,
-        messages: str | Sequence[AnyMessage],
-        max_tokens: int = 200,
-        temperature: float = 0.0,
-        top_p: float = 0.95,
-        seed: int = 0,
+        messages: Messages,
+        max_tokens: Count = 200,
+        temperature: Number = 0.0,
+        top_p: Number = 0.95,
+        seed: Seed = 0,
     ) -> Iterator[Piece]:
         """Yield the same as it is written, a piece a token."""
         if isinstance(messages, str):

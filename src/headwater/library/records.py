@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from headwater.errors import DataError
+from headwater.library.checked import AnyRun, Text, checked
 from headwater.library.frames import Frames, to_frame
-from headwater.library.run import AnyRun, folder_of
+from headwater.library.run import folder_of
 from headwater.records import Record, read_records
 from headwater.runs.paths import require_run_dir
 
@@ -18,6 +19,7 @@ class Records:
     measured: a step its `loss` (nats per token), `tokens_per_second` and `lr`, a validation `bits_per_byte` by source.
     """
 
+    @checked
     def __init__(self, run: AnyRun) -> None:
         self.folder = folder_of(run)
         require_run_dir(self.folder)
@@ -25,11 +27,13 @@ class Records:
     def __repr__(self) -> str:
         return f"Records({str(self.folder)!r})"
 
-    def rows(self, event: str | None = None) -> list[Record]:
+    @checked
+    def rows(self, event: Text | None = None) -> list[Record]:
         """Return the records of one event (step, validation, samples, …) or all of them, in their order."""
         return read_records(self.folder / "records.jsonl", event)
 
-    def frame(self, event: str = "step", library: Frames | None = None) -> Any:
+    @checked
+    def frame(self, event: Text = "step", library: Frames | None = None) -> Any:
         """Return the records of an event as a DataFrame, nested values under names such as loss.all.
 
         Raises DataError where the run has none of them, and ConfigError where neither pandas nor polars is installed.

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import InstanceOf
 
 from headwater.config import Override
+from headwater.library.checked import AnyRun, checked
 from headwater.runs import running
 from headwater.runs.paths import Say
 from headwater.runs.run_config import load_run, run_folder
 from headwater.runs.running import RunResult
 from headwater.trackers import keep_local
+from headwater.validation import wanted
 
-AnyRun = str | Path | RunResult
-"A recipe, a run file or a run folder by its name; or what `run` returned."
+Progress = Annotated[Say, wanted("give a function of a line of text; settings are named, as train={'num_steps': 200}")]
+Named = Annotated[str | InstanceOf[Path], wanted("give the name of a recipe, a run file or a run folder")]
 
 
-def run(name: str | Path, /, say: Say = print, **settings: Any) -> RunResult:
+@checked
+def run(name: Named, /, say: Progress = print, **settings: Any) -> RunResult:
     """Bring every stage of a recipe, a run file or a run folder up to date, as `headwater run` does.
 
     `settings` are for this call, in the tables of a run file: `run("mine.toml", train={"num_steps": 200}, seed=2)`;

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from headwater.base.facts import BaseFacts
-from headwater.base.tokenizer import foreign_tokenizer
 from headwater.base.weights import model_of
 from headwater.batches.assemble import Batch
 from headwater.compute import fastest_, inspect_for_evaluation, set_up
@@ -43,10 +42,6 @@ class Shift:
     @property
     def ratio(self) -> float | None:
         return None if self.old is None else self.new / self.old
-
-
-def tokenizer_of(base: BaseFacts) -> Tokenizer:
-    return Tokenizer.load(base.tokenizer) if base.kind == "checkpoint" else foreign_tokenizer(base)
 
 
 def run_of(base: BaseFacts) -> Path | None:

@@ -20,7 +20,7 @@ from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
 from headwater.downstream.preference import Pair, read_pairs
 from headwater.downstream.prompts import chat_prompts, plain_prompts
-from headwater.downstream.rewards import Question, read_questions, require_answers, reward_named
+from headwater.downstream.rewards import Question, Reward, read_questions, require_answers, reward_at, reward_named
 from headwater.downstream.rl import RESULT, Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing
 from headwater.downstream.trl_harness import trl_offline
@@ -96,7 +96,7 @@ class RewardedPrompts:
 
     def __post_init__(self) -> None:
         if not self.reward_model.parent.is_dir():
-            reward_named(self.reward)
+            reward_of(self.reward)
         elif not self.reward_model.is_dir():
             raise ConfigError(f"{self.reward} has no reward model; `headwater downstream reward` makes one")
         require_answers(self.reward, [*self.trained, *self.measured])
@@ -109,8 +109,13 @@ class RewardedPrompts:
     def task(self, tokenizer: Tokenizer) -> Task:
         made = plain_prompts(tokenizer) if self.plain else chat_prompts(tokenizer)
         writing, is_learned = Writing(self.max_tokens, made.ends), self.reward_model.is_dir()
-        worth = learned_reward(self.reward_model, tokenizer) if is_learned else reward_named(self.reward)
+        worth = learned_reward(self.reward_model, tokenizer) if is_learned else reward_of(self.reward)
         return Task(self.trained, self.measured, worth, made.ids_of, writing)
+
+
+def reward_of(name: str) -> Reward:
+    """Return the reward of a name, or the function that the command line gives: a run file gives names alone."""
+    return reward_at(name) if ":" in name else reward_named(name)
 
 
 def read_prompts(path: Path, held_out: Path | None, seed: int) -> tuple[list[Question], list[Question]]:

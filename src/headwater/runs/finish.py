@@ -28,6 +28,7 @@ from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.runs.text_size import synthetic_sources
+from headwater.runs.tuned import was_tuned
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
 
@@ -182,7 +183,7 @@ def _export(
             out_dir,
             key=key,
             before_commit=require_owner,
-            is_tuned=config.is_tuned,
+            is_tuned=was_tuned(config),
         )
     say(f"exported {out_dir}")
     return out_dir

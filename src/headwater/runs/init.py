@@ -28,19 +28,26 @@ def base_of(base: str | None, folders: Folders) -> BaseFacts | None:
     """
     if base is None or list_checkpoints(folders.run):
         return kept_base(base, folders)
-    from headwater.base.facts import facts_of
-
-    return facts_of(base)
+    return _facts_of(base)
 
 
 def kept_base(base: str | None, folders: Folders) -> BaseFacts | None:
     """Return the facts of a run's base as its text was prepared with them; None where it has no base."""
     if base is None:
         return None
-    from headwater.base.facts import BaseFacts, facts_of  # readers of other people's models: few runs have any
+    from headwater.base.facts import BaseFacts
 
     kept = read_kept(folders.base, BaseFacts)
-    return kept if kept is not None and kept.path == base else facts_of(base)
+    return kept if kept is not None and kept.path == base else _facts_of(base)
+
+
+def _facts_of(base: str) -> BaseFacts:
+    from headwater.base.facts import facts_of  # readers of other people's models: few runs have any
+
+    try:
+        return facts_of(base)
+    except ConfigError as error:
+        raise ConfigError(f"init.from={error}") from None
 
 
 def apply_base_(raw: RawSettings) -> dict[str, str]:

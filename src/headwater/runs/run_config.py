@@ -18,7 +18,7 @@ from headwater.config import Override, RawSettings, Settings, apply_override, de
 from headwater.device.settings import MachineSettings
 from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError
-from headwater.files import read_json
+from headwater.files import read_json, read_json_or_none
 from headwater.model.settings import ModelSettings
 from headwater.optim.rules import MEASURED, RULES, Reason, apply_rules_
 from headwater.optim.settings import OptimSettings, ScheduleSettings
@@ -184,6 +184,7 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
 
     Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
     """
+    _require_no_base(Path(name))
     if is_file(Path(name) / "config.json"):
         return _load_folder(Path(name), overrides)
     beside = Path(f"{name}.toml") if is_run_name(name) else Path(name)  # may say more by now than the run's folder
@@ -193,6 +194,17 @@ def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunCo
     if is_file(_own_folder(name) / "config.json"):
         return _load_folder(_own_folder(name), overrides)
     raise ConfigError(_no_such_run(name))
+
+
+def _require_no_base(path: Path) -> None:
+    """Raise ConfigError for a model of other people's, which some verbs open and which isn't a run."""
+    config = read_json_or_none(path / "config.json")
+    if (path.suffix == ".gguf" and is_file(path)) or (isinstance(config, dict) and "model_type" in config):
+        raise ConfigError(
+            f"{path} is a model from elsewhere, and not a run: `headwater next`, `generate`, `surprise`, `chat` and "
+            f"`serve` open it by --run; `headwater new NAME --base {path} --text FOLDER` trains it on, and `headwater "
+            f"downstream sft {path}` tunes it"
+        )
 
 
 def _own_folder(name: str) -> Path:
@@ -208,6 +220,7 @@ def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
     here, own = Path(name), _own_folder(name)  # a folder here may be the run's text
     for folder in (here, own) if is_file(here / "config.json") else (own, here):
         if os.path.isdir(folder) and not overrides:
+            _require_no_base(folder)
             return folder
     folder = load_run(name, overrides)[0].run_dir
     if not folder.is_dir():

@@ -24,6 +24,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -112,7 +114,11 @@ class ScalingLaw:
         values that aren't above zero and finite, arrays of different lengths, or fewer than MIN_RUNS runs.
         """
         given = (params, tokens, loss, math.inf if unique_tokens is None else unique_tokens)
-        N, D, losses, unique = _columns(*map(np.ravel, given))
+        try:
+            flat = [np.ravel(each) for each in given]
+        except ValueError as error:  # rows of several lengths
+            raise DataError(f"these are no columns of numbers: {error}") from None
+        N, D, losses, unique = _columns(*flat)
         if len(N) < MIN_RUNS:
             raise DataError(f"{len(N)} runs can't carry a law of five unknowns; it needs {MIN_RUNS}: add runs")
         return cls(Runs(N, D, losses, unique=None if unique_tokens is None else np.minimum(unique, D)))
@@ -153,8 +159,8 @@ class ScalingLaw:
         outside (0, 1), for sizes that aren't finite and above zero, and where the rows can't carry a forecast of one of
         the targets.
         """
-        if not 0 < level < 1:
-            raise DataError(f"level {level:g}: give the share that an interval holds, between 0 and 1, like 0.8")
+        if not _is_between(0, level, 1):
+            raise DataError(f"level {level!r:.40}: give the share that an interval holds, between 0 and 1, like 0.8")
         N, D, unique = _columns(params, tokens, unique_tokens)
         if refused := checks.forecast_refusal(self.runs, N, D, D / np.minimum(D, unique)):
             raise DataError(refused)
@@ -179,7 +185,8 @@ class ScalingLaw:
 
         Where the rows carry no forecast at all, that alone is returned, with the code "refused".
         """
-        _columns(params, tokens, math.inf)
+        if len(_columns(params, tokens, math.inf)[0]) > 1:
+            raise DataError("params and tokens: give those of one run")
         if refused := checks.forecast_refusal(self.runs, params, tokens):
             return [checks.Caution("refused", refused)]
         return checks.forecast_warnings(self.runs, params, tokens)
@@ -194,8 +201,8 @@ class ScalingLaw:
 
         Raises DataError where the rows show none, and for a budget that isn't finite and above zero.
         """
-        if not 0 < flops < math.inf:
-            raise DataError(f"flops {flops:g}: give a finite number above zero, like 1e21")
+        if not _is_between(0, flops, math.inf):
+            raise DataError(f"flops {flops!r:.40}: give a finite number above zero, like 1e21")
         laws = [(law.optimal_params(flops), w) for law, w in self.posterior.laws() if law.A > 0 and law.B > 0]
         if sum(weight for _, weight in laws) < 0.5:
             return checks.require_optimum(self.runs, self.exponents, None)
@@ -253,11 +260,15 @@ class ScalingLaw:
         return Posterior(runs, self._prior, self._departure)
 
 
+def _is_between(low: float, value: Any, high: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and low < float(value) < high
+
+
 def _columns(*given: ArrayLike) -> tuple[FloatArray, ...]:
     """Return numbers of runs as arrays of one length (t,); all above zero and finite, but for the last."""
     try:
         found = np.broadcast_arrays(*(np.asarray(each, dtype=np.float64) for each in given))
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"these sizes don't go together ({error}); give numbers, as many of each") from error
     if not found[0].size:
         raise DataError("there is no run; give params and tokens of one or more")

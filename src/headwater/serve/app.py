@@ -35,15 +35,19 @@ def make_app(
     engine: Engine | None = None,
     token: str | None = None,
     hosts: frozenset[str] | None = LOOPBACK_NAMES,
+    answering: Path | None = None,
 ) -> Starlette:
-    """Return the application: the pages of a folder of runs, and a model's routes where one answers."""
+    """Return the application: the pages of a folder of runs, and a model's routes where one answers.
+
+    The playground begins with the run `answering`, where that is one of the folder.
+    """
     folder = RunsFolder(runs)
     routes = [
         Route("/health", _health),
         *(Route(path, _page_of(name)) for path, name in PAGES.items()),
         Mount("/static", _Assets(packages=list(ASSETS)), middleware=[Middleware(GZipMiddleware, compresslevel=6)]),
         *LivePage(folder).routes(),
-        *Playground(folder).routes(),
+        *Playground(folder, answering).routes(),
     ]
     if engine is not None:
         from headwater.serve.openai_routes import OpenAI  # loads torch, which the page of runs goes without

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
 
 from headwater.conversations import SYSTEM, Message
 from headwater.evaluate.generate import Sampling
@@ -20,6 +19,7 @@ from headwater.model.init import derived_seed
 from headwater.serve.engine import Answers, Engine, Prompt, Query, Scored
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import MAX_CHOICES, ChatBody, CompletionBody, GenerationBody
+from headwater.serve.streaming import ReleasingStream
 from headwater.serve.text import GrowingText
 from headwater.tokenizer.conversation import prompt_ids, turn_ids
 
@@ -27,7 +27,10 @@ MAX_PROMPT_TOKENS = 131_072  # of one request: each choice reads its prompt by i
 MAX_PROMPT_SCORES = 524_288  # log-probabilities of prompts, which a request's answer holds at once
 DEFAULT_TOKENS = 16  # of a completion, as OpenAI's documentation says
 CLIENT_LEFT = 499
-NOT_TUNED = "this model was never tuned on conversations and can't answer; ask /v1/completions to continue a text"
+NOT_TUNED = (
+    "this model was never tuned on conversations, as far as its run or its chat template says, and can't answer; ask "
+    "/v1/completions to continue a text"
+)
 
 
 class ShownToken(NamedTuple):
@@ -287,7 +290,7 @@ async def _answer(
     if body.stream:
         about["object"] = kinds[1]
         chunks = _chunks(engine, body, choices, answers, about, shapes[1])
-        return _Stream(chunks, answers)
+        return ReleasingStream(chunks, "text/event-stream", answers.drop_all)
 
     async def collect() -> Response:
         async for number, piece in pieces(engine, choices, answers):
@@ -300,20 +303,6 @@ async def _answer(
         return await _unless_left(request, collect())
     finally:
         answers.drop_all()
-
-
-class _Stream(StreamingResponse):
-    """A stream of answers, which drops their rows at its end: a client may leave before `chunks` has begun."""
-
-    def __init__(self, chunks: AsyncIterator[str], answers: Answers) -> None:
-        super().__init__(chunks, media_type="text/event-stream")
-        self._answers = answers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._answers.drop_all()
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, Response]) -> Response:

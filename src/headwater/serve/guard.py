@@ -13,8 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headwater.serve.refusal import Refusal
 
+ADMIT = "headwater.admit"
+"The extension of ASGI by which a connection learns that its client brought what it must."
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-COOKIE = "headwater-token"
+PAGES = frozenset({"/", "/playground"})
+"Where a link on another site may lead; a request that such a site makes by itself is refused."
 MAX_BODY_BYTES, BODY_SECONDS = 1 << 20, 20.0  # of a request, and in which these must have come
 HEADERS = {
     # plotly sets styles of its own; scripts, fonts and pictures come from here alone
@@ -35,8 +38,8 @@ class Guard:
 
     hosts   the names by which a browser may ask; a page elsewhere whose name was made to lead here (DNS rebinding) has
             another. None: any
-    token   what a request must bring: as `Authorization: Bearer TOKEN`, or in the cookie that `/?token=TOKEN` sets.
-            None: nothing. /health is for everybody
+    token   what a request must bring: as `Authorization: Bearer TOKEN`, or in the cookie that `/?token=TOKEN` sets,
+            which has the port in its name, as browsers send it to each. None: nothing. /health is for everybody
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, token: str | None) -> None:
@@ -70,25 +73,34 @@ class Guard:
         """Return the answer of a request that goes no further, or None; raise Refusal for one that may not."""
         headers = connection.headers
         host = headers.get("host", "")
-        if self._hosts is not None and _name_of(host) not in self._hosts:
+        name, port = _name_and_port(host)
+        if self._hosts is not None and name not in self._hosts:
             raise Refusal(
                 403, f"the host {host[:100]!a} is not served; ask for one of {', '.join(sorted(self._hosts))}"
             )
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other sites may not ask here")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not (
+            headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+            and connection.scope["path"] in PAGES
+        ):
+            raise Refusal(403, "pages of other sites may not ask here; a link of theirs may lead to a page alone")
         if headers.get("content-length", "0").isdigit():
             _require_size(int(headers.get("content-length", "0")))
-        if self._token is None or connection.scope["path"] == "/health":
+        if self._token is None:
+            _admit(connection)
             return None
+        cookie = f"headwater-token-{port}"
         if self._is_token(connection.query_params.get("token", "")):
             answer = RedirectResponse(_without_token(connection), 303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(cookie, self._token, httponly=True, samesite="strict")
             return answer
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if not (scheme.lower() == "bearer" and self._is_token(given)) and not self._is_token(
-            connection.cookies.get(COOKIE, "")
-        ):
+        if (scheme.lower() == "bearer" and self._is_token(given)) or self._is_token(connection.cookies.get(cookie, "")):
+            _admit(connection)
+        elif connection.scope["path"] != "/health":
             raise Refusal(
                 401,
                 "this server wants its token, as Authorization: Bearer TOKEN or, in a browser, /?token=TOKEN",
@@ -120,6 +132,11 @@ class Guard:
         return receive_limited
 
 
+def _admit(connection: HTTPConnection) -> None:
+    """Say that a client brought what it must: its connection is kept longer than those of others."""
+    connection.scope.get("extensions", {}).get(ADMIT, lambda: None)()
+
+
 def _require_size(num_bytes: int) -> None:
     if num_bytes > MAX_BODY_BYTES:
         raise Refusal(413, f"the body has more than {MAX_BODY_BYTES:,} bytes, which is the most that is read")
@@ -132,11 +149,12 @@ def _without_token(connection: HTTPConnection) -> str:
     return f"{path}?{others}" if others else path
 
 
-def _name_of(host: str) -> str:
-    """Return the name in a Host header, without its port; "" of one that is none."""
+def _name_and_port(host: str) -> tuple[str, int | None]:
+    """Return the name in a Host header, and its port if it has one; "" of one that names nothing."""
     if set(host) & set("@/?#\\"):
-        return ""
+        return "", None
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        return parts.hostname or "", parts.port
     except ValueError:
-        return ""
+        return "", None

@@ -7,14 +7,14 @@ page puts that into its text field alone.
 
 from __future__ import annotations
 
-import codecs
 import json
 import threading
 from asyncio import Semaphore
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ConfigDict, Field
@@ -26,10 +26,15 @@ from starlette.routing import BaseRoute, Route
 from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
 from headwater.files import read_json_or_none
 from headwater.host.facts import memory_bytes
+from headwater.host.memory import available_bytes
+from headwater.model.count import count_parameters
+from headwater.numbers import size
 from headwater.printable import printable
 from headwater.records import table
+from headwater.runs.run_config import config_of_run
 from headwater.serve.refusal import Refusal
 from headwater.serve.requests import Body, read_body
+from headwater.serve.streaming import ReleasingStream
 from headwater.serve.summary import RunsFolder, RunSummary
 
 if TYPE_CHECKING:
@@ -42,9 +47,12 @@ MAX_CHARACTERS = 20_000  # of a text; of one in English about 5,000 tokens
 MAX_FOUND_CHARACTERS = 500  # of a text to find
 MAX_HITS = 20
 MAX_CORPUS_BYTES = 2e9  # of documents: a search reads all of them, about 50 MB a second
+BYTES_PER_WEIGHT = 4
 MAX_MODELS = 3  # kept in memory: two side by side, and one before
 MAX_MODELS_SHARE = 0.25  # of the machine's memory that kept models take together, where there are several
+MAX_FREE_SHARE = 0.5  # of the memory that is free, which a model may take: it is used by others, and grows
 MAX_WORKERS = 2  # requests that compute at the same time; others wait
+MAX_STREAMS = 8  # texts that are written at once: each has a cache of its own
 
 
 class Question(Body):
@@ -73,16 +81,21 @@ class TextQuestion(Question):
 
 
 class Models:
-    """The models of the runs in a folder: loaded when one is first asked, the last few kept."""
+    """The models of the runs in a folder: loaded when one is first asked, the last few kept.
 
-    def __init__(self, runs: RunsFolder) -> None:
+    first   the folder of the run that is listed first; else the one that was heard of last
+    """
+
+    def __init__(self, runs: RunsFolder, first: Path | None = None) -> None:
         self._runs, self._lock = runs, threading.Lock()
+        self._first = None if first is None else first.resolve()
         self._max_bytes = MAX_MODELS_SHARE * memory_bytes()
         self._kept: OrderedDict[tuple[str, int, int], Model] = OrderedDict()
 
     def runs(self) -> list[tuple[RunSummary, list[int]]]:
         """Return the runs that keep checkpoints, and their steps, each newest first."""
-        found = [(run, [step for step, _ in list_checkpoints(run.folder)]) for run in self._runs.summaries()]
+        summaries = sorted(self._runs.summaries(), key=lambda run: run.folder.resolve() != self._first)
+        found = [(run, [step for step, _ in list_checkpoints(run.folder)]) for run in summaries]
         return [(run, steps) for run, steps in found if steps]
 
     def get(self, run: str, step: int) -> Model:
@@ -94,13 +107,24 @@ class Models:
         key = run, step, checkpoint_dir(folder, step).stat().st_mtime_ns  # a run that is made again has others
         with self._lock:  # one is loaded at a time
             if key not in self._kept:
-                while len(self._kept) >= MAX_MODELS:
-                    self._kept.popitem(last=False)
+                self._make_room(BYTES_PER_WEIGHT * count_parameters(config_of_run(folder).model).total, run)
                 self._kept[key] = Model.load(folder, step)
             self._kept.move_to_end(key)
-            while len(self._kept) > 1 and sum(map(_num_bytes, self._kept.values())) > self._max_bytes:
-                self._kept.popitem(last=False)
             return self._kept[key]
+
+    def _make_room(self, num_bytes: int, run: str) -> None:
+        """Drop the models that were asked longest ago; raise Refusal for one that is too large for this machine."""
+        while self._kept and (
+            len(self._kept) >= MAX_MODELS or num_bytes + sum(map(_num_bytes, self._kept.values())) > self._max_bytes
+        ):
+            self._kept.popitem(last=False)
+        if num_bytes > MAX_FREE_SHARE * (free := available_bytes()):
+            raise Refusal(
+                422,
+                f"the model of {run} takes {size(num_bytes)}, and {size(free)} of memory are free; the playground "
+                "opens what fits into half of that, and `headwater next` in a terminal needs no more than the model",
+                "run",
+            )
 
 
 def _prompt_set(run: RunSummary) -> str:
@@ -116,8 +140,9 @@ def _num_bytes(model: Model) -> int:
 class Playground:
     """The answers of the playground's routes; what computes does so in threads, a few at a time."""
 
-    def __init__(self, runs: RunsFolder) -> None:
-        self._runs, self._models, self._workers = runs, Models(runs), Semaphore(MAX_WORKERS)
+    def __init__(self, runs: RunsFolder, first: Path | None = None) -> None:
+        self._runs, self._models, self._workers = runs, Models(runs, first), Semaphore(MAX_WORKERS)
+        self._streams = Semaphore(MAX_STREAMS)
 
     def routes(self) -> list[BaseRoute]:
         questions = {"next": self.next, "surprise": self.surprise, "write": self.write, "trace": self.trace}
@@ -157,8 +182,7 @@ class Playground:
         def work() -> dict[str, Any]:
             model = self._models.get(question.run, question.step)
             found = model.surprise(question.text)
-            pieces = _whole_characters(model, question.text, [each.bits for each in found.tokens])
-            tokens = [{"shown": printable(text, keep="\n\t"), "bits": bits} for text, bits in pieces]
+            tokens = [{"shown": printable(each.token, keep="\n\t"), "bits": each.bits} for each in found.tokens]
             return {"bits_per_byte": found.bits_per_byte, "tokens": tokens}
 
         return JSONResponse(await self._compute(work))
@@ -166,14 +190,22 @@ class Playground:
     async def write(self, request: Request) -> StreamingResponse:
         """Stream what the model writes after a text, a line of JSON a token."""
         question = await read_body(ModelQuestion, request)
-        model = await self._compute(partial(self._models.get, question.run, question.step))
-        pieces = model.stream(question.text, question.max_tokens, question.temperature, seed=question.seed)
+        if self._streams.locked():
+            busy = f"{MAX_STREAMS} texts are being written, and no more at once; ask again when one is done"
+            raise Refusal(429, busy, headers={"Retry-After": "2"})
+        await self._streams.acquire()
+        try:
+            model = await self._compute(partial(self._models.get, question.run, question.step))
+            pieces = model.stream(question.text, question.max_tokens, question.temperature, seed=question.seed)
+        except BaseException:
+            self._streams.release()
+            raise
 
         async def lines() -> AsyncIterator[bytes]:
             while (piece := await self._compute(partial(next, pieces, None))) is not None:
                 yield json.dumps({"text": piece.text, "end": piece.end}).encode() + b"\n"
 
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return ReleasingStream(lines(), "application/x-ndjson", self._streams.release)
 
     async def trace(self, request: Request) -> JSONResponse:
         question = await read_body(TextQuestion, request)
@@ -197,17 +229,6 @@ class Playground:
             return {"hits": shown, "has_more": len(hits) > MAX_HITS}
 
         return JSONResponse(await self._compute(work))
-
-
-def _whole_characters(model: Model, text: str, bits: list[float]) -> Iterator[tuple[str, float]]:
-    """Yield the tokens of a text and their bits, those that only together are a character as one."""
-    decoder, so_far = codecs.getincrementaldecoder("utf-8")(), 0.0
-    piece = ""
-    for token, more in zip(model.tokenizer.encode(text), bits, strict=True):
-        piece, so_far = piece + decoder.decode(model.tokenizer.token_bytes(token)), so_far + more
-        if not decoder.getstate()[0]:
-            yield piece, so_far
-            piece, so_far = "", 0.0
 
 
 def _shown_token(model: Model, token: NextToken) -> dict[str, Any]:

@@ -226,6 +226,13 @@ class DedupSettings(Settings):
     """Hashes in a band; two texts are compared when all hashes of some band are equal."""
 
 
+SLURM_OPTIONS = {
+    *("account", "clusters", "constraint", "comment", "cpus-per-task", "exclude", "gres", "licenses", "mem"),
+    *("mem-per-cpu", "nice", "nodelist", "partition", "prefer", "qos", "reservation", "time", "tmp"),
+}
+"Those of sbatch that a run file may set: others run a command, change the environment, or write elsewhere."
+
+
 class EngineSettings(Settings):
     """Who does the work. Nothing here changes the corpus."""
 
@@ -240,12 +247,19 @@ class EngineSettings(Settings):
     silent_seconds: float = Field(default=60.0, gt=0)
     """A worker that gives no sign of life for that long is replaced."""
     slurm_options: list[str] = []
-    """Options handed to sbatch as they are, such as "--partition=cpu"."""
+    """Options of sbatch that choose where jobs run, such as "--partition=cpu"."""
 
     @model_validator(mode="after")
     def _known_name(self) -> EngineSettings:
         if self.name not in ("local", "slurm", "ray") and not self.name.startswith("ray://"):
             raise ValueError(f"engine {self.name!r}: use local, slurm, ray or ray://ADDRESS")
+        for option in self.slurm_options:
+            name, is_value, _ = option.partition("=")
+            if name.removeprefix("--") not in SLURM_OPTIONS or not name.startswith("--") or not is_value:
+                raise ValueError(
+                    f"slurm_options: {option!r} is none of those that choose where jobs run; write --NAME=VALUE with "
+                    f"one of {', '.join(sorted(SLURM_OPTIONS))}"
+                )
         return self
 
 

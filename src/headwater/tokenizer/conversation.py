@@ -9,13 +9,14 @@ begin with white space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headwater.conversations import ASSISTANT, Message
 from headwater.errors import TokenizerError
+from headwater.tokenizer.foreign import chat_template
 from headwater.tokenizer.tokenizer import Tokenizer
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -73,6 +74,12 @@ def turn_ids(tokenizer: Tokenizer) -> tuple[int, int]:
         raise TokenizerError(
             f"this tokenizer has no {START} and {END}, which conversations are written with; tune a base that has them"
         ) from None
+
+
+def is_chat_form(files: Mapping[str, bytes]) -> bool:
+    """Return whether the chat template among a public tokenizer's files writes messages between START and END."""
+    template = chat_template(files)
+    return START in template and END in template
 
 
 def _pieces(message: Message, start: int, end: int) -> list[tuple[str | int, bool]]:

@@ -267,6 +267,17 @@ def _config(files: Mapping[str, bytes]) -> dict[str, Any]:
     return {**_object(files, "special_tokens_map.json"), **_object(files, "tokenizer_config.json")}
 
 
+def chat_template(files: Mapping[str, bytes]) -> str:
+    """Return the template of messages among a tokenizer's files; of several the default one; "" where there is none."""
+    if "chat_template.jinja" in files:
+        return files["chat_template.jinja"].decode(errors="replace")
+    found = _config(files).get("chat_template")
+    if isinstance(found, list):
+        named = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else ""
+
+
 def _pattern(table: dict[str, Any], model: dict[str, Any]) -> str:
     """Return the name of the pattern by which it cuts text."""
     if model.get("byte_fallback") or "Metaspace" in json.dumps(table.get("pre_tokenizer")):

@@ -5,11 +5,12 @@ import os
 import random
 
 import pytest
+from pydantic import ValidationError
 
 from headwater.corpus.build import build_corpus
 from headwater.errors import ConfigError, DataError
 from headwater.outputs import work_folder
-from headwater.sources.settings import CorpusSettings
+from headwater.sources.settings import CorpusSettings, EngineSettings
 
 # a cluster of one machine: jobs one after another; those named in $KILLED, by the number of the array, never start
 FAKE_SBATCH = """#!/bin/bash
@@ -88,6 +89,15 @@ def test_without_slurm_the_error_says_what_to_do(build, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"sbatch is not on this machine's path.*corpus\.engine\.name=local"):
         build("slurm")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["evil.sh", "--wrap=evil", "--wr=evil", "--export=ALL,BASH_ENV=evil", "--chdir=/", "-p", "--partition", ""],
+)
+def test_a_run_file_gives_slurm_no_other_command(option):
+    with pytest.raises(ValidationError, match="none of those that choose where jobs run"):
+        EngineSettings(name="slurm", slurm_options=["--partition=cpu", option])
 
 
 def test_options_that_slurm_refuses_come_back_as_it_says(build, cluster, tmp_path):
