@@ -30,6 +30,10 @@ class DataError(HeadwaterError):
     """An input holds nothing usable, or is not what its name says."""
 
 
+class PassingError(DataError):
+    """A network or a store is away: what failed may succeed later, and is worth another try."""
+
+
 class TokenizerError(HeadwaterError):
     """A tokenizer can't be trained or loaded."""
 

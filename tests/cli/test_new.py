@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_run import call, prose
 
@@ -179,4 +179,24 @@ def test_measuring_paths_counts_files_and_their_text(tmp_path):
     found = TextFound()
     assert sorted(found.texts(settings_of([str(tmp_path)]))) == ["Grüße", "one", "two"]
     assert (len(found.origins), found.num_bytes, found.dropped) == (2, 7 + 6, {"not_utf8": 1, "hidden": 1})
-    assert str(found) == "3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8, 1 hidden"
+    assert str(found).startswith("3 documents in 2 files, 13\u00a0B of text; dropped: 1 not UTF-8 (1\u00a0B, ")
+    assert str(found).endswith(", 1 hidden")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(num_rows=st.integers(1, 40), num_bad=st.integers(1, 3), num_lines=st.integers(100, 3000))
+def test_what_gives_no_text_is_said_with_its_bytes_and_what_to_set(tmp_path, num_rows, num_bad, num_lines):
+    folder = tmp_path / f"{num_rows}-{num_bad}-{num_lines}"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.txt").write_text("The river rises. " * 2000)
+    (folder / "b.jsonl").write_text('{"body": "one"}\n' * num_rows)
+    (folder / "c.txt").write_bytes("Wie schön, daß es regnet.\n".encode("cp1252") * num_lines)
+    (folder / "d.txt").write_bytes(b"The river rises. " * 2000 + b"\x92" * num_bad)
+    found = TextFound()
+    assert len(list(found.texts([str(folder)]))) == 2
+    assert f"{num_bad} replaced bytes" in found.reasons
+    assert re.search(
+        rf"{num_rows} no text \(\d+\s\w+, no text in a column text or content; .*text_column", found.reasons
+    )
+    is_large = 26 * num_lines > 0.05 * (68_000 + 26 * num_lines + 16 * num_rows)
+    assert (f"{folder / 'c.txt'}: byte 0xF6" in found.reasons) == is_large

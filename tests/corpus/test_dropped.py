@@ -53,7 +53,7 @@ def test_every_reason_is_shown_with_its_amount_and_examples(corpus):
 
 def test_an_example_says_what_decided_where_the_reason_does_not(corpus):
     found = dropped_sample(corpus, None, "two", 1)
-    assert found["too_short"]["examples"][0]["because"].endswith("200 at least")
+    assert found["too_short"]["examples"][0]["because"].endswith("200 at least (corpus.rules.web.min_characters)")
     assert "because" not in found["site_notice"]["examples"][0]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 import headwater.corpus.quality as quality
 from headwater.corpus.balance import STAGES, dropped_by_stage, stage_of, stages_of_reasons
+from headwater.corpus.toml_tables import toml_table
+from headwater.sources.rules import CodeRules, WebRules
 
 FOLDER = Path(quality.__file__).parent
 JUDGES = ("filter", "lines", "repetition", "language", "classifier")
@@ -63,3 +65,11 @@ def test_every_reason_that_skips_a_name_and_every_rule_of_quality_is_in_the_tabl
     quality = sorted(reason for reason, stage in stages_of_reasons().items() if stage == "quality")
     of_names = ["hidden", "tool_folder", "already_read", "link_loop", "broken_link", "own_output", "link_in_archive"]
     assert [reason for reason in (*of_names, *quality) if reason not in page] == []
+
+
+def test_the_settings_that_reasons_name_are_there_and_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "corpus.md").read_text(encoding="utf-8")
+    known = {name for rules in (WebRules, CodeRules) for name in rules.model_fields}
+    named = toml_table("headwater.corpus", "reasons")["rules"]
+    assert set(named) <= set(stages_of_reasons()) and set(named.values()) <= known
+    assert [setting for setting in named.values() if setting not in page] == []

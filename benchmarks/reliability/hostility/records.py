@@ -20,7 +20,7 @@ cases.file("closed brackets closed.json", "malformed_json", content=b"[" * DEEP 
 cases.file("a number of a million digits number.jsonl", "malformed_json", content=b'{"text": ' + b"9" * DEEP + b"}")
 cases.file("a string without an end string.json", "malformed_json", content=b'["' + b"a" * 9999)
 cases.file("JSON that is none none.json", "malformed_json", content=b"\n".join([b"plain words"] * 9))
-cases.file("JSON in UTF-16 utf16.json", "not_utf8", content='{"text": "words"}'.encode("utf-16"))
+cases.file("JSON in UTF-16 utf16.json", "too_short", content='{"text": "words"}'.encode("utf-16"))
 cases.file("numbers that are none nan.jsonl", "no_text", content=b'{"text": NaN}\n{"text": -Infinity}\n{"text": 1e999}')
 cases.file(
     "the same key twice twice.jsonl",
@@ -100,7 +100,14 @@ def _long_footer(folder: Path, size: int) -> None:
 DAMAGE = (KEPT, "exact_duplicate", "near_duplicate", *JUNK, "not_utf8", "no_text", "parser_died", "parser_failed")
 
 
-@cases("tables with flipped bytes", *DAMAGE, "damaged_parquet", "not_parquet", "parser_took_too_much_memory")
+@cases(
+    "tables with flipped bytes",
+    *DAMAGE,
+    "wrongly_decoded",
+    "damaged_parquet",
+    "not_parquet",
+    "parser_took_too_much_memory",
+)
 def _flipped_tables(folder: Path, size: int) -> None:
     rows = pa.array([f"{PROSE} row {number}" for number in range(200)])
     data = write_table(folder / "flipped.parquet", {"text": rows}, compression="snappy")

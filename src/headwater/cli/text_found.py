@@ -20,6 +20,7 @@ from headwater.tokenizer.train import sample_parts
 
 SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
+MAX_UNNAMED = 0.05  # of all bytes: a file that is more of them, and gives no text, is named
 MIN_BYTES = 1000  # less fills no vocabulary and leaves nothing to hold out
 
 
@@ -34,6 +35,8 @@ class TextFound:
     num_documents: int = 0
     num_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    bytes_dropped: Counter[str] = field(default_factory=Counter)
+    largest: dict[str, Drop] = field(default_factory=dict)
     fraction_left: float | None = None
 
     @property
@@ -49,6 +52,10 @@ class TextFound:
         for piece in read_source("text", settings):
             if isinstance(piece, Drop):
                 self.dropped[piece.reason] += piece.num_documents
+                self.bytes_dropped[piece.reason] += piece.num_bytes
+                self.largest[piece.reason] = max(
+                    self.largest.get(piece.reason, piece), piece, key=lambda drop: drop.num_bytes
+                )
             else:
                 self.origins.add(piece.origin)
                 self.num_documents += 1
@@ -66,8 +73,21 @@ class TextFound:
 
     @property
     def reasons(self) -> str:
-        """What gave no text, in words: 2 no text, 1 unknown format."""
-        return ", ".join(f"{number:,} {_in_words(reason)}" for reason, number in self.dropped.most_common())
+        """What gave no text, in words, most bytes first: 2 not UTF-8 (12 MB, most of it a.txt), 1 unknown format."""
+        order = sorted(self.dropped, key=lambda reason: (-self.bytes_dropped[reason], -self.dropped[reason]))
+        return ", ".join(self._reason(reason) for reason in order)
+
+    def _reason(self, reason: str) -> str:
+        number, lost, largest = self.dropped[reason], self.bytes_dropped[reason], self.largest[reason]
+        if not number:  # parts of what is kept
+            return f"{lost:,} {_in_words(reason)}"
+        more = [size(lost)] if lost else []
+        if largest.num_bytes > MAX_UNNAMED * (self.num_bytes + self.bytes_dropped.total()):
+            why = f": {largest.because}" if largest.because else ""
+            more.append(f"{size(largest.num_bytes)} of it {largest.origin}{why}")
+        elif reason == "no_text" and largest.because:
+            more.append(largest.because)
+        return f"{number:,} {_in_words(reason)}" + (f" ({', '.join(more)})" if more else "")
 
 
 def settings_of(paths: list[str], like: CorpusSettings | None = None) -> CorpusSettings:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, stage_of, sum_of
+from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, nothing, stage_of, sum_of
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
@@ -23,6 +23,8 @@ from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import DROPPED, move_shards, remove_failed_build, write_failed_build
+from headwater.corpus.pipeline import STEP_FAILED
+from headwater.corpus.quality.filter import rules_name
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
 from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.decisions import write_decisions
@@ -44,8 +46,9 @@ from headwater.outputs import end_work
 from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.sources.settings import CorpusSettings
 
-CODE_VERSION = 26  # raise it when the same settings and inputs give other documents: old corpora are then built again
+CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
 
+MIN_FAILED = 10  # documents of a source on which steps fail: fewer never end a build
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
 Say = Callable[[str], None]
@@ -85,7 +88,7 @@ def build_corpus(
     key = corpus_key(settings, inputs)
     work = Work(begin_work(out_dir, settings, key))
     with engine_for(settings.engine, work) as engine:
-        _Build(work, engine, say).do_all()
+        _Build(work, engine, say, settings.engine.max_failed_fraction).do_all()
     balance = Balance(list(settings.sources))
     for stage in ("filter", "write"):
         _merged(balance, work, stage, "balance")
@@ -128,7 +131,8 @@ def discard_work(corpus_dir: Path) -> None:
 class _Build:
     """The stages one after another; between two of them what the tasks found is put together."""
 
-    def __init__(self, work: Work, engine: Engine, say: Say) -> None:
+    def __init__(self, work: Work, engine: Engine, say: Say, max_failed: float) -> None:
+        self._max_failed = max_failed
         self._work = work
         self._engine = engine
         self._say = say
@@ -137,6 +141,7 @@ class _Build:
         work, dedup = self._work, self._work.plan.settings.dedup
         parts = [part.number for part in work.plan.parts]
         self._do("filter", parts)
+        _require_few_failures(work, self._max_failed)
         number_segments(work)
         segments = Segments(work)
         self._merge(MERGE_KEYS, SortedRuns(work, segments).plan)
@@ -188,6 +193,21 @@ def _merged(total: Merging, work: Work, stage: str, name: str) -> Merging:
     return total
 
 
+def _require_few_failures(work: Work, max_fraction: float) -> None:
+    """Raise DataError if steps failed on so many documents of a source that it is a fault, and not of a document."""
+    balance = _merged(Balance(list(work.plan.settings.sources)), work, "filter", "balance")
+    for name, source in balance.sources.items():
+        failed, read = (each["documents"] for each in (source["dropped"].get(STEP_FAILED, nothing()), source["read"]))
+        if failed >= MIN_FAILED and failed > max_fraction * read:
+            notes = _merged(Notes(), work, "filter", "notes").of(STEP_FAILED).most_common(3)
+            which = ", ".join(f"{note} {times:,}" for note, times in notes)
+            raise DataError(
+                f"source {name}: steps failed on {failed:,} of {read:,} documents ({which}), more than the share "
+                f"corpus.engine.max_failed_fraction={max_fraction:g}; "
+                "leave out the setting of a step that fails, or raise the limit: the same command then goes on"
+            )
+
+
 def _summary(name: str, balance: Balance) -> str:
     kept, read, dropped = (balance.sources[name][column] for column in ("kept", "read", "dropped"))
     reasons = ", ".join(_amount(*each) for each in commonest_first(dropped))
@@ -217,7 +237,7 @@ def _amount(reason: str, amount: Amount) -> str:
 
 def _great_losses(name: str, settings: CorpusSettings, balance: Balance) -> Iterator[str]:
     """Yield which rules alone dropped nearly all documents of a source: such a setting may be a mistake."""
-    source, rules = balance.sources[name], f"corpus.rules.{settings.sources[name].kind}"
+    source, rules = balance.sources[name], rules_name(settings.sources[name].kind)
     num_read = source["read"]["documents"]
     settings_of_reasons = toml_table("headwater.corpus", "reasons")["settings"]
     for reason, amount in source["dropped"].items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
 from headwater.conversations import Message, as_text, messages_of
@@ -19,6 +21,7 @@ from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_file, model_is_installed
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.errors import HeadwaterError
 from headwater.files import digest_file
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings
 
@@ -74,15 +77,36 @@ def protecting_steps(settings: CorpusSettings) -> Iterator[Step]:
         yield declaring_step(settings)
 
 
+STEP_FAILED = "step_failed"
+
+
 def apply_steps(steps: Sequence[Step], candidate: Candidate) -> Verdict:
-    """Return what becomes of a candidate: as the last step leaves it, or as the step left it that dropped it."""
+    """Return what becomes of a candidate: as the last step leaves it, or as the step left it that dropped it.
+
+    A step that raises drops the document, as step_failed: one document in millions must not end a corpus.
+    """
     cuts: tuple[Cut, ...] = ()
     for step in steps:
-        verdict = step(candidate)
+        try:
+            verdict = step(candidate)
+        except (MemoryError, HeadwaterError):  # of the process, or of the settings
+            raise
+        except Exception as error:
+            name, kind = _name_of(step), type(error).__name__
+            because = f"step {name}: {kind}: {' '.join(str(error).split())[:200]}"
+            # a text that wasn't redacted is not shown
+            return Verdict(candidate, STEP_FAILED, cuts, note=f"{name}:{kind}", because=because, excerpt=" ")
         candidate, cuts = verdict.candidate, cuts + verdict.cuts
         if verdict.reason is not None:
             return replace(verdict, cuts=cuts)
     return Verdict(candidate, None, cuts)
+
+
+def _name_of(step: Step) -> str:
+    """Return what made a step: "rules" of rules_step, also within a step that asks it."""
+    step = inspect.unwrap(step)
+    name: str = getattr(step, "__qualname__", type(step).__qualname__)
+    return name.partition(".")[0].removesuffix("_step").lower()
 
 
 def not_too_long(settings: CorpusSettings) -> Step:
@@ -104,6 +128,7 @@ def not_too_long(settings: CorpusSettings) -> Step:
 def as_spoken(step: Step) -> Step:
     """Return a step that asks another about what is said in a conversation, and drops all of it where that cuts."""
 
+    @wraps(step)
     def whole(candidate: Candidate) -> Verdict:
         document = candidate.document
         if document.kind != CONVERSATIONS:
@@ -120,6 +145,7 @@ def as_spoken(step: Step) -> Step:
 def by_message(step: Step) -> Step:
     """Return a step that takes a conversation's messages one by one."""
 
+    @wraps(step)
     def each(candidate: Candidate) -> Verdict:
         document = candidate.document
         if document.kind != CONVERSATIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -82,6 +83,10 @@ class SourceSettings(Settings):
     """Whether fetching and building end with an error where one of `fetched` is missing; false does without it."""
     text_column: str | None = Field(default=None, min_length=1)
     """Column (or field of JSON) that is a document's text; unset: text, else content (of conversations: messages)."""
+    encoding: str = "utf-8"
+    """Of text, code, CSV and JSON without a byte order mark: any name that Python knows ("cp1252", "utf-16-le")."""
+    errors: Literal["replace", "strict"] = "replace"
+    """Bytes that are none of it become U+FFFD if they are few, and are counted; strict: they cost file, line or row."""
     max_characters: int | None = Field(default=None, ge=1)
     """Characters of a conversation at most, or long_conversation; unset: corpus.max_document_characters."""
     splits: list[str] | None = Field(default=None, min_length=1)
@@ -107,6 +112,17 @@ class SourceSettings(Settings):
         if self.splits is not None and self.fetched is not None:
             raise ValueError("splits has no effect on fetched, whose packages have no splits; leave it out")
         return self
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str) -> str:
+        try:
+            "a".encode(encoding)  # codecs.lookup knows some that make no text (hex)
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"{encoding!r} is not an encoding that Python knows; write utf-8, cp1252, utf-16-le, …"
+            ) from None
+        return codecs.lookup(encoding).name
 
     @field_validator("licence")
     @classmethod
@@ -246,6 +262,10 @@ class EngineSettings(Settings):
     """A worker that takes longer for one task is replaced."""
     silent_seconds: float = Field(default=60.0, gt=0)
     """A worker that gives no sign of life for that long is replaced."""
+    max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
+    """Share of a source's documents that a step may raise on (step_failed); with more, and ten at least, it ends."""
+    max_away_seconds: float = Field(default=12 * 3600.0, ge=0)
+    """How long tasks are tried again if a network or a store is away: a night, since a build may take days."""
     slurm_options: list[str] = []
     """Options of sbatch that choose where jobs run, such as "--partition=cpu"."""
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
-from headwater.corpus.engine.progress import Progress
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from headwater.corpus.engine.progress import MIN_DONE, Progress
 from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.work import Task
@@ -42,6 +46,44 @@ def test_a_long_task_is_seen_to_go_on():
         "reading and filtering: 0 of 1 tasks, 33 MB read, 3.3 MB/s",
         "reading and filtering: 0 of 1 tasks, 63 MB read, 3.1 MB/s",
     ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 500) | st.integers(1, 5), min_size=1, max_size=12),
+    num_workers=st.integers(1, 4),
+    share_read=st.sampled_from([0.0, 0.3, 1.0, 6.0]),
+)
+@example(sizes=[1, 100], num_workers=1, share_read=0.3)
+@example(sizes=[2, 100], num_workers=2, share_read=1.0)
+def test_the_time_left_is_of_the_size_of_what_is_left(sizes, num_workers, share_read):
+    """A megabyte a second and worker; of a byte of the files comes a share of text, in a zip file several."""
+    progress, said, clock = progress_of([size * 1_000_000 for size in sizes])
+    free_at, ends = [0.0] * num_workers, []
+    for size in sizes:
+        worker = free_at.index(min(free_at))
+        free_at[worker] += size
+        ends.append(free_at[worker])
+    finish, was_read, forecasts = max(ends), 0.0, []
+    for now in sorted({*range(1, int(finish) + 1), *ends}):
+        clock.now = now
+        running = sum(size - max(min(end - now, size), 0) for size, end in zip(sizes, ends))
+        progress.read(int((running - was_read) * share_read * 1e6))
+        was_read = running
+        for number in [number for number, end in enumerate(ends) if end == now]:
+            progress.done(Task("filter", number))
+        if said and "to go" in said[-1]:
+            forecasts.append((now, seconds_of(said[-1].split(", ")[-1].removesuffix(" to go"))))
+        said.clear()
+    for now, left in forecasts:
+        assert left <= now * (1 / MIN_DONE), "no more than what was done allows to say"
+        if share_read == 1.0:
+            assert left <= finish - now + 2 + 0.1 * finish, (now, left, finish)
+
+
+def seconds_of(text):
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", text))
 
 
 def test_a_task_that_failed_is_reported_immediately_with_the_reason():

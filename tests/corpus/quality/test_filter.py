@@ -58,13 +58,21 @@ def test_what_teaches_nothing_is_dropped_with_the_reason(text, expected):
 
 def test_the_verdict_says_what_was_measured_and_the_limit():
     words = {"web": {"min_characters": 0, "min_words": 5}}
-    assert verdict("Two words.", rules=RuleSettings.model_validate(words)).because == "words: 2, 5 at least"
+    assert (
+        verdict("Two words.", rules=RuleSettings.model_validate(words)).because
+        == "words: 2, 5 at least (corpus.rules.web)"
+    )
     menu = verdict("The same line of a menu again.\n" * 50).because
-    assert menu == "share of characters in lines that came before: 0.98, 0.3 at most"
-    assert verdict("buy now and save " * 50).because.endswith("run of 2 words covers: 0.5, 0.2 at most")
+    assert (
+        menu
+        == "share of characters in lines that came before: 0.98, 0.3 at most (corpus.rules.web.max_repeated_line_fraction)"
+    )
+    assert verdict("buy now and save " * 50).because.endswith(
+        "run of 2 words covers: 0.5, 0.2 at most (corpus.rules.web)"
+    )
     assert verdict("x = 1\n" * 20, "code", origin="x.py").because == ""
     long = verdict("var a=function(){return b};" * 100, "code").because
-    assert long == "characters of the longest line: 2,700, 1,000 at most"
+    assert long == "characters of the longest line: 2,700, 1,000 at most (corpus.rules.code)"
 
 
 def test_passages_that_come_again_and_again_are_repeated(make_prose):

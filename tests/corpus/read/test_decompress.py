@@ -134,6 +134,25 @@ def test_what_stands_before_a_damage_comes_but_for_a_step(compression, damaged, 
     assert found == whole[: len(found)] and len(whole) - len(found) <= num_lost, (len(found), len(whole))
 
 
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.xml"])
+def test_what_stands_behind_a_damaged_stream_is_read(read, suffix, compress, name):
+    """Dumps of Wikipedia are streams of a hundred pages each."""
+    page = "<page><title>T{0}</title><ns>0</ns><revision><text>Words {0}.</text></revision></page>"
+    shape, (first, last) = {
+        "a.jsonl": ('{{"text": "Words {0}."}}\n', ("", "")),
+        "a.xml": (page, ("<mediawiki>", "</mediawiki>")),
+    }[name]
+    streams = [compress("".join(shape.format(n) for n in range(at, at + 10)).encode()) for at in range(0, 50, 10)]
+    streams[2] = flipped(streams[2])
+    content = compress(first.encode()) + b"".join(streams) + compress(last.encode())
+    documents, drops = read(f"{name}.{suffix}", content)
+    numbers = [int(document.text.split()[-1].rstrip(".")) for document in documents]
+    assert [n for n in numbers if n // 10 != 2] == [n for n in range(50) if n // 10 != 2]
+    damages = [drop for drop in drops if drop.reason.startswith("damaged_") and not drop.reason.endswith("xml")]
+    assert [drop.num_bytes for drop in damages] == [len(streams[2])]
+
+
 def test_a_cut_crawl_keeps_its_whole_records(read):
     body = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"words of a page " * 9
     record = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n" % (len(body), body)

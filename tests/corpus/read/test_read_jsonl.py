@@ -132,7 +132,7 @@ class TestJson:
         [
             (b"{cut", "malformed_json"),
             (b"words\nwords", "malformed_json"),
-            (b"\xff\xfe", "not_utf8"),
+            (b"\xff\xff", "not_utf8"),
             (b'"a string"', "no_text"),
             (b"[" * 200_000, "malformed_json"),
             (b'["' + b"a" * 5000 + b'"]', "file_too_large"),

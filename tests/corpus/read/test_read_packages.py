@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from headwater.corpus.read import samples
+from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
 from headwater.errors import DataError
 from headwater.samples.packages.factbook import country_name, plain_text
@@ -146,7 +147,10 @@ class TestPython:
         (tmp_path / "worse.py").write_text("def f(:\n")
         files = [(tmp_path / name, f"python/{name}") for name in ("bad.py", "worse.py")]
         monkeypatch.setattr(samples, "library_files", lambda: iter(files))
-        pieces = [*samples.read_library("code", "code", 10**6), *samples.read_documentation("docs", "documentation")]
+        pieces = [
+            *samples.read_library("code", "code", ReadLimits(10**6, 10**6, 10**6)),
+            *samples.read_documentation("docs", "documentation"),
+        ]
         assert [piece.reason for piece in pieces if hasattr(piece, "reason")] == [
             "not_utf8",
             "not_python",

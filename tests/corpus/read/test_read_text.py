@@ -7,6 +7,10 @@ import lzma
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from headwater.sources.settings import SourceSettings
 
 
 def texts(read, name, content, **limits):
@@ -39,7 +43,6 @@ def test_big_endian_utf_16_with_mark_is_read(read):
     [
         (b"", "empty"),
         ("Grüße".encode("latin-1"), "not_utf8"),
-        (b"good start " * 200_000 + b"\xff", "not_utf8"),
         (b"\xe2\x82", "not_utf8"),
         (b"text with a \0 in it", "binary"),
         (bytes(range(256)) * 8, "binary"),
@@ -141,6 +144,42 @@ def test_a_file_that_is_not_utf8_says_which_byte_is_not_and_what_to_do(read, nam
 def test_a_file_in_another_charset_is_told_how_to_convert_it(read, text, codec):
     (drop,) = read("a.txt", (text * 9).encode(codec))[1]
     assert f"iconv -f {codec.upper()} -t UTF-8" in drop.because
+
+
+TEXT = "The river rises in the hills, and reaches the sea. " * 60
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.sets(st.integers(0, len(TEXT) - 1), min_size=1, max_size=3), name=st.sampled_from(["a.txt", "a.md", "a.py"])
+)
+@example(at={1000}, name="a.txt")
+def test_a_bad_byte_costs_a_character_and_is_counted(read, at, name):
+    data = bytearray(TEXT.encode())
+    for place in at:
+        data[place] = 0x92
+    documents, (drop,) = read(name, bytes(data))
+    assert "".join(each.text for each in documents) == "".join("\ufffd" if n in at else c for n, c in enumerate(TEXT))
+    assert (drop.reason, drop.num_bytes, drop.num_documents) == ("replaced_bytes", len(at), 0)
+    assert f"byte 0x92 at offset {min(at):,}" in drop.because
+    assert [each.reason for each in read(name, bytes(data), of_source={"errors": "strict"})[1]] == ["not_utf8"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le", "cp932", "koi8-r"])
+@pytest.mark.parametrize(("name", "shape"), [("a.txt", "{}"), ("a.md", "{}"), ("a.csv", "text\n{}\n")])
+def test_the_encoding_of_a_source_is_what_its_settings_say(read, encoding, name, shape):
+    text = {"cp932": "川は山から始まり", "koi8-r": "Зимой темнеет"}.get(encoding, "It’s a “café”") * 9
+    content = shape.format(text).encode(encoding)
+    (document,), drops = read(name, content, of_source={"encoding": encoding.upper()})
+    assert (document.text, drops) == (text, [])
+    _, (drop,) = read(name, content)
+    assert drop.reason == ("binary" if encoding == "utf-16-le" else "not_utf8")
+    assert "encoding" in drop.because and (encoding != "utf-16-le" or "utf-16-le" in drop.because)
+
+
+def test_an_encoding_that_python_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="'utf-9' is not an encoding that Python knows"):
+        SourceSettings(paths=["x"], encoding="utf-9")
 
 
 @pytest.mark.parametrize("name", ["a.docx", "a.odt", "a.RTF", "a.eml", "a.srt", "a.mbox.gz"])

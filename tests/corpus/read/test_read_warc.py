@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 PAGE = b"<html><head><title>Rain</title></head><body><main><p>It falls on the hills.</p></main></body></html>"
 
@@ -74,19 +78,126 @@ def test_plain_text_is_decoded_in_the_charset_that_its_server_names(read):
     assert document.text.strip() == text.strip()
 
 
-def test_what_was_done_to_a_page_on_its_way_is_undone(read):
-    body = gzip.compress(PAGE)
+def brotli(body: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "brotli") as stream:
+        stream.write(body)
+    return sink.getvalue().to_pybytes()
+
+
+CODINGS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "Deflate": lambda body: zlib.compress(body)[2:-4],
+    "br": brotli,
+    "zstd": lambda body: pa.Codec("zstd").compress(body, asbytes=True),
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_what_was_done_to_a_page_on_its_way_is_undone(read, coding, is_undone):
+    body = PAGE if is_undone else CODINGS[coding](PAGE)
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:])) + b"0\r\n\r\n"
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
-    (document,), _ = read("a.warc", record("response", head + chunks), kind="web")
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    (document,), _ = read("a.warc", record("response", head.encode() + chunks), kind="web")
     assert document.text == "Rain\n\nIt falls on the hills."
 
 
-def test_records_before_the_damage_count_and_one_too_large_costs_itself(read):
+@pytest.mark.parametrize(
+    ("coding", "reason"), [("br", "damaged_http"), ("zstd", "damaged_http"), ("dcb", "unknown_format")]
+)
+def test_a_coding_that_is_damaged_or_not_read_is_named(read, coding, reason):
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: {coding}\r\n\r\n".encode()
+    _, (drop,) = read("a.warc", record("response", head + b"\x28\xb5\x2f\xfd\x00\x01\x02\x03"), kind="web")
+    assert drop.reason == reason and coding in drop.because
+
+
+def test_a_record_too_large_and_one_cut_short_cost_themselves(read):
     content = response(b"<p>" + b"x" * 5000) + b"".join(CRAWL)
     documents, drops = read("a.warc", content[:-40], max_file_bytes=2000)
     assert len(documents) == 1
     assert [drop.reason for drop in drops] == ["file_too_large", "not_found", "unknown_format", "damaged_warc"]
+    assert drops[-1].num_bytes == len(CRAWL[-1]) - 40
+
+
+def pages_of(documents):
+    return [document.meta["url"].rpartition("/")[2] for document in documents]
+
+
+def words_of_page(number: int) -> list[str]:
+    return f"Page {number} tells of rain.".split() + [str(number * at * at) for at in range(10 + number % 3 * 700)]
+
+
+def a_page(number: int) -> bytes:
+    """A record of one page; some are longer than what a decompressor gives at a time."""
+    text = " ".join(words_of_page(number))
+    return response(f"<html><body><main><p>{text}</p></main></body></html>".encode()).replace(
+        b"example/rain", b"example/%d" % number
+    )
+
+
+PAGE_DAMAGES = {
+    "bytes taken out": lambda page, at: page[: len(page) - 40 - at] + page[len(page) - 40 :],
+    "bytes put in": lambda page, at: page[:-40] + b"x" * at + page[-40:],
+    "first line garbled": lambda page, at: b"\x00ARC/1.0" + page[8:],
+    "kind garbled": lambda page, at: page.replace(b"WARC-Type: resp", b"WARC-Type: re p"),
+    "length garbled": lambda page, at: page.replace(b"Content-Length: ", b"Content-Length: \xff", 1),
+    "length too large": lambda page, at: page.replace(b"Content-Length: ", b"Content-Length: 9" + b"0" * (at % 12), 1),
+    "header without end": lambda page, at: page[: page.index(b"\r\n\r\n") - 3],
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    damages=st.lists(
+        st.none() | st.tuples(st.sampled_from(sorted(PAGE_DAMAGES)), st.integers(5, 60)), min_size=1, max_size=8
+    )
+)
+@example(damages=[None, ("length too large", 60), ("length too large", 13), None, None])
+@example(damages=[("first line garbled", 5), None])
+def test_a_damaged_record_costs_that_record_and_its_bytes_are_counted(read, damages):
+    """Up to four bytes that are missing may pass for the empty lines behind a record."""
+    pages = [a_page(number) for number in range(len(damages))]
+    damaged = {number for number, damage in enumerate(damages) if damage}
+    for number in damaged:
+        name, at = damages[number]
+        pages[number] = PAGE_DAMAGES[name](pages[number], at)
+    documents, drops = read("a.warc", b"".join(pages), kind="web")
+    whole = [str(number) for number in range(len(pages)) if number not in damaged]
+    if not whole:  # nothing says that it is a crawl
+        assert not documents
+        return
+    assert pages_of(documents) == whole
+    assert {drop.reason for drop in drops} <= {"damaged_warc"} and sum(drop.num_documents for drop in drops) >= bool(
+        damaged
+    )
+    lost = sum(len(pages[number]) for number in damaged)
+    assert lost - 12 * len(damaged) <= sum(drop.num_bytes for drop in drops) <= lost, (lost, drops)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    num_pages=st.integers(1, 8),
+    flips=st.lists(st.tuples(st.integers(0, 7), st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
+)
+@example(num_pages=3, flips=[(0, 0.0, 1)])
+@example(num_pages=3, flips=[(1, 0.9999, 1), (0, 0.9999, 1)])
+def test_a_damaged_member_of_gzip_costs_its_record(read, num_pages, flips):
+    """A flipped bit is found by the checksum at the latest; some bytes of a head say nothing that counts."""
+    members = [bytearray(gzip.compress(a_page(number), mtime=0)) for number in range(num_pages)]
+    touched = set()
+    for number, share, mask in flips:
+        member = members[number % num_pages]
+        member[int(share * len(member))] ^= mask
+        touched.add(number % num_pages)
+    documents, drops = read("a.warc.gz", b"".join(members), kind="web")
+    texts = {document.meta["url"].rpartition("/")[2]: document.text for document in documents}
+    assert {str(number) for number in range(num_pages) if number not in touched} <= set(texts)
+    assert all(text.split() == words_of_page(int(name)) for name, text in texts.items())
+    lost = sum(len(members[number]) for number in touched if str(number) not in texts)
+    assert sum(drop.num_bytes for drop in drops) == lost, (lost, drops)
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"words", "not_warc"), (b"WARC/1.0\r\n", "damaged_warc")])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 
+from headwater.corpus.engine.failures import Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.pool import Pool
 from headwater.corpus.engine.progress import Progress
@@ -14,20 +15,37 @@ from headwater.corpus.engine.slurm import Slurm
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
+from headwater.errors import PassingError
 from headwater.sources.settings import EngineSettings
 
 
 class InProcess(Engine):
     """An engine that is this process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._context = WorkerContext(folder)
+    def __init__(
+        self,
+        work: Work,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
+        self._context = WorkerContext(work.folder)
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         self._context.on_read = progress.read
-        for task in tasks:
-            run_task(self._context, task)
-            progress.done(task)
+        waiting = Waiting(tasks, self._clock)
+        failures = Failures(self._work, progress, self._settings.max_away_seconds)
+        while waiting:
+            if (task := waiting.next()) is None:
+                self._sleep(waiting.seconds_to_next())
+                continue
+            try:
+                run_task(self._context, task)
+            except PassingError as error:
+                failures.settle(task, Failure(str(error), may_pass=True), waiting)
+            else:
+                failures.settle(task, None, waiting)
 
 
 def engine_for(settings: EngineSettings, work: Work) -> Engine:
@@ -37,7 +55,7 @@ def engine_for(settings: EngineSettings, work: Work) -> Engine:
     if settings.name.startswith("ray"):
         return RayCluster(work, settings)
     num_workers = min(settings.workers or _num_cores(), len(work.plan.parts))
-    return Pool(work, settings, num_workers) if num_workers > 1 else InProcess(work.folder)
+    return Pool(work, settings, num_workers) if num_workers > 1 else InProcess(work, settings)
 
 
 def _num_cores() -> int:

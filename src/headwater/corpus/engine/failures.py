@@ -1,24 +1,66 @@
-"""What went wrong with tasks, counted, and told when it is too much."""
+"""What went wrong with tasks, counted, and told when it is too much; what may pass waits, longer each time."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
-from headwater.errors import DataError
+from headwater.errors import DataError, PassingError
 
 MAX_FAILURES = 3
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30.0, 600.0  # for a network: each try took a minute itself
 _MOST_REASONS = 10  # that are told of tasks that fail together
+
+
+class Failure(NamedTuple):
+    """Why a task failed, and whether that may pass."""
+
+    why: str
+    may_pass: bool = False
+
+
+class Waiting:
+    """Tasks that wait for a worker, some of them until a time."""
+
+    def __init__(self, tasks: Iterable[Task], clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._ready = deque(tasks)
+        self._later: dict[Task, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ready or self._later)
+
+    def next(self) -> Task | None:
+        """Return the next task, None if none is ready."""
+        now = self.clock()
+        for task in [task for task, at in self._later.items() if at <= now]:
+            del self._later[task]
+            self._ready.append(task)
+        return self._ready.popleft() if self._ready else None
+
+    def seconds_to_next(self) -> float:
+        return 0.0 if self._ready or not self._later else max(min(self._later.values()) - self.clock(), 0.0)
+
+    def again(self, task: Task) -> None:
+        self._ready.appendleft(task)
+
+    def later(self, task: Task, seconds: float) -> None:
+        self._later[task] = self.clock() + seconds
 
 
 class Failures:
     """Failures of the tasks of a stage, and what becomes of these."""
 
-    def __init__(self, work: Work, progress: Progress) -> None:
+    def __init__(self, work: Work, progress: Progress, max_away_seconds: float = 0.0) -> None:
         self._work = work
         self._progress = progress
+        self._max_away_seconds = max_away_seconds
         self._whys: dict[Task, list[str]] = {}
+        self._away: dict[Task, tuple[float, float]] = {}  # since when, and how long it waited last
 
     def add(self, *failed: tuple[Task, str]) -> None:
         """Tell the progress why tasks failed, of many each reason once and the most frequent alone.
@@ -41,13 +83,29 @@ class Failures:
             count = sum(len(tasks) for _, tasks in rest)
             self._progress.failed(f"each of {count:,} other tasks", f"{len(rest):,} other reasons")
 
-    def settle(self, task: Task, why: str | None, waiting: deque[Task]) -> None:
-        """Count a task as done; where `why` says why it isn't, let it wait again, before all others."""
-        if why is None:
+    def settle(self, task: Task, failure: Failure | None, waiting: Waiting) -> None:
+        """Count a task as done; if it failed let it wait again, before all others, or for what may pass a while."""
+        if failure is None:
             self._progress.done(task)
+        elif failure.may_pass:
+            waiting.later(task, self.seconds_away(task, failure.why, waiting.clock()))
         else:
-            self.add((task, why))
-            waiting.appendleft(task)
+            self.add((task, failure.why))
+            waiting.again(task)
+
+    def seconds_away(self, task: Task, why: str, now: float) -> float:
+        """Return how long to wait before a task is tried again that failed at what may pass, and say so.
+
+        Raises PassingError if it has been so for longer than the settings allow.
+        """
+        since, last = self._away.get(task, (now, 0.0))
+        seconds = min(max(2 * last, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+        if now - since + seconds > self._max_away_seconds:
+            hours = f"corpus.engine.max_away_seconds={self._max_away_seconds:g}"
+            raise PassingError(f"{why}; for {now - since:,.0f} s, {hours}; the same command goes on when it is back")
+        self._away[task] = since, seconds
+        self._progress.failed(self._name(task), f"{why}; in {seconds:.0f} s")
+        return seconds
 
     def _third(self, task: Task, whys: list[str]) -> DataError:
         reasons = "; ".join(dict.fromkeys(whys))

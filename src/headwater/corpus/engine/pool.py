@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import select
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from headwater.corpus.engine.failures import Failures
+from headwater.corpus.engine.failures import Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.worker_process import WorkerProcess
@@ -33,7 +32,8 @@ class Pool(Engine):
         self._workers: list[WorkerProcess] = []
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        waiting, failures = deque(tasks), Failures(self._work, progress)
+        waiting = Waiting(tasks, self._clock)
+        failures = Failures(self._work, progress, self._settings.max_away_seconds)
         for worker in self._workers:
             worker.heard_at = self._clock()  # no one listened between two stages
         while waiting or any(worker.task for worker in self._workers):
@@ -48,17 +48,17 @@ class Pool(Engine):
                     self._workers.remove(worker)
                     worker.end()
                     if worker.task is not None:
-                        failures.settle(worker.task, why, waiting)
+                        failures.settle(worker.task, Failure(why), waiting)
 
-    def _assign(self, waiting: deque[Task]) -> None:
+    def _assign(self, waiting: Waiting) -> None:
         """Give every idle worker a task, and start workers for the tasks that are left over."""
         for worker in self._workers:
-            if waiting and worker.task is None:
-                worker.give(waiting.popleft(), self._clock())
-        while waiting and len(self._workers) < self._num_workers:
+            if worker.task is None and (task := waiting.next()) is not None:
+                worker.give(task, self._clock())
+        while len(self._workers) < self._num_workers and (task := waiting.next()) is not None:
             worker = WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
             self._workers.append(worker)
-            worker.give(waiting.popleft(), self._clock())
+            worker.give(task, self._clock())
 
     def _listen(self) -> None:
         """Wait a moment for what workers say, and take it up."""

@@ -10,6 +10,7 @@ from headwater.corpus.toml_tables import toml_table
 from headwater.numbers import duration
 
 SECONDS_BETWEEN_LINES = 10.0
+MIN_DONE = 0.1  # of the bytes, before the time left is said: a first small task tells nothing of the others
 
 
 class Progress:
@@ -64,6 +65,13 @@ class Progress:
         line = f"{self._name}: {self._num_done:,} of {self._num_tasks:,} tasks"
         if self._num_bytes_read:
             line += f", {self._num_bytes_read / 1e6:,.0f} MB read, {self._num_bytes_read / seconds / 1e6:.1f} MB/s"
-        if self._done_here:
-            line += f", {duration(seconds * self._left / self._done_here)} to go"
+        if (left := self._seconds_left(seconds)) is not None:
+            line += f", {duration(left)} to go"
         self._say(line)
+
+    def _seconds_left(self, seconds: float) -> float | None:
+        """Return how long the rest takes at the rate so far, None before enough is done to tell."""
+        total = self._left + self._done_here
+        # what was read of tasks that run counts, unless more text comes out of the files than they have bytes
+        done = max(self._done_here, self._num_bytes_read if self._num_bytes_read < total else 0)
+        return seconds * (total - done) / done if done >= MIN_DONE * total else None

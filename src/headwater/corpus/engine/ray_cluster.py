@@ -6,19 +6,19 @@ Of Ray only remote functions are used: which task runs where, and what is done a
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from headwater import errors
-from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.engine.failures import MAX_FAILURES, Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.errors import ConfigError, HeadwaterError
+from headwater.errors import ConfigError, HeadwaterError, PassingError
 from headwater.sources.settings import EngineSettings
 
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
@@ -27,8 +27,15 @@ _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the
 class RayCluster(Engine):
     """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
 
-    def __init__(self, work: Work, settings: EngineSettings) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Work,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work, self._clock, self._sleep = work, clock, sleep
+        self._max_away_seconds = settings.max_away_seconds
         self._address = settings.name if settings.name.startswith("ray://") else None
         self._workers = settings.workers
 
@@ -53,26 +60,33 @@ class RayCluster(Engine):
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
-        waiting, running, failures = deque(tasks), dict[Any, Task](), Failures(self._work, progress)
+        waiting, running = Waiting(tasks, self._clock), dict[Any, Task]()
+        failures = Failures(self._work, progress, self._max_away_seconds)
         folder = str(self._work.folder.absolute())
         while waiting or running:
             num_cores = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
-            while waiting and len(running) < _TASKS_A_CORE * num_cores:
-                task = waiting.popleft()
+            while len(running) < _TASKS_A_CORE * num_cores and (task := waiting.next()) is not None:
                 running[do.remote(folder, task.stage, task.number)] = task
-            finished, _ = self._ray.wait(list(running), num_returns=1)
+            if not running:
+                self._sleep(waiting.seconds_to_next())
+                continue
+            # a task that waits is not forgotten over one that takes long
+            timeout = waiting.seconds_to_next() if waiting and len(running) < _TASKS_A_CORE * num_cores else None
+            finished, _ = self._ray.wait(list(running), num_returns=1, timeout=timeout)
             for each in finished:
                 failures.settle(running.pop(each), self._failure_of(each), waiting)
 
-    def _failure_of(self, each: Any) -> str | None:
+    def _failure_of(self, each: Any) -> Failure | None:
         """Return why a task failed, or None; raise the error that it raised when the user can act on it."""
         try:
             kind, text = self._ray.get(each)
         except self._ray.exceptions.RayError as error:
-            return str(error).strip().splitlines()[0]
+            return Failure(str(error).strip().splitlines()[0])
+        if kind == PassingError.__name__:
+            return Failure(text, may_pass=True)
         if kind and issubclass(getattr(errors, kind, Exception), HeadwaterError):
             raise getattr(errors, kind)(text)
-        return f"{kind}: {text}" if kind else None
+        return Failure(f"{kind}: {text}") if kind else None
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()

@@ -12,19 +12,22 @@ import select
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
-from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.engine.failures import Failures
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import Task, Work
-from headwater.errors import ConfigError
+from headwater.errors import ConfigError, PassingError
 from headwater.files import make_folder, remove_folder, write_text
 from headwater.sources.settings import EngineSettings
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0
+_PASSING = f" {PassingError.__name__}: "  # in what a job writes of a task
 
 _SCRIPT = """#!/bin/bash
 # {num_tasks} tasks of stage {stage} in {num_jobs} jobs; job K does every {num_jobs}th of jobs.json, from the Kth on.
@@ -35,21 +38,30 @@ printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus
 class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
-    def __init__(self, work: Work, settings: EngineSettings) -> None:
-        self._work = work
-        self._settings = settings
+    def __init__(
+        self,
+        work: Work,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        failures, missing = Failures(self._work, progress), list(tasks)
-        for attempt in range(MAX_FAILURES):
+        failures, missing = Failures(self._work, progress, self._settings.max_away_seconds), list(tasks)
+        for attempt in count():
             if not missing:
                 return
             jobs = _Jobs(self._work, missing, attempt, self._settings)
             jobs.do(progress)
             failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
             whys = jobs.last_lines([place for place, _ in failed])
-            failures.add(*((task, why) for (_, task), why in zip(failed, whys, strict=True)))
             missing = [task for _, task in failed]
+            pairs = list(zip(missing, whys, strict=True))
+            failures.add(*(pair for pair in pairs if _PASSING not in pair[1]))
+            away = [pair for pair in pairs if _PASSING in pair[1]]
+            if away:  # one array waits as one
+                self._sleep(failures.seconds_away(*away[0], self._clock()))
 
 
 class _Jobs:

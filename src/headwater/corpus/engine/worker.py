@@ -19,7 +19,7 @@ from typing import IO, Any
 from headwater.corpus.read.frames import pack, receive
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_memory_
 from headwater.corpus.tasks.work import Task
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, PassingError
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -49,6 +49,8 @@ def main() -> None:
             run_task(context, task)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
+        except PassingError as error:
+            outbox.send({"end": str(error), "may_pass": True})
         except HeadwaterError as error:
             outbox.send({"error": [type(error).__name__, str(error)]})
         except Exception as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater import errors
+from headwater.corpus.engine.failures import Failure
 from headwater.corpus.read.child import Child
 from headwater.corpus.read.frames import BadFrame
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY
@@ -27,7 +28,7 @@ class WorkerProcess:
         self.task: Task | None = None
         self.given_at = self.heard_at = now
         self._memory_bytes = memory_bytes
-        self._outcomes: list[tuple[Task, str | None]] = []
+        self._outcomes: list[tuple[Task, Failure | None]] = []
         self._is_gone = False
         self._num_bytes_read = self._num_bytes_reported = 0
         make_folder(folder / _TEMPORARY)
@@ -66,10 +67,11 @@ class WorkerProcess:
             kind = getattr(errors, name, HeadwaterError)
             raise kind(text)
         if "end" in message and self.task is not None:
-            self._outcomes.append((self.task, message["end"]))
+            why = message["end"]
+            self._outcomes.append((self.task, None if why is None else Failure(why, bool(message.get("may_pass")))))
             self.task = None
 
-    def taken_outcomes(self) -> list[tuple[Task, str | None]]:
+    def taken_outcomes(self) -> list[tuple[Task, Failure | None]]:
         """Return the tasks that ended since the last call, each with why it failed, or None."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-from headwater.corpus.licences.words import finder, phrases, words_of
+from headwater.corpus.licences.words import finder, is_caseless, phrases, words_of
 from headwater.sources.spdx import allowed_patterns, is_allowed
 
 _PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
@@ -25,6 +25,8 @@ _COPYRIGHT = re.compile(r"\(c\)|©|\bcopyright\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+|[ivx]+|\w")  # of a section or an item
 _LIMITING = ("OFL-", "BSD-3-Clause-No-Nuclear-")  # the only permissive ones that limit what is sold, or used where
 _RUN = 5  # words in a row that are of the same sentence
+_MAX_NAMES = 2  # words of a name within a sentence of a licence
+_MAX_OTHERS = 4  # words within a sentence of a licence's own text that no pattern of it has
 _MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
 
 
@@ -76,6 +78,16 @@ def _is_doubtful(identifier: str, text: str) -> bool:
     other = [word for word, is_it in zip(found.words, is_other) if is_it]
     plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
     unknown = {found.words[at] for at in plain} - phrases()["of_names"]
+    firsts = {number: at for at, number in reversed(list(enumerate(found.sentences)))}
+    in_sentence = Counter(
+        found.sentences[at]
+        for at, is_it in enumerate(is_other)
+        if is_it and found.words[firsts[found.sentences[at]]] not in phrases()["names_holder"]
+    )
+    if max(in_sentence.values(), default=0) > _MAX_OTHERS:
+        return True
+    if any(is_caseless(word) for word in other) or not all(word.isascii() for word in unknown):
+        return True  # of another language, in which a few words say much
     return len(unknown) > _MAX_UNKNOWN or finder("narrows", "restricts", "cautions").search(" ".join(other)) is not None
 
 
@@ -96,7 +108,10 @@ def _is_of_runs(words: list[str], kinds: list[str], listed: list[frozenset[tuple
     begins = [any(tuple(words[at : at + _RUN]) in runs for runs in listed) for at in range(len(words) - _RUN + 1)]
     own = [any(begins[max(at - _RUN + 1, 0) : at + 1]) for at in range(len(words))]
     other = [at for at, word in enumerate(words) if not own[at] and word not in phrases()["known"]]
-    unknown = {words[at] for at in other if kinds[at] == "plain"} - phrases()["of_names"]
+    unlisted = {words[at] for at in other} - phrases()["of_names"]
+    if len(unlisted) > _MAX_NAMES or not all(word.isascii() for word in unlisted):
+        return False
+    unknown = {words[at] for at in other if kinds[at] == "plain"} & unlisted
     if len(other) * _RUN > sum(own) or len(unknown) > max_unknown or (len(words) < 2 * _RUN and not all(own)):
         return False
     return finder("narrows", "restricts", "cautions").search(" ".join(words[at] for at in other)) is None

@@ -1,24 +1,29 @@
 """Which licences a text states: by the texts that stand in it, and by notices that name a licence.
 
-What a text says beyond them may take back what they give ("for non-commercial use only"): then it is "unknown". Of a
-licence file every sentence beside them has to be known to say nothing of the kind; in the comment at the head of code,
-which may speak of anything, no words may limit what is granted.
+What a text says beyond them may take back what they give ("for non-commercial use only"): then it is "unknown". Beside
+them a licence file may name who holds the rights, and use words that are known to say nothing; whatever else there is,
+in whatever language, leaves it unknown. In the comment at the head of code, which may speak of anything, no words may
+limit what is granted.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby, pairwise
 
 from headwater.corpus.licences.detection import is_of_licence, licence_texts
 from headwater.corpus.licences.names import all_of, any_of, gnu_identifier, name_at
-from headwater.corpus.licences.words import alternatives, finder, pattern_of, phrases, words_of
+from headwater.corpus.licences.words import alternatives, finder, is_caseless, pattern_of, phrases, words_of
 from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000
+_HOLDERS = ("contributors", "developers", "authors", "team")
+_MAX_CAPITALS = 2  # words of capitals there: in more of them more may be said
+_MAX_HOLDER_WORDS = 12  # of who holds the rights
 _MAX_CHOICES = 20  # names after one another to choose from
 _GNU_TEXT_WORDS = 1000  # at least; a notice has 200
 _SPEAKS = re.compile(
@@ -140,23 +145,20 @@ def licence_of_text(text: str) -> str | None:
 
 
 @cache
-def _restrictions(is_head: bool) -> re.Pattern[str]:
-    """Return what finds, beside a licence, words that may take back what it gives, or grant something else.
-
-    At the head of code much is not used, or used only so: there it counts where the sentence is about the code.
+def _restrictions() -> re.Pattern[str]:
+    """Return what finds, beside a licence at the head of code, words that may take back what it gives, or grant
+    something else. There much is not used, or used only so: that counts if the sentence is about the code.
     """
     limit, use = alternatives("limits"), alternatives("uses")
     near, used = (
         rf"\b{limit} (?:\w+ ){{0,8}}{each}\b|\b{each} (?:\w+ ){{0,8}}{limit}\b"
         for each in (alternatives("rights"), use)
     )
-    if is_head:
-        about = rf"(?:.*\b{alternatives('about')}\b|(?:\w+ )?{limit}\b|{use}\b)"
-        return re.compile(
-            rf"\b{alternatives('restricts', 'grants', 'cautions_of_heads')}\b|{near}|^(?={about})(?:.*?)(?:{used})"
-            r"|\bfor (?:\w+ ){1,6}only\b|\buse only\b|^(?:\S+ ){1,3}only$|\bmust ask$"
-        )
-    return re.compile(rf"\b{alternatives('restricts', 'grants', 'cautions')}\b|{near}|{used}|\b(?:only|must ask)$")
+    about = rf"(?:.*\b{alternatives('about')}\b|(?:\w+ )?{limit}\b|{use}\b)"
+    return re.compile(
+        rf"\b{alternatives('restricts', 'grants', 'cautions_of_heads')}\b|{near}|^(?={about})(?:.*?)(?:{used})"
+        r"|\bfor (?:\w+ ){1,6}only\b|\buse only\b|^(?:\S+ ){1,3}only$|\bmust ask$"
+    )
 
 
 def _is_gnu(identifier: str) -> bool:
@@ -169,7 +171,7 @@ class _Stated:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = words_of(text)
+        self._text, self.text = text, words_of(text)
         self.words = self.text.words
         self.found: list[tuple[int, str]] = []
         self.covered = [False] * len(self.words)
@@ -196,7 +198,7 @@ class _Stated:
         found = [name for _, name in sorted(self.found)]
         rest = self.rest()
         names_gnu = pattern_of("gnu_named").search(rest) and not any(_is_gnu(each) for each in found)
-        if self.is_doubtful or names_gnu or self.takes_back(is_head):
+        if self.is_doubtful or names_gnu or (self.takes_back_in_head() if is_head else self.says_more()):
             return UNKNOWN
         return any_of(found) if self._is_choice() else all_of(found)
 
@@ -204,45 +206,71 @@ class _Stated:
         """Return the words that nothing accounts for."""
         return " ".join(word for word, is_covered in zip(self.words, self.covered) if not is_covered)
 
-    def takes_back(self, is_head: bool) -> bool:
-        """Return whether a sentence beside the licences may take back what they give."""
-        if all(_is_gnu(name) for _, name in self.found) and not is_head:
+    def says_more(self) -> bool:
+        """Return whether anything stands beside the licences, in whatever language, but who holds the rights."""
+        if all(_is_gnu(name) for _, name in self.found):
             return False  # their addresses and advice change, and they give too little for that to matter
-        naming = {self.text.sentences[at]: at for at in reversed(self.named_at)}
-        for number, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
-            sentence = [at for at in places if not self.covered[at]]
-            if sentence and self._narrows(sentence, is_head, naming.get(number)):
-                return True
-        return False
+        return any(self._is_rest(sentence) for sentence in self._rest_by_sentence())
 
-    def _narrows(self, sentence: list[int], is_head: bool, named_at: int | None) -> bool:
-        """Return whether words that nothing accounts for limit what is granted, or speak of a licence that isn't known.
+    def _is_rest(self, sentence: list[int]) -> bool:
+        spoken = [at for at in sentence if self.text.kinds[at] != "address"]
+        words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
+        if not words or is_of_licence(words, kinds, {name for _, name in self.found}):
+            return False
+        if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
+            return True
+        other = [
+            (word, kind)
+            for word, kind in zip(words, kinds)
+            if is_caseless(word) or (len(word) > 1 and not word.isdigit() and word not in phrases()["known"])
+        ]
+        start, end = (self.text.starts[at] for at in (spoken[0], spoken[-1]))
+        is_line = words[0] in phrases()["names_holder"] and "\n" not in self._text[start:end]
+        if not is_line or any(is_caseless(word) for word, _ in other):
+            return bool(other)
+        plain = {word for word, kind in other if kind == "plain"} - phrases()["of_names"]
+        # "Copyright (c) 2014 writer", "… the anemone contributors"
+        is_name = all(word.isascii() for word in plain) and (
+            len(other) == 1 or any(next_ in _HOLDERS for word, next_ in pairwise(words) if word in plain)
+        )
+        places = [at for at in spoken if len(self.words[at]) > 1 and not self.words[at].isdigit()]
+        in_capitals = [at for at in places[1:] if self._text.startswith(self.words[at].upper(), self.text.starts[at])]
+        return len(plain) > is_name or len(other) > _MAX_HOLDER_WORDS or len(in_capitals) > _MAX_CAPITALS
 
-        Code is described in words that would narrow a licence down; there only sentences that name one are read so.
+    def _rest_by_sentence(self) -> Iterator[list[int]]:
+        for _, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
+            if sentence := [at for at in places if not self.covered[at]]:
+                yield sentence
+
+    def takes_back_in_head(self) -> bool:
+        """Return whether a sentence in the head of code may take back what its licences give.
+
+        Code is described in words that would narrow a licence down; of these only sentences that name one are read so.
         """
+        naming = {self.text.sentences[at]: at for at in reversed(self.named_at)}
+        return any(self._narrows(each, naming.get(self.text.sentences[each[0]])) for each in self._rest_by_sentence())
+
+    def _narrows(self, sentence: list[int], named_at: int | None) -> bool:
         spoken = [at for at in sentence if self.text.kinds[at] != "address"]
         words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
         if is_of_licence(words, kinds, {name for _, name in self.found}):
             return False
         if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
             return True
-        if _restrictions(is_head).search(" ".join(words)):
+        if _restrictions().search(" ".join(words)):
             return True
+        if named_at is None:
+            return False
         places = [at for at in sentence if self.text.kinds[at] in ("name", "plain")]  # a word in a path says little
         joined = " ".join(self.words[at] for at in places)
-        if is_head and named_at is None:
-            return False
         if finder("narrows").search(joined):
             return True
         if finder("titles", start="^", end="$").search(joined):
             return False
-        speaks = finder("speaks_of_licences", *([] if is_head else ["addresses"])).search(joined)
+        speaks = finder("speaks_of_licences").search(joined)
         begin = places[joined.count(" ", 0, speaks.start())] if speaks else named_at
-        if begin is None:
-            return False
-        plain = [at for at in places if at >= begin and (named_at is None or self.text.kinds[at] == "plain")]
-        behind = {self.words[at] for at in plain} - phrases()["known"]
-        return any(len(word) > 1 and not word.isdigit() for word in behind)
+        behind = {self.words[at] for at in places if at >= begin and self.text.kinds[at] == "plain"}
+        return any(len(word) > 1 and not word.isdigit() for word in behind - phrases()["known"])
 
     def _is_choice(self) -> bool:
         """Return whether the text lets one choose, of what it names behind that."""

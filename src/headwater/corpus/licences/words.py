@@ -66,6 +66,11 @@ def words_of(text: str) -> Words:
     return found
 
 
+def is_caseless(word: str) -> bool:
+    """Return whether a word is of a script without capitals, in which names look like all other words."""
+    return any(letter.isalpha() and letter.lower() == letter.upper() for letter in word)
+
+
 @cache
 def phrases() -> dict[str, Any]:
     """Return what phrases.toml lists: parts of patterns, and sets of words."""

@@ -13,6 +13,7 @@ from headwater.corpus.quality.lines import LineShapes, cut_lines, line_shapes, m
 from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.corpus.toml_tables import toml_table
 from headwater.sources.rules import CodeRules, ProseRules, RuleSettings
 from headwater.sources.settings import CONVERSATIONS
 
@@ -54,18 +55,31 @@ def rules_step(rules: RuleSettings, find_limits: LimitsByText | None = None) -> 
         broken = broken_rule(candidate, rules, find_limits)
         if broken is None:
             return Verdict(candidate, None, cuts)
-        return Verdict(candidate, broken.reason, cuts, because=broken.because)
+        because = f"{broken.because} ({rule_name(candidate.document.kind, broken.reason)})" if broken.because else ""
+        return Verdict(candidate, broken.reason, cuts, because=because)
 
     return step
+
+
+def rules_name(kind: str) -> str:
+    """Return the settings that hold for a kind."""
+    reference = dict.fromkeys(("articles", "documentation"), "reference")
+    return f"corpus.rules.{(reference | {each: each for each in ('code', 'text', 'web')}).get(kind, 'prose')}"
+
+
+def rule_name(kind: str, reason: str) -> str:
+    """Return the setting that decides about a reason, or those among which it is."""
+    return ".".join(
+        filter(None, (rules_name(kind), toml_table("headwater.corpus", "reasons")["rules"].get(reason, "")))
+    )
 
 
 def rules_for(kind: str, rules: RuleSettings) -> ProseRules | None:
     """Return the rules for prose of a kind; None for code, and for what is made or chosen, not found."""
     if kind in ("code", "almanac", CONVERSATIONS):
         return None
-    if kind in ("articles", "documentation"):
-        return rules.reference
-    return rules.text if kind == "text" else rules.web if kind == "web" else rules.prose
+    found: ProseRules = getattr(rules, rules_name(kind).rpartition(".")[2])
+    return found
 
 
 def _without_notices(candidate: Candidate, phrases: list[str] | None) -> tuple[Candidate, tuple[Cut, ...]]:

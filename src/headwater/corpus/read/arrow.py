@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import decoded, replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
@@ -17,28 +19,29 @@ from headwater.corpus.read.record import (
     text_column,
     without_text,
 )
+from headwater.sources.formats import format_of
 from headwater.sources.spdx import UNKNOWN
 
 _FILE_MAGIC = b"ARROW1"
 
 
 def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield a document, or a drop, for every row; those before the damage in a damaged file.
+    """Yield a document, or a drop, for every row; what is damaged costs its batch, or the rest of a stream.
 
-    Raises Unusable: not_arrow, damaged_arrow, no_text, not_utf8, expands_too_far.
+    Raises Unusable: not_arrow, damaged_arrow, no_text, expands_too_far.
     """
     try:
         with pa.memory_map(str(file.path)) as source:
             is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
             source.seek(0)
             reader: Any = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-            batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
             columns = table_columns(file, reader.schema, limits)
-            yield from rows(file, _checked(batches), columns, reader.schema.names)
+            batches = [map(reader.get_batch, [at]) for at in range(reader.num_record_batches)] if is_file else [reader]
+            yield from rows(
+                file, (Group(_checked(iter(each))) for each in batches), columns, reader.schema.names, limits
+            )
     except pa.ArrowMemoryError:
         raise
-    except UnicodeDecodeError as error:
-        raise Unusable("not_utf8") from error
     except (pa.ArrowException, OSError, IndexError) as error:
         raise Unusable("damaged_arrow") from error
 
@@ -59,29 +62,68 @@ def table_columns(file: InputFile, schema: Any, limits: ReadLimits) -> list[str]
     return [column, *metadata_columns(names, column)]
 
 
-def rows(file: InputFile, batches: Iterator[Any], columns: list[str], names: list[str]) -> Iterator[Document | Drop]:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are damaged together: their batches, and how many rows and bytes they are, if that is known."""
+
+    batches: Iterator[Any]
+    num_rows: int = 0
+    num_bytes: int = 0
+
+
+def rows(
+    file: InputFile, groups: Iterable[Group], columns: list[str], names: list[str], limits: ReadLimits
+) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row of `table_columns`, out of a table that has columns of these names.
 
-    Where one that names licences isn't read, they aren't known. Raises Unusable: expands_too_far; as pyarrow.
+    The rest of a damaged group is one drop. If a column that names licences isn't read, they aren't known. Raises
+    Unusable: expands_too_far; as pyarrow for want of memory.
     """
     expansion, file_bytes = Expansion(), file.num_bytes
     unread = {"licence": UNKNOWN} if any(names_licence(name) and name not in columns for name in names) else {}
     number = 0
     text_name, *others = columns
-    for batch in batches:
-        for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
-            part = f"#{number}"
-            number += 1
-            if not file.begin_record(part):
-                continue
-            text = batch.column(text_name)[row].as_py()
-            if text is None:
-                expansion.add_(RECORD_BYTES, file_bytes)
-                yield file.drop("no_text", 0, part)
-                continue
-            meta = record_meta({name: _value(batch.column(name)[row]) for name in others}) | unread
-            expansion.add_(max(RECORD_BYTES, len(text) + sum(map(len, meta.values()))), file_bytes)
-            yield file.document(text, part, **meta)
+    for group in groups:
+        first = number
+        try:
+            for batch in group.batches:
+                for row in range(batch.num_rows):  # one value at a time: as a list they would be there twice
+                    part = f"#{number}"
+                    number += 1
+                    if not file.begin_record(part):
+                        continue
+                    try:
+                        text, why = _text(batch.column(text_name)[row], limits)
+                    except Unusable as error:
+                        expansion.add_(RECORD_BYTES, file_bytes)
+                        yield file.drop_for(error, 0, part)
+                        continue
+                    meta = record_meta({name: _value(batch.column(name)[row]) for name in others}) | unread
+                    expansion.add_(max(RECORD_BYTES, len(text) + sum(map(len, meta.values()))), file_bytes)
+                    yield file.document(text, part, **meta)
+                    if why is not None:
+                        yield replaced(file, text.count("\ufffd"), why, part)
+        except pa.ArrowMemoryError:
+            raise
+        except (pa.ArrowException, OSError, IndexError) as error:
+            num_lost = max(group.num_rows - (number - first), 1)
+            num_bytes = group.num_bytes * num_lost // max(group.num_rows, 1)
+            part = f"#{number}/damage"
+            if file.begin_record(part, num_bytes):
+                drop = file.drop(f"damaged_{format_of(file.path.name)}", num_bytes, part, because=str(error)[:200])
+                yield replace(drop, num_documents=num_lost)
+            number += num_lost
+
+
+def _text(scalar: Any, limits: ReadLimits) -> tuple[str, Unusable | None]:
+    """Return a text as `decoded` does, which is UTF-8 here. Raises Unusable: no_text, not_utf8."""
+    try:
+        text: str | None = scalar.as_py()
+    except UnicodeDecodeError:
+        return decoded(scalar.as_buffer().to_pybytes(), "utf-8", limits.errors, None)
+    if text is None:
+        raise Unusable("no_text")
+    return text, None
 
 
 def _value(scalar: Any) -> Any:

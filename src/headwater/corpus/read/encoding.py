@@ -1,14 +1,18 @@
 """In which encoding bytes are text: by a byte order mark, by the web's labels, by what is likely.
 
-A page is decoded as browsers do it, with U+FFFD for what its encoding doesn't explain; other text is whole or none.
+A page is decoded as browsers do it, with U+FFFD for what its encoding doesn't explain; of other text so is what is
+damaged, and none of it kept that is plainly of another encoding.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import replace
 
-from headwater.corpus.read.limits import Unusable
+from headwater.corpus.document import Drop
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ZERO_BYTE, Unusable
 from headwater.corpus.toml_tables import keys_by_word
 
 # the longer mark first: UTF-32's begins with UTF-16's
@@ -26,11 +30,58 @@ _HEAD_BYTES = 4096
 # bytes of text in another charset are hardly ever a character of UTF-8 by chance
 _MIN_GOOD_PER_BAD = 10
 MAX_REPLACED = 0.05  # of the characters: more, and it was no text in this charset
+# of the characters of other text: damage is less; of text in another charset, and be it English with a few quotation
+# marks of its own, more is wrong
+MAX_DAMAGED = 0.001
+REPLACED = "replaced_bytes"
 
 
-def encoding_of(head: bytes) -> str:
-    """Return the encoding that a byte order mark names, UTF-8 where there is none."""
-    return next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), "utf-8")
+def encoding_of(head: bytes, otherwise: str = "utf-8") -> str:
+    """Return the encoding that a byte order mark names, `otherwise` without one."""
+    return next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), otherwise)
+
+
+def is_utf8(encoding: str) -> bool:
+    return encoding.startswith("utf-8")
+
+
+class Damage:
+    """Counts what of a text was replaced by U+FFFD against what was not."""
+
+    def __init__(self) -> None:
+        self.num_replaced = self._num_characters = self._num_beyond_ascii = 0
+
+    def add_(self, text: str) -> None:
+        self.num_replaced += _num_replaced(text)
+        self._num_characters += len(text)
+        self._num_beyond_ascii += 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
+
+    def is_little(self, encoding: str) -> bool:
+        """Return whether the text is of this encoding all the same."""
+        good = self._num_beyond_ascii - self.num_replaced if is_utf8(encoding) else 0
+        return self.num_replaced <= max(MAX_DAMAGED * self._num_characters, good / _MIN_GOOD_PER_BAD)
+
+
+def decoded(data: bytes, encoding: str, errors: str, start: int | None = 0) -> tuple[str, Unusable | None]:
+    """Return the text of bytes in an encoding, with `errors` as in the settings.
+
+    What is damaged of it is U+FFFD; then why stands beside it, as `replaced` takes it. Raises Unusable, not_utf8, if
+    the settings allow none of that or it is too much. `start` is as in `not_decoded`.
+    """
+    try:
+        return data.decode(encoding), None
+    except UnicodeDecodeError as error:
+        text, damage = data.decode(encoding, "replace"), Damage()
+        damage.add_(text)
+        why = not_decoded(error, start)
+        if errors == "strict" or not damage.is_little(encoding):
+            raise why from None
+        return text, why
+
+
+def replaced(file: InputFile, num_bytes: int, why: Unusable, part: str = "") -> Drop:
+    """Return the account of bytes that are U+FFFD in a document that is kept."""
+    return replace(file.drop(REPLACED, num_bytes, f"{part}#replaced", because=why.because), num_documents=0)
 
 
 def codec_of(label: str | None) -> str | None:
@@ -45,7 +96,7 @@ def detected(data: bytes) -> str:
     return codec_of(detect_encoding(data, html5_compatible=False)) or "cp1252"
 
 
-def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
+def not_decoded(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
     """Return what a file is whose bytes can't be decoded.
 
     `start` is where in it the bytes of `error` begin; None where that isn't known.
@@ -53,8 +104,18 @@ def not_utf8(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
     name = error.encoding.upper().replace("-SIG", "")
     at = "" if start is None else f" at offset {start + error.start:,}"
     where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
-    likely = detected(error.object).upper().replace("_", "-")
-    return Unusable("not_utf8", f"{where}; convert the file to UTF-8: `iconv -f {likely} -t UTF-8 FILE > NEW`")
+    likely = detected(error.object)
+    advice = f"`iconv -f {likely.upper().replace('_', '-')} -t UTF-8 FILE > NEW`"
+    return Unusable("not_utf8", f'{where}; set the source\'s encoding (to "{likely}"?) or convert the file: {advice}')
+
+
+def zero_byte(head: bytes) -> Unusable:
+    """Return what a file is that holds a zero byte, of which UTF-16 has one for each letter of English."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if min(even, odd) * 10 > max(even, odd) or (even + odd) * 10 < len(head):
+        return Unusable("binary", ZERO_BYTE)
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    return Unusable("binary", f'{ZERO_BYTE}, as every other one; if it is UTF-16 set the source\'s encoding = "{name}"')
 
 
 def decode(data: bytes, charset: str | None = None) -> str:

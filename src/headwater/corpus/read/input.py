@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.decompress import DAMAGES, Decompressed, begins_so
+from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import Unusable, limited_meta
 from headwater.sources.formats import compression_of
 
@@ -19,6 +20,7 @@ BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO
 NO_PERMISSION = "no_permission"
 _BUFFER_BYTES = 1 << 16  # of decompressed text
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,34 @@ class InputFile:
             if compression is None:
                 yield file
                 return
-            if not begins_so(file.read(4), compression):
+            if not begins_so(file.read(SEARCH_BYTES), compression):
                 raise Unusable(f"not_{compression}")
             file.seek(0)
             try:
                 yield io.BufferedReader(Decompressed(file, compression), _BUFFER_BYTES)
             except (*DAMAGES, OSError) as error:
-                if getattr(error, "errno", None) is not None:  # of the disk, not of the decompressor
-                    raise
-                because = "the file is cut short" if isinstance(error, EOFError) else str(error)
-                raise Unusable(f"damaged_{compression}", because) from error
+                raise _damage(error, compression) from error
+
+    def read_on(self, read: Callable[[Stream], Iterator[T]]) -> Iterator[T | Drop]:
+        """Yield what `read` makes of the file's bytes, as `open` gives them, and a drop for each damaged stream in
+        them: `read` is called again for what stands behind it.
+        """
+        compression = compression_of(self.path.name)
+        with self.open() as stream:
+            goes_on = True
+            while goes_on:
+                try:
+                    yield from read(stream)
+                    return
+                except (*DAMAGES, OSError) as error:
+                    raw = getattr(stream, "raw", None)
+                    if compression is None or not isinstance(raw, Decompressed):
+                        raise
+                    damage, at = _damage(error, compression), raw.tell()
+                    num_bytes, goes_on = raw.skip_damaged()
+                part = f"#{at}/damage" if goes_on else "#rest"
+                if self.begin_record(part, num_bytes):
+                    yield self.drop_for(damage, num_bytes, part)
 
     def head(self, max_bytes: int) -> bytes:
         """Return the first bytes, as `open` gives them; fewer where a damage comes before. Raises as it does."""
@@ -112,6 +132,13 @@ class Member(InputFile):
     @contextmanager
     def open(self) -> Iterator[Stream]:
         yield io.BytesIO(self.data)
+
+
+def _damage(error: Exception, compression: str) -> Unusable:
+    """Return what an error of a decompressor says of a file; raise it again if it is of the disk."""
+    if getattr(error, "errno", None) is not None:
+        raise error
+    return Unusable(f"damaged_{compression}", "the file is cut short" if isinstance(error, EOFError) else str(error))
 
 
 def reason_not_readable(path: Path) -> str | None:

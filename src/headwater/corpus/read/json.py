@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.encoding import not_utf8
+from headwater.corpus.read.encoding import decoded, encoding_of, replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable
@@ -25,18 +25,18 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     Raises Unusable: malformed_json, not_utf8, file_too_large, and of kind code what `read_text` does.
     """
     if _starts_with_complete_object(file, limits.max_line_bytes):
-        yield from read_jsonl(file, limits.max_line_bytes, limits.text_column)
+        yield from read_jsonl(file, limits)
         return
     data = file.read_whole(limits.max_file_bytes)
     is_code = file.kind == "code" and limits.text_column is None
     try:
-        value = parsed(data)
+        value, why = parsed(data, limits)
     except Unusable:
         if not is_code:
             raise
-        value = None  # tools let comments stand in their settings
+        value, why = None, None  # tools let comments stand in their settings
     if is_code and not _has_text(value):
-        yield from read_text(file, limits.max_document_characters)
+        yield from read_text(file, limits)
         return
     try:
         if isinstance(value, list):
@@ -44,16 +44,20 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 yield _piece(file, record, f"#{number}", limits.text_column)
         else:
             yield record_document(file, value, "", len(data), limits.text_column)
+        if why is not None:
+            yield replaced(file, data.decode(encoding_of(data, limits.encoding), "replace").count("\ufffd"), why)
     except (ValueError, RecursionError) as error:
         raise Unusable("malformed_json", str(error)) from None
 
 
-def parsed(data: bytes) -> Any:
-    """Return the value of a file of JSON. Raises Unusable: malformed_json, not_utf8."""
+def parsed(data: bytes, limits: ReadLimits) -> tuple[Any, Unusable | None]:
+    """Return the value of a file of JSON, and why some of it was replaced.
+
+    Raises Unusable: malformed_json, not_utf8, wrong_encoding.
+    """
+    text, why = decoded(data, encoding_of(data, limits.encoding), limits.errors)
     try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from None
+        return json.loads(text), why
     except (ValueError, RecursionError) as error:
         raise Unusable("malformed_json", str(error)) from None
 

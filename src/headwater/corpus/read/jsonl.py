@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import count
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.encoding import not_utf8
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.encoding import decoded, replaced
+from headwater.corpus.read.input import InputFile, Stream
+from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.record import record_document
 
 
-def read_jsonl(file: InputFile, max_line_bytes: int, text_column: str | None = None) -> Iterator[Document | Drop]:
+def read_jsonl(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every line that isn't blank.
 
-    Lines longer than `max_line_bytes` are skipped without being held in memory. Raises Unusable for what is wrong with
-    a compressed file, behind the lines before the damage.
+    Lines longer than that of the limits are skipped without being held in memory.
     """
-    with file.open() as stream:
-        start = 0
-        for number, (line, num_bytes) in enumerate(capped_lines(stream, max_line_bytes), start=1):
+    numbers, start = count(1), 0
+
+    def read(stream: Stream) -> Iterator[Document | Drop]:
+        nonlocal start
+        for line, num_bytes in capped_lines(stream, limits.max_line_bytes):
+            number = next(numbers)
             part = f"#{number}"
             if line is None:
                 yield file.drop("line_too_long", num_bytes, part)
             elif line.strip():
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                yield _parse(file, text, part, text_column, start + len(line) - len(text))
+                yield from _parse(file, text, part, limits, start + len(line) - len(text))
             start += num_bytes
+
+    return file.read_on(read)
 
 
 def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes | None, int]]:
@@ -44,10 +50,15 @@ def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes
         yield None, num_bytes
 
 
-def _parse(file: InputFile, line: bytes, part: str, text_column: str | None, start: int) -> Document | Drop:
+def _parse(file: InputFile, line: bytes, part: str, limits: ReadLimits, start: int) -> Iterator[Document | Drop]:
+    text = ""
     try:
-        return record_document(file, json.loads(line.decode()), part, len(line), text_column)
-    except UnicodeDecodeError as error:
-        return file.drop_for(not_utf8(error, start), len(line), part)
+        text, why = decoded(line, limits.encoding, limits.errors, start)
+        piece = record_document(file, json.loads(text), part, len(line), limits.text_column)
+        yield piece
+        if why is not None and isinstance(piece, Document):
+            yield replaced(file, text.count("\ufffd"), why, part)
+    except Unusable as error:
+        yield file.drop_for(error, len(line), part)
     except (ValueError, RecursionError) as error:
-        return file.drop("malformed_json", len(line), part, line.decode()[:200], str(error))
+        yield file.drop("malformed_json", len(line), part, text[:200], str(error))

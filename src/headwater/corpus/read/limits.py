@@ -44,6 +44,8 @@ class ReadLimits:
     max_line_bytes: int
     max_file_bytes: int
     text_column: str | None = None
+    encoding: str = "utf-8"
+    errors: str = "replace"
     finds_licences: bool = False
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from headwater.corpus.document import Document
+from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.names import all_of
 from headwater.corpus.read.dates import iso_date
+from headwater.corpus.read.encoding import replaced
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
@@ -22,15 +23,16 @@ _LICENCE = re.compile(
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 
 
-def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield the file as one document, without front matter; one too large to be held is read as text.
 
     Raises Unusable as read_text does.
     """
-    text = whole_text(file, limits.max_file_bytes)
-    if text is None:
-        yield from read_text(file, limits.max_document_characters)
+    found = whole_text(file, limits)
+    if found is None:
+        yield from read_text(file, limits)
         return
+    text, why = found
     meta = {}
     if front := _FRONT.match(text):
         meta = front_matter(front[2])
@@ -39,6 +41,8 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
         meta["title"] = heading[1]
     if text.strip() or not meta:
         yield file.document(text, **meta)
+    if why is not None:
+        yield replaced(file, text.count("\ufffd"), why)
 
 
 def front_matter(block: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import unescape
+from itertools import count
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -25,18 +26,22 @@ def read_dump(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     itself. Read a block at a time, so a dump may have any size. Raises Unusable: damaged_xml.
     """
     wiki: dict[str, str] = {}
-    with file.open() as stream:
-        for number, (page, size) in enumerate(_pages(stream, limits.max_file_bytes)):
+    numbers = count()
+
+    def read(stream: Stream) -> Iterator[Document | Drop]:
+        for page, size in _pages(stream, limits.max_file_bytes):
+            part = f"#{next(numbers)}"
             head, start, body = page.partition(_START)
             for names in _OF_WIKI.findall(head.decode("utf-8", "replace")):
-                wiki |= {names[0] or names[2]: unescape(names[1] or names[3])}
-            part = f"#{number}"
+                wiki.update({names[0] or names[2]: unescape(names[1] or names[3])})
             if not file.begin_record(part, size):
                 continue
             if size > limits.max_file_bytes:
                 yield file.drop("file_too_large", size, part)
             else:
                 yield _piece(file, start + body + _END, size, wiki, part)
+
+    return file.read_on(read)
 
 
 def _pages(stream: Stream, max_bytes: int) -> Iterator[tuple[bytes, int]]:

@@ -22,7 +22,7 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
 
     Raises Unusable: malformed_json, not_utf8, not_notebook, no_text, file_too_large.
     """
-    notebook = parsed(file.read_whole(limits.max_file_bytes))
+    notebook, _ = parsed(file.read_whole(limits.max_file_bytes), limits)
     cells = _cells(notebook)
     language = _language(notebook)
     texts = [text for cell in cells if (text := _text(cell, language))]

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
+from headwater.corpus.read.encoding import replaced
 from headwater.corpus.read.input import NO_PERMISSION, InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
@@ -29,25 +30,27 @@ _HEAD_CHARACTERS = 60_000  # in which the text begins, where it says so at all
 def pieces_of(
     file: InputFile, file_format: str, read: Callable[[InputFile, str], Iterator[Document | Drop]], limits: ReadLimits
 ) -> Iterator[Document | Drop]:
-    """Yield what `read` gives of a file in a format; whatever is wrong with it becomes a drop with a reason."""
-    num_bytes = 0  # of a file that gave documents before its damage: counted with those
-    is_first = True
+    """Yield what `read` gives of a file in a format; whatever is wrong with it becomes a drop with a reason.
+
+    Such a drop has the bytes of the file that no piece before it accounts for.
+    """
+    left, rest = 0, ""
     try:
-        num_bytes = file.num_bytes
+        left = file.num_bytes
         if file.kind == CONVERSATIONS and file_format not in _OF_CONVERSATIONS:
             raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
         for piece in bounded(read(file, file_format), limits.max_document_characters):
-            is_first = False
+            left, rest = left - (num_bytes(piece.text) if isinstance(piece, Document) else piece.num_bytes), "#rest"
             yield piece
-        if is_first:
-            yield file.drop("empty", num_bytes)
+        if not rest:
+            yield file.drop("empty", left)
     except Unusable as error:
         if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
             error = Unusable("unknown_format")
-        yield file.drop_for(error, num_bytes if is_first else 0, "" if is_first else "#rest")
+        yield file.drop_for(error, max(left, 0), rest)
     except OSError as error:
         reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
-        yield file.drop(reason, 0, "" if is_first else "#rest")
+        yield file.drop(reason, max(left, 0) if rest else 0, rest)
 
 
 def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -56,19 +59,22 @@ def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterato
     Raises Unusable with the reason.
     """
     if file_format == "jsonl":
-        return read_jsonl(file, limits.max_line_bytes, limits.text_column)
+        return read_jsonl(file, limits)
     if file_format == "markdown":
         return read_markdown(file, limits)
     if file_format == "text" and file.kind == "books":
         return _read_book(file, limits)
-    return read_text(file, limits.max_document_characters)
+    return read_text(file, limits)
 
 
 def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    text = whole_text(file, limits.max_file_bytes)
-    if text is None:  # of a length that no book has
-        yield from read_text(file, limits.max_document_characters)
+    found = whole_text(file, limits)
+    if found is None:  # of a length that no book has
+        yield from read_text(file, limits)
         return
+    text, why = found
+    if why is not None:
+        yield replaced(file, text.count("\ufffd"), why)
     text, boilerplate = without_boilerplate(text)
     if text:
         yield file.document(unwrap(clean(text, file.kind)) or text)  # of what is nothing but blanks the bytes count

@@ -2,8 +2,8 @@
 
 A file is copied to this machine's temporary folder when its turn comes and removed when it is read: never more than
 one a process. What a network or a store fails at in passing (503, a reset, no answer in time) is tried again, later
-each time. Credentials come from the environment, as each store's own library reads them; an address that holds
-some is refused without being repeated.
+each time; after a minute of that it is a PassingError, and its task waits (engine.failures). Credentials come from the
+environment, as each store's own library reads them; an address that holds some is refused without being repeated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from headwater.corpus.read.input import BLOCK_BYTES
-from headwater.errors import DataError
+from headwater.errors import DataError, PassingError
 from headwater.files import create, remove_file
 from headwater.sources.formats import skip_reason
 
@@ -100,8 +100,8 @@ def _info(address: str) -> dict[str, Any]:
 def copied(address: str, setting: str) -> Iterator[Path]:
     """Yield a copy of a file under its own name, in a folder that is removed afterwards.
 
-    Raises DataError where it can't be read: what is listed and isn't there must not be missing from a corpus in
-    silence.
+    Raises DataError if it can't be read, PassingError if that may pass: what is listed and isn't there must not be
+    missing from a corpus in silence.
     """
     name = PurePosixPath(urlsplit(address).path).name or "file"
     with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
@@ -151,7 +151,7 @@ def _retried(action: Callable[[], T], address: str, setting: str) -> T:
                 raise _explained(error, address, setting) from None
             if seconds is None:
                 tries = f"{len(WAIT_SECONDS) + 1} tries in {sum(WAIT_SECONDS)} s"
-                raise DataError(f"{setting}: {address} can't be read, {tries}: {_first_line(cause)}") from None
+                raise PassingError(f"{setting}: {address} can't be read, {tries}: {_first_line(cause)}") from None
         time.sleep(seconds)
     raise AssertionError("every try ends above")
 

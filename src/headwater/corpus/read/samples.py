@@ -9,7 +9,7 @@ from pathlib import Path
 from headwater.conversations import as_text
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import Unusable, limited_meta
+from headwater.corpus.read.limits import ReadLimits, Unusable, limited_meta
 from headwater.corpus.read.text import read_text
 from headwater.samples.almanac.conversations import capital_conversations
 from headwater.samples.almanac.questions import for_examples, split_countries
@@ -32,7 +32,8 @@ def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | D
         texts = package_texts(source.package, package_folder(source.package, name), name)
         yield from (_document(text, name, kind) for text in texts)
     elif source.builtin == "python-library":
-        yield from read_library(name, kind, settings.max_document_characters)
+        limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+        yield from read_library(name, kind, limits)
     elif source.builtin == "python-documentation":
         yield from read_documentation(name, kind)
     elif source.builtin == "almanac":
@@ -42,7 +43,7 @@ def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | D
             yield Document(as_text(messages), name, f"capitals-{number:04d}", "capitals", kind)
 
 
-def read_library(source: str, kind: str, max_document_characters: int) -> Iterator[Document | Drop]:
+def read_library(source: str, kind: str, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document a module of Python's library, or sections; its group ties it to its documentation."""
     for path, origin in library_files():
         file = InputFile(path, origin, source, kind)
@@ -50,8 +51,10 @@ def read_library(source: str, kind: str, max_document_characters: int) -> Iterat
             yield file.drop("empty", 0)
             continue
         try:
-            for document in read_text(file, max_document_characters):
-                yield replace(document, meta={**document.meta, "group": origin})
+            for piece in read_text(file, limits):
+                if isinstance(piece, Document):
+                    piece = replace(piece, meta={**piece.meta, "group": origin})
+                yield piece
         except Unusable as error:
             yield file.drop(error.reason, file.num_bytes)
 

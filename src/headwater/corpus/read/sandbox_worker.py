@@ -117,7 +117,10 @@ def _confine_(memory_bytes: int) -> None:
 def _load_(request: dict[str, Any], memory_bytes: int) -> None:
     """Import what a file needs, and only then count the memory that files may take."""
     modules = [f"headwater.corpus.read.{request['format']}"]
-    if compression_of(path_of_text(request["path"]).name) == "zstd":  # the others need nothing that isn't here
+    is_zstd = compression_of(path_of_text(request["path"]).name) == "zstd"
+    if (
+        is_zstd or request["format"] == "warc"
+    ):  # pages may be in zstd or brotli; all others need nothing that isn't here
         modules.append("pyarrow")
     new = [module for module in modules if module not in sys.modules]
     if new:

@@ -84,6 +84,8 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
         settings.max_line_bytes,
         settings.max_file_bytes,
         source.text_column,
+        source.encoding,
+        source.errors,
         finds_licences=settings.licences is not None,
     )
     splits = _splits(name, source)

@@ -6,31 +6,34 @@ import codecs
 from collections.abc import Iterator
 from itertools import chain
 
-from headwater.corpus.document import Document
-from headwater.corpus.read.encoding import encoding_of, not_utf8
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import Damage, decoded, encoding_of, is_utf8, not_decoded, replaced, zero_byte
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
-from headwater.corpus.read.limits import ZERO_BYTE, Unusable
+from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable
 from headwater.corpus.read.sections import sections
 from headwater.sources.formats import language_of, without_compression
 
 
-def read_text(file: InputFile, max_document_characters: int) -> Iterator[Document]:
-    """Yield the file as one document, or as sections of at most `max_document_characters`.
+def read_text(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield the file as one document, or as sections of at most `max_document_characters`; and what was replaced in it.
 
-    The encoding is UTF-8 or what a byte order mark says. The whole file is checked before anything is yielded, so
-    that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is wrong
-    with a compressed file.
+    The encoding is what a byte order mark says, or the settings. The whole file is checked before anything is yielded,
+    so that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and
+    for what is wrong with a compressed file.
     """
-    encoding = _check_encoding(file)
+    encoding, why, num_replaced = _check_encoding(file, limits)
     language = _code_language(file.path.name) if file.kind == "code" else None
     meta = {"language": language} if language else {}
-    parts = sections(_chunks(file, encoding), max_document_characters)
+    chunks = _chunks(file, encoding, "replace" if why else "strict")
+    parts = sections(chunks, limits.max_document_characters)
     first, second = next(parts, None), next(parts, None)
     if first is not None and second is None:
         yield file.document(first, **meta)
     elif first is not None and second is not None:
         for number, text in enumerate(chain((first, second), parts)):
             yield file.document(text, f"#{number}", group=file.origin, **meta)
+    if why is not None:
+        yield replaced(file, num_replaced, why)
 
 
 def _code_language(name: str) -> str | None:
@@ -38,43 +41,58 @@ def _code_language(name: str) -> str | None:
     return language_of(name) or ("configuration" if without_compression(name).lower().endswith(".json") else None)
 
 
-def whole_text(file: InputFile, max_bytes: int) -> str | None:
-    """Return the text of a file; None of one of more than `max_bytes`. Raises Unusable as `read_text` does."""
+def whole_text(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable | None] | None:
+    """Return the text of a file, and why some of it was replaced; None of one of more than `max_file_bytes`.
+
+    Raises Unusable as `read_text` does.
+    """
     try:
-        data = file.read_whole(max_bytes)
-        text = data.decode(encoding_of(data))
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from None
+        data = file.read_whole(limits.max_file_bytes)
     except Unusable as error:
         if error.reason == "file_too_large":
             return None
         raise
+    encoding = encoding_of(data, limits.encoding)
+    if is_utf8(encoding) and b"\0" in data:
+        raise zero_byte(data)
+    text, why = decoded(data, encoding, limits.errors)
     if "\0" in text:
         raise Unusable("binary", ZERO_BYTE)
-    return text
+    return text, why
 
 
-def _check_encoding(file: InputFile) -> str:
+def _check_encoding(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable | None, int]:
+    """Return the encoding; if some of the file isn't of it, why and how much, and raise that if it is too much."""
     num_bytes = 0
     with file.open() as stream:
         block = stream.read(BLOCK_BYTES)
-        encoding = encoding_of(block)
+        encoding = encoding_of(block, limits.encoding)
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
             while block:
                 num_bytes += len(block)
                 # in UTF-16 a zero byte is half of most letters
-                if (encoding.startswith("utf-8") and b"\0" in block) or "\0" in decoder.decode(block):
-                    raise Unusable("binary", ZERO_BYTE)
+                if (is_utf8(encoding) and b"\0" in block) or "\0" in decoder.decode(block):
+                    raise zero_byte(block)
                 block = stream.read(BLOCK_BYTES)
             decoder.decode(b"", final=True)
+            return encoding, None, 0
         except UnicodeDecodeError as error:  # its bytes may begin with the end of the block before
-            raise not_utf8(error, num_bytes - len(error.object)) from None
-    return encoding
+            why = not_decoded(error, num_bytes - len(error.object))
+    if limits.errors == "strict":
+        raise why
+    damage = Damage()
+    for text in _chunks(file, encoding, "replace"):
+        if "\0" in text:
+            raise Unusable("binary", ZERO_BYTE)
+        damage.add_(text)
+    if not damage.is_little(encoding):
+        raise why
+    return encoding, why, damage.num_replaced
 
 
-def _chunks(file: InputFile, encoding: str) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _chunks(file: InputFile, encoding: str, errors: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
     try:
         with file.open() as stream:
             while block := stream.read(BLOCK_BYTES):

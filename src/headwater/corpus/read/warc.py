@@ -4,95 +4,65 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from urllib.parse import urlsplit
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
-from headwater.corpus.read.input import BLOCK_BYTES, InputFile
+from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Stream
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
+from headwater.corpus.read.warc_records import FIRST_LINE, Record, warc_records
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w:.-]{2,40})", re.IGNORECASE)
 _PAGES = ("text/html", "application/xhtml+xml")
 _CLAIMS = {"url": "canonical_url", "site": "site_name"}  # what a page says of itself is not where it was found
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what compression gives soon and hardly any text has
+_HEAD_BYTES = 4096
 _READ = ("response", "resource", "conversion")
-_MAX_HEAD_LINES, _MAX_HEAD_LINE_BYTES = 300, 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """A record: its kind, its header and its body; None in place of one that is too large to be held."""
-
-    kind: str
-    headers: dict[str, str]
-    body: bytes | None
-    num_bytes: int
 
 
 def read_warc(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every page fetched (response, resource) or converted to text (WET).
 
-    Requests and the crawler's own records are passed over; records before the damage in a damaged file count. Raises
-    Unusable: not_warc, damaged_warc, expands_too_far, and for what is wrong with a compressed file.
+    Requests and the crawler's own records are passed over. A damaged record, or stream of a compressed file, is a drop
+    with its bytes. Raises Unusable: not_warc, expands_too_far.
     """
-    with file.open() as stream:
-        if stream.read(5) != b"WARC/":
-            raise Unusable("not_warc")
-    expansion = Expansion()
-    with file.open() as stream:
-        for number, record in enumerate(_records(stream, limits.max_file_bytes)):
+    expansion, numbers = Expansion(), count()
+
+    def read(stream: Stream) -> Iterator[Document | Drop]:
+        for record in warc_records(stream, limits.max_file_bytes, file.num_bytes):
+            part = f"#{next(numbers)}"
             expansion.add_(RECORD_BYTES, file.num_bytes)
             address = record.headers.get("warc-target-uri", "").strip("<>")
-            if record.kind in _READ and file.begin_record(f"#{number}", record.num_bytes, address[:200]):
-                yield _piece(file, record, f"#{number}", address, limits)
+            is_wanted = record.kind in _READ or record.is_damaged
+            if is_wanted and file.begin_record(part, record.num_bytes, address[:200]):
+                yield _piece(file, record, part, address, limits)
+
+    if not _begins_so(file):
+        raise Unusable("not_warc")
+    return file.read_on(read)
 
 
-def _records(stream: IO[bytes], max_bytes: int) -> Iterator[_Record]:
-    while line := stream.readline(_MAX_HEAD_LINE_BYTES):
-        if line in (b"\r\n", b"\n"):  # between records
-            continue
-        if not line.startswith(b"WARC/"):
-            raise Unusable("damaged_warc")
-        headers = dict(_headers(stream))
-        length = headers.get("content-length", "")
-        if not length.isdecimal() or len(length) > 15:
-            raise Unusable("damaged_warc")
-        body = _body(stream, int(length), max_bytes)
-        yield _Record(headers.get("warc-type", "").lower(), headers, body, int(length))
-
-
-def _headers(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a header, names in lower case, up to the empty line that ends it."""
-    for _ in range(_MAX_HEAD_LINES):
-        line = stream.readline(_MAX_HEAD_LINE_BYTES)
-        if line in (b"\r\n", b"\n"):
-            return
-        if not line.endswith(b"\n"):
-            break
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        yield name.strip().lower(), value.strip()
-    raise Unusable("damaged_warc")
-
-
-def _body(stream: IO[bytes], length: int, max_bytes: int) -> bytes | None:
-    if length <= max_bytes:
-        data = stream.read(length)
-        left = length - len(data)
-    else:
-        data, left = None, length
-        while left and (block := stream.read(min(left, BLOCK_BYTES))):
-            left -= len(block)
-    if left:
-        raise Unusable("damaged_warc")
-    return data
-
-
-def _piece(file: InputFile, record: _Record, part: str, address: str, limits: ReadLimits) -> Document | Drop:
+def _begins_so(file: InputFile) -> bool:
+    """Return whether the head of a file is of a WARC, damaged or not."""
     try:
+        head = file.head(BLOCK_BYTES)
+    except Unusable as error:
+        if error.reason.startswith("damaged"):
+            return True
+        raise
+    return head.startswith(b"WARC/") or FIRST_LINE.search(head) is not None
+
+
+def _piece(file: InputFile, record: Record, part: str, address: str, limits: ReadLimits) -> Document | Drop:
+    try:
+        if record.is_damaged:
+            raise Unusable("damaged_warc")
         if record.body is None:
             raise Unusable("file_too_large")
         text, meta = _text(record, record.body, limits.max_file_bytes)
@@ -102,7 +72,7 @@ def _piece(file: InputFile, record: _Record, part: str, address: str, limits: Re
     return file.document(text, part, **{**_origin(record, address), **claimed})
 
 
-def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, str]]:
+def _text(record: Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, str]]:
     content_type = record.headers.get("content-type", "")
     if record.kind == "conversion":
         return decode(data), {}
@@ -121,27 +91,35 @@ def _text(record: _Record, data: bytes, max_bytes: int) -> tuple[str, dict[str, 
 
 def _http(data: bytes) -> tuple[int, dict[str, str], bytes]:
     """Return status, header and body of an answer as it came over the wire."""
-    end = min((at for at in (data.find(b"\r\n\r\n"), data.find(b"\n\n")) if at >= 0), default=-1)
-    if end < 0:
+    end = _END_OF_HEAD.search(data)
+    if end is None:
         raise Unusable("damaged_http")
-    first, *lines = data[:end].decode("latin-1").split("\n")
+    first, *lines = data[: end.start()].decode("latin-1").split("\n")
     fields = first.split()
     if len(fields) < 2 or not fields[1].isdecimal():
         raise Unusable("damaged_http")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return int(fields[1][:4]), headers, data[end:].lstrip(b"\r\n")
+    return int(fields[1][:4]), headers, data[end.end() :]
 
 
 def _decoded(data: bytes, headers: dict[str, str], max_bytes: int) -> bytes:
     """Return a body without what was done to it for the way: chunks, compression. Most crawlers have undone it."""
     if headers.get("transfer-encoding", "").lower() == "chunked" and re.match(rb"[0-9a-fA-F]{1,8}[ ;]*\r\n", data):
         data = _unchunked(data)
-    coding = headers.get("content-encoding", "").lower()
-    if coding in ("gzip", "x-gzip") and data[:2] == b"\x1f\x8b":
-        return _inflated(data, 31, max_bytes)
-    if coding == "deflate" and data[:1] == b"\x78":
-        return _inflated(data, 15, max_bytes)
-    return data
+    coding = headers.get("content-encoding", "").strip().lower()
+    begins, undo = _CODINGS.get(coding, (b"", None))
+    is_undone = not data.startswith(begins) if begins else _CONTROL.search(data, 0, _HEAD_BYTES) is None
+    if coding in ("", "identity") or is_undone:
+        return data
+    if undo is None:
+        raise Unusable("unknown_format", f"its content coding, {coding[:40]}, is not read")
+    try:
+        found = undo(data, max_bytes + 1)
+    except (zlib.error, OSError):
+        raise Unusable("damaged_http", f"its content coding, {coding}, is damaged") from None
+    if len(found) > max_bytes:
+        raise Unusable("file_too_large")
+    return found
 
 
 def _unchunked(data: bytes) -> bytes:
@@ -159,18 +137,36 @@ def _unchunked(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _inflated(data: bytes, window_bits: int, max_bytes: int) -> bytes:
+def _inflated(data: bytes, max_bytes: int, window_bits: int = 31) -> bytes:
+    return zlib.decompressobj(window_bits).decompress(data, max_bytes)
+
+
+def _deflated(data: bytes, max_bytes: int) -> bytes:
+    """Undo "deflate", which half of the servers take for what is without zlib's head."""
     try:
-        decompressor = zlib.decompressobj(window_bits)
-        found = decompressor.decompress(data, max_bytes + 1)
+        return _inflated(data, max_bytes, zlib.MAX_WBITS)
     except zlib.error:
-        raise Unusable("damaged_http") from None
-    if len(found) > max_bytes:
-        raise Unusable("file_too_large")
-    return found
+        return _inflated(data, max_bytes, -zlib.MAX_WBITS)
 
 
-def _origin(record: _Record, address: str) -> dict[str, str]:
+def _by_arrow(coding: str, data: bytes, max_bytes: int) -> bytes:
+    import pyarrow as pa
+
+    with pa.CompressedInputStream(pa.BufferReader(data), coding) as stream:
+        return bytes(stream.read(max_bytes))
+
+
+# how a body in a content coding begins, if it can be told that a crawler hasn't undone it, and what undoes it
+_CODINGS: dict[str, tuple[bytes, Callable[[bytes, int], bytes]]] = {
+    "gzip": (b"\x1f\x8b", _inflated),
+    "x-gzip": (b"\x1f\x8b", _inflated),
+    "zstd": (b"\x28\xb5\x2f\xfd", partial(_by_arrow, "zstd")),
+    "deflate": (b"", _deflated),
+    "br": (b"", partial(_by_arrow, "brotli")),
+}
+
+
+def _origin(record: Record, address: str) -> dict[str, str]:
     """Return address, host and date of a record; for the date the page's own goes before it."""
     try:
         host = urlsplit(address).hostname or ""

@@ -1,0 +1,170 @@
+"""A network that is away for hours costs hours, whichever engine does the work; nothing here waits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from headwater.corpus.engine import choose, pool, slurm
+from headwater.corpus.engine.failures import LONGEST_WAIT_SECONDS, Failure
+from headwater.corpus.engine.ray_cluster import RayCluster
+from headwater.corpus.tasks.work import Task
+from headwater.errors import DataError, PassingError
+from headwater.sources.settings import EngineSettings
+
+TRY_SECONDS = 63.0  # that a task takes which fails
+
+
+class Network:
+    """A clock, and tasks that fail for as long as what they read is away; those of even numbers read nothing."""
+
+    def __init__(self, away_seconds: float, lasting: frozenset[int]) -> None:
+        self.now, self.back_at, self.lasting = 0.0, away_seconds, lasting
+        self.done: set[int] = set()
+        self.said: list[str] = []
+        self.tries = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert 0 <= seconds <= LONGEST_WAIT_SECONDS
+        self.now += max(seconds, 0.001)
+
+    def do(self, number: int) -> None:
+        self.tries += 1
+        if number in self.lasting:
+            raise DataError("no such file")
+        if number % 2 and self.now < self.back_at:
+            self.now += TRY_SECONDS
+            raise PassingError("the store is away")
+        self.now += 1.0
+        self.done.add(number)
+
+    def failed(self, task, why) -> None:
+        self.said.append(why)
+
+    def read(self, num_bytes) -> None:
+        pass
+
+
+def in_process(network, work, given, patch):
+    patch.setattr(choose, "run_task", lambda context, task: network.do(task.number))
+    return choose.InProcess(work, given, network.clock, network.sleep)
+
+
+def local_pool(network, work, given, patch):
+    class Worker:
+        def __init__(self, folder, memory_bytes, now):
+            self.task = None
+
+        def give(self, task, now):
+            self.task = task
+
+        def taken_outcomes(self):
+            task, self.task = self.task, None
+            if task is None:
+                return []
+            try:
+                network.do(task.number)
+            except PassingError as error:
+                return [(task, Failure(str(error), may_pass=True))]
+            return [(task, None)]
+
+        def taken_bytes_read(self):
+            return 0
+
+        def why_lost(self, given, now):
+            return None
+
+    patch.setattr(pool, "WorkerProcess", Worker)
+    patch.setattr(pool.Pool, "_listen", lambda self: network.sleep(1.0))
+    return pool.Pool(work, given, 2, network.clock)
+
+
+def ray(network, work, given, patch):
+    def answer(call, timeout=None):
+        try:
+            network.do(call)
+        except DataError as error:
+            return type(error).__name__, str(error)
+        return "", ""
+
+    engine = RayCluster(work, given, network.clock, network.sleep)
+    engine._ray = SimpleNamespace(
+        remote=lambda **options: lambda do: SimpleNamespace(remote=lambda folder, stage, number: number),
+        cluster_resources=lambda: {"CPU": 2},
+        wait=lambda calls, num_returns, timeout: (calls[:1], calls[1:]),
+        get=answer,
+        exceptions=SimpleNamespace(RayError=ConnectionError),
+    )
+    return engine
+
+
+def slurm_array(network, work, given, patch):
+    class Jobs:
+        def __init__(self, work, tasks, attempt, given):
+            self.tasks, self.errors = tasks, {}
+
+        def do(self, progress):
+            for place, task in enumerate(self.tasks):
+                try:
+                    network.do(task.number)
+                except DataError as error:
+                    self.errors[place] = f"filter {task.number}: {type(error).__name__}: {error}"
+                else:
+                    progress.done(task)
+
+        def last_lines(self, places):
+            return [self.errors[place] for place in places]
+
+    patch.setattr(slurm, "_Jobs", Jobs)
+    return slurm.Slurm(work, given, network.clock, network.sleep)
+
+
+ENGINES = [in_process, local_pool, ray, slurm_array]
+
+
+def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
+    network = Network(away_seconds, lasting)
+    work = SimpleNamespace(
+        folder=SimpleNamespace(absolute=lambda: "/work"),
+        is_done=lambda task: task.number in network.done,
+        plan=SimpleNamespace(parts=[f"part {number}" for number in range(num_tasks)]),
+    )
+    network.done_tasks = []
+    progress = SimpleNamespace(done=network.done_tasks.append, failed=network.failed, read=network.read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "WorkerContext", lambda folder: SimpleNamespace())
+        engine = make(network, work, EngineSettings.model_validate(given), patch)
+        engine.run([Task("filter", number) for number in range(num_tasks)], progress)
+    return network
+
+
+@pytest.mark.parametrize("make", ENGINES)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(away_seconds=st.floats(0, 11 * 3600), num_tasks=st.integers(1, 9))
+@example(away_seconds=120.0, num_tasks=2)
+def test_a_network_that_is_away_for_hours_costs_time_and_no_task(make, away_seconds, num_tasks):
+    network = run(make, away_seconds, num_tasks)
+    assert sorted(task.number for task in network.done_tasks) == list(range(num_tasks))
+    assert network.now <= away_seconds + LONGEST_WAIT_SECONDS + (TRY_SECONDS + 1) * num_tasks + 60
+    assert network.tries <= num_tasks * (12 + away_seconds / LONGEST_WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("make", ENGINES)
+@settings(max_examples=10, deadline=None)
+@given(max_away_seconds=st.floats(0, 3600), num_tasks=st.integers(2, 5))
+def test_one_that_stays_away_longer_than_the_setting_ends_the_build(make, max_away_seconds, num_tasks):
+    with pytest.raises(PassingError, match=r"the store is away.*max_away_seconds=.*the same command goes on"):
+        run(make, 1e9, num_tasks, max_away_seconds=max_away_seconds)
+
+
+@pytest.mark.parametrize("make", [in_process, ray, slurm_array])
+def test_what_lasts_ends_the_build_immediately(make):
+    with pytest.raises(DataError, match="no such file") as error:
+        run(make, 0.0, 3, lasting=frozenset({1}))
+    assert not isinstance(error.value, PassingError)
