@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from headwater.corpus.split import (
     MAX_VALIDATION_BYTES_FRACTION,
     MIN_TAIL_BYTES,
+    NEVER_HELD_OUT,
     Split,
     SplitTally,
     split_hash,
@@ -85,6 +86,19 @@ def test_many_documents_of_which_too_much_was_chosen_give_five_of_these():
 
 def test_one_long_document_gives_its_end():
     assert split([2**63], [100_000], 0.02) == Split(tail_of=0, tail_bytes=2000)
+
+
+@given(DOCUMENTS, st.data(), st.floats(0.001, 0.4))
+def test_what_must_be_trained_on_is_held_out_only_if_nothing_else_is_there(documents, data, fraction):
+    hashes, sizes = [value for value, _ in documents], [size for _, size in documents]
+    never = data.draw(st.sets(st.integers(0, max(len(hashes) - 1, 0)))) if hashes else set()
+    hashes = [
+        NEVER_HELD_OUT if number in never else min(value, NEVER_HELD_OUT - 1) for number, value in enumerate(hashes)
+    ]
+    chosen = split(hashes, sizes, fraction)
+    assert not held_out(chosen, hashes) & never
+    if len(never) < len(hashes):
+        assert chosen.tail_of not in never
 
 
 def test_two_short_documents_give_one_of_them():

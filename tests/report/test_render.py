@@ -23,6 +23,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from read_page import Page, read_page
 
+from headwater.cli.running import evaluation_lines
 from headwater.corpus.shards import SUFFIX
 from headwater.errors import DataError
 from headwater.files import digest_json
@@ -464,6 +465,26 @@ def test_figures_of_few_held_out_tokens_have_a_warning(tmp_path, targets, says):
     text = read_page(render_report(run_dir)).text
     assert ("Held-out tokens scored" in text) is (says is not None)
     assert says is None or f"Held-out tokens scored: {says}." in text
+
+
+@pytest.mark.parametrize(
+    ("repeated", "counted", "says"),
+    [
+        (0, 9, None),
+        (9, 9, None),
+        (10, 9, "1% of the held-out lines are"),
+        (500, 8, "At least 50% of the held-out lines are"),
+    ],
+)
+def test_the_share_of_held_out_lines_that_training_text_has_is_said(tmp_path, repeated, counted, says):
+    run_dir = write_run(tmp_path, num_steps=8)
+    read = {"scored_lines": 1000, "repeated_lines": repeated, "counted_tokens": counted, "of_tokens": 9}
+    found = evaluation(8) | {"baseline_sample": read}
+    json_file(run_dir / "evaluation.json", found)
+    text = read_page(render_report(run_dir)).text
+    assert (" in the training text, too" in text) is (says is not None)
+    assert says is None or says in text
+    assert ("repeated text" in dict(evaluation_lines(found))) is (says is not None)
 
 
 def test_a_source_of_few_scored_tokens_or_none_has_no_change_since_the_base(tmp_path):

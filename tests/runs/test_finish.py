@@ -11,7 +11,7 @@ from small_run import call
 from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.load import read_documents
 from headwater.errors import EvaluationError
-from headwater.evaluate.baselines import ngram_bits_per_byte, xz_bits_per_byte
+from headwater.evaluate.baselines import LEAST_LINE_BYTES, ngram_bits_per_byte, xz_bits_per_byte
 from headwater.files import read_json
 from headwater.report.measures import scores_of
 from headwater.runs.finish import report_stage
@@ -24,7 +24,15 @@ def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
     run_dir = finished_run / "runs" / "mine"
     evaluation = read_json(run_dir / "evaluation.json")
     tokenizer = Tokenizer.load(run_dir / "data" / "tokenizer")
-    text = b"".join(d.text.encode() for d in read_documents(run_dir / "data" / "corpus", "validation", "mine"))
+    texts = {
+        split: [d.text.encode() for d in read_documents(run_dir / "data" / "corpus", split, "mine")]
+        for split in ("train", "validation")
+    }
+    text = b"".join(texts["validation"])
+    lines, held_out_lines = (
+        [line for each in texts[split] for line in each.split(b"\n") if len(line) >= LEAST_LINE_BYTES]
+        for split in texts
+    )
     assert evaluation["baselines"]["xz"] == xz_bits_per_byte(text)
     train, held_out = (open_stores(run_dir / "data" / "tokens", split)["mine"] for split in ("train", "validation"))
     streams = [[(store.slice(0, store.num_tokens), store.starts)] for store in (train, held_out)]
@@ -35,6 +43,8 @@ def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):
         "of_tokens": train.num_tokens,
         "scored_bytes": len(text),
         "of_bytes": len(text),
+        "scored_lines": len(held_out_lines),
+        "repeated_lines": sum(line in lines for line in held_out_lines),
     }
 
 

@@ -25,7 +25,7 @@ from headwater.numbers import count, duration, plural, size
 from headwater.optim.rules import Reason
 from headwater.ranks.place import place_of
 from headwater.records import Record
-from headwater.report.measures import baselines, few_targets, lines_since_base, right, time_lost
+from headwater.report.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
 from headwater.report.run_data import read_run
 from headwater.runs.kept_settings import load_with_kept
 from headwater.runs.run_config import RunConfig
@@ -165,6 +165,8 @@ def evaluation_lines(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     others = ", ".join(f"{name} {value:.3f}" for name, value in baselines(evaluation).items())
     if others and "bits_per_byte_real_text" in evaluation:
         lines.append(("on real text", f"{evaluation['bits_per_byte_real_text']:.3f} ({others})"))
+    if repeated := repeated_text(evaluation):
+        lines.append(("repeated text", repeated))
     if few := few_targets(evaluation):
         lines.append(("few tokens", few))
     if details := evaluation.get("probe_details"):

@@ -32,10 +32,10 @@ from headwater.corpus.tasks.exact import num_exact_tasks
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
 from headwater.corpus.tasks.pages import PAGES
-from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_pages, num_repeat_tasks
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_pages, num_tasks_of
 from headwater.corpus.tasks.results import Results, list_results, mark_found, merging, parts_found
 from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
-from headwater.corpus.tasks.segments import Segments, number_segments
+from headwater.corpus.tasks.segments import PASSAGES, Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
@@ -153,11 +153,12 @@ class _Build:
         self._do("verify", doubtful)
         write_decisions(work, segments, doubtful)
         self._search_repeats(REPEATS, segments)
+        self._search(PASSAGES, segments, num_tasks_of(segments.num_passages))
         decide_splits(work, segments)
         self._do("write", parts)
 
     def _search_repeats(self, search: RepeatSearch, segments: Segments, is_needed: bool = True) -> None:
-        num_tasks = num_repeat_tasks(segments) if is_needed else 0
+        num_tasks = num_tasks_of(segments.num_lines) if is_needed else 0
         if num_tasks:
             count_pages(self._work, segments, search)
         self._search(search.stage, segments, num_tasks)

@@ -11,6 +11,7 @@ import xxhash
 MAX_VALIDATION_BYTES_FRACTION = 0.1
 LEAST_HELD_OUT = 5  # documents of a source: of fewer a single one may decide its loss
 MIN_TAIL_BYTES = 500
+NEVER_HELD_OUT = 2**64 - 1  # the hash of what must be trained on
 
 
 def usual_share(num_documents: int, fraction: float) -> float:
@@ -51,7 +52,8 @@ class SplitTally:
         self._hashes_below = math.ceil(fraction * 2**64)
         self._num_documents = self._total_bytes = self._num_chosen = self._chosen_bytes = 0
         self._lowest: dict[int, tuple[int, int]] = {}  # hashes, each with the number and bytes of its documents
-        self._longest = (0, 0)  # bytes, and the number below zero, so that the first of two is the greater
+        # whether it may be held out, bytes, and the number below zero, so that the first of two is the greater
+        self._longest = (False, 0, 0)
 
     def add_(self, numbers: np.ndarray, hashes: np.ndarray, sizes: np.ndarray) -> None:
         """Take up documents by their numbers, hashes (uint64) and sizes in bytes."""
@@ -67,8 +69,10 @@ class SplitTally:
             found = hashes == value
             self._lowest[int(value)] = (number + int(found.sum()), size + int(sizes[found].sum()))
         self._lowest = dict(sorted(self._lowest.items())[:LEAST_HELD_OUT])
-        largest = int(np.argmax(sizes))
-        self._longest = max(self._longest, (int(sizes[largest]), -int(numbers[largest])))
+        is_free = hashes != np.uint64(NEVER_HELD_OUT)
+        largest = int(np.lexsort((-numbers, sizes, is_free))[-1])
+        longest = (bool(is_free[largest]), int(sizes[largest]), -int(numbers[largest]))
+        self._longest = max(self._longest, longest)
 
     def split(self) -> Split:
         """Choose the source's validation documents.
@@ -92,7 +96,7 @@ class SplitTally:
         if number:
             below = max(below, self._hashes_below) if is_little else below
             return Split(hashes_below=below, is_last_resort=not self._num_chosen)
-        longest_bytes, longest = self._longest[0], -self._longest[1]
+        longest_bytes, longest = self._longest[1], -self._longest[2]
         tail_bytes = min(int(self._fraction * self._total_bytes), longest_bytes // 2)
         tail_bytes = max(tail_bytes, MIN_TAIL_BYTES)
         if 2 * tail_bytes <= longest_bytes and not self._is_whole:

@@ -10,6 +10,7 @@ import lzma
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ Stream = tuple[Ints, Ints]
 
 MAX_COUNTED_TOKENS = 10_000_000
 MAX_SCORED_BYTES = 16_000_000
+LEAST_LINE_BYTES = 40  # a shorter line may stand anywhere by chance
 SCORED_AT_ONCE = 1_000_000  # tokens: each takes about 60 bytes
 ORDER = 5
 # What KenLM takes where a corpus is too small to estimate a discount from
@@ -56,6 +58,7 @@ def baselines_of_streams(
     counted = [sample(store, MAX_COUNTED_TOKENS / num_tokens) for store in training]
     vocab_size, begin_id, end_id = tokenizer.vocab_size, tokenizer.begin_id, tokenizer.end_id
     text = b"".join(tokenizer.decode_bytes(tokens.tolist()) for tokens, _ in scored)
+    lines = repeated_lines(counted, scored, tokenizer)
     if begin_id == end_id:  # the tokenizer of a base may have one for both
         end_id, vocab_size = vocab_size, vocab_size + 1
         counted, scored = ([_with_end(*stream, begin_id, end_id) for stream in each] for each in (counted, scored))
@@ -64,7 +67,7 @@ def baselines_of_streams(
         "ngram5": ngram_bits_per_byte(counted, scored, len(text), vocab_size, begin_id, end_id),
     }
     read = {"counted_tokens": sum(len(tokens) for tokens, _ in counted), "of_tokens": num_tokens}
-    return bits, {**read, "scored_bytes": len(text)}
+    return bits, {**read, "scored_bytes": len(text), **lines}
 
 
 def sample(store: TokenStore, share: float) -> Stream:
@@ -77,6 +80,21 @@ def sample(store: TokenStore, share: float) -> Stream:
     starts = np.minimum(np.cumsum(np.append(0, ends - first)), math.ceil(min(1.0, share) * store.num_tokens))
     at = np.arange(starts[-1]) + np.repeat(first - starts[:-1], np.diff(starts))
     return store.gather(at), starts
+
+
+def repeated_lines(counted: list[Stream], scored: list[Stream], tokenizer: Tokenizer) -> dict[str, int]:
+    """Return how many lines are scored, and how many of them stand in the text that is counted, too."""
+    held_out = list(_lines(scored, tokenizer))
+    unseen = set(held_out)
+    unseen.difference_update(_lines(counted, tokenizer))
+    return {"scored_lines": len(held_out), "repeated_lines": sum(line not in unseen for line in held_out)}
+
+
+def _lines(streams: list[Stream], tokenizer: Tokenizer) -> Iterator[bytes]:
+    for tokens, starts in streams:
+        for start, end in pairwise(starts.tolist()):
+            lines = tokenizer.decode_bytes(tokens[start:end].tolist()).split(b"\n")
+            yield from (line for line in lines if len(line) >= LEAST_LINE_BYTES)
 
 
 def _with_end(tokens: Ints, starts: Ints, begin_id: int, end_id: int) -> Stream:

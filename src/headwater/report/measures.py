@@ -72,6 +72,18 @@ def few_targets(evaluation: Object) -> str | None:
     return f"held-out tokens scored: {words}; chance alone moves a figure of so few by {error:.0%} or so"
 
 
+def repeated_text(evaluation: Object) -> str | None:
+    """Return which share of the held-out lines stands in the training text, too; None of less than one in a hundred."""
+    read = table(evaluation, "baseline_sample")
+    lines, repeated, counted, tokens = (
+        amount(read, name) or 0 for name in ("scored_lines", "repeated_lines", "counted_tokens", "of_tokens")
+    )
+    if repeated < 0.01 * max(1, lines):
+        return None
+    at_least = "at least " if counted < tokens else ""  # of the training text a sample was searched
+    return f"{at_least}{repeated / lines:.0%} of the held-out lines are in the training text, too"
+
+
 @dataclass(frozen=True)
 class SinceBase:
     """Bits per byte of a source's held-out text: of the base before the first step, and of the model at the last."""

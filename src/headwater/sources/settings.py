@@ -313,10 +313,10 @@ class CorpusSettings(Settings):
 
     sources: dict[str, SourceSettings] = Field(min_length=1)
     validation_fraction: float = Field(default=0.02, gt=0, lt=0.5)
-    """Share of each source's documents held out for validation, chosen by a hash of the text; of few documents five, as
-    far as these are a tenth of the text."""
+    """Share of each source's documents held out for validation, chosen by a hash of the text, but none that has a
+    passage in common with another; of few documents five, as far as these are a tenth of the text."""
     max_document_characters: int = Field(default=100_000, ge=2000)
-    """Longer texts are cut at paragraph ends into documents of at most this size; nothing is lost."""
+    """Longer texts are cut at paragraph ends into documents of a quarter of this size to all of it; nothing is lost."""
     max_line_bytes: int = Field(default=16_000_000, ge=1000)
     """A longer line of a JSONL file is dropped without being read into memory."""
     max_file_bytes: int = Field(default=64_000_000, ge=1000)

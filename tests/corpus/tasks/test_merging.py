@@ -179,7 +179,7 @@ def test_what_a_run_has_is_what_its_segments_have(texts, tmp_path, small, monkey
     context = WorkerContext(folder)
     assert context.runs.plan.num_levels >= 2
     assert len(list(context.runs)) <= 3
-    names = ["exact", *(f"band{band}" for band in range(6)), "lines"]
+    names = ["exact", *(f"band{band}" for band in range(6)), "lines", "passages"]
     for name in names:
         parts = []
         for segment in context.segments:

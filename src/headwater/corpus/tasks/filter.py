@@ -14,10 +14,11 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.balance import Balance
-from headwater.corpus.document import Drop, num_bytes
+from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.findings import Notes
 from headwater.corpus.personal.replace import redact
 from headwater.corpus.pipeline import apply_steps
+from headwater.corpus.read.sections import sections
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
 from headwater.corpus.split import split_hash
@@ -29,6 +30,7 @@ from headwater.corpus.tasks.segments import (
     KEYS,
     LINE_KEYS,
     LINES,
+    PASSAGES,
     SEGMENT_DOCUMENTS,
     SEGMENT_LINES,
     SITES,
@@ -39,6 +41,7 @@ from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.sources.settings import CONVERSATIONS
 
 DROPPED = "dropped"
+PASSAGE_CHARACTERS = 2000  # at most, and a quarter at least
 
 
 def filter_part(context: WorkerContext, number: int) -> None:
@@ -60,7 +63,7 @@ def filter_part(context: WorkerContext, number: int) -> None:
         output.digests |= candidates.digests
         output.add_digests(dropped.digests)
         facts = {"balance": part_filter.balance.as_dict(), "notes": part_filter.notes.as_dict()}
-        output.facts = facts | {"segments": part_filter.segments, "lines": part_filter.num_lines}
+        output.facts = facts | {"segments": part_filter.segments, **part_filter.num_keys}
 
 
 class _PartFilter:
@@ -72,7 +75,7 @@ class _PartFilter:
         self.balance = Balance([source])
         self.segments: list[int] = []
         self.notes = Notes()
-        self.num_lines = 0
+        self.num_keys = {LINES: 0, PASSAGES: 0}
         self._context, self._source = context, source
         self._output, self._candidates, self._dropped = output, candidates, dropped
         self._keys = _Keys(context)
@@ -115,7 +118,8 @@ class _PartFilter:
         if len(self._keys):
             self._output.write_arrays(self._keys.arrays(), segment_file(len(self.segments)))
             self.segments.append(len(self._keys))
-            self.num_lines += self._keys.num_lines
+            for name, number in self._keys.num_keys.items():
+                self.num_keys[name] += number
             self._keys = _Keys(self._context)
 
 
@@ -128,6 +132,7 @@ class _Keys:
         self._digests = bytearray()
         self._bands, self._banded = array("Q"), array("I")
         self._lines, self._lined, self._sites = array("Q"), array("I"), array("Q")
+        self._passages, self._passaged = array("Q"), array("I")
         self._columns = {name: array("Q") for name in ("text_bytes", "left_bytes", "split_hashes")}
 
     def __len__(self) -> int:
@@ -135,11 +140,11 @@ class _Keys:
 
     @property
     def is_full(self) -> bool:
-        return len(self) >= SEGMENT_DOCUMENTS or self.num_lines >= SEGMENT_LINES
+        return len(self) >= SEGMENT_DOCUMENTS or max(self.num_keys.values()) >= SEGMENT_LINES
 
     @property
-    def num_lines(self) -> int:
-        return len(self._lines)
+    def num_keys(self) -> dict[str, int]:
+        return {LINES: len(self._lines), PASSAGES: len(self._passages)}
 
     def add(self, candidate: Candidate, left_bytes: int) -> None:
         """Append a candidate of whose bytes as read `left_bytes` are left."""
@@ -154,6 +159,9 @@ class _Keys:
             self._lines.extend(found)
             self._lined.extend([len(self)] * len(found))
             self._sites.append(rule.site_key(document) if found else 0)
+        passages = passage_keys(document)
+        self._passages.extend(passages)
+        self._passaged.extend([len(self)] * len(passages))
         values = (
             num_bytes(document.text),
             left_bytes,
@@ -179,4 +187,15 @@ class _Keys:
             keys, at, sites = (np.array(each) for each in (self._lines, self._lined, self._sites))
             order = np.lexsort((at, keys))
             arrays |= {LINES: table_of(LINE_KEYS, keys[order], at[order], sites[at[order]]), SITES: sites}
+        if self._passages:
+            keys, at = np.array(self._passages), np.array(self._passaged)
+            order = np.argsort(keys, kind="stable")
+            arrays[PASSAGES] = table_of(KEYS, keys[order], at[order])
         return arrays
+
+
+def passage_keys(document: Document) -> set[int]:
+    """Return a hash of each passage of a long document; none of a conversation."""
+    if len(document.text) <= PASSAGE_CHARACTERS or document.kind == CONVERSATIONS:
+        return set()
+    return {xxhash.xxh3_64_intdigest(each.strip().encode()) for each in sections([document.text], PASSAGE_CHARACTERS)}

@@ -1,4 +1,4 @@
-"""Which lines are cut from which pages: a task counts some ranges of their keys, twice.
+"""Which lines are cut from which pages, and which documents share passages: a task counts some ranges of keys, twice.
 
 First how many of the pages that stay have each; then which pages have those of which there are enough. What is held
 are the keys of the range, never their places.
@@ -6,6 +6,9 @@ are the keys of the range, never their places.
 The lines that a site's pages share are searched for two times: before near duplicates are compared, so that pages
 aren't called copies for a notice that goes (tasks.pages); and after, since the lines of a page that had copies belong
 to no other page once those are gone.
+
+A long document's passages are cut by what they say (corpus.read.sections), wherever they stand in it. Documents that
+stay and have one in common, such as what is left of two editions, are trained on: what is held out stands nowhere else.
 """
 
 from __future__ import annotations
@@ -21,11 +24,12 @@ from headwater.corpus.tasks.exact import copy_flags
 from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import ResultWriter
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
-from headwater.corpus.tasks.segments import LINES, SITES, Segment, Segments
+from headwater.corpus.tasks.segments import LINES, PASSAGES, SITES, Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 
 CUTS = np.dtype([("document", "<u8"), ("key", "<u8")])
+MOST_SHARING = 8  # documents that have a passage in common: more have a notice or a form, which ties nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ COMMON_LINES = RepeatSearch("common_lines", copy_flags)
 REPEATS = RepeatSearch("repeats", decisions_of)
 
 
-def num_repeat_tasks(segments: Segments) -> int:
-    return len(cut_keys(segments.num_lines)) if segments.num_lines else 0
+def num_tasks_of(num_rows: int) -> int:
+    return len(cut_keys(num_rows)) if num_rows else 0
 
 
 def count_pages(work: Work, segments: Segments, search: RepeatSearch) -> None:
@@ -79,18 +83,31 @@ def find_repeats(context: WorkerContext, number: int, search: RepeatSearch) -> N
         writer.close()
 
 
+def find_shared(context: WorkerContext, number: int) -> None:
+    """Do a task: write which of the documents that stay have a passage that few others have, and its key."""
+    flags = decisions_of(context.work)
+    with context.work.new_output(Task(PASSAGES, number)) as output:
+        writer = ResultWriter(output, CUTS)
+        for each in cut_keys(context.segments.num_passages)[number]:
+            keys, counts, _ = _counts(_rows(context.runs, each, flags, PASSAGES))
+            shared = keys[(counts > 1) & (counts <= MOST_SHARING)]
+            for numbers, hashes in _having(_rows(context.runs, each, flags, PASSAGES), shared):
+                writer.add(numbers, hashes)
+        writer.close()
+
+
 def _sizes(file: ArrayFile, sites: np.ndarray) -> np.ndarray:
     """Return how many documents each of `sites` has."""
     return file.map("count")[np.searchsorted(file.map("key"), sites)]
 
 
-def _rows(runs: Iterable[SortedRun], keys: KeyRange, flags: Flags) -> Iterator[np.ndarray]:
-    """Yield, run by run and slice by slice, key, document and site of the lines of documents that stay."""
+def _rows(runs: Iterable[SortedRun], keys: KeyRange, flags: Flags, table: str = LINES) -> Iterator[np.ndarray]:
+    """Yield, run by run and slice by slice, key, document and last field of the rows of documents that stay."""
     for run in runs:
-        for rows in run.slices(LINES, keys):
+        for rows in run.slices(table, keys):
             numbers = run.numbers(rows)
             stays = flags.of(numbers) == KEPT
-            yield np.stack([rows["key"][stays], numbers[stays], rows["site"][stays]])
+            yield np.stack([rows["key"][stays], numbers[stays], rows[(rows.dtype.names or ())[-1]][stays]])
 
 
 def _counts(pieces: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

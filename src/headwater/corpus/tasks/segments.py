@@ -6,6 +6,7 @@ duplicates needs no exchange of data between processes, and no process ever hold
 exact          high, low, at      digests, each with the place of its document in the segment
 band0, ...     key, at            of those that are compared for near duplicates
 lines          key, at, site     of pages of the web: those that their site's pages may share
+passages       key, at           of long documents
 sites, text_bytes, left_bytes, split_hashes: one value a document; of a site 0 where there is none
 """
 
@@ -25,7 +26,7 @@ SEGMENT_LINES = 1 << 20  # 20 MB
 DIGESTS = np.dtype([("high", "<u8"), ("low", "<u8"), ("at", "<u4")])
 KEYS = np.dtype([("key", "<u8"), ("at", "<u4")])
 LINE_KEYS = np.dtype([("key", "<u8"), ("at", "<u4"), ("site", "<u8")])
-LINES, SITES = "lines", "sites"
+LINES, SITES, PASSAGES = "lines", "sites", "passages"
 _FACTS = "segments"
 
 
@@ -57,7 +58,12 @@ class Segments:
     @cached_property
     def num_lines(self) -> int:
         """How many lines of pages were noted."""
-        return int(self._work.facts_of(_FACTS)["lines"])
+        return int(self._work.facts_of(_FACTS)[LINES])
+
+    @cached_property
+    def num_passages(self) -> int:
+        """How many passages of documents were noted."""
+        return int(self._work.facts_of(_FACTS)[PASSAGES])
 
     @property
     def num_documents(self) -> int:
@@ -101,4 +107,5 @@ def number_segments(work: Work) -> None:
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     with work.new_output(Task(_FACTS)) as output:
         output.write_arrays({"parts": table[:, 0], "indexes": table[:, 1], "counts": table[:, 2]})
-        output.facts = {"lines": sum(work.facts_of("filter", part.number)["lines"] for part in work.plan.parts)}
+        facts = [work.facts_of("filter", part.number) for part in work.plan.parts]
+        output.facts = {name: sum(each[name] for each in facts) for name in (LINES, PASSAGES)}

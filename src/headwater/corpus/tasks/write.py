@@ -15,7 +15,7 @@ from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.quality.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.quality.filter import broken_rule
-from headwater.corpus.read.sections import cut_point
+from headwater.corpus.read.sections import CutPoints
 from headwater.corpus.shards import ShardWriter, document_line, drop_line, parse_document, read_lines
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.candidates import CandidateReader
@@ -23,7 +23,9 @@ from headwater.corpus.tasks.decisions import KEPT, REASONS, decisions_of, origin
 from headwater.corpus.tasks.filter import DROPPED
 from headwater.corpus.tasks.plan import Part
 from headwater.corpus.tasks.repeats import cuts_by_document
-from headwater.corpus.tasks.splits import split_of
+from headwater.corpus.tasks.results import found_flags
+from headwater.corpus.tasks.segments import PASSAGES
+from headwater.corpus.tasks.splits import split_hashes, split_of
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 
@@ -65,10 +67,11 @@ class _Row:
 
 def _rows(context: WorkerContext, part: Part) -> Iterator[_Row]:
     lines = iter(CandidateReader(context.work.path_of("filter", part.number)))
-    decisions = decisions_of(context.work)
+    decisions, shared = decisions_of(context.work), found_flags(context.work, PASSAGES)
     for segment in context.segments.of_part(part.number):
         file = context.segments.arrays(segment)
-        columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes", "split_hashes")]
+        columns = [file.map(name).tolist() for name in ("text_bytes", "left_bytes")]
+        columns.append(split_hashes(file, segment, shared).tolist())
         numbers = range(segment.start, segment.end)
         cuts = cuts_by_document(context.results("repeats").pieces(segment.start, segment.end))
         columns.insert(0, decisions.between(segment.start, segment.end).tolist())
@@ -156,9 +159,8 @@ class _PartWriter:
 
 def _cut_tail(document: Document, tail_bytes: int) -> tuple[Document, Document]:
     text = document.text
-    # the cut lies in the second half of the span it is looked for in: between 1 and 1.5 tails from the end
     tail = len(text) * tail_bytes // num_bytes(text)
-    end = cut_point(text, len(text) - 2 * tail, len(text) - tail)
+    end = CutPoints(text).best(len(text) - tail * 3 // 2, len(text) - tail)
     start = replace(document, id=f"{document.id}/start", text=clean(text[:end], document.kind))
     rest = replace(document, id=f"{document.id}/end", text=clean(text[end:], document.kind))
     return start, rest

@@ -15,6 +15,7 @@ from headwater.report.measures import (
     lines_since_base,
     number_formats,
     quality_curve,
+    repeated_text,
 )
 from headwater.report.run_data import RunData
 
@@ -40,7 +41,8 @@ def _lead(run: RunData) -> Child:
     ]
     beside = f": {', '.join(relations)}" if relations else ""
     read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
-    few = f" {warning.capitalize()}." if (warning := few_targets(run.evaluation)) else ""
+    warnings = filter(None, (repeated_text(run.evaluation), few_targets(run.evaluation)))
+    few = "".join(f" {warning.capitalize()}." for warning in warnings)
     return tag(
         "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}", class_="lead"
     )
