@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from many_ranks import calling, run_ranks, start_programs
+from many_ranks import calling, start_programs, start_ranks
 from small_run import Said, call, finish, measured, require_clear_error, write_texts
 
 from headwater.checkpoint.layout import list_checkpoints
@@ -138,7 +138,11 @@ class Runs:
         arguments = "train", "drawn.toml", f"name={name}", *settings
         if self.num_ranks == 1:
             return call(*arguments, cwd=self.folder)
-        return run_ranks(self.num_ranks, *arguments, cwd=self.folder)[0]
+        first, *others = start_ranks(self.num_ranks, *arguments, cwd=self.folder)
+        said = finish(first)
+        for each in others:  # which wait for the first; a launcher ends them where it fails
+            each.kill() if said.status else finish(each)
+        return said
 
     def stop(self, name: str, at: Stop) -> None:
         """Train until the signal, and check what is left; one right after the last step may find the run done."""
