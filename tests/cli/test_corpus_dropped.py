@@ -50,7 +50,7 @@ def test_a_duplicate_says_of_what(place):
 def test_what_decided_is_printed(place):
     said = call("corpus", "show", "--run", "runs/mine", "--reason", "repeated_ngrams", cwd=place)
     (line,) = [line for line in said.out.splitlines() if "because: " in line]
-    assert "most frequent run of 2 words" in line and line.endswith("0.9 at most")
+    assert "most frequent run of 2 words" in line and line.endswith("0.9 at most (corpus.rules.text)")
 
 
 def test_json_holds_the_same(place):

@@ -50,13 +50,13 @@ def test_what_changed_after_a_corpus_was_built_is_named_to_the_file(build, make_
     def changed():
         return changed_inputs(settings, tmp_path / "corpus", corpus_inputs(settings))
 
-    assert changed() == ""
+    assert changed() == {}
     (tmp_path / "in/7.txt").write_text("other")
     later = (tmp_path / "corpus/manifest.json").stat().st_mtime + 60
     os.utime(tmp_path / "in/7.txt", (later, later))
-    assert changed().startswith("mine (") and changed().endswith("7.txt)")
+    assert changed()["mine"].startswith("mine (") and changed()["mine"].endswith("7.txt)")
     (tmp_path / "in/7.txt").unlink()
-    assert changed() == "mine"
+    assert changed() == {"mine": "mine"}
 
 
 class TestFolder:

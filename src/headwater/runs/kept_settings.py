@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from headwater.checkpoint.layout import list_checkpoints
 from headwater.config import Override
 from headwater.errors import ConfigError
 from headwater.optim.rules import RULES, Reason
 from headwater.runs.run_config import RunConfig, load_run, saved, train_plan, with_values
-from headwater.train.resume import newest_state, values_from_start
 
 
 def load_with_kept(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
@@ -22,6 +22,10 @@ def load_with_kept(name: str, overrides: Sequence[str | Override] = ()) -> tuple
 
 def with_kept(config: RunConfig, reasons: Sequence[Reason]) -> tuple[RunConfig, list[Reason]]:
     """Return the settings with those that the run's checkpoints keep; of a run that hasn't begun the same."""
+    if not list_checkpoints(config.run_dir):
+        return config, list(reasons)
+    from headwater.train.resume import newest_state, values_from_start  # few plans are of a run that has begun
+
     state = newest_state(config.run_dir)
     if state is None:
         return config, list(reasons)
