@@ -56,14 +56,10 @@ def require_one_drop_each(build, make_prose, tmp_path, failing, **engine):
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(failing=st.sets(st.integers(0, NUM_DOCUMENTS - 1), max_size=9))
-@example(failing={4})
-def test_a_document_on_which_a_step_raises_costs_itself(build, make_prose, tmp_path, fragile, failing):
-    require_one_drop_each(build, make_prose, tmp_path, failing, workers=1)
-
-
-def test_so_it_does_in_the_processes_of_the_pool(build, make_prose, tmp_path, fragile):
-    require_one_drop_each(build, make_prose, tmp_path, {0, 7}, workers=2)
+@given(failing=st.sets(st.integers(0, NUM_DOCUMENTS - 1), max_size=9), workers=st.just(1))
+@example(failing={0, 7}, workers=2)
+def test_a_document_on_which_a_step_raises_costs_itself(build, make_prose, tmp_path, fragile, failing, workers):
+    require_one_drop_each(build, make_prose, tmp_path, failing, workers=workers)
 
 
 def test_more_than_the_settings_allow_end_the_build_and_a_higher_limit_goes_on(build, make_prose, tmp_path, fragile):

@@ -32,11 +32,11 @@ from headwater.corpus.tasks.exact import num_exact_tasks
 from headwater.corpus.tasks.merge import MergePlan
 from headwater.corpus.tasks.near import near_tasks
 from headwater.corpus.tasks.pages import PAGES
-from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, RepeatSearch, count_pages, num_tasks_of
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, SHARED, RepeatSearch, count_pages, num_tasks_of
 from headwater.corpus.tasks.results import Results, list_results, mark_found, merging, parts_found
 from headwater.corpus.tasks.runs import MERGE_KEYS, SortedRuns
-from headwater.corpus.tasks.segments import PASSAGES, Segments, number_segments
-from headwater.corpus.tasks.splits import decide_splits
+from headwater.corpus.tasks.segments import LINES, Segments, number_segments
+from headwater.corpus.tasks.splits import decide_splits, sources_of_shared_text
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
 from headwater.errors import DataError
@@ -153,13 +153,18 @@ class _Build:
         self._do("verify", doubtful)
         write_decisions(work, segments, doubtful)
         self._search_repeats(REPEATS, segments)
-        self._search(PASSAGES, segments, num_tasks_of(segments.num_passages))
+        self._search_repeats(SHARED, segments)
         decide_splits(work, segments)
+        for source in sources_of_shared_text(work):
+            self._say(
+                f"{source}: each document has a passage in common with another one, so that some of what is held out "
+                "may stand in the training text, which flatters its loss; add text that stands in one document alone"
+            )
         self._do("write", parts)
 
     def _search_repeats(self, search: RepeatSearch, segments: Segments, is_needed: bool = True) -> None:
-        num_tasks = num_tasks_of(segments.num_lines) if is_needed else 0
-        if num_tasks:
+        num_tasks = num_tasks_of(segments.num_keys(search.table)) if is_needed else 0
+        if num_tasks and search.table == LINES:
             count_pages(self._work, segments, search)
         self._search(search.stage, segments, num_tasks)
 

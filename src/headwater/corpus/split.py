@@ -24,14 +24,15 @@ def usual_share(num_documents: int, fraction: float) -> float:
 class Split:
     """Which documents of a source are held out: those whose hash is below `hashes_below`.
 
-    Or, when `tail_of` is set, the end of that document, about `tail_bytes` of it. `is_last_resort` where no hash was
-    low enough, and the lowest are taken.
+    Or, when `tail_of` is set, the end of that document, about `tail_bytes` of it; `is_shared` if it was to be trained
+    on, as all others. `is_last_resort` where no hash was low enough, and the lowest are taken.
     """
 
     hashes_below: int = 0
     is_last_resort: bool = False
     tail_of: int | None = None
     tail_bytes: int = 0
+    is_shared: bool = False
 
     def is_held_out(self, value: int) -> bool:
         """Return whether a document of this hash is held out whole."""
@@ -96,11 +97,11 @@ class SplitTally:
         if number:
             below = max(below, self._hashes_below) if is_little else below
             return Split(hashes_below=below, is_last_resort=not self._num_chosen)
-        longest_bytes, longest = self._longest[1], -self._longest[2]
+        is_free, longest_bytes, longest = self._longest[0], self._longest[1], -self._longest[2]
         tail_bytes = min(int(self._fraction * self._total_bytes), longest_bytes // 2)
         tail_bytes = max(tail_bytes, MIN_TAIL_BYTES)
         if 2 * tail_bytes <= longest_bytes and not self._is_whole:
-            return Split(tail_of=longest, tail_bytes=tail_bytes)
+            return Split(tail_of=longest, tail_bytes=tail_bytes, is_shared=not is_free)
         smallest, (num_smallest, _) = next(iter(self._lowest.items()))
         last_resort = Split(hashes_below=smallest + 1, is_last_resort=True)
         return last_resort if num_smallest < self._num_documents else Split()

@@ -118,11 +118,17 @@ class SourceSettings(Settings):
     def _known_encoding(cls, encoding: str) -> str:
         try:
             "a".encode(encoding)  # codecs.lookup knows some that make no text (hex)
+            name = codecs.lookup(encoding).name
         except (LookupError, ValueError):
+            name = ""
+        if name in ("utf-16", "utf-32"):
             raise ValueError(
-                f"{encoding!r} is not an encoding that Python knows; write utf-8, cp1252, utf-16-le, …"
-            ) from None
-        return codecs.lookup(encoding).name
+                f"{encoding} doesn't say which byte comes first; write {name}-le or {name}-be, or leave it out: files "
+                "with a byte order mark need none"
+            )
+        if name in ("", "idna", "punycode", "unicode-escape", "raw-unicode-escape"):  # how names and code are spelt
+            raise ValueError(f"{encoding!r} is not an encoding of files that Python knows; write utf-8, cp1252, …")
+        return name
 
     @field_validator("licence")
     @classmethod

@@ -24,7 +24,7 @@ class Network:
     def __init__(self, away_seconds: float, lasting: frozenset[int]) -> None:
         self.now, self.back_at, self.lasting = 0.0, away_seconds, lasting
         self.done: set[int] = set()
-        self.said: list[str] = []
+        self.done_tasks: list[Task] = []
         self.tries = 0
 
     def clock(self) -> float:
@@ -44,11 +44,12 @@ class Network:
         self.now += 1.0
         self.done.add(number)
 
-    def failed(self, task, why) -> None:
-        self.said.append(why)
-
-    def read(self, num_bytes) -> None:
-        pass
+    def why_not(self, number: int) -> DataError | None:
+        try:
+            self.do(number)
+        except DataError as error:
+            return error
+        return None
 
 
 def in_process(network, work, given, patch):
@@ -68,11 +69,8 @@ def local_pool(network, work, given, patch):
             task, self.task = self.task, None
             if task is None:
                 return []
-            try:
-                network.do(task.number)
-            except PassingError as error:
-                return [(task, Failure(str(error), may_pass=True))]
-            return [(task, None)]
+            error = network.why_not(task.number)
+            return [(task, Failure(str(error), may_pass=True) if error else None)]
 
         def taken_bytes_read(self):
             return 0
@@ -87,11 +85,8 @@ def local_pool(network, work, given, patch):
 
 def ray(network, work, given, patch):
     def answer(call, timeout=None):
-        try:
-            network.do(call)
-        except DataError as error:
-            return type(error).__name__, str(error)
-        return "", ""
+        error = network.why_not(call)
+        return (type(error).__name__, str(error)) if error else ("", "")
 
     engine = RayCluster(work, given, network.clock, network.sleep)
     engine._ray = SimpleNamespace(
@@ -111,9 +106,7 @@ def slurm_array(network, work, given, patch):
 
         def do(self, progress):
             for place, task in enumerate(self.tasks):
-                try:
-                    network.do(task.number)
-                except DataError as error:
+                if error := network.why_not(task.number):
                     self.errors[place] = f"filter {task.number}: {type(error).__name__}: {error}"
                 else:
                     progress.done(task)
@@ -135,8 +128,8 @@ def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
         is_done=lambda task: task.number in network.done,
         plan=SimpleNamespace(parts=[f"part {number}" for number in range(num_tasks)]),
     )
-    network.done_tasks = []
-    progress = SimpleNamespace(done=network.done_tasks.append, failed=network.failed, read=network.read)
+    ignore = {"failed": lambda task, why: None, "read": lambda num_bytes: None}
+    progress = SimpleNamespace(done=network.done_tasks.append, **ignore)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choose, "WorkerContext", lambda folder: SimpleNamespace())
         engine = make(network, work, EngineSettings.model_validate(given), patch)

@@ -26,6 +26,10 @@ def zstd(data: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def small_blocks(data: bytes) -> bytes:
+    return bz2.compress(data, 1)
+
+
 def whole_rows(data: bytes) -> int:
     """Return how many lines a gzip file that is cut short holds whole, by zlib itself."""
     return zlib.decompressobj(31).decompress(data).count(b"\n")
@@ -49,21 +53,16 @@ def test_a_file_of_which_nothing_is_whole_counts_with_its_bytes(read):
 
 @pytest.mark.parametrize(
     ("suffix", "compress", "at_least"),
-    [("gz", gzip.compress, 9900), ("xz", lzma.compress, 9900), ("zst", zstd, 5000), ("bz2", bz2.compress, 0)],
+    [("gz", gzip.compress, 9900), ("xz", lzma.compress, 9900), ("zst", zstd, 5000), ("bz2", small_blocks, 5000)],
 )
 def test_other_compressions_give_what_is_whole_too(read, suffix, compress, at_least):
-    """Of bz2 and zstd blocks count, of 900 and 128 thousand bytes: this much is whole of some ten and a half."""
+    """Of bz2 and zstd blocks count, of 100 and 128 thousand bytes."""
     documents, drops = read(f"a.jsonl.{suffix}", compress(b"".join(ROWS[:10_000]))[:-40])
     assert [document.text for document in documents] == [
         f"row {n} says {random.Random(n).getrandbits(60)}" for n in range(len(documents))
     ]
     assert len(documents) >= at_least
     assert [drop.reason.partition("_")[0] for drop in drops] == ["damaged"]
-
-
-def test_the_blocks_of_bzip2_before_the_damage_are_kept(read):
-    documents, _ = read("a.jsonl.bz2", bz2.compress(b"".join(ROWS[:10_000]), 1)[:-40])
-    assert len(documents) > 5000
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
@@ -151,14 +150,6 @@ def test_what_stands_behind_a_damaged_stream_is_read(read, suffix, compress, nam
     assert [n for n in numbers if n // 10 != 2] == [n for n in range(50) if n // 10 != 2]
     damages = [drop for drop in drops if drop.reason.startswith("damaged_") and not drop.reason.endswith("xml")]
     assert [drop.num_bytes for drop in damages] == [len(streams[2])]
-
-
-def test_a_cut_crawl_keeps_its_whole_records(read):
-    body = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"words of a page " * 9
-    record = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n" % (len(body), body)
-    documents, drops = read("a.warc.gz", gzip.compress(record) + gzip.compress(record)[:-30])
-    assert [document.text for document in documents] == ["words of a page " * 9]
-    assert [drop.reason for drop in drops] == ["damaged_gzip"]
 
 
 def test_a_cut_dump_keeps_its_whole_pages(read):

@@ -44,13 +44,6 @@ class TestParquet:
         content = (tmp_path / name).read_bytes()
         assert reasons(read(name, content[: len(content) // 2])[1]) == ["damaged_parquet"]
 
-    def test_damaged_pages_are_dropped(self, read, parquet, tmp_path):
-        name = parquet({"text": [f"row {number} of many" for number in range(5000)]})
-        content = bytearray((tmp_path / name).read_bytes())
-        content[20:2000] = b"\xff" * 1980
-        documents, drops = read(name, bytes(content))
-        assert (documents, reasons(drops)) == ([], ["damaged_parquet"])
-
     @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(damaged=st.sets(st.integers(0, 4)))
     def test_a_damaged_row_group_costs_its_rows_which_are_counted(self, read, tmp_path, damaged):
@@ -94,6 +87,13 @@ class TestCsv:
 
     def test_a_header_that_is_too_long_costs_the_file(self, read):
         assert reasons(read("a.csv", b"x" * 5000 + b",text\none,two\n", max_line_bytes=1000)[1]) == ["malformed_csv"]
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-8"])
+    def test_only_the_end_of_a_line_ends_a_row(self, read, encoding):
+        rows = ["one\x0ctwo", "three\x85four", "five\x1csix"]
+        content = "\r\n".join(["text,more", *(f"{row},x" for row in rows)]).encode(encoding)
+        documents, drops = read("a.csv", content, of_source={"encoding": encoding})
+        assert ([each.text for each in documents], drops) == (rows, [])
 
     def test_a_row_that_is_not_utf_8_costs_itself(self, read):
         documents, drops = read("a.csv", b"text\n" + b"one\n" * 50_000 + b"\xff\none\n")

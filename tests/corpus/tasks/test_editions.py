@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ def text(num_characters, seed, vocabulary=3000):
     return "\n\n".join(paragraphs)[:num_characters]
 
 
-def held_out_and_known(folder, files, **table):
+def held_out_and_known(folder, files, say=lambda line: None, **table):
     """Build a corpus of files; return how many paragraphs are held out, how many of them stand in the training text,
     and the bytes that were kept."""
     source = folder / "in"
@@ -34,7 +35,7 @@ def held_out_and_known(folder, files, **table):
     table = {"sources": {"mine": {"paths": [str(source)]}}, "engine": {"workers": 1}, **table}
     # what language made-up words are taken for is chance
     table["rules"] = {"text": {"min_mean_word_length": None, "max_mean_word_length": None}}
-    manifest = build_corpus(CorpusSettings.model_validate(table), folder / "corpus", lambda line: None)
+    manifest = build_corpus(CorpusSettings.model_validate(table), folder / "corpus", say)
     found = {
         split: {
             paragraph
@@ -95,3 +96,12 @@ def test_a_notice_that_many_documents_have_leaves_them_to_the_split(tmp_path):
         tmp_path, {f"{at:02d}": f"{text(20_000, at + 1)}\n\n{notice}" for at in range(30)}
     )
     assert num_known, "some of them are held out"
+
+
+@pytest.mark.parametrize(("num_alone", "says_so"), [(0, True), (1, False)])
+def test_a_source_of_which_each_document_shares_a_passage_says_what_that_does(tmp_path, num_alone, says_so):
+    files = {f"{at}": f"{text(20_000, at + 1)}\n\n{text(4000, 100 + at // 2)}" for at in range(8)}
+    files |= {f"alone-{at}": text(20_000, 200 + at) for at in range(num_alone)}
+    said = []
+    num, num_known, _ = held_out_and_known(tmp_path, files, said.append)
+    assert num and bool(num_known) == says_so == any("each document has a passage in common" in line for line in said)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 from headwater.corpus.engine.failures import Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
@@ -22,30 +22,26 @@ from headwater.sources.settings import EngineSettings
 class InProcess(Engine):
     """An engine that is this process."""
 
-    def __init__(
-        self,
-        work: Work,
-        settings: EngineSettings,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
-        self._context = WorkerContext(work.folder)
-
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
-        self._context.on_read = progress.read
+        context = self._context
+        context.on_read = progress.read
         waiting = Waiting(tasks, self._clock)
         failures = Failures(self._work, progress, self._settings.max_away_seconds)
         while waiting:
             if (task := waiting.next()) is None:
                 self._sleep(waiting.seconds_to_next())
                 continue
+            failure = None
             try:
-                run_task(self._context, task)
+                run_task(context, task)
             except PassingError as error:
-                failures.settle(task, Failure(str(error), may_pass=True), waiting)
-            else:
-                failures.settle(task, None, waiting)
+                failure = Failure(str(error), may_pass=True)
+            failures.settle(task, failure, waiting)
+
+    @cached_property
+    def _context(self) -> WorkerContext:
+        """What is loaded once, for all stages."""
+        return WorkerContext(self._work.folder)
 
 
 def engine_for(settings: EngineSettings, work: Work) -> Engine:

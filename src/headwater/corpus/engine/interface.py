@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from headwater.corpus.engine.progress import Progress
-from headwater.corpus.tasks.work import Task
+from headwater.corpus.tasks.work import Task, Work
+from headwater.sources.settings import EngineSettings
 
 
 class Engine:
     """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
+
+    def __init__(
+        self,
+        work: Work,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         """Return when the output of every task is there; `progress` hears of each.

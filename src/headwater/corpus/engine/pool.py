@@ -25,10 +25,8 @@ class Pool(Engine):
     def __init__(
         self, work: Work, settings: EngineSettings, num_workers: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._work = work
-        self._settings = settings
+        super().__init__(work, settings, clock)
         self._num_workers = num_workers
-        self._clock = clock
         self._workers: list[WorkerProcess] = []
 
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:

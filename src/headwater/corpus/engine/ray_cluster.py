@@ -6,8 +6,7 @@ Of Ray only remote functions are used: which task runs where, and what is done a
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,15 @@ from headwater.corpus.engine.failures import MAX_FAILURES, Failure, Failures, Wa
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.run import run_task
-from headwater.corpus.tasks.work import Task, Work
+from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.errors import ConfigError, HeadwaterError, PassingError
-from headwater.sources.settings import EngineSettings
 
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
 
 
 class RayCluster(Engine):
     """An engine that hands tasks to the cluster at an address; without one it starts a cluster on this machine."""
-
-    def __init__(
-        self,
-        work: Work,
-        settings: EngineSettings,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._work, self._clock, self._sleep = work, clock, sleep
-        self._max_away_seconds = settings.max_away_seconds
-        self._address = settings.name if settings.name.startswith("ray://") else None
-        self._workers = settings.workers
 
     def __enter__(self) -> RayCluster:
         try:
@@ -46,14 +32,15 @@ class RayCluster(Engine):
             raise ConfigError("the engine ray needs Ray; `pip install headwater[ray]` installs it") from None
         self._ray: Any = ray
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self._address is None:
-            ray.init("local", num_cpus=self._workers, include_dashboard=False, **options)
+        address = self._settings.name
+        if address == "ray":
+            ray.init("local", num_cpus=self._settings.workers, include_dashboard=False, **options)
             return self
         try:
-            ray.init(self._address, **options)
+            ray.init(address, **options)
         except (ConnectionError, ImportError) as error:  # ImportError: its client needs what `ray[client]` installs
             raise ConfigError(
-                f"no Ray cluster answers at {self._address} ({error}); start its client server, give its address as "
+                f"no Ray cluster answers at {address} ({error}); start its client server, give its address as "
                 "ray://HOST:10001, and where it asks for a token set RAY_AUTH_TOKEN as Ray documents it"
             ) from None
         return self
@@ -61,10 +48,10 @@ class RayCluster(Engine):
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         do = self._ray.remote(max_retries=MAX_FAILURES - 1)(_do)
         waiting, running = Waiting(tasks, self._clock), dict[Any, Task]()
-        failures = Failures(self._work, progress, self._max_away_seconds)
+        failures = Failures(self._work, progress, self._settings.max_away_seconds)
         folder = str(self._work.folder.absolute())
         while waiting or running:
-            num_cores = self._workers or int(self._ray.cluster_resources().get("CPU", 1))
+            num_cores = self._settings.workers or int(self._ray.cluster_resources().get("CPU", 1))
             while len(running) < _TASKS_A_CORE * num_cores and (task := waiting.next()) is not None:
                 running[do.remote(folder, task.stage, task.number)] = task
             if not running:

@@ -12,8 +12,7 @@ import select
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -38,15 +37,6 @@ printf '%s\\n%s\\n' {jobs} "$SLURM_ARRAY_TASK_ID" | {python} -m headwater.corpus
 class Slurm(Engine):
     """An engine that submits arrays and waits for them."""
 
-    def __init__(
-        self,
-        work: Work,
-        settings: EngineSettings,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
-
     def run(self, tasks: Sequence[Task], progress: Progress) -> None:
         failures, missing = Failures(self._work, progress, self._settings.max_away_seconds), list(tasks)
         for attempt in count():
@@ -54,12 +44,11 @@ class Slurm(Engine):
                 return
             jobs = _Jobs(self._work, missing, attempt, self._settings)
             jobs.do(progress)
-            failed = [(place, task) for place, task in enumerate(missing) if not self._work.is_done(task)]
-            whys = jobs.last_lines([place for place, _ in failed])
-            missing = [task for _, task in failed]
-            pairs = list(zip(missing, whys, strict=True))
-            failures.add(*(pair for pair in pairs if _PASSING not in pair[1]))
-            away = [pair for pair in pairs if _PASSING in pair[1]]
+            places = [place for place, task in enumerate(missing) if not self._work.is_done(task)]
+            missing = [missing[place] for place in places]
+            failed = list(zip(missing, jobs.last_lines(places), strict=True))
+            failures.add(*(each for each in failed if _PASSING not in each[1]))
+            away = [each for each in failed if _PASSING in each[1]]
             if away:  # one array waits as one
                 self._sleep(failures.seconds_away(*away[0], self._clock()))
 

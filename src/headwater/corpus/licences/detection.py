@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from headwater.corpus.licences.words import finder, is_caseless, phrases, words_of
@@ -27,7 +27,7 @@ _LIMITING = ("OFL-", "BSD-3-Clause-No-Nuclear-")  # the only permissive ones tha
 _RUN = 5  # words in a row that are of the same sentence
 _MAX_NAMES = 2  # words of a name within a sentence of a licence
 _MAX_OTHERS = 4  # words within a sentence of a licence's own text that no pattern of it has
-_MAX_UNKNOWN = 2  # words that no pattern of a licence has, but for names
+_MAX_UNKNOWN = 1  # words that no pattern of a licence has, but for names: "ist untersagt" are two
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,13 @@ def _is_doubtful(identifier: str, text: str) -> bool:
     other = [word for word, is_it in zip(found.words, is_other) if is_it]
     plain = [at for at, is_it in enumerate(is_other) if is_it and found.kinds[at] == "plain"]
     unknown = {found.words[at] for at in plain} - phrases()["of_names"]
-    firsts = {number: at for at, number in reversed(list(enumerate(found.sentences)))}
-    in_sentence = Counter(
-        found.sentences[at]
-        for at, is_it in enumerate(is_other)
-        if is_it and found.words[firsts[found.sentences[at]]] not in phrases()["names_holder"]
-    )
-    if max(in_sentence.values(), default=0) > _MAX_OTHERS:
-        return True
+    for _, places in groupby(range(len(is_other)), lambda at: found.sentences[at]):
+        sentence = list(places)
+        is_holder = found.words[sentence[0]] in phrases()["names_holder"]
+        # what ends where another sentence goes on is no name in it
+        is_amid = is_other[sentence[-1]] and found.kinds[sentence[-1] + 1 :][:1] == ["plain"]
+        if is_amid or (not is_holder and sum(is_other[at] for at in sentence) > _MAX_OTHERS):
+            return True
     if any(is_caseless(word) for word in other) or not all(word.isascii() for word in unknown):
         return True  # of another language, in which a few words say much
     return len(unknown) > _MAX_UNKNOWN or finder("narrows", "restricts", "cautions").search(" ".join(other)) is not None

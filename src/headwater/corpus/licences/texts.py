@@ -210,37 +210,35 @@ class _Stated:
         """Return whether anything stands beside the licences, in whatever language, but who holds the rights."""
         if all(_is_gnu(name) for _, name in self.found):
             return False  # their addresses and advice change, and they give too little for that to matter
-        return any(self._is_rest(sentence) for sentence in self._rest_by_sentence())
-
-    def _is_rest(self, sentence: list[int]) -> bool:
-        spoken = [at for at in sentence if self.text.kinds[at] != "address"]
-        words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
-        if not words or is_of_licence(words, kinds, {name for _, name in self.found}):
-            return False
-        if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
-            return True
-        other = [
-            (word, kind)
-            for word, kind in zip(words, kinds)
-            if is_caseless(word) or (len(word) > 1 and not word.isdigit() and word not in phrases()["known"])
-        ]
-        start, end = (self.text.starts[at] for at in (spoken[0], spoken[-1]))
-        is_line = words[0] in phrases()["names_holder"] and "\n" not in self._text[start:end]
-        if not is_line or any(is_caseless(word) for word, _ in other):
-            return bool(other)
-        plain = {word for word, kind in other if kind == "plain"} - phrases()["of_names"]
-        # "Copyright (c) 2014 writer", "… the anemone contributors"
-        is_name = all(word.isascii() for word in plain) and (
-            len(other) == 1 or any(next_ in _HOLDERS for word, next_ in pairwise(words) if word in plain)
-        )
-        places = [at for at in spoken if len(self.words[at]) > 1 and not self.words[at].isdigit()]
-        in_capitals = [at for at in places[1:] if self._text.startswith(self.words[at].upper(), self.text.starts[at])]
-        return len(plain) > is_name or len(other) > _MAX_HOLDER_WORDS or len(in_capitals) > _MAX_CAPITALS
+        return any(self._is_condition(each) or not self._is_holder(each) for each in self._rest_by_sentence())
 
     def _rest_by_sentence(self) -> Iterator[list[int]]:
+        """Yield the places of the words of each sentence that nothing accounts for, but for addresses."""
+        identifiers = {name for _, name in self.found}
         for _, places in groupby(range(len(self.words)), lambda at: self.text.sentences[at]):
-            if sentence := [at for at in places if not self.covered[at]]:
-                yield sentence
+            spoken = [at for at in places if not self.covered[at] and self.text.kinds[at] != "address"]
+            words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
+            if words and not is_of_licence(words, kinds, identifiers):
+                yield spoken
+
+    def _is_condition(self, sentence: list[int]) -> bool:
+        return len(sentence) > 2 and any(sentence[0] in conditions for conditions in self.conditions)
+
+    def _is_holder(self, sentence: list[int]) -> bool:
+        """Return whether a sentence only names who holds the rights, or has no word but those that say nothing."""
+        words = [self.words[at] for at in sentence]
+        counted = [at for at in sentence if len(self.words[at]) > 1 and not self.words[at].isdigit()]
+        other = [at for at in counted if self.words[at] not in phrases()["known"]]
+        is_line = "\n" not in self._text[self.text.starts[sentence[0]] : self.text.starts[sentence[-1]]]
+        if words[0] not in phrases()["names_holder"] or not is_line or any(map(is_caseless, words)):
+            return not other and not any(map(is_caseless, words))
+        plain = {self.words[at] for at in other if self.text.kinds[at] == "plain"} - phrases()["of_names"]
+        # "Copyright (c) 2014 writer", "… the anemone contributors"
+        is_name = all(map(str.isascii, plain)) and (
+            len(other) == 1 or any(next_ in _HOLDERS for word, next_ in pairwise(words) if word in plain)
+        )
+        in_capitals = [at for at in counted[1:] if self._text.startswith(self.words[at].upper(), self.text.starts[at])]
+        return len(plain) <= is_name and len(other) <= _MAX_HOLDER_WORDS and len(in_capitals) <= _MAX_CAPITALS
 
     def takes_back_in_head(self) -> bool:
         """Return whether a sentence in the head of code may take back what its licences give.
@@ -248,16 +246,13 @@ class _Stated:
         Code is described in words that would narrow a licence down; of these only sentences that name one are read so.
         """
         naming = {self.text.sentences[at]: at for at in reversed(self.named_at)}
-        return any(self._narrows(each, naming.get(self.text.sentences[each[0]])) for each in self._rest_by_sentence())
+        return any(
+            self._is_condition(each) or self._narrows(each, naming.get(self.text.sentences[each[0]]))
+            for each in self._rest_by_sentence()
+        )
 
     def _narrows(self, sentence: list[int], named_at: int | None) -> bool:
-        spoken = [at for at in sentence if self.text.kinds[at] != "address"]
-        words, kinds = [self.words[at] for at in spoken], [self.text.kinds[at] for at in spoken]
-        if is_of_licence(words, kinds, {name for _, name in self.found}):
-            return False
-        if any(sentence[0] in conditions for conditions in self.conditions) and len(words) > 2:
-            return True
-        if _restrictions().search(" ".join(words)):
+        if _restrictions().search(" ".join(self.words[at] for at in sentence)):
             return True
         if named_at is None:
             return False

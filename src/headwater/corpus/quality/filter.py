@@ -63,15 +63,15 @@ def rules_step(rules: RuleSettings, find_limits: LimitsByText | None = None) -> 
 
 def rules_name(kind: str) -> str:
     """Return the settings that hold for a kind."""
-    reference = dict.fromkeys(("articles", "documentation"), "reference")
-    return f"corpus.rules.{(reference | {each: each for each in ('code', 'text', 'web')}).get(kind, 'prose')}"
+    if kind in ("articles", "documentation"):
+        return "corpus.rules.reference"
+    return f"corpus.rules.{kind if kind in ('code', 'text', 'web') else 'prose'}"
 
 
 def rule_name(kind: str, reason: str) -> str:
     """Return the setting that decides about a reason, or those among which it is."""
-    return ".".join(
-        filter(None, (rules_name(kind), toml_table("headwater.corpus", "reasons")["rules"].get(reason, "")))
-    )
+    setting = toml_table("headwater.corpus", "reasons")["rules"].get(reason)
+    return f"{rules_name(kind)}.{setting}" if setting else rules_name(kind)
 
 
 def rules_for(kind: str, rules: RuleSettings) -> ProseRules | None:

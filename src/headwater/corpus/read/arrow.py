@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.encoding import decoded, replaced
+from headwater.corpus.read.encoding import Damage, decoded, replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.record import (
@@ -93,7 +93,7 @@ def rows(
                     if not file.begin_record(part):
                         continue
                     try:
-                        text, why = _text(batch.column(text_name)[row], limits)
+                        text, damage = _text(batch.column(text_name)[row], limits)
                     except Unusable as error:
                         expansion.add_(RECORD_BYTES, file_bytes)
                         yield file.drop_for(error, 0, part)
@@ -101,8 +101,7 @@ def rows(
                     meta = record_meta({name: _value(batch.column(name)[row]) for name in others}) | unread
                     expansion.add_(max(RECORD_BYTES, len(text) + sum(map(len, meta.values()))), file_bytes)
                     yield file.document(text, part, **meta)
-                    if why is not None:
-                        yield replaced(file, text.count("\ufffd"), why, part)
+                    yield from replaced(file, damage, part)
         except pa.ArrowMemoryError:
             raise
         except (pa.ArrowException, OSError, IndexError) as error:
@@ -115,7 +114,7 @@ def rows(
             number += num_lost
 
 
-def _text(scalar: Any, limits: ReadLimits) -> tuple[str, Unusable | None]:
+def _text(scalar: Any, limits: ReadLimits) -> tuple[str, Damage | None]:
     """Return a text as `decoded` does, which is UTF-8 here. Raises Unusable: no_text, not_utf8."""
     try:
         text: str | None = scalar.as_py()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.encoding import decoded, encoding_of, is_utf8, not_decoded, replaced, zero_byte
+from headwater.corpus.read.encoding import Damage, decoded, encoding_of, is_utf8, not_decoded, replaced, zero_byte
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable, in_unicode
 from headwater.corpus.read.record import record_meta, text_column, without_text
@@ -22,8 +22,8 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every row below the header.
 
     A quotation mark that isn't closed makes the rest of the file one field, which then is too long: the rows before
-    it count, the rest is one drop. Raises Unusable: no_text, not_utf8, malformed_csv, binary, and for
-    what is wrong with a compressed file.
+    it count, the rest is one drop. Raises Unusable: no_text, not_utf8, malformed_csv, binary, and for what is wrong
+    with a compressed file.
     """
     head = file.head(_HEAD_BYTES)
     encoding = encoding_of(head, limits.encoding)
@@ -35,7 +35,7 @@ def read_csv(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     with file.open() as stream:
         rows = csv.reader(_text_lines(stream, encoding, limits.max_line_bytes), delimiter=delimiter)
         try:
-            names = [name.strip() for name in next(rows, [])]
+            names = [in_unicode(name).strip() for name in next(rows, [])]
         except csv.Error:
             raise Unusable("malformed_csv") from None
         name = text_column(names, limits.text_column)
@@ -57,21 +57,20 @@ def _documents(
                 yield file.drop("no_text", len("".join(row).encode()), part)
                 continue
             try:
-                text, why = _whole(row[column], encoding, limits)
+                text, damage = _whole(row[column], encoding, limits)
             except Unusable as error:
                 yield file.drop_for(error, len(row[column]), part)
                 continue
             values = [in_unicode(value) for value in row]
             yield file.document(text, part, **record_meta(dict(zip(names, values)), names[column]))
-            if why is not None:
-                yield replaced(file, text.count("\ufffd"), why, part)
+            yield from replaced(file, damage, part)
     except UnicodeDecodeError as error:  # of UTF-16, which doesn't go on behind a damage
         yield file.drop_for(not_decoded(error, None), 0, f"#{number + 1}")
     except csv.Error:
         yield file.drop("malformed_csv", 0, f"#{number + 1}")
 
 
-def _whole(text: str, encoding: str, limits: ReadLimits) -> tuple[str, Unusable | None]:
+def _whole(text: str, encoding: str, limits: ReadLimits) -> tuple[str, Damage | None]:
     """Return a text as `decoded` does, of which halves of surrogate pairs stand for bytes that are not decoded."""
     if in_unicode(text) == text:
         return text, None
@@ -82,7 +81,13 @@ def _text_lines(stream: IO[bytes], encoding: str, max_line_bytes: int) -> Iterat
     """Yield lines with their ends, at most `max_line_bytes` of one at a time: csv says itself that one is too long."""
     reader = codecs.getreader(encoding)(stream, "surrogateescape") if not is_utf8(encoding) else None
     lines = reader or io.TextIOWrapper(stream, encoding, "surrogateescape", newline="")
+    whole = ""
     while line := lines.readline(max_line_bytes + 1):
         if "\0" in line:
             raise Unusable("binary", ZERO_BYTE)
-        yield line
+        whole += line
+        if line[-1] in "\r\n" or len(whole) > max_line_bytes:  # such a reader takes a form feed for an end, too
+            yield whole
+            whole = ""
+    if whole:
+        yield whole

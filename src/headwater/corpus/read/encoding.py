@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from headwater.corpus.document import Drop
@@ -46,9 +47,10 @@ def is_utf8(encoding: str) -> bool:
 
 
 class Damage:
-    """Counts what of a text was replaced by U+FFFD against what was not."""
+    """Counts what of a text was replaced by U+FFFD, and `because` of what, against what was not."""
 
-    def __init__(self) -> None:
+    def __init__(self, because: str) -> None:
+        self.because = because
         self.num_replaced = self._num_characters = self._num_beyond_ascii = 0
 
     def add_(self, text: str) -> None:
@@ -62,26 +64,28 @@ class Damage:
         return self.num_replaced <= max(MAX_DAMAGED * self._num_characters, good / _MIN_GOOD_PER_BAD)
 
 
-def decoded(data: bytes, encoding: str, errors: str, start: int | None = 0) -> tuple[str, Unusable | None]:
-    """Return the text of bytes in an encoding, with `errors` as in the settings.
+def decoded(data: bytes, encoding: str, errors: str, start: int | None = 0) -> tuple[str, Damage | None]:
+    """Return the text of bytes in an encoding, with `errors` as in the settings, and the damage.
 
-    What is damaged of it is U+FFFD; then why stands beside it, as `replaced` takes it. Raises Unusable, not_utf8, if
+    What is damaged of it is U+FFFD. Raises Unusable, not_utf8, if
     the settings allow none of that or it is too much. `start` is as in `not_decoded`.
     """
     try:
         return data.decode(encoding), None
     except UnicodeDecodeError as error:
-        text, damage = data.decode(encoding, "replace"), Damage()
+        text, why = data.decode(encoding, "replace"), not_decoded(error, start)
+        damage = Damage(why.because)
         damage.add_(text)
-        why = not_decoded(error, start)
         if errors == "strict" or not damage.is_little(encoding):
             raise why from None
-        return text, why
+        return text, damage
 
 
-def replaced(file: InputFile, num_bytes: int, why: Unusable, part: str = "") -> Drop:
-    """Return the account of bytes that are U+FFFD in a document that is kept."""
-    return replace(file.drop(REPLACED, num_bytes, f"{part}#replaced", because=why.because), num_documents=0)
+def replaced(file: InputFile, damage: Damage | None, part: str = "") -> Iterator[Drop]:
+    """Yield the account of bytes that are U+FFFD in a text that is kept, if there are some."""
+    if damage is not None:
+        drop = file.drop(REPLACED, damage.num_replaced, f"{part}#replaced", because=damage.because)
+        yield replace(drop, num_documents=0)
 
 
 def codec_of(label: str | None) -> str | None:
@@ -103,7 +107,7 @@ def not_decoded(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
     """
     name = error.encoding.upper().replace("-SIG", "")
     at = "" if start is None else f" at offset {start + error.start:,}"
-    where = f"byte 0x{error.object[error.start]:02X}{at} is no {name}"
+    where = f"byte 0x{error.object[error.start]:02X}{at} is not {name}"
     likely = detected(error.object)
     advice = f"`iconv -f {likely.upper().replace('_', '-')} -t UTF-8 FILE > NEW`"
     return Unusable("not_utf8", f'{where}; set the source\'s encoding (to "{likely}"?) or convert the file: {advice}')

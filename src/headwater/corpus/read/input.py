@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
@@ -20,7 +19,6 @@ BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO
 NO_PERMISSION = "no_permission"
 _BUFFER_BYTES = 1 << 16  # of decompressed text
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class InputFile:
             except (*DAMAGES, OSError) as error:
                 raise _damage(error, compression) from error
 
-    def read_on(self, read: Callable[[Stream], Iterator[T]]) -> Iterator[T | Drop]:
+    def read_on(self, read: Callable[[Stream], Iterator[Document | Drop]]) -> Iterator[Document | Drop]:
         """Yield what `read` makes of the file's bytes, as `open` gives them, and a drop for each damaged stream in
         them: `read` is called again for what stands behind it.
         """

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.encoding import decoded, encoding_of, replaced
+from headwater.corpus.read.encoding import Damage, decoded, encoding_of, replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.jsonl import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable
@@ -30,11 +30,11 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     data = file.read_whole(limits.max_file_bytes)
     is_code = file.kind == "code" and limits.text_column is None
     try:
-        value, why = parsed(data, limits)
+        value, damage = parsed(data, limits)
     except Unusable:
         if not is_code:
             raise
-        value, why = None, None  # tools let comments stand in their settings
+        value, damage = None, None  # tools let comments stand in their settings
     if is_code and not _has_text(value):
         yield from read_text(file, limits)
         return
@@ -44,20 +44,16 @@ def read_json(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
                 yield _piece(file, record, f"#{number}", limits.text_column)
         else:
             yield record_document(file, value, "", len(data), limits.text_column)
-        if why is not None:
-            yield replaced(file, data.decode(encoding_of(data, limits.encoding), "replace").count("\ufffd"), why)
+        yield from replaced(file, damage)
     except (ValueError, RecursionError) as error:
         raise Unusable("malformed_json", str(error)) from None
 
 
-def parsed(data: bytes, limits: ReadLimits) -> tuple[Any, Unusable | None]:
-    """Return the value of a file of JSON, and why some of it was replaced.
-
-    Raises Unusable: malformed_json, not_utf8, wrong_encoding.
-    """
-    text, why = decoded(data, encoding_of(data, limits.encoding), limits.errors)
+def parsed(data: bytes, limits: ReadLimits) -> tuple[Any, Damage | None]:
+    """Return the value of a file of JSON, and what of it is damaged. Raises Unusable: malformed_json, not_utf8."""
+    text, damage = decoded(data, encoding_of(data, limits.encoding), limits.errors)
     try:
-        return json.loads(text), why
+        return json.loads(text), damage
     except (ValueError, RecursionError) as error:
         raise Unusable("malformed_json", str(error)) from None
 

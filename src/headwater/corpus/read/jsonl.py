@@ -17,8 +17,11 @@ from headwater.corpus.read.record import record_document
 def read_jsonl(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document, or a drop, for every line that isn't blank.
 
-    Lines longer than that of the limits are skipped without being held in memory.
+    Lines longer than that of the limits are skipped without being held in memory. Raises Unusable: not_utf8.
     """
+    if limits.encoding.startswith(("utf-16", "utf-32")):  # in which a byte of a letter may be that of a line's end
+        advice = f"convert the file: `iconv -f {limits.encoding.upper()} -t UTF-8 FILE > NEW`"
+        raise Unusable("not_utf8", f"JSON lines aren't read in {limits.encoding}; {advice}")
     numbers, start = count(1), 0
 
     def read(stream: Stream) -> Iterator[Document | Drop]:
@@ -53,11 +56,11 @@ def capped_lines(stream: IO[bytes], max_line_bytes: int) -> Iterator[tuple[bytes
 def _parse(file: InputFile, line: bytes, part: str, limits: ReadLimits, start: int) -> Iterator[Document | Drop]:
     text = ""
     try:
-        text, why = decoded(line, limits.encoding, limits.errors, start)
+        text, damage = decoded(line, limits.encoding, limits.errors, start)
         piece = record_document(file, json.loads(text), part, len(line), limits.text_column)
         yield piece
-        if why is not None and isinstance(piece, Document):
-            yield replaced(file, text.count("\ufffd"), why, part)
+        if isinstance(piece, Document):
+            yield from replaced(file, damage, part)
     except Unusable as error:
         yield file.drop_for(error, len(line), part)
     except (ValueError, RecursionError) as error:

@@ -32,7 +32,7 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dr
     if found is None:
         yield from read_text(file, limits)
         return
-    text, why = found
+    text, damage = found
     meta = {}
     if front := _FRONT.match(text):
         meta = front_matter(front[2])
@@ -41,8 +41,7 @@ def read_markdown(file: InputFile, limits: ReadLimits) -> Iterator[Document | Dr
         meta["title"] = heading[1]
     if text.strip() or not meta:
         yield file.document(text, **meta)
-    if why is not None:
-        yield replaced(file, text.count("\ufffd"), why)
+    yield from replaced(file, damage)
 
 
 def front_matter(block: str) -> dict[str, str]:

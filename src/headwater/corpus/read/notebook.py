@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from headwater.corpus.document import Document
+from headwater.corpus.document import Document, Drop
+from headwater.corpus.read.encoding import replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import parsed
 from headwater.corpus.read.limits import ReadLimits, Unusable
@@ -17,12 +18,12 @@ _HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)
 _PLAIN_NAME = re.compile(r"[a-z][a-z0-9+#._-]{0,30}")
 
 
-def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
+def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a notebook as one document: cells of Markdown and of code, without outputs, attachments and raw cells.
 
     Raises Unusable: malformed_json, not_utf8, not_notebook, no_text, file_too_large.
     """
-    notebook, _ = parsed(file.read_whole(limits.max_file_bytes), limits)
+    notebook, damage = parsed(file.read_whole(limits.max_file_bytes), limits)
     cells = _cells(notebook)
     language = _language(notebook)
     texts = [text for cell in cells if (text := _text(cell, language))]
@@ -31,6 +32,7 @@ def read_notebook(file: InputFile, limits: ReadLimits) -> Iterator[Document]:
     prose = (_source(cell) for cell in cells if cell.get("cell_type") == "markdown")
     title = next((found[1] for text in prose if (found := _HEADING.search(text[:2000]))), "")
     yield file.document("\n\n".join(texts) + "\n", language=language, title=title)
+    yield from replaced(file, damage)
 
 
 def _cells(notebook: Any) -> list[dict[str, Any]]:

@@ -72,9 +72,8 @@ def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
     if found is None:  # of a length that no book has
         yield from read_text(file, limits)
         return
-    text, why = found
-    if why is not None:
-        yield replaced(file, text.count("\ufffd"), why)
+    text, damage = found
+    yield from replaced(file, damage)
     text, boilerplate = without_boilerplate(text)
     if text:
         yield file.document(unwrap(clean(text, file.kind)) or text)  # of what is nothing but blanks the bytes count

@@ -117,10 +117,8 @@ def _confine_(memory_bytes: int) -> None:
 def _load_(request: dict[str, Any], memory_bytes: int) -> None:
     """Import what a file needs, and only then count the memory that files may take."""
     modules = [f"headwater.corpus.read.{request['format']}"]
-    is_zstd = compression_of(path_of_text(request["path"]).name) == "zstd"
-    if (
-        is_zstd or request["format"] == "warc"
-    ):  # pages may be in zstd or brotli; all others need nothing that isn't here
+    # pages of a crawl may be in zstd or brotli; the other compressions need nothing that isn't here
+    if request["format"] == "warc" or compression_of(path_of_text(request["path"]).name) == "zstd":
         modules.append("pyarrow")
     new = [module for module in modules if module not in sys.modules]
     if new:

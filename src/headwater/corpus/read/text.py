@@ -18,13 +18,13 @@ def read_text(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield the file as one document, or as sections of at most `max_document_characters`; and what was replaced in it.
 
     The encoding is what a byte order mark says, or the settings. The whole file is checked before anything is yielded,
-    so that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and
-    for what is wrong with a compressed file.
+    so that a file is kept or dropped as one. Raises Unusable: not_utf8, binary, changed_while_read, and for what is
+    wrong with a compressed file.
     """
-    encoding, why, num_replaced = _check_encoding(file, limits)
+    encoding, damage = _check_encoding(file, limits)
     language = _code_language(file.path.name) if file.kind == "code" else None
     meta = {"language": language} if language else {}
-    chunks = _chunks(file, encoding, "replace" if why else "strict")
+    chunks = _chunks(file, encoding, "replace" if damage else "strict")
     parts = sections(chunks, limits.max_document_characters)
     first, second = next(parts, None), next(parts, None)
     if first is not None and second is None:
@@ -32,8 +32,7 @@ def read_text(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     elif first is not None and second is not None:
         for number, text in enumerate(chain((first, second), parts)):
             yield file.document(text, f"#{number}", group=file.origin, **meta)
-    if why is not None:
-        yield replaced(file, num_replaced, why)
+    yield from replaced(file, damage)
 
 
 def _code_language(name: str) -> str | None:
@@ -41,8 +40,8 @@ def _code_language(name: str) -> str | None:
     return language_of(name) or ("configuration" if without_compression(name).lower().endswith(".json") else None)
 
 
-def whole_text(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable | None] | None:
-    """Return the text of a file, and why some of it was replaced; None of one of more than `max_file_bytes`.
+def whole_text(file: InputFile, limits: ReadLimits) -> tuple[str, Damage | None] | None:
+    """Return the text of a file, and what of it is damaged; None of one of more than `max_file_bytes`.
 
     Raises Unusable as `read_text` does.
     """
@@ -55,14 +54,14 @@ def whole_text(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable | Non
     encoding = encoding_of(data, limits.encoding)
     if is_utf8(encoding) and b"\0" in data:
         raise zero_byte(data)
-    text, why = decoded(data, encoding, limits.errors)
+    text, damage = decoded(data, encoding, limits.errors)
     if "\0" in text:
         raise Unusable("binary", ZERO_BYTE)
-    return text, why
+    return text, damage
 
 
-def _check_encoding(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable | None, int]:
-    """Return the encoding; if some of the file isn't of it, why and how much, and raise that if it is too much."""
+def _check_encoding(file: InputFile, limits: ReadLimits) -> tuple[str, Damage | None]:
+    """Return the encoding, and what of the file isn't of it. Raises Unusable, not_utf8, if that is too much."""
     num_bytes = 0
     with file.open() as stream:
         block = stream.read(BLOCK_BYTES)
@@ -76,19 +75,19 @@ def _check_encoding(file: InputFile, limits: ReadLimits) -> tuple[str, Unusable 
                     raise zero_byte(block)
                 block = stream.read(BLOCK_BYTES)
             decoder.decode(b"", final=True)
-            return encoding, None, 0
+            return encoding, None
         except UnicodeDecodeError as error:  # its bytes may begin with the end of the block before
             why = not_decoded(error, num_bytes - len(error.object))
     if limits.errors == "strict":
         raise why
-    damage = Damage()
+    damage = Damage(why.because)
     for text in _chunks(file, encoding, "replace"):
         if "\0" in text:
             raise Unusable("binary", ZERO_BYTE)
         damage.add_(text)
     if not damage.is_little(encoding):
         raise why
-    return encoding, why, damage.num_replaced
+    return encoding, damage
 
 
 def _chunks(file: InputFile, encoding: str, errors: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -34,10 +35,11 @@ MOST_SHARING = 8  # documents that have a passage in common: more have a notice 
 
 @dataclass(frozen=True, slots=True)
 class RepeatSearch:
-    """A search of two: the documents whose flag is 0 count."""
+    """A search of three: the documents whose flag is 0 count."""
 
     stage: str
     flags: Callable[[Work], Flags]
+    table: str = LINES
 
     @property
     def facts(self) -> str:
@@ -46,6 +48,7 @@ class RepeatSearch:
 
 COMMON_LINES = RepeatSearch("common_lines", copy_flags)
 REPEATS = RepeatSearch("repeats", decisions_of)
+SHARED = RepeatSearch(PASSAGES, decisions_of, PASSAGES)
 
 
 def num_tasks_of(num_rows: int) -> int:
@@ -70,35 +73,26 @@ def _sites_of(segment: Segment, file: ArrayFile, flags: Flags) -> np.ndarray:
 
 
 def find_repeats(context: WorkerContext, number: int, search: RepeatSearch) -> None:
-    """Do a task: write the documents and keys of the lines that are cut."""
-    assert context.boilerplate is not None
+    """Do a task: write the documents and keys of the lines that are cut, or of the passages that documents share."""
     flags = search.flags(context.work)
     with context.work.new_output(Task(search.stage, number)) as output:
         writer = ResultWriter(output, CUTS)
-        for each in cut_keys(context.segments.num_lines)[number]:
-            keys, counts, sites = _counts(_rows(context.runs, each, flags))
-            least = context.boilerplate.least(_sizes(context.work.arrays_of(search.facts), sites))
-            for numbers, hashes in _having(_rows(context.runs, each, flags), keys[counts >= least]):
+        for each in cut_keys(context.segments.num_keys(search.table))[number]:
+            rows = partial(_rows, context.runs, each, flags, search.table)
+            keys, counts, sites = _counts(rows())
+            for numbers, hashes in _having(rows(), keys[_is_found(context, search, counts, sites)]):
                 writer.add(numbers, hashes)
         writer.close()
 
 
-def find_shared(context: WorkerContext, number: int) -> None:
-    """Do a task: write which of the documents that stay have a passage that few others have, and its key."""
-    flags = decisions_of(context.work)
-    with context.work.new_output(Task(PASSAGES, number)) as output:
-        writer = ResultWriter(output, CUTS)
-        for each in cut_keys(context.segments.num_passages)[number]:
-            keys, counts, _ = _counts(_rows(context.runs, each, flags, PASSAGES))
-            shared = keys[(counts > 1) & (counts <= MOST_SHARING)]
-            for numbers, hashes in _having(_rows(context.runs, each, flags, PASSAGES), shared):
-                writer.add(numbers, hashes)
-        writer.close()
-
-
-def _sizes(file: ArrayFile, sites: np.ndarray) -> np.ndarray:
-    """Return how many documents each of `sites` has."""
-    return file.map("count")[np.searchsorted(file.map("key"), sites)]
+def _is_found(context: WorkerContext, search: RepeatSearch, counts: np.ndarray, sites: np.ndarray) -> np.ndarray:
+    """Return of which keys a search makes something, by how many documents have each, and the site of those."""
+    if search.table == PASSAGES:
+        return (counts > 1) & (counts <= MOST_SHARING)
+    assert context.boilerplate is not None
+    file = context.work.arrays_of(search.facts)
+    num_pages = file.map("count")[np.searchsorted(file.map("key"), sites)]
+    return counts >= context.boilerplate.least(num_pages)
 
 
 def _rows(runs: Iterable[SortedRun], keys: KeyRange, flags: Flags, table: str = LINES) -> Iterator[np.ndarray]:

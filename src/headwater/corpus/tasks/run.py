@@ -11,10 +11,9 @@ from headwater.corpus.tasks.filter import filter_part
 from headwater.corpus.tasks.merge import Table, merged
 from headwater.corpus.tasks.near import find_pairs
 from headwater.corpus.tasks.pages import PAGES, write_page_keys
-from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, find_repeats, find_shared
+from headwater.corpus.tasks.repeats import COMMON_LINES, REPEATS, SHARED, find_repeats
 from headwater.corpus.tasks.results import TABLE, merging
 from headwater.corpus.tasks.runs import MERGE_KEYS
-from headwater.corpus.tasks.segments import PASSAGES
 from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
@@ -56,10 +55,10 @@ STAGES: dict[str, Callable[[WorkerContext, int], None]] = {
     "near": find_pairs,
     "verify": verify,
     REPEATS.stage: partial(find_repeats, search=REPEATS),
-    PASSAGES: find_shared,
+    SHARED.stage: partial(find_repeats, search=SHARED),
     "write": write,
 }
-_MERGED = ("exact", COMMON_LINES.stage, PAGES, "near", REPEATS.stage, PASSAGES)
+_MERGED = ("exact", COMMON_LINES.stage, PAGES, "near", REPEATS.stage, SHARED.stage)
 STAGES |= {merging(stage): partial(merge_results, stage=stage) for stage in _MERGED}
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -55,15 +54,9 @@ class Segments:
         # the number of the first document of each segment, and the end of the last
         self.bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
-    @cached_property
-    def num_lines(self) -> int:
-        """How many lines of pages were noted."""
-        return int(self._work.facts_of(_FACTS)[LINES])
-
-    @cached_property
-    def num_passages(self) -> int:
-        """How many passages of documents were noted."""
-        return int(self._work.facts_of(_FACTS)[PASSAGES])
+    def num_keys(self, table: str) -> int:
+        """Return how many lines of pages were noted, or passages of documents."""
+        return int(self._work.facts_of(_FACTS)[table])
 
     @property
     def num_documents(self) -> int:

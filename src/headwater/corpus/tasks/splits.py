@@ -56,5 +56,10 @@ def split_hashes(file: ArrayFile, segment: Segment, shared: Flags) -> np.ndarray
     return np.where(is_shared, np.uint64(NEVER_HELD_OUT), file.map("split_hashes"))
 
 
+def sources_of_shared_text(work: Work) -> list[str]:
+    """Return the sources of which the end of a document is held out that has a passage in common with another."""
+    return [name for name in work.plan.settings.sources if split_of(work, name).is_shared]
+
+
 def split_of(work: Work, source: str) -> Split:
     return Split(**work.facts_of(_FACTS)[source])
