@@ -387,6 +387,7 @@ def test_an_exported_folder_of_headwater_is_a_base_with_the_same_tokenizer(tmp_p
             "that of its file LICENSE.txt",
         ),
         ({"README.md": "---\nlicense", "config.json": '{"license": 3}'}, ""),
+        ({"README.md": f"---\nlicense: a{' ' * 60_000}b\n---\n"}, f"a{' ' * 199}, as its README.md says"),
     ],
 )
 def test_a_licence_is_what_the_folder_says_and_where(tmp_path, files, licence):

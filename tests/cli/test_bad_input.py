@@ -146,27 +146,28 @@ def test_a_hostile_run_name_is_refused_by_new_and_nothing_is_written(folder, nam
 # ---- new
 
 
-@pytest.mark.parametrize("minutes", ["0", "-3", "nan", "inf"])
-def test_new_refuses_a_time_that_is_none(folder, minutes):
-    require_clear_error(call("new", "x", "--text", "texts", "--minutes", minutes, cwd=folder), "minutes", status=(2,))
-
-
 def test_new_never_overwrites_a_run_file(folder):
     before = (folder / "mine.toml").read_bytes()
     require_clear_error(call("new", "mine", "--text", "texts", cwd=folder), "mine.toml exists already")
     assert (folder / "mine.toml").read_bytes() == before
 
 
-def test_new_on_a_path_that_is_not_there_names_it(folder):
-    require_clear_error(call("new", "x", "nowhere", cwd=folder), "no such file or folder: nowhere")
-    require_clear_error(call("new", "x", cwd=folder), "headwater new x --text PATH", status=(2,))
-    require_clear_error(call("new", "x", "--text", "nowhere", cwd=folder), "no such file or folder: nowhere")
-    assert not (folder / "x.toml").exists()
-
-
-def test_new_on_a_folder_without_text_says_so(folder):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "no such file or folder: nowhere"),
+        ([], "headwater new x --text PATH"),
+        (["--text", "nowhere"], "no such file or folder: nowhere"),
+        (["--text", "empty"], "empty: no file is there"),
+        *((["--text", "texts", "--minutes", minutes], "minutes") for minutes in ("0", "-3", "nan", "inf")),
+        (["--text", b"caf\xe9".decode("utf-8", "surrogateescape")], "UTF-8"),
+    ],
+    ids=str,
+)
+def test_new_names_what_it_cannot_use_and_writes_nothing(folder, words, said):
     (folder / "empty").mkdir()
-    require_clear_error(call("new", "x", "--text", "empty", cwd=folder), "empty: no file is there")
+    write_texts(folder / b"caf\xe9".decode("utf-8", "surrogateescape"), num_files=2)
+    require_clear_error(call("new", "x", *words, cwd=folder), said)
     assert not (folder / "x.toml").exists()
 
 
@@ -180,30 +181,25 @@ def test_new_writes_a_run_file_for_a_folder_of_any_name(tmp_path, name):
     assert said.json["settings"]["corpus"]["sources"]["mine"]["paths"] == [name]
 
 
-def test_new_refuses_a_name_that_no_toml_file_can_hold(tmp_path):
-    name = b"caf\xe9".decode("utf-8", "surrogateescape")
-    write_texts(tmp_path / name, num_files=2)
-    require_clear_error(call("new", "mine", "--text", name, cwd=tmp_path), "UTF-8", status=(2,))
-
-
 # ---- the corpus
 
 
-def test_an_empty_corpus_folder_is_named_with_what_was_found(folder):
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["the corpus is empty", "texts", "no file was found"]),
+        (None, ["no such file or folder: 'texts'", "{folder}"]),
+        (("é" * 3000).encode("latin-1"), ["the corpus is empty", "not_utf8 1"]),
+    ],
+    ids=["empty", "missing", "another encoding"],
+)
+def test_a_folder_without_text_is_named_with_what_was_found(folder, content, parts):
     shutil.rmtree(folder / "texts")
-    (folder / "texts").mkdir()
-    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "texts", "no file was found")
-
-
-def test_a_missing_corpus_folder_is_named_with_where_it_was_expected(folder):
-    shutil.rmtree(folder / "texts")
-    require_clear_error(call("run", "mine.toml", cwd=folder), "no such file or folder: 'texts'", str(folder))
-
-
-def test_a_folder_with_no_utf8_is_named_with_the_reason(folder):
-    for path in (folder / "texts").iterdir():
-        path.write_bytes(("é" * 3000).encode("latin-1"))
-    require_clear_error(call("run", "mine.toml", cwd=folder), "the corpus is empty", "not_utf8 30")
+    if content is not None:
+        (folder / "texts").mkdir()
+    if content:
+        (folder / "texts/a.txt").write_bytes(content)
+    require_clear_error(call("run", "mine.toml", cwd=folder), *(part.format(folder=folder) for part in parts))
 
 
 def test_a_vocabulary_that_the_text_can_not_fill_is_refused_with_one_that_it_can(folder):
@@ -275,7 +271,11 @@ RUN_VERBS = [
 
 @pytest.mark.parametrize(
     ("verb", "run_dir"),
-    [*((verb, "nowhere") for verb in RUN_VERBS), (["next", "The"], "texts"), (["report"], "mine.toml")],
+    [
+        *((verb, "nowhere") for verb in RUN_VERBS),
+        (["next", "The"], "texts"),
+        (["report"], "mine.toml"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_named(folder, verb, run_dir):
     require_clear_error(call(*verb, "--run", run_dir, cwd=folder), run_dir)
@@ -327,20 +327,18 @@ def without_seconds(path: Path) -> dict:
         (["train"], "optim.matrix_lr=0.5"),
         (["corpus", "build"], "seed=2"),
         (["corpus", "tokenizer", "train"], "mixture.max_epochs=9.0"),
+        *(
+            (["run"], change)
+            for change in ("tokenizer.vocab_size=320", "corpus.seed=3", "corpus.validation_fraction=0.1")
+        ),
     ],
 )
 def test_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, verb, change):
     before = contents(trained / "runs/mine")
     said = call(*verb, "mine.toml", change, cwd=trained)
     name, value = change.split("=")
-    require_clear_error(said, f"{name}: was", f"is {value}", "put the old value", "another name", status=(1,))
-    assert contents(trained / "runs/mine") == before
-
-
-@pytest.mark.parametrize("change", ["tokenizer.vocab_size=320", "corpus.seed=3", "corpus.validation_fraction=0.1"])
-def test_data_settings_other_than_the_checkpoints_are_refused_and_nothing_changes(trained, change):
-    before = contents(trained / "runs/mine")
-    require_clear_error(call("run", "mine.toml", change, cwd=trained), "put", "another name", status=(1,))
+    parts = () if name.startswith(("corpus.", "tokenizer.")) else (f"{name}: was", f"is {value}", "put the old value")
+    require_clear_error(said, "put", "another name", *parts, status=(1,))
     assert contents(trained / "runs/mine") == before
 
 

@@ -193,7 +193,7 @@ def test_what_gives_no_text_is_said_with_its_bytes_and_what_to_set(tmp_path, num
     (folder / "c.txt").write_bytes("Wie schön, daß es regnet.\n".encode("cp1252") * num_lines)
     (folder / "d.txt").write_bytes(b"The river rises. " * 2000 + b"\x92" * num_bad)
     found = TextFound()
-    assert len(list(found.texts([str(folder)]))) == 2
+    assert len(list(found.texts(settings_of([str(folder)])))) == 2
     assert f"{num_bad} replaced bytes" in found.reasons
     assert re.search(
         rf"{num_rows} no text \(\d+\s\w+, no text in a column text or content; .*text_column", found.reasons

@@ -160,7 +160,7 @@ def test_a_run_may_be_named_by_its_name_alone(here, tmp_path):
     assert own == folder
 
 
-def test_a_run_that_hwith_kept_only_is_listed_and_names_its_command(tmp_path):
+def test_a_run_that_has_begun_only_is_listed_and_names_its_command(tmp_path):
     (tmp_path / "runs/first-light/data").mkdir(parents=True)
     said = call("next", "hi", "--run", "first-light", cwd=tmp_path)
     require_clear_error(said, "`headwater run first-light` makes one", status=(2,))

@@ -106,10 +106,13 @@ def test_the_epochs_of_a_plan_are_those_of_the_run(folder, tuned, monkeypatch):
 
 
 def test_the_same_command_resumes_and_another_file_of_that_name_is_not_written_over(folder, tuned):
-    again = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", cwd=folder)
-    assert again.status == 0 and "training is up to date" in again.out, again
-    other = call("downstream", "sft", "runs/base", "--talks", "talks.jsonl", "--replay", "0", cwd=folder)
-    require_clear_error(other, "base-sft.toml exists already", "--name")
+    file, words = folder / "base-sft.toml", ("downstream", "sft", "runs/base", "--talks", "talks.jsonl")
+    file.write_text(text := file.read_text() + "# a comment of one's own\n")
+    again = call(*words, cwd=folder)
+    assert again.status == 0 and "training is up to date" in again.out and file.read_text() == text, again
+    (folder / "torn.toml").write_text("name = ")
+    for other, name in ((["--replay", "0"], "base-sft"), (["--name", "torn"], "torn")):
+        require_clear_error(call(*words, *other, cwd=folder), f"{name}.toml exists already", "--name")
 
 
 @pytest.mark.parametrize("number", [40, 1000])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,10 @@ def test_reinforcement_makes_a_run_that_writes_and_is_not_made_twice(cwd):
     assert (
         "What mine-rl was trained on" in data_card and "Aligned on 12 prompts" in data_card and "| mine |" in data_card
     )
+    (cwd / "runs/mine-rl/data/origins.json").unlink()  # as an older headwater left it
+    assert call("export", "runs/mine-rl", cwd=cwd).status == 0
+    card = (cwd / "runs/mine-rl/export/hf/README.md").read_text()
+    assert "not recorded" in card and "pre-trained" not in card
 
 
 def test_a_run_may_be_named_by_the_folder_that_one_is_in(cwd):
@@ -96,14 +99,6 @@ def test_a_reward_that_cannot_be_used_is_refused_before_a_folder_is_made(cwd):
 def test_a_name_or_a_learning_rate_that_is_none_is_refused(cwd, verb, option, value, message):
     said = call("downstream", *verb, "prompts.jsonl", option, value, "runs/mine", cwd=cwd)
     assert said.status == 2 and message in said.err, said
-
-
-def test_the_working_folder_is_imported_from_for_a_function_alone(cwd, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert reinforce(cwd, "--reward", "exact").status == 0
-    assert str(cwd) not in sys.path
-    assert reinforce(cwd, "--reward", "worth_of_blanks:has_blank", "--name", "new").status == 0
-    assert str(cwd) in sys.path
 
 
 def test_knowledge_is_examined_stage_by_stage_and_no_model_twice(cwd, monkeypatch):

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from headwater.downstream import rewards
+from headwater.downstream.learned_reward import MODEL
 from headwater.downstream.rewards import (
     Question,
     checked_reward,
@@ -19,8 +20,9 @@ from headwater.downstream.rewards import (
     reward_at,
     reward_named,
 )
-from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.runs.aligning import RewardedPrompts
+from headwater.runs.downstream import require_alignable
 from headwater.runs.run_config import config_record, load_run
 
 
@@ -63,17 +65,16 @@ def test_a_package_adds_rewards(monkeypatch):
     entry = EntryPoint("whole", "operator:concat", "headwater.rewards")
     monkeypatch.setattr(rewards, "entry_points", lambda group: [entry] if group == entry.group else [])
     assert reward_named("whole") is operator.concat
-    assert DownstreamSettings(reward="whole").reward == "whole"
     with pytest.raises(ConfigError, match="no reward 'exactly'; give exact, number, form, whole"):
         reward_named("exactly")
 
 
 @pytest.mark.parametrize("named", ["os:execlp", "evil:score", "evil.py:score", "evil", "folder", "builtins:eval"])
-def test_no_run_file_names_a_function(tmp_path, monkeypatch, named):
+def test_no_run_file_names_a_function_and_one_that_did_can_still_be_opened(tmp_path, monkeypatch, named):
     """By no way: a file, one that it extends, an override, the settings that a run folder holds."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("open('ran', 'w')\ndef score(*given): return 1.0")
-    (tmp_path / "folder/model").mkdir(parents=True)
+    (tmp_path / "folder" / MODEL).mkdir(parents=True)
     (tmp_path / "direct.toml").write_text(f'extends = "first-light"\n[downstream]\nreward = "{named}"\n')
     (tmp_path / "indirect.toml").write_text('extends = "direct.toml"\nname = "other"\n')
     saved = config_record(*load_run("first-light"))
@@ -82,9 +83,17 @@ def test_no_run_file_names_a_function(tmp_path, monkeypatch, named):
     (tmp_path / "runs/kept/config.json").write_text(json.dumps(saved))
     doors = (["direct.toml"], ["indirect.toml"], ["runs/kept"], ["first-light", [f"downstream.reward={named}"]])
     for door in doors:
+        config, _ = load_run(*door)
         with pytest.raises(ConfigError, match=f"there is no reward '{named}'"):
-            load_run(*door)
+            require_alignable(config)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_named_as_a_reward_that_is_built_in_hides_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in rewards.BUILT_IN:
+        (tmp_path / name).mkdir()
+        RewardedPrompts([], [], name)
 
 
 def test_a_function_that_fails_or_returns_no_number_is_named_with_its_prompt():

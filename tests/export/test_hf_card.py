@@ -39,7 +39,7 @@ KINDS = {
     "continued from an own run": (
         [BASE, MORE],
         ["trained on more text with headwater", UNTAUGHT, "| own | pre-trained from random weights | 4,096,000 |", "20,480"],
-        [PRE_TRAINED, "not made with headwater"],
+        [PRE_TRAINED, "made elsewhere"],
     ),
     "continued from others' base": (
         [PLAIN, MORE],
@@ -54,7 +54,7 @@ KINDS = {
     "tuned": (
         [BASE, TUNED],
         ["tuned on conversations with headwater", ANSWERS, "tuned on 195 conversations | 122,880"],
-        [PRE_TRAINED, UNTAUGHT, "It continues text", "not made with headwater"],
+        [PRE_TRAINED, UNTAUGHT, "It continues text", "made elsewhere"],
     ),
     "tuned from others' instruct model": (
         [INSTRUCT, TUNED],
@@ -76,6 +76,16 @@ KINDS = {
         [PLAIN, MORE, TUNED, PREFERRED],
         ["aligned by preferences with headwater", "by DPO", "159 pairs", "| Theirs |", "| more |", "| tuned |", "unknown: ask"],
         [PRE_TRAINED, UNTAUGHT, "reward"],
+    ),
+    "tuned as it was pre-trained, then continued on plain text": (
+        [replace(BASE, num_examples=3), MORE],
+        ["It continues text. own, which it was made of, answers messages; this run trained on none"],
+        [UNTAUGHT, ANSWERS],
+    ),
+    "continued from a model of an older headwater": (
+        [Origin("old", "unknown"), MORE],
+        ["What old, which it was made of, was trained for was not recorded"],
+        [UNTAUGHT, ANSWERS, PRE_TRAINED],
     ),
     "of an older headwater": ([Origin("old", "unknown")], ["was not recorded"], [PRE_TRAINED, UNTAUGHT, ANSWERS]),
 }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import call
+from small_run import call, write_texts
 from starlette.testclient import TestClient
 from their_tokenizers import VOCAB_SIZE, files_of
 
@@ -18,6 +18,7 @@ from headwater.export.hf import export_hf
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.runs.run_config import RunConfig, load_run
+from headwater.runs.stages import prepare_data
 from headwater.runs.tuned import answers_messages
 from headwater.serve.app import make_app
 from headwater.serve.engine import Engine
@@ -84,6 +85,7 @@ def test_every_verb_that_asks_a_model_opens_a_base(tmp_path, kind):
         }.items()
     }  # fmt: skip
     assert [each.status for each in asked.values()] == [0] * 4, asked
+    assert "step" not in call("generate", "The", "--run", base, "--max-tokens", "1", cwd=tmp_path).err
     assert asked["next"].json["next"] == [each._asdict() for each in model.next("The")]
     assert asked["chat"].json["answer"] == str(model.chat("Hello", 3)) and asked["chat"].err == ""
     engine = Engine(model.transformer, model.tokenizer, model.name, model.is_tuned)
@@ -118,12 +120,15 @@ def test_what_is_wrong_with_a_base_is_said_without_the_settings_of_a_run(tmp_pat
     assert "init.from" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("config", "answers"), [({"chat_template": CHATML}, True), ({}, False)])
-def test_a_run_from_an_instruct_base_answers(tmp_path, monkeypatch, config, answers):
+@pytest.mark.parametrize(
+    ("files", "answers"),
+    [(theirs(chat_template=CHATML), True), (theirs(), False), (None, False)],
+    ids=["template", "none", "own, untuned"],
+)
+def test_a_run_from_an_instruct_base_answers(tmp_path, monkeypatch, files, answers):
     monkeypatch.chdir(tmp_path)
-    base = base_of("folder", tmp_path, theirs(**config))
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts/a.txt").write_text("The river rises.\n")
+    base = base_of("folder", tmp_path, files)
+    write_texts(tmp_path / "texts")
     (tmp_path / "more.toml").write_text(f"""
 [init]
 from = {json.dumps(str(base))}
@@ -134,5 +139,5 @@ num_steps = 3
 batch_tokens = 64
 """)
     made: RunConfig = load_run("more.toml")[0]
-    write_foreign(theirs(**config), VOCAB_SIZE, made.folders.tokenizer, "")
+    prepare_data(made, lambda line: None)
     assert not made.is_tuned and answers_messages(made) is answers

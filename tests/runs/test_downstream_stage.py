@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from small_run import call, final_weights, measured, quick, write_run_file, write_texts
 
 import headwater
+from headwater.checkpoint.origins import KEPT, Origin
 from headwater.downstream.settings import DownstreamSettings
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.files import read_json, write_json
@@ -148,26 +150,24 @@ def test_what_cannot_be_aligned_is_refused_before_any_training(tmp_path, change,
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "message"),
+    ("name", "origin", "message"),
     [
-        ("mine", "runs/mine", "each stage is named once; found mine, mine, mine-rl"),
-        ("more", "runs/mine", "aligns a model that answers"),
-        ("more", "runs/tuned", None),
-        ("more", "model.gguf", None),
+        ("mine", Origin("base", "tuned", num_examples=3), "each stage is named once; found mine, mine, mine-rl"),
+        ("more", Origin("base", "scratch"), "aligns a model that answers"),
+        ("more", Origin("base", "scratch", num_examples=3), None),
+        ("more", Origin("theirs", "others"), "aligns a model that answers"),
+        ("more", Origin("theirs", "others", answers=True), None),
+        ("more", Origin("base", "unknown"), None),
     ],
 )
-def test_a_base_counts_as_tuned_if_it_was_or_may_have_been(finished, tmp_path, monkeypatch, name, base, message):
+def test_a_base_counts_as_tuned_if_it_was_or_may_have_been(finished, tmp_path, monkeypatch, name, origin, message):
     write_inputs(tmp_path)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished.run_dir, "runs/mine")
-    shutil.copytree(finished.run_dir, "runs/tuned")
-    saved = read_json(Path("runs/tuned/config.json"))
-    sources = saved["settings"]["corpus"]["sources"]
-    sources["talks"] = next(iter(sources.values())) | {"kind": "conversations"}
-    write_json(Path("runs/tuned/config.json"), saved)
+    write_json(Path("runs/mine") / KEPT, {"origins": [asdict(origin)]})
     asked = {"name": name, "runs_dir": "elsewhere"}
     asked |= {
-        "init": InitSettings.model_validate({"from": base}),
+        "init": InitSettings.model_validate({"from": "runs/mine"}),
         "downstream": DownstreamSettings(prompts="prompts.jsonl"),
     }
     config = config_of_run(Path("runs/mine")).model_copy(update=asked)

@@ -43,63 +43,37 @@ def test_every_setting_has_one_reason_with_its_value(folder, run):
         assert reason.why
 
 
-def test_what_the_run_file_sets_is_the_users(folder):
-    found = reasons("mine.toml")
-    for setting in ("train.num_steps", "model.d_model", "machine.compile", "corpus.sources.mine.paths"):
-        assert (found[setting].origin, found[setting].where) == ("user", "mine.toml")
+ORIGINS = {
+    "user": ("mine.toml", ["train.num_steps", "model.d_model", "machine.compile", "corpus.sources.mine.paths"]),
+    "recipe": ("first-light", ["train.num_steps", "corpus.sources.books.package", "mixture.weights.almanac"]),
+    "rule": ("mine.toml", ["name", "model.d_ff", "schedule.warmup_steps", "train.microbatch_tokens"]),
+    "default": ("mine.toml", ["optim.beta2", "mixture.weights", "train.max_bad_steps", "corpus.dedup.near"]),
+}
 
 
-def test_what_the_command_line_sets_is_the_users_and_says_so(folder):
-    found = reasons("mine.toml", "optim.beta1=0.7", "train.num_steps=7")
-    for setting, value in (("optim.beta1", 0.7), ("train.num_steps", 7)):
-        assert (found[setting].origin, found[setting].value) == ("user", value)
-        assert "command line" in found[setting].where
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_setting_names_who_set_it(folder, origin):
+    run, names = ORIGINS[origin]
+    found = reasons(run)
+    assert {found[name].origin for name in names} == {origin}
+    assert origin in ("rule", "default") or {found[name].where for name in names} == {run}
 
 
-def test_what_a_recipe_sets_is_the_recipes(folder):
-    found = reasons("first-light")
-    for setting in ("train.num_steps", "corpus.sources.books.package", "mixture.weights.almanac"):
-        assert (found[setting].origin, found[setting].where) == ("recipe", "first-light")
+def test_what_the_command_line_sets_is_the_users_and_rules_follow_it(folder):
+    before, after = reasons("mine.toml"), reasons("mine.toml", "optim.name=adamw", "model.d_model=64")
+    assert (after["model.d_model"].origin, after["model.d_model"].value) == ("user", 64)
+    assert "command line" in after["model.d_model"].where
+    for name in ("model.d_ff", "optim.matrix_lr"):
+        assert after[name].origin == "rule" and after[name].value != before[name].value
+    assert "nanochat" in before["optim.matrix_lr"].why
+    assert before["model.vocab_size"].value == 384 and before["name"].value == "mine"
 
 
 def test_a_file_that_extends_a_recipe_has_both_origins(folder):
     (folder / "my.toml").write_text('extends = "first-light"\n[train]\nnum_steps = 9\n')
     found = reasons("my.toml")
     assert (found["train.num_steps"].origin, found["train.num_steps"].value) == ("user", 9)
-    assert found["train.batch_tokens"].origin == "recipe"
-    assert found["model.seq_len"].origin == "recipe"
-
-
-def test_what_a_rule_sets_names_its_source(folder):
-    found = reasons("mine.toml")
-    for setting in (
-        "optim.matrix_lr",
-        "model.d_ff",
-        "schedule.warmup_steps",
-        "train.microbatch_tokens",
-        "model.vocab_size",
-    ):
-        assert found[setting].origin == "rule"
-    assert "nanochat" in found["optim.matrix_lr"].why
-    assert found["model.vocab_size"].value == 384
-
-
-def test_a_rule_follows_what_the_command_line_sets(folder):
-    before, after = reasons("mine.toml"), reasons("mine.toml", "model.d_model=64", "optim.name=adamw")
-    assert after["model.d_ff"].value != before["model.d_ff"].value
-    assert after["optim.matrix_lr"].value != before["optim.matrix_lr"].value
-    assert after["optim.matrix_lr"].origin == "rule"
-
-
-def test_what_nobody_sets_is_a_default(folder):
-    found = reasons("mine.toml")
-    for setting in ("optim.beta2", "mixture.weights", "train.max_bad_steps", "corpus.dedup.near"):
-        assert found[setting].origin == "default"
-
-
-def test_a_run_file_without_a_name_is_named_after_itself(folder):
-    found = reasons("mine.toml")
-    assert (found["name"].value, found["name"].origin) == ("mine", "rule")
+    assert {found[name].origin for name in ("train.batch_tokens", "model.seq_len")} == {"recipe"}
 
 
 def explained(*arguments: str, cwd: Path) -> list[str]:
@@ -182,18 +156,13 @@ def test_a_run_that_began_says_what_it_computes_in_and_why(finished, folder):
     assert "number format" not in call("explain", "mine.toml", cwd=folder).out
 
 
-@pytest.mark.parametrize("way", ["runs/mine/", "./runs/../runs/mine", "link"])
-def test_a_run_folder_may_be_named_in_any_way(finished, monkeypatch, way):
-    monkeypatch.chdir(finished.cwd)
+@pytest.mark.parametrize(
+    ("way", "cwd"), [("runs/mine/", "."), ("./runs/../runs/mine", "."), ("link", "."), (".", "runs/mine")]
+)
+def test_a_run_folder_may_be_named_in_any_way(finished, way, cwd):
     link = finished.cwd / "link"
     if not link.exists():
         link.symlink_to("runs/mine")
-    said = call("evaluate", "--run", way, "--json", cwd=finished.cwd)
+    said = call("evaluate", "--run", way, "--json", cwd=finished.cwd / cwd)
     assert said.status == 0, said
     assert "evaluating" not in said.out + said.err  # it found what the run has
-
-
-def test_a_run_folder_may_be_the_current_one(finished):
-    said = call("evaluate", "--run", ".", "--json", cwd=finished.run_dir)
-    assert said.status == 0, said
-    assert "evaluating" not in said.out + said.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -12,7 +13,7 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.corpus.load import read_documents
 from headwater.errors import EvaluationError
 from headwater.evaluate.baselines import LEAST_LINE_BYTES, ngram_bits_per_byte, xz_bits_per_byte
-from headwater.files import read_json
+from headwater.files import digest_file, read_json, write_json
 from headwater.report.measures import scores_of
 from headwater.runs.finish import report_stage
 from headwater.runs.run_config import config_of_run
@@ -73,6 +74,8 @@ def test_a_model_from_before_the_end_of_training_is_named_so(finished_copy):
     which = f"step {step} of {last}, before its learning rate had decayed to the end"
     assert said.err.startswith(f"the model is of {which}\n") and said.err.endswith(f"; step {step}\n"), said
     assert f"runs/mine/export/hf has the model of {which}" in call("export", "mine", cwd=finished_copy).out
+    card = (finished_copy / "runs/mine/export/hf/README.md").read_text()
+    assert "Evaluation" not in card, "what was measured is of another checkpoint"
 
 
 def test_a_report_is_written_again_when_a_figure_that_it_shows_has_changed_and_no_other_time(finished_copy):
@@ -101,7 +104,15 @@ def test_an_evaluation_that_ends_the_process_leaves_the_export_whose_card_the_ne
     assert (export / "model.safetensors").stat().st_ino == written.st_ino, "the same weights are not written again"
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other weights")])
+def lying(path: Path) -> None:
+    """Have the manifest of an export name a file outside of it."""
+    (path.parents[2] / "x.safetensors").write_bytes(b"weights")
+    manifest = read_json(path.parent / "manifest.json")
+    manifest["files"] = {"../../x.safetensors": digest_file(path.parents[2] / "x.safetensors")}
+    write_json(path.parent / "manifest.json", manifest)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other weights"), lying])
 def test_weights_that_are_not_what_an_export_had_are_written_again(finished_copy, damage):
     export = finished_copy / "runs" / "mine" / "export" / "hf"
     before = (export / "model.safetensors").read_bytes()

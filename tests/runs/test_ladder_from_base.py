@@ -87,7 +87,7 @@ def test_a_table_of_runs_from_scratch_says_how_many_tokens_would_be_as_good(ladd
 
 def test_a_run_file_without_a_ladder_has_no_runs_from_scratch(laddered):
     said = call("plan", "on.toml", "--runs", "mine.toml", "--loss-unit", "bits_per_byte", cwd=laddered[0])
-    require_clear_error(said, "mine.toml has no finished ladder of these settings: headwater ladder mine.toml")
+    require_clear_error(said, "mine.toml has no finished ladder of these settings; `headwater ladder mine.toml`")
 
 
 def test_the_run_keeps_its_forecast_and_the_report_compares_both_losses(laddered, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from made_packages import write_deb
 from small_run import call, require_clear_error
 
-from headwater.runs.run_config import list_recipes, load_run
+from headwater.runs.run_config import load_run
 from headwater.samples.fetch.known import contents_of
 from headwater.sources.settings import parse_names
 from headwater.sources.size import source_bytes
@@ -35,12 +35,6 @@ batch_tokens = 512
 
 def sources():
     return load_run("standard", [])[0].corpus.sources
-
-
-def test_it_is_listed_and_resolves_from_recipe_rules_and_defaults():
-    assert "standard" in list_recipes()
-    _, reasons = load_run("standard", [])
-    assert {reason.origin for reason in reasons} == {"recipe", "rule", "default"}
 
 
 def test_a_plan_knows_how_much_text_its_sources_have():

@@ -27,6 +27,10 @@ TEXT = (
     "def area(width, height):\n    return width * height  # in square metres\n\n"
     "Élan vital, Ωmega und 河流: „so“ it's said… "
 )
+FROM_FOLDER: dict[str, Any] = {
+    "dtype": torch.float32, "local_files_only": True, "use_safetensors": True, "trust_remote_code": False
+}  # fmt: skip
+"How transformers opens a folder, also that of a stranger's run: neither a pickle nor code of it."
 
 
 def check_base(base: BaseFacts, say: Callable[[str], None]) -> None:
@@ -79,8 +83,7 @@ def _ours(base: BaseFacts, tokens_BT: Tensor) -> Tensor:
 
 
 def _theirs(transformers: Any, folder: Path, tokens_BT: Tensor) -> Tensor:
-    options = {"dtype": torch.float32, "attn_implementation": "eager", "local_files_only": True}
-    options |= {"use_safetensors": True, "trust_remote_code": False}  # neither a pickle nor code of the folder
+    options = {"attn_implementation": "eager", **FROM_FOLDER}
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, **options).eval()
     with torch.no_grad():
         return model(input_ids=tokens_BT, attention_mask=torch.ones_like(tokens_BT)).logits.float()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from xxhash import xxh3_128
 
-from headwater.base.folder import folder_settings, licence_of, tokenizer_files, weight_files
+from headwater.base.folder import folder_settings, licence_of, said_licence, tokenizer_files, weight_files
 from headwater.base.gguf import GgufFile
 from headwater.base.json_file import read_object
 from headwater.checkpoint.layout import MODEL, list_checkpoints, step_of
@@ -112,9 +112,8 @@ def _of_folder(path: str) -> BaseFacts:
 
 def _of_gguf(path: str) -> BaseFacts:
     file = GgufFile(Path(path))
-    licence = file.get("general.license")
-    said = f"{licence}, as the file says" if licence else ""
-    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path], said)
+    licence = said_licence(file.get("general.license"), "the file")
+    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path], licence)
 
 
 @lru_cache(maxsize=1)  # reading a large vocabulary takes seconds, and a command asks several times
@@ -141,7 +140,9 @@ def _foreign(
         raise ConfigError(f"its config.json makes {num_weights:,} weights, and its files have {most:,} at most")
     manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
     digest = digest_json({"weights": contents, "tokenizer": manifest["digest"]})
-    answers = any(b"chat_template" in name.encode() + content for name, content in files.items())
+    # an export of headwater's has a template in any case, and says in its manifest whether the model was tuned
+    is_untuned = kind == "folder" and read_manifest_or_none(Path(path)).get("is_tuned") is False
+    answers = not is_untuned and any(b"chat_template" in name.encode() + content for name, content in files.items())
     origin = Origin(_name_of(Path(path)), "others", detail=licence, answers=answers)
     return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest, origins=(origin,))
 

@@ -14,6 +14,7 @@ from headwater.tokenizer.foreign import FILES
 
 INDEX_FILE = "model.safetensors.index.json"
 _HEAD_BYTES = 1 << 16  # of a README: its head is its first lines
+_MAX_LICENCE = 200  # characters of what a model says of its licence: a name, or an address
 
 
 def folder_settings(folder: Path) -> ModelSettings:
@@ -59,14 +60,21 @@ def licence_of(folder: Path) -> str:
     "" where nothing says it.
     """
     head = re.match(r"\s*---\s*?\n(.*?)\n---", _head(folder / "README.md"), re.DOTALL)
-    fields = dict(re.findall(r"^(license|license_name):[ \t]*(\S.*?)[ \t\r]*$", head[1] if head else "", re.MULTILINE))
-    if said := [fields[name].strip("\"'") for name in ("license", "license_name") if name in fields]:
-        return f"{': '.join(said)}, as its README.md says"
-    if isinstance(licence := read_object(folder / "config.json").get("license"), str) and licence.strip():
-        return f"{licence.strip()}, as its config.json says"
-    names = sorted(path.name for path in folder.iterdir())
-    found = [name for name in names if re.fullmatch(r"(?i)(licen[cs]e|copying)(\.\w+)?", name)]
-    return f"that of its file {found[0]}" if found else ""
+    fields = dict(re.findall(r"^(license|license_name):(.*)$", head[1] if head else "", re.MULTILINE))
+    said = [fields.get(name, "").strip().strip("\"'") for name in ("license", "license_name")]
+    in_config = read_object(folder / "config.json").get("license")
+    files = [path.name for path in folder.iterdir() if re.fullmatch(r"(?i)(licen[cs]e|copying)(\.\w+)?", path.name)]
+    return (
+        said_licence(": ".join(filter(None, said)), "its README.md")
+        or said_licence(in_config, "its config.json")
+        or (f"that of its file {min(files)}" if files else "")
+    )
+
+
+def said_licence(licence: Any, where: str) -> str:
+    """Return a licence with where it is said; "" of what isn't a text."""
+    said = licence.strip()[:_MAX_LICENCE] if isinstance(licence, str) else ""
+    return f"{said}, as {where} says" if said else ""
 
 
 def _head(path: Path) -> str:

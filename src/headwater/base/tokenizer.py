@@ -8,7 +8,7 @@ from pathlib import Path
 from headwater.base.facts import BaseFacts
 from headwater.base.folder import tokenizer_files
 from headwater.base.gguf import GgufFile
-from headwater.files import no_check, read_manifest_or_none
+from headwater.files import no_check
 from headwater.tokenizer.conversation import is_chat_form
 from headwater.tokenizer.copied import copy_tokenizer
 from headwater.tokenizer.foreign import write_foreign
@@ -31,13 +31,8 @@ def tokenizer_of(base: BaseFacts) -> Tokenizer:
 
 
 def has_chat_form(base: BaseFacts) -> bool:
-    """Return whether a foreign base was made to answer messages: by its chat template.
-
-    An export of headwater's has one in any case, and says in its manifest whether the model was tuned.
-    """
-    if base.kind == "folder" and read_manifest_or_none(base.weights).get("is_tuned") is False:
-        return False
-    return is_chat_form(_files(base))
+    """Return whether a foreign base was made to answer messages as they are written here: by its chat template."""
+    return base.origins[-1].answers and is_chat_form(_files(base))
 
 
 def _files(base: BaseFacts) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from headwater.checkpoint.layout import DERIVED
 from headwater.checkpoint.verify import read_state
 from headwater.files import read_json_or_none, read_manifest_or_none
 from headwater.records import amount, table
@@ -39,18 +40,30 @@ class Origin:
     detail: str = ""
     answers: bool = False
 
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it learned from conversations here."""
+        return self.kind in ("scratch", "tuned") and self.num_examples > 0
+
 
 Origins = tuple[Origin, ...]
+
+
+def may_answer(origins: Origins) -> bool:
+    """Return whether one of these models answers messages, or may: of that of an older headwater nothing is known."""
+    return not origins or any(each.is_tuned or each.answers or each.kind == "unknown" for each in origins)
 
 
 def origins_of(checkpoint: Path) -> Origins:
     """Return all that the model of a run's checkpoint was made of, the first first, itself last."""
     run_dir = checkpoint.resolve().parents[1]
     if (run_dir / KEPT).exists():
-        return _kept(read_json_or_none(run_dir / KEPT), run_dir.name)
+        return _kept(run_dir / KEPT, run_dir.name)
+    if (run_dir / DERIVED).exists():  # aligned by an older headwater: its settings are those of the run before it
+        return (Origin(run_dir.name, "unknown"),)
     settings = table(read_json_or_none(run_dir / "config.json"), "settings")
     start = table(settings, "init").get("from")
-    before = () if start is None else _kept(read_json_or_none(run_dir / "data" / "base.json"), Path(str(start)).name)
+    before = origins_before(run_dir, None if start is None else str(start))
     num_conversations = _num_conversations(run_dir, settings)
     kind: Any = "scratch" if start is None else "tuned" if num_conversations else "continued"
     tokens = amount(read_state(checkpoint), "tokens_seen")
@@ -58,10 +71,17 @@ def origins_of(checkpoint: Path) -> Origins:
     return *before, own
 
 
-def _kept(record: Any, name: str) -> Origins:
-    """Return the origins in a record; of one written before there were any, a model of this name and no more."""
+def origins_before(run_dir: Path, base: str | None) -> Origins:
+    """Return what the model of a run that begins from `base` was made of before it."""
+    if (run_dir / KEPT).exists():
+        return _kept(run_dir / KEPT, run_dir.name)[:-1]
+    return () if base is None else _kept(run_dir / "data" / "base.json", Path(base).name)
+
+
+def _kept(path: Path, name: str) -> Origins:
+    """Return the origins in a file; of one written before there were any, a model of this name and no more."""
     try:
-        found = TypeAdapter(Origins).validate_python(table(record).get("origins", ()))
+        found = TypeAdapter(Origins).validate_python(table(read_json_or_none(path)).get("origins", ()))
     except ValidationError:
         found = ()
     return found or (Origin(name, "unknown"),)

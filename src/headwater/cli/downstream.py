@@ -127,10 +127,9 @@ def dpo(
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
     from headwater.checkpoint.origins import Origin
     from headwater.downstream.derived import require_unused
-    from headwater.downstream.preference import PreferenceSettings
+    from headwater.downstream.preference import MEASURES, RESULT, PreferenceSettings
     from headwater.downstream.preference import dpo as learn
     from headwater.runs.aligning import begin_derived, keep_derived, learning
-    from headwater.runs.card import PREFERENCE_RESULT
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
@@ -139,18 +138,12 @@ def dpo(
         model, result = learn(*given.start, *given.pairs, settings, given.work)
         identity = {"start": given.digest, "dpo": asdict(settings)}
         begin_derived(base, run_dir, steps, Origin("", "preferences"), given.pairs)
-        keep_derived(run_dir / PREFERENCE_RESULT, result, model, steps, identity)
+        keep_derived(run_dir / RESULT, result, model, steps, identity)
     if as_json:
         return print_json(asdict(result))
     rows = [["of held-out pairs, the preferred answer", "before", "after"]]
-    rows += [
-        [words, *(estimated(getattr(shares, name)) for shares in (result.before, result.after))]
-        for words, name in (
-            ("is the one that the model gives (greedy)", "preferred"),
-            ("is nearer to what it gives than the other", "nearer"),
-            ("is the likelier one, to the end of its message", "likelier"),
-        )
-    ]
+    for name, words in MEASURES.items():
+        rows.append([words, *(estimated(getattr(shares, name)) for shares in (result.before, result.after))])
     table(rows)
     texts = [[each.prompt, each.before, each.after, each.preferred] for each in result.examples]
     heads = [["prompt", "answer before", "answer now", "preferred"]]

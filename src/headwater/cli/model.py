@@ -97,7 +97,8 @@ def generate(
         for last in pieces:
             print(safe(last.text), end="", flush=True)
         print(flush=True)
-    say_aside(f"{plural(last.num_tokens, 'token')}; {ENDS[str(last.end)]}; step {model.step}")
+    of_step = f"; step {model.step}" if model.step else ""  # a model from elsewhere has none
+    say_aside(f"{plural(last.num_tokens, 'token')}; {ENDS[str(last.end)]}{of_step}")
 
 
 def surprise(

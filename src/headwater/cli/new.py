@@ -77,7 +77,7 @@ def write_sized(
     try:
         hardware = None
         for _ in range(2):  # what comes between steps depends on their number
-            config = config_of_text(_run_file(name, tables, (), sizes))
+            config = config_of_text(_sized_file(name, tables, (), sizes))
             hardware = hardware or hardware_of(config)
             step = hardware.needs(config).step.median
             rest = sum(part.median for part in around_steps(config, step).values())
@@ -91,16 +91,21 @@ def write_sized(
             f"of {plural(found.num_documents, 'document')} few can be held out, and the loss of so few says little; "
             "text in more files gives more"
         )
-    write_text(path, _run_file(name, tables, (str(found), *sizes.why, *why, *notes), sizes))
+    write_text(path, _sized_file(name, tables, (str(found), *sizes.why, *why, *notes), sizes))
     for line in (f"found {found}; {sizes.why[0]}", sizes.why[1], *why, *notes):
         say(line)
 
 
-def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
+def check_name(name: str) -> None:
+    """Raise ConfigError for a name that a run file can't have."""
     if not is_run_name(name):
         raise ConfigError(f"{name!a} can't name a run: {NAME_RULE}")
     if find_recipe(name) is not None:
         raise ConfigError(f"{name} is a recipe's name, and `headwater run {name}` would take that; choose another name")
+
+
+def check_new(path: Path, name: str, texts: list[str], minutes: float) -> None:
+    check_name(name)
     if not 0 < minutes < math.inf:
         raise ConfigError(f"--minutes {minutes:g}: give a number above zero")
     if path.exists():
@@ -159,7 +164,7 @@ def with_steps(sizes: Sizes, num_tokens: float, minutes: float, here: tuple[floa
     return replace(sizes, num_steps=num_steps, why=(reads, f"num_steps is {limit}"))
 
 
-def _run_file(name: str, tables: Table, why: Sequence[str], sizes: Sizes) -> str:
+def _sized_file(name: str, tables: Table, why: Sequence[str], sizes: Sizes) -> str:
     comments = (
         *why,
         "The source's num_tokens are an estimate, for plans until the text is built",
@@ -167,8 +172,12 @@ def _run_file(name: str, tables: Table, why: Sequence[str], sizes: Sizes) -> str
         f"Everything not set here comes from a rule: headwater explain {name}.toml",
     )
     train = {"num_steps": sizes.num_steps, "batch_tokens": sizes.batch_tokens} | tables.get("train", {})
-    lines = "".join(f"# {printable(comment)}\n" for comment in comments)
-    return f"{lines}\n{to_toml({'name': name} | tables | {'train': train})}"
+    return run_file(comments, {"name": name} | tables | {"train": train})
+
+
+def run_file(comments: Sequence[str], tables: Table) -> str:
+    """Return a run file of these tables, with comments at its head."""
+    return "".join(f"# {printable(comment)}\n" for comment in comments) + f"\n{to_toml(tables)}"
 
 
 def source_table(name: str, texts: list[str], num_tokens: float) -> Table:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
 from headwater.base.tokenizer import tokenizer_of
-from headwater.config import quoted, to_toml
+from headwater.cli.new import check_name, run_file
+from headwater.config import Table
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
@@ -17,9 +19,7 @@ from headwater.errors import ConfigError, DataError
 from headwater.files import write_text
 from headwater.library.shift import config_of_base, corpus_like, run_of
 from headwater.numbers import plural
-from headwater.printable import printable
 from headwater.runs.paths import Say
-from headwater.runs.run_config import NAME_RULE, find_recipe, is_run_name
 from headwater.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
 from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ MIN_STEPS, EPOCHS = 60, 2
 "Sixty steps teach a small model the form and its new tokens (docs/log.md, 2026-11-29); of much text two epochs do."
 MOST_EPOCHS = 16
 "Those of InstructGPT (arXiv:2203.02155); LIMA has 15 (arXiv:2305.11206), and our own measurements 12 (docs/log.md)."
-LR = 3e-4
+LR, LR_OF_NEW_TOKENS = 3e-4, 3e-3
 MAX_SEQ_LEN = 512
 _AT_ONCE = 1000
 
@@ -76,58 +76,38 @@ def _run_file(
 ) -> str:
     seq_len, num_steps, epochs = choose_sizes(found, base.model.seq_len, share)
     is_own = base.kind == "checkpoint"
-    corpus = corpus_like(config_of_base(base))
-    carried = f"{to_toml(corpus, 'corpus')}\n" if corpus else ""
-    rate = "at ten times the blocks' rate: tokens around messages are new to the base" if is_own else "alike"
-    high = 10 * LR if is_own else LR
-    replay = f"""\
-# text of before, so that it isn't forgotten. The share is of the loss: of a conversation only {found.learned:.0%} of
-# the tokens are learned, so that it has more of the rows
-[replay]
-run = {quoted(str(replayed))}
-share = {share}
-
-"""
-    return f"""\
-# Tunes {printable(base.path)} on {printable(str(found))}.
-# Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml
-
-name = {quoted(name)}
-
-[init]
-from = {quoted(base.path)}
-
-{carried}[corpus.sources.{SOURCE}]
-kind = "conversations"
-paths = [{", ".join(map(quoted, paths))}]
-# about {seq_len} tokens, which the model reads at once; {found.num_long:,} conversations have more
-max_characters = {math.ceil(seq_len * found.num_characters / found.num_tokens)}
-
-{replay if replayed else ""}\
-[model]
-seq_len = {seq_len}
-
-# AdamW at 3e-4, embedding and head {rate}
-[optim]
-name = "adamw"
-matrix_lr = {LR}
-embedding_lr = {high:g}
-head_lr = {high:g}
-vector_lr = {LR}
-weight_decay = 0.0
-
-[schedule]
-name = "linear"
-
-# {epochs:.1f} epochs of the conversations
-[train]
-num_steps = {num_steps}
-batch_tokens = {ROWS_OF_BATCH * seq_len}
-half_length_fraction = 0.0  # half a row would cut conversations
-save_every = {max(1, num_steps // 4)}
-validate_every = {max(1, num_steps // 4)}
-num_probes = 3
-"""
+    high = LR_OF_NEW_TOKENS if is_own else LR
+    corpus, quarter = corpus_like(config_of_base(base)), max(1, num_steps // 4)
+    longest = math.ceil(seq_len * found.num_characters / found.num_tokens)
+    corpus["sources"] = {SOURCE: {"kind": CONVERSATIONS, "paths": paths, "max_characters": longest}}
+    why = [
+        f"Tunes {base.path} on {found}",
+        f"{epochs:.1f} epochs of the conversations",
+        f"max_characters are about {seq_len} tokens, which the model reads at once; {found.num_long:,} have more",
+        f"AdamW at {LR:g}, embedding and head "
+        + ("at ten times that: tokens around messages are new to the base" if is_own else "alike"),
+        "half_length_fraction is 0: half a row would cut conversations",
+        f"Everything that isn't set here comes from the base or a rule: headwater explain {name}.toml",
+    ]
+    tables: Table = {"name": name, "init": {"from": base.path}, "corpus": corpus}
+    if replayed:
+        tables["replay"] = {"run": str(replayed), "share": share}
+        why.append(
+            "Text of before is replayed, so that it isn't forgotten. Its share is of the loss: of a conversation only "
+            f"{found.learned:.0%} of the tokens are learned, so that it has more of the rows"
+        )
+    rates = {"matrix_lr": LR, "embedding_lr": high, "head_lr": high, "vector_lr": LR}
+    steps = {"num_steps": num_steps, "batch_tokens": ROWS_OF_BATCH * seq_len, "half_length_fraction": 0.0}
+    return run_file(
+        why,
+        tables
+        | {
+            "model": {"seq_len": seq_len},
+            "optim": {"name": "adamw", **rates, "weight_decay": 0.0},
+            "schedule": {"name": "linear"},
+            "train": {**steps, "save_every": quarter, "validate_every": quarter, "num_probes": 3},
+        },
+    )
 
 
 def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: float, say: Say) -> Path:
@@ -137,15 +117,14 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
     """
     name = name or f"{run_dir.resolve().name.removesuffix('.gguf')}-sft"
     path = Path(f"{name}.toml")
-    if not is_run_name(name) or find_recipe(name) is not None:
-        raise ConfigError(f"{name!a} can't name a run file: {NAME_RULE}, and isn't a recipe's")
+    check_name(name)
     if not 0 <= share < 1:
         raise ConfigError(f"--replay {share:g}: give the share of the loss that is text of before, 0 to below 1")
     base = facts_of(str(run_dir))
     found = find_conversations(paths, tokenizer_of(base), base.model.seq_len)
     replayed = run_of(base) if share else None
     text = _run_file(name, base, paths, found, replayed, share if replayed else 0.0)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and not _says(path, text):
         raise ConfigError(
             f"{path} exists already and has other settings; `headwater run {path}` runs it, or give another --name"
         )
@@ -156,8 +135,17 @@ def write_sft_file(name: str | None, run_dir: Path, paths: list[str], share: flo
             f"{MOST_EPOCHS} are good for, and the model may repeat them word for word. Give more conversations, or "
             f"lower train.num_steps in {path} and try the answers"
         )
-    write_text(path, text)
+    if not path.exists():
+        write_text(path, text)
     return path
+
+
+def _says(path: Path, text: str) -> bool:
+    """Return whether a run file has the settings of this one, whatever its comments are."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) == tomllib.loads(text)
+    except ValueError:
+        return False
 
 
 def find_conversations(paths: list[str], tokenizer: Tokenizer, seq_len: int) -> FoundConversations:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.base.check import FROM_FOLDER
 from headwater.conversations import ASSISTANT, USER, Message
 from headwater.downstream.preference import (
     Pair,
@@ -62,7 +63,7 @@ def learn_reward(
     transformers, datasets = quiet_libraries()
     transformers.set_seed(settings.seed)  # the score's weights are drawn
     ordered = in_order(pairs, settings)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(export, num_labels=1, dtype="float32")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(export, num_labels=1, **FROM_FOLDER)
     ours = first_loss(start, model.score.weight.detach()[0], tokenizer, ordered[: settings.pairs_per_step])
     before = _right(model, tokenizer, held_out)
     trainer = trl.RewardTrainer(
@@ -108,9 +109,7 @@ def score_of(model: Any, ids: list[int]) -> float:
 def learned_reward(folder: Path, tokenizer: Tokenizer) -> Reward:
     """Return the score of a reward model as a reward of answers to a user's prompts."""
     transformers = quiet_libraries()[0]
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype="float32", use_safetensors=True, local_files_only=True
-    )
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **FROM_FOLDER)
 
     def reward(prompt: str, written: str, answer: str) -> float:
         before, said = prompt_and_answer(tokenizer, [Message(USER, prompt), Message(ASSISTANT, written)])

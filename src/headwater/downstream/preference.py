@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from headwater.base.check import FROM_FOLDER
 from headwater.base.facts import facts_of
 from headwater.base.weights import model_of
 from headwater.conversations import ASSISTANT, USER, Message
@@ -28,6 +29,13 @@ from headwater.tokenizer.conversation import prompt_and_answer
 from headwater.tokenizer.tokenizer import Tokenizer
 
 ANSWERED_AT_ONCE, NUM_EXAMPLES = 64, 3
+RESULT = "preference.json"
+MEASURES = {
+    "preferred": "is the one that the model gives (greedy)",
+    "nearer": "is nearer to what it gives than the other",
+    "likelier": "is the likelier one, to the end of its message",
+}
+"What is measured of held-out pairs, in words after `the preferred answer`."
 
 
 @dataclass(frozen=True)
@@ -217,7 +225,7 @@ def dpo_trainer(
     """Return TRL's trainer for one pass through `pairs` in their order, in fp32; nothing of it has run yet."""
     trl = trl_offline()
     transformers, datasets = quiet_libraries()
-    models = [transformers.AutoModelForCausalLM.from_pretrained(path, dtype="float32") for path in (export, reference)]
+    models = [transformers.AutoModelForCausalLM.from_pretrained(path, **FROM_FOLDER) for path in (export, reference)]
     trainer = trl.DPOTrainer(
         model=models[0],
         ref_model=models[1],

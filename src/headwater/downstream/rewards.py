@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +53,18 @@ def form(prompt: str, written: str, answer: str) -> float:
 BUILT_IN: dict[str, Reward] = {"exact": exact, "number": number, "form": form}
 
 
-def require_reward(name: str) -> str:
-    """Return the name of a reward that is built in or installed; raise ConfigError for any other.
+def reward_named(name: str) -> Reward:
+    """Return a reward that is built in or installed; raise ConfigError for any other.
 
     A run file may name these alone: it is data, and a `module:function` in it could be any function of any module.
     """
-    if name in BUILT_IN or name in _installed():
-        return name
+    installed = {each.name: each for each in entry_points(group=GROUP)}
+    if name in BUILT_IN or name in installed:
+        return BUILT_IN[name] if name in BUILT_IN else _called(name, installed[name].load)
     why = "a function is named on the command line alone: headwater downstream rl RUN --reward" if ":" in name else (
         f"a package adds one as an entry point of the group {GROUP}"
     )  # fmt: skip
-    raise ConfigError(f"there is no reward {name!a}; give {', '.join([*BUILT_IN, *_installed()])}; {why}")
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {each.name: each for each in entry_points(group=GROUP)}
-
-
-def reward_named(name: str) -> Reward:
-    """Return a reward that is built in or installed; raise ConfigError for any other."""
-    require_reward(name)
-    return BUILT_IN[name] if name in BUILT_IN else _called(name, lambda: _installed()[name].load())
+    raise ConfigError(f"there is no reward {name!a}; give {', '.join([*BUILT_IN, *installed])}; {why}")
 
 
 def reward_at(place: str) -> Reward:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from headwater.config import Settings
-from headwater.downstream.rewards import require_reward
-from headwater.errors import ConfigError
 
 CAPITALS = "capitals"
 
@@ -20,11 +18,3 @@ class DownstreamSettings(Settings):
     "JSON lines of prompts with answers; capitals: countries that the conversations of that name don't ask for."
     num_steps: int = Field(default=40, ge=1)
     "Number of updates."
-
-    @field_validator("reward")
-    @classmethod
-    def _check_reward(cls, name: str) -> str:
-        try:
-            return require_reward(name)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None

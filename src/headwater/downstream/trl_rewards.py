@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headwater.base.check import FROM_FOLDER
 from headwater.base.facts import facts_of
 from headwater.base.weights import model_of
 from headwater.downstream.rewards import Question
@@ -83,7 +84,7 @@ def _trainer(
     trainer, config = (getattr(trl, name) for name in ALGORITHMS[algorithm])
     settings, ends = job.settings, sorted(job.task.writing.ends)
     num_rows = settings.prompts_per_step * settings.answers_per_prompt
-    model = transformers.AutoModelForCausalLM.from_pretrained(export, dtype="float32")
+    model = transformers.AutoModelForCausalLM.from_pretrained(export, **FROM_FOLDER)
     model.generation_config.eos_token_id = ends  # of a turn and of a text: the trainer takes them from here
     rows = [{"prompt": [{"role": "user", "content": each.prompt}], "number": at} for at, each in enumerate(questions)]
     return trainer(

@@ -20,6 +20,7 @@ from headwater.export.hf_card import CardFacts, write_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
+from headwater.records import table
 
 LLAMA3_KEYS = {"low_freq_factor", "high_freq_factor"}
 YARN_KEYS = {"beta_fast", "beta_slow", "attention_factor", "truncate"}
@@ -77,9 +78,8 @@ def export_hf(
         if is_tuned or not tokenizer.is_of_base:  # a base's own template says what it was made for
             manifest["is_tuned"] = is_tuned
         files.write_json(folder / "manifest.json", manifest)
-        write_card(
-            folder, model, card or CardFacts(), tokenizer.card, is_tuned
-        )  # no digest: a card is there to be edited
+        # no digest: a card is there to be edited
+        write_card(folder, model, card or CardFacts(), tokenizer.card, is_tuned)
 
 
 def _shared_weights(out_dir: Path, folder: Path, weights_key: str) -> dict[str, str]:
@@ -87,11 +87,12 @@ def _shared_weights(out_dir: Path, folder: Path, weights_key: str) -> dict[str, 
     manifest = files.read_manifest_or_none(out_dir)
     if not weights_key or manifest.get("weights_key") != weights_key:
         return {}
-    digests = {name: digest for name, digest in manifest["files"].items() if ".safetensors" in name}
-    if not all((out_dir / name).is_file() and files.digest_file(out_dir / name) == digests[name] for name in digests):
+    digests = {name: digest for name, digest in table(manifest, "files").items() if ".safetensors" in name}
+    found = [path for path in out_dir.glob("*.safetensors*") if path.is_file()]  # by what is there: a manifest may lie
+    if {path.name: files.digest_file(path) for path in found} != digests:
         return {}
-    for name in digests:
-        files.share_file(out_dir / name, folder / name)
+    for path in found:
+        files.share_file(path, folder / path.name)
     return digests
 
 

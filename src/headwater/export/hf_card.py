@@ -160,7 +160,8 @@ def _about(origins: Origins, is_tuned: bool) -> str:
         return "How it came to be was not recorded: it was made by an older headwater."
     before, last = origins[:-1], origins[-1]
     others = next((each for each in before if each.kind == "others"), None)
-    answering = next((each for each in reversed(before) if each.kind == "tuned" or each.answers), None)
+    answering = next((each for each in reversed(before) if each.is_tuned or each.answers), None)
+    unknown = next((each for each in before if each.kind == "unknown"), None)
     sentences = []
     if is_tuned:
         sentences.append("It answers messages that are written in its chat template, as the conversations that it was "
@@ -173,6 +174,9 @@ def _about(origins: Origins, is_tuned: bool) -> str:
         sentences.append(f"It continues text. {plain(answering.name)}, which it was made of, answers messages; this "
                          "run trained on none. Whether it still answers, and refuses what that model refuses, was not "
                          "measured.")  # fmt: skip
+    elif unknown is not None:
+        sentences.append(f"It continues text. What {plain(unknown.name)}, which it was made of, was trained for was "
+                         "not recorded: it was made by an older headwater.")  # fmt: skip
     elif others is not None:
         sentences.append("It continues text. Nothing here trained it to follow instructions or to refuse anything; "
                          f"what {plain(others.name)} was trained for, its own card says.")  # fmt: skip
@@ -192,7 +196,7 @@ def _made(origins: Origins) -> str:
     rows = [[each.name, _done(each), "not counted here" if each.tokens is None else each.tokens] for each in origins]
     lines = [table(["model", "what was done", "training tokens, padding included"], rows)]
     lines += [
-        f"The first weights are those of {plain(each.name)}, which was not made with headwater. "
+        f"The first weights are those of {plain(each.name)}, which was made elsewhere. "
         f"Licence of it: {plain(each.detail) or 'unknown: ask its makers before you pass this model on'}."
         for each in origins
         if each.kind == "others"

@@ -20,7 +20,15 @@ from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
 from headwater.downstream.preference import Pair, read_pairs
 from headwater.downstream.prompts import chat_prompts, plain_prompts
-from headwater.downstream.rewards import Question, Reward, read_questions, require_answers, reward_at, reward_named
+from headwater.downstream.rewards import (
+    BUILT_IN,
+    Question,
+    Reward,
+    read_questions,
+    require_answers,
+    reward_at,
+    reward_named,
+)
 from headwater.downstream.rl import RESULT, Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing
 from headwater.downstream.trl_harness import trl_offline
@@ -95,25 +103,27 @@ class RewardedPrompts:
     max_tokens: int = MAX_ANSWER_TOKENS
 
     def __post_init__(self) -> None:
-        if not self.reward_model.parent.is_dir():
-            reward_of(self.reward)
-        elif not self.reward_model.is_dir():
-            raise ConfigError(f"{self.reward} has no reward model; `headwater downstream reward` makes one")
+        if _reward_model(self.reward) is None:
+            _reward_of(self.reward)
         require_answers(self.reward, [*self.trained, *self.measured])
-
-    @property
-    def reward_model(self) -> Path:
-        """Where a reward that is learned has its model, if `reward` names the folder of one."""
-        return Path(self.reward, MODEL)
 
     def task(self, tokenizer: Tokenizer) -> Task:
         made = plain_prompts(tokenizer) if self.plain else chat_prompts(tokenizer)
-        writing, is_learned = Writing(self.max_tokens, made.ends), self.reward_model.is_dir()
-        worth = learned_reward(self.reward_model, tokenizer) if is_learned else reward_of(self.reward)
-        return Task(self.trained, self.measured, worth, made.ids_of, writing)
+        model = _reward_model(self.reward)
+        worth = _reward_of(self.reward) if model is None else learned_reward(model, tokenizer)
+        return Task(self.trained, self.measured, worth, made.ids_of, Writing(self.max_tokens, made.ends))
 
 
-def reward_of(name: str) -> Reward:
+def _reward_model(name: str) -> Path | None:
+    """Return where a reward that is learned has its model; None of one that is a name, or a function."""
+    if name in BUILT_IN or not Path(name).is_dir():
+        return None
+    if not (model := Path(name, MODEL)).is_dir():
+        raise ConfigError(f"{name} has no reward model; `headwater downstream reward` makes one")
+    return model
+
+
+def _reward_of(name: str) -> Reward:
     """Return the reward of a name, or the function that the command line gives: a run file gives names alone."""
     return reward_at(name) if ":" in name else reward_named(name)
 

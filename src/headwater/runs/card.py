@@ -9,6 +9,7 @@ from typing import Any
 
 from headwater.checkpoint.origins import KEPT, Origin, origins_of
 from headwater.device.settings import FORMATS
+from headwater.downstream import preference
 from headwater.downstream.rl import RESULT
 from headwater.export.hf_card import CardFacts
 from headwater.files import digest_json, read_json_or_none, write_json
@@ -20,24 +21,19 @@ from headwater.runs.run_config import RunConfig, config_of_run
 from headwater.runs.stages import checkpoint_of
 from headwater.runs.text import data_card_of_run
 
-PREFERENCE_RESULT = "preference.json"
 _CHANGES = {
     RESULT: {"mean reward of sampled answers": "mean", "prompts with a right answer among several": "passed"},
-    PREFERENCE_RESULT: {
-        "pairs whose preferred answer is the one that the model gives (greedy)": "preferred",
-        "pairs whose preferred answer is nearer to the one that it gives": "nearer",
-        "pairs whose preferred answer is the likelier one, to the end of its message": "likelier",
-    },
+    preference.RESULT: {f"pairs whose preferred answer {words}": name for name, words in preference.MEASURES.items()},
 }
 "What is kept of alignment, by file: the words for it, and its name."
 
 
-def card_of_run(config: RunConfig) -> CardFacts:
+def card_of_run(config: RunConfig, evaluation: dict[str, Any] | None) -> CardFacts:
     """Return what the model card of a run says, bits per byte by the text they are of."""
     facts: dict[str, str | int | float] = {"run": config.name}
     facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(read_run(config.run_dir)).items()}
-    scores = scores_of(read_json_or_none(config.run_dir / "evaluation.json") or {})
-    return CardFacts(origins_of(checkpoint_of(config.run_dir)), facts, scores, _changes(config.run_dir))
+    origins = origins_of(checkpoint_of(config.run_dir))
+    return CardFacts(origins, facts, scores_of(evaluation or {}), _changes(config.run_dir))
 
 
 def _changes(run_dir: Path) -> list[tuple[str, str, str]]:

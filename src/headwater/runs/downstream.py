@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.checkpoint.layout import DERIVED, list_checkpoints
+from headwater.checkpoint.origins import may_answer
 from headwater.downstream.knowledge import Stages
-from headwater.downstream.rewards import Question
+from headwater.downstream.rewards import Question, reward_named
 from headwater.downstream.rl import RlResult, RlSettings
 from headwater.downstream.settings import CAPITALS
 from headwater.errors import ConfigError
 from headwater.records import no_owner
 from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 from headwater.runs.examining import compare, keep_stages, require_names_apart
-from headwater.runs.paths import Folders, Require, Say
+from headwater.runs.init import base_of
+from headwater.runs.paths import Require, Say
 from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_run, is_run_name
 from headwater.samples.almanac.questions import rewarded, split_countries
 from headwater.tokenizer.tokenizer import Tokenizer
@@ -52,7 +54,8 @@ def require_alignable(config: RunConfig) -> None:
     require_names_apart(stages)
     if not is_run_name(aligned.name):
         raise ConfigError(f"[downstream] makes a run {aligned.name!a}, a name that can't be: {NAME_RULE}")
-    if not _is_tuned(config):
+    base = base_of(config.base, config.folders)
+    if not (config.is_tuned or (base is not None and may_answer(base.origins))):
         raise ConfigError(
             "[downstream] aligns a model that answers: give the run a source of conversations (`headwater downstream "
             "sft` writes such a file), or a base that is tuned, or remove [downstream]"
@@ -77,6 +80,7 @@ def require_prompts_fit(config: RunConfig) -> None:
 def _prompts(config: RunConfig) -> RewardedPrompts:
     settings = config.downstream
     assert settings is not None
+    reward_named(settings.reward)  # what a run file says is data: a name, and neither a folder nor a function
     capitals = rewarded(split_countries(config.corpus.seed))  # raises where what is examined isn't installed
     if settings.prompts == CAPITALS:
         trained, measured = ([Question(*each) for each in pairs] for pairs in capitals)
@@ -89,12 +93,3 @@ def _stages(config: RunConfig) -> list[Path]:
     """Return the folders of the models that are compared: the base, if it is a run, the run, and the aligned one."""
     base = [] if config.base is None else [Path(config.base)]
     return [*filter(list_checkpoints, base), config.run_dir, config.run_dir.with_name(f"{config.name}-rl")]
-
-
-def _is_tuned(config: RunConfig) -> bool:
-    """Return whether a run, or one that it comes from, learns from conversations; a model of others may have."""
-    if config.is_tuned or config.base is None:
-        return config.is_tuned
-    base = Path(config.base)
-    run = base if list_checkpoints(base) else base.resolve().parents[1]
-    return _is_tuned(config_of_run(run)) if Folders(run).tokenizer.exists() else True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.checkpoint.verify import model_digest
+from headwater.downstream import preference, rl
 from headwater.downstream.knowledge import VERSION, Knowledge, Stages, compared, examine
 from headwater.downstream.prompts import chat_prompts
 from headwater.errors import ConfigError, HeadwaterError, TokenizerError
@@ -19,7 +20,7 @@ from headwater.runs.run_config import config_of_run
 from headwater.runs.stages import checkpoint_of
 
 KEPT = "knowledge.json"
-MADE_BY = {"rl.json": "aligned by rewards", "preference.json": "aligned by preferences"}
+MADE_BY = {rl.RESULT: "aligned by rewards", preference.RESULT: "aligned by preferences"}
 
 
 def compare(folders: Sequence[Path], seed: int, say: Say) -> Stages:

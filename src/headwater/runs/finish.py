@@ -105,11 +105,9 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     Where the baselines can't be measured, say why and go without: the next call tries again.
     """
     run_dir = config.run_dir
-    inputs = {"model": model_digest(checkpoint_of(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
-    key = stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
-    found: dict[str, Any] | None = read_json_or_none(run_dir / EVALUATION)
-    if found is None or not is_made("evaluation", run_dir, key):
-        with making("evaluation", run_dir, require_owner, key):
+    found = _kept_evaluation(run_dir)
+    if found is None:
+        with making("evaluation", run_dir, require_owner, _evaluation_key(run_dir)):
             with load_for_evaluation(config) as (model, forward):
                 found = full_evaluation(open_evaluator(config), model, forward, say)
             write_json(run_dir / EVALUATION, found, require_owner)
@@ -125,6 +123,17 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
             found = found | {"baselines": bits, "baseline_sample": read}
             write_json(run_dir / EVALUATION, found, require_owner)
     return found
+
+
+def _evaluation_key(run_dir: Path) -> str:
+    inputs = {"model": model_digest(checkpoint_of(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
+    return stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
+
+
+def _kept_evaluation(run_dir: Path) -> dict[str, Any] | None:
+    """Return what was measured of a run's newest checkpoint; None where nothing was, or of another one."""
+    found = read_json_or_none(run_dir / EVALUATION)
+    return found if isinstance(found, dict) and is_made("evaluation", run_dir, _evaluation_key(run_dir)) else None
 
 
 def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
@@ -143,7 +152,7 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
     """
     from headwater.export.hf import export_hf  # no rank that trains needs it
 
-    data_card, card = data_card_of_run(config), card_of_run(config)
+    data_card, card = data_card_of_run(config), card_of_run(config, _kept_evaluation(config.run_dir))
     inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
     key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
     weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": model_digest(checkpoint_of(config.run_dir))})

@@ -97,7 +97,8 @@ def sources_replayed(folders: Folders, run: str) -> tuple[int, bool]:
     if own:
         return len(table(own, "weights")), bool(own.get("synthetic"))
     sources = table(read_json_or_none(Path(run, "config.json")), "settings", "corpus", "sources")
-    has_almanac = bool(theirs.get("synthetic")) or any(each.get("builtin") in ALMANAC for each in sources.values())
+    builtins = [table(sources, each).get("builtin") for each in sources]
+    has_almanac = bool(theirs.get("synthetic")) or any(each in ALMANAC for each in builtins)
     return (len(sources) + len(table(theirs, "weights")), has_almanac) if sources else REPLAYED
 
 

@@ -24,10 +24,9 @@ def with_kept(config: RunConfig, reasons: Sequence[Reason]) -> tuple[RunConfig, 
     """Return the settings with those that the run's checkpoints keep; of a run that hasn't begun the same."""
     if not list_checkpoints(config.run_dir):
         return config, list(reasons)
-    from headwater.train.resume import newest_state, values_from_start  # few plans are of a run that has begun
+    from headwater.train.resume import newest_state, values_from_start  # reads checkpoints: few forecasts need it
 
-    state = newest_state(config.run_dir)
-    if state is None:
+    if (state := newest_state(config.run_dir)) is None:
         return config, list(reasons)
     kept = values_from_start(state, train_plan(config), _always_by_rule(config, reasons))
     whys = [_kept(each, kept[each.setting], config) if each.setting in kept else each for each in reasons]

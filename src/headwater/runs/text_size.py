@@ -11,6 +11,8 @@ from headwater.batches.mixture import MixturePlan, make_plan
 from headwater.batches.settings import MixtureSettings
 from headwater.files import read_manifest_or_none
 from headwater.model.count import count_parameters
+from headwater.optim.rules import ALMANAC
+from headwater.records import table
 from headwater.runs.paths import of_split
 from headwater.runs.run_config import RunConfig
 from headwater.sources.settings import REPLAYED
@@ -175,7 +177,5 @@ def notes_of_text(config: RunConfig, epochs: Epochs) -> list[str]:
 
 def synthetic_sources(config: RunConfig) -> frozenset[str]:
     """Return the names of the sources that a program composed: what they hold is not real text."""
-    replayed = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("synthetic", [])
-    return frozenset(
-        name for name, source in config.corpus.sources.items() if source.builtin in ("almanac", "capitals")
-    ) | {*replayed}
+    replayed = table(read_manifest_or_none(config.folders.tokens), "replayed").get("synthetic", [])
+    return frozenset([*(name for name, each in config.corpus.sources.items() if each.builtin in ALMANAC), *replayed])
