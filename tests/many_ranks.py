@@ -78,7 +78,6 @@ IMPORTED = [
     "headwater.parallel.sharded",
     "headwater.ranks.rendezvous",
     "headwater.runs.training",
-    "headwater.simulate.rank",
     "headwater.train.step",
 ]
 

@@ -22,7 +22,7 @@ LAYERS = [
     ["serve"],
     ["library"],
     ["runs"],
-    ["report", "launch", "simulate", "downstream", "trackers"],
+    ["report", "downstream", "trackers"],
     ["train", "evaluate", "forecast", "export", "base"],
     ["checkpoint", "parallel", "compute"],
     ["batches", "cpu_kernels"],

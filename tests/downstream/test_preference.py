@@ -163,23 +163,6 @@ def test_a_reward_model_scores_what_was_chosen_higher_and_is_a_reward_to_learn_f
 
 
 @needs_trl
-@pytest.mark.parametrize("algorithm", ["rloo", "grpo"])
-def test_trls_loops_take_our_rewards_and_make_our_first_update(cwd, algorithm):
-    """Answers are cut off, and so worth 0 at most: those without an e are better than the others to their prompt."""
-    (cwd / "worth_of_e.py").write_text("def no_e(prompt, written, answer):\n    return -float('e' in written)\n")
-    (cwd / "prompts.jsonl").write_text("\n".join(json.dumps({"prompt": f"Say {number}"}) for number in range(12)))
-    few = ("--steps", "3", "--prompts-per-step", "4", "--answers", "4", "--max-tokens", "6", "--min-passed", "0")
-    given = ("--prompts", "prompts.jsonl", "--reward", "worth_of_e:no_e", "--trl", algorithm, "--name", algorithm)
-    result = json.loads(run_offline(MAIN, cwd, "downstream", "rl", "runs/mine", *given, *few, "--json"))
-    assert result == json.loads((cwd / "runs" / algorithm / "rl.json").read_text())
-    assert 0 <= result["first_batch_difference"] < 1e-5
-    assert result["kl_to_start"]["value"] != 0, "no answer was better than another"
-    assert call("generate", "Say", "--run", f"runs/{algorithm}", "--max-tokens", "4", cwd=cwd).status == 0
-    again = call("downstream", "rl", "runs/mine", *given, *few, cwd=cwd)
-    assert again.status != 0 and "has a model already" in again.err
-
-
-@needs_trl
 def test_the_first_batch_has_the_loss_of_the_plain_formula_with_another_reference(cwd):
     """DPO: -log sigmoid(beta (log p of chosen over its reference - log p of rejected over its reference)), averaged."""
     program = """

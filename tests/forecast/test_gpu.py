@@ -37,7 +37,7 @@ def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
     found = exchanges(Work(MODEL, MUON, Mesh(replicate=8)))
     assert [each.kind for each in found] == ["all-reduce", "broadcast"]
     assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
-    gradients = Exchange("all-reduce", "replicate", 1, 4 * 10**9)
+    gradients = Exchange("all-reduce", "replicate", 4 * 10**9)
     within = exchange_seconds(H100, gradients, Layout(Mesh(replicate=8), 8))
     assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
     over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
@@ -48,10 +48,10 @@ def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
 
 def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():
     """Eight ranks of four machines, two on each, share the cards of two."""
-    gradients, mesh = Exchange("all-reduce", "replicate", 1, 4 * 10**9), Mesh(replicate=8)
+    gradients, mesh = Exchange("all-reduce", "replicate", 4 * 10**9), Mesh(replicate=8)
     spread = exchange_seconds(H100, gradients, Layout(mesh, 2))
     assert spread == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 2 * 50e9))
-    pairs = Exchange("all-gather", "tensor", 1, 10**9)
+    pairs = Exchange("all-gather", "tensor", 10**9)
     assert exchange_seconds(H100, pairs, Layout(Mesh(replicate=4, tensor=2), 2)) == 10**9 / 2 / (0.8 * 450e9)
 
 

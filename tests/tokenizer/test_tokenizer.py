@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from headwater.errors import TokenizerError
 from headwater.tokenizer.cut import cut
-from headwater.tokenizer.measure import bytes_per_token
 from headwater.tokenizer.settings import NUM_SPECIAL, TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokenizer.train import bytes_per_token, train_tokenizer
 
 TEXT = "The river rises at its headwater, and the river ends where the sea begins: über 1,234 metres lower.\n    x = f(y)\n"
 any_text = st.text(st.characters(exclude_categories=["Cs"]))

@@ -16,7 +16,7 @@ from headwater.tokenizer.special import BEGIN_ID, END_ID
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokenizer.train import train_tokenizer
 from headwater.tokens import build
-from headwater.tokens.build import build_tokens, tokens_key
+from headwater.tokens.build import Progress, build_tokens, tokens_key
 from headwater.tokens.read import open_stores
 
 SYLLABLES = ["ri", "ver", "mil", "lo", "sta", "ne", "bri", "dge", "val", "ley", "mu", "tor"]
@@ -266,3 +266,22 @@ def test_pieces_and_shards_of_any_size_give_the_tokens_of_one(corpus_dir, tokeni
                 many[source].slice(0, one[source].num_tokens).tolist()
                 == one[source].slice(0, one[source].num_tokens).tolist()
             )
+
+
+def test_progress_says_how_far_it_is_how_fast_and_when_it_will_be_done_every_ten_seconds():
+    now, said = [0.0], list[str]()
+    progress = Progress(100_000_000, said.append, lambda: now[0])
+    progress.was_done(20_000_000)  # by an earlier process: it says nothing of the rate
+    for now[0] in (4.0, 8.0, 12.0, 16.0, 20.0, 24.0):
+        progress.done(4_000_000)
+    assert said == ["encoding: 32 of 100 MB, 1.0 MB/s, 1m08s to go", "encoding: 44 of 100 MB, 1.0 MB/s, 56s to go"]
+
+
+def test_progress_says_nothing_of_what_is_done_at_once_nor_at_its_end():
+    now, said = [0.0], list[str]()
+    progress = Progress(10_000_000, said.append, lambda: now[0])
+    now[0] = 9.0
+    progress.done(4_000_000)
+    now[0] = 30.0
+    progress.done(6_000_000)
+    assert said == []

@@ -87,7 +87,6 @@ def rl(
     ] = 0.3,
     save_every: Annotated[int, option("N", "Steps between checkpoints.", min=1)] = 10,
     seed: Annotated[int, option("N", "Decides the order of prompts and what is drawn.")] = 0,
-    trl: Annotated[str | None, option("NAME", "By TRL's loop, rloo or grpo, which does not resume; else ours.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make answers likelier that a program finds right.
@@ -95,14 +94,14 @@ def rl(
     Reinforcement from verifiable rewards: each update compares several answers to a prompt. The same command resumes.
     The new run is a run folder like any other; its rl.json has rewards before and after.
     """
-    os.environ.update(OFFLINE)  # before anything imports what trl must find so
+    os.environ.update(OFFLINE)  # before a reward model imports transformers
     from headwater.downstream.rl import RlSettings
     from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 
     settings, base = RlSettings(steps, prompts_per_step, answers, lr, seed, save_every, min_passed), folder_of(run)
     run_dir = folder_beside(base, name, "rl")
     given = RewardedPrompts(*read_prompts(prompts, held_out, seed), reward, plain, max_tokens)
-    result = reinforce(base, run_dir, given, settings, say_beside(as_json), trl)
+    result = reinforce(base, run_dir, given, settings, say_beside(as_json))
     if result is None:
         sys.exit(STOPPED_BY_SIGNAL)
     print_json(asdict(result)) if as_json else print_rewards(result, run_dir)

@@ -28,9 +28,6 @@ MaxHours = Annotated[float | None, of_run(metavar="N", help="Report the probabil
 MaxMoney = Annotated[float | None, of_run(metavar="N", help="Report the probability of costing more dollars.")]
 TargetLoss = Annotated[float | None, of_run(metavar="N", help="Report the probability of a higher loss.")]
 NumRanks = Annotated[str, of_both(metavar="N", help="Plan for N ranks on this machine; 4x8: 8 on each of 4 machines.")]
-Simulate = Annotated[
-    bool, of_run("--simulate", help="What one of the ranks holds and exchanges in a step; with --hardware its time.")
-]
 Budget = Annotated[str, of_budget(metavar="AMOUNT", help="Money ('$10k') or time (2h, 90min, 3d).")]
 Hardware = Annotated[
     str,
@@ -59,7 +56,6 @@ def plan(
     max_money: MaxMoney = None,
     target_loss: TargetLoss = None,
     ranks: NumRanks = "",
-    simulate: Simulate = False,
     budget: Budget = "",
     hardware: Hardware = "",
     text_bytes: TextBytes = "",
@@ -81,13 +77,6 @@ def plan(
     given = read_costs(costs)
     if given.hardware and not hardware:
         raise ConfigError("--costs: hardware counts with --hardware alone; name a device of it, or remove it")
-    if simulate:
-        of_others = {"text_bytes": text_bytes, "runs": runs, "loss_unit": loss_unit}
-        require_none("is not for --simulate", budget=budget, **of_one, **of_others)
-        _require_a_run(words)
-        from headwater.cli.plan_simulated import run as simulate_one
-
-        return simulate_one(words[0], words[1:], ranks, hardware, given, as_json)
     if budget:
         require_none("is for the plan of one run, without --budget", **of_one)
         from headwater.cli.plan_search import search, search_options

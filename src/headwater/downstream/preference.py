@@ -20,7 +20,7 @@ from headwater.conversations import ASSISTANT, USER, Message
 from headwater.downstream.lines import read_lines
 from headwater.downstream.prompts import chat_prompts
 from headwater.downstream.samples import Sample, Writing, answers, log_probabilities
-from headwater.downstream.trl_harness import arguments_of_trl, quiet_libraries, require_same, trained, trl_offline
+from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
 from headwater.errors import ConfigError, DataError
 from headwater.evaluate.scorer import Scorer
 from headwater.intervals import Estimate, share
@@ -240,9 +240,13 @@ def dpo_trainer(
 
 
 def arguments_of_pairs(settings: PreferenceSettings, work: Path) -> dict[str, Any]:
-    """Return what a trainer of pairs is told: they come in their order, and none is cut."""
-    given = settings.num_steps, settings.pairs_per_step, settings.lr, settings.seed
-    return {**arguments_of_trl(work, *given), "train_sampling_strategy": "sequential", "max_length": None}
+    """Return the arguments of a trainer of pairs: in their order, none cut, in fp32; it saves and reports nothing."""
+    return {
+        "output_dir": str(work / "trl"), "max_steps": settings.num_steps, "learning_rate": settings.lr,
+        "seed": settings.seed, "per_device_train_batch_size": settings.pairs_per_step, "gradient_checkpointing": False,
+        "bf16": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+        "dataloader_pin_memory": False, "train_sampling_strategy": "sequential", "max_length": None,
+    }  # fmt: skip
 
 
 def in_order(pairs: Sequence[Pair], settings: PreferenceSettings) -> list[Pair]:

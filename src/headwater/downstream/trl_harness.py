@@ -1,4 +1,4 @@
-"""What every trainer of TRL (extra `post`) needs: offline, in fp32, and its first batch compared with our formulas.
+"""What every trainer of TRL (extra `post`) needs: it stays offline, and its first batch is compared with our formulas.
 
 TRL reports each trainer to its makers unless the environment forbids it before the first import. It takes a GPU where
 there is one.
@@ -40,16 +40,6 @@ def quiet_libraries() -> tuple[Any, Any]:
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     return transformers, datasets
-
-
-def arguments_of_trl(work: Path, num_steps: int, rows_per_step: int, lr: float, seed: int) -> dict[str, Any]:
-    """Return what any trainer of TRL is told: fp32, nothing saved or reported by itself."""
-    return {
-        "output_dir": str(work / "trl"), "max_steps": num_steps, "learning_rate": lr, "seed": seed,
-        "per_device_train_batch_size": rows_per_step, "gradient_checkpointing": False, "bf16": False,
-        "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }  # fmt: skip
 
 
 def trained(trainer: Any, work: Path) -> list[dict[str, float]]:

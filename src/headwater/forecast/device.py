@@ -37,8 +37,7 @@ MAX_BATCH_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One accelerator: the dense peak of 16-bit and of fp32 products in FLOP/s (without TF32, which headwater doesn't
-    use), bytes of memory, watts of its limit, bytes/s.
+    """One accelerator: the dense peak of 16-bit products in FLOP/s, bytes of memory, watts of its limit, bytes/s.
 
     `links` is what a device exchanges with all others of its node of `node_size` together, `network` its part of the
     node's network cards, one way. The power limit is also its mean power in training with its share of host and
@@ -49,7 +48,6 @@ class Accelerator:
     name: str
     architecture: str
     bf16_flops: float
-    fp32_flops: float | None
     memory_bytes: float
     watts: float
     links: float
@@ -84,14 +82,13 @@ def read_devices(path: Path | None = None) -> dict[str, Accelerator]:
     for place, row in table("hardware.csv", path, COLUMNS):
         where = f"{place}, {row['name'] or 'a row without name'}"
         cells = {name: required(row, name, where=where) for name in COLUMNS[2:]}
-        (price, price_how), fp32 = _price(row, where), number(row, "fp32_TFLOPs", where=where)
+        price, price_how = _price(row, where)
         if cells["node_size"] % 1:
             raise DataError(f"{where}: node_size={cells['node_size']:g} must be a whole number")
         device = Accelerator(
             name=row["name"],
             architecture=row["architecture"],
             bf16_flops=cells["bf16_TFLOPs"] * 1e12,
-            fp32_flops=None if fp32 is None else fp32 * 1e12,
             memory_bytes=cells["memory_GB"] * 1e9,
             watts=cells["watts"],
             links=cells["link_GBps"] * 1e9,

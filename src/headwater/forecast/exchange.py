@@ -17,16 +17,14 @@ WIRE_UTILISATION = 0.8
 
 @dataclass(frozen=True)
 class Exchange:
-    """Exchanges of one kind along one axis: how many, and the bytes of all their whole tensors.
+    """Exchanges of one kind along one axis: the bytes of all their whole tensors.
 
     `axis` is that of the mesh, several with " × " between them, or "all ranks". Whole are an all-gather's result and a
-    reduce-scatter's input; an all-reduce, a broadcast and an all-to-all have one size. A forecast doesn't count calls:
-    `calls` is None.
+    reduce-scatter's input; an all-reduce, a broadcast and an all-to-all have one size.
     """
 
     kind: str
     axis: str
-    calls: int | None
     num_bytes: int
 
 
@@ -56,7 +54,7 @@ def exchanges(work: Work) -> list[Exchange]:
         for kind in ("all-reduce", "broadcast"):
             found[kind, "replicate"] += 4 * of_rank.total // shards
     _add_layers_(found, work, of_rank)
-    return [Exchange(*key, None, num_bytes) for key, num_bytes in found.items()]
+    return [Exchange(*key, num_bytes) for key, num_bytes in found.items()]
 
 
 def _add_layers_(found: Counter[tuple[str, str]], work: Work, of_rank: Division) -> None:

@@ -1,9 +1,9 @@
 """Memory of one rank on a GPU: an account of its tensors at the moments of a step at which it may hold most. No torch.
 
-It counts what `headwater plan RUN --simulate` sees happen (decisions/0049): for uncompiled blocks it was within 2.1 %
-of that in 39 of 40 layouts, and 11 % over in one (docs/log.md, 2026-11-29). Compiled blocks fuse their small operations
-and keep less: what torch's partitioner chooses (tests/simulate), none of it measured on a GPU. Along `context` and
-`tensor` layers divide as parallel.layers says; of a pipeline the rank counts that holds most.
+It counts what a simulated step of a rank holds (tests/forecast/test_rank_memory.py, decisions/0049): for uncompiled
+blocks it was within 2.1 % of that in 39 of 40 layouts, and 11 % over in one (docs/log.md, 2026-11-29). Compiled blocks
+fuse their small operations and keep less: what torch's partitioner chooses, none of it measured on a GPU. Along
+`context` and `tensor` layers divide as parallel.layers says; of a pipeline the rank counts that holds most.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.model.boxes import own_stages
@@ -17,7 +18,6 @@ from headwater.optim.settings import OptimSettings
 from headwater.optim.updates import PlainUpdates
 from headwater.parallel import weights
 from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.measured import MeasuredModel
 from headwater.parallel.sharded_optimizer import ShardedOptimizer
 from headwater.parallel.stages import hand_on_, joined, stages_of
 from headwater.ranks.exchange import Ranks
@@ -86,3 +86,23 @@ def optimizer_for(
     if parallel.ranks.mesh.size(*STATE_AXES) > 1:
         return ShardedOptimizer(*given, parallel.replicas, parallel.ranks)
     return Optimizer(*given, parallel.replicas)
+
+
+class MeasuredModel:
+    """A divided model as evaluations call it, for sequences of any length: hidden states and scores are whole."""
+
+    def __init__(self, model: Transformer, methods: Callable[[str], Callable[..., Tensor]], ranks: Ranks) -> None:
+        """`methods` returns a model's method by its name, in whatever way it has to be called."""
+        self.settings, self.device = model.settings, model.device
+        self._hidden, self._logits, self.token_losses = map(methods, ("hidden", "logits", "token_losses"))
+        self._ranks, self._tensor = ranks.along(*LAYER_AXES), ranks.along("tensor")
+
+    def hidden(self, tokens_BT: Tensor, documents_BT: Tensor) -> Tensor:
+        num_tokens = tokens_BT.shape[1]
+        missing = -num_tokens % self._ranks.world_size
+        # behind all others: no token sees them
+        tokens_BT, documents_BT = F.pad(tokens_BT, (0, missing)), F.pad(documents_BT, (0, missing))
+        return self._ranks.joined(self._hidden(tokens_BT, documents_BT), dim=1)[:, :num_tokens]
+
+    def logits(self, x_D: Tensor) -> Tensor:
+        return self._tensor.joined(self._logits(x_D), dim=-1)

@@ -1,4 +1,4 @@
-"""Runs that are made of others: by rewards, by our loop or TRL's, and by TRL of pairs of answers."""
+"""Runs that are made of others: by rewards, and by TRL of pairs of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headwater.checkpoint.layout import list_checkpoints
 from headwater.checkpoint.lock import owned
 from headwater.checkpoint.origins import Origin
 from headwater.checkpoint.verify import model_digest
-from headwater.downstream.derived import make_derived_run, require_unused, save_model
+from headwater.downstream.derived import make_derived_run, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
 from headwater.downstream.preference import Pair, read_pairs
@@ -29,10 +29,9 @@ from headwater.downstream.rewards import (
     reward_at,
     reward_named,
 )
-from headwater.downstream.rl import RESULT, Reinforcement, RlResult, RlSettings, Task
+from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing
 from headwater.downstream.trl_harness import trl_offline
-from headwater.downstream.trl_rewards import reinforce_by_trl
 from headwater.errors import ConfigError
 from headwater.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
@@ -44,13 +43,6 @@ from headwater.runs.stages import checkpoint_of
 from headwater.tokenizer.tokenizer import Tokenizer
 
 MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
-
-
-@contextmanager
-def _trl_folders(base: Path, folder: Path, say: Say) -> Iterator[tuple[Path, Path]]:
-    """Yield the export of a run and a folder in which TRL may write, holding the lock of the new run's folder."""
-    with owned(folder), TemporaryDirectory() as work:
-        yield export_stage(config_of_run(base), say), Path(work)
 
 
 def begin_derived(base: Path, run_dir: Path, num_steps: int, done: Origin, items: tuple[Sequence[Any], ...]) -> None:
@@ -85,8 +77,9 @@ def learning(
     model, tokenizer = load_model(base)
     read = partial(read_pairs, tokenizer=tokenizer, seq_len=model.settings.seq_len)
     found = divided(read(pairs), read(held_out) if held_out else None, seed)
-    with _trl_folders(base, folder, say) as (exported, work):
-        yield LearningInputs((exported, model, tokenizer), found, model_digest(checkpoint_of(base)), work)
+    with owned(folder), TemporaryDirectory() as work:
+        exported = export_stage(config_of_run(base), say)
+        yield LearningInputs((exported, model, tokenizer), found, model_digest(checkpoint_of(base)), Path(work))
 
 
 @dataclass(frozen=True)
@@ -133,24 +126,12 @@ def read_prompts(path: Path, held_out: Path | None, seed: int) -> tuple[list[Que
     return divided(read_questions(path), read_questions(held_out) if held_out else None, seed)
 
 
-def reinforce(
-    base: Path, run_dir: Path, given: RewardedPrompts, settings: RlSettings, say: Say, trl: str | None = None
-) -> RlResult | None:
+def reinforce(base: Path, run_dir: Path, given: RewardedPrompts, settings: RlSettings, say: Say) -> RlResult | None:
     """Align a run in another folder, and return what that changed; None where a signal stopped it after a save."""
     start, tokenizer = load_model(base)
     identity = {"start": model_digest(checkpoint_of(base)), "reward": given.reward, "plain": given.plain}
     job = Reinforcement(copy.deepcopy(start), start, tokenizer, given.task(tokenizer), settings, identity)
     items, done = (job.task.questions, job.task.held_out), Origin("", "rewards", detail=Path(given.reward).name)
-    if trl is not None:
-        if given.plain:
-            raise ConfigError("--trl answers a user's prompts; leave out --plain")
-        require_unused(run_dir)
-        with _trl_folders(base, run_dir, say) as (exported, work):
-            by_trl = reinforce_by_trl(job, trl, exported, work, say)
-            identity = {"trl": trl, **job.identity}
-            begin_derived(base, run_dir, settings.num_steps, done, items)
-            keep_derived(run_dir / RESULT, by_trl, job.model, settings.num_steps, identity)
-        return by_trl
     with sleep_under_load(), owned(run_dir) as owner:
         begin_derived(base, run_dir, settings.num_steps, done, items)
         return job.run(run_dir, say, owner.require)

@@ -17,7 +17,6 @@ from headwater.errors import TokenizerError
 from headwater.files import digest_bytes, new_folder, no_check, stage_key, write_bytes, write_json
 from headwater.numbers import size
 from headwater.tokenizer.cut import cut
-from headwater.tokenizer.measure import bytes_per_token
 from headwater.tokenizer.pattern import QWEN2_PATTERN
 from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
@@ -137,3 +136,20 @@ def _require_full(found: int, wanted: int, total_bytes: int) -> None:
         f"tokenizer.vocab_size={wanted} is more than this corpus can fill: {total_bytes / 1000:,.0f} kB of text gave "
         f"{found} tokens; set tokenizer.vocab_size={fits} or give more text"
     )
+
+
+def bytes_per_token(
+    tokenizer: Tokenizer, texts: Mapping[str, Iterable[str]], max_bytes: int = 1_000_000
+) -> dict[str, float]:
+    """Return UTF-8 bytes per token by source, over the first `max_bytes` of each; empty sources are skipped."""
+    result = {}
+    for source in sorted(texts):
+        num_bytes = num_tokens = 0
+        for text in texts[source]:
+            num_bytes += len(text.encode())
+            num_tokens += len(tokenizer.encode(text))
+            if num_bytes >= max_bytes:
+                break
+        if num_tokens:
+            result[source] = round(num_bytes / num_tokens, 4)
+    return result

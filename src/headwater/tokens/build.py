@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 
 from headwater.conversations import messages_of
 from headwater.corpus.document import Document
+from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.errors import StoreError
 from headwater.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
-from headwater.numbers import plural, size
+from headwater.numbers import duration, plural, size
 from headwater.outputs import begin_work, end_work
 from headwater.seals import seal
 from headwater.sources.settings import CONVERSATIONS, REPLAYED
@@ -23,7 +25,6 @@ from headwater.tokenizer.conversation import render
 from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
-from headwater.tokens.progress import Progress
 from headwater.tokens.read import open_stores
 from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
@@ -230,3 +231,32 @@ def _summary(split: str, source: str, shards: list[dict[str, Any]], is_cut: bool
     rate = num_bytes / max(num_tokens - 2 * num_documents, 1)
     documents = "the end of one of them" if is_cut else plural(num_documents, "document")
     return f"{split} {source}: {documents}, {num_tokens:,} tokens, {rate:.2f} bytes a token"
+
+
+class Progress:
+    """Counts the bytes of the texts that are encoded, of `total_bytes`, and says how far it is every ten seconds."""
+
+    def __init__(
+        self, total_bytes: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._total_bytes = total_bytes
+        self._before = self._here = 0
+        self._say, self._clock = say, clock
+        self._started_at = self._last_line_at = clock()
+
+    def was_done(self, num_bytes: int) -> None:
+        """Count what an earlier process encoded."""
+        self._before += num_bytes
+
+    def done(self, num_bytes: int) -> None:
+        self._here += num_bytes
+        now = self._clock()
+        left = self._total_bytes - self._before - self._here
+        if now - self._last_line_at < SECONDS_BETWEEN_LINES or left <= 0:
+            return
+        self._last_line_at = now
+        rate = self._here / (now - self._started_at)
+        self._say(
+            f"encoding: {(self._before + self._here) / 1e6:,.0f} of {self._total_bytes / 1e6:,.0f} MB, "
+            f"{rate / 1e6:.1f} MB/s, {duration(left / rate)} to go"
+        )
