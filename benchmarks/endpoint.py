@@ -28,8 +28,9 @@ from typing import Any
 import httpx
 import torch
 
+from headwater.library.model import Model
 from headwater.serve.app import make_app
-from headwater.serve.loading import open_engine
+from headwater.serve.engine import Engine
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "The rain fell, so", "17 + 25 ="]
 FUZZED_AT_ONCE = 16
@@ -148,7 +149,8 @@ def fuzzed(chance: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
 
 async def fuzz(run: Path, num_requests: int, seed: int) -> dict[str, Any]:
     """Return how often which status was answered, and the memory after each tenth of the requests."""
-    engine = open_engine(str(run))
+    model = Model.load(str(run))
+    engine = Engine(model.transformer, model.tokenizer, model.name, model.is_tuned)
     app, chance, statuses, memory = make_app(run.parent, engine), random.Random(seed), Counter[str](), list[float]()
     numbers = iter(range(num_requests))
 
