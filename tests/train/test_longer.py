@@ -11,7 +11,7 @@ import pytest
 from fault_plan import CRASHED, FaultPlan, faults
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import MadeUpRows, train_here, without_clock
+from tiny_run import MadeUpRows, train_here
 from tiny_run import plan as tiny_plan
 
 from headwater import disk
@@ -20,7 +20,6 @@ from headwater.checkpoint.load import read_checkpoint
 from headwater.errors import CheckpointError
 from headwater.files import read_json
 from headwater.interventions import FILE, WrittenInterventions, read_interventions
-from headwater.records import read_records
 from headwater.train.loop import digest_of, replay_training
 from headwater.train.resume import (
     HALF_LENGTH,
@@ -69,33 +68,16 @@ def short(short_run, tmp_path) -> None:
     shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)
 
 
-@pytest.fixture(scope="module")
-def long_run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("long")
-    train_here(folder, LONG)
-    return folder
-
-
-def require_as_the_long_run(run_dir: Path, long_run: Path) -> None:
-    assert state_digest(run_dir, 24) == state_digest(long_run, 24)
-    found, wanted = (without_clock(read_records(of / "records.jsonl", "step")) for of in (run_dir, long_run))
-    assert found == wanted
-
-
 def test_a_checkpoint_from_before_the_decay_stays(tmp_path, short):
     assert steps_in(tmp_path / "checkpoints") == [6, 8, 12]
 
 
 # the decay's first step, the seventh, has the peak's rate
 @pytest.mark.parametrize(("stop_after", "resumed_from"), [(6, 6), (7, 7), (11, 6)])
-def test_a_run_under_way_goes_on_from_the_newest_step_that_is_the_same(tmp_path, long_run, stop_after, resumed_from):
+def test_a_run_under_way_goes_on_from_the_newest_step_that_is_the_same(tmp_path, stop_after, resumed_from):
     train_here(tmp_path, SHORT, stop_after=stop_after)
     lengthen(tmp_path)
     assert max(steps_in(tmp_path / "checkpoints")) == resumed_from
-    train_here(tmp_path, LONG, stop_after=15)
-    assert lengthen(tmp_path) == []
-    train_here(tmp_path, LONG)
-    require_as_the_long_run(tmp_path, long_run)
 
 
 def test_what_was_put_aside_is_whole(tmp_path, short):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import signal
-import warnings
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -113,38 +110,6 @@ def test_a_resume_begins_in_the_state_that_was_saved(tmp_path):
     assert resumed.start == end
     assert (end.step, end.rows_consumed, end.tokens_seen) == (7, 7 * ROWS_PER_STEP, 7 * ROWS_PER_STEP * SEQ_LEN)
     assert len(end.history.losses) == len(end.history.grad_norms) == 7
-
-
-def kill_at_line(run_dir: Path, line: int) -> None:
-    """Train in a child that is killed with SIGKILL after it has written `line` lines of records."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            run, written = begin(run_dir, plan()), 0
-            append = run.records.append
-
-            def append_and_die(*args, **kw):
-                nonlocal written
-                record, written = append(*args, **kw), written + 1
-                if written == line:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return record
-
-            run.records.append = append_and_die
-            train(run, CountingEvaluator(), lambda record: None, StopRequest())
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-@pytest.mark.parametrize("lines", [[1], [10], [9, 2, 7, 3]])
-def test_a_run_killed_and_resumed_ends_the_same(tmp_path, whole, lines):
-    for line in lines:
-        kill_at_line(tmp_path, line)
-    train_here(tmp_path, plan())
-    assert_same_end(tmp_path, whole)
 
 
 def test_an_evaluation_that_dies_loses_no_step(tmp_path, whole):
