@@ -88,7 +88,7 @@ def test_a_run_file_gives_the_same_by_the_command_and_from_python(
         write_file(folder, name, downstream=f"num_steps = {num_updates}", train__num_steps=num_steps)
         if door == "command":
             said = call("run", f"{name}.toml", cwd=folder)
-            assert said.status == 0 and f"talk to it: headwater chat --run runs/{name}-rl" in said.out, said
+            assert said.status == 0 and f"talk to it: `headwater chat --run runs/{name}-rl`" in said.out, said
         else:
             with contextlib.chdir(folder), quick():
                 result = headwater.run(f"{name}.toml", say=lambda line: None)

@@ -19,7 +19,7 @@ def print_aligned(found: Aligned) -> None:
     print_rewards(found.rewards, found.folder)
     say("what each stage changed:")
     print_stages(found.stages)
-    say(f"talk to it: headwater chat --run {found.folder}")
+    say(f"talk to it: `headwater chat --run {found.folder}`; for other programs: `headwater export {found.folder}`")
 
 
 def print_rewards(result: RlResult, run_dir: Path) -> None:

@@ -46,7 +46,7 @@ class Sizes:
 def write_run_file(path: Path, name: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains on `texts`; raise before writing when they hold nothing to train on."""
     check_new(path, name, texts, minutes)
-    found, sample = find_text(texts, settings_of(texts))
+    found, sample = find_text(texts, settings_of(texts, name=source_name(name)))
     vocab_size, bytes_per_token = choose_vocabulary(sample, found.bytes_left)
     num_tokens = tokens_to_train_on(found, bytes_per_token)
     sizes = choose_sizes(num_tokens, vocab_size)
@@ -183,10 +183,10 @@ def run_file(comments: Sequence[str], tables: Table) -> str:
 def source_table(name: str, texts: list[str], num_tokens: float) -> Table:
     """Return the [corpus] of a source of these files and folders, which give about so many tokens."""
     paths = [str(Path(text)) for text in texts]
-    return {"sources": {_source_name(name): {"kind": "text", "paths": paths, "num_tokens": max(1, round(num_tokens))}}}
+    return {"sources": {source_name(name): {"kind": "text", "paths": paths, "num_tokens": max(1, round(num_tokens))}}}
 
 
-def _source_name(name: str) -> str:
+def source_name(name: str) -> str:
     kept = "".join(character if character.isalnum() and character.isascii() else "_" for character in name)
     kept = kept.strip("_")
     return "text" if kept in ("", "all") else kept

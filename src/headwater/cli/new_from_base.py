@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headwater.base.facts import BaseFacts, facts_of
 from headwater.checkpoint.layout import checkpoint_dir, step_of
-from headwater.cli.new import Sizes, check_new, source_table, tokens_to_train_on, write_sized
+from headwater.cli.new import Sizes, check_new, source_name, source_table, tokens_to_train_on, write_sized
 from headwater.cli.text_found import find_text, settings_of
 from headwater.config import Table
 from headwater.optim.settings import ScheduleSettings, decay_start, lr_factor
@@ -27,7 +27,7 @@ def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[
     check_new(path, name, texts, minutes)
     base = facts_of(base_path)
     config, run = config_of_base(base), run_of(base)
-    like = settings_of(texts, None if config is None else config.corpus)
+    like = settings_of(texts, None if config is None else config.corpus, source_name(name))
     found, sample = find_text(texts, like)
     say("measuring how far the text is from the base's")
     tokenizer = tokenizer_of(base)

@@ -49,7 +49,8 @@ class TextFound:
 
         Raises DataError for a path that names nothing.
         """
-        for piece in read_source("text", settings):
+        (source,) = settings.sources
+        for piece in read_source(source, settings):
             if isinstance(piece, Drop):
                 self.dropped[piece.reason] += piece.num_documents
                 self.bytes_dropped[piece.reason] += piece.num_bytes
@@ -90,9 +91,9 @@ class TextFound:
         return f"{number:,} {_in_words(reason)}" + (f" ({', '.join(more)})" if more else "")
 
 
-def settings_of(paths: list[str], like: CorpusSettings | None = None) -> CorpusSettings:
-    """Return the settings of a corpus of these paths alone, with every rule's default, or else as another has them."""
-    sources = {"text": SourceSettings(paths=paths)}
+def settings_of(paths: list[str], like: CorpusSettings | None = None, name: str = "text") -> CorpusSettings:
+    """Return the settings of a corpus of one source, with every rule's default, or else as another corpus has them."""
+    sources = {name: SourceSettings(paths=paths)}
     return CorpusSettings(sources=sources) if like is None else like.model_copy(update={"sources": sources})
 
 

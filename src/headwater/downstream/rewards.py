@@ -61,9 +61,8 @@ def reward_named(name: str) -> Reward:
     installed = {each.name: each for each in entry_points(group=GROUP)}
     if name in BUILT_IN or name in installed:
         return BUILT_IN[name] if name in BUILT_IN else _called(name, installed[name].load)
-    why = "a function is named on the command line alone: headwater downstream rl RUN --reward" if ":" in name else (
-        f"a package adds one as an entry point of the group {GROUP}"
-    )  # fmt: skip
+    by_hand = "a function is named on the command line alone: `headwater downstream rl RUN --reward FILE.py:FUNCTION`"
+    why = by_hand if ":" in name else f"a package adds one as an entry point of the group {GROUP}"
     raise ConfigError(f"there is no reward {name!a}; give {', '.join([*BUILT_IN, *installed])}; {why}")
 
 

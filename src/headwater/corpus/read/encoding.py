@@ -105,12 +105,14 @@ def not_decoded(error: UnicodeDecodeError, start: int | None = 0) -> Unusable:
 
     `start` is where in it the bytes of `error` begin; None where that isn't known.
     """
-    name = error.encoding.upper().replace("-SIG", "")
+    codec = error.encoding  # of all tables of single bytes Python says charmap
+    name = "of the source's encoding" if codec == "charmap" else codec.upper().replace("-SIG", "")
     at = "" if start is None else f" at offset {start + error.start:,}"
-    where = f"byte 0x{error.object[error.start]:02X}{at} is not {name}"
     likely = detected(error.object)
     advice = f"`iconv -f {likely.upper().replace('_', '-')} -t UTF-8 FILE > NEW`"
-    return Unusable("not_utf8", f'{where}; set the source\'s encoding (to "{likely}"?) or convert the file: {advice}')
+    own = f'give files of another encoding a source of their own (encoding = "{likely}"?)'
+    way = own if likely in ("utf_8", "utf-8") else f"convert the file: {advice}, or {own}"
+    return Unusable("not_utf8", f"byte 0x{error.object[error.start]:02X}{at} is not {name}; {way}")
 
 
 def zero_byte(head: bytes) -> Unusable:
