@@ -83,6 +83,9 @@ def test_the_old_text_has_its_share_and_its_splits(trained_on):
         assert planned == {"other": pytest.approx(actual["other"], rel=0.1)}
         card = data_card_of_run(config)
         assert card is not None and card["digests"]["replayed tokens"] == stage_digest(Folders(base.run_dir).tokens)
+    assert (
+        "The other 25.0% are text of a model before it" in (trained_on / "runs/on/export/hf/DATA_CARD.md").read_text()
+    )
     assert not (trained_on / "runs/on/data/tokens/train/replay-mine/00000.bin").is_symlink()
 
 

@@ -122,11 +122,15 @@ def _sources(card: Mapping[str, Any]) -> str:
         dates = source["dates"]
         span = f"{dates['first']} to {dates['last']}" if dates else ""
         rows.append([name, source["kind"], where, span, kept["documents"], kept["bytes"], tokens, weight, epochs])
+    weights = [seen["weight"] for source in card["sources"].values() if (seen := source.get("training"))]
+    replayed = 1 - sum(weights) if weights else 0.0
     head = ["source", "kind", "from", "dates", "documents", "bytes", "tokens", "weight", "epochs"]
     note = (
         "Documents and bytes are those of the cleaned text that was kept, held-out ones included; tokens are those "
         "there are to train on. The weight is the share of the training tokens, epochs are how often those were read."
     )
+    if replayed > 5e-4:
+        note += f" The other {replayed:.1%} are text of a model before it, read again: its own data card lists it."
     return f"## Sources\n\n{table(head, rows)}\n\n{note}"
 
 
@@ -139,14 +143,14 @@ def _models(card: Mapping[str, Any]) -> str:
         names = [f"{plain(name)} (licence: {plain(said)}; made by others)" for name, said in licence.items()]
         names += [plain(each["name"]) for each in before if each["name"] not in licence]
         lines.append(
-            f"It was made of {', '.join(names)}. What a model before it learned from is on that model's card alone."
+            f"It was made of {', '.join(names)}. What such a model learned from before is on its own data card."
         )
     for each in aligned:
         what = "prompts, rewarded" if each["by"] == "rewards" else "pairs of answers, one of each preferred"
         by = f" by {plain(each['reward'])}" if each["reward"] else ""
         lines.append(
-            f"The text below is that of the run which was aligned. Aligned on {each['num_examples']:,} {what}{by}; "
-            f"{each['num_held_out']:,} more were measured alone. Digest: {plain(each['digest'])}."
+            f"Then it was aligned on {each['num_examples']:,} {what}{by}; {each['num_held_out']:,} more were only "
+            f"measured. Digest: {plain(each['digest'])}. The text below is what it had learned from before that."
         )
     return "## Models before it\n\n" + "\n\n".join(lines) if lines else ""
 
