@@ -259,7 +259,7 @@ def test_llama_cpp_reads_the_same_ids_and_computes_the_same_scores(tmp_path, tok
         model = random_model(settings_of(**changes))
         expected.append(torch.stack([Scorer(model).next_logits(prompt) for prompt in prompts]).numpy())
         for type in ("f32", "q8_0") if name == "qwen3" else ("f32",):
-            file = export(model, tokenizer_dir, tmp_path / f"{name}-{type}", type)
+            file = export(model, tokenizer_dir, tmp_path / f"{name}-{type}", type, is_tuned=True)
             asked = {"vocab_size": VOCAB_SIZE, "context": SEQ_LEN, "cache": "F32", "prompts": prompts, "texts": TEXTS}
             requests.append({"file": file, **asked, "conversations": [[ASKED[0]._asdict()]]})
     answers = ask_all(requests, tmp_path)

@@ -14,8 +14,8 @@ from headwater.evaluate.baselines import MAX_SCORED_BYTES, baselines_of_streams
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, write_task_files
 from headwater.evaluate.text import TextMeasure, measure_text, stream_of
-from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stores
-from headwater.runs.paths import Say, read_kept, write_kept
+from headwater.runs.finish import load_for_evaluation, open_evaluator, real_stores, report_stage
+from headwater.runs.paths import Say, ignore, read_kept, write_kept
 from headwater.runs.run_config import RunConfig
 from headwater.runs.stages import checkpoint_of
 from headwater.sources.size import files_below
@@ -73,15 +73,13 @@ def _tokenizer(config: RunConfig) -> Tokenizer:
 
 def _keep(config: RunConfig, model: str, scores: list[TaskScore]) -> None:
     """Write scores beside the run's evaluation, with those of other tasks and the same weights, and into its report."""
-    from headwater.report.page import render_report  # loads the charts
-
     path = config.run_dir / TASKS
     kept = read_kept(path, TaskScores)
     tasks = {each.task for each in scores}
     others = [each for each in kept.scores if each.task not in tasks] if kept and kept.model == model else []
     write_kept(path, TaskScores(model, others + scores))
     if (config.run_dir / "report.html").exists():
-        render_report(config.run_dir)
+        report_stage(config, ignore)
 
 
 def write_tasks(config: RunConfig, folder: Path) -> list[str]:
