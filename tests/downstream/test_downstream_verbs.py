@@ -51,7 +51,9 @@ def test_reinforcement_makes_a_run_that_writes_and_is_not_made_twice(cwd):
     mean = said.json["before"]["mean"]["value"]
     assert f"| mean reward of sampled answers | {mean:.3f} (" in card
     assert (
-        "What mine-rl was trained on" in data_card and "Aligned on 12 prompts" in data_card and "| mine |" in data_card
+        "What mine-rl was trained on" in data_card
+        and "it was aligned on 12 prompts" in data_card
+        and "| mine |" in data_card
     )
     (cwd / "runs/mine-rl/data/origins.json").unlink()  # as an older headwater left it
     assert call("export", "runs/mine-rl", cwd=cwd).status == 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LAST_SECONDS = 2  # for answers that are under way when the server ends
 HEAD_SECONDS = 10.0  # in which the whole head of a request must come, also of the next one
 READ_SECONDS, READ_BYTES = 30.0, 1 << 16  # in which a client must read so much of an answer that waits for it
-TRIM_SECONDS = 0.05
+TRIM_SECONDS = 0.5  # a busy machine may need as long to read what has come
 MAX_STRANGERS, MAX_ADMITTED = 128, 128  # connections that wait for a client that brought no token yet; for one that did
 MAX_CONNECTIONS = 768  # of all: what is left are requests that are being answered; more are refused by 503
 
