@@ -35,6 +35,7 @@ def make_server(app: Starlette) -> Server:
         server_header=False,
         timeout_graceful_shutdown=LAST_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,
+        backlog=MAX_STRANGERS,  # also the most that are accepted before any of them is read
         h11_max_incomplete_event_size=65536,
         ws="none",
     )
@@ -96,7 +97,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._update()
+        self.loop.call_soon(self.loop.call_soon, self._update)  # once what it may have sent already is read
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
