@@ -69,7 +69,7 @@ check: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "not slow"
 
 test-post: .venv-post/post.stamp
-	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/test_trackers.py
+	.venv-post/bin/python -m pytest tests/downstream/test_preference.py tests/evaluate/test_harness.py tests/train/test_trackers.py
 
 under-load: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/under_load.py

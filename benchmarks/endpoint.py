@@ -28,9 +28,9 @@ from typing import Any
 import httpx
 import torch
 
-from headwater.library.model import Model
-from headwater.serve.app import make_app
-from headwater.serve.engine import Engine
+from headwater.page.serve.app import make_app
+from headwater.page.serve.engine import Engine
+from headwater.runs.library.model import Model
 
 PROMPTS = ["The capital of France is", "In the beginning", "Fellow citizens,", "The rain fell, so", "17 + 25 ="]
 FUZZED_AT_ONCE = 16

@@ -21,22 +21,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headwater.base.facts import facts_of
-from headwater.base.tokenizer import write_tokenizer
-from headwater.base.weights import model_of
-from headwater.conversations import ASSISTANT, messages_of
+from headwater.core.conversations import ASSISTANT, messages_of
+from headwater.core.errors import ExportError
 from headwater.corpus.document import Document
 from headwater.corpus.load import list_sources, read_documents
-from headwater.errors import ExportError
+from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.evaluate.generate import continued
 from headwater.evaluate.scorer import Scorer
+from headwater.export.base.facts import facts_of
+from headwater.export.base.tokenizer import write_tokenizer
+from headwater.export.base.weights import model_of
 from headwater.export.gguf import FORMATS, export_gguf
 from headwater.model.transformer import Transformer
-from headwater.runs.finish import load_model
-from headwater.runs.paths import Folders
-from headwater.sources.settings import CONVERSATIONS
-from headwater.tokenizer.conversation import END, prompt_ids
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.runfile.paths import Folders
+from headwater.runs.loading import load_model
+from headwater.tokens.tokenizer.conversation import END, prompt_ids
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from llama_cpp import Answer, ask
 
 BY_HAND = [

@@ -24,15 +24,15 @@ import torch
 import transformers
 from torch import Tensor
 
-from headwater.base.facts import facts_of
-from headwater.base.weights import open_values
 from headwater.corpus.load import list_sources, read_documents
+from headwater.export.base.facts import facts_of
+from headwater.export.base.weights import open_values
 from headwater.model.transformer import Transformer
-from headwater.runs.finish import load_model
-from headwater.runs.paths import Folders
-from headwater.runs.run_config import load_run
+from headwater.runfile.paths import Folders
+from headwater.runfile.run_config import load_run
+from headwater.runs.loading import load_model
 from headwater.runs.running import run
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 SEQ_LEN, ROWS, TEXT_BYTES = 128, 16, 2_000_000
 SIZES = {

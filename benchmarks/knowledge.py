@@ -21,23 +21,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from headwater.checkpoint.verify import model_digest
 from headwater.cli.sft import write_sft_file
+from headwater.core.files import write_json, write_text
+from headwater.core.intervals import Estimate, share
+from headwater.corpus.samples.almanac.conversations import capital_conversations
+from headwater.corpus.samples.almanac.facts import Country
+from headwater.corpus.samples.almanac.frames import frames
+from headwater.corpus.samples.almanac.questions import TRAINING_PHRASINGS, Split, filled, split_countries
+from headwater.corpus.samples.almanac.shuffled_cycle import ShuffledCycle
 from headwater.downstream.knowledge import Knowledge, examine
 from headwater.downstream.prompts import chat_prompts
 from headwater.evaluate.scorer import Scorer
-from headwater.files import write_json, write_text
-from headwater.intervals import Estimate, share
-from headwater.runs.finish import load_model, open_evaluator
-from headwater.runs.paths import read_kept, write_kept
-from headwater.runs.run_config import config_of_run, load_run
+from headwater.runfile.paths import read_kept, write_kept
+from headwater.runfile.run_config import config_of_run, load_run
+from headwater.runs.finish import open_evaluator
+from headwater.runs.loading import checkpoint_of, load_model
 from headwater.runs.running import Call, run
-from headwater.runs.stages import checkpoint_of
-from headwater.samples.almanac.conversations import capital_conversations
-from headwater.samples.almanac.facts import Country
-from headwater.samples.almanac.frames import frames
-from headwater.samples.almanac.questions import TRAINING_PHRASINGS, Split, filled, split_countries
-from headwater.samples.almanac.shuffled_cycle import ShuffledCycle
+from headwater.train.checkpoint.verify import model_digest
 
 MADE_UP = "made-up"
 PHRASINGS = (*TRAINING_PHRASINGS, "What is {x_s} capital?")

@@ -4,8 +4,8 @@
 
 benchmarks/data/scaling/rungs.csv has runs (`role` run) with the rungs that `headwater ladder` chose for them (rung) and
 others trained to see the surface (grid): headwater's own, with the settings of docs/log.md's entry of 2026-11-30, by
-source and of "all" text. The priors of scaling/surface.py were chosen on the grids and the first ladders (the log says
-which).
+source and of "all" text. The priors of `plan.scaling.surface` were chosen on the grids and the first ladders (the log
+says which).
 
 "surface" is the package's forecast, source by source; "whole" the same of all text at once; "law" that of ScalingLaw on
 the same rungs, "fit" the law of the least Huber loss, "rung" the loss of the best rung. "held" is how many of the
@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.errors import DataError
-from headwater.intervals import Z_P90
-from headwater.scaling import ScalingLaw
-from headwater.scaling.repetition import OWN, penalty
-from headwater.scaling.surface import Surface
-from headwater.scaling.table import Runs
+from headwater.core.errors import DataError
+from headwater.core.intervals import Z_P90
+from headwater.plan.scaling import ScalingLaw
+from headwater.plan.scaling.repetition import OWN, penalty
+from headwater.plan.scaling.surface import Surface
+from headwater.plan.scaling.table import Runs
 
 DATA = Path(__file__).parent / "data" / "scaling" / "rungs.csv"
 Ladder = dict[str, list[dict[str, float]]]  # by source: rungs, and the run last

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from headwater.device.facts import ACTIVATIONS, DTYPES
-from headwater.device.peak import matmul_peaks
+from headwater.machine.device.facts import ACTIVATIONS, DTYPES
+from headwater.machine.device.peak import matmul_peaks
 from headwater.model.count import count_parameters
+from headwater.model.optim.settings import orthogonalisation_flops, rows_of_block
 from headwater.model.settings import ModelSettings
-from headwater.optim.settings import orthogonalisation_flops, rows_of_block
 
 REPEATS = 7
 COPY_BYTES = 1 << 28  # far more than any cache holds

@@ -29,24 +29,24 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
-from headwater.batches.assemble import NO_TARGET, Batch
-from headwater.batches.source import rank_rows
-from headwater.compute import fastest_, fastest_updates
-from headwater.cpu_kernels.int8 import multiplies_int8_exactly
-from headwater.cpu_kernels.products import Products
-from headwater.device.device import Device
-from headwater.device.facts import MachineFacts
-from headwater.model.boxes import box_of, is_copied, whole_shape
+from headwater.machine.compute import fastest_, fastest_updates
+from headwater.machine.device.device import Device
+from headwater.machine.device.facts import MachineFacts
+from headwater.machine.parallel import gradient_sum, layers, norm, prepare, sharded, weights
+from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
+from headwater.machine.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh
+from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.rendezvous import join_ranks
 from headwater.model.init import derived_seed, drawn
+from headwater.model.kernels.int8 import multiplies_int8_exactly
+from headwater.model.kernels.products import Products
+from headwater.model.optim.settings import OptimSettings
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Recompute, Transformer
-from headwater.optim.settings import OptimSettings
-from headwater.parallel import gradient_sum, layers, norm, prepare, sharded, weights
-from headwater.parallel.data_parallel import DataParallel
-from headwater.ranks.exchange import GroupOfRanks, Ranks, local
-from headwater.ranks.mesh import SAME_ROWS_AXES, STATE_AXES, Mesh
-from headwater.ranks.place import place_of
-from headwater.ranks.rendezvous import join_ranks
+from headwater.tokens.batches.assemble import NO_TARGET, Batch
+from headwater.tokens.batches.source import rank_rows
 from headwater.train.gradients import sum_gradients
 from headwater.train.step import StepResult, train_step
 
@@ -340,7 +340,7 @@ def _norm_of_one_stage() -> Any:
 
 
 def _mask_lost_behind_the_first_stage() -> Any:
-    from headwater.parallel import pipeline  # here, for torch's schedules take a second to import
+    from headwater.machine.parallel import pipeline  # here, for torch's schedules take a second to import
 
     forward = pipeline.Stage.forward_one_chunk
 

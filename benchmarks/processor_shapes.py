@@ -1,4 +1,4 @@
-"""Measure the rows of forecast/data/processor.json: the time of a step on this processor.
+"""Measure the rows of plan/forecast/data/processor.json: the time of a step on this processor.
 
     python benchmarks/processor_shapes.py --write
 
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from contenders.headwater import make_plan
-from headwater.forecast.processor import kind_of, step_flops
-from headwater.host.facts import cpu_flags, float32_rate_per_core, usable_cores
+from headwater.machine.host.facts import cpu_flags, float32_rate_per_core, usable_cores
 from headwater.model.settings import ModelSettings
+from headwater.plan.forecast.processor import kind_of, step_flops
 from job import Job, Shape
 from measure import Effort, choose_mode, run_rounds, summarise
 from throughput import say
 from token_stream import read_text, write_tokens
 from workers import Workers
 
-DATA = Path(__file__).parents[1] / "src/headwater/forecast/data/processor.json"
+DATA = Path(__file__).parents[1] / "src/headwater/plan/forecast/data/processor.json"
 SHAPES = tuple(
     Shape.parse(text)
     for text in (
@@ -101,7 +101,7 @@ def peaks() -> dict[str, float]:
     """Return the peaks that the efficiencies are relative to."""
     import torch
 
-    from headwater.device.peak import matmul_peaks
+    from headwater.machine.device.peak import matmul_peaks
 
     torch.set_num_threads(usable_cores())
     rates = matmul_peaks(torch.device("cpu"), [torch.bfloat16, torch.int8])

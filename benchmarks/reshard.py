@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import load_state_
-from headwater.checkpoint.save import Saver
-from headwater.checkpoint.verify import checked_manifest
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import SAME_ROWS_AXES
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import SAME_ROWS_AXES
+from headwater.train.checkpoint.layout import checkpoint_dir
+from headwater.train.checkpoint.load import load_state_
+from headwater.train.checkpoint.save import Saver
+from headwater.train.checkpoint.verify import checked_manifest
 from parity import LAYOUTS, MODEL_FOR_FOUR, Case, Training, joined, lines_of_layout
 
 CASE = Case("muon", tied=False, block_rows=16)

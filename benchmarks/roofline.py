@@ -36,11 +36,11 @@ RANGE = "part: "
 # (module, function or method, part): what is called there, and all beneath it, is of that part
 RANGES = (
     ("headwater.model.loss", "NextTokenLoss.forward", "loss"),
-    ("headwater.cpu_kernels.convert", "FusedLoss.forward", "loss"),
-    ("headwater.optim.optimizer", "Optimizer.step", "optimizer"),
-    ("headwater.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
+    ("headwater.model.kernels.convert", "FusedLoss.forward", "loss"),
+    ("headwater.model.optim.optimizer", "Optimizer.step", "optimizer"),
+    ("headwater.model.optim.optimizer", "Optimizer.zero_grad", "optimizer"),
     ("headwater.train.step", "clip_", "optimizer"),
-    ("headwater.device.device", "Device.place", "data"),
+    ("headwater.machine.device.device", "Device.place", "data"),
 )
 # (part, what a kernel's or an operator's name in lower case holds), the first that fits
 NAMES = (
@@ -138,7 +138,7 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 def roofline(job: Job) -> dict[str, Any]:
     """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.compute import inspect_machine
+    from headwater.machine.compute import inspect_machine
 
     watching = ProfilingWatch()
     absent = put_ranges()

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.core.errors import DataError, HeadwaterError
+from headwater.core.files import write_text
 from headwater.corpus.document import Document
 from headwater.corpus.read.samples import read_documentation, read_library, shipped_pieces
-from headwater.errors import DataError, HeadwaterError
-from headwater.files import write_text
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 HELD_OUT_FRACTION = 0.05
 MIN_HELD_OUT_BYTES = 300_000

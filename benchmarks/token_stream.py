@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from headwater.core.errors import TokenizerError
 from headwater.corpus.document import Document
-from headwater.errors import TokenizerError
-from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
 
 STORE = "store"

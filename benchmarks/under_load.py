@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.host.load import LoadMeter
+from headwater.machine.host.load import LoadMeter
 from headwater.tokens.write import EncodedDocument, write_store
 from job import Job, Shape
 from token_stream import STORE
@@ -91,9 +91,9 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     """Train on random tokens and write when each step ended."""
     end_with_parent()
     from contenders.headwater import make_plan, open_rows
-    from headwater import compute as machine
-    from headwater.device.settings import MachineSettings
-    from headwater.host.signals import StopRequest
+    from headwater.machine import compute as machine
+    from headwater.machine.device.settings import MachineSettings
+    from headwater.machine.host.signals import StopRequest
     from headwater.train.loop import train
     from headwater.train.start import assemble, past_to_resume
 

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "reliability"))
 
 import figures
-from headwater.records import read_records
+from headwater.core.records import read_records
 from targets import write_run_file
 
 TOKENS = 16_384  # a rank and step

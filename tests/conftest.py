@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
-    """A flush matters to a power cut alone (tests/test_files.py checks their order); thousands are slow on a busy disk."""
+    """A flush matters to a power cut alone (tests/core/test_files.py checks their order); thousands are slow on a busy disk."""
     with mock.patch("os.fsync", lambda handle: None):
         yield
 
@@ -45,7 +45,7 @@ def finished(tmp_path_factory) -> FinishedRun:
 @pytest.fixture
 def quick_machine(monkeypatch) -> None:
     """Take the machine's peak as given: measuring it is a second of matrix products."""
-    monkeypatch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+    monkeypatch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
 
 
 @pytest.fixture

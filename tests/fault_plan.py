@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from headwater.disk import Write, install
+from headwater.core.disk import Write, install
 
 CRASHED = 137  # the status of a process that SIGKILL ended, as shells say it
 _FAULT = re.compile(r"(crash|torn|short|flip|errno|delay)(?:=([^@]+))?@(\d+)(\+?)")

@@ -23,8 +23,8 @@ from small_run import Said, environment, finish
 JOINED = """
 import json, os, sys
 import torch
-from headwater.ranks.place import place_of
-from headwater.ranks.rendezvous import join_ranks
+from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.rendezvous import join_ranks
 torch.set_num_threads(1)
 ranks = join_ranks(place_of(os.environ), device="cpu")
 """
@@ -73,10 +73,10 @@ IMPORTED = [
     "torch._functorch.aot_autograd",
     "torch.distributed",
     "torch.distributed.fsdp",
-    "headwater.parallel.layers",
-    "headwater.parallel.prepare",
-    "headwater.parallel.sharded",
-    "headwater.ranks.rendezvous",
+    "headwater.machine.parallel.layers",
+    "headwater.machine.parallel.prepare",
+    "headwater.machine.parallel.sharded",
+    "headwater.machine.ranks.rendezvous",
     "headwater.runs.training",
     "headwater.train.step",
 ]

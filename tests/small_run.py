@@ -152,7 +152,7 @@ def quick() -> Iterator[None]:
     """Skip the second of matrix multiplications at a run's start, and put the handler of SIGTERM back."""
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        with mock.patch("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)):
+        with mock.patch("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11)):
             yield
     finally:
         signal.signal(signal.SIGTERM, at_sigterm)
@@ -165,7 +165,7 @@ TIMES |= {"exchange_fraction", "slowest_rank", "slowest_lead"}
 
 def measured(run_dir: Path) -> list[str]:
     """Return what a run measured, losses to the last bit, in the order in which it counts."""
-    from headwater.records import read_records
+    from headwater.core.records import read_records
 
     kept = [
         {name: value for name, value in record.items() if name not in TIMES}

@@ -15,87 +15,57 @@ SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = SOURCE / "headwater"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# a line may import only lines below it; packages of one line never import each other
-LAYERS = [
-    ["__main__"],
+# the rooms: a line may import only lines below it; rooms of one line never import each other
+ROOMS = [
     ["cli"],
-    ["serve"],
-    ["library"],
+    ["page"],
     ["runs"],
-    ["report", "downstream", "trackers"],
-    ["train", "evaluate", "forecast", "export", "base"],
-    ["checkpoint", "parallel", "compute"],
-    ["batches", "cpu_kernels"],
-    ["model", "optim"],
-    ["tokens", "ranks", "device", "host"],
-    ["corpus", "tokenizer", "scaling"],
-    ["samples"],
-    ["sources", "charts"],
-    ["interventions", "time_left"],
-    ["records", "config", "validation", "seals", "json_lines", "outputs", "files", "tables"],
-    ["disk"],
-    ["errors", "printable", "numbers", "intervals", "conversations"],
+    ["plan", "downstream"],
+    ["runfile"],
+    ["export"],
+    ["train", "evaluate"],
+    ["machine"],
+    ["model"],
+    ["tokens"],
+    ["corpus"],
+    ["core"],
 ]
-# and of the packages of the corpus: those of one line may not import each other either
-CORPUS_LAYERS = [
-    ["engine"],
-    ["tasks"],
-    ["protect", "quality"],
-    ["read"],
-    ["licences", "personal"],
-]
-LAYER_OF = {name: number for number, line in enumerate(LAYERS) for name in line}
-# records are durable, and every durable write goes through files; seals are those of files
-WITHIN_A_LINE = {("records", "json_lines"), ("json_lines", "files"), ("records", "files"), ("seals", "files")}
-WITHIN_A_LINE |= {("outputs", "files"), ("validation", "config")}
-
-TORCH_FREE = {
-    "corpus",
-    "samples",
-    "sources",
-    "tokenizer",
-    "tokens",
-    "batches",
-    "scaling",
-    "forecast",
-    "report",
-    "charts",
-    "interventions",
-    "time_left",
-    "records",
-    "config",
-    "files",
-    "errors",
+# and inside each: "." are a room's own modules, which in the corpus stand between its folders
+INSIDE = {
+    "page": [["."], ["report", "serve"], ["charts"]],
+    "runs": [["library"], ["."]],
+    "plan": [["."], ["forecast"], ["scaling"]],
+    "export": [[".", "base"]],
+    "train": [["."], ["checkpoint"]],
+    "machine": [[".", "parallel"], ["device", "ranks", "host"]],
+    "model": [["kernels"], [".", "optim"]],
+    "tokens": [["batches"], ["."], ["tokenizer"]],
+    "corpus": [
+        ["engine"],
+        ["tasks"],
+        ["protect", "quality"],
+        ["read"],
+        ["licences", "personal"],
+        ["samples"],
+        ["sources"],
+    ],
 }
-TORCH_FREE |= {
-    "validation",
-    "disk",
-    "seals",
-    "json_lines",
-    "outputs",
-    "printable",
-    "numbers",
-    "intervals",
-    "conversations",
-}
-TORCH_FREE_MODULES = {
-    "headwater.model.settings",
-    "headwater.model.count",
-    "headwater.optim.settings",
-    "headwater.optim.rules",
-    "headwater.parallel.settings",
-    "headwater.ranks.mesh",
-    "headwater.device.settings",
-    "headwater.host.facts",
-    "headwater.runs.plan",
-    "headwater.base.config",
-    "headwater.base.facts",
-    "headwater.base.folder",
-    "headwater.base.gguf",
-    "headwater.base.tokenizer",
-    "headwater.runs.text",
-    "headwater.train.settings",
-}
+TORCH_FREE = ("core", "corpus", "tokens", "plan", "runfile", "page.charts", "page.report")
+TORCH_FREE += (
+    "model.settings",
+    "model.count",
+    "model.optim.settings",
+    "machine.parallel.settings",
+    "machine.ranks.mesh",
+    "machine.device.settings",
+    "machine.host.facts",
+    "train.settings",
+    "export.base.config",
+    "export.base.facts",
+    "export.base.folder",
+    "export.base.gguf",
+    "export.base.tokenizer",
+)
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 
@@ -113,9 +83,15 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in FILES}
 
 
-def package_of(module: str) -> str | None:
+def room_of(module: str) -> str:
+    """Return the room of a module; "" of the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def folder_of(module: str) -> str:
+    """Return the folder of a room that a module is in; "." of the room's own modules."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else None
+    return parts[2] if len(parts) > 2 and (PACKAGE / parts[1] / parts[2]).is_dir() else "."
 
 
 @cache
@@ -154,41 +130,56 @@ def dotted(node: ast.AST) -> str:
     return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else "?"
 
 
-def test_every_package_has_a_layer():
-    found = {package_of(module) for module in MODULES} - {None}
-    assert found <= set(LAYER_OF), f"no layer for {sorted(found - set(LAYER_OF))}"
+def lines_of(rows: list[list[str]]) -> dict[str, int]:
+    return {name: number for number, row in enumerate(rows) for name in row}
+
+
+def test_there_are_fourteen_rooms():
+    found = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert found == set(lines_of(ROOMS)) and len(found) == 14
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}, "every module is in a room"
+
+
+def test_contributing_lists_the_rooms_in_their_order():
+    rooms = {room: ast.get_docstring(tree(PACKAGE / room / "__init__.py")) for room in lines_of(ROOMS)}
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "\n".join(f"| `{room}` | {line} |" for room, line in rooms.items()) in text
 
 
 def test_imports_only_point_down():
-    wrong = []
+    line_of, wrong = lines_of(ROOMS), []
     for path in FILES:
-        package = package_of(module_name(path))
-        if package is None:
-            continue
+        room = room_of(module_name(path))
         for name, line in imports(path):
-            target = package_of(name) if name.split(".")[0] == "headwater" else None
-            if target in (None, package) or (package, target) in WITHIN_A_LINE:
-                continue
-            if LAYER_OF[target] <= LAYER_OF[package]:
+            target = room_of(name) if name.split(".")[0] == "headwater" else ""
+            if room in line_of and target not in ("", room) and line_of[target] <= line_of[room]:
                 wrong.append(f"{path.relative_to(SOURCE)}:{line} imports {name}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_packages_of_the_corpus_import_one_another_in_one_direction():
-    layer_of = {name: number for number, line in enumerate(CORPUS_LAYERS) for name in line}
-    packages = {path.parent.name for path in (PACKAGE / "corpus").glob("*/__init__.py")}
-    assert packages == set(layer_of), f"no layer, or no package: {sorted(packages ^ set(layer_of))}"
-    wrong = [
-        f"{path.relative_to(SOURCE)}:{line} imports {name}"
-        for path in FILES
-        if (inside := path.relative_to(PACKAGE).parts)[0] == "corpus" and inside[1] in layer_of
-        for name, line in imports(path)
-        if name.startswith("headwater.corpus.")
-        and (target := name.split(".")[2]) in layer_of
-        and target != inside[1]
-        and layer_of[target] <= layer_of[inside[1]]
-    ]
+@pytest.mark.parametrize("room", lines_of(ROOMS))
+def test_imports_only_point_down_inside_a_room(room):
+    line_of, wrong = lines_of(INSIDE.get(room, [])), []
+    folders = {folder_of(module) for module in MODULES if room_of(module) == room and module.count(".") > 1}
+    assert folders - {"."} == set(line_of) - {"."}, f"no line, or no folder: {folders ^ set(line_of)}"
+    for module, path in MODULES.items():
+        if room_of(module) != room or (folder := folder_of(module)) not in line_of:
+            continue
+        for name, line in imports(path):
+            target = folder_of(name) if name.startswith(f"headwater.{room}.") else folder
+            if target != folder and target in line_of and line_of[target] <= line_of[folder]:
+                wrong.append(f"{path.relative_to(SOURCE)}:{line} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_whoever_asks_a_model_loads_nothing_that_builds_a_corpus():
+    program = "import sys, headwater\nheadwater.Model\nprint(*(name for name in sys.modules if name.startswith('headwater.corpus')))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}, timeout=120
+    )
+    assert set(done.stdout.split()) <= {"headwater.corpus", "headwater.corpus.sources"} | {
+        f"headwater.corpus.sources.{name}" for name in ("settings", "rules", "spdx")
+    }, done.stderr
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -211,22 +202,24 @@ def test_no_module_is_named_after_nothing():
     assert not [name for name in MODULES if vague & set(name.split("."))]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_and_functions_are_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+def test_files_and_functions_are_short():
     long = [
-        f"{place(path, node)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree(path))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+        f"{path}: {len(lines)} lines"
+        for path in FILES
+        if len(lines := path.read_text("utf-8").splitlines()) > MAX_FILE_LINES
     ]
-    assert not long
+    long += [
+        f"{place(path, node)} {node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for path, node in nodes((ast.FunctionDef, ast.AsyncFunctionDef))
+        if node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert not long, "\n".join(long)
 
 
 def test_package_init_files_hold_only_a_docstring():
     full = [path for path in FILES if path.name == "__init__.py" and len(tree(path).body) > 1]
     # the package itself may state its version, and these hand on what a notebook imports
-    assert not [path for path in full if path.parent not in (PACKAGE, PACKAGE / "runs", PACKAGE / "scaling")], full
+    assert not [path for path in full if path.parent not in (PACKAGE, PACKAGE / "plan" / "scaling")], full
 
 
 def test_no_relative_imports():
@@ -234,7 +227,8 @@ def test_no_relative_imports():
 
 
 def torch_free_modules() -> list[str]:
-    return sorted(name for name in MODULES if package_of(name) in TORCH_FREE or name in TORCH_FREE_MODULES)
+    names = tuple(f"headwater.{name}" for name in TORCH_FREE)
+    return sorted(module for module in MODULES if f"{module}.".startswith(tuple(f"{name}." for name in names)))
 
 
 def test_torch_free_packages_do_not_reach_torch_by_any_way():
@@ -301,7 +295,7 @@ OPENERS = {"open", "io.open", "gzip.open", "bz2.open", "lzma.open", "zipfile.Zip
 
 
 def writes(node: ast.Call) -> bool:
-    """Return whether a call changes the disk other than through headwater.files, as far as its text shows."""
+    """Return whether a call changes the disk other than through headwater.core.files, as far as its text shows."""
     name = dotted(node.func)
     if name in WRITING_CALLS:
         return True
@@ -329,7 +323,9 @@ def test_every_change_of_the_disk_goes_through_the_one_module_that_counts_it():
     # compiled kernels are no data: they can be made again, and a damaged one is known before it runs
     wrong = [
         f"{place(path, node)} {ast.unparse(node)[:80]}"
-        for path, node in nodes(ast.Call, outside=("disk.py", "files.py", "json_lines.py", "cpu_kernels/library.py"))
+        for path, node in nodes(
+            ast.Call, outside=("core/disk.py", "core/files.py", "core/json_lines.py", "model/kernels/library.py")
+        )
         if writes(node)
     ]
     assert not wrong, "\n".join(wrong)
@@ -343,9 +339,14 @@ def test_no_library_writes_a_file_by_its_name():
 
 def test_operations_on_the_disk_are_used_by_what_commits_alone():
     """Others write through files, whose every result is complete under its name."""
-    allowed = {"headwater.files", "headwater.json_lines", "headwater.checkpoint.lock", "headwater.cli.main"}
+    allowed = {
+        "headwater.core.files",
+        "headwater.core.json_lines",
+        "headwater.train.checkpoint.lock",
+        "headwater.cli.main",
+    }
     allowed |= {"headwater.cli.rank_log"}  # what ranks print is promised to nobody
-    assert {name for name in MODULES if "headwater.disk" in own_imports(MODULES[name])} <= allowed
+    assert {name for name in MODULES if "headwater.core.disk" in own_imports(MODULES[name])} <= allowed
 
 
 @pytest.mark.parametrize(
@@ -384,7 +385,7 @@ def test_only_cli_prints():
 
 
 def test_only_what_a_person_calls_reads_arguments_and_environment():
-    called = ("cli", "library")
+    called = ("cli", "page/run.py", "runs/library")
     forbidden = {"os.environ", "os.getenv", "os.environb", "os.putenv", "sys.argv"}
     wrong = [place(path, node) for path, node in nodes(ast.Attribute, outside=called) if dotted(node) in forbidden]
     names = {("os", "environ"), ("os", "getenv"), ("sys", "argv")}

@@ -12,7 +12,7 @@ import pytest
 from fault_plan import CRASHED, faults
 from small_run import run
 
-from headwater import disk
+from headwater.core import disk
 
 
 def work(folder: Path) -> None:
@@ -59,10 +59,12 @@ def test_a_lasting_error_comes_again(tmp_path):
 
 @pytest.mark.parametrize(("plan", "content"), [("torn@2", b"01234"), ("crash@2", b""), ("crash@3", b"0123456789")])
 def test_a_crash_ends_the_process_and_leaves_what_was_written(tmp_path, plan, content):
-    program = "import sys; from pathlib import Path; from headwater import disk; from fault_plan import FaultPlan\n"
+    program = (
+        "import sys; from pathlib import Path; from headwater.core import disk; from fault_plan import FaultPlan\n"
+    )
     program += "disk.install(FaultPlan.parse(sys.argv[2]))\n"
     program += "with disk.open_file(Path(sys.argv[1]), 'xb') as file: file.write(b'0123456789'); disk.sync(file)"
-    paths = [str(Path(disk.__file__).parents[1]), str(Path(__file__).parent)]
+    paths = [str(Path(disk.__file__).parents[2]), str(Path(__file__).parent)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run([sys.executable, "-c", program, tmp_path / "a", plan], env=environment, timeout=60)
     assert done.returncode == CRASHED

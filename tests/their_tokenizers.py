@@ -9,7 +9,7 @@ from functools import cache
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from headwater.tokenizer.foreign import table_of
+from headwater.tokens.tokenizer.foreign import table_of
 
 VOCAB_SIZE = 600  # rows of the model: more than the tokenizer has tokens
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from headwater.batches.assemble import NO_TARGET, Batch
-from headwater.batches.settings import MixtureSettings
-from headwater.device.settings import MachineSettings
-from headwater.host.signals import StopRequest
+from headwater.core.records import Record
+from headwater.machine.device.settings import MachineSettings
+from headwater.machine.host.signals import StopRequest
+from headwater.model.optim.settings import OptimSettings, ScheduleSettings
 from headwater.model.settings import ModelSettings
-from headwater.optim.settings import OptimSettings, ScheduleSettings
-from headwater.records import Record
+from headwater.tokens.batches.assemble import NO_TARGET, Batch
+from headwater.tokens.batches.settings import MixtureSettings
 from headwater.train.loop import train
 from headwater.train.settings import TrainPlan, TrainSettings
 from headwater.train.start import assemble, past_to_resume

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater.batches.source import BatchSource
+    from headwater.tokens.batches.source import BatchSource
     from headwater.train.settings import TrainPlan
     from job import Job
     from watch import Watch
@@ -17,7 +17,7 @@ NUM_STEPS = 100_000  # never reached: no save, validation or probe falls into a 
 
 
 def train(job: Job, watch: Watch) -> None:
-    from headwater.host.signals import StopRequest
+    from headwater.machine.host.signals import StopRequest
     from headwater.model.count import count_parameters, flops_per_token
     from headwater.train.loop import train as train_loop
     from headwater.train.start import assemble, past_to_resume
@@ -41,12 +41,12 @@ def train(job: Job, watch: Watch) -> None:
 
 def make_plan(job: Job) -> TrainPlan:
     """Return the plan of an endless run at the job's shape; what the shape leaves open comes from the rules."""
-    from headwater.batches.settings import MixtureSettings
-    from headwater.config import RawSettings
-    from headwater.device.settings import MachineSettings
+    from headwater.core.config import RawSettings
+    from headwater.machine.device.settings import MachineSettings
+    from headwater.model.optim.settings import OptimSettings, ScheduleSettings
     from headwater.model.settings import ModelSettings
-    from headwater.optim.rules import apply_rules_
-    from headwater.optim.settings import OptimSettings, ScheduleSettings
+    from headwater.runfile.rules import apply_rules_
+    from headwater.tokens.batches.settings import MixtureSettings
     from headwater.train.settings import TrainPlan, TrainSettings
 
     shape = job.shape
@@ -69,9 +69,9 @@ def make_plan(job: Job) -> TrainPlan:
 
 
 def open_rows(job: Job, plan: TrainPlan) -> BatchSource:
-    from headwater.batches.mixture import make_plan as make_mixture_plan
-    from headwater.batches.pack import pack_source
-    from headwater.batches.source import BatchSource
+    from headwater.tokens.batches.mixture import make_plan as make_mixture_plan
+    from headwater.tokens.batches.pack import pack_source
+    from headwater.tokens.batches.source import BatchSource
     from headwater.tokens.read import TokenStore
     from token_stream import STORE
 

@@ -30,9 +30,9 @@ from headwater.corpus.quality.language import LanguageModel
 from headwater.corpus.quality.limits import stop_word_share
 from headwater.corpus.quality.lines import line_shapes
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
+from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.rules import RuleSettings
 
 KINDS = ("web", "books", "documentation", "text")
 MIN_DOCUMENTS = 4  # of a language, to make limits of

@@ -26,7 +26,7 @@ from real_documents import documents
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 from stream import Stream, write_stream
 
-from headwater.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError
 
 SEED_BYTES = 20_000_000  # real text that the stream is made from
 SOURCES = ("speeches", "novels", "websites", "manuals")

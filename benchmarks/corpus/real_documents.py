@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
-from headwater.runs.run_config import load_run
+from headwater.runfile.run_config import load_run
 
 PROSE = ("speeches", "articles", "websites", "manuals", "dictionaries", "novels", "commentaries")
 MIN_CHARACTERS = 500

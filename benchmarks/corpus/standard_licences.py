@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import headwater.corpus.licences
-from headwater.sources.spdx import is_expression
+from headwater.corpus.sources.spdx import is_expression
 
 # names of old for what has another today, which license-expression translates
 _DEPRECATED = re.compile(

@@ -25,9 +25,9 @@ from processes import CHAINS, ONE_THREAD, Usage, last_json, run_measured
 from real_documents import documents, write_documents
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 
-from headwater.errors import HeadwaterError
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.train import train_tokenizer
+from headwater.core.errors import HeadwaterError
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 PARTS = {
     "html": ("headwater", "resiliparse", "trafilatura", "trafilatura-fast"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.errors import ConfigError
-from headwater.forecast import device
-from headwater.tables import CsvRow, number, required, table
+from headwater.core.errors import ConfigError
+from headwater.core.tables import CsvRow, number, required, table
+from headwater.plan.forecast import device
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from costing.transformer import Transformer
-from headwater.errors import DataError
+from headwater.core.errors import DataError
 
 LARGE_VOCABULARY = 100_000
 "Models with that many tokens came with grouped heads and untied embeddings."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from costing.device import Device
 from costing.layout import Layout
 from costing.transformer import Transformer
-from headwater.errors import DataError
-from headwater.tables import CsvRow, required
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow, required
 
 Devices = dict[str, Device]
 

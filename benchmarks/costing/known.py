@@ -6,8 +6,8 @@ from costing.job import Table
 from costing.llm_foundry import read_llm_foundry
 from costing.parallelism import read_parallelism
 from costing.training_runs import read_training_run
-from headwater.errors import DataError
-from headwater.tables import CsvRow
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow
 
 TABLES = (
     Table(

@@ -1,7 +1,7 @@
 """How a published run is laid over devices, and the software that runs it: what memory and time depend on.
 
 The model of a cluster (this, `transformer`, `memory`, `compute`, `communication`, `efficiency`, `step_time`) lies here
-until headwater trains over a mesh (docs/decisions/0038): `headwater.forecast.device` plans for what it can run.
+until headwater trains over a mesh (docs/decisions/0038): `headwater.plan.forecast.device` plans for what it can run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costing.transformer import Transformer
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 Sharding = Literal["none", "zero1", "zero2", "fsdp"]
 Precision = Literal["bf16", "fp8", "fp8-rowwise", "fp4"]

@@ -6,9 +6,9 @@ from costing.job import Devices, Job, whole
 from costing.layout import Layout
 from costing.technique import LLM_FOUNDRY_2023, read_precision
 from costing.transformer import Transformer
-from headwater.errors import DataError
-from headwater.forecast.device import find_device
-from headwater.tables import CsvRow
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow
+from headwater.plan.forecast.device import find_device
 
 LLM_FOUNDRY = {
     "125m": (12, 768, 12),

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from costing.layout import Layout, Recompute
 from costing.transformer import Transformer
-from headwater.forecast.rank_memory import CONTEXT_BYTES, SLACK_FRACTION, layer_values_per_token
+from headwater.plan.forecast.rank_memory import CONTEXT_BYTES, SLACK_FRACTION, layer_values_per_token
 
 PARAM_BYTES, MOMENT_BYTES, MASTER_BYTES, GRADIENT_BYTES = 2, 8, 4, 4
 "bf16 weights; fp32: AdamW's two moments, the weights, the gradients."

@@ -13,8 +13,8 @@ from costing.device import read_devices
 from costing.job import Job, WholeRun
 from costing.known import table_of, without_results
 from costing.step_time import StepWork, step_work
-from headwater.errors import HeadwaterError
-from headwater.tables import CsvRow, read_csv
+from headwater.core.errors import HeadwaterError
+from headwater.core.tables import CsvRow, read_csv
 
 DATA = Path(__file__).parents[1] / "data" / "cost"
 FILES, RUNS = ("parallelism_benchmarks.csv", "mpt_throughput.csv"), "training_runs.csv"

@@ -12,9 +12,9 @@ from costing.layout import Layout, Recompute, Software
 from costing.memory import estimate_memory
 from costing.technique import Technique, read_precision, read_technique
 from costing.transformer import Transformer
-from headwater.errors import DataError
-from headwater.forecast.device import find_device
-from headwater.tables import CsvRow, number
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow, number
+from headwater.plan.forecast.device import find_device
 
 
 def read_parallelism(row: CsvRow, devices: Devices, where: str) -> Job:

@@ -21,9 +21,9 @@ from costing.llm_foundry import llm_foundry_shape
 from costing.memory import estimate_memory
 from costing.observed import DATA, Observed, ObservedRun
 from costing.step_time import pipeline_bubble
-from headwater.forecast.device import USUAL_UTILISATION, find_device
-from headwater.intervals import LEVEL
-from headwater.tables import read_csv
+from headwater.core.intervals import LEVEL
+from headwater.core.tables import read_csv
+from headwater.plan.forecast.device import USUAL_UTILISATION, find_device
 
 GIB = 2**30
 BASELINE_POWER = 0.9
@@ -129,7 +129,7 @@ def run_hours(row: ObservedRun) -> float:
 
 
 def spreads(scores: Sequence[Score]) -> dict[str, float]:
-    """Return the deviations that ship in `headwater.forecast.device`, by which P10 to P90 holds 80 % of blind errors.
+    """Return the deviations in `headwater.plan.forecast.device`, by which P10 to P90 holds 80 % of blind errors.
 
     Each publication counts once, as a plan is of none of them; of hours each run does.
     """

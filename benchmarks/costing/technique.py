@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from costing.layout import Precision, Recompute, Sharding, Software
-from headwater.errors import DataError
+from headwater.core.errors import DataError
 
 FUSED_LOSS_BYTES = 4.0
 "Logits and their gradient in bf16."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from costing.infer import Sizes, infer_shape
 from costing.job import Devices, WholeRun, maybe_whole, whole
-from headwater.errors import DataError
-from headwater.forecast.device import find_device
-from headwater.tables import CsvRow, number
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow, number
+from headwater.plan.forecast.device import find_device
 
 
 def read_training_run(row: CsvRow, devices: Devices, where: str) -> WholeRun:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from headwater.checkpoint.layout import checkpoint_dir
-from headwater.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError
 from headwater.tokens.read import open_stores
+from headwater.train.checkpoint.layout import checkpoint_dir
 from targets import Place, is_made_up_state, other_corpus, quiet, read_newest, save, templates
 from trials import required, say, trial
 

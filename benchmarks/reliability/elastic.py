@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.checkpoint.verify import checked_manifest
-from headwater.records import read_records
+from headwater.core.records import read_records
+from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.train.checkpoint.verify import checked_manifest
 
 RANKS = (1, 2, 4, 1)
 SETTINGS = (
@@ -126,11 +126,11 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 def print_digest(run_dir: Path, out_dir: Path) -> None:
     """Load the run's checkpoint on all ranks, save what they have and, on the first, print the digest of that."""
-    from headwater.checkpoint.save import Saver
-    from headwater.ranks.place import place_of
-    from headwater.ranks.rendezvous import join_ranks
-    from headwater.runs.run_config import config_of_run, train_plan
+    from headwater.machine.ranks.place import place_of
+    from headwater.machine.ranks.rendezvous import join_ranks
+    from headwater.runfile.run_config import config_of_run, train_plan
     from headwater.runs.text import open_batches
+    from headwater.train.checkpoint.save import Saver
     from headwater.train.start import assemble, past_to_resume
 
     config = config_of_run(run_dir)

@@ -20,10 +20,10 @@ from typing import Any
 import enumerated
 import figures
 from enumerated import Aftermath
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.save import retain_newest
-from headwater.checkpoint.verify import is_whole
-from headwater.files import remove_leftovers
+from headwater.core.files import remove_leftovers
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.save import retain_newest
+from headwater.train.checkpoint.verify import is_whole
 from targets import NAME, Place, save, templates
 from trials import required, trial
 

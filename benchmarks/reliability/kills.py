@@ -24,7 +24,7 @@ from typing import Any
 
 import figures
 import whole
-from headwater.files import link_folder
+from headwater.core.files import link_folder
 from targets import SETTINGS, TARGETS, Place, make_template, templates, train
 from trials import required, say, spread, trial
 

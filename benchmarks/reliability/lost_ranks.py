@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import figures
-from headwater.records import read_all, read_records
+from headwater.core.records import read_all, read_records
 from network import Network, network
 from targets import write_run_file
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import figures
 from enumerated import Reference, reference
-from headwater import disk
+from headwater.core import disk
 from targets import TARGETS, Place, Target, fresh_place, recover, templates, wrong_after_fault
 from trials import FaultPlan, required, sample, say, spread, trial
 from unflushed import ForgetfulDisk

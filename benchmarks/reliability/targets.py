@@ -22,21 +22,23 @@ import torch
 
 import figures
 import whole
-from headwater import compute as machine
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
-from headwater.checkpoint.save import Saved, Saver, retain_newest
+from headwater.core.errors import CheckpointError
+from headwater.core.files import read_json, remove_leftovers, write_json
 from headwater.corpus.tasks import merge
-from headwater.errors import CheckpointError
-from headwater.files import read_json, remove_leftovers, write_json
-from headwater.optim.rules import Reason
-from headwater.runs import hardware, plan
-from headwater.runs.finish import evaluate_stage, export_stage, report_stage
-from headwater.runs.run_config import RunConfig, load_run
+from headwater.machine import compute as machine
+from headwater.page.report.stage import report_stage
+from headwater.plan import hardware
+from headwater.plan import run_plan as plan
+from headwater.runfile.rules import Reason
+from headwater.runfile.run_config import RunConfig, load_run
+from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.running import Call
 from headwater.runs.running import run as run_stages
 from headwater.runs.stages import prepare_data
 from headwater.tokens import build
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.load import Checkpoint, newest_checkpoint, put_aside_damaged, read_checkpoint
+from headwater.train.checkpoint.save import Saved, Saver, retain_newest
 from trials import required, trial
 
 NAME = "tiny"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headwater import disk
+from headwater.core import disk
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from headwater import disk
-from headwater.checkpoint.save import Saver
-from headwater.files import remove_leftovers
-from headwater.ranks.exchange import ManyRanks
-from headwater.ranks.place import Place as RankPlace
+from headwater.core import disk
+from headwater.core.files import remove_leftovers
+from headwater.machine.ranks.exchange import ManyRanks
+from headwater.machine.ranks.place import Place as RankPlace
+from headwater.train.checkpoint.save import Saver
 from targets import TARGETS, Place, Target, checkpoints_of, is_made_up_state, made_up_state, quiet, read_newest, save
 
 WORLD_SIZE = 2

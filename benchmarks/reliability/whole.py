@@ -8,15 +8,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import MODEL, OPTIM, list_checkpoints, tensor_file
-from headwater.checkpoint.load import read_checkpoint
+from headwater.core.errors import HeadwaterError
+from headwater.core.files import digest_file
+from headwater.core.records import read_all, read_records
 from headwater.corpus.load import list_sources, read_documents
-from headwater.errors import HeadwaterError
-from headwater.files import digest_file
-from headwater.records import read_all, read_records
-from headwater.runs.paths import Folders
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.runfile.paths import Folders
 from headwater.tokens.read import open_stores
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.layout import MODEL, OPTIM, list_checkpoints, tensor_file
+from headwater.train.checkpoint.load import read_checkpoint
 
 JSON_FILES = ("epoch", "config.json", "stages.json", "evaluation.json", "forecast.json")
 # fields that say how long something took, and when: never the same twice

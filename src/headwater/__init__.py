@@ -13,22 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headwater.library.corpus import Corpus
-    from headwater.library.model import Model
-    from headwater.library.records import Records
-    from headwater.library.run import run
-    from headwater.scaling.estimator import ScalingLaw
+    from headwater.page.run import run
+    from headwater.plan.scaling.estimator import ScalingLaw
+    from headwater.runs.library.corpus import Corpus
+    from headwater.runs.library.model import Model
+    from headwater.runs.library.records import Records
 
     __version__: str
 
 __all__ = ["Corpus", "Model", "Records", "ScalingLaw", "run"]
 
 _MODULES = {
-    "Corpus": "headwater.library.corpus",
-    "Model": "headwater.library.model",
-    "Records": "headwater.library.records",
-    "ScalingLaw": "headwater.scaling.estimator",
-    "run": "headwater.library.run",
+    "Corpus": "headwater.runs.library.corpus",
+    "Model": "headwater.runs.library.model",
+    "Records": "headwater.runs.library.records",
+    "ScalingLaw": "headwater.plan.scaling.estimator",
+    "run": "headwater.page.run",
 }
 
 

@@ -16,8 +16,8 @@ from costing.fit import fit, predict_blind  # noqa: E402
 from costing.observed import DATA, HELD_OUT, observe, observe_held_out, observe_runs  # noqa: E402
 from costing.score import blind_times, flops_score, memory_scores, run_scores, spreads, summary  # noqa: E402
 from costing.step_time import step_seconds  # noqa: E402
-from headwater.forecast import device  # noqa: E402
-from headwater.tables import read_csv  # noqa: E402
+from headwater.core.tables import read_csv  # noqa: E402
+from headwater.plan.forecast import device  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from costing.known import TABLES, table_of, without_results
 from costing.llm_foundry import read_llm_foundry
 from costing.memory import estimate_memory
 from costing.observed import DATA as COST
-from headwater.tables import read_csv
+from headwater.core.tables import read_csv
 
 
 @pytest.mark.parametrize("known", TABLES, ids=lambda known: known.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from headwater.forecast.device import find_device
-from headwater.tables import read_csv
+from headwater.core.tables import read_csv
+from headwater.plan.forecast.device import find_device
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.forecast import processor
+from headwater.plan.forecast import processor
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MS = {"int8": 200.0, "bfloat16": 260.0}

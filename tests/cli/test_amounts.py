@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices, parse_hardware
-from headwater.errors import ConfigError
-from headwater.forecast.device import read_devices
-from headwater.ranks.place import Place
+from headwater.core.errors import ConfigError
+from headwater.machine.ranks.place import Place
+from headwater.plan.forecast.device import read_devices
 
 
 @pytest.mark.parametrize(

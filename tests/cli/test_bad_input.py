@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from small_run import call, environment, measured, prose, require_clear_error, write_run_file, write_texts
 
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
 @pytest.fixture

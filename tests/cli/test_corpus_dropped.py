@@ -8,7 +8,7 @@ import pytest
 from small_run import call, require_clear_error, write_run_file, write_texts
 
 from headwater.corpus.build import build_corpus
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from small_run import Said, call, overrides
 
 from headwater.cli.terminal import print_json
-from headwater.records import read_records
+from headwater.core.records import read_records
 
 
 @pytest.fixture(scope="module")

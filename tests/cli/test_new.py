@@ -11,11 +11,11 @@ from small_run import call, prose
 
 from headwater.cli.new import MIN_PLANNED_STEPS, choose_sizes, with_steps, write_run_file
 from headwater.cli.text_found import TextFound, settings_of
-from headwater.errors import DataError
-from headwater.runs.paths import of_split
-from headwater.runs.run_config import load_run
-from headwater.runs.text_size import epochs_of, notes_of_text
-from headwater.scaling.repetition import MAX_EPOCHS
+from headwater.core.errors import DataError
+from headwater.plan.scaling.repetition import MAX_EPOCHS
+from headwater.plan.text_size import epochs_of, notes_of_text
+from headwater.runfile.paths import of_split
+from headwater.runfile.run_config import load_run
 
 HERE = STEP, REST = 0.1, 3.0
 

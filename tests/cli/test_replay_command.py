@@ -9,9 +9,9 @@ import signal
 import pytest
 from small_run import call, overrides, write_run_file, write_texts
 
-from headwater.checkpoint.layout import list_checkpoints
 from headwater.cli.progress import TrainingDisplay
 from headwater.train import step as step_module
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
 @pytest.fixture

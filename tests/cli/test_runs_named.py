@@ -41,7 +41,7 @@ OF_SETTINGS = {
 OF_A_TUNED_MODEL = {"chat", *(f"downstream {verb}" for verb in ("sft", "rl", "dpo", "reward", "knowledge"))}
 "Tried in tests/downstream and test_sft_and_chat.py."
 WITHOUT_END = {"plan", "serve"}
-"Tried in test_plan and tests/serve."
+"Tried in test_plan and tests/page/serve."
 NOTHING_TO_DO = {"corpus fetch": "it needs no fetching", "ladder": "the run is too short for a ladder"}
 
 

@@ -13,15 +13,15 @@ from small_run import call, overrides, require_clear_error, write_run_file, writ
 
 from headwater.cli.data import _shares_by_rule
 from headwater.cli.sft import MOST_EPOCHS, write_sft_file
-from headwater.conversations import USER, Message
-from headwater.files import read_json
-from headwater.library.model import Model
-from headwater.records import read_records
-from headwater.runs.run_config import config_of_run, load_run
+from headwater.core.conversations import USER, Message
+from headwater.core.files import read_json
+from headwater.core.records import read_records
+from headwater.plan.text_size import epochs_of
+from headwater.runfile.run_config import config_of_run, load_run
+from headwater.runs.library.model import Model
 from headwater.runs.text import open_batches, open_held_out
-from headwater.runs.text_size import epochs_of
-from headwater.tokenizer.conversation import prompt_ids
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.conversation import prompt_ids
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 ANSWERS = {"red": "It is warm.", "blue": "It is cold.", "green": "It is mild."}
 

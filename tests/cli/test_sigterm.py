@@ -11,7 +11,7 @@ import pytest
 from many_ranks import start_each
 from small_run import call, command, finish, write_run_file, write_texts
 
-from headwater.errors import LostRanksError
+from headwater.core.errors import LostRanksError
 
 STAGES = {
     "corpus": "headwater.runs.stages.build_corpus",
@@ -20,7 +20,7 @@ STAGES = {
     "evaluation": "headwater.runs.finish.full_evaluation",
     "baselines": "headwater.runs.finish.measure_baselines",
     "export": "headwater.export.hf.export_hf",
-    "report": "headwater.report.page.render_report",
+    "report": "headwater.page.report.page.render_report",
 }
 LAST_LINE = "headwater: stopped by SIGTERM; run the same command to resume"
 

@@ -11,7 +11,7 @@ import pytest
 from small_run import run, write_run_file
 
 from headwater.cli.launch import END_SECONDS, Job, predicted_save_seconds, script
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 JOB = Job(
     "mine", ["python", "-m", "headwater", "train", "mine.toml"], Path("/a b"), Path("/a b/logs/%j"), 4, 4, 8, 90, 120

@@ -15,7 +15,7 @@ from small_run import call, command, environment, prose, write_run_file, write_t
 
 from headwater.cli.progress import TrainingDisplay
 from headwater.cli.terminal import card, safe
-from headwater.numbers import duration
+from headwater.core.numbers import duration
 from headwater.train.settings import TrainSettings
 
 TRAIN = TrainSettings(

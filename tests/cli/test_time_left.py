@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.numbers import duration
-from headwater.serve.summary import RunsFolder
-from headwater.time_left import TimeLeft
+from headwater.core.numbers import duration
+from headwater.page.serve.summary import RunsFolder
+from headwater.page.serve.time_left import TimeLeft
 from headwater.train.settings import TrainSettings
 
 NUM_STEPS, VALIDATE_EVERY, STEP, VALIDATION, SAVE = 1000, 100, 0.1, 30.0, 5.0

@@ -9,9 +9,9 @@ import torch
 from few_parameters import FewParameters
 from torch import nn
 
-from headwater.errors import CheckpointError
-from headwater.optim.optimizer import Optimizer
-from headwater.optim.settings import OptimSettings
+from headwater.core.errors import CheckpointError
+from headwater.model.optim.optimizer import Optimizer
+from headwater.model.optim.settings import OptimSettings
 
 pytestmark = pytest.mark.parametrize("rule", ["muon", "adamw"])
 

@@ -13,7 +13,7 @@ import pytest
 from headwater.corpus.build import build_corpus
 from headwater.corpus.read import source
 from headwater.corpus.read.sandbox import Sandbox
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 _WORDS = (
     "river stone cloud mountain winter garden letter window silver morning yellow paper forest bridge music harbour "

@@ -8,7 +8,7 @@ import numpy as np
 
 from headwater.corpus.document import Document
 from headwater.corpus.quality.boilerplate import BoilerplateRule
-from headwater.sources.rules import BoilerplateSettings
+from headwater.corpus.sources.rules import BoilerplateSettings
 
 
 def page_of(text: str, site: str) -> Document:

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.core.errors import ConfigError, DataError, StorageError
+from headwater.core.files import read_json
 from headwater.corpus import inputs
 from headwater.corpus.build import _few_held_out, build_corpus, corpus_key
 from headwater.corpus.inputs import changed_inputs, corpus_inputs
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
-from headwater.errors import ConfigError, DataError, StorageError
-from headwater.files import read_json
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def documents(corpus, split="train", source="mine"):
@@ -372,8 +372,8 @@ def test_whatever_is_in_a_folder_the_books_balance(files, seed):
 
 
 def test_every_problem_of_the_settings_is_a_config_error_for_the_user():
-    from headwater.config import RawSettings
-    from headwater.validation import validate
+    from headwater.core.config import RawSettings
+    from headwater.core.validation import validate
 
     raw = RawSettings({"sources": {"mine": {"paths": ["a"]}}, "validation_fraktion": 0.1}, {})
     with pytest.raises(ConfigError, match="did you mean validation_fraction"):

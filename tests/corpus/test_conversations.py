@@ -8,11 +8,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from headwater.conversations import Message, messages_of
+from headwater.core.conversations import Message, messages_of
+from headwater.core.errors import DataError
 from headwater.corpus.balance import stage_of
 from headwater.corpus.load import dropped_sample, read_documents
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def line(*contents: str, roles=("user", "assistant")) -> str:

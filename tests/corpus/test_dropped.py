@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import dropped_sample
 from headwater.corpus.shards import read_lines
-from headwater.errors import ConfigError, DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 SHORT = "That is the end of it and of"  # half of English's stop words: no model is asked for its language
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from headwater.core.errors import DataError
 from headwater.corpus.engine import worker_process
 from headwater.corpus.load import dropped_sample
 from headwater.corpus.tasks import worker_context
-from headwater.errors import DataError
 
 NUM_DOCUMENTS = 12
 FRAGILE = """

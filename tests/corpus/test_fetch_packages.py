@@ -3,14 +3,14 @@ import shutil
 
 import pytest
 
+from headwater.core.errors import ConfigError, DataError
 from headwater.corpus.build import build_corpus, corpus_key
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.licences.files import of_package_file
 from headwater.corpus.load import read_documents
-from headwater.errors import ConfigError, DataError
-from headwater.samples.fetch import channels
-from headwater.samples.fetch.fetch import fetch_packages
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.samples.fetch import channels
+from headwater.corpus.samples.fetch.fetch import fetch_packages
+from headwater.corpus.sources.settings import CorpusSettings
 
 TODAY = "2026-01-02"
 

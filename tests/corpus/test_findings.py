@@ -6,7 +6,7 @@ import pytest
 
 from headwater.corpus.findings import check_evaluation_sets
 from headwater.corpus.load import read_documents
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 QUESTION = "Which of the seven rivers of the old kingdom never reaches the sea in summer, and why is it so?"
 

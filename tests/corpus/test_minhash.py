@@ -7,8 +7,8 @@ import pytest
 from duplicates_in_memory import jaccard
 
 from headwater.corpus.minhash import MinHash, similarity
+from headwater.corpus.sources.settings import DedupSettings
 from headwater.corpus.words import WordHasher, ngrams
-from headwater.sources.settings import DedupSettings
 
 
 def vocabulary_text(num_words, seed):

@@ -7,8 +7,8 @@ import pytest
 
 import headwater.corpus.quality as quality
 from headwater.corpus.balance import STAGES, dropped_by_stage, stage_of, stages_of_reasons
+from headwater.corpus.sources.rules import CodeRules, WebRules
 from headwater.corpus.toml_tables import toml_table
-from headwater.sources.rules import CodeRules, WebRules
 
 FOLDER = Path(quality.__file__).parent
 JUDGES = ("filter", "lines", "repetition", "language", "classifier")

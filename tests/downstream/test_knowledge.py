@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.downstream import knowledge as module
-from headwater.downstream.knowledge import GROUPS, SAMPLES_EACH, compared, examine
-from headwater.downstream.prompts import chat_prompts
-from headwater.samples.almanac.facts import Country
-from headwater.samples.almanac.questions import (
+from headwater.corpus.samples.almanac.facts import Country
+from headwater.corpus.samples.almanac.questions import (
     ANSWER,
     OTHER_ANSWER,
     PROSE,
@@ -23,6 +20,9 @@ from headwater.samples.almanac.questions import (
     filled,
     split_countries,
 )
+from headwater.downstream import knowledge as module
+from headwater.downstream.knowledge import GROUPS, SAMPLES_EACH, compared, examine
+from headwater.downstream.prompts import chat_prompts
 
 END, TURN_START, TURN_END, FIRST = 1, 2, 3, 4
 SPLIT = split_countries(0)

@@ -18,13 +18,13 @@ from unittest import mock
 import pytest
 from small_run import call, environment
 
-from headwater.checkpoint.layout import list_checkpoints
 from headwater.cli.sft import write_sft_file
+from headwater.core.errors import DataError
 from headwater.downstream import preference
 from headwater.downstream.preference import Pair, PreferenceSettings, in_order
-from headwater.errors import DataError
 from headwater.runs import aligning
-from headwater.runs.finish import load_model
+from headwater.runs.loading import load_model
+from headwater.train.checkpoint.layout import list_checkpoints
 
 needs_trl = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="needs the extra post")
 
@@ -175,8 +175,9 @@ from headwater.cli.arguments import OFFLINE
 os.environ.update(OFFLINE)
 trl_offline()
 import transformers
-from headwater.runs.finish import export_stage, load_model
-from headwater.runs.run_config import config_of_run
+from headwater.runs.finish import export_stage
+from headwater.runs.loading import load_model
+from headwater.runfile.run_config import config_of_run
 export = export_stage(config_of_run(Path("runs/mine")), lambda line: None)
 start, tokenizer = load_model(Path("runs/mine"))
 other = transformers.AutoModelForCausalLM.from_pretrained(export, dtype="float32")

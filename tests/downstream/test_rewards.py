@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.downstream import rewards
 from headwater.downstream.learned_reward import MODEL
 from headwater.downstream.rewards import (
@@ -20,10 +21,9 @@ from headwater.downstream.rewards import (
     reward_at,
     reward_named,
 )
-from headwater.errors import ConfigError, DataError, TrainingError
+from headwater.runfile.run_config import config_record, load_run
 from headwater.runs.aligning import RewardedPrompts
 from headwater.runs.downstream import require_alignable
-from headwater.runs.run_config import config_record, load_run
 
 
 @pytest.mark.parametrize(

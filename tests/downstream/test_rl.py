@@ -14,15 +14,15 @@ import pytest
 import torch
 from made_up_model import LetterTokenizer, random_model
 
-from headwater.checkpoint.layout import MODEL, list_checkpoints
-from headwater.checkpoint.load import read_tensors
+from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from headwater.core.records import read_records
 from headwater.downstream.prompts import plain_prompts
 from headwater.downstream.rewards import Question
 from headwater.downstream.rl import Reinforcement, RlSettings, Task, leave_one_out
 from headwater.downstream.samples import Writing, log_probabilities
-from headwater.errors import CheckpointError, ConfigError, DataError, TrainingError
-from headwater.optim.optimizer import Optimizer
-from headwater.records import read_records
+from headwater.model.optim.optimizer import Optimizer
+from headwater.train.checkpoint.layout import MODEL, list_checkpoints
+from headwater.train.checkpoint.load import read_tensors
 
 TOKENIZER = LetterTokenizer()
 PROMPTS = plain_prompts(TOKENIZER)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
 from headwater.evaluate.baselines import KneserNey, _with_end, ngram_bits_per_byte, sample, xz_bits_per_byte
 
 BEGIN, END = 0, 1

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.batches.assemble import Batch
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.library.shift import NUM_TOKENS, batches_of
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.runs.library.shift import NUM_TOKENS, batches_of
+from headwater.tokens.batches.assemble import Batch
 
 VOCAB_SIZE, SEQ_LEN = 20, 8
 TOKEN_BYTES = np.array([0, 0] + [1 + token % 3 for token in range(18)])  # the first two are special
@@ -123,8 +123,8 @@ def test_sums_add_up():
 def test_the_evaluation_of_a_run_is_a_count_by_hand_over_its_held_out_text(finished):
     """From the text alone: no token store, no packing, no padding, no batches."""
     from headwater.corpus.load import read_documents
-    from headwater.runs.finish import load_model
-    from headwater.runs.run_config import config_of_run
+    from headwater.runfile.run_config import config_of_run
+    from headwater.runs.loading import load_model
 
     model, tokenizer = load_model(finished.run_dir)
     nats, num_bytes, seq_len = 0.0, 0, config_of_run(finished.run_dir).model.seq_len

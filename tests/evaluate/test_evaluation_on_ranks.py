@@ -13,7 +13,7 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from types import SimpleNamespace
 import numpy as np
 import torch
-from headwater.samples.almanac.probes import Choice
+from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate import scorer as module
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.choices import score_choices
@@ -21,7 +21,7 @@ from headwater.evaluate.generate import generate
 from headwater.evaluate.scorer import Scorer
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
-from headwater.ranks.exchange import Ranks
+from headwater.machine.ranks.exchange import Ranks
 from tiny_run import VOCAB_SIZE, MadeUpRows, plan
 
 module.BATCH_TOKENS = 32  # several batches

@@ -9,16 +9,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from headwater.cpu_kernels.convert import FusedBlocks
+from headwater.core.records import text_scored
+from headwater.corpus.samples.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
 from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
 from headwater.evaluate.prompts import beginnings
 from headwater.evaluate.scorer import Scorer
-from headwater.library.corpus import Corpus
-from headwater.records import text_scored
-from headwater.runs.finish import load_for_evaluation, load_model, open_evaluator
-from headwater.runs.run_config import config_of_run
-from headwater.samples.almanac.probes import probes
+from headwater.model.kernels.convert import FusedBlocks
+from headwater.runfile.run_config import config_of_run
+from headwater.runs.finish import open_evaluator
+from headwater.runs.library.corpus import Corpus
+from headwater.runs.loading import load_for_evaluation, load_model
 
 BY_SOURCE = {"books": Surprise(700.0, 500, 250), "facts": Surprise(100.0, 300, 100), "notes": Surprise(50.0, 20, 10)}
 

@@ -8,15 +8,15 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
+from headwater.core.printable import printable
 from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
 from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.printable import printable
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 SEQ_LEN = 16
 TEXT = "The river starts at its headwater, and the sea is where the river ends. "

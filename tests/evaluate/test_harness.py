@@ -9,20 +9,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from headwater.conversations import USER, Message
-from headwater.errors import ConfigError, EvaluationError
+from headwater.core.conversations import USER, Message
+from headwater.core.errors import ConfigError, EvaluationError
+from headwater.core.intervals import share
+from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate.choices import score_choices
 from headwater.evaluate.generate import continued, likeliest
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, score_text, write_task_files
-from headwater.intervals import share
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.samples.almanac.probes import Choice
-from headwater.tokenizer.conversation import prompt_ids
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.tokenizer.conversation import prompt_ids
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed; `make test-post` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its many libraries

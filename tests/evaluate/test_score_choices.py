@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
+from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate.choices import score_choices
-from headwater.samples.almanac.probes import Choice
 
 LETTERS = "abcd"
 BEGIN = len(LETTERS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headwater.batches.assemble import sequential_batches
-from headwater.batches.pack import pack_source
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.evaluator import surprise_fields
 from headwater.evaluate.scorer import Scorer
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
+from headwater.tokens.batches.assemble import sequential_batches
+from headwater.tokens.batches.pack import pack_source
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store
 

@@ -8,14 +8,14 @@ import random
 import numpy as np
 import pytest
 
-from headwater.errors import DataError, EvaluationError
+from headwater.core.errors import DataError, EvaluationError
+from headwater.core.intervals import ratio_estimate
 from headwater.evaluate.generate import surprise
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.text import MIN_DOCUMENTS, measure_text
-from headwater.intervals import ratio_estimate
-from headwater.library.evaluating import evaluate_text, read_texts
-from headwater.runs.finish import load_model
-from headwater.runs.run_config import config_of_run
+from headwater.runfile.run_config import config_of_run
+from headwater.runs.library.evaluating import evaluate_text, read_texts
+from headwater.runs.loading import load_model
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from headwater.device.settings import FORMATS
 from headwater.export.data_card import markdown, plain, table
-from headwater.report.measures import BASELINES
+from headwater.machine.device.settings import FORMATS
+from headwater.runs.measures import BASELINES
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -16,26 +16,26 @@ from their_tokenizers import SPECIAL, TEXT, files_of
 from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
 from typer.testing import CliRunner
 
-from headwater.base.facts import facts_of
-from headwater.base.gguf import GgufFile
-from headwater.base.tokenizer import tokenizer_of
-from headwater.base.weights import model_of
 from headwater.cli.main import command_line
-from headwater.conversations import Message
-from headwater.errors import ConfigError, ExportError
+from headwater.core.conversations import Message
+from headwater.core.errors import ConfigError, ExportError
+from headwater.core.numbers import size
 from headwater.evaluate.scorer import Scorer
+from headwater.export.base.facts import facts_of
+from headwater.export.base.gguf import GgufFile
+from headwater.export.base.tokenizer import tokenizer_of
+from headwater.export.base.weights import model_of
 from headwater.export.gguf import FORMATS, export_gguf
 from headwater.export.gguf_blocks import q4_0, q8_0
 from headwater.model.gguf_names import PRE_TOKENIZERS, architecture
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.numbers import size
-from headwater.tokenizer.conversation import prompt_ids
-from headwater.tokenizer.foreign import write_foreign
-from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.tokenizer.conversation import prompt_ids
+from headwater.tokens.tokenizer.foreign import write_foreign
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

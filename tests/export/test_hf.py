@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headwater import files
-from headwater.errors import ExportError
+from headwater.core import files
+from headwater.core.errors import ExportError
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import CardFacts
 from headwater.model.names import places, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.special import SPECIAL_TOKENS
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.special import SPECIAL_TOKENS
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 BEGIN, END, PAD = 0, 1, 2
 VOCAB_SIZE, TOKENIZER_SIZE, SEQ_LEN = 320, 310, 64  # a model may have more rows than the tokenizer has tokens

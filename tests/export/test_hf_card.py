@@ -13,10 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from headwater.checkpoint.origins import Origin
+from headwater.core.files import write_json
 from headwater.export.hf_card import CardFacts, write_card
-from headwater.files import write_json
 from headwater.model.settings import ModelSettings
+from headwater.train.checkpoint.origins import Origin
 
 MODEL = ModelSettings(vocab_size=9, num_layers=1, d_model=8, d_ff=8, num_heads=1, num_kv_heads=1, head_dim=8, seq_len=8)
 BASE = Origin("own", "scratch", 4_096_000)

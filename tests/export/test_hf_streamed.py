@@ -12,19 +12,19 @@ from many_ranks import on_ranks
 from safetensors.torch import load_file
 from test_hf import SHAPES, export, make_tokenizer, model_settings, random_model
 
-from headwater.checkpoint import load
-from headwater.checkpoint.layout import MODEL, checkpoint_dir
-from headwater.checkpoint.load import StoredTensors
-from headwater.checkpoint.save import Saver
-from headwater.errors import CheckpointError, ExportError
-from headwater.files import read_json
+from headwater.core.errors import CheckpointError, ExportError
+from headwater.core.files import read_json
+from headwater.train.checkpoint import load
+from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
+from headwater.train.checkpoint.load import StoredTensors
+from headwater.train.checkpoint.save import Saver
 
 SAVE_DIVIDED = """
 from pathlib import Path
 from safetensors.torch import load_file
 from torch.distributed.tensor import Shard, distribute_tensor
-from headwater.checkpoint.save import Saver
-from headwater.ranks.mesh import Mesh
+from headwater.train.checkpoint.save import Saver
+from headwater.machine.ranks.mesh import Mesh
 
 ranks.lay_out_(Mesh(shard=ranks.world_size))
 mesh = ranks.along("shard").device_mesh

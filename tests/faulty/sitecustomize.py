@@ -8,6 +8,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from fault_plan import FaultPlan
 
-from headwater.disk import install
+from headwater.core.disk import install
 
 install(FaultPlan.parse(os.environ["HEADWATER_FAULTS"]))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_run import plan, train_here
 
-from headwater.records import read_records
+from headwater.core.records import read_records
 
 CURVES = Path(__file__).with_name("loss_curves.json")
 RUNS = {

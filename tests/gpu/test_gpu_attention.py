@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.device.flex import BLOCK, FlexAttention, block_mask
+from headwater.machine.device.flex import BLOCK, FlexAttention, block_mask
 from headwater.model.attention import attend, first_visible
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, when it traces

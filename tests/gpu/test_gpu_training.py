@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_run import plan, train_here, without_clock
 
-from headwater.device.float8 import MIN_CAPABILITY
-from headwater.device.settings import MachineSettings
-from headwater.records import read_records
+from headwater.core.records import read_records
+from headwater.machine.device.float8 import MIN_CAPABILITY
+from headwater.machine.device.settings import MachineSettings
 
 # torch's own, when it traces
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]

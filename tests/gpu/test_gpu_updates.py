@@ -6,10 +6,10 @@ import pytest
 import torch
 from few_parameters import FewParameters
 
-from headwater.optim.fused import FusedUpdates
-from headwater.optim.optimizer import Optimizer
-from headwater.optim.settings import OptimSettings
-from headwater.optim.updates import PlainUpdates
+from headwater.model.optim.fused import FusedUpdates
+from headwater.model.optim.optimizer import Optimizer
+from headwater.model.optim.settings import OptimSettings
+from headwater.model.optim.updates import PlainUpdates
 
 
 @pytest.mark.parametrize("rule", ["muon", "adamw"])

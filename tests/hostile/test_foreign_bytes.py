@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from fuzz.stores import checkpoint_of_two, tokenizer_seed
 from fuzz.targets import TARGETS
-from headwater.checkpoint.load import load_state_, read_checkpoint
-from headwater.config import MAX_DEPTH, MAX_VALUES
-from headwater.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
-from headwater.files import digest_bytes, json_bytes, read_json
+from headwater.core.config import MAX_DEPTH, MAX_VALUES
+from headwater.core.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
+from headwater.core.files import digest_bytes, json_bytes, read_json
+from headwater.core.manifests import seal
 from headwater.model.hf_count import MAX_LAYERS, count_hf_file
-from headwater.runs.run_config import load_run
-from headwater.scaling.table import read_runs
-from headwater.seals import seal
-from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
+from headwater.plan.scaling.table import read_runs
+from headwater.runfile.run_config import load_run
 from headwater.tokens.format import manifest_digest
 from headwater.tokens.read import TokenStore, open_stores
+from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
+from headwater.train.checkpoint.load import load_state_, read_checkpoint
 
 BY_NAME = {target.name: target for target in TARGETS}
 
@@ -285,7 +285,7 @@ def test_a_manifest_whose_digest_is_right_and_content_wrong_describes_no_store(s
     "splits", [None, [], {"train": []}, {"train": {"a": 1}}, {"train": {"../x": {}}}, {"train": {"a": {}}}]
 )
 def test_a_manifest_over_stores_that_describes_none_is_an_error(tmp_path, splits):
-    from headwater.files import digest_json
+    from headwater.core.files import digest_json
 
     manifest = {"format": "headwater-tokens", "format_version": 2, "digest": digest_json(splits), "splits": splits}
     (tmp_path / "manifest.json").write_bytes(json_bytes(seal(manifest)))

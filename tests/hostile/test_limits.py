@@ -13,20 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.core.errors import DataError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.frames import BadFrame, pack, unpack
-from headwater.corpus.read.limits import (
-    MAX_DROPS_LISTED,
-    Expansion,
-    Unusable,
-    bounded,
-)
+from headwater.corpus.read.limits import MAX_DROPS_LISTED, Expansion, Unusable, bounded
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
-from headwater.errors import DataError
-from headwater.sources.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
+from headwater.corpus.sources.settings import CorpusSettings
 
 # ---- how much may come out
 

@@ -7,9 +7,9 @@ import pytest
 from headwater.corpus.document import Document
 from headwater.corpus.personal.replace import redact
 from headwater.corpus.protect.decontaminate import Decontaminator
+from headwater.corpus.sources.settings import REDACTED_KINDS, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.settings import REDACTED_KINDS, DecontaminateSettings
 
 SIZE = 400_000
 PIECES = [

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read import sandbox
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.sandbox import Sandbox, SandboxLimits
-from headwater.errors import DataError
-from headwater.sources.formats import format_of
+from headwater.corpus.sources.formats import format_of
 
 LIMITS = ReadLimits(max_document_characters=2000, max_line_bytes=100_000, max_file_bytes=4_000_000)
 PAGE = "<title>A page \u2028 of rivers</title><p>" + "The river é 河 😀 flows. " * 200 + "</p>"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 from headwater.model.count import count_flops
 from headwater.model.hf_count import count_hf_family, count_hf_file
 

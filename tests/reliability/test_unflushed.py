@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from fault_plan import FaultPlan
 
-from headwater import disk, files
+from headwater.core import disk, files
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "reliability"))
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from small_run import call, final_weights, measured, quick, write_run_file, write_texts
 
 import headwater
-from headwater.checkpoint.origins import KEPT, Origin
-from headwater.downstream.settings import DownstreamSettings
-from headwater.errors import ConfigError, HeadwaterError
-from headwater.files import read_json, write_json
+from headwater.core.errors import ConfigError, HeadwaterError
+from headwater.core.files import read_json, write_json
+from headwater.runfile.downstream_settings import DownstreamSettings
+from headwater.runfile.run_config import InitSettings, config_of_run
 from headwater.runs.downstream import require_alignable
-from headwater.runs.run_config import InitSettings, config_of_run
+from headwater.train.checkpoint.origins import KEPT, Origin
 
 TALKS = '[corpus.sources.talks]\nkind = "conversations"\npaths = ["talks.jsonl"]\n'
 FEW = {"NUM_SAMPLED": 2, "ANSWER_TOKENS": 3, "PROSE_TOKENS": 2, "split_countries": None}
@@ -46,7 +46,7 @@ def write_file(folder: Path, name: str = "mine", talks: str = TALKS, downstream:
 @pytest.fixture
 def little_is_asked():
     """Of every group of countries two are asked, with short answers; every answer is worth 1."""
-    from headwater.samples.almanac.questions import Split, split_countries
+    from headwater.corpus.samples.almanac.questions import Split, split_countries
 
     def two_of_each(seed: int = 0) -> Split:
         return Split(*(getattr(split_countries(seed), name)[:2] for name in Split.__dataclass_fields__))

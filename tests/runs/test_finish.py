@@ -9,16 +9,16 @@ from unittest import mock
 import pytest
 from small_run import call
 
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.core.errors import EvaluationError
+from headwater.core.files import digest_file, read_json, write_json
 from headwater.corpus.load import read_documents
-from headwater.errors import EvaluationError
 from headwater.evaluate.baselines import LEAST_LINE_BYTES, ngram_bits_per_byte, xz_bits_per_byte
-from headwater.files import digest_file, read_json, write_json
-from headwater.report.measures import scores_of
-from headwater.runs.finish import report_stage
-from headwater.runs.run_config import config_of_run
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.page.report.stage import report_stage
+from headwater.runfile.run_config import config_of_run
+from headwater.runs.measures import scores_of
 from headwater.tokens.read import open_stores
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
 def test_baselines_of_a_small_run_are_of_all_its_text(finished_run):

@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_run import quick, write_run_file, write_texts
 
-from headwater.checkpoint.layout import MODEL, checkpoint_dir
-from headwater.checkpoint.load import read_tensors
-from headwater.errors import CheckpointError, ConfigError
-from headwater.runs.run_config import load_run
+from headwater.core.errors import CheckpointError, ConfigError
+from headwater.runfile.run_config import load_run
 from headwater.runs.running import replay, run
 from headwater.runs.stages import write_config
+from headwater.train.checkpoint.layout import MODEL, checkpoint_dir
+from headwater.train.checkpoint.load import read_tensors
 
 INIT = '[init]\nfrom = "runs/mine"\n'
 FROM_A_BASE = {"schedule__warmup_steps": 0, "train__num_steps": 2, "train__save_every": 1, "train__num_probes": 1}

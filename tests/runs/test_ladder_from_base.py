@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small_run import call, require_clear_error, write_texts
 
-from headwater.records import read_records
+from headwater.core.records import read_records
 
 ON = """\
 name = "on"

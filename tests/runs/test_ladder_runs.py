@@ -14,16 +14,16 @@ import pytest
 from made_ladder import leave_ladder
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
-from headwater.batches.rows import are_current, rows_key
-from headwater.errors import TEMPORARY_MARK, CheckpointError, ConfigError
-from headwater.host.load import LoadMeter
+from headwater.core.errors import TEMPORARY_MARK, CheckpointError, ConfigError
+from headwater.machine.host.load import LoadMeter
 from headwater.model.settings import ModelSettings
-from headwater.runs import times
+from headwater.plan import times
+from headwater.plan.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, ladder_runs, read_ladder
+from headwater.plan.text_size import epochs_of
+from headwater.runfile.paths import Folders, stage_digest
+from headwater.runfile.run_config import load_run
 from headwater.runs.ladder import climb, prepare_ladder
-from headwater.runs.paths import Folders, stage_digest
-from headwater.runs.run_config import load_run
-from headwater.runs.rungs import DEFAULT_SHARES, Rung, choose_rungs, done_rung, ladder_runs, read_ladder
-from headwater.runs.text_size import epochs_of
+from headwater.tokens.batches.rows import are_current, rows_key
 
 ARGUMENTS = ("ladder", "mine.toml", "--share", "9", "--json")
 LENGTH = {"train__num_steps": 252, "model__num_layers": 3, "model__d_model": 32}

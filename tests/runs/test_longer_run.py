@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from small_run import call, quick, require_clear_error, write_run_file, write_texts
 
-from headwater.files import read_json
-from headwater.records import read_all
-from headwater.runs.run_config import load_run
+from headwater.core.files import read_json
+from headwater.core.records import read_all
+from headwater.runfile.run_config import load_run
 from headwater.runs.running import Call, run
 
 LONGER = ("train.num_steps=48",)

@@ -13,11 +13,11 @@ from typing import Any
 
 from small_run import quick
 
-from headwater.files import read_json
-from headwater.ranks.mesh import Layout
-from headwater.records import read_all, read_records
+from headwater.core.files import read_json
+from headwater.core.records import read_all, read_records
+from headwater.machine.ranks.mesh import Layout
+from headwater.runfile.run_config import load_run
 from headwater.runs import running
-from headwater.runs.run_config import load_run
 from headwater.runs.running import run
 
 
@@ -103,6 +103,7 @@ def test_a_forecast_of_packaged_text_loads_nothing_that_builds_a_corpus_or_fits_
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     loaded = done.stderr.split()
-    assert "headwater.runs.run_config" in loaded
-    assert not [name for name in loaded if name.startswith(("headwater.corpus", "torch", "headwater.scaling.law"))]
+    assert "headwater.runfile.run_config" in loaded
+    builds = ("headwater.corpus.", "torch", "headwater.plan.scaling.law")
+    assert not [n for n in loaded if n.startswith(builds) and not n.startswith("headwater.corpus.sources")]
     assert len([name for name in loaded if name.startswith("headwater")]) <= 64

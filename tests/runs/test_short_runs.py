@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from headwater.intervals import Z_P90
-from headwater.runs.plan_loss import new_text_after, old_text_after
+from headwater.core.intervals import Z_P90
+from headwater.plan.loss import new_text_after, old_text_after
 
 SHORT = [1e6, 2e6, 4e6]
 

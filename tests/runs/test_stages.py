@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from small_run import call, final_weights, measured, prose, require_clear_error, write_run_file, write_texts
 
+from headwater.core.errors import ConfigError
+from headwater.core.records import read_all, read_records
 from headwater.downstream.derived import make_derived_run, save_model
-from headwater.errors import ConfigError
-from headwater.records import read_all, read_records
-from headwater.runs.finish import load_model
+from headwater.runs.loading import load_model
 
 
 def run_again(folder: Path, *overrides: str) -> set[str]:

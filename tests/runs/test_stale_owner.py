@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from headwater.checkpoint.lock import owned
-from headwater.errors import LockedError
-from headwater.files import digest_file, write_json
-from headwater.runs.finish import evaluate_stage, export_stage, report_stage
-from headwater.runs.run_config import RunConfig, load_run
+from headwater.core.errors import LockedError
+from headwater.core.files import digest_file, write_json
+from headwater.page.report.stage import report_stage
+from headwater.runfile.run_config import RunConfig, load_run
+from headwater.runs.finish import evaluate_stage, export_stage
 from headwater.runs.stages import prepare_data, write_config
+from headwater.train.checkpoint.lock import owned
 
 OTHER = {"epoch": 99, "pid": 4321, "host": "elsewhere", "token": "x"}
 Require = Callable[[], None]

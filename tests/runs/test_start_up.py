@@ -13,17 +13,17 @@ from unittest import mock
 import pytest
 from small_run import call, quick, write_run_file, write_texts
 
-from headwater import errors
-from headwater.errors import StoreError
-from headwater.files import digest_file
-from headwater.host.load import LoadMeter
-from headwater.records import read_records
+from headwater.core import errors
+from headwater.core.errors import StoreError
+from headwater.core.files import digest_file
+from headwater.core.records import read_records
+from headwater.machine.host.load import LoadMeter
 from headwater.runs.running import run as train_run
 from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 from headwater.tokens import read
 
-PEAKS = "headwater.compute.matmul_peaks"
+PEAKS = "headwater.machine.compute.matmul_peaks"
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +105,13 @@ def test_tokens_are_not_built_again_from_a_corpus_that_is_damaged_too(run):
 
 
 def test_too_little_room_for_the_checkpoints_is_said_before_the_first_step(run, monkeypatch):
-    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", lambda path: 900_000)
+    monkeypatch.setattr("headwater.train.checkpoint.save.free_bytes", lambda path: 900_000)
     said = call("train", "mine.toml", cwd=run)
     assert said.status == 1 and "Traceback" not in said.err, said
     assert "0.9 MB free" in said.err and "train.keep_checkpoints=2" in said.err, said
     assert "2 more of" in said.err, "two saves are all that this run makes"
     assert not read_records(run / "runs" / "mine" / "records.jsonl", "step")
-    monkeypatch.setattr("headwater.checkpoint.save.free_bytes", errors.free_bytes)
+    monkeypatch.setattr("headwater.train.checkpoint.save.free_bytes", errors.free_bytes)
     assert call("train", "mine.toml", cwd=run).status == 0
 
 
@@ -122,7 +122,7 @@ def refused(*arguments, **named):
 def test_training_text_that_cannot_be_opened_is_said_before_a_rank_joins_the_others(prepare, monkeypatch):
     joined: list[object] = []
     monkeypatch.setattr("headwater.runs.text.open_batches", refused)
-    monkeypatch.setattr("headwater.ranks.rendezvous.join_ranks", lambda place, **named: joined.append(place))
+    monkeypatch.setattr("headwater.machine.ranks.rendezvous.join_ranks", lambda place, **named: joined.append(place))
     with quick(), pytest.raises(StoreError, match="damaged"):
         train_run(prepare(name="text", train__num_steps=4).config, say=lambda line: None)
     assert not joined

@@ -16,20 +16,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from small_run import call, final_weights, measured, quick, require_clear_error, write_run_file, write_texts
 
-from headwater.config import to_toml
-from headwater.errors import StoreError
-from headwater.files import read_json
-from headwater.library.shift import corpus_like
-from headwater.records import read_records
-from headwater.report.measures import since_base
-from headwater.report.run_data import read_run
-from headwater.runs.paths import Folders, stage_digest
-from headwater.runs.run_config import config_of_text, load_run
+import headwater
+from headwater.core.config import to_toml
+from headwater.core.errors import StoreError
+from headwater.core.files import read_json
+from headwater.core.records import read_records
+from headwater.corpus.sources.settings import CorpusSettings
+from headwater.plan.text_size import epochs_of
+from headwater.plan.times import around_steps
+from headwater.runfile.paths import Folders, stage_digest
+from headwater.runfile.run_config import config_of_text, load_run
+from headwater.runs.library.shift import corpus_like
+from headwater.runs.measures import since_base
+from headwater.runs.run_data import read_run
 from headwater.runs.running import run
 from headwater.runs.text import data_card_of_run, open_batches, open_held_out
-from headwater.runs.text_size import epochs_of
-from headwater.runs.times import around_steps
-from headwater.sources.settings import CorpusSettings
 
 ON = """\
 name = "on"
@@ -68,7 +69,7 @@ def trained_on(finished_run, tmp_path_factory) -> Path:
         (folder / "others" / f"source-{number}.txt").write_text(text)
     (folder / "on.toml").write_text(ON)
     with chdir(folder), quick():
-        assert run(*load_run("on.toml"), say=silent).status == "finished"
+        assert headwater.run("on.toml", say=silent).status == "finished"
     return folder
 
 
@@ -141,7 +142,7 @@ def test_stopped_and_without_its_base_it_ends_with_the_same_bits(trained_on, tmp
         with pytest.raises(Killed):
             run(*load_run("on.toml"), display=kill, say=silent)
         shutil.rmtree("runs/mine")  # base and old text
-        assert run(*load_run("on.toml"), say=silent).status == "finished"
+        assert headwater.run("on.toml", say=silent).status == "finished"
     assert final_weights(folder / "runs/on") == final_weights(trained_on / "runs/on")
     assert measured(folder / "runs/on") == measured(trained_on / "runs/on")
 

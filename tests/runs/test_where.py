@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from small_run import call, prose, write_run_file, write_texts
 
+from headwater.core.errors import ConfigError, StoreError
 from headwater.corpus.load import read_documents
-from headwater.errors import ConfigError, StoreError
-from headwater.interventions import WrittenInterventions
-from headwater.runs.run_config import config_of_run
+from headwater.runfile.run_config import config_of_run
 from headwater.runs.text import open_batches, rows_of
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.skipped_rows import WrittenInterventions
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 ROWS_PER_STEP = 512 // 64
 

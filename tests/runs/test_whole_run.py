@@ -8,8 +8,8 @@ import pytest
 from small_run import quick
 
 from headwater.cli.progress import TrainingDisplay
-from headwater.records import audit_fields, memory_fields, read_records
-from headwater.report.page import render_report
+from headwater.core.records import audit_fields, memory_fields, read_records
+from headwater.page.report.page import render_report
 from headwater.runs.text import open_batches
 from headwater.runs.training import train_stage
 
@@ -60,7 +60,7 @@ def killed_after_a_save(record: dict) -> None:
 def test_a_killed_process_counts_in_the_runs_peak_and_audits_are_told(prepare, monkeypatch, capsys):
     config = prepare(name="killed", train__audit_every=3, train__num_steps=12, train__save_every=4).config
     held = itertools.count(1000)
-    monkeypatch.setattr("headwater.host.memory.peak_bytes", lambda: next(held))
+    monkeypatch.setattr("headwater.machine.host.memory.peak_bytes", lambda: next(held))
     with quick():
         with pytest.raises(Killed):
             train_stage(config, open_batches(config), killed_after_a_save, print)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from many_ranks import calling, start_programs, start_ranks
 from small_run import Said, call, finish, measured, require_clear_error, write_texts
 
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import checked_manifest
-from headwater.files import read_json
-from headwater.records import read_all, read_records
+from headwater.core.files import read_json
+from headwater.core.records import read_all, read_records
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.verify import checked_manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(36_000)]
 

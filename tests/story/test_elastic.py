@@ -10,18 +10,18 @@ import pytest
 from many_ranks import calling, run_ranks, start_programs, start_ranks
 from small_run import Said, call, finish, measured, write_run_file, write_texts
 
-from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.checkpoint.verify import checked_manifest, require_whole
-from headwater.records import read_all, read_records
-from headwater.runs.run_config import load_run
+from headwater.core.records import read_all, read_records
+from headwater.runfile.run_config import load_run
 from headwater.runs.stages import prepare_data
+from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.train.checkpoint.verify import checked_manifest, require_whole
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_STEPS = 20
 DELAYED = """
 from fault_plan import FaultPlan
-from headwater.disk import install
+from headwater.core.disk import install
 install(FaultPlan.parse("delay=0.04@20+"))
 """
 """Before a program: each of its operations on the disk but the first ones takes so many seconds."""

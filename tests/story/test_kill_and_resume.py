@@ -12,7 +12,7 @@ import pytest
 from many_ranks import Fork, start_ranks
 from small_run import Said, call, finish, write_run_file, write_texts
 
-from headwater.records import read_all, read_records
+from headwater.core.records import read_all, read_records
 
 # one process after another, which takes many times as long where others use the machine as well
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -6,18 +6,18 @@ from random import Random
 import pytest
 from fault_plan import faults
 
+from headwater.core.errors import LockedError, StorageError, StoreError
+from headwater.core.files import is_current
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
-from headwater.errors import LockedError, StorageError, StoreError
-from headwater.files import is_current
-from headwater.sources.settings import CorpusSettings
-from headwater.tokenizer.settings import TokenizerSettings
-from headwater.tokenizer.special import BEGIN_ID, END_ID
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.tokens import build
 from headwater.tokens.build import Progress, build_tokens, tokens_key
 from headwater.tokens.read import open_stores
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 
 SYLLABLES = ["ri", "ver", "mil", "lo", "sta", "ne", "bri", "dge", "val", "ley", "mu", "tor"]
 

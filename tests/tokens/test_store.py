@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import StoreError
-from headwater.files import digest_json, write_json
-from headwater.seals import seal
-from headwater.tokenizer.special import BEGIN_ID, END_ID
+from headwater.core.errors import StoreError
+from headwater.core.files import digest_json, write_json
+from headwater.core.manifests import seal
 from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION, block_sums, manifest_digest, token_dtype
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
+from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID
 from headwater.tokens.write import EncodedDocument, write_store
 
 DOCUMENTS = [

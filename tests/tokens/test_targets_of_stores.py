@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.batches.assemble import NO_TARGET, sequential_batches
-from headwater.batches.mixture import make_plan
-from headwater.batches.pack import pack_source, targets_of
-from headwater.batches.settings import MixtureSettings
-from headwater.batches.source import BatchSource
-from headwater.errors import StoreError
-from headwater.files import write_json
+from headwater.core.errors import StoreError
+from headwater.core.files import write_json
+from headwater.tokens.batches.assemble import NO_TARGET, sequential_batches
+from headwater.tokens.batches.mixture import make_plan
+from headwater.tokens.batches.pack import pack_source, targets_of
+from headwater.tokens.batches.settings import MixtureSettings
+from headwater.tokens.batches.source import BatchSource
 from headwater.tokens.format import manifest_digest
 from headwater.tokens.read import TokenStore
 from headwater.tokens.write import EncodedDocument, write_store

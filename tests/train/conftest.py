@@ -16,7 +16,7 @@ def spiked(tmp_path_factory) -> Path:
     """The folder of a run that went back once and was never stopped; don't change it."""
     folder = tmp_path_factory.mktemp("spiked")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         plant(patch, HARMED)
         go_on(folder, spiked_plan())
     return folder

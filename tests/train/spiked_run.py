@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan, train_on, without_clock
 
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import read_checkpoint
-from headwater.interventions import read_interventions
-from headwater.records import Record, read_records
+from headwater.core.records import Record, read_records
+from headwater.tokens.skipped_rows import read_interventions
 from headwater.train import step as step_module
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.load import read_checkpoint
 from headwater.train.settings import TrainPlan
 from headwater.train.state import RunState
 

@@ -14,18 +14,18 @@ from many_ranks import on_ranks
 from tiny_run import begin, plan, train_here, train_on, without_clock
 from torch import nn
 
-from headwater.checkpoint.tensor_digest import tensor_digest
 from headwater.cli.progress import TrainingDisplay
-from headwater.cpu_kernels.calls import Kernels
-from headwater.cpu_kernels.int8 import Int8Products
-from headwater.cpu_kernels.library import load_kernels
-from headwater.device.device import Device
-from headwater.device.settings import MachineSettings
-from headwater.errors import TrainingError
-from headwater.parallel.data_parallel import DataParallel
-from headwater.ranks.exchange import Ranks
-from headwater.records import read_records
+from headwater.core.errors import TrainingError
+from headwater.core.records import read_records
+from headwater.machine.device.device import Device
+from headwater.machine.device.settings import MachineSettings
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.ranks.exchange import Ranks
+from headwater.model.kernels.calls import Kernels
+from headwater.model.kernels.int8 import Int8Products
+from headwater.model.kernels.library import load_kernels
 from headwater.train import gradients as gradients_module
+from headwater.train.checkpoint.tensor_digest import tensor_digest
 from headwater.train.gradients import GradientCheck
 from headwater.train.settings import MAX_GRADIENT_ERROR
 
@@ -63,7 +63,7 @@ def losses(run_dir) -> list[dict]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         train_here(folder := tmp_path_factory.mktemp("honest"), plan())
     return losses(folder)
 
@@ -104,9 +104,9 @@ def test_three_passes_that_disagree_stop_the_run(tmp_path, monkeypatch):
 
 AUDIT_OF_TWO = """
 import torch.nn as nn
-from headwater.errors import TrainingError
-from headwater.device.device import Device
-from headwater.parallel.data_parallel import DataParallel
+from headwater.core.errors import TrainingError
+from headwater.machine.device.device import Device
+from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.train import gradients as module
 
 model = nn.Linear(3, 2, bias=False)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import plan
 
-from headwater.interventions import Interventions
+from headwater.tokens.skipped_rows import Interventions
 from headwater.train.incidents import loss_limit, norm_limit, outlier
 from headwater.train.settings import TrainSettings
 from headwater.train.state import History

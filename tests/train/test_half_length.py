@@ -7,12 +7,12 @@ import pytest
 import torch
 from tiny_run import SEQ_LEN, MadeUpRows, plan, train_here
 
-from headwater.batches.assemble import Batch
-from headwater.errors import CheckpointError
+from headwater.core.errors import CheckpointError
+from headwater.core.records import read_records
 from headwater.model.count import flops_per_token
 from headwater.model.init import initialise_
 from headwater.model.transformer import Transformer
-from headwater.records import read_records
+from headwater.tokens.batches.assemble import Batch
 from headwater.train.settings import is_half_length
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.batches.settings import MixtureSettings
+from headwater.tokens.batches.settings import MixtureSettings
 
 
 def before_there_was_a_share():

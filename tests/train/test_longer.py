@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tiny_run import MadeUpRows, train_here
 from tiny_run import plan as tiny_plan
 
-from headwater import disk
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import read_checkpoint
-from headwater.errors import CheckpointError
-from headwater.files import read_json
-from headwater.interventions import FILE, WrittenInterventions, read_interventions
+from headwater.core import disk
+from headwater.core.errors import CheckpointError
+from headwater.core.files import read_json
+from headwater.tokens.skipped_rows import FILE, WrittenInterventions, read_interventions
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.load import read_checkpoint
 from headwater.train.loop import digest_of, replay_training
 from headwater.train.resume import (
     HALF_LENGTH,

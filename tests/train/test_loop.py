@@ -24,15 +24,15 @@ from tiny_run import (
     without_clock,
 )
 
-from headwater.checkpoint.layout import checkpoint_dir, list_checkpoints
-from headwater.checkpoint.load import read_checkpoint
-from headwater.errors import CheckpointError, TrainingError
+from headwater.core.errors import CheckpointError, TrainingError
+from headwater.core.records import read_records
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.host.signals import StopRequest
-from headwater.ranks.mesh import Mesh
-from headwater.records import read_records
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.ranks.mesh import Mesh
 from headwater.train import start
+from headwater.train.checkpoint.layout import checkpoint_dir, list_checkpoints
+from headwater.train.checkpoint.load import read_checkpoint
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings, probe_steps
 from headwater.train.start import _say_other_layout
@@ -50,7 +50,7 @@ def measurements(run_dir: Path) -> list[dict]:
 def whole(tmp_path_factory):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headwater.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
+        patch.setattr("headwater.machine.compute.matmul_peaks", lambda device, dtypes: dict.fromkeys(dtypes, 1e11))
         folder = tmp_path_factory.mktemp("whole")
         train_here(folder, plan())
     return folder

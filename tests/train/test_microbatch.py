@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 from tiny_run import MadeUpRows, assembled, begin, plan, train_here
 
-from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.load import read_checkpoint
-from headwater.device.device import Device
-from headwater.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
-from headwater.errors import CheckpointError, TrainingError
-from headwater.optim.rules import rule_microbatch
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.settings import division_problem
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import Mesh
-from headwater.ranks.place import Place
-from headwater.records import read_records
+from headwater.core.errors import CheckpointError, TrainingError
+from headwater.core.records import read_records
+from headwater.machine.device.device import Device
+from headwater.machine.device.microbatch import Microbatch, choose, climb, confirm, explain_choice
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.settings import division_problem
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import Mesh
+from headwater.machine.ranks.place import Place
 from headwater.train import start as module
+from headwater.train.checkpoint.layout import checkpoint_dir
+from headwater.train.checkpoint.load import read_checkpoint
+from headwater.train.settings import even_microbatch
 
 ALWAYS = lambda: True  # noqa: E731
 
@@ -87,8 +87,8 @@ def test_the_sentence_names_every_size_and_its_speed():
 
 
 def test_the_rule_is_the_one_of_a_run_file_that_says_nothing():
-    assert rule_microbatch(64 * 512, 512) == 8192
-    assert rule_microbatch(4096, 256) == 4096
+    assert even_microbatch(64 * 512, 512) == 8192
+    assert even_microbatch(4096, 256) == 4096
 
 
 # ---- in a run
@@ -172,7 +172,7 @@ def test_a_size_is_doubled_where_the_process_fits_into_what_is_left(monkeypatch,
     monkeypatch.setattr(module, "available_bytes", lambda: available)
     monkeypatch.setattr(module, "resident_bytes", lambda: resident)
     monkeypatch.setattr(Device, "seconds_of", lambda self, work: work() or 1.0)
-    monkeypatch.setattr(module, "rule_microbatch", lambda batch_tokens, seq_len, wanted: 2 * seq_len)
+    monkeypatch.setattr(module, "even_microbatch", lambda batch_tokens, seq_len, wanted: 2 * seq_len)
 
     class Rows(MadeUpRows):
         def rows(self, first_row, num_rows):

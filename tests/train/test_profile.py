@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 from tiny_run import CountingEvaluator, MadeUpRows, assembled, begin, plan, train_here, train_on
 
-from headwater.device import profile
-from headwater.device.profile import StepProfile
-from headwater.errors import StorageError
-from headwater.host.signals import StopRequest
-from headwater.records import read_records
+from headwater.core.errors import StorageError
+from headwater.core.records import read_records
+from headwater.machine.device import profile
+from headwater.machine.device.profile import StepProfile
+from headwater.machine.host.signals import StopRequest
 from headwater.train.loop import train
 from headwater.train.settings import TrainSettings
 

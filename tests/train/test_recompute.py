@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from tiny_run import MadeUpRows, plan, train_here
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from headwater.cpu_kernels.convert import convert_
-from headwater.cpu_kernels.library import KernelError
+from headwater.core.records import read_records
 from headwater.model.init import initialise_
+from headwater.model.kernels.convert import convert_
+from headwater.model.kernels.library import KernelError
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Recompute, Transformer
-from headwater.records import read_records
 from headwater.train.settings import recompute_of
 
 NUM_LAYERS = 4

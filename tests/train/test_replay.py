@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save
 from spiked_run import HARMED, NUM_STEPS, go_on, plant, spiked_plan
 from tiny_run import MadeUpRows, plan, train_here
 
-from headwater.checkpoint.checked_file import SummedFile
-from headwater.checkpoint.layout import list_checkpoints, sums_file
-from headwater.errors import CheckpointError
-from headwater.files import digest_bytes, write_json
-from headwater.host.signals import StopRequest
-from headwater.interventions import FILE
-from headwater.seals import seal
+from headwater.core.errors import CheckpointError
+from headwater.core.files import digest_bytes, write_json
+from headwater.core.manifests import seal
+from headwater.machine.host.signals import StopRequest
+from headwater.tokens.skipped_rows import FILE
+from headwater.train.checkpoint.checked_file import SummedFile
+from headwater.train.checkpoint.layout import list_checkpoints, sums_file
 from headwater.train.incidents import LiveDecisions
 from headwater.train.loop import Replay, replay_training
 
@@ -58,7 +58,7 @@ def test_a_run_stopped_twice_is_replayed_as_one(tmp_path):
 def test_a_replay_is_not_profiled(tmp_path, monkeypatch):
     settings = plan(profile_steps=[2, 3])
     train_here(tmp_path, settings)
-    monkeypatch.setattr("headwater.device.profile.profile", None)
+    monkeypatch.setattr("headwater.machine.device.profile.profile", None)
     assert replayed(tmp_path, settings).difference is None
 
 

@@ -16,13 +16,13 @@ import pytest
 from spiked_run import HARMED, NUM_STEPS, assert_same_run, end_of, go_on, log_of, plant, spiked_plan, what_counts
 from tiny_run import ROWS_PER_STEP, MadeUpRows, begin, plan
 
-from headwater import disk
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import read_checkpoint
-from headwater.errors import TrainingError
-from headwater.host.signals import StopRequest
-from headwater.interventions import FILE, read_interventions
-from headwater.records import read_all, read_records
+from headwater.core import disk
+from headwater.core.errors import TrainingError
+from headwater.core.records import read_all, read_records
+from headwater.machine.host.signals import StopRequest
+from headwater.tokens.skipped_rows import FILE, read_interventions
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.load import read_checkpoint
 
 # what dies leaves its files open
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

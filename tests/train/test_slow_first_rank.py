@@ -9,7 +9,7 @@ import pytest
 from many_ranks import start_programs
 from small_run import finish
 
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.layout import list_checkpoints
 
 STEP_SECONDS, ALONE_SECONDS = 4, 5.5
 PROGRAM = f"""
@@ -18,12 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import torch
-from headwater.checkpoint import save
-from headwater.ranks import exchange as module
-from headwater import compute as machine
-from headwater.ranks.place import place_of
-from headwater.ranks.rendezvous import join_ranks
-from headwater.host.signals import StopRequest
+from headwater.train.checkpoint import save
+from headwater.machine.ranks import exchange as module
+from headwater.machine import compute as machine
+from headwater.machine.ranks.place import place_of
+from headwater.machine.ranks.rendezvous import join_ranks
+from headwater.machine.host.signals import StopRequest
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.loop import train
 from tiny_run import CountingEvaluator, MadeUpRows, plan

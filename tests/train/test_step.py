@@ -12,14 +12,14 @@ from host_waits import HostWaits
 from tiny_run import ROWS_PER_STEP, MadeUpRows, plan
 from torch.nn.functional import cross_entropy
 
-from headwater.batches.assemble import NO_TARGET, Batch
-from headwater.device.device import Device
+from headwater.machine.device.device import Device
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.gradient_sum import GradientSum
+from headwater.machine.ranks.exchange import Ranks
 from headwater.model.init import initialise_
+from headwater.model.optim.optimizer import Optimizer
 from headwater.model.transformer import Transformer
-from headwater.optim.optimizer import Optimizer
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.gradient_sum import GradientSum
-from headwater.ranks.exchange import Ranks
+from headwater.tokens.batches.assemble import NO_TARGET, Batch
 from headwater.train import gradients as gradients_module
 from headwater.train.step import StepResult, train_step
 

@@ -11,12 +11,12 @@ import pytest
 from many_ranks import on_ranks
 from tiny_run import begin, plan, train_on, without_clock
 
-from headwater.checkpoint import save
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import is_whole
-from headwater.host.signals import StopRequest
-from headwater.parallel.data_parallel import DataParallel
-from headwater.records import read_records
+from headwater.core.records import read_records
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.train.checkpoint import save
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.verify import is_whole
 from headwater.train.state import handle_requests, own_requests, predicted_save_seconds
 
 
@@ -185,9 +185,9 @@ RANKS = f"""
 import signal
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from headwater import compute as machine
-from headwater.checkpoint import save
-from headwater.host.signals import StopRequest
+from headwater.machine import compute as machine
+from headwater.train.checkpoint import save
+from headwater.machine.host.signals import StopRequest
 from headwater.train.loop import train
 from headwater.train.start import assemble, past_to_resume
 from tiny_run import CountingEvaluator, MadeUpRows, plan

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 from tiny_run import CountingEvaluator, begin, plan, train_on
 
-from headwater.checkpoint.save import Saver
-from headwater.host.signals import StopRequest
-from headwater.ranks.watchdog import Watchdog
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.ranks.watchdog import Watchdog
 from headwater.train import step as step_module
+from headwater.train.checkpoint.save import Saver
 from headwater.train.settings import TrainSettings
 
 

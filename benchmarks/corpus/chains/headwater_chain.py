@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.build import build_corpus
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def main() -> None:

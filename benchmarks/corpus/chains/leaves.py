@@ -54,8 +54,8 @@ def html_resiliparse(folder: Path) -> Work:
 def minhash_headwater(folder: Path) -> Work:
     from headwater.corpus.minhash import MinHash
     from headwater.corpus.scripts import words_of
+    from headwater.corpus.sources.settings import DedupSettings
     from headwater.corpus.words import WordHasher
-    from headwater.sources.settings import DedupSettings
 
     minhash, hasher = MinHash(DedupSettings()), WordHasher()
     return lambda text: minhash.band_keys(hasher.hash(words_of(text)))
@@ -89,7 +89,7 @@ def minhash_rensa(folder: Path) -> Work:
 
 
 def tokens_headwater(folder: Path) -> Work:
-    from headwater.tokenizer.tokenizer import Tokenizer
+    from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder / TOKENIZER)
     return lambda text: tokenizer.encode_arrays([text])

@@ -16,11 +16,11 @@ from fuzz.documents import check_parsed, check_piece
 from fuzz.target import LIMITS, Target
 from headwater.corpus.document import Document
 from headwater.corpus.read.limits import bounded
-from headwater.samples.packages.dictd import read_dictd
-from headwater.samples.packages.rdata import read_rdata
-from headwater.samples.packages.sword import read_sword
-from headwater.samples.packages.wordnet import read_wordnet
-from headwater.samples.texts import SampleText, Unreadable
+from headwater.corpus.samples.packages.dictd import read_dictd
+from headwater.corpus.samples.packages.rdata import read_rdata
+from headwater.corpus.samples.packages.sword import read_sword
+from headwater.corpus.samples.packages.wordnet import read_wordnet
+from headwater.corpus.samples.texts import SampleText, Unreadable
 
 Read = Callable[[Path, str, int], Iterator[SampleText]]
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from fuzz.target import Target
-from headwater.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError
 from headwater.model.hf_count import count_hf_file
-from headwater.runs.run_config import find_recipe, load_run
-from headwater.scaling.table import read_runs
+from headwater.plan.scaling.table import read_runs
+from headwater.runfile.run_config import find_recipe, load_run
 
 
 def _run_file(data: bytes, folder: Path) -> None:

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from fuzz.target import Target
-from headwater.errors import CheckpointError, ConfigError, StoreError, TokenizerError
-from headwater.files import digest_bytes, digest_file, json_bytes, read_json
-from headwater.seals import seal
-from headwater.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
-from headwater.tokenizer.special import SPECIAL_IDS
-from headwater.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
-from headwater.tokenizer.train import train_tokenizer
+from headwater.core.errors import CheckpointError, ConfigError, StoreError, TokenizerError
+from headwater.core.files import digest_bytes, digest_file, json_bytes, read_json
+from headwater.core.manifests import seal
 from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest
 from headwater.tokens.read import TokenStore
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
+from headwater.tokens.tokenizer.special import SPECIAL_IDS
+from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
+from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
 
 SAMPLE = "The river rises, über 1,234 metres; it's the sea's.\r\n    x = f(y)\n\n" * 3
@@ -145,8 +145,8 @@ def good_store_files() -> bytes:
 
 def _checkpoint(data: bytes, folder: Path) -> None:
     """Take the data for the weights of a checkpoint, and, from byte 200 on, for its state; every digest is right."""
-    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
-    from headwater.checkpoint.load import read_checkpoint
+    from headwater.train.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, tensor_file
+    from headwater.train.checkpoint.load import read_checkpoint
 
     path = folder / "step-000000001"
     path.mkdir(exist_ok=True)
@@ -168,8 +168,8 @@ def _checkpoint(data: bytes, folder: Path) -> None:
 
 def _checkpoint_manifest(data: bytes, folder: Path) -> None:
     """Take the data for the manifest of a checkpoint that two ranks wrote; its seal is right."""
-    from headwater.checkpoint.load import load_state_, read_checkpoint, saved_shapes
-    from headwater.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
+    from headwater.train.checkpoint.load import load_state_, read_checkpoint, saved_shapes
+    from headwater.train.checkpoint.verify import checked_manifest, is_whole, model_digest, read_state
 
     path = checkpoint_of_two(folder)
     try:
@@ -201,10 +201,10 @@ def _checkpoint_manifest(data: bytes, folder: Path) -> None:
 @cache
 def checkpoint_of_two(folder: Path) -> Path:
     """Return a checkpoint of which each of two ranks wrote one tensor whole and half of another."""
-    from headwater.checkpoint.checked_file import SummedFile
-    from headwater.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, sums_file, tensor_file
-    from headwater.checkpoint.shards import Piece, merged_tables, state_digest, table_of
-    from headwater.checkpoint.tensor_file import write_tensors
+    from headwater.train.checkpoint.checked_file import SummedFile
+    from headwater.train.checkpoint.layout import FORMAT, FORMAT_VERSION, KINDS, STATE_FILE, sums_file, tensor_file
+    from headwater.train.checkpoint.shards import Piece, merged_tables, state_digest, table_of
+    from headwater.train.checkpoint.tensor_file import write_tensors
 
     path = folder / "two-ranks" / "step-000000001"
     path.mkdir(parents=True)

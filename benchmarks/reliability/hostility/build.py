@@ -19,7 +19,7 @@ from typing import Any
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import SPLITS, read_documents
 from headwater.corpus.shards import read_lines
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 from hostility.case import KEPT
 
 ANCHORS = (

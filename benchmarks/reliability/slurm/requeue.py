@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from headwater.records import read_all, read_records
+from headwater.core.records import read_all, read_records
 from targets import write_run_file
 
 HERE, INSIDE = Path(__file__).parent, ["ip", "netns", "exec", "headwater-slurm"]

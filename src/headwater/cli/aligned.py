@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from headwater.cli.terminal import estimated, say, table
 
 if TYPE_CHECKING:
+    from headwater.core.intervals import Estimate
     from headwater.downstream.knowledge import Stages
     from headwater.downstream.rl import RlResult
-    from headwater.intervals import Estimate
     from headwater.runs.downstream import Aligned
 
 

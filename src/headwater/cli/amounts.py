@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-from headwater.errors import ConfigError
-from headwater.forecast.budget import Budget
-from headwater.forecast.device import Accelerator, find_device
-from headwater.ranks.place import Place
+from headwater.core.errors import ConfigError
+from headwater.machine.ranks.place import Place
+from headwater.plan.forecast.budget import Budget
+from headwater.plan.forecast.device import Accelerator, find_device
 
 SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15}
 BINARY: dict[str, float] = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: saved; the same command resumes
 MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
@@ -47,7 +47,7 @@ TunedRun = Annotated[str, argument("RUN", "The run to begin from: its folder, fi
 
 def folder_of(run: str | None, same_run: str | None = None, overrides: list[str] | None = None) -> Path:
     """Return the folder of the run that is named once, as the argument or by --run; `overrides` may move it."""
-    from headwater.runs.run_config import run_folder
+    from headwater.runfile.run_config import run_folder
 
     named = [name for name in (run, same_run) if name is not None]
     if len(named) != 1:
@@ -57,7 +57,7 @@ def folder_of(run: str | None, same_run: str | None = None, overrides: list[str]
 
 def folder_beside(base: Path, name: str | None, stage: str) -> Path:
     """Return the folder, beside the run `base`, of what is made of it."""
-    from headwater.runs.run_config import NAME_RULE, is_run_name
+    from headwater.runfile.run_config import NAME_RULE, is_run_name
 
     base = base.resolve() if base.name in ("", "..") else base
     name = name or f"{base.resolve().name}-{stage}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.terminal import print_json, safe, say, say_beside, table
-from headwater.numbers import count, plural
+from headwater.core.numbers import count, plural
 
 EXCERPT_LINES, EXCERPT_WIDTH = 6, 110
 UNITS = ("documents", "bytes")

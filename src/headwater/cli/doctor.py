@@ -23,10 +23,10 @@ def measure_machine() -> dict[str, Any]:
     """Return cores, memory, disk, measured peak and bandwidth, what compiles, and which extras are installed."""
     import torch
 
-    from headwater.compute import inspect_machine, threads
-    from headwater.device.peak import memory_bandwidth
-    from headwater.device.settings import MachineSettings
-    from headwater.host.facts import memory_bytes
+    from headwater.machine.compute import inspect_machine, threads
+    from headwater.machine.device.peak import memory_bandwidth
+    from headwater.machine.device.settings import MachineSettings
+    from headwater.machine.host.facts import memory_bytes
 
     facts = inspect_machine(MachineSettings())
     with threads(facts.num_threads):

@@ -24,7 +24,7 @@ from headwater.cli.arguments import (
 )
 from headwater.cli.terminal import estimated, print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 Pairs = Annotated[Path, option("FILE", "JSON lines, each with prompt, chosen and rejected answer.")]
 HeldOutPairs = Annotated[Path | None, option("FILE", "Pairs to measure, never trained on; else a fifth of --pairs.")]
@@ -54,9 +54,9 @@ def sft(
     Of these it learns what the assistant says. It writes NAME.toml and runs it; the same command, or headwater run
     NAME.toml, resumes.
     """
-    from headwater.base.facts import is_foreign
     from headwater.cli.running import do_stages
     from headwater.cli.sft import write_sft_file
+    from headwater.export.base.facts import is_foreign
 
     base = Path(run) if is_foreign(Path(run)) else folder_of(run)
     path = write_sft_file(name, base, talks, replay, say)
@@ -124,11 +124,11 @@ def dpo(
     It needs the extra `post`, and no network. The new run is a run folder like any other.
     """
     os.environ.update(OFFLINE)  # before anything imports what trl must find so
-    from headwater.checkpoint.origins import Origin
     from headwater.downstream.derived import require_unused
     from headwater.downstream.preference import MEASURES, RESULT, PreferenceSettings
     from headwater.downstream.preference import dpo as learn
     from headwater.runs.aligning import begin_derived, keep_derived, learning
+    from headwater.train.checkpoint.origins import Origin
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, beta, seed), folder_of(run)
     run_dir = folder_beside(base, name, "dpo")
@@ -170,8 +170,8 @@ def reward(
     from headwater.downstream.derived import copy_files
     from headwater.downstream.learned_reward import MODEL, learn_reward
     from headwater.downstream.preference import PreferenceSettings
+    from headwater.runfile.paths import write_kept
     from headwater.runs.aligning import learning
-    from headwater.runs.paths import write_kept
 
     settings, base = PreferenceSettings(steps, pairs_per_step, lr, seed=seed), folder_of(run)
     folder = folder_beside(base, name, "reward")
@@ -198,7 +198,8 @@ def knowledge(
     It is asked for capitals of real and of made-up countries, named in tuning or not, and so are the stages before it.
     RUN/knowledge.json has all figures, and the report shows them.
     """
+    from headwater.page.report.stage import report_stage
     from headwater.runs.examining import compare
 
-    found = compare([folder_of(each) for each in [*(before or []), run]], seed, say_beside(as_json))
+    found = compare([folder_of(each) for each in [*(before or []), run]], seed, say_beside(as_json), report_stage)
     print_json(asdict(found)) if as_json else print_stages(found)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from headwater.cli.arguments import OFFLINE, AsJson, RunOrNone, SameRun, folder_of, option, require_none
 from headwater.cli.terminal import print_json, say, say_beside, table
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from headwater.evaluate.tasks import TaskScore
-    from headwater.library.evaluating import TextResult
-    from headwater.runs.run_config import RunConfig
+    from headwater.runfile.run_config import RunConfig
+    from headwater.runs.library.evaluating import TextResult
 
 
 def add_to(app: App) -> None:
@@ -44,8 +44,9 @@ def evaluate(
     """
     if tasks is not None:
         os.environ.update(OFFLINE)  # read when lm-eval's libraries are imported
-    from headwater.library import evaluating
-    from headwater.runs.run_config import config_of_run
+    from headwater.page.report.stage import refresh_report
+    from headwater.runfile.run_config import config_of_run
+    from headwater.runs.library import evaluating
     from headwater.runs.tuned import answers_messages
 
     if sum(each is not None for each in (tasks, write_tasks, text)) > 1:
@@ -56,6 +57,8 @@ def evaluate(
     if tasks is not None:
         is_chat = answers_messages(config) if chat is None else chat == "yes"
         scores = evaluating.evaluate_tasks(config, tasks.split(","), is_chat, limit)
+        if limit is None:
+            refresh_report(config)
         if is_chat and not as_json:
             print("each item asked as a user's message; --chat no has it continued as text")
         print_json({"tasks": [asdict(score) for score in scores]}) if as_json else _print_scores(scores)
@@ -89,8 +92,8 @@ def _print_command(run_dir: Path, folder: Path, names: list[str]) -> None:
 
 
 def _print_text(found: TextResult) -> None:
-    from headwater.numbers import plural
-    from headwater.report.measures import BASELINES
+    from headwater.core.numbers import plural
+    from headwater.runs.measures import BASELINES
 
     measure, interval = found.measure, ""
     if measure.interval is not None:

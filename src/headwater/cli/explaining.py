@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from headwater.cli.terminal import safe, width
-from headwater.errors import ConfigError
-from headwater.numbers import count, plural, setting
-from headwater.records import table
-from headwater.runs.run_config import RunConfig
+from headwater.core.errors import ConfigError
+from headwater.core.numbers import count, plural, setting
+from headwater.core.records import table
+from headwater.runfile.run_config import RunConfig
 
 if TYPE_CHECKING:
-    from headwater.optim.rules import Reason
+    from headwater.runfile.rules import Reason
 
 MAX_VALUE = 44
 "Characters of a value that are shown: lists of paths may be long."

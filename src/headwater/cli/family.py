@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from headwater.config import RawSettings, Settings, apply_override
-from headwater.errors import ConfigError
+from headwater.core.config import RawSettings, Settings, apply_override
+from headwater.core.errors import ConfigError
+from headwater.core.validation import missing_settings, require_sound, validate
 from headwater.model.settings import ModelSettings
-from headwater.optim.rules import RULES, apply_rules_
-from headwater.validation import missing_settings, require_sound, validate
+from headwater.runfile.rules import RULES, apply_rules_
 
 
 class _ModelAlone(Settings):

@@ -16,11 +16,11 @@ import typer
 from headwater.cli.arguments import STOPPED_BY_SIGNAL, AsJson, Overrides, RunOrNone, require_none
 from headwater.cli.terminal import card, hours_interval, print_json, say_beside, table
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
-from headwater.numbers import count, duration, significant
+from headwater.core.errors import ConfigError
+from headwater.core.numbers import count, duration, significant
 
 if TYPE_CHECKING:
-    from headwater.runs.rungs import DoneRung, Ladder
+    from headwater.plan.rungs import DoneRung, Ladder
 
 
 of_runs = partial(typer.Option, rich_help_panel="Small runs of RUN")
@@ -133,8 +133,8 @@ def _width(band: dict[str, Any]) -> str:
 
 def ladder_fields(ladder: Ladder, done: Sequence[DoneRung]) -> dict[str, Any]:
     """Return what `headwater ladder RUN --json` prints; the best rung is the baseline that a forecast must beat."""
+    from headwater.plan.run_plan import PlanOptions, plan_run
     from headwater.runs.ladder import backtest
-    from headwater.runs.plan import PlanOptions, plan_run
 
     plan, seconds = plan_run(ladder.config, PlanOptions()).fields(), sum(each.seconds for each in done)
     return {

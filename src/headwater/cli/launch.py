@@ -16,7 +16,7 @@ from typing import Annotated
 from headwater.cli.arguments import Overrides, RunFile, option
 from headwater.cli.terminal import say
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 END_SECONDS = 60  # a step, and the end of all processes; Slurm itself is late or early by as much
 # how long a launcher waits for the store before it ends, which closes the rendezvous for all others: torchrun's minute
@@ -47,10 +47,10 @@ def slurm(
 
     For instance: headwater launch slurm mine.toml --nodes 2 --ranks-per-node 8 --sbatch --gpus-per-node=8
     """
-    from headwater.files import make_folder, write_text
-    from headwater.forecast.work import checkpoint_bytes
-    from headwater.parallel.settings import meshes_of
-    from headwater.runs.run_config import load_run
+    from headwater.core.files import make_folder, write_text
+    from headwater.machine.parallel.settings import meshes_of
+    from headwater.plan.forecast.work import checkpoint_bytes
+    from headwater.runfile.run_config import load_run
 
     config, _ = load_run(run, overrides or [])
     if min_nodes is not None and min_nodes > nodes:
@@ -107,7 +107,7 @@ class Job:
 
 def predicted_save_seconds(records: Path, state_bytes: int) -> float:
     """Return how long a save may take: by the run's last ones, or by its size where it has made none."""
-    from headwater.records import seconds_of_saves
+    from headwater.core.records import seconds_of_saves
     from headwater.train.settings import SAVE_TIME_MARGIN
 
     times = seconds_of_saves(records)

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from headwater.cli.amounts import parse_amount
 from headwater.cli.terminal import print_json, say, table
-from headwater.errors import ConfigError, DataError
-from headwater.intervals import LEVEL
-from headwater.numbers import apart, count
-from headwater.scaling import ScalingLaw, read_runs
-from headwater.scaling.checks import table_warnings
-from headwater.scaling.repetition import penalty
-from headwater.scaling.table import most_epochs_of, num_distinct
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.intervals import LEVEL
+from headwater.core.numbers import apart, count
+from headwater.plan.scaling import ScalingLaw, read_runs
+from headwater.plan.scaling.checks import table_warnings
+from headwater.plan.scaling.repetition import penalty
+from headwater.plan.scaling.table import most_epochs_of, num_distinct
 
 
 def fit_table(path: Path, at: list[str], loss_column: str, budget: float | None, as_json: bool) -> None:

@@ -18,8 +18,8 @@ import typer
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, usage_problem
-from headwater.errors import HeadwaterError
-from headwater.host.termination import Termination
+from headwater.core.errors import HeadwaterError
+from headwater.machine.host.termination import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"
@@ -160,7 +160,7 @@ def _is_first_here() -> bool:
 def _report_to_launcher(message: str) -> None:
     """Give torchrun what to end its own traceback with, where that started this process."""
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-        from headwater import files
+        from headwater.core import files
 
         about = {"message": _for_launcher(message), "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(HeadwaterError, OSError):

@@ -23,11 +23,11 @@ from headwater.cli.arguments import (
 )
 from headwater.cli.terminal import print_json, safe, say, say_aside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
-from headwater.numbers import plural, size
+from headwater.core.errors import ConfigError
+from headwater.core.numbers import plural, size
 
 if TYPE_CHECKING:
-    from headwater.library.model import Model
+    from headwater.runs.library.model import Model
 
 ENDS = {"end token": "the model ended the text", "max_tokens": "stopped at --max-tokens"}
 
@@ -47,9 +47,9 @@ def add_to(app: App) -> None:
 
 @contextmanager
 def loaded(run: str) -> Iterator[Model]:
-    from headwater.host.waiting import sleep_under_load
-    from headwater.library.model import Model
-    from headwater.runs.stages import checkpoint_of, step_shown
+    from headwater.machine.host.waiting import sleep_under_load
+    from headwater.runs.library.model import Model
+    from headwater.runs.loading import checkpoint_of, step_shown
 
     with sleep_under_load():
         model = Model.load(run)
@@ -126,14 +126,14 @@ def report(
     ] = None,
 ) -> None:
     """Write the run's report.html: one file that shows what it did."""
-    from headwater.report.page import render_report
-    from headwater.runs.paths import require_run_dir
+    from headwater.page.report.page import render_report
+    from headwater.runfile.paths import require_run_dir
 
     run_dir = folder_of(run, same_run)
     require_run_dir(run_dir)
     if tracker:
-        from headwater.runs.run_config import config_of_run
-        from headwater.trackers import keep_local, send_records
+        from headwater.runfile.run_config import config_of_run
+        from headwater.train.trackers import keep_local, send_records
 
         keep_local(tracker, os.environ)
         send_records(tracker, run_dir, config_of_run(run_dir).model_dump(mode="json"), say)
@@ -150,9 +150,9 @@ def export(
 
     To RUN/export/hf, which vLLM and TRL open, too, or to RUN/export/gguf-TYPE, with a Modelfile for ollama.
     """
+    from headwater.runfile.run_config import config_of_run
     from headwater.runs.finish import export_gguf_stage, export_stage
-    from headwater.runs.run_config import config_of_run
-    from headwater.runs.stages import checkpoint_of, step_shown
+    from headwater.runs.loading import checkpoint_of, step_shown
 
     names = run or []
     if len(names) > 1:

@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.cli.text_found import TextFound, are_pages, find_text, settings_of
-from headwater.config import Table, to_toml
+from headwater.core.config import Table, to_toml
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.files import write_text
+from headwater.core.numbers import duration, plural
+from headwater.core.printable import printable
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
-from headwater.errors import ConfigError, DataError
-from headwater.files import write_text
-from headwater.numbers import duration, plural
-from headwater.printable import printable
-from headwater.runs.hardware import hardware_of
-from headwater.runs.paths import Say
-from headwater.runs.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
-from headwater.runs.text_size import useful_epochs
-from headwater.runs.times import around_steps
-from headwater.scaling.repetition import says_of
-from headwater.sources.settings import CorpusSettings
-from headwater.tokenizer.settings import MIN_VOCAB_SIZE
-from headwater.tokenizer.train import try_vocabulary
+from headwater.plan.hardware import hardware_of
+from headwater.plan.scaling.repetition import says_of
+from headwater.plan.text_size import useful_epochs
+from headwater.plan.times import around_steps
+from headwater.runfile.paths import Say
+from headwater.runfile.run_config import NAME_RULE, config_of_text, find_recipe, is_run_name
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE
+from headwater.tokens.tokenizer.train import try_vocabulary
 
 TRIAL_STEPS = 1000  # of the run whose time is estimated
 MIN_PLANNED_STEPS = 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.base.facts import BaseFacts, facts_of
-from headwater.checkpoint.layout import checkpoint_dir, step_of
 from headwater.cli.new import Sizes, check_new, source_name, source_table, tokens_to_train_on, write_sized
 from headwater.cli.text_found import find_text, settings_of
-from headwater.config import Table
-from headwater.optim.settings import ScheduleSettings, decay_start, lr_factor
-from headwater.runs.paths import Say
+from headwater.core.config import Table
+from headwater.export.base.facts import BaseFacts, facts_of
+from headwater.model.optim.settings import ScheduleSettings, decay_start, lr_factor
+from headwater.runfile.paths import Say
+from headwater.train.checkpoint.layout import checkpoint_dir, step_of
 
 # times the bits per byte of the base's own held-out text: from there rates are warmed up again, or more is replayed
 REWARMED_FROM, REPLAYED_MORE_FROM = 1.2, 1.5
@@ -21,8 +21,8 @@ MAX_SEQ_LEN, ROWS = 512, 8  # of a base that was trained elsewhere
 
 def write_run_file_from_base(path: Path, name: str, base_path: str, texts: list[str], minutes: float, say: Say) -> Path:
     """Write `path`, a run file that trains the model at `base_path` on `texts`; raise before writing."""
-    from headwater.base.tokenizer import tokenizer_of
-    from headwater.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
+    from headwater.export.base.tokenizer import tokenizer_of
+    from headwater.runs.library.shift import config_of_base, corpus_like, measure_shift, run_of  # torch
 
     check_new(path, name, texts, minutes)
     base = facts_of(base_path)

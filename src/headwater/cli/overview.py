@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.cli.terminal import safe
-from headwater.errors import ConfigError
-from headwater.serve.summary import RunsFolder
+from headwater.core.errors import ConfigError
+from headwater.page.serve.summary import RunsFolder
 
 RUNS = Path("runs")
 
@@ -48,7 +48,9 @@ def show() -> None:
 
 
 def _recipes() -> list[Any]:
-    return [path for path in (resources.files("headwater") / "recipes").iterdir() if path.name.endswith(".toml")]
+    return [
+        path for path in (resources.files("headwater.runfile") / "recipes").iterdir() if path.name.endswith(".toml")
+    ]
 
 
 def _first_line(path: Any) -> str:

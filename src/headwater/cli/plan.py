@@ -14,8 +14,8 @@ import typer
 from headwater.cli.arguments import AsJson, require_none
 from headwater.cli.terminal import print_json, table
 from headwater.cli.verbs import App, Verb
-from headwater.errors import ConfigError
-from headwater.numbers import count as short
+from headwater.core.errors import ConfigError
+from headwater.core.numbers import count as short
 
 of_run = partial(typer.Option, rich_help_panel="Plan of a run")
 of_budget = partial(typer.Option, rich_help_panel="Search over a budget")
@@ -72,7 +72,7 @@ def plan(
     if runs is not None:
         _require_unit(runs, loss_unit)
     of_one = {"max_hours": max_hours, "max_money": max_money, "target_loss": target_loss}
-    from headwater.runs.hardware import read_costs
+    from headwater.plan.hardware import read_costs
 
     given = read_costs(costs)
     if given.hardware and not hardware:
@@ -91,8 +91,8 @@ def plan(
     require_none(f"needs --budget AMOUNT, money or time, such as: {call}", text_bytes=text_bytes)
     _require_a_run(words)
     from headwater.cli.plan_run import run as plan_one
-    from headwater.forecast.result import RunLimits
-    from headwater.runs.plan import PlanOptions
+    from headwater.plan.forecast.result import RunLimits
+    from headwater.plan.run_plan import PlanOptions
 
     for name, value in of_one.items():
         if value is not None and not 0 < value < math.inf:
@@ -159,7 +159,7 @@ def _model(what: list[str], family: str, settings: list[str]) -> Any:
     from typing import get_args
 
     from headwater.cli.family import own_family
-    from headwater.config import RawSettings, apply_override
+    from headwater.core.config import RawSettings, apply_override
     from headwater.model.count import count_model
     from headwater.model.settings import Family
 

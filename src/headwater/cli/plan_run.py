@@ -6,16 +6,16 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from headwater.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
-from headwater.errors import CheckpointError
-from headwater.forecast.result import PREPARATION, TRAINING_PARTS
-from headwater.numbers import count, duration, plural
-from headwater.parallel.settings import fewest_ranks
-from headwater.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
-from headwater.runs.kept_settings import load_with_kept
-from headwater.runs.plan import PlanOptions, plan_run
-from headwater.runs.run_config import RunConfig, train_plan
+from headwater.core.errors import CheckpointError
+from headwater.core.numbers import count, duration, plural
+from headwater.machine.parallel.settings import fewest_ranks
+from headwater.machine.ranks.mesh import LAYER_AXES, STATE_AXES, Mesh
+from headwater.plan.forecast.result import PREPARATION, TRAINING_PARTS
+from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.runfile.kept_settings import load_with_kept
+from headwater.runfile.run_config import RunConfig, train_plan
+from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 
 PARTS = {name: name for name in (*TRAINING_PARTS, PREPARATION, "start")} | {"after": "after training"}
 "What the time is the sum of, as a card names it."
@@ -39,8 +39,8 @@ def run(run: str, overrides: list[str], options: PlanOptions, ranks: str, hardwa
     require_from_training(config.run_dir)
     if ranks or hardware or fewest_ranks(config.parallel) > 1:
         from headwater.cli.amounts import parse_devices  # the plan of one rank loads no layouts
-        from headwater.forecast.device import read_devices
-        from headwater.runs.layout import layout_here
+        from headwater.plan.forecast.device import read_devices
+        from headwater.plan.layout import layout_here
 
         table = read_devices(options.costs.hardware) if hardware else {}
         device, place = parse_devices(hardware, ranks, fewest_ranks(config.parallel), table)

@@ -10,16 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import list_checkpoints
 from headwater.cli.amounts import parse_amount, parse_budget, parse_devices
 from headwater.cli.terminal import card, energy_lines, hours_interval, interval, print_json
-from headwater.forecast.budget import BudgetChoice, BudgetPlan, Query
-from headwater.forecast.device import read_devices
-from headwater.numbers import count, duration, plural, significant
-from headwater.parallel.settings import fewest_ranks
-from headwater.runs.budget_search import SearchOptions, search_budget, searched_config
-from headwater.runs.hardware import Costs
-from headwater.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, most_epochs, says_of
+from headwater.core.numbers import count, duration, plural, significant
+from headwater.machine.parallel.settings import fewest_ranks
+from headwater.plan.budget_search import SearchOptions, search_budget, searched_config
+from headwater.plan.forecast.budget import BudgetChoice, BudgetPlan, Query
+from headwater.plan.forecast.device import read_devices
+from headwater.plan.hardware import Costs
+from headwater.plan.scaling.repetition import MEASURED_EPOCHS, MEASURED_RATIO, NAME, most_epochs, says_of
+from headwater.train.checkpoint.layout import list_checkpoints
 
 Lines = list[tuple[str, str]]
 NO_COSTS = Costs()

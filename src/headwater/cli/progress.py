@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from headwater.cli.terminal import MAX_WIDTH, safe, width
-from headwater.interventions import name_documents
-from headwater.numbers import count, duration
-from headwater.ranks.place import named
-from headwater.records import text_scored
-from headwater.report.measures import audit_line, computed_twice, right
-from headwater.report.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
-from headwater.time_left import TimeLeft
+from headwater.core.numbers import count, duration
+from headwater.core.records import text_scored
+from headwater.machine.ranks.place import named
+from headwater.page.serve.time_left import TimeLeft
+from headwater.runs.measures import audit_line, computed_twice, right
+from headwater.runs.outcome import LAST_VALIDATION, Outcome, outcomes, show_error
+from headwater.tokens.skipped_rows import name_documents
 from headwater.train.settings import MAX_GRADIENT_ERROR, TrainSettings
 
 SAMPLE_CHARACTERS = 80

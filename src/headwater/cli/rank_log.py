@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headwater import disk, files
 from headwater.cli.terminal import say
-from headwater.errors import HeadwaterError, LostRanksError
-from headwater.ranks.place import Place
+from headwater.core import disk, files
+from headwater.core.errors import HeadwaterError, LostRanksError
+from headwater.machine.ranks.place import Place
 
 
 @contextmanager

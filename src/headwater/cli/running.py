@@ -9,29 +9,31 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.lock import owned, taken_over
 from headwater.cli.aligned import print_aligned
 from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.explaining import heads
 from headwater.cli.progress import TrainingDisplay, intervention_line, measured
 from headwater.cli.rank_log import rank_log
 from headwater.cli.terminal import card, say, say_aside, table
-from headwater.device.settings import FORMATS
-from headwater.errors import LostRanksError
-from headwater.interventions import read_interventions
+from headwater.core.errors import LostRanksError
+from headwater.core.numbers import count, duration, plural, size
+from headwater.core.records import Record
+from headwater.machine.device.settings import FORMATS
+from headwater.machine.ranks.place import place_of
 from headwater.model.count import count_parameters
-from headwater.numbers import count, duration, plural, size
-from headwater.optim.rules import Reason
-from headwater.ranks.place import place_of
-from headwater.records import Record
-from headwater.report.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
-from headwater.report.run_data import read_run
-from headwater.runs.kept_settings import load_with_kept
-from headwater.runs.run_config import RunConfig
-from headwater.runs.running import Call, RunResult, replay, run
+from headwater.page.report.stage import report_stage
+from headwater.runfile.kept_settings import load_with_kept
+from headwater.runfile.rules import Reason
+from headwater.runfile.run_config import RunConfig
+from headwater.runs.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
+from headwater.runs.result import RunResult
+from headwater.runs.run_data import read_run
+from headwater.runs.running import Call, replay, run
 from headwater.runs.tuned import answers_messages
-from headwater.trackers import keep_local
+from headwater.tokens.skipped_rows import read_interventions
+from headwater.train.checkpoint.layout import checkpoint_dir
+from headwater.train.checkpoint.lock import owned, taken_over
+from headwater.train.trackers import keep_local
 
 AFTER_WARMUP = {"wsd": "stable, decay (wsd)", "cosine": "cosine decay", "linear": "linear decay"}
 
@@ -54,7 +56,7 @@ def do_stages(
     keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
-    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last)
+    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 

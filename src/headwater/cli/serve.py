@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
-from headwater.checkpoint.layout import step_of
 from headwater.cli.arguments import A_MODEL, argument, option
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import say
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
+from headwater.train.checkpoint.layout import step_of
 
 if TYPE_CHECKING:
-    from headwater.serve.engine import Engine
+    from headwater.page.serve.engine import Engine
 
 MIN_TOKEN_CHARACTERS = 16  # of one that others than this machine's users may try to guess
 
@@ -65,9 +65,9 @@ def serve(
                 f"--token has {len(token)} characters, which others may guess; away from loopback give "
                 f"{MIN_TOKEN_CHARACTERS} or more, or leave it out: one is made up"
             )
-        from headwater.serve.app import make_app
-        from headwater.serve.connections import make_server
-        from headwater.serve.guard import LOOPBACK_NAMES
+        from headwater.page.serve.app import make_app
+        from headwater.page.serve.connections import make_server
+        from headwater.page.serve.guard import LOOPBACK_NAMES
 
         hosts = LOOPBACK_NAMES | {host} if is_loopback else None
         engine, answering = (None, None) if not run else _engine(run, stack)
@@ -84,9 +84,9 @@ def serve(
 
 def _engine(run: str, stack: ExitStack) -> tuple[Engine, Path]:
     """Return what answers with the named model until the end of `stack`, and the folder or file of that model."""
-    from headwater.host.waiting import sleep_under_load
-    from headwater.library.model import Model
-    from headwater.serve.engine import Engine
+    from headwater.machine.host.waiting import sleep_under_load
+    from headwater.page.serve.engine import Engine
+    from headwater.runs.library.model import Model
 
     stack.enter_context(sleep_under_load())
     model = Model.load(run)

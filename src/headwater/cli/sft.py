@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.base.facts import BaseFacts, facts_of
-from headwater.base.tokenizer import tokenizer_of
 from headwater.cli.new import check_name, run_file
-from headwater.config import Table
-from headwater.conversations import messages_of
+from headwater.core.config import Table
+from headwater.core.conversations import messages_of
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.files import write_text
+from headwater.core.numbers import plural
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
-from headwater.errors import ConfigError, DataError
-from headwater.files import write_text
-from headwater.library.shift import config_of_base, corpus_like, run_of
-from headwater.numbers import plural
-from headwater.runs.paths import Say
-from headwater.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
-from headwater.tokenizer.conversation import render
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
+from headwater.export.base.facts import BaseFacts, facts_of
+from headwater.export.base.tokenizer import tokenizer_of
+from headwater.runfile.paths import Say
+from headwater.runs.library.shift import config_of_base, corpus_like, run_of
+from headwater.tokens.tokenizer.conversation import render
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 SOURCE = "conversations"
 ROWS_OF_BATCH = 8

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from headwater.numbers import duration, significant
-from headwater.printable import printable
+from headwater.core.numbers import duration, significant
+from headwater.core.printable import printable
 
 if TYPE_CHECKING:
-    from headwater.intervals import Estimate
+    from headwater.core.intervals import Estimate
 
 CARD_WIDTH, MAX_WIDTH = 86, 100
 

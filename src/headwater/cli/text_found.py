@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from headwater.core.errors import DataError
+from headwater.core.numbers import size
 from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.pipeline import apply_steps, make_steps
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.read.input import NO_PERMISSION
 from headwater.corpus.read.source import read_source
+from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.errors import DataError
-from headwater.numbers import size
-from headwater.sources.settings import CorpusSettings, SourceSettings
-from headwater.tokenizer.train import sample_parts
+from headwater.tokens.tokenizer.train import sample_parts
 
 SAMPLE_BYTES = 2_500_000  # that bytes per token are measured on: enough to fill the largest vocabulary
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")

@@ -10,8 +10,8 @@ from typing import Annotated
 from headwater.cli.arguments import AsJson, Overrides, RunFile, RunOrNone, argument, flag, option
 from headwater.cli.terminal import print_json, say, say_beside
 from headwater.cli.verbs import App
-from headwater.errors import ConfigError
-from headwater.ranks.place import place_of
+from headwater.core.errors import ConfigError
+from headwater.machine.ranks.place import place_of
 
 
 def add_to(app: App) -> None:
@@ -57,7 +57,7 @@ def train(
     For several processes: torchrun --nproc-per-node 2 -m headwater train RUN
     """
     from headwater.cli.running import do_stages, replay_and_compare
-    from headwater.runs.kept_settings import load_with_kept
+    from headwater.runfile.kept_settings import load_with_kept
 
     if replay and place_of(os.environ).world_size > 1:
         raise ConfigError("--replay is done by one process; call it without torchrun")
@@ -117,8 +117,8 @@ def explain(
     Settings that are named are shown alone, also those that have their defaults.
     """
     from headwater.cli.explaining import file_schema, print_reasons, reasons_of
-    from headwater.runs.kept_settings import load_with_kept
-    from headwater.runs.run_config import config_record
+    from headwater.runfile.kept_settings import load_with_kept
+    from headwater.runfile.run_config import config_record
 
     if schema:
         if run is not None:
@@ -137,7 +137,7 @@ def explain(
 def doctor(as_json: AsJson = False) -> None:
     """Measure this machine: what it has and lacks, how fast it is."""
     from headwater.cli.doctor import measure_machine, print_findings
-    from headwater.device.settings import MEASURING
+    from headwater.machine.device.settings import MEASURING
 
     say_beside(as_json)(MEASURING)
     findings = measure_machine()

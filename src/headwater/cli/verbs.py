@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 
 SECTIONS = {
     "start": ("new", "run", "train"),

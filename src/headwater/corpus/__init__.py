@@ -1,1 +1,1 @@
-"""Documents in, documents out; every one kept or dropped with a reason. No torch."""
+"""Documents in, documents out; each kept or dropped with a reason. `sources/`, `samples/` are texts."""

@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headwater.core.errors import DataError
+from headwater.core.files import digest_json, new_folder, no_check, stage_key, write_json
+from headwater.core.numbers import size
+from headwater.core.task_output import end_work
 from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, nothing, stage_of, sum_of
 from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
@@ -25,7 +29,9 @@ from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import DROPPED, move_shards, remove_failed_build, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
 from headwater.corpus.quality.filter import rules_name
+from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT
 from headwater.corpus.tasks.decisions import write_decisions
 from headwater.corpus.tasks.exact import num_exact_tasks
@@ -39,12 +45,6 @@ from headwater.corpus.tasks.segments import LINES, Segments, number_segments
 from headwater.corpus.tasks.splits import decide_splits, sources_of_shared_text
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
-from headwater.errors import DataError
-from headwater.files import digest_json, new_folder, no_check, stage_key, write_json
-from headwater.numbers import size
-from headwater.outputs import end_work
-from headwater.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
-from headwater.sources.settings import CorpusSettings
 
 CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from headwater.conversations import messages_of, spoken
-from headwater.sources.settings import CONVERSATIONS
+from headwater.core.conversations import messages_of, spoken
+from headwater.corpus.sources.settings import CONVERSATIONS
 
 EXCERPT_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to train on; of kind conversations, messages in JSON (headwater.conversations).
+    """A text to train on; of kind conversations, messages in JSON (headwater.core.conversations).
 
     `id` is unique in its source and the same in every build from the same inputs. `origin` is where the text was
     read, as the settings name it, never an absolute path of their own making. `meta["group"]`, where a reader sets

@@ -11,7 +11,7 @@ from headwater.corpus.licences.step import REASON as NOT_ALLOWED
 from headwater.corpus.personal.replace import REASON as REDACTED
 from headwater.corpus.protect.decontaminate import REASON as CONTAMINATED
 from headwater.corpus.protect.decontaminate import Decontaminator, SearchedSet
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 OTHER = "other"
 _MAX_WORDS = 500

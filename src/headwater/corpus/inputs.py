@@ -9,17 +9,17 @@ from pathlib import Path
 
 import xxhash
 
+from headwater.core.files import read_manifest_or_none
 from headwater.corpus.pipeline import quality_inputs
 from headwater.corpus.read.input import reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import find_files
-from headwater.files import read_manifest_or_none
-from headwater.samples import almanac
-from headwater.samples.fetch.fetched import fetched_packages, require_packages
-from headwater.samples.packages.installed import package_folder, package_version
-from headwater.samples.packages.python import library_files
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.samples import almanac
+from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
+from headwater.corpus.samples.packages.installed import package_folder, package_version
+from headwater.corpus.samples.packages.python import library_files
+from headwater.corpus.sources.settings import CorpusSettings
 
 _SHOWN_FILES = 3
 

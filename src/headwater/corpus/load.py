@@ -11,14 +11,14 @@ from typing import Any
 
 import xxhash
 
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
+from headwater.core.manifests import is_unmade, read_manifest
+from headwater.core.task_output import work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
 from headwater.corpus.tasks.work import Work
-from headwater.errors import ConfigError, DataError
-from headwater.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
-from headwater.outputs import work_folder
-from headwater.seals import is_unmade, read_manifest
 
 DROPPED = "dropped/"
 

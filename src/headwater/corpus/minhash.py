@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import xxhash
 
+from headwater.corpus.sources.settings import DedupSettings
 from headwater.corpus.words import ngrams
-from headwater.sources.settings import DedupSettings
 
 _BLOCK_SHINGLES = 2048  # 112 × 2048 × 4 bytes stay in a core's second-level cache
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 
-from headwater.conversations import Message, as_text, messages_of
+from headwater.core.conversations import Message, as_text, messages_of
+from headwater.core.errors import HeadwaterError
+from headwater.core.files import digest_file
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
 from headwater.corpus.licences.detection import patterns_version
@@ -20,10 +22,8 @@ from headwater.corpus.quality.classifier import classifier_digest, classifier_st
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel, language_step, model_file, model_is_installed
 from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
-from headwater.errors import HeadwaterError
-from headwater.files import digest_file
-from headwater.sources.settings import CONVERSATIONS, CorpusSettings
 
 
 def quality_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:
@@ -187,6 +187,6 @@ def held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
     """Return the patterns of the probes where the almanac is a source: without it a run has no probes to keep out."""
     if not any(source.builtin == "almanac" for source in settings.sources.values()):
         return []
-    from headwater.samples.almanac.holdout import held_out_patterns as of_the_almanac
+    from headwater.corpus.samples.almanac.holdout import held_out_patterns as of_the_almanac
 
     return of_the_almanac()

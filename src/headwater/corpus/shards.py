@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from headwater.core.errors import DataError
+from headwater.core.files import DigestedFile
 from headwater.corpus.document import Document, Drop
-from headwater.errors import DataError
-from headwater.files import DigestedFile
 
 FORMAT = "headwater-corpus"
 FORMAT_VERSION = 1

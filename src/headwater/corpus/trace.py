@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from headwater.core.errors import DataError
 from headwater.corpus.load import SPLITS, list_sources, whole_folder
 from headwater.corpus.shards import parse_document, read_lines
-from headwater.errors import DataError
 
 CONTEXT_CHARACTERS = 80
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import DERIVED, list_checkpoints
-from headwater.checkpoint.save import Saver
-from headwater.errors import ConfigError
-from headwater.files import new_folder, read_json, read_manifest_or_none, write_bytes, write_json
+from headwater.core.errors import ConfigError
+from headwater.core.files import new_folder, read_json, read_manifest_or_none, write_bytes, write_json
 from headwater.model.transformer import Transformer
+from headwater.train.checkpoint.layout import DERIVED, list_checkpoints
+from headwater.train.checkpoint.save import Saver
 
 TOKENIZER = Path("data", "tokenizer")
 

@@ -12,13 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from headwater.downstream.prompts import Prompts, plain_prompts
-from headwater.downstream.samples import Sample, Writing, answers, drawn
-from headwater.evaluate.generate import Choose
-from headwater.evaluate.scorer import Scorer
-from headwater.intervals import Estimate, mean_estimate, share
-from headwater.samples.almanac.facts import Country
-from headwater.samples.almanac.questions import (
+from headwater.core.intervals import Estimate, mean_estimate, share
+from headwater.corpus.samples.almanac.facts import Country
+from headwater.corpus.samples.almanac.questions import (
     ANSWER,
     OTHER_ANSWER,
     PROSE,
@@ -28,7 +24,11 @@ from headwater.samples.almanac.questions import (
     filled,
     split_countries,
 )
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.downstream.prompts import Prompts, plain_prompts
+from headwater.downstream.samples import Sample, Writing, answers, drawn
+from headwater.evaluate.generate import Choose
+from headwater.evaluate.scorer import Scorer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 VERSION = 2  # 1: prose asked for made-up facts of tuning, too
 BATCH_ROWS = 64

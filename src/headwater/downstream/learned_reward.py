@@ -13,22 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.base.check import FROM_FOLDER
-from headwater.conversations import ASSISTANT, USER, Message
-from headwater.downstream.preference import (
-    Pair,
-    PreferenceSettings,
-    arguments_of_pairs,
-    ids_of,
-    in_order,
-    share_of,
-)
+from headwater.core.conversations import ASSISTANT, USER, Message
+from headwater.core.intervals import Estimate
+from headwater.downstream.preference import Pair, PreferenceSettings, arguments_of_pairs, ids_of, in_order, share_of
 from headwater.downstream.rewards import Reward
 from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
-from headwater.intervals import Estimate
+from headwater.export.base.check import FROM_FOLDER
 from headwater.model.transformer import Transformer
-from headwater.tokenizer.conversation import prompt_and_answer
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.conversation import prompt_and_answer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 MODEL = "reward-model"
 "The folder of a reward model in its folder; `model` in those that read on to the line break behind the answer."

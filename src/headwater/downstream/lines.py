@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from headwater.errors import ConfigError, DataError
+from headwater.core.errors import ConfigError, DataError
 
 HELD_OUT_FRACTION, MAX_HELD_OUT = 0.2, 64
 Item = TypeVar("Item")

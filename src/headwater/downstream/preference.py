@@ -13,20 +13,20 @@ from typing import Any
 
 import torch
 
-from headwater.base.check import FROM_FOLDER
-from headwater.base.facts import facts_of
-from headwater.base.weights import model_of
-from headwater.conversations import ASSISTANT, USER, Message
+from headwater.core.conversations import ASSISTANT, USER, Message
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.intervals import Estimate, share
 from headwater.downstream.lines import read_lines
 from headwater.downstream.prompts import chat_prompts
 from headwater.downstream.samples import Sample, Writing, answers, log_probabilities
 from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
-from headwater.errors import ConfigError, DataError
 from headwater.evaluate.scorer import Scorer
-from headwater.intervals import Estimate, share
+from headwater.export.base.check import FROM_FOLDER
+from headwater.export.base.facts import facts_of
+from headwater.export.base.weights import model_of
 from headwater.model.transformer import Transformer
-from headwater.tokenizer.conversation import prompt_and_answer
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.conversation import prompt_and_answer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 ANSWERED_AT_ONCE, NUM_EXAMPLES = 64, 3
 RESULT = "preference.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from headwater.conversations import USER, Message
-from headwater.tokenizer.conversation import prompt_ids, turn_ids
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.core.conversations import USER, Message
+from headwater.tokens.tokenizer.conversation import prompt_ids, turn_ids
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import ConfigError, DataError, TrainingError
 from headwater.downstream.lines import read_lines
-from headwater.errors import ConfigError, DataError, TrainingError
 
 MAX_PROMPTS = 1_000_000
 GROUP = "headwater.rewards"

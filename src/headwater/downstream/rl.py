@@ -21,22 +21,22 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from headwater.checkpoint.load import newest_checkpoint, resume_from_
-from headwater.checkpoint.save import Saver
+from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from headwater.core.files import digest_json, write_json
+from headwater.core.intervals import Estimate, bounded_mean, mean_estimate, share
+from headwater.core.records import Record, RunRecords, no_owner
 from headwater.downstream.rewards import Question, Reward, checked_reward
 from headwater.downstream.samples import Sample, Writing, answers, drawn, log_probabilities
-from headwater.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.evaluate.scorer import Scorer
-from headwater.files import digest_json, write_json
-from headwater.host.signals import StopRequest
-from headwater.intervals import Estimate, bounded_mean, mean_estimate, share
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.ranks.exchange import Ranks
 from headwater.model.init import derived_seed
+from headwater.model.optim.optimizer import Optimizer
+from headwater.model.optim.settings import OptimSettings
 from headwater.model.transformer import Transformer
-from headwater.optim.optimizer import Optimizer
-from headwater.optim.settings import OptimSettings
-from headwater.ranks.exchange import Ranks
-from headwater.records import Record, RunRecords, no_owner
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.load import newest_checkpoint, resume_from_
+from headwater.train.checkpoint.save import Saver
 
 NUM_CHECKED = 64
 "Prompts of those to train on that are tried before the first step."

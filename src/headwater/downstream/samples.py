@@ -16,7 +16,7 @@ from headwater.evaluate.generate import Choose, continued
 from headwater.evaluate.scorer import Scorer, padded_rows
 from headwater.model.init import derived_seed
 from headwater.model.transformer import Transformer
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 SEED_BITS = 63  # of `derived_seed`
 

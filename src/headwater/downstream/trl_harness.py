@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import ConfigError, TrainingError
+from headwater.core.errors import ConfigError, TrainingError
 
 TOLERANCE = 1e-4
 "Of what TRL computes of the first batch, beside ours: fp32 in another order, and no more."

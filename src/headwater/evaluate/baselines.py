@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import EvaluationError
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.core.errors import EvaluationError
 from headwater.tokens.read import TokenStore
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 Ints = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from headwater.batches.assemble import Batch
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
 from headwater.evaluate.scorer import Scorer
 from headwater.model.loss import NO_TARGET
+from headwater.tokens.batches.assemble import Batch
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
+from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate.scorer import Scorer
-from headwater.samples.almanac.probes import Choice
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch
 

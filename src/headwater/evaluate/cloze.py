@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+from headwater.corpus.samples.almanac.probes import Choice
 from headwater.corpus.scripts import is_unspaced
-from headwater.samples.almanac.probes import Choice
 
 PASSAGE_BYTES = 640  # some 150 tokens, less than most models see; a word of the second half is asked for
 NUM_OPTIONS = 4

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from headwater.batches.assemble import sample_rows, sequential_batches
-from headwater.batches.pack import PackedSource
+from headwater.core.printable import printable
+from headwater.corpus.samples.almanac.probes import Choice, drawn, probes
 from headwater.evaluate.baselines import sample
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
 from headwater.evaluate.choices import score_choices
@@ -19,12 +19,12 @@ from headwater.evaluate.cloze import cloze_items
 from headwater.evaluate.generate import likeliest, next_tokens
 from headwater.evaluate.prompts import beginnings
 from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
+from headwater.machine.ranks.exchange import Ranks
 from headwater.model.transformer import Transformer
-from headwater.printable import printable
-from headwater.ranks.exchange import Ranks
-from headwater.samples.almanac.probes import Choice, drawn, probes
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.batches.assemble import sample_rows, sequential_batches
+from headwater.tokens.batches.pack import PackedSource
 from headwater.tokens.read import TokenStore
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80, "words": 60}  # about a second each

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from headwater.errors import EvaluationError
+from headwater.core.errors import EvaluationError
 from headwater.evaluate.scorer import Scorer
 from headwater.model.init import derived_seed
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 Choose = Callable[[Tensor, list[int], list[int]], Sequence[int]]
 "Of the scores (B, V) of the token after each of B rows, the rows' numbers and their lengths, to these tokens."

@@ -18,14 +18,14 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
-from headwater.conversations import ASSISTANT, Message
-from headwater.errors import ConfigError, EvaluationError
+from headwater.core.conversations import ASSISTANT, Message
+from headwater.core.errors import ConfigError, EvaluationError
+from headwater.core.intervals import deviations_of, share
 from headwater.evaluate.generate import Sampling, extended
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore
-from headwater.intervals import deviations_of, share
-from headwater.tokenizer.conversation import END, START, prompt_ids, turn_ids
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.conversation import END, START, prompt_ids, turn_ids
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 GENERATED_AT_ONCE = 32
 DEFAULT_MAX_TOKENS = 256  # of a task that doesn't say, as in lm-eval's other models

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.machine.ranks.exchange import Ranks
 from headwater.model.cache import Cache, rounded
 from headwater.model.loss import NO_TARGET
 from headwater.model.transformer import Transformer
-from headwater.ranks.exchange import Ranks
 
 T = TypeVar("T")
 Forward = Callable[[Tensor, Tensor], Tensor]

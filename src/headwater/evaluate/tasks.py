@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.files import encoded, write_bytes, write_text
-from headwater.samples.almanac.probes import Choice
+from headwater.core.files import encoded, write_bytes, write_text
+from headwater.corpus.samples.almanac.probes import Choice
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Other people's formats."""
+"""Other people's formats, out and in (`base/`)."""

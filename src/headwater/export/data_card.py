@@ -13,11 +13,11 @@ from glob import has_magic
 from pathlib import PurePath
 from typing import Any
 
-from headwater.batches.settings import MixtureSettings
 from headwater.corpus.kept_by import COLUMNS, DATES
 from headwater.corpus.licences.step import declared_licence
-from headwater.sources.settings import CorpusSettings, SourceSettings
-from headwater.sources.spdx import UNKNOWN
+from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
+from headwater.corpus.sources.spdx import UNKNOWN
+from headwater.tokens.batches.settings import MixtureSettings
 
 FORMAT, FORMAT_VERSION = "headwater-data-card", 1
 # settings of the corpus that don't decide what a model has seen, or have a place of their own in the card

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater import files
-from headwater.errors import ExportError
+from headwater.core import files
+from headwater.core.errors import ExportError
 from headwater.export.gguf_blocks import BLOCK, q4_0, q8_0
 from headwater.export.gguf_tokenizer import modelfile, tokenizer_keys
 from headwater.export.hf import require_ours

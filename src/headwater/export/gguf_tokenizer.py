@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import ExportError
+from headwater.core.errors import ExportError
+from headwater.core.files import read_json
 from headwater.export.hf_tokenizer import CHAT_TEMPLATE, load_tokenizer, template_beginning_with
-from headwater.files import read_json
 from headwater.model.gguf_names import CONTROL, NORMAL, PRE_TOKENIZERS, UNUSED, USER_DEFINED
 from headwater.model.settings import ModelSettings
-from headwater.tokenizer.conversation import END
-from headwater.tokenizer.foreign import chat_template
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.conversation import END
+from headwater.tokens.tokenizer.foreign import chat_template
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 _CHATML = """\
 {{- range .Messages }}<|im_start|>{{ .Role }}

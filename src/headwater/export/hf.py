@@ -13,14 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from headwater import files
-from headwater.errors import ExportError
+from headwater.core import files
+from headwater.core.errors import ExportError
+from headwater.core.records import table
 from headwater.export.data_card import markdown
 from headwater.export.hf_card import CardFacts, write_card
 from headwater.export.hf_tokenizer import write_tokenizer
 from headwater.export.hf_weights import write_weights
 from headwater.model.settings import ModelSettings
-from headwater.records import table
 
 LLAMA3_KEYS = {"low_freq_factor", "high_freq_factor"}
 YARN_KEYS = {"beta_fast", "beta_slow", "attention_factor", "truncate"}

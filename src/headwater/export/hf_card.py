@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headwater.checkpoint.origins import Origin, Origins
+from headwater.core.files import no_check, read_json, write_text
 from headwater.export.data_card import plain, table
-from headwater.files import no_check, read_json, write_text
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
+from headwater.train.checkpoint.origins import Origin, Origins
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.processors import Sequence, TemplateProcessing
 
-from headwater import files
-from headwater.errors import ExportError, TokenizerError
-from headwater.tokenizer.conversation import END
-from headwater.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
-from headwater.tokenizer.tokenizer import Tokenizer as OwnTokenizer
+from headwater.core import files
+from headwater.core.errors import ExportError, TokenizerError
+from headwater.tokens.tokenizer.conversation import END
+from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokens.tokenizer.tokenizer import Tokenizer as OwnTokenizer
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's
 # assistant_only_loss); it stands on one line, so that no reader's treatment of line ends adds a space to it.

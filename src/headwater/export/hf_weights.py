@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from headwater.checkpoint.tensor_file import write_tensors
-from headwater.errors import ExportError
-from headwater.files import DigestedFile, write_json
+from headwater.core.errors import ExportError
+from headwater.core.files import DigestedFile, write_json
 from headwater.model.names import Rule, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
+from headwater.train.checkpoint.tensor_file import write_tensors
 
 INDEX_FILE = "model.safetensors.index.json"
 

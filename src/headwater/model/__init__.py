@@ -1,1 +1,1 @@
-"""The mathematics: plain modules, their loss, their initialisation, their counts."""
+"""The mathematics as plain modules; `optim/` updates them, `kernels/` are C++ for processors."""

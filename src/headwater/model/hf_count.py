@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import ConfigError
+from headwater.core.errors import ConfigError
 from headwater.model.count import ModelCount
 
 MAX_FILE_BYTES = 10_000_000

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from headwater.config import Settings
+from headwater.core.config import Settings
 
 Family = Literal["qwen3", "llama", "gpt2"]
 

@@ -1,1 +1,1 @@
-"""A run file becomes a run: `run_config.load_run` reads one, `running.run` brings all its stages up to date."""
+"""The stages of a run in their order and what came of them; `Model`, `Corpus` and `Records` for notebooks."""

@@ -11,10 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.lock import owned
-from headwater.checkpoint.origins import Origin
-from headwater.checkpoint.verify import model_digest
+from headwater.core.errors import ConfigError
 from headwater.downstream.derived import make_derived_run, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
@@ -32,15 +29,18 @@ from headwater.downstream.rewards import (
 from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
 from headwater.downstream.samples import Writing
 from headwater.downstream.trl_harness import trl_offline
-from headwater.errors import ConfigError
-from headwater.host.waiting import sleep_under_load
+from headwater.machine.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer
+from headwater.runfile.paths import Say, write_kept
+from headwater.runfile.run_config import config_of_run
 from headwater.runs.card import keep_alignment
-from headwater.runs.finish import export_stage, load_model
-from headwater.runs.paths import Say, write_kept
-from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import checkpoint_of
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.runs.finish import export_stage
+from headwater.runs.loading import checkpoint_of, load_model
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.lock import owned
+from headwater.train.checkpoint.origins import Origin
+from headwater.train.checkpoint.verify import model_digest
 
 MAX_ANSWER_TOKENS = 32  # of an answer that is rewarded, where nobody says
 

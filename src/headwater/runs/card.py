@@ -7,19 +7,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.origins import KEPT, Origin, origins_of
-from headwater.device.settings import FORMATS
+from headwater.core.files import digest_json, read_json_or_none, write_json
+from headwater.core.records import amount
 from headwater.downstream import preference
 from headwater.downstream.rl import RESULT
 from headwater.export.hf_card import CardFacts
-from headwater.files import digest_json, read_json_or_none, write_json
-from headwater.records import amount
-from headwater.report.measures import number_formats, scores_of
-from headwater.report.run_data import read_run
-from headwater.runs.paths import Folders
-from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.stages import checkpoint_of
+from headwater.machine.device.settings import FORMATS
+from headwater.runfile.paths import Folders
+from headwater.runfile.run_config import RunConfig, config_of_run
+from headwater.runs.loading import checkpoint_of
+from headwater.runs.measures import number_formats, scores_of
+from headwater.runs.run_data import read_run
 from headwater.runs.text import data_card_of_run
+from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
 
 _CHANGES = {
     RESULT: {"mean reward of sampled answers": "mean", "prompts with a right answer among several": "passed"},

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.checkpoint.layout import DERIVED, list_checkpoints
-from headwater.checkpoint.origins import may_answer
+from headwater.core.errors import ConfigError
+from headwater.core.records import no_owner
+from headwater.corpus.samples.almanac.questions import rewarded, split_countries
 from headwater.downstream.knowledge import Stages
 from headwater.downstream.rewards import Question, reward_named
 from headwater.downstream.rl import RlResult, RlSettings
-from headwater.downstream.settings import CAPITALS
-from headwater.errors import ConfigError
-from headwater.records import no_owner
+from headwater.runfile.downstream_settings import CAPITALS
+from headwater.runfile.init import base_of
+from headwater.runfile.paths import Require, Say
+from headwater.runfile.run_config import NAME_RULE, RunConfig, config_of_run, is_run_name
 from headwater.runs.aligning import RewardedPrompts, read_prompts, reinforce
 from headwater.runs.examining import compare, keep_stages, require_names_apart
-from headwater.runs.init import base_of
-from headwater.runs.paths import Require, Say
-from headwater.runs.run_config import NAME_RULE, RunConfig, config_of_run, is_run_name
-from headwater.samples.almanac.questions import rewarded, split_countries
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.runs.stages import Report, no_report
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.layout import DERIVED, list_checkpoints
+from headwater.train.checkpoint.origins import may_answer
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Aligned:
     stages: Stages
 
 
-def align_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Aligned | None:
+def align_stage(
+    config: RunConfig, say: Say, require_owner: Require = no_owner, report: Report = no_report
+) -> Aligned | None:
     """Align a run as its file says and examine what each stage changed; None where a signal stopped it after a save."""
     assert config.downstream is not None
     stages, settings = _stages(config), RlSettings(config.downstream.num_steps)
@@ -39,8 +42,8 @@ def align_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) 
     rewards = reinforce(config.run_dir, stages[-1], _prompts(config), settings, say)
     if rewards is None:
         return None
-    found = compare(stages, config.corpus.seed, say)
-    keep_stages(found, config.run_dir, require_owner)
+    found = compare(stages, config.corpus.seed, say, report)
+    keep_stages(found, config.run_dir, report, require_owner)
     return Aligned(stages[-1], rewards, found)
 
 

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headwater.checkpoint.verify import model_digest
+from headwater.core.errors import ConfigError, HeadwaterError, TokenizerError
+from headwater.core.records import no_owner
 from headwater.downstream import preference, rl
 from headwater.downstream.knowledge import VERSION, Knowledge, Stages, compared, examine
 from headwater.downstream.prompts import chat_prompts
-from headwater.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
-from headwater.host.waiting import sleep_under_load
-from headwater.records import no_owner
-from headwater.runs.finish import load_model, open_evaluator, report_stage
-from headwater.runs.paths import Require, Say, ignore, read_kept, write_kept
-from headwater.runs.run_config import config_of_run
-from headwater.runs.stages import checkpoint_of
+from headwater.machine.host.waiting import sleep_under_load
+from headwater.runfile.paths import Require, Say, ignore, read_kept, write_kept
+from headwater.runfile.run_config import config_of_run
+from headwater.runs.finish import open_evaluator
+from headwater.runs.loading import checkpoint_of, load_model
+from headwater.runs.stages import Report, no_report
+from headwater.train.checkpoint.verify import model_digest
 
 KEPT = "knowledge.json"
 MADE_BY = {rl.RESULT: "aligned by rewards", preference.RESULT: "aligned by preferences"}
 
 
-def compare(folders: Sequence[Path], seed: int, say: Say) -> Stages:
+def compare(folders: Sequence[Path], seed: int, say: Say, report: Report = no_report) -> Stages:
     """Examine a run and the stages before it, and keep what was found in the run's folder, and in its report."""
     found = compared(_examined(folders, seed, say))
-    keep_stages(found, folders[-1])
+    keep_stages(found, folders[-1], report)
     return found
 
 
@@ -54,11 +55,11 @@ def _examined(folders: Sequence[Path], seed: int, say: Say) -> list[Knowledge]:
     return found
 
 
-def keep_stages(found: Stages, folder: Path, require_owner: Require = no_owner) -> None:
+def keep_stages(found: Stages, folder: Path, report: Report, require_owner: Require = no_owner) -> None:
     """Write what was found into a run's folder, and into its report if it has one."""
     write_kept(folder / KEPT, found, require_owner)
     if (folder / "report.html").exists():
-        report_stage(config_of_run(folder), ignore, require_owner)
+        report(config_of_run(folder), ignore, require_owner)
 
 
 def _kept(path: Path) -> list[Knowledge]:

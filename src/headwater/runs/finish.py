@@ -2,79 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headwater.checkpoint.layout import MODEL
-from headwater.checkpoint.load import StoredTensors, load_state_
-from headwater.checkpoint.verify import model_digest
-from headwater.compute import fastest_, inspect_for_evaluation, set_up
-from headwater.errors import CheckpointError, HeadwaterError
+from headwater.core.errors import HeadwaterError
+from headwater.core.files import digest_json, is_current, read_json_or_none, stage_key, write_json
+from headwater.core.records import no_owner
 from headwater.evaluate.baselines import measure_baselines
 from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
-from headwater.evaluate.scorer import Forward
-from headwater.files import digest_json, is_current, read_json_or_none, stage_key, write_json
-from headwater.model.transformer import Transformer
-from headwater.ranks.exchange import Ranks
-from headwater.records import no_owner
-from headwater.report.run_data import read_run
+from headwater.machine.ranks.exchange import Ranks
+from headwater.plan.text_size import synthetic_sources
+from headwater.runfile.paths import Folders, Require, Say, ignore, stage_digest
+from headwater.runfile.run_config import RunConfig
 from headwater.runs.card import card_of_run
-from headwater.runs.paths import Folders, Require, Say, ignore, stage_digest
-from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.stages import checkpoint_of, is_made, making
+from headwater.runs.loading import checkpoint_of, load_for_evaluation, reading
+from headwater.runs.stages import Report, is_made, making, no_report
 from headwater.runs.text import data_card_of_run, open_held_out
-from headwater.runs.text_size import synthetic_sources
 from headwater.runs.tuned import was_tuned
-from headwater.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.train.checkpoint.layout import MODEL
+from headwater.train.checkpoint.load import StoredTensors
+from headwater.train.checkpoint.verify import model_digest
 
-EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION, REPORT_VERSION = 4, 5, 1, 6
+EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
 EVALUATION = "evaluation.json"
-
-
-def load_model(run_dir: Path, step: int | None = None) -> tuple[Transformer, Tokenizer]:
-    """Return the model of a run's checkpoint, in fp32 on the CPU, and its tokenizer; every byte is checked.
-
-    The checkpoint is that of a step, or the newest.
-    """
-    model = Transformer(config_of_run(run_dir).model)
-    with _reading(run_dir, step) as path:
-        load_state_(path, model.state_dict(), {})
-    return model.eval(), Tokenizer.load(Folders(run_dir).tokenizer)
-
-
-@contextmanager
-def load_for_evaluation(config: RunConfig, step: int | None = None) -> Iterator[tuple[Transformer, Forward]]:
-    """Yield the model of a run's checkpoint, the newest or that of a step, in fp32 on the run's device.
-
-    With it comes its forward pass as run there.
-    """
-    facts = inspect_for_evaluation(config.machine, config.model.head_dim)
-    model = Transformer(config.model, facts.compute_dtype)
-    with _reading(config.run_dir, step) as path:
-        load_state_(path, model.state_dict(), {})
-    model.eval().to(facts.device)
-    fast = fastest_(model, facts)
-    with set_up(facts):
-        yield model, fast.hidden
-
-
-@contextmanager
-def _reading(run_dir: Path, step: int | None = None) -> Iterator[Path]:
-    """Yield the checkpoint of a step or the newest; a CheckpointError about this one says, as well, what to do."""
-    path = checkpoint_of(run_dir, step)
-    try:
-        yield path
-    except CheckpointError as error:
-        if path != checkpoint_of(run_dir):
-            raise
-        raise CheckpointError(
-            f"{error}; `headwater run` renames it and resumes from the checkpoint before it"
-        ) from error
 
 
 def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluator:
@@ -91,12 +46,12 @@ def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluato
     )
 
 
-def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
+def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner, report: Report = no_report) -> None:
     """Bring everything after training up to date."""
     export_stage(config, say, require_owner)  # first: a model that can be written may be too large to be evaluated here
     evaluate_stage(config, say, require_owner)
     export_stage(config, ignore, require_owner)  # its card has what was measured
-    report_stage(config, say, require_owner)
+    report(config, say, require_owner)
 
 
 def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
@@ -182,7 +137,7 @@ def _export(
         return out_dir
     with (
         making("export", config.run_dir, require_owner),
-        _reading(config.run_dir) as path,
+        reading(config.run_dir) as path,
         StoredTensors(path, MODEL) as weights,
     ):
         write(
@@ -196,16 +151,3 @@ def _export(
         )
     say(f"exported {out_dir}")
     return out_dir
-
-
-def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
-    """Write report.html, unless it already shows all that the run's folder holds; return its path."""
-    from headwater.report.page import render_report  # loads the charts
-
-    report = config.run_dir / "report.html"
-    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir).digest})
-    if not (report.exists() and is_made("report", config.run_dir, key)):
-        with making("report", config.run_dir, require_owner, key):
-            render_report(config.run_dir, require_owner)
-        say(f"wrote {report}")
-    return report

@@ -10,21 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from headwater.checkpoint.layout import require_from_training
-from headwater.checkpoint.lock import owned
-from headwater.errors import ConfigError
-from headwater.files import link_folder, make_folder, remove_leftovers
-from headwater.forecast.result import Band
-from headwater.numbers import duration
-from headwater.records import read_records
-from headwater.runs import rungs, stages
-from headwater.runs.kept_settings import load_with_kept
-from headwater.runs.paths import Folders, Say, write_kept
-from headwater.runs.plan import load_note
-from headwater.runs.run_config import RunConfig, made_for
+from headwater.core.errors import ConfigError
+from headwater.core.files import link_folder, make_folder, remove_leftovers
+from headwater.core.numbers import duration
+from headwater.core.records import read_records
+from headwater.plan import rungs
+from headwater.plan.forecast.result import Band
+from headwater.plan.run_plan import load_note
+from headwater.runfile.kept_settings import load_with_kept
+from headwater.runfile.paths import Folders, Say, write_kept
+from headwater.runfile.run_config import RunConfig, made_for
+from headwater.runs import stages
 from headwater.runs.text import open_batches
+from headwater.train.checkpoint.layout import require_from_training
+from headwater.train.checkpoint.lock import owned
 from headwater.train.loop import Display
-from headwater.train.resume import changes, differing
+from headwater.train.resume import changes, differing, is_trained
 
 MakeDisplay = Callable[[RunConfig], Display]
 
@@ -81,7 +82,7 @@ def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, sa
         stages.tidy(Folders(folder))
         link_folder(Folders(folder).data, ladder.config.folders.data)
         stages.write_config(config, reasons, owner.require)
-        if not stages.is_trained(config):
+        if not is_trained(config.run_dir, config.train.num_steps):
             batches, display = open_batches(config), make_display(config)
             if not train_stage(config, batches, display, say, require_owner=owner.require):
                 return None

@@ -7,25 +7,27 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.lock import Owner, owned
-from headwater.numbers import count
-from headwater.optim.rules import Reason
-from headwater.ranks.mesh import Layout, Mesh
-from headwater.ranks.place import Place
-from headwater.records import Record, amount, held_out_score, text_scored
-from headwater.report.measures import computed_twice, seconds_lost
-from headwater.report.outcome import Outcome, forecast_error, outcomes_of
-from headwater.report.run_data import read_run
-from headwater.runs.init import base_of, kept_base
-from headwater.runs.kept_settings import with_kept
-from headwater.runs.layout import layout_here, require_memory_here
-from headwater.runs.paths import Say, ignore, require_run_dir
-from headwater.runs.run_config import RunConfig, train_plan
-from headwater.runs.stages import is_trained, prepare_data, prepare_rows, resume_longer_run, write_config
-from headwater.trackers import find_trackers, tracking
+from headwater.core.numbers import count
+from headwater.core.records import Record, amount, held_out_score, text_scored
+from headwater.machine.ranks.mesh import Layout, Mesh
+from headwater.machine.ranks.place import Place
+from headwater.plan.layout import layout_here, require_memory_here
+from headwater.runfile.init import base_of, kept_base
+from headwater.runfile.kept_settings import with_kept
+from headwater.runfile.paths import Say, ignore, require_run_dir
+from headwater.runfile.rules import Reason
+from headwater.runfile.run_config import RunConfig, train_plan
+from headwater.runs.measures import computed_twice, seconds_lost
+from headwater.runs.outcome import forecast_error, outcomes_of
+from headwater.runs.result import RunResult
+from headwater.runs.run_data import read_run
+from headwater.runs.stages import Report, no_report, prepare_data, prepare_rows, resume_longer_run, write_config
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.lock import Owner, owned
+from headwater.train.resume import is_trained
+from headwater.train.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
     from headwater.runs.downstream import Aligned
@@ -44,6 +46,7 @@ class Call:
     log          entered once it is known how the ranks lie: where the lines of another rank than the first go
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
+    report       what writes the run's report: `page.report.stage.report_stage`
     """
 
     own: Callable[[Path], AbstractContextManager[Owner]] = owned
@@ -51,36 +54,7 @@ class Call:
     log: Callable[[], AbstractContextManager[None]] = nullcontext
     stop_within: float | None = None
     last: Literal["training", "report"] = "report"
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run has come to.
-
-    status          stopped: a signal ended training or alignment, saved where there was time; the same call resumes
-    seconds         of this call; `trained_seconds` are those of training in all calls, without the `lost_seconds` of
-                    steps that were trained again, as a process had ended before it saved them
-    loss            nats per token of the last validation
-    bits_per_byte   of `scored`: all held-out text; of the last validation as long as the run isn't evaluated
-    evaluation      what evaluation.json holds, {} before it
-    outcomes        each forecast beside what came of it
-    forecast_error  their mean score, 0 being perfect
-    aligned         what `[downstream]` made of it, in a folder of its own
-    """
-
-    status: Literal["finished", "stopped"]
-    folder: Path
-    seconds: float
-    step: int = 0
-    trained_seconds: float = 0.0
-    lost_seconds: float = 0.0
-    loss: float | None = None
-    bits_per_byte: float | None = None
-    scored: str = "all held-out text"
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    outcomes: tuple[Outcome, ...] = ()
-    forecast_error: float | None = None
-    aligned: Aligned | None = None
+    report: Report = no_report
 
 
 def run(
@@ -125,9 +99,9 @@ def run(
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
-                finish_run(config, say, owner.require)
+                finish_run(config, say, owner.require, call.report)
                 if config.downstream is not None:
-                    aligned = align_stage(config, say, owner.require)
+                    aligned = align_stage(config, say, owner.require, call.report)
                     is_done = aligned is not None
         return _result(config, is_done, time.perf_counter() - started_at, aligned)
 
@@ -136,7 +110,7 @@ def _check_base(config: RunConfig, say: Say) -> None:
     """Compare a base that is none of headwater's with transformers, before the run has anything of it."""
     base = base_of(config.base, config.folders)
     if base is not None and base.kind != "checkpoint" and not list_checkpoints(config.run_dir):
-        from headwater.base.check import check_base
+        from headwater.export.base.check import check_base
 
         check_base(base, say)
 
@@ -155,7 +129,7 @@ def _lines_of_steps(config: RunConfig, say: Say) -> Display:
 
 def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> Replay:
     """Train a run a second time, beside itself and by its log of interventions, and compare bit by bit."""
-    from headwater.base.weights import opener
+    from headwater.export.base.weights import opener
     from headwater.runs.text import open_batches
     from headwater.train.loop import replay_training
 
@@ -174,10 +148,10 @@ def _train(
     The first rank, which owns the run's folder, joins when it has the data open; its `layout` is that of all. Where
     a stage was made again, training compares the rows with its checkpoint's, and ends immediately.
     """
-    from headwater.ranks.rendezvous import join_ranks
+    from headwater.machine.ranks.rendezvous import join_ranks
 
     batches = None
-    if owner is not None and (is_fresh or not is_trained(config)):
+    if owner is not None and (is_fresh or not is_trained(config.run_dir, config.train.num_steps)):
         from headwater.runs.text import open_batches
 
         prepare_rows(config, say, owner.require)

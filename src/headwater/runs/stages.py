@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headwater.base.tokenizer import write_tokenizer
-from headwater.batches.rows import are_current, build_rows, rows_key
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.verify import is_whole, read_state
-from headwater.corpus.build import build_corpus, corpus_key, discard_work
-from headwater.corpus.document import plain_text
-from headwater.corpus.inputs import changed_inputs, corpus_inputs
-from headwater.corpus.load import list_sources, read_documents
-from headwater.errors import CheckpointError, StoreError
-from headwater.files import (
+from headwater.core.errors import CheckpointError, StoreError
+from headwater.core.files import (
     is_current,
     read_json_or_none,
     read_manifest_or_none,
@@ -30,19 +22,32 @@ from headwater.files import (
     require_writable,
     write_json,
 )
-from headwater.optim.rules import Reason
-from headwater.records import no_owner, read_records
-from headwater.runs.init import base_of
-from headwater.runs.paths import Folders, Require, Say, stage_digest, write_kept
-from headwater.runs.run_config import RunConfig, config_record, train_plan
+from headwater.core.manifests import is_unmade
+from headwater.core.records import no_owner
+from headwater.corpus.build import build_corpus, corpus_key, discard_work
+from headwater.corpus.document import plain_text
+from headwater.corpus.inputs import changed_inputs, corpus_inputs
+from headwater.corpus.load import list_sources, read_documents
+from headwater.export.base.tokenizer import write_tokenizer
+from headwater.runfile.init import base_of
+from headwater.runfile.paths import Folders, Require, Say, stage_digest, write_kept
+from headwater.runfile.rules import Reason
+from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
-from headwater.seals import is_unmade
-from headwater.tokenizer.copied import copied_key
-from headwater.tokenizer.tokenizer import Tokenizer
-from headwater.tokenizer.train import tokenizer_key, train_tokenizer
+from headwater.tokens.batches.rows import are_current, build_rows, rows_key
 from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
+from headwater.tokens.tokenizer.copied import copied_key
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.train import tokenizer_key, train_tokenizer
+from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
+
+Report = Callable[[RunConfig, Say, Require], object]
+
+
+def no_report(config: RunConfig, say: Say, require_owner: Require) -> None:
+    """Write no report: whoever calls a run says what draws it."""
 
 
 def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
@@ -204,29 +209,3 @@ def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Re
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if read_json_or_none(path) != record:
         write_json(path, record, require_owner)
-
-
-def is_trained(config: RunConfig) -> bool:
-    """Return whether the run reached its last step, measured it, and still has that checkpoint undamaged."""
-    newest = list_checkpoints(config.run_dir)[:1]
-    if not newest or newest[0][0] < config.train.num_steps:
-        return False
-    return bool(read_records(config.run_dir / "records.jsonl", "finish")) and is_whole(newest[0][1])
-
-
-def checkpoint_of(run_dir: Path, step: int | None = None) -> Path:
-    """Return the folder of the newest checkpoint, or of a step's; raise CheckpointError where the run keeps none."""
-    found = dict(list_checkpoints(run_dir))
-    if not found:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
-    if step is not None and step not in found:
-        steps = ", ".join(map(str, sorted(found)))
-        raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
-    return found[max(found) if step is None else step]
-
-
-def step_shown(checkpoint: Path) -> str:
-    """Return a checkpoint's step; of how many, and what that means, if training had not ended there."""
-    state = read_state(checkpoint)
-    step, num_steps = state["step"], state["identity"].get("train", {}).get("num_steps", 0)  # 0: of no training
-    return f"{step}" if step >= num_steps else f"{step} of {num_steps}, before its learning rate had decayed to the end"

@@ -6,24 +6,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from headwater.batches.mixture import MixturePlan, make_plan
-from headwater.batches.pack import PackedSource, targets_of
-from headwater.batches.rows import open_packed
-from headwater.batches.source import BatchSource
-from headwater.batches.where import RunRows
-from headwater.checkpoint.layout import list_checkpoints
+from headwater.core.errors import ConfigError, DataError, HeadwaterError, StoreError
+from headwater.core.files import read_json_or_none, read_manifest_or_none
+from headwater.core.manifests import is_unmade
 from headwater.corpus.load import balance_of
-from headwater.errors import ConfigError, DataError, HeadwaterError, StoreError
+from headwater.corpus.sources.settings import REPLAYED
 from headwater.export.data_card import data_card
-from headwater.files import read_json_or_none, read_manifest_or_none
-from headwater.interventions import Interventions, read_interventions
-from headwater.runs.init import kept_base
-from headwater.runs.paths import Folders, stage_digest
-from headwater.runs.run_config import RunConfig, config_of_run
-from headwater.runs.text_size import shares_of_replay, synthetic_sources
-from headwater.seals import is_unmade
-from headwater.sources.settings import REPLAYED
+from headwater.plan.text_size import shares_of_replay, synthetic_sources
+from headwater.runfile.init import kept_base
+from headwater.runfile.paths import Folders, stage_digest
+from headwater.runfile.run_config import RunConfig, config_of_run
+from headwater.tokens.batches.mixture import MixturePlan, make_plan
+from headwater.tokens.batches.pack import PackedSource, targets_of
+from headwater.tokens.batches.rows import open_packed
+from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.batches.where import RunRows
 from headwater.tokens.build import Replayed, tokens_key
+from headwater.tokens.skipped_rows import Interventions, read_interventions
+from headwater.train.checkpoint.layout import list_checkpoints
 
 
 def open_batches(config: RunConfig) -> BatchSource:

@@ -6,30 +6,30 @@ import math
 import time
 from typing import Any
 
-from headwater.base.weights import opener
-from headwater.batches.source import BatchSource
-from headwater.checkpoint.layout import checkpoint_dir
-from headwater.checkpoint.save import require_space
-from headwater.errors import LockedError
-from headwater.forecast.rank_memory import division_of
-from headwater.forecast.work import checkpoint_bytes
-from headwater.host.energy import EnergyMeter
-from headwater.host.load import LoadMeter
-from headwater.host.memory import give_back_freed_memory
-from headwater.host.signals import StopRequest
+from headwater.core.errors import LockedError
+from headwater.core.records import audit_fields, memory_fields, no_owner, read_all, read_records
+from headwater.export.base.weights import opener
+from headwater.machine.host.energy import EnergyMeter
+from headwater.machine.host.load import LoadMeter
+from headwater.machine.host.memory import give_back_freed_memory
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import Layout
 from headwater.model.count import count_parameters, flops_per_token
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import Layout
-from headwater.records import audit_fields, memory_fields, no_owner, read_all, read_records
+from headwater.plan.forecast.rank_memory import division_of
+from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.run_plan import forecast_of_run, sizes_of
+from headwater.plan.times import keep_times, speed_here
+from headwater.runfile.init import kept_base
+from headwater.runfile.paths import Require, Say, ignore
+from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.finish import open_evaluator
-from headwater.runs.init import kept_base
-from headwater.runs.paths import Require, Say, ignore
-from headwater.runs.plan import forecast_of_run, sizes_of
-from headwater.runs.run_config import RunConfig, train_plan
-from headwater.runs.stages import is_trained
 from headwater.runs.text import open_batches
-from headwater.runs.times import keep_times, speed_here
+from headwater.tokens.batches.source import BatchSource
+from headwater.train.checkpoint.layout import checkpoint_dir
+from headwater.train.checkpoint.save import require_space
 from headwater.train.loop import Display, train
+from headwater.train.resume import is_trained
 from headwater.train.settings import fraction_repeated
 from headwater.train.start import assemble, past_to_resume
 from headwater.train.state import Run, RunState, stop_requested
@@ -61,7 +61,8 @@ def train_stage(
     with StopRequest(stop_within) as stop:
         run = _assembled(config, batches, say, require_owner, ranks)
         try:
-            if run.ranks.world_size == 1 and is_trained(config):  # on the same rows: assembly has compared them
+            # on the same rows: assembly has compared them
+            if run.ranks.world_size == 1 and is_trained(config.run_dir, config.train.num_steps):
                 return True
             _require_space(run)
             give_back_freed_memory()  # of what the peaks were measured with, so that a step's own memory comes on top

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from headwater.checkpoint.origins import may_answer, origins_before
-from headwater.runs.run_config import RunConfig
-from headwater.tokenizer.conversation import is_chat_form
-from headwater.tokenizer.foreign import FILES
+from headwater.runfile.run_config import RunConfig
+from headwater.tokens.tokenizer.conversation import is_chat_form
+from headwater.tokens.tokenizer.foreign import FILES
+from headwater.train.checkpoint.origins import may_answer, origins_before
 
 
 def was_tuned(config: RunConfig) -> bool:

@@ -1,1 +1,1 @@
-"""The token store: ids on disk, checksummed."""
+"""Ids: `tokenizer/`, the store on disk, and `batches/`, which rows are read at which step."""

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from headwater.conversations import messages_of
+from headwater.core.conversations import messages_of
+from headwater.core.errors import StoreError
+from headwater.core.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
+from headwater.core.manifests import seal
+from headwater.core.numbers import duration, plural, size
+from headwater.core.task_output import begin_work, end_work
 from headwater.corpus.document import Document
 from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
-from headwater.errors import StoreError
-from headwater.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
-from headwater.numbers import duration, plural, size
-from headwater.outputs import begin_work, end_work
-from headwater.seals import seal
-from headwater.sources.settings import CONVERSATIONS, REPLAYED
-from headwater.tokenizer.conversation import render
-from headwater.tokenizer.tokenizer import Tokenizer
+from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED
 from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
 from headwater.tokens.read import open_stores
+from headwater.tokens.tokenizer.conversation import render
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from headwater.files import digest_json
+from headwater.core.files import digest_json
 
 STORE_FORMAT = "headwater-token-store"
 STORE_VERSION = 1

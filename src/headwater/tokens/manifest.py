@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from headwater.seals import is_count
+from headwater.core.manifests import is_count
 from headwater.tokens.format import BLOCK_BYTES, TARGETS_FILE, data_files, token_dtype
 
 _SHARD_NAME = re.compile(r"\d{5,12}")  # never a path

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from headwater.errors import StoreError
-from headwater.files import digest_bytes, digest_json, json_bytes, read_manifest_or_none
-from headwater.seals import read_manifest, read_sealed_manifest
+from headwater.core.errors import StoreError
+from headwater.core.files import digest_bytes, digest_json, json_bytes, read_manifest_or_none
+from headwater.core.manifests import read_manifest, read_sealed_manifest
 from headwater.tokens.format import (
     BLOCK_BYTES,
     REBUILD,

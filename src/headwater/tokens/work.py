@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from headwater.core.errors import StorageError, storage_errors
+from headwater.core.files import discard, flush, remove_folder, share_file
+from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.errors import StorageError, storage_errors
-from headwater.files import discard, flush, remove_folder, share_file
-from headwater.outputs import TASK_FILE, Output, new_output, read_output, remove_damaged
-from headwater.tokenizer.special import Markers
+from headwater.tokens.tokenizer.special import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
 LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import StoreError
-from headwater.files import DigestedFile, new_folder, write_json
-from headwater.tokenizer.special import OWN_MARKERS, Markers
+from headwater.core.errors import StoreError
+from headwater.core.files import DigestedFile, new_folder, write_json
 from headwater.tokens.format import (
     MAX_SHARD_TOKENS,
     STORE_FORMAT,
@@ -24,6 +23,7 @@ from headwater.tokens.format import (
     manifest_digest,
     token_dtype,
 )
+from headwater.tokens.tokenizer.special import OWN_MARKERS, Markers
 
 
 @dataclass(frozen=True, slots=True)

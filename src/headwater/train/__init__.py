@@ -1,1 +1,1 @@
-"""Training: loop.py is the place to begin; step.py takes a step, start.py builds what it is taken with."""
+"""The loop and what survives it: begin with loop.py; `checkpoint/`, trackers."""

@@ -16,17 +16,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from headwater.batches.assemble import Batch
-from headwater.checkpoint.tensor_digest import tensor_digest
-from headwater.cpu_kernels.convert import unrounded
-from headwater.errors import TrainingError
+from headwater.core.errors import TrainingError
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.gradient_sum import gradients_of
+from headwater.machine.parallel.norm import norms
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import STATE_AXES
+from headwater.machine.ranks.place import named
+from headwater.model.kernels.convert import unrounded
 from headwater.model.transformer import Transformer
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.gradient_sum import gradients_of
-from headwater.parallel.norm import norms
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import STATE_AXES
-from headwater.ranks.place import named
+from headwater.tokens.batches.assemble import Batch
+from headwater.train.checkpoint.tensor_digest import tensor_digest
 
 NumTargets = int | Tensor  # of a step: a number, or of several ranks a tensor on the device
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, load_state_
-from headwater.checkpoint.verify import is_whole
-from headwater.errors import TrainingError
-from headwater.files import remove_folder
-from headwater.interventions import documents_in
-from headwater.parallel.weights import initialise_
+from headwater.core.errors import TrainingError
+from headwater.core.files import remove_folder
+from headwater.machine.parallel.weights import initialise_
+from headwater.tokens.skipped_rows import documents_in
+from headwater.train.checkpoint.load import GoodCheckpoint, from_first_rank, load_state_
+from headwater.train.checkpoint.verify import is_whole
 from headwater.train.resume import abandoned, rollback_targets
 from headwater.train.settings import TrainSettings
 from headwater.train.state import History, Run, RunState, bad_rows, finish_save, state_of_checkpoint

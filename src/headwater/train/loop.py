@@ -14,22 +14,22 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from headwater.batches.prefetch import StepRows
-from headwater.batches.source import BatchSource
-from headwater.checkpoint.layout import list_checkpoints
-from headwater.checkpoint.load import read_checkpoint
-from headwater.checkpoint.save import Saver
-from headwater.checkpoint.shards import pieces_to_write, state_digest, table_of
-from headwater.device.profile import StepProfile
-from headwater.errors import CheckpointError, ConfigError
-from headwater.files import remove_folder
-from headwater.host.signals import StopRequest
-from headwater.interventions import Interventions, read_interventions
+from headwater.core.errors import CheckpointError, ConfigError
+from headwater.core.files import remove_folder
+from headwater.core.records import Record, read_records
+from headwater.machine.device.profile import StepProfile
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import Mesh
 from headwater.model.init import OpenFirst
 from headwater.model.transformer import Transformer
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import Mesh
-from headwater.records import Record, read_records
+from headwater.tokens.batches.prefetch import StepRows
+from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.skipped_rows import Interventions, read_interventions
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.load import read_checkpoint
+from headwater.train.checkpoint.save import Saver
+from headwater.train.checkpoint.shards import pieces_to_write, state_digest, table_of
 from headwater.train.incidents import LiveDecisions, LoggedDecisions, ReplayDifference
 from headwater.train.resume import abandoned, identity_of, require_shared
 from headwater.train.settings import TrainPlan, is_probe, is_validation

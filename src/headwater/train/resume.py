@@ -12,17 +12,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.checkpoint.layout import list_checkpoints, require_from_training
-from headwater.checkpoint.verify import read_state
-from headwater.errors import CheckpointError
-from headwater.files import digest_json, make_folder, move_folder, no_check, remove_folder
-from headwater.numbers import plural
-from headwater.optim.settings import lr_factor
+from headwater.core.errors import CheckpointError
+from headwater.core.files import digest_json, make_folder, move_folder, no_check, remove_folder
+from headwater.core.numbers import plural
+from headwater.core.records import read_records
+from headwater.model.optim.settings import lr_factor
+from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
+from headwater.train.checkpoint.verify import is_whole, read_state
 from headwater.train.settings import TrainPlan, is_half_length
 
 if TYPE_CHECKING:  # no plan needs them
-    from headwater.batches.source import BatchSource
-    from headwater.interventions import Interventions
+    from headwater.tokens.batches.source import BatchSource
+    from headwater.tokens.skipped_rows import Interventions
 
 NUM_STEPS, HALF_LENGTH = "train.num_steps", "train.half_length_fraction"
 WARMUP = "schedule.warmup_steps"
@@ -250,7 +251,7 @@ def resume_longer(
     shared = next((state for _, state in states[len(newer) :]), None)
     if shared is None or not is_lengthened(shared, plan):
         return
-    from headwater.interventions import take_out  # of a run that is trained: no plan needs it
+    from headwater.tokens.skipped_rows import take_out  # of a run that is trained: no plan needs it
 
     aside = run_dir / f"checkpoints-of-{num_steps_of(shared)}-steps"
     for line in _what_changes(run_dir, shared, [state["step"] for _, state in newer], aside, plan):
@@ -283,3 +284,11 @@ def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, p
             "is done",
         ]
     return lines
+
+
+def is_trained(run_dir: Path, num_steps: int) -> bool:
+    """Return whether a run reached its last step, measured it, and still has that checkpoint undamaged."""
+    newest = list_checkpoints(run_dir)[:1]
+    if not newest or newest[0][0] < num_steps:
+        return False
+    return bool(read_records(run_dir / "records.jsonl", "finish")) and is_whole(newest[0][1])

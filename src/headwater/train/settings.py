@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from headwater.batches.settings import MixtureSettings
-from headwater.config import Settings
-from headwater.device.settings import MachineSettings
+from headwater.core.config import Settings
+from headwater.core.validation import Count, Fraction, wanted
+from headwater.machine.device.settings import MachineSettings
+from headwater.model.optim.settings import OptimSettings, ScheduleSettings, decay_start
 from headwater.model.settings import ModelSettings
-from headwater.optim.settings import OptimSettings, ScheduleSettings, decay_start
-from headwater.validation import Count, Fraction, wanted
+from headwater.tokens.batches.settings import MixtureSettings
 
 
 class TrainSettings(Settings):
@@ -202,3 +202,15 @@ class TrainPlan:
                 include={"num_steps", "batch_tokens", "microbatch_tokens", "half_length_fraction", "exact"}
             ),
         }
+
+
+def even_microbatch(batch_tokens: int, seq_len: int, wanted: int = 1) -> int:
+    """Return the tokens of the microbatch that a run gets whose file says nothing.
+
+    It is the largest even part of the batch up to 8192 tokens, for the caches of a CPU; of a batch that halves so far
+    there are `wanted` of them, or more.
+    """
+    rows = batch_tokens // seq_len
+    while rows % 2 == 0 and (rows * seq_len > 8192 or batch_tokens // (rows * seq_len) < wanted):
+        rows //= 2
+    return rows * seq_len

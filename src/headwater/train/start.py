@@ -8,31 +8,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headwater.batches.source import BatchSource
-from headwater.checkpoint.layout import OPTIM
-from headwater.checkpoint.load import GoodCheckpoint, from_first_rank, newest_checkpoint, resume_from_, saved_shapes
-from headwater.checkpoint.save import Saver
-from headwater.compute import agreed_facts, fastest_, fastest_updates, set_up
-from headwater.device.device import device_of
-from headwater.device.facts import MachineFacts
-from headwater.device.microbatch import Microbatch, Work, measured_microbatch
-from headwater.errors import ConfigError
-from headwater.files import remove_folder
-from headwater.host.memory import PeakMeter, available_bytes, resident_bytes
-from headwater.interventions import Interventions, WrittenInterventions
+from headwater.core.errors import ConfigError
+from headwater.core.files import remove_folder
+from headwater.core.records import RunRecords, UnwrittenRecords, no_owner
+from headwater.machine.compute import agreed_facts, fastest_, fastest_updates, set_up
+from headwater.machine.device.device import device_of
+from headwater.machine.device.facts import MachineFacts
+from headwater.machine.device.microbatch import Microbatch, Work, measured_microbatch
+from headwater.machine.host.memory import PeakMeter, available_bytes, resident_bytes
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.prepare import optimizer_for, prepare
+from headwater.machine.parallel.settings import division_problem
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.mesh import DATA_AXES, Mesh
+from headwater.machine.ranks.watchdog import Watchdog
 from headwater.model.init import OpenFirst, open_drawn
 from headwater.model.transformer import Transformer
-from headwater.optim.rules import rule_microbatch
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.prepare import optimizer_for, prepare
-from headwater.parallel.settings import division_problem
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.mesh import DATA_AXES, Mesh
-from headwater.ranks.watchdog import Watchdog
-from headwater.records import RunRecords, UnwrittenRecords, no_owner
+from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.skipped_rows import Interventions, WrittenInterventions
+from headwater.train.checkpoint.layout import OPTIM
+from headwater.train.checkpoint.load import (
+    GoodCheckpoint,
+    from_first_rank,
+    newest_checkpoint,
+    resume_from_,
+    saved_shapes,
+)
+from headwater.train.checkpoint.save import Saver
 from headwater.train.gradients import sum_gradients
 from headwater.train.resume import abandoned, identity_of, require_shared
-from headwater.train.settings import TrainPlan, TrainSettings, recompute_of
+from headwater.train.settings import TrainPlan, TrainSettings, even_microbatch, recompute_of
 from headwater.train.state import Run, RunState, state_of_checkpoint
 
 
@@ -170,7 +175,7 @@ def _microbatch(
         return Microbatch(share, "a rank's share of the batch")
     if known is not None and not division_problem(mesh, train.batch_tokens, known, exact=train.exact):
         return Microbatch(known, "measured at the run's start")
-    rule = rule_microbatch(share, seq_len, mesh.wanted_microbatches)
+    rule = even_microbatch(share, seq_len, mesh.wanted_microbatches)
     if mesh.world_size > 1:
         return Microbatch(rule, "by rule; it is measured by one rank alone")
 

@@ -12,22 +12,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from headwater.batches.source import BatchSource
-from headwater.checkpoint.save import Saved, Saver
-from headwater.compute import set_up
-from headwater.device.facts import MachineFacts
-from headwater.device.microbatch import Microbatch
-from headwater.host.garbage import collected_on_request
-from headwater.host.memory import PeakMeter
-from headwater.host.signals import StopRequest
-from headwater.interventions import Interventions
+from headwater.core.records import Record, RunRecords, UnwrittenRecords, seconds_of_saves
+from headwater.machine.compute import set_up
+from headwater.machine.device.facts import MachineFacts
+from headwater.machine.device.microbatch import Microbatch
+from headwater.machine.host.garbage import collected_on_request
+from headwater.machine.host.memory import PeakMeter
+from headwater.machine.host.signals import StopRequest
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.weights import Prepared
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.watchdog import Watchdog
 from headwater.model.init import OpenFirst
-from headwater.optim.optimizer import Optimizer
-from headwater.parallel.data_parallel import DataParallel
-from headwater.parallel.weights import Prepared
-from headwater.ranks.exchange import Ranks
-from headwater.ranks.watchdog import Watchdog
-from headwater.records import Record, RunRecords, UnwrittenRecords, seconds_of_saves
+from headwater.model.optim.optimizer import Optimizer
+from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.skipped_rows import Interventions
+from headwater.train.checkpoint.save import Saved, Saver
 from headwater.train.resume import identity_of, rollback_targets
 from headwater.train.settings import SAVE_TIME_MARGIN, TrainPlan
 

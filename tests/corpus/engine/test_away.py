@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine import choose, pool, slurm
 from headwater.corpus.engine.failures import LONGEST_WAIT_SECONDS, Failure
 from headwater.corpus.engine.ray_cluster import RayCluster
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
-from headwater.errors import DataError, PassingError
-from headwater.sources.settings import EngineSettings
 
 TRY_SECONDS = 63.0  # that a task takes which fails
 

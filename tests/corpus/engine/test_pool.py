@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from headwater.core.errors import DataError
+from headwater.core.files import remove_leftovers
+from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.load import read_documents
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.work import Task, begin_work
-from headwater.errors import DataError
-from headwater.files import remove_leftovers
-from headwater.outputs import work_folder
-from headwater.sources.settings import CorpusSettings
 
 NUM_FILES = 24
 
@@ -169,7 +169,7 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from headwater.corpus.build import build_corpus
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), print)
 """
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from headwater.core.errors import ConfigError
 from headwater.corpus.build import build_corpus
-from headwater.errors import ConfigError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -20,7 +20,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from headwater.corpus.build import build_corpus
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 print(build_corpus(CorpusSettings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), sys.stderr.write)["digest"])
 """
 

@@ -7,10 +7,10 @@ import random
 import pytest
 from pydantic import ValidationError
 
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
-from headwater.errors import ConfigError, DataError
-from headwater.outputs import work_folder
-from headwater.sources.settings import CorpusSettings, EngineSettings
+from headwater.corpus.sources.settings import CorpusSettings, EngineSettings
 
 # a cluster of one machine: jobs one after another; those named in $KILLED, by the number of the array, never start
 FAKE_SBATCH = """#!/bin/bash

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.engine.failures import MAX_FAILURES, Failures
 from headwater.corpus.tasks.work import Task
-from headwater.errors import DataError
 
 
 class Heard:

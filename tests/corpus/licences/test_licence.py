@@ -13,9 +13,9 @@ from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
 from headwater.corpus.shards import document_line
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.settings import CorpusSettings
 
 MIT_HEAD = "# This file is licensed under the MIT License.\n"
 GPL_TAG = "# SPDX-License-Identifier: GPL-2.0-only\n"

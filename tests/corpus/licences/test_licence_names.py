@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.licences.names import all_of, any_of, names_holder_alone, spdx_of
 from headwater.corpus.licences.texts import licence_of_head
-from headwater.sources.spdx import UNKNOWN
+from headwater.corpus.sources.spdx import UNKNOWN
 
 
 @pytest.mark.parametrize(

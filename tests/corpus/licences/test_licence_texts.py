@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.licences.files import stated
 from headwater.corpus.licences.texts import licence_of_head, licence_of_text
-from headwater.sources.spdx import allowed_patterns, is_allowed, is_expression
+from headwater.corpus.sources.spdx import allowed_patterns, is_allowed, is_expression
 
 COMMON = Path("/usr/share/common-licenses")
 

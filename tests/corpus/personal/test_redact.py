@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from headwater.corpus.document import Document
 from headwater.corpus.personal.addresses import _is_public
 from headwater.corpus.personal.replace import contexts, placeholder, redact, redact_step
+from headwater.corpus.sources.settings import REDACTED_KINDS, RedactSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.settings import REDACTED_KINDS, RedactSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted_data import NEGATIVES, PLANTED

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headwater.corpus.personal.replace import redact, redact_columns
-from headwater.sources.settings import REDACTED_KINDS
+from headwater.corpus.sources.settings import REDACTED_KINDS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planted_data import NEGATIVES, PLANTED

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from headwater.core.errors import DataError
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
@@ -17,10 +18,9 @@ from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.protect.bare_words import bare_words, hashes_of
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import Text, read_set
+from headwater.corpus.sources.settings import CorpusSettings, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings, DecontaminateSettings
 
 NUM_ITEMS = 60
 

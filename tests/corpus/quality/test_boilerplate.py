@@ -9,7 +9,7 @@ from site_counts import SiteCounts, page_of
 from headwater.corpus.document import Document
 from headwater.corpus.quality.boilerplate import BoilerplateRule, line_key
 from headwater.corpus.source_paths import SourcePaths
-from headwater.sources.rules import BoilerplateSettings
+from headwater.corpus.sources.rules import BoilerplateSettings
 
 RULE = BoilerplateRule(BoilerplateSettings(), {})
 NOTICE = "This page was last changed by a robot that nobody has ever met."

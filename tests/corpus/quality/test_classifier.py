@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
 from headwater.corpus.quality.language import model_file
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
 
 ENGLISH = "The river runs past the old mill, and the children who live there watch the boats go by every evening.\n"
 GERMAN = "Der Fluss zieht an der alten Mühle vorbei, und die Kinder dort sehen am Abend den Schiffen nach.\n"

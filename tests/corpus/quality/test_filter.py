@@ -9,9 +9,9 @@ import pytest
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
 from headwater.corpus.quality.limits import read_limits
+from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.rules import RuleSettings
 
 ENGLISH = read_limits()["en"]
 LENGTHS_ALONE = replace(ENGLISH, stop_words=frozenset())  # made prose is of nouns at random: it has no stop word

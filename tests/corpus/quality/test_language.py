@@ -2,23 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.quality import language as language_module
-from headwater.corpus.quality.language import (
-    NUM_SAMPLES,
-    SAMPLE_CHARACTERS,
-    LanguageModel,
-    language_step,
-    samples,
-)
+from headwater.corpus.quality.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
 from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
 
 TEXTS = {
     "en": "The ferry leaves the island twice a day, and whoever misses it has to wait until the next morning.",

@@ -13,9 +13,9 @@ import pytest
 from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.limits import LimitsByText, read_limits
+from headwater.corpus.sources.rules import RuleSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher
-from headwater.sources.rules import RuleSettings
 
 FIND_LIMITS = LimitsByText()
 

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.source import read_source
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 Read = Callable[..., tuple[list[Document], list[Drop]]]
 

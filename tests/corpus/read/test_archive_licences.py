@@ -14,7 +14,7 @@ from headwater.corpus.read.archive import read_archive
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 LIMITS = ReadLimits(1000, 1000, 100_000, finds_licences=True)
 MIT = "Licensed under the MIT License."

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read import remote
 from headwater.corpus.read.source import read_source
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants = importlib.import_module("huggingface_hub.constants")

@@ -7,13 +7,13 @@ from functools import cache
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.read import samples
 from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.source import read_source
-from headwater.errors import DataError
-from headwater.samples.packages.factbook import country_name, plain_text
-from headwater.samples.packages.python import docstrings, library_files
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.samples.packages.factbook import country_name, plain_text
+from headwater.corpus.samples.packages.python import docstrings, library_files
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from headwater.sources.settings import SourceSettings
+from headwater.corpus.sources.settings import SourceSettings
 
 
 def texts(read, name, content, **limits):

@@ -22,13 +22,13 @@ from typing import ClassVar
 import fsspec
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read import remote
 from headwater.corpus.read.source import read_source
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 PAGE = b"<html><body><p>A page.</p></body></html>"
 

@@ -9,7 +9,7 @@ import pytest
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def groups(*paths, kind: str = "code") -> dict[str, str]:

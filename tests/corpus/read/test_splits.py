@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
 from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.splits import is_held_out
 from headwater.corpus.read.walk import ListedFile
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 FILES = [
     "set/dataset_dict.json", "set/train/a.jsonl", "set/test/a.jsonl", "set/validation_matched/a.jsonl", "set/more/b/a.jsonl",

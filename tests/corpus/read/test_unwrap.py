@@ -11,7 +11,7 @@ import pytest
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.unwrap import unwrap
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def packaged(name: str) -> Iterator[Document]:

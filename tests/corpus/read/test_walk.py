@@ -6,12 +6,12 @@ import os
 
 import pytest
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
 from headwater.corpus.inputs import corpus_inputs
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import _matches, find_files, list_files, printable
-from headwater.errors import DataError
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 @pytest.fixture

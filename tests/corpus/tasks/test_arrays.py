@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headwater.core.errors import DataError
+from headwater.core.files import digest_file
 from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
-from headwater.errors import DataError
-from headwater.files import digest_file
 
 KEYS = np.dtype([("key", "<u8"), ("at", "<u4")])
 

@@ -13,8 +13,8 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import read_lines
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks import filter, flags, merge, near, results, runs, verify
-from headwater.sources.settings import CorpusSettings
 
 
 def vocabulary_text(num_words, seed, size=5000):

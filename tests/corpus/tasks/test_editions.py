@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def text(num_characters, seed, vocabulary=3000):

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import choose
 from headwater.corpus.shards import read_lines
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks import arrays, filter, flags, merge, near, results, runs
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.outputs import work_folder
-from headwater.sources.settings import CorpusSettings
 
 VOCABULARY = [f"word{number}" for number in range(2000)]
 GATHERING = ["merge_keys", "merge_exact", "merge_near", "merge_repeats"]

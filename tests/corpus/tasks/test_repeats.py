@@ -8,9 +8,9 @@ from site_counts import SiteCounts
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.shards import read_lines
+from headwater.corpus.sources.rules import BoilerplateSettings
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks import filter, flags, merge, repeats, results, runs
-from headwater.sources.rules import BoilerplateSettings
-from headwater.sources.settings import CorpusSettings
 
 
 def build(folder, table):

@@ -6,17 +6,17 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 
+from headwater.core.errors import PassingError
 from headwater.corpus.engine.failures import Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.pool import Pool
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.errors import PassingError
-from headwater.sources.settings import EngineSettings
 
 
 class InProcess(Engine):

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
-from headwater.errors import DataError, PassingError
 
 MAX_FAILURES = 3
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30.0, 600.0  # for a network: each try took a minute itself

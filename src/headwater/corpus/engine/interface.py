@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
-from headwater.sources.settings import EngineSettings
 
 
 class Engine:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from headwater.core.files import read_json
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.files import read_json
 
 
 def main() -> int:

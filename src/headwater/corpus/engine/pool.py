@@ -13,8 +13,8 @@ from headwater.corpus.engine.failures import Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.worker_process import WorkerProcess
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
-from headwater.sources.settings import EngineSettings
 
 _POLL_SECONDS = 1.0
 

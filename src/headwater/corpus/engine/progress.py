@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from headwater.core.numbers import duration
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 from headwater.corpus.toml_tables import toml_table
-from headwater.numbers import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 MIN_DONE = 0.1  # of the bytes, before the time left is said: a first small task tells nothing of the others

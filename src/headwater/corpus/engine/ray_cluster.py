@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headwater import errors
+from headwater.core import errors
+from headwater.core.errors import ConfigError, HeadwaterError, PassingError
 from headwater.corpus.engine.failures import MAX_FAILURES, Failure, Failures, Waiting
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.errors import ConfigError, HeadwaterError, PassingError
 
 _TASKS_A_CORE = 2  # given to the cluster beforehand, so that none waits for the next
 

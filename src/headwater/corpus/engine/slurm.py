@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+from headwater.core.errors import ConfigError, PassingError
+from headwater.core.files import make_folder, remove_folder, write_text
 from headwater.corpus.engine.failures import Failures
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work
-from headwater.errors import ConfigError, PassingError
-from headwater.files import make_folder, remove_folder, write_text
-from headwater.sources.settings import EngineSettings
 
 MAX_JOBS = 100  # of an array, unless corpus.engine.workers says more; Slurm's own limit is a thousand
 _POLL_SECONDS = 2.0

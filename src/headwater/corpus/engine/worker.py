@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from headwater.core.errors import HeadwaterError, PassingError
 from headwater.corpus.read.frames import pack, receive
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_memory_
 from headwater.corpus.tasks.work import Task
-from headwater.errors import HeadwaterError, PassingError
 
 HEARTBEAT_SECONDS = 1.0
 

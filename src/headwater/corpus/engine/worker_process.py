@@ -7,15 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from headwater import errors
+from headwater.core import errors
+from headwater.core.errors import HeadwaterError
+from headwater.core.files import make_folder
 from headwater.corpus.engine.failures import Failure
 from headwater.corpus.read.child import Child
 from headwater.corpus.read.frames import BadFrame
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
-from headwater.errors import HeadwaterError
-from headwater.files import make_folder
-from headwater.sources.settings import EngineSettings
 
 _MODULE = "headwater.corpus.engine.worker"
 _TEMPORARY = "temporary"  # in the work folder: what a lost worker leaves there goes, at the latest with the build

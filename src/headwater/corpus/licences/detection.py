@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from headwater.corpus.licences.words import finder, is_caseless, phrases, words_of
-from headwater.sources.spdx import allowed_patterns, is_allowed
+from headwater.corpus.sources.spdx import allowed_patterns, is_allowed
 
 _PACKAGE, _PATTERNS = "licenseclassifier", "_engine/licenses.json.gz"
 _MARKUP = re.compile(r"//\*\*.*?\*\*//|__\d+__", re.DOTALL)

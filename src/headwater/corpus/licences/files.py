@@ -16,8 +16,8 @@ from typing import Any
 
 from headwater.corpus.licences.names import all_of, any_of, spdx_of
 from headwater.corpus.licences.texts import MAX_CHARACTERS, licence_of_text
-from headwater.sources.formats import format_of
-from headwater.sources.spdx import UNKNOWN
+from headwater.corpus.sources.formats import format_of
+from headwater.corpus.sources.spdx import UNKNOWN
 
 MAX_LICENCE_FILE_BYTES = MAX_CHARACTERS  # a longer one is taken for a licence that isn't understood
 REFUSED, POINTS = "refused", "in_a_file"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 
 from headwater.corpus.licences.words import finder, listed_names, phrases, words_of
-from headwater.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
+from headwater.corpus.sources.spdx import MAX_EXPRESSION, UNKNOWN, canonical
 
 _MAX_NAME, _MAX_NAME_WORDS = 300, 12  # characters; words of the longest name of the list
 _DENIED = re.compile(

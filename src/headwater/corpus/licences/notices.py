@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from headwater.corpus.licences.names import all_of
-from headwater.sources.spdx import UNKNOWN, canonical
+from headwater.corpus.sources.spdx import UNKNOWN, canonical
 
 _HEAD_CHARACTERS = 6000
 _TAG = re.compile(r"SPDX-License-Identifier:[ \t]{0,4}([A-Za-z0-9(][A-Za-z0-9 ().+-]{0,201})")

@@ -16,9 +16,9 @@ from headwater.corpus.document import Document
 from headwater.corpus.licences.names import all_of, spdx_of
 from headwater.corpus.licences.notices import licence_tag, reserves_all_rights, restricts_use
 from headwater.corpus.licences.texts import licence_of_head
+from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
+from headwater.corpus.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed
 from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.sources.settings import CorpusSettings, SourceSettings
-from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN, allowed_patterns, is_allowed
 
 REASON = "licence_not_allowed"
 _TAGGED_LINES = 3  # of a text that is no code: further down it may speak of tags

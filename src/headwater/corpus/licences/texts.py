@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from headwater.corpus.licences.detection import is_of_licence, licence_texts
 from headwater.corpus.licences.names import all_of, any_of, gnu_identifier, name_at
 from headwater.corpus.licences.words import alternatives, finder, is_caseless, pattern_of, phrases, words_of
-from headwater.sources.spdx import PUBLIC_DOMAIN, UNKNOWN
+from headwater.corpus.sources.spdx import PUBLIC_DOMAIN, UNKNOWN
 
 MAX_CHARACTERS = 1_000_000  # of a text that is looked at; more may say more
 _HEAD_CHARACTERS = 6000

@@ -26,7 +26,7 @@ from headwater.corpus.licences.files import (
 )
 from headwater.corpus.licences.names import all_of, base_of
 from headwater.corpus.source_paths import SourcePaths
-from headwater.sources.spdx import UNKNOWN, identifiers
+from headwater.corpus.sources.spdx import UNKNOWN, identifiers
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 

@@ -12,16 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from headwater.core.errors import DataError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
 from headwater.corpus.protect.bare_words import has_unspaced, hashes_of, unescaped, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
 from headwater.corpus.protect.overlap import Shared
 from headwater.corpus.protect.questions import Questions
+from headwater.corpus.sources.settings import DecontaminateSettings
 from headwater.corpus.step import Candidate, Cut, Verdict
 from headwater.corpus.words import WordHasher
-from headwater.errors import DataError
-from headwater.sources.settings import DecontaminateSettings
 
 SHORT_CHARACTERS = 2000
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+|[。！？][」』”’）]*|\n")

@@ -17,13 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headwater.core.errors import DataError
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable
 from headwater.corpus.read.walk import find_files
+from headwater.corpus.sources.formats import format_of
+from headwater.corpus.sources.settings import DecontaminateSettings
 from headwater.corpus.toml_tables import toml_table
-from headwater.errors import DataError
-from headwater.sources.formats import format_of
-from headwater.sources.settings import DecontaminateSettings
 
 _MAX_DEPTH = 30
 _LONG_CHARACTERS = 100  # of a passage: no title or name is as long

@@ -15,8 +15,8 @@ import xxhash
 
 from headwater.corpus.document import Document
 from headwater.corpus.source_paths import SourcePaths
-from headwater.sources.rules import BoilerplateSettings
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.rules import BoilerplateSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 REASON = "boilerplate_lines"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from headwater.core.errors import DataError
+from headwater.core.files import digest_file
 from headwater.corpus.quality.broken import too_little
 from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
 from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.errors import DataError
-from headwater.files import digest_file
 
 
 def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:

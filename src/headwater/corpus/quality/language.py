@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import DataError
 from headwater.corpus.quality.broken import too_little
+from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.step import Candidate, Step, Verdict
-from headwater.errors import DataError
-from headwater.sources.settings import CONVERSATIONS
 
 SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3

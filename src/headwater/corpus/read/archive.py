@@ -24,7 +24,7 @@ from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Un
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.read.zip import member_bytes, open_zip
-from headwater.sources.formats import (
+from headwater.corpus.sources.formats import (
     compression_of,
     conversion_hint,
     format_of,
@@ -32,7 +32,7 @@ from headwater.sources.formats import (
     skip_reason,
     without_compression,
 )
-from headwater.sources.spdx import UNKNOWN
+from headwater.corpus.sources.spdx import UNKNOWN
 
 _PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
 _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "arrow", "unsupported", "to_convert")

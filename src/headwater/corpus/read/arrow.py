@@ -12,15 +12,9 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import Damage, decoded, replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
-from headwater.corpus.read.record import (
-    metadata_columns,
-    names_licence,
-    record_meta,
-    text_column,
-    without_text,
-)
-from headwater.sources.formats import format_of
-from headwater.sources.spdx import UNKNOWN
+from headwater.corpus.read.record import metadata_columns, names_licence, record_meta, text_column, without_text
+from headwater.corpus.sources.formats import format_of
+from headwater.corpus.sources.spdx import UNKNOWN
 
 _FILE_MAGIC = b"ARROW1"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import Unusable, limited_meta
-from headwater.sources.formats import compression_of
+from headwater.corpus.sources.formats import compression_of
 
 BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO

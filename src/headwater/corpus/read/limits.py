@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.sections import sections
-from headwater.sources.formats import expands_too_far
-from headwater.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.formats import expands_too_far
+from headwater.corpus.sources.settings import CONVERSATIONS
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 

@@ -11,7 +11,7 @@ from headwater.corpus.read.encoding import replaced
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.json import parsed
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.sources.formats import programming_language
+from headwater.corpus.sources.formats import programming_language
 
 _FENCES = re.compile(r"^[ ]{0,3}(`{3,})", re.MULTILINE)
 _HEADING = re.compile(r"^#[ \t]+(\S.{0,400}?)[ \t#]*$", re.MULTILINE)

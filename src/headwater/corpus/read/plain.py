@@ -18,7 +18,7 @@ from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.markdown import read_markdown
 from headwater.corpus.read.text import read_text, whole_text
 from headwater.corpus.read.unwrap import unwrap
-from headwater.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.settings import CONVERSATIONS
 
 _OF_CONVERSATIONS = ("jsonl", "json", "archive")
 # the header and the licence that Project Gutenberg puts around a book, and texts made in its manner

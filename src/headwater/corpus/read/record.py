@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
-from headwater.conversations import Message, Refused, as_text, read_messages, require_learnable
+from headwater.core.conversations import Message, Refused, as_text, read_messages, require_learnable
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop
 from headwater.corpus.licences.names import all_of, handed_on
@@ -16,10 +16,10 @@ from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable, in_unicode
+from headwater.corpus.sources.formats import programming_language
+from headwater.corpus.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.spdx import UNKNOWN
 from headwater.corpus.toml_tables import keys_by_word
-from headwater.sources.formats import programming_language
-from headwater.sources.settings import CONVERSATIONS
-from headwater.sources.spdx import UNKNOWN
 
 # of an object that describes a licence: the first of these that has something in it decides
 _KEYS = ("spdx_id", "spdx", "id", "identifier", "type", "key", "name", "title", "url")

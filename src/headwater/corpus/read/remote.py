@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from headwater.core.errors import DataError, PassingError
+from headwater.core.files import create, remove_file
 from headwater.corpus.read.input import BLOCK_BYTES
-from headwater.errors import DataError, PassingError
-from headwater.files import create, remove_file
-from headwater.sources.formats import skip_reason
+from headwater.corpus.sources.formats import skip_reason
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SECRET = re.compile(

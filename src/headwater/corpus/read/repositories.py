@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.source_paths import SourcePaths
-from headwater.sources.formats import format_of
+from headwater.corpus.sources.formats import format_of
 
 
 class Repositories:

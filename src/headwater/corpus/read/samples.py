@@ -1,4 +1,4 @@
-"""The texts of headwater.samples, and the files of packages that were fetched, as documents of a source."""
+"""The texts of headwater.corpus.samples, and the files of packages that were fetched, as documents of a source."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from headwater.conversations import as_text
+from headwater.core.conversations import as_text
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable, limited_meta
 from headwater.corpus.read.text import read_text
-from headwater.samples.almanac.conversations import capital_conversations
-from headwater.samples.almanac.questions import for_examples, split_countries
-from headwater.samples.almanac.write import almanac_documents
-from headwater.samples.fetch.fetched import FetchedPackage
-from headwater.samples.packages.installed import package_folder, package_texts
-from headwater.samples.packages.python import docstrings, help_topics, library_files
-from headwater.samples.texts import SampleText, Unreadable
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.samples.almanac.conversations import capital_conversations
+from headwater.corpus.samples.almanac.questions import for_examples, split_countries
+from headwater.corpus.samples.almanac.write import almanac_documents
+from headwater.corpus.samples.fetch.fetched import FetchedPackage
+from headwater.corpus.samples.packages.installed import package_folder, package_texts
+from headwater.corpus.samples.packages.python import docstrings, help_topics, library_files
+from headwater.corpus.samples.texts import SampleText, Unreadable
+from headwater.corpus.sources.settings import CorpusSettings
 
 
 def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | Drop]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.child import Child
 from headwater.corpus.read.frames import BadFrame
@@ -21,7 +22,6 @@ from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY
 from headwater.corpus.source_paths import path_as_text
-from headwater.errors import DataError
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
 

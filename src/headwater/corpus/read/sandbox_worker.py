@@ -25,7 +25,7 @@ from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.parse import parse
 from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_, limit_memory_
 from headwater.corpus.source_paths import path_of_text
-from headwater.sources.formats import compression_of
+from headwater.corpus.sources.formats import compression_of
 
 MAX_OPEN_FILES = 64
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
@@ -21,10 +22,9 @@ from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.splits import Splits
 from headwater.corpus.read.walk import ListedFile, list_files
-from headwater.errors import DataError
-from headwater.samples.fetch.fetched import NOT_FETCHED, fetched_files, package_of
-from headwater.sources.formats import compression_of, conversion_hint, format_of, kind_of
-from headwater.sources.settings import CorpusSettings, SourceSettings
+from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, fetched_files, package_of
+from headwater.corpus.sources.formats import compression_of, conversion_hint, format_of, kind_of
+from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 
 Piece = Document | Drop
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePath
 
+from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import parts_and_pattern
-from headwater.errors import DataError
 
 _HELD_OUT = re.compile(r"(?:test|validation|valid|val|dev|eval|evaluation)(?![a-z])", re.IGNORECASE)
 _SHARD = re.compile(r"(?:.+[-.])?(?P<split>[A-Za-z0-9_]+)[-.]\d{5}-of-\d{5}[-.]")

@@ -11,7 +11,7 @@ from headwater.corpus.read.encoding import Damage, decoded, encoding_of, is_utf8
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile
 from headwater.corpus.read.limits import ZERO_BYTE, ReadLimits, Unusable
 from headwater.corpus.read.sections import sections
-from headwater.sources.formats import language_of, without_compression
+from headwater.corpus.sources.formats import language_of, without_compression
 
 
 def read_text(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:

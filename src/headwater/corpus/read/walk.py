@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from headwater.core.errors import DataError
 from headwater.corpus.read.remote import find_addresses, is_address
-from headwater.errors import DataError
-from headwater.sources.formats import skip_reason
+from headwater.corpus.sources.formats import skip_reason
 
 _OWN_FORMAT = b'"format": "headwater-'
 _HEAD_BYTES = 200

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.errors import DataError
-from headwater.files import DigestedFile
+from headwater.core.errors import DataError
+from headwater.core.files import DigestedFile
 
 _ALIGNMENT = 64
 

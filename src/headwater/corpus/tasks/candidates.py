@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from headwater.core.errors import DataError
+from headwater.core.files import DigestedFile
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.errors import DataError
-from headwater.files import DigestedFile
 
 BLOCK_BYTES = 1 << 17  # compresses as well as a large file does, and one document of it is read in 0.2 ms
 _BLOCKS, _INDEX = "candidates.bin", "candidates.idx"

@@ -21,6 +21,7 @@ from headwater.corpus.pipeline import apply_steps
 from headwater.corpus.read.sections import sections
 from headwater.corpus.read.source import Piece, read_files, read_source
 from headwater.corpus.shards import ShardWriter, document_line, drop_line
+from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.split import split_hash
 from headwater.corpus.step import Candidate
 from headwater.corpus.tasks.candidates import CandidateWriter
@@ -38,7 +39,6 @@ from headwater.corpus.tasks.segments import (
 )
 from headwater.corpus.tasks.work import Output, Task
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.sources.settings import CONVERSATIONS
 
 DROPPED = "dropped"
 PASSAGE_CHARACTERS = 2000  # at most, and a quarter at least

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import DataError
+from headwater.core.files import DigestedFile, json_bytes, read_json
 from headwater.corpus.read.remote import is_address, size_of
 from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
-from headwater.errors import DataError
-from headwater.files import DigestedFile, json_bytes, read_json
-from headwater.sources.settings import CorpusSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 FORMAT = "headwater-corpus-work"
 _OPENING_BYTES = 1000  # what opening a file counts as, so that a part of tiny ones ends, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from headwater.core.errors import StorageError
 from headwater.corpus.tasks.arrays import Stream
 from headwater.corpus.tasks.exact import find_copies
 from headwater.corpus.tasks.filter import filter_part
@@ -18,7 +19,6 @@ from headwater.corpus.tasks.verify import verify
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 from headwater.corpus.tasks.write import write
-from headwater.errors import StorageError
 
 
 def merge_keys(context: WorkerContext, number: int) -> None:

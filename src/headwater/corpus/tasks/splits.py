@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.split import NEVER_HELD_OUT, Split, SplitTally
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
@@ -13,7 +14,6 @@ from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import found_flags
 from headwater.corpus.tasks.segments import PASSAGES, Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
-from headwater.sources.settings import CONVERSATIONS
 
 _FACTS = "splits"
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from headwater import outputs
+from headwater.core import task_output as outputs
+from headwater.core.task_output import new_output, read_output, remove_damaged
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks.arrays import ArrayFile, Stream, write_arrays, write_streams
 from headwater.corpus.tasks.plan import Plan, write_plan
-from headwater.outputs import new_output, read_output, remove_damaged
-from headwater.sources.settings import CorpusSettings
 
 _LAYOUT = "7"  # raise it when what tasks write is laid out differently: work that an older version began is removed
 STAGES_OF_PARTS = ("filter", "pages", "verify", "write")  # others have tasks of ranges of keys

@@ -10,6 +10,7 @@ from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.quality.boilerplate import BoilerplateRule, boilerplate_rule
 from headwater.corpus.quality.limits import LimitsByText
+from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.step import Step
 from headwater.corpus.tasks.candidates import CandidateTexts
 from headwater.corpus.tasks.results import Results
@@ -17,7 +18,6 @@ from headwater.corpus.tasks.runs import SortedRuns
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
 from headwater.corpus.words import WordHasher
-from headwater.sources.settings import CorpusSettings
 
 
 class WorkerContext:

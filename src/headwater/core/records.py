@@ -1,0 +1,207 @@
+"""What happened in a run: append-only JSON lines, each an event with the attempt and the step it belongs to.
+
+A process that starts or resumes a run is an attempt. A start, a resume or a rollback to step S makes void every earlier
+line of a step beyond S; a start and a resume also what was measured at S after the save (it is measured again).
+`read_records` skips those, so that a resumed run reads like one that never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from headwater.core.json_lines import JsonLines
+from headwater.core.numbers import number
+
+Record = dict[str, Any]
+Object = dict[str, Any]
+OWNER_CHECK_SECONDS = 5.0
+
+
+def no_owner() -> None:
+    """Stand for the check of who owns a run folder, where nobody locked it."""
+
+
+class RunRecords:
+    """The writer of one run's records.jsonl."""
+
+    def __init__(self, path: Path, clock: Callable[[], float], require_owner: Callable[[], None] = no_owner) -> None:
+        attempts = [record.get("attempt", 0) for record in read_all(path)]
+        self.attempt = max(attempts, default=0) + 1
+        self._clock, self._checked_at = clock, -math.inf
+        self._require_owner = require_owner
+        self._lines = JsonLines(path)
+
+    def append(self, event: str, step: int, **fields: Any) -> Record:
+        """Write one event and return it; `step` counts completed updates.
+
+        Raises what `require_owner` raises when another process has taken the run folder over. For steps it
+        is called every OWNER_CHECK_SECONDS, as it is a round trip to a cluster's file system; lines that a stale owner
+        writes meanwhile are of an older attempt, which `read_records` skips.
+        """
+        now = self._clock()
+        if event != "step" or not 0 <= now - self._checked_at < OWNER_CHECK_SECONDS:
+            self._require_owner()
+            self._checked_at = now
+        record = {"event": event, "attempt": self.attempt, "step": step, **fields, "time": round(now, 3)}
+        self._lines.append(strict(record))
+        return record
+
+    def sync(self) -> None:
+        """Flush to the disk what was written; raises what `require_owner` raises, as `append` does."""
+        self._require_owner()
+        self._lines.sync()
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class UnwrittenRecords:
+    """The records of a rank that keeps none: the first one writes for all."""
+
+    attempt = 0
+
+    def append(self, event: str, step: int, **fields: Any) -> Record:
+        return {"event": event, "attempt": self.attempt, "step": step, **fields}
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def strict(value: Any) -> Any:
+    """Return `value` with null for NaN and infinities, which JSON doesn't have."""
+    if isinstance(value, dict):
+        return {name: strict(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_all(path: Path, num_bytes: int | None = None) -> list[Record]:
+    """Return every complete line, of the first `num_bytes` perhaps, in file order; a torn line is skipped."""
+    if not path.exists():
+        return []
+    records = []
+    # not splitlines: a sample may hold U+2028, which JSON leaves as it is
+    for line in path.read_bytes()[:num_bytes].split(b"\n"):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            records.append(value)
+    return records
+
+
+def seconds_of_saves(path: Path, num_saves: int = 5) -> list[float]:
+    """Return how long the last saves of a run took, of all its processes."""
+    saves = read_records(path, "checkpoint")[-num_saves:]
+    return [save["seconds"] + save["background_seconds"] for save in saves]
+
+
+def read_attempts(path: Path, num_bytes: int | None = None) -> list[Record]:
+    """Return every complete line but those that an owner wrote after another process had taken the run over."""
+    kept: list[Record] = []
+    newest = 0
+    for record in read_all(path, num_bytes):
+        attempt = record.get("attempt")
+        if not isinstance(attempt, int) or attempt >= newest:
+            newest = attempt if isinstance(attempt, int) else newest
+            kept.append(record)
+    return kept
+
+
+GOING_BACK = ("resume", "start", "rollback")
+"Events after which later steps count no more. An attempt that starts at step 0, for want of a save, has no resume."
+# events that are in the past when a checkpoint is written; every other event of that step comes after the save
+_BEFORE_SAVE = ("start", "resume", "step", "checkpoint", "stopped")
+# events that happen between steps, told apart by `rows_consumed` after them: a checkpoint may be from before or after
+_BETWEEN_STEPS = ("skipped", "audit", "rollback")
+
+
+def survives(record: Record, back: Record) -> bool:
+    """Return whether a record still counts after the run went back to the state of which `back` tells."""
+    if record["step"] != back["step"]:
+        return record["step"] < back["step"]
+    is_rollback = back["event"] == "rollback"
+    if record["event"] in _BETWEEN_STEPS:
+        consumed = amount(back, "first_row" if is_rollback else "rows_consumed") or 0
+        return (amount(record, "rows_consumed") or 0) <= consumed
+    # a new process measures again what was measured here; one that only went back doesn't
+    return is_rollback or record["event"] in _BEFORE_SAVE
+
+
+def read_records(path: Path, event: str | None = None, num_bytes: int | None = None) -> list[Record]:
+    """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
+    kept: list[Record] = []
+    for record in read_attempts(path, num_bytes):
+        if record.get("event") in GOING_BACK:
+            kept = [old for old in kept if survives(old, record)]
+        kept.append(record)
+    return [record for record in kept if event is None or record.get("event") == event]
+
+
+def table(value: Any, *path: str) -> Object:
+    """Return the object at `path` inside `value`, or {} where there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def entries(value: Any, name: str) -> list[Object]:
+    """Return the objects of the list under `name`."""
+    members = value.get(name) if isinstance(value, dict) else None
+    return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
+
+
+def amount(value: Any, *path: str) -> float | None:
+    """Return the finite number at `path` inside `value`, or None."""
+    *parents, last = path
+    return number(table(value, *parents).get(last))
+
+
+def held_out_score(validation: Object, evaluation: Object) -> tuple[float | None, bool]:
+    """Return bits per byte of held-out text, and whether of all of it: a validation counts until a run is evaluated."""
+    score = amount(evaluation, "bits_per_byte", "all")
+    if score is not None:
+        return score, True
+    return amount(validation, "bits_per_byte", "all"), bool(validation.get("is_of_all"))
+
+
+def text_scored(validation: Object, text: str = "held-out text") -> str:
+    """Return what a validation is of, in words: all of `text`, or a sample of it."""
+    return f"{'all' if validation.get('is_of_all') else 'a sample of'} {text}"
+
+
+def memory_fields(
+    records: Sequence[Record], attempt: int, peak: int | None, device: str = "cpu", num_ranks: int = 1
+) -> dict[str, Any]:
+    """Return the most memory that the first rank held, and how it is known; `attempt`, the last, held `peak`.
+
+    Every save says what its process held. None where one of them took steps and left no peak: the others' may be lower,
+    for want of what it had done before it began to train. `records` are all, also of steps that were done again.
+    """
+    peaks: dict[int, int | None] = {r["attempt"]: None for r in records if r.get("event") in ("step", "skipped")}
+    peaks |= {r["attempt"]: r.get("peak_memory_bytes") for r in records if r.get("event") == "checkpoint"}
+    known = [found for found in (peaks | {attempt: peak}).values() if found is not None]
+    if len(known) < len(peaks.keys() | {attempt}):
+        return {"peak_memory_bytes": None, "peak_memory_how": "not known of every attempt that trained"}
+    where = "" if device == "cpu" else ", of its GPU's memory"
+    process = "the process" if num_ranks == 1 else f"the first of {num_ranks} ranks"
+    how = f"peak of {process}" if len(known) == 1 else f"largest peak of {process} in {len(known)} attempts"
+    return {"peak_memory_bytes": max(known), "peak_memory_how": how + where}
+
+
+def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what audits came to: steps computed twice, how often the two differed, the largest error of rounding."""
+    num_steps = sum(bool(record.get("audited")) for record in records)
+    num_differing = sum(record.get("event") == "audit" for record in records)
+    errors = [record["gradient_error"] for record in records if "gradient_error" in record]
+    audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
+    return audits | ({"gradient_error": max(errors)} if errors else {})

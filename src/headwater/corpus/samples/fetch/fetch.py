@@ -1,0 +1,191 @@
+"""Fetches the packages that a run's sources name; what is there already is left alone, so that it can be interrupted.
+
+FETCHED_DIR/deb-NAME/     one folder a package (fetch.unpack), complete under its name
+FETCHED_DIR/excluded.json packages that were looked for and not found, with the reason
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headwater.core.errors import ConfigError, DataError
+from headwater.core.files import (
+    digest_file,
+    discard,
+    is_current,
+    make_folder,
+    new_folder,
+    read_json,
+    read_manifest_or_none,
+    remove_leftovers,
+    write_json,
+)
+from headwater.corpus.samples.fetch.archives import read_archive, read_installed
+from headwater.corpus.samples.fetch.channels import PackageGone, download, find_archive
+from headwater.corpus.samples.fetch.known import contents_of
+from headwater.corpus.samples.fetch.unpack import LicenceOf, package_key, unpack
+from headwater.corpus.sources.settings import CorpusSettings, PackageName, parse_names
+
+EXCLUDED = "excluded.json"
+APT_FOLDER = ".apt"
+NEVER_FETCHED = "never fetched"
+_SHOWN_SOURCES = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An entry of a source's `fetched` of which no package is there, and why."""
+
+    source: str
+    entry: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of it: the manifests of the packages that are there, and why others aren't."""
+
+    manifests: list[dict[str, Any]]
+    excluded: dict[str, str]
+
+
+def fetch_packages(
+    settings: CorpusSettings, say: Say, licence_of: LicenceOf, today: str, archives: Path | None = None
+) -> Fetched:
+    """Bring the packages of all sources into `settings.fetched_dir`; call it holding that folder's lock.
+
+    With `archives`, a folder of archives that were downloaded before, nothing else is used. What can't be had
+    is reported, and the rest is fetched. Raises ConfigError when no source names a package; DataError, with all that
+    are missing, once the rest is there, unless their sources do without (`requires_all`); DataError when a download
+    fails otherwise, or for a damaged archive; StorageError.
+    """
+    entries = packages_of(settings)
+    folder = Path(settings.fetched_dir)
+    make_folder(folder)
+    remove_leftovers(folder)
+    fetcher = _Fetcher(folder, archives, licence_of, today, say)
+    manifests, excluded, needed = [], dict[str, str](), list[Missing]()
+    for name, entry in entries:
+        try:
+            manifests.append(fetcher.fetch_first(entry))
+        except PackageGone as gone:
+            excluded[entry] = str(gone)
+            if settings.sources[name].requires_all:
+                needed.append(Missing(name, entry, str(gone)))
+            else:
+                say(f"{entry} is skipped: {gone}")
+    _write_excluded(folder, excluded, [entry for _, entry in entries])
+    require_none_missing(needed, folder)
+    return Fetched(manifests, excluded)
+
+
+def packages_of(settings: CorpusSettings) -> list[tuple[str, str]]:
+    """Return the entries of all sources' `fetched` as (source, entry); raise ConfigError where there are none."""
+    entries = [(name, entry) for name, source in settings.sources.items() for entry in source.fetched or []]
+    if not entries:
+        raise ConfigError(
+            "no source of this run has packages to fetch (corpus.sources.NAME.fetched); it needs no fetching"
+        )
+    return entries
+
+
+def require_none_missing(missing: Sequence[Missing], folder: Path) -> None:
+    """Raise a DataError that names every package that is missing, why it is, and what can be done."""
+    if not missing:
+        return
+    lines = [f"  {each.entry}, of source {each.source!r}: {each.why}" for each in missing]
+    advice = "`headwater corpus fetch RUN` downloads them, without root, or takes them from --archives FOLDER"
+    sources = list(dict.fromkeys(each.source for each in missing if each.why != NEVER_FETCHED))
+    if sources:
+        without = " ".join(f"corpus.sources.{source}.requires_all=false" for source in sources[:_SHOWN_SOURCES])
+        more = " and so on" if len(sources) > _SHOWN_SOURCES else ""
+        advice += f". To do without those that can't be had set {without}{more} (for fetch, build and run)"
+    raise DataError(
+        f"{len(missing)} of the packages that this run's sources name are not in {folder} (looked from {Path.cwd()}):\n"
+        + "\n".join([*lines, advice])
+    )
+
+
+def _write_excluded(folder: Path, excluded: dict[str, str], requested: Iterable[str]) -> None:
+    """Write down what is missing, beside what is for other runs."""
+    known = read_excluded(folder)
+    found = {entry: reason for entry, reason in known.items() if entry not in requested} | excluded
+    if found != known:
+        write_json(folder / EXCLUDED, found)
+
+
+def read_excluded(folder: Path) -> dict[str, str]:
+    """Return {entry of `fetched`: why it isn't there}."""
+    try:
+        found = read_json(folder / EXCLUDED)
+    except (OSError, ValueError):
+        return {}
+    return {str(entry): str(reason) for entry, reason in found.items()} if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetcher:
+    """Brings packages into a folder: from archives that are there, where a folder of such is given."""
+
+    folder: Path
+    archives: Path | None
+    licence_of: LicenceOf
+    today: str
+    say: Say
+
+    def fetch_first(self, entry: str) -> dict[str, Any]:
+        """Return the manifest of the first alternative that is there or can be had; raise PackageGone when none can."""
+        gone = PackageGone("")
+        packages = parse_names(entry)
+        for package in packages:
+            if is_current(self.folder / package.folder, package_key(package)):
+                return read_manifest_or_none(self.folder / package.folder)
+        for package in packages:
+            try:
+                manifest = self._fetch(package)
+            except PackageGone as error:
+                gone = error
+                continue
+            self.say(
+                f"{package} {manifest['version']}: {manifest['files']:,} files, {manifest['bytes'] / 1e6:.1f} MB, "
+                f"licence {manifest['licence']}"
+            )
+            return manifest
+        raise gone
+
+    def _fetch(self, package: PackageName) -> dict[str, Any]:
+        with new_folder(self.folder / package.folder, replace=True) as made:
+            installed = None if self.archives else _installed(package)
+            if installed is not None:
+                facts = {"archive": "installed in this Python", "fetched": self.today}
+                return unpack(package, read_installed(installed), made, facts, self.licence_of)
+            path = self._archive(package, made / "archive")
+            facts = {"archive": path.name, "archive_digest": digest_file(path), "fetched": self.today}
+            manifest = unpack(package, read_archive(path), made, facts, self.licence_of)
+            discard(made / "archive")
+        return manifest
+
+    def _archive(self, package: PackageName, into: Path) -> Path:
+        if self.archives is None:
+            make_folder(into)
+            return download(package, into, self.folder / APT_FOLDER, is_sdist=contents_of(package).is_sdist)
+        found = find_archive(package, self.archives)
+        if found is None:
+            raise PackageGone(f"{self.archives} holds no archive of it")
+        return found
+
+
+def _installed(package: PackageName) -> importlib.metadata.Distribution | None:
+    """Return the package as this Python has it: what is here needs no download."""
+    if package.channel != "pypi":
+        return None
+    try:
+        return importlib.metadata.distribution(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,69 @@
+"""Text that is on every machine with Python: the standard library's code, its docstrings and help topics."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from headwater.corpus.samples.texts import SampleText
+
+# tests are twice the library; what pip installed is not the library; the build's settings name this machine's folders
+_EXCLUDED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload"}
+
+
+def library_files() -> Iterator[tuple[Path, str]]:
+    """Yield every module file of the running Python's library, without tests, with its origin, in order."""
+    root = Path(sysconfig.get_path("stdlib"))
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _EXCLUDED and not name.startswith("config-"))
+        for name in sorted(names):
+            if name.endswith(".py") and not name.startswith("_sysconfigdata"):
+                path = Path(folder) / name
+                yield path, f"python/{path.relative_to(root).as_posix()}"
+
+
+def help_topics() -> Iterator[SampleText]:
+    """Yield Python's help topics in order of their names; none where a system packages Python without its help."""
+    try:
+        from pydoc_data.topics import topics
+    except ModuleNotFoundError:
+        return
+    for name, text in sorted(topics.items()):
+        origin = f"python/pydoc_data/topics/{name}"
+        yield SampleText(text, origin, origin, {"title": name})
+
+
+def docstrings(code: str, path: str) -> str:
+    """Return the docstrings of a module, its classes and functions, each under its name and arguments.
+
+    The code is parsed, never run. Returns "" for a module without docstrings. Raises SyntaxError or ValueError for what
+    is no Python.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old modules have escapes that the parser warns about
+        module = ast.parse(code)
+    name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    parts = list(_described(module, ""))
+    return "\n\n".join([f"Module {name}", *parts]) if parts else ""
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return (ast.get_docstring(node) or "").strip()
+
+
+def _described(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
+    if not prefix and (text := _docstring(node)):
+        yield text
+    for child in node.body:
+        if not isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        name = f"{prefix}{child.name}"
+        if text := _docstring(child):
+            heading = f"class {name}" if isinstance(child, ast.ClassDef) else f"{name}({ast.unparse(child.args)})"
+            yield f"{heading}\n{text}"
+        if isinstance(child, ast.ClassDef):
+            yield from _described(child, f"{name}.")

@@ -1,0 +1,178 @@
+"""What a run starts from: the settings, the tokenizer and the digest of a model that exists. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from os import SEEK_END
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from xxhash import xxh3_128
+
+from headwater.core.config import is_file
+from headwater.core.errors import CheckpointError, ConfigError, TokenizerError
+from headwater.core.files import digest_json, read_manifest_or_none
+from headwater.export.base.folder import folder_settings, licence_of, said_licence, tokenizer_files, weight_files
+from headwater.export.base.gguf import GgufFile
+from headwater.export.base.json_file import read_object
+from headwater.model.count import count_parameters
+from headwater.model.settings import ModelSettings
+from headwater.tokens.tokenizer.foreign import foreign_manifest, read_foreign
+from headwater.train.checkpoint.layout import MODEL, list_checkpoints, step_of
+from headwater.train.checkpoint.origins import Origin, Origins, origins_of
+from headwater.train.checkpoint.verify import checked_manifest, read_state
+
+FOREIGN = "a folder of Hugging Face with config.json and safetensors, or a file named .gguf"
+_PART_BYTES, _MOST_PARTS = (
+    1 << 20,
+    2048,
+)  # of 2 GiB every byte is read, in a second; a file may have a hundred times that
+_LEAST_BYTES = 2  # of a weight in safetensors: those of smaller types are refused
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """A model to start from.
+
+    path        as it was named
+    kind        where its weights are: in a checkpoint of headwater's, a Hugging Face folder, or a GGUF file
+    weights     that checkpoint's folder, that folder or that file
+    tokenizer   the folder or the file that holds its tokenizer
+    vocab_size  the tokenizer's, which the embedding of `model` has rows for, or more
+    digest      of its weights and its tokenizer; of files above 2 GiB, of 2,048 parts of a MiB each
+    trained     how it was trained, as a checkpoint says: optim, schedule, train …; {} where nothing does
+    origins     what it was made of, itself last
+    """
+
+    path: str
+    kind: Literal["checkpoint", "folder", "gguf"]
+    weights: Path
+    tokenizer: Path
+    model: ModelSettings
+    vocab_size: int
+    digest: str
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    origins: Origins = ()
+
+
+def facts_of(path: str) -> BaseFacts:
+    """Return the facts of the model at `path`.
+
+    That is a run folder (its newest checkpoint), a checkpoint's folder, a folder of Hugging Face or a GGUF file.
+    Raises ConfigError when there is none, when it is damaged, or when anything in it isn't understood.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        made = f"`headwater run {folder.name}` makes it; or " if folder.parent.name == "runs" else ""
+        raise ConfigError(f"{path}: there is nothing; {made}name a run folder or a checkpoint's, {FOREIGN}")
+    if (checkpoints := list_checkpoints(folder)) or step_of(folder) is not None:
+        return _of_checkpoint(path, checkpoints[0][1] if checkpoints else folder)
+    if is_foreign(folder):
+        return _read_foreign(path, _signature(sorted(folder.iterdir()) if folder.is_dir() else [folder]))
+    raise ConfigError(
+        f"{path} is not a model: a run folder has checkpoints/ with at least one in it, a checkpoint's is named "
+        f"step-…; or name {FOREIGN}"
+    )
+
+
+def is_foreign(path: Path) -> bool:
+    """Return whether a path names a model of other people's: a folder of Hugging Face, or a GGUF file.
+
+    Raises ConfigError for a folder whose config.json can't be read.
+    """
+    if is_file(path):
+        return path.suffix == ".gguf"
+    return is_file(path / "config.json") and "model_type" in read_object(path / "config.json")
+
+
+def _of_checkpoint(path: str, folder: Path) -> BaseFacts:
+    tokenizer = folder.resolve().parents[1] / "data" / "tokenizer"
+    manifest = read_manifest_or_none(tokenizer)
+    if "digest" not in manifest:
+        raise ConfigError(f"{path} has no tokenizer: there is none in {tokenizer}, where its run keeps it")
+    try:
+        trained = read_state(folder)["identity"]
+        tensors = checked_manifest(folder)["tensors"]
+        model, origins = ModelSettings.model_validate(trained["model"]), origins_of(folder)
+    except (CheckpointError, KeyError, TypeError, ValidationError) as error:
+        raise ConfigError(f"{path} can't be started from: {error}") from None
+    digests = {name: entry["digest"] for name, entry in tensors.items() if name.startswith(f"{MODEL}.")}
+    digest = digest_json({"weights": digests, "tokenizer": manifest["digest"]})
+    return BaseFacts(path, "checkpoint", folder, tokenizer, model, manifest["vocab_size"], digest, trained, origins)
+
+
+def _of_folder(path: str) -> BaseFacts:
+    folder = Path(path)
+    model, files, weights = folder_settings(folder), tokenizer_files(folder), weight_files(folder)
+    return _foreign(path, "folder", model, files, weights, licence_of(folder))
+
+
+def _of_gguf(path: str) -> BaseFacts:
+    file = GgufFile(Path(path))
+    licence = said_licence(file.get("general.license"), "the file")
+    return _foreign(path, "gguf", file.settings, file.tokenizer_files(), [file.path], licence)
+
+
+@lru_cache(maxsize=1)  # reading a large vocabulary takes seconds, and a command asks several times
+def _read_foreign(path: str, signature: str) -> BaseFacts:
+    try:
+        return _of_gguf(path) if Path(path).is_file() else _of_folder(path)
+    except (ConfigError, TokenizerError) as error:
+        raise ConfigError(f"{path}: {error}" if path not in str(error) else str(error)) from None
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged: {error!r:.200}") from None
+
+
+def _foreign(
+    path: str,
+    kind: Literal["folder", "gguf"],
+    model: ModelSettings,
+    files: Mapping[str, bytes],
+    weights: list[Path],
+    licence: str,
+) -> BaseFacts:
+    contents, num_weights = _contents(weights), count_parameters(model).total
+    most = sum(size for size, _ in contents.values()) // _LEAST_BYTES
+    if kind == "folder" and num_weights > most:
+        raise ConfigError(f"its config.json makes {num_weights:,} weights, and its files have {most:,} at most")
+    manifest = foreign_manifest(files, model.vocab_size, read_foreign(files, model.vocab_size))
+    digest = digest_json({"weights": contents, "tokenizer": manifest["digest"]})
+    # an export of headwater's has a template in any case, and says in its manifest whether the model was tuned
+    is_untuned = kind == "folder" and read_manifest_or_none(Path(path)).get("is_tuned") is False
+    answers = not is_untuned and any(b"chat_template" in name.encode() + content for name, content in files.items())
+    origin = Origin(_name_of(Path(path)), "others", detail=licence, answers=answers)
+    return BaseFacts(path, kind, Path(path), Path(path), model, model.vocab_size, digest, origins=(origin,))
+
+
+def _name_of(path: Path) -> str:
+    """Return what a model is called by its folder or file; in the cache of Hugging Face that is owner/name."""
+    path = path.absolute()
+    cached = [folder.removeprefix("models--") for folder in path.parts if folder.startswith("models--")]
+    return cached[-1].replace("--", "/") if cached else path.stem if path.suffix == ".gguf" else path.name
+
+
+def _signature(paths: Iterable[Path]) -> str:
+    """Return what changes when one of the files does."""
+    stats = [path.stat() for path in paths]
+    return digest_json([[stat.st_size, stat.st_mtime_ns, stat.st_ino] for stat in stats])
+
+
+def _contents(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """Return for each file its size and a digest: of every byte, or of a large one of parts all over it."""
+    found = {}
+    for path in paths:
+        digest = xxh3_128()
+        try:
+            with open(path, "rb") as file:
+                size = file.seek(0, SEEK_END)
+                num_parts = -(-size // _PART_BYTES)
+                for number in range(min(num_parts, _MOST_PARTS)):
+                    file.seek(_PART_BYTES * (number * (num_parts - 1) // max(1, min(num_parts, _MOST_PARTS) - 1)))
+                    digest.update(file.read(_PART_BYTES))
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        found[path.name] = [size, digest.hexdigest()]
+    return found

@@ -1,0 +1,85 @@
+"""A Hugging Face folder to start from: its model's settings, its files, and its tokenizer's. No torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+from typing import Any
+
+from headwater.core.errors import ConfigError
+from headwater.export.base.config import settings_of_config
+from headwater.export.base.json_file import read_bytes, read_object
+from headwater.model.settings import ModelSettings
+from headwater.tokens.tokenizer.foreign import FILES
+
+INDEX_FILE = "model.safetensors.index.json"
+_HEAD_BYTES = 1 << 16  # of a README: its head is its first lines
+_MAX_LICENCE = 200  # characters of what a model says of its licence: a name, or an address
+
+
+def folder_settings(folder: Path) -> ModelSettings:
+    """Return the settings of its model; raise ConfigError that names what isn't understood."""
+    return settings_of_config(read_object(folder / "config.json"))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder, one or those of its index; raise ConfigError where there are none."""
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(f"{folder} holds an adapter, which changes the model; merge it into the weights first")
+    if (folder / INDEX_FILE).exists():
+        return [folder / name for name in sorted(set(weight_map(folder).values()))]
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    others = sorted(path.name for path in folder.glob("*.bin"))
+    why = f"only {', '.join(others[:3])}, and reading a pickle may run code" if others else "and no other weights"
+    raise ConfigError(f"{folder} has no model.safetensors ({why}); save it again with transformers' save_pretrained")
+
+
+def weight_map(folder: Path) -> dict[str, str]:
+    found = read_object(folder / INDEX_FILE).get("weight_map")
+    if not isinstance(found, dict) or not found or not all(_is_file_name(name) for name in found.values()):
+        raise ConfigError(f"{folder / INDEX_FILE} has no weight_map of names of files beside it")
+    return found
+
+
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and PurePath(name).name == name and name.endswith(".safetensors")
+
+
+def tokenizer_files(folder: Path) -> dict[str, bytes]:
+    """Return what the folder has of a tokenizer's files; raise ConfigError for one that can't be read."""
+    try:
+        return {name: read_bytes(folder / name) for name in FILES if (folder / name).exists()}
+    except OSError as error:
+        raise ConfigError(f"{folder}: a file of its tokenizer can't be read: {error.strerror}") from None
+
+
+def licence_of(folder: Path) -> str:
+    """Return the licence of a model with where that is said: the head of its README.md, config.json or a licence file.
+
+    "" where nothing says it.
+    """
+    head = re.match(r"\s*---\s*?\n(.*?)\n---", _head(folder / "README.md"), re.DOTALL)
+    fields = dict(re.findall(r"^(license|license_name):(.*)$", head[1] if head else "", re.MULTILINE))
+    said = [fields.get(name, "").strip().strip("\"'") for name in ("license", "license_name")]
+    in_config = read_object(folder / "config.json").get("license")
+    files = [path.name for path in folder.iterdir() if re.fullmatch(r"(?i)(licen[cs]e|copying)(\.\w+)?", path.name)]
+    return (
+        said_licence(": ".join(filter(None, said)), "its README.md")
+        or said_licence(in_config, "its config.json")
+        or (f"that of its file {min(files)}" if files else "")
+    )
+
+
+def said_licence(licence: Any, where: str) -> str:
+    """Return a licence with where it is said; "" of what isn't a text."""
+    said = licence.strip()[:_MAX_LICENCE] if isinstance(licence, str) else ""
+    return f"{said}, as {where} says" if said else ""
+
+
+def _head(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD_BYTES).decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,254 @@
+"""How a run computes here: decided at its start, set up for the process, put into its model and optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from headwater.core.errors import ConfigError
+from headwater.machine.device.compiled import compile_blocks_
+from headwater.machine.device.compiler import torch_compiles
+from headwater.machine.device.device import device_of
+from headwater.machine.device.facts import ACTIVATIONS, DTYPES, PRODUCTS, MachineFacts
+from headwater.machine.device.float8 import convert_linears_, require_float8
+from headwater.machine.device.peak import matmul_peaks, thread_rates
+from headwater.machine.device.settings import FORMATS, MEASURING, MachineSettings
+from headwater.machine.host.facts import usable_cores
+from headwater.machine.host.load import LoadMeter
+from headwater.machine.host.memory import keep_freed_memory
+from headwater.machine.host.waiting import sleep_under_load
+from headwater.machine.ranks.exchange import Ranks
+from headwater.machine.ranks.place import Place, gpu_of
+from headwater.machine.ranks.rendezvous import num_visible_gpus
+from headwater.model.kernels.convert import convert_
+from headwater.model.kernels.int8 import multiplies_int8_exactly
+from headwater.model.kernels.library import kernels_work, load_kernels
+from headwater.model.kernels.updates import KernelUpdates
+from headwater.model.optim.fused import FusedUpdates
+from headwater.model.optim.updates import PlainUpdates
+from headwater.model.transformer import Transformer
+
+HEAD_DIM = 64  # where no model is given
+MIN_INT8_GAIN = 1.5  # of int8's peak over bfloat16's, from which rounding to int8 and back is worth its time
+
+
+def inspect_machine(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None = None,
+    place: Place | None = None,
+    *,
+    head_dim: int = HEAD_DIM,
+    exact: bool = False,
+) -> MachineFacts:
+    """Measure this machine and decide what `auto` means for a model with heads of `head_dim`.
+
+    `kept` holds the decisions of the run that is resumed, or of the first rank: the others, who record no utilisation,
+    measure nothing. The ranks on one machine divide its cores; with `exact` each takes one thread, however many they
+    are.
+    """
+    place = place or Place()
+    device = _device(settings, place)
+    share = 1 if exact else max(1, usable_cores() // place.local_world_size)
+    # another rank than the first takes as many as that one
+    num_threads = settings.num_threads or (kept["num_threads"] if place.rank and kept else share)
+    kept = kept or {}
+    wanted, why = kept.get("dtype", "auto"), "as the run began"
+    if settings.dtype != "auto":
+        wanted, why = settings.dtype, "set by machine.dtype"
+    compiled, note = compiler_works(settings, device, head_dim)
+    if settings.compile == "on" and not compiled:
+        raise ConfigError(f"machine.compile is on and {note}")
+    compiled = compiled and kept.get("compiled", True)
+    if wanted == "float8":
+        require_float8(device, compiled)
+    if wanted == "int8" and (problem := int8_problem(device, compiled)):
+        if settings.dtype == "int8":
+            raise ConfigError(f"machine.dtype is int8 and {problem}; set machine.dtype to auto or bfloat16")
+        wanted, why = ACTIVATIONS["int8"], f"the run began in int8, and {problem}"
+    follows = bool(place.rank) and wanted != "auto"
+    dtype, why, rates = (wanted, why, {}) if wanted != "auto" else _choose_dtype(device, compiled)
+    with threads(num_threads), sleep_under_load():
+        meter, product = LoadMeter.of_ranks(place.local_world_size), PRODUCTS[dtype]
+        peak = math.inf if follows else matmul_peaks(device, [product])[product]
+        load = meter.note(num_threads)
+    return MachineFacts(
+        device=device.type,
+        device_name=device_of(device.type).name,
+        dtype=dtype,
+        dtype_why=why,
+        compiled=compiled,
+        num_threads=num_threads,
+        peak_flops_per_second=peak,
+        torch_version=torch.__version__,
+        note=note,
+        load=load,
+        rates=rates,
+    )
+
+
+def agreed_facts(
+    settings: MachineSettings,
+    kept: dict[str, Any] | None,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    *,
+    head_dim: int = HEAD_DIM,
+    exact: bool = False,
+) -> MachineFacts:
+    """Return how this rank computes: as the first one does, which decides before the others inspect their machine.
+
+    `kept` are the decisions of the run that is resumed. Raises ConfigError where a rank can't: then their bits, or what
+    they decide, would differ.
+    """
+    say(MEASURING)
+    inspect = partial(inspect_machine, settings, place=ranks.place, head_dim=head_dim, exact=exact)
+    of_first = inspect(kept) if ranks.is_first else None
+    decided = ranks.from_first(of_first and of_first.decisive())
+    facts = of_first or inspect(decided)
+    for rank, found in enumerate(ranks.gather(facts.decisive())):
+        if differing := [
+            f"{name} {decided[name]} and {found[name]}" for name in decided if found[name] != decided[name]
+        ]:
+            raise ConfigError(
+                f"ranks 0 and {rank} differ in {', '.join(differing)}; set machine.num_threads, machine.dtype and "
+                "machine.compile, and use the same software on all"
+            )
+    if facts.note:
+        say(facts.note)
+    if changes := [
+        f"{name} {kept[name]} -> {decided[name]}" for name in decided if kept and kept[name] != decided[name]
+    ]:
+        is_other = kept and kept["dtype"] != decided["dtype"]
+        means = f"other mathematics from here on ({FORMATS[decided['dtype']]})" if is_other else "other last bits"
+        say(f"this machine differs from the one that began the run ({'; '.join(changes)}): same data, {means}")
+    return facts
+
+
+def inspect_for_evaluation(settings: MachineSettings, head_dim: int = HEAD_DIM) -> MachineFacts:
+    """Decide how a finished model is measured here: in fp32, whatever it was trained in, and with nothing timed.
+
+    A model of a GPU may be measured on a machine that has none.
+    """
+    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    compiled, note = compiler_works(settings, device, head_dim)
+    return MachineFacts(
+        device=device.type,
+        device_name=device_of(device.type).name,
+        dtype="float32",
+        compiled=compiled,
+        num_threads=settings.num_threads or usable_cores(),
+        peak_flops_per_second=math.inf,  # nothing is above it: a utilisation of 0
+        torch_version=torch.__version__,
+        note=note,
+    )
+
+
+def compiler_works(machine: MachineSettings, device: torch.device, head_dim: int = HEAD_DIM) -> tuple[bool, str]:
+    """Return whether to compile for a model with heads of `head_dim`, and a sentence that says why not.
+
+    A compiler that is present may still lack headers or OpenMP, so the only honest test is a compilation.
+    """
+    if machine.compile == "off":
+        return False, "compilation is switched off (machine.compile)"
+    return kernels_work(head_dim) if device.type == "cpu" else torch_compiles(device, head_dim)
+
+
+def _choose_dtype(device: torch.device, compiled: bool) -> tuple[str, str, dict[str, float]]:
+    """Return the dtype that is fastest here, why in words, and the rates of all in FLOP/s.
+
+    Processors are compared by one thread's own time, so that under load the choice is that of a quiet machine.
+    """
+    names = [*DTYPES, "int8"] if device.type == "cpu" and compiled else [*DTYPES]
+    if device.type == "cpu":
+        with threads(1):
+            found = thread_rates([PRODUCTS[name] for name in names])
+    else:
+        found = matmul_peaks(device, [PRODUCTS[name] for name in names])
+    rates = {name: found[PRODUCTS[name]] for name in names}
+    fastest = max(DTYPES, key=lambda name: rates[name])
+    if fastest == ACTIVATIONS["int8"] and rates.get("int8", 0.0) >= MIN_INT8_GAIN * rates[fastest]:
+        fastest = "int8" if multiplies_int8_exactly() else fastest
+    listed = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in rates.items())
+    why = f"the fastest here, in GFLOP/s{' of one thread' if device.type == 'cpu' else ''}: {listed}"
+    return fastest, why + (f"; int8 from {MIN_INT8_GAIN:g} times bfloat16 on" if "int8" in rates else ""), rates
+
+
+@contextmanager
+def threads(num_threads: int) -> Iterator[None]:
+    """Have PyTorch compute in `num_threads` threads, inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def int8_problem(device: torch.device, compiled: bool) -> str | None:
+    """Return why linear maps can't be multiplied in int8 here, or None."""
+    if device.type != "cpu":
+        return "int8 is for processors, and the device is a GPU"
+    if not compiled:
+        return "there are no kernels here (see `headwater doctor`)"
+    return None if multiplies_int8_exactly() else "this processor's int8 products lose large sums"
+
+
+def _device(settings: MachineSettings, place: Place) -> torch.device:
+    """Return what a rank computes on: as it was decided when the ranks joined."""
+    return torch.device("cpu" if gpu_of(place, settings.device, num_visible_gpus) is None else "cuda")
+
+
+@contextmanager
+def set_up(facts: MachineFacts) -> Iterator[None]:
+    """Have this process compute as decided, inside: threads and how they wait, determinism, memory kept.
+
+    Afterwards threads and algorithms are as they were; how the C library keeps memory can't be asked for.
+    """
+    before = torch.get_deterministic_debug_mode()
+    keep_freed_memory()
+    # no value is read before it is written here, and filling every new tensor with NaN costs time
+    flags = [(torch.utils.deterministic, "fill_uninitialized_memory", False)]
+    if facts.compiled and facts.device != "cpu":
+        import torch._inductor.config as inductor  # here: a second that only a compiler needs
+
+        flags.append((inductor, "deterministic", True))
+    with ExitStack() as stack:
+        stack.enter_context(threads(facts.num_threads))
+        stack.enter_context(sleep_under_load())
+        stack.callback(torch.set_deterministic_debug_mode, before)
+        torch.set_deterministic_debug_mode("error")
+        for owner, name, value in flags:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+def fastest_(model: Transformer, facts: MachineFacts) -> Transformer:
+    """Put what computes fastest here into a model; return the model to train with, which has the same parameters.
+
+    That is the model itself, or on a GPU a compiled one.
+    """
+    if _has_kernels(facts):
+        convert_(model, facts.num_threads, facts.dtype)
+        return model
+    if facts.dtype == "float8":
+        convert_linears_(model.blocks)
+    return compile_blocks_(model) if facts.compiled else model
+
+
+def fastest_updates(facts: MachineFacts, *, exact: bool = False) -> PlainUpdates:
+    """Return an optimizer's passes as they are fastest here; `exact`: with the same bits for divided weights."""
+    if facts.device == "cuda":
+        return FusedUpdates()
+    return (
+        KernelUpdates(load_kernels(), facts.num_threads, is_fused=not exact) if _has_kernels(facts) else PlainUpdates()
+    )
+
+
+def _has_kernels(facts: MachineFacts) -> bool:
+    return facts.compiled and facts.device == "cpu"

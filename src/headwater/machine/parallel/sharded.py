@@ -1,0 +1,143 @@
+"""Sharded data parallel: each rank has some rows of every parameter, and gathers a block's weights while it computes.
+
+FSDP2 (arXiv:2304.11277; torch.distributed.fsdp.fully_shard) does the gathering: a parameter is a DTensor of one axis of
+the mesh, and inside a block's pass a plain tensor, so that the model and its kernels see nothing of it. Copies of the
+shards, on other ranks along `replicate`, add their gradients once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+from headwater.machine.parallel.collectives import AllGather, ExactReduceScatter, ReduceScatter
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.fixed_point import FRACTION_BITS
+from headwater.machine.parallel.gradient_sum import GradientSum, gradient_of
+from headwater.machine.ranks.exchange import GroupOfRanks
+from headwater.model.kernels.convert import keep_no_copies_
+from headwater.model.transformer import Transformer
+
+Method = Callable[[str], Callable[..., Tensor]]
+"Of a name, that method of a model, in the way in which an evaluation has to call it."
+
+
+def shard_(
+    stages: Sequence[Transformer], roots: Sequence[Transformer], parallel: DataParallel, gather_dtype: torch.dtype
+) -> list[Method]:
+    """Divide models on the meta device, which then compute as `roots`; return how an evaluation calls their methods."""
+    reductions: dict[str, ReduceScatter] = {}
+    num_bytes = sum(parameter.nbytes for stage in stages for parameter in stage.parameters())
+    gathers_once = parallel.ranks.mesh.gathers_once(num_bytes)
+    for stage, root in zip(stages, roots, strict=True):
+        reductions |= _shard_(stage, root, parallel, gather_dtype, gathers_once=gathers_once)
+    summed = ExactShardedGradientSum if parallel.exact else ShardedGradientSum
+    parallel.gradients = summed(parallel, reductions, gathers_once=gathers_once)
+    return [partial(_method, stage) for stage in stages]
+
+
+def _shard_(
+    model: Transformer, root: Transformer, parallel: DataParallel, gather_dtype: torch.dtype, *, gathers_once: bool
+) -> dict[str, ReduceScatter]:
+    """Divide one model; return what adds the gradients of its blocks and of what lies outside of them."""
+    shards, reductions = parallel.shards, dict[str, ReduceScatter]()
+    assert isinstance(shards, GroupOfRanks)
+    model.forward = root.forward  # type: ignore[method-assign]
+    if parallel.ranks.mesh.pipeline > 1 or not gathers_once:  # microbatches under way would have a copy each
+        keep_no_copies_(model)
+    device_mesh = shards.device_mesh
+    modules = {f"block {name}": block for name, block in model.blocks.named_children()}
+    for name, module in {**modules, "outside the blocks": model}.items():
+        # what lies outside the blocks stays gathered from its pass to the backward pass, which is next
+        is_kept = module is model or gathers_once
+        fully_shard(module, mesh=device_mesh, reshard_after_forward=not is_kept)
+        if not fully_shard.state(module)._fsdp_param_groups:  # type: ignore[attr-defined]
+            continue  # of a stage between the first and the last
+        # embeddings that are added to others before they are cast are used in fp32
+        is_rounded = gather_dtype == torch.bfloat16 and not (module is model and model.settings.family == "gpt2")
+        reductions[name] = (ExactReduceScatter if parallel.exact else ReduceScatter)(shards)
+        _exchange_by_(module, _all_gather(module, shards, is_rounded=is_rounded), reductions[name])
+    return reductions
+
+
+def _exchange_by_(module: nn.Module, gather: Any, reduction: Any) -> None:
+    divided = cast(FSDPModule, module)
+    # sums: the loss of a microbatch is divided by the targets of all ranks already
+    divided.set_gradient_divide_factor(1.0)
+    divided.set_force_sum_reduction_for_comms(True)
+    divided.set_custom_all_gather(gather)
+    divided.set_custom_reduce_scatter(reduction)
+
+
+def _all_gather(module: nn.Module, shards: GroupOfRanks, *, is_rounded: bool) -> AllGather:
+    """Return what gathers a module's parameters, matrices rounded to bfloat16 or not."""
+    group = fully_shard.state(module)._fsdp_param_group  # type: ignore[attr-defined]
+    shapes = [parameter.padded_sharded_param_size for parameter in group.fsdp_params]
+    return AllGather(shards, [shape.numel() for shape in shapes], [is_rounded and len(shape) == 2 for shape in shapes])
+
+
+class ShardedGradientSum(GradientSum):
+    """Gradients are added over the shards in a backward pass, of small models in the last, over copies at the end."""
+
+    def __init__(self, parallel: DataParallel, reductions: Mapping[str, ReduceScatter], *, gathers_once: bool) -> None:
+        super().__init__(parallel.ranks)
+        self._ranks, self._reductions, self._gathers_once = parallel.ranks, reductions, gathers_once
+
+    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
+        if self._gathers_once:
+            divided = cast(FSDPModule, model)
+            divided.set_is_last_backward(is_last)
+            divided.set_requires_gradient_sync(is_last)
+            divided.set_reshard_after_backward(is_last)
+
+    def watch_(self) -> None:
+        for reduction in self._reductions.values():
+            reduction.bits = torch.zeros((), dtype=torch.int64)
+
+    def own(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return sums of the bits: the gradients are gone when a block's backward pass has ended."""
+        bits = {name: one.bits for name, one in self._reductions.items() if one.bits is not None}
+        for reduction in self._reductions.values():
+            reduction.bits = None
+        return bits
+
+
+class ExactShardedGradientSum(ShardedGradientSum):
+    """The same, added as integers."""
+
+    def begin_(self, model: nn.Module, *, is_last: bool) -> None:
+        if self._gathers_once:  # but gradients are added once a microbatch: each is rounded for itself
+            cast(FSDPModule, model).set_reshard_after_backward(is_last)
+
+    def reduce_(self, model: nn.Module) -> None:
+        totals = [cast(ExactReduceScatter, reduction).take_total() for reduction in self._reductions.values()]
+        num_bad = self._ranks.sum_(torch.stack([total.num_bad for total in totals]).sum(0))
+        self._replicas.sum_tensors_([total.integers for total in totals])
+        spoilt = torch.where(num_bad > 0, torch.nan, 0.0)
+        for total in totals:
+            total.gradients.copy_(total.integers.double().mul_(2.0**-FRACTION_BITS) + spoilt)
+        flats = {total.gradients.untyped_storage().data_ptr() for total in totals}
+        for gradient in map(gradient_of, model.parameters()):
+            assert not gradient.numel() or gradient.untyped_storage().data_ptr() in flats, "FSDP copied a gradient"
+
+
+def _method(model: Transformer, name: str) -> Callable[..., Tensor]:
+    """Return a method that gathers what it uses for each call, and gives it back: an update may come next."""
+    gathered = f"gathered_{name}"
+    setattr(model, gathered, getattr(model, name))
+    register_fsdp_forward_method(model, gathered)
+    method: Callable[..., Tensor] = getattr(model, gathered)
+
+    def call(*inputs: Tensor) -> Tensor:
+        result = method(*inputs)
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+        return result
+
+    return call

@@ -1,0 +1,314 @@
+"""Each rank says twice a second where it is; one that is killed, stopped or cut off is named, and the others end.
+
+An exchange notices a process that has ended. One that is stopped, or behind a dead network, it awaits for half an
+hour. Beats go through the launcher's store, on a connection of their own. Each rank writes its own beat and reads that
+of the first rank; a machine's first rank reads those of its machine, and the first of all reads all. Who finds a rank
+lost says so in its beat, and the first rank's beat tells all: two calls a beat and rank, however many ranks there are.
+
+Silence alone is a weak sign: code that keeps the interpreter's lock is silent, too. So it counts after long (the
+setting), or soon if an exchange has failed or the system says that the process is stopped. It is counted in beats of
+the one that listens, not by the clock: a machine that slept has lost nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch.distributed as dist
+
+from headwater.machine.ranks.place import Place, named
+from headwater.machine.ranks.progress import Progress, place_in_run
+
+BEAT_SECONDS = 0.5
+SOON_SECONDS = 4.0  # of silence, until a process that is stopped, or without which an exchange failed, is lost
+NOTICE_SECONDS = 1.0  # in which an exchange with a process that has ended fails by itself
+END_SECONDS = 10.0  # for a rank that has lost others to end in order; a launcher waits 30
+WINDOW_BEATS = 60  # over which ranks' times in exchanges are compared
+MIN_LEAD = 0.1  # of the time: beats of one moment are up to BEAT_SECONDS apart
+STDERR = 2  # by its number: a thread that hangs may hold the lock of sys.stderr
+PROCESSES = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a rank says of itself and of others.
+
+    `trouble` is why the rank ends, "" when it ends as it should. `began` tells its process from a later one. `lost` are
+    the ranks that it has found lost, or was told of, and `why` says what became of them.
+    """
+
+    number: int
+    step: int
+    phase: str
+    exchange_seconds: float
+    host: str
+    pid: int
+    began: str | None
+    trouble: str | None = None
+    lost: tuple[int, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Slowest:
+    """The rank that the others wait for, and the fraction of the time that they wait in exchanges longer than it."""
+
+    rank: int
+    lead: float
+
+
+class StoreWatch:
+    """Ends the process when the launcher's store is silent as long as a rank may be: its calls then never return."""
+
+    def __init__(self, place: Place, progress: Progress, silence_seconds: float) -> None:
+        self._place, self._progress = place, progress
+        self._max_unanswered = _num_beats(silence_seconds)
+        self._unanswered = 0  # beats since the store's last answer
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="heartbeat's store", daemon=True).start()
+
+    def answered(self) -> None:
+        self._unanswered = 0
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(BEAT_SECONDS):
+            self._unanswered += 1
+            if self._unanswered > self._max_unanswered:
+                seconds = self._max_unanswered * BEAT_SECONDS
+                why = f"is cut off: the launcher's store hasn't answered for {seconds:g} s"
+                _end_process(self._place, why, self._progress)
+
+
+class Heartbeat:
+    """The beats of one of several ranks."""
+
+    def __init__(self, store: dist.Store, place: Place, progress: Progress, silence_seconds: float) -> None:
+        """Write the first beat; call it before the ranks meet, so that each finds those of all others."""
+        self._store = store.clone()  # type: ignore[attr-defined]  # a connection of its own: another thread may wait on the given one
+        self.progress, self._place = progress, place
+        self._max_silent = _num_beats(silence_seconds)
+        self._soon = min(_num_beats(SOON_SECONDS), self._max_silent)
+        self._read_ranks = _ranks_read_by(place)
+        self._own = Beat(0, 0, progress.phase, 0.0, _host(), os.getpid(), _process(os.getpid())[1])
+        self._heard: dict[int, Beat] = {}
+        self._silent: dict[int, int] = {}  # beats since each rank's last one
+        self._exchanged: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW_BEATS)
+        self._why = ""
+        self._found, self._noticed, self._closed = threading.Event(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._watch = StoreWatch(place, progress, silence_seconds)
+        self._write()
+
+    def start(self) -> None:
+        """Beat and listen from now on; all ranks have written their first beat."""
+        self._thread.start()
+        self._watch.start()
+
+    @property
+    def has_found(self) -> bool:
+        """Return whether a rank is known to be lost."""
+        return self._found.is_set()
+
+    def why(self) -> str:
+        """Return who is lost, after an exchange has failed; "" where nobody is found to be."""
+        self._noticed.set()
+        self._found.wait((self._soon + 2) * BEAT_SECONDS)
+        return self._why
+
+    def end_of_joining(self, error: Exception) -> str:
+        """End where the ranks can't be joined; return who is lost, else the error, of which the others are told."""
+        if not self._thread.is_alive():
+            return str(error)
+        why = self.why()
+        self.progress.trouble = "" if why else f"ended ({error})"
+        self.close()
+        return why or str(error)
+
+    def slowest(self) -> Slowest | None:
+        """Return the rank that all others wait for, as the first rank knows it; None where none stands out."""
+        if len(self._exchanged) < 2:
+            return None
+        (began_at, before), (ended_at, after) = self._exchanged[0], self._exchanged[-1]
+        waited = {rank: (after[rank] - before[rank]) / (ended_at - began_at) for rank in after}
+        rank = min(waited, key=lambda rank: waited[rank])
+        lead = statistics.median(other for each, other in waited.items() if each != rank) - waited[rank]
+        return Slowest(rank, lead) if lead >= MIN_LEAD else None
+
+    def close(self) -> None:
+        """End; the last beat says what `progress` has of trouble. Where the store doesn't answer, the process ends."""
+        self._closed.set()
+        self._thread.join(END_SECONDS)
+
+    # ---- the thread that beats
+
+    def _beat(self) -> None:
+        try:
+            while not self._closed.wait(BEAT_SECONDS):
+                self._write()
+                lost, why = self._listen()
+                self._watch.answered()
+                if lost:
+                    self._own = replace(self._own, lost=lost, why=why)
+                    self._write()
+                    self._end_stopped(lost)
+                    self._give_up(why)
+                    self._await_the_end_of_others(lost)
+            self._write()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            self._give_up(f"the launcher's store, which the first machine holds, is gone ({reason})")
+        finally:
+            self._watch.stop()
+
+    def _write(self) -> None:
+        now = self.progress
+        phase = "waiting in an exchange" if now.is_exchanging else now.phase
+        self._own = replace(
+            self._own,
+            number=self._own.number + 1,
+            step=now.step,
+            phase=phase,
+            exchange_seconds=now.exchange_seconds(),
+            trouble=now.trouble,
+        )
+        self._store.set(_key(self._place.rank), json.dumps(asdict(self._own)))
+
+    def _listen(self) -> tuple[tuple[int, ...], str]:
+        """Return the ranks that are lost, and what became of them."""
+        beats = self._read(self._read_ranks)
+        for rank, beat in beats.items():
+            heard = self._heard.get(rank)
+            is_new = heard is None or heard.number != beat.number
+            self._silent[rank] = 0 if is_new else self._silent[rank] + 1
+        self._heard = beats
+        if self._place.rank == 0:
+            self._exchanged.append((time.monotonic(), self._exchange_seconds()))
+        if finder := next((beat for beat in beats.values() if beat.lost), None):
+            return finder.lost, finder.why
+        # ranks of a machine that is gone are some beats apart: with the first of them, all are lost
+        limit = self._soon if self._noticed.is_set() else self._max_silent
+        has_silent = any(self._silent[rank] >= limit for rank, beat in beats.items() if beat.trouble is None)
+        silent = [rank for rank in beats if has_silent and self._silent[rank] >= max(1, limit // 2)]
+        words = dict.fromkeys(silent, f"fell silent {limit * BEAT_SECONDS:g} s ago")
+        troubles = {rank: found for rank, beat in beats.items() if (found := self._trouble(rank, beat, words))}
+        return tuple(troubles), "; ".join(self._describe(found, troubles) for found in dict.fromkeys(troubles.values()))
+
+    def _exchange_seconds(self) -> dict[int, float]:
+        return {0: self._own.exchange_seconds} | {rank: beat.exchange_seconds for rank, beat in self._heard.items()}
+
+    def _describe(self, trouble: str, troubles: dict[int, str]) -> str:
+        ranks = [rank for rank, found in troubles.items() if found == trouble]
+        beat = self._heard[ranks[0]]
+        where = place_in_run(beat.step, beat.phase)
+        return (
+            f"{named(ranks, self._place.world_size)} {trouble}, {where}, process {beat.pid} on {beat.host.split()[0]}"
+        )
+
+    def _trouble(self, rank: int, beat: Beat, silent: Mapping[int, str]) -> str:
+        """Return what became of a rank, "" if nothing did; `silent` says it of those that are silent."""
+        if beat.trouble is not None:
+            return beat.trouble
+        state = _state(beat) if beat.host == self._own.host else "running"
+        if state == "gone":
+            last = self._read([rank])[rank]  # it may have ended as it should since
+            return "died" if last.trouble is None else last.trouble
+        if state == "stopped" and self._silent[rank] >= self._soon:
+            return "is stopped"
+        return silent.get(rank, "")
+
+    def _read(self, ranks: Sequence[int]) -> dict[int, Beat]:
+        texts = self._store.multi_get([_key(rank) for rank in ranks])
+        beats = (Beat(**json.loads(text)) for text in texts)
+        return {rank: replace(beat, lost=tuple(beat.lost)) for rank, beat in zip(ranks, beats, strict=True)}
+
+    def _end_stopped(self, lost: Sequence[int]) -> None:
+        """Kill what is stopped on this host: it would hold up its launcher's restart for 30 s."""
+        for beat in self._read([rank for rank in lost if rank != self._place.rank]).values():
+            if beat.host == self._own.host and _state(beat) == "stopped":
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(beat.pid, signal.SIGKILL)
+
+    def _await_the_end_of_others(self, lost: Sequence[int]) -> None:
+        """Stay, as the first rank, until the others know: without a launcher their store ends with this process."""
+        others = [] if self._place.rank else [rank for rank in range(1, self._place.world_size) if rank not in lost]
+        for _ in range(_num_beats(END_SECONDS)):
+            if all(beat.trouble is not None for beat in self._read(others).values()):
+                return
+            time.sleep(BEAT_SECONDS)
+
+    def _give_up(self, why: str) -> None:
+        """Let the thread that trains end in order where its exchange fails; end the process where it doesn't."""
+        self._why = why
+        self._found.set()
+        self._watch.stop()
+        if not self._noticed.wait(NOTICE_SECONDS) or not self._closed.wait(END_SECONDS):
+            _end_process(self._place, f"lost others: {why}", self.progress)
+
+
+RESUMES = "The same command, or torchrun with --max-restarts, resumes from the last checkpoint"
+
+
+def _end_process(place: Place, why: str, where: Progress) -> None:
+    line = f"headwater: {named([place.rank], place.world_size)} {why}; this rank was {where}. {RESUMES}\n"
+    os.write(STDERR, line.encode())
+    os._exit(1)  # an exchange can't be interrupted; all that counts is on disk, or promised nothing
+
+
+def _num_beats(seconds: float) -> int:
+    return max(1, round(seconds / BEAT_SECONDS))
+
+
+def _key(rank: int) -> str:
+    return f"beat/{rank}"
+
+
+def _host() -> str:
+    """Return what tells this machine, and this view of its processes and network, from all others; its name first."""
+    spaces = []
+    for name in ("pid", "net"):
+        with suppress(OSError):
+            spaces.append(os.readlink(PROCESSES / "self" / "ns" / name))
+    with suppress(OSError):
+        spaces.append((PROCESSES / "sys/kernel/random/boot_id").read_text().strip())
+    return " ".join([socket.gethostname(), *spaces])
+
+
+def _process(pid: int) -> tuple[str, str | None]:
+    """Return the state of a process, and when it was started, by the system's count; None if it isn't, or has ended."""
+    try:
+        fields = (PROCESSES / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return "X", None
+    return fields[0], None if fields[0] in "ZX" else fields[19]
+
+
+def _state(beat: Beat) -> Literal["running", "stopped", "gone"]:
+    """Return the state of the process of a beat on this host; if the system doesn't say, it runs."""
+    state, began = _process(beat.pid)
+    if beat.began is not None and began != beat.began:
+        return "gone"
+    return "stopped" if beat.began is not None and state == "T" else "running"
+
+
+def _ranks_read_by(place: Place) -> list[int]:
+    """Return whose beats a rank reads: the first one all, the first of a machine those there, others both of these."""
+    first = place.rank - place.local_rank
+    there = [first] if place.local_rank else range(first, min(first + place.local_world_size, place.world_size))
+    return sorted({0, *(there if place.rank else range(place.world_size))} - {place.rank})

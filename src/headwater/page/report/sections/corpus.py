@@ -1,0 +1,209 @@
+"""What the corpus was: where the text came from, what was kept of it, and how often training read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+from headwater.core.errors import HeadwaterError
+from headwater.core.numbers import count, decimal, number, percent, plural, size, whole
+from headwater.core.records import Object, amount, table
+from headwater.corpus.shards import parse_document, read_lines
+from headwater.page.charts.chart import legend, series, stacked_bar
+from headwater.page.charts.markup import Child, Html, card, data_table, fold, missing, section, tag, written
+from headwater.runs.measures import Share, read_shares
+from headwater.runs.run_data import ALMANAC, RunData
+
+MAX_ALMANAC = 0.20  # to the tenth of a percent that is shown: a plan deals in whole rows
+NUM_EXCERPTS, EXCERPT_CHARACTERS = 2, 400  # of each source
+_UNITS = ("documents", "bytes")
+
+
+def corpus(run: RunData) -> Html:
+    sources = table(run.corpus, "sources")
+    if not sources:
+        return section(
+            "What it read", "corpus", missing("Not measured yet: `headwater corpus build` or `run` fills it.")
+        )
+    composition = _composition(run) if len(run.sources) > 1 else None
+    lead = tag("p", _lead(sources), class_="lead")
+    parts = [lead, composition, _by_source(run), _balance(run, sources), _excerpts(run)]
+    return section("What it read", "corpus", parts)
+
+
+def _lead(sources: dict[str, Object]) -> str:
+    read, kept = (_sum(table(source, what) for source in sources.values()) for what in ("read", "kept"))
+    share = f" ({percent(kept['bytes'] / read['bytes'])})" if read["bytes"] else ""
+    return (
+        f"{plural(read['documents'], 'document')} from {plural(len(sources), 'source')} were read, "
+        f"{size(read['bytes'])} of text; {size(kept['bytes'])}{share} was kept. "
+        "Every document is kept, or dropped for a reason."
+    )
+
+
+def _sum(amounts: Iterable[Object]) -> dict[str, float]:
+    amounts = list(amounts)
+    return {unit: sum(amount(each, unit) or 0 for each in amounts) for unit in _UNITS}
+
+
+def _composition(run: RunData) -> Html:
+    """Draw two bars of the same sources: the text that was kept, and the tokens that training took from it."""
+    kept = {name: amount(_text_of(run, name), "bytes") or 0 for name in run.sources}
+    trained = {name: share.tokens or 0 for name, share in read_shares(run).items()}
+    bars = [_bar(run, "Kept text", kept, size)]
+    if any(trained.values()):
+        bars.append(_bar(run, "Training tokens", trained, count))
+    return card("Where the text came from", _almanac_note(run), bars, legend(run.sources))
+
+
+def _bar(run: RunData, name: str, amounts: dict[str, float], show: Callable[[float], str]) -> Html:
+    parts = [(at, source, amounts[source]) for at, source in enumerate(run.sources) if amounts.get(source)]
+    head = tag("div", tag("span", name), tag("strong", show(sum(amounts.values()))), class_="bar-head")
+    return tag("div", head, stacked_bar(parts, show, f"{name} by source"), class_="bar-row")
+
+
+def _almanac_note(run: RunData) -> str | None:
+    share = read_shares(run).get(ALMANAC, Share()).fraction
+    if share is None:
+        return None
+    is_allowed = round(share, 3) <= MAX_ALMANAC
+    limit = "At most 20\u00a0% is allowed" if is_allowed else "This is MORE than the 20\u00a0% that are allowed"
+    return (
+        "The almanac is prose that a program writes from the World Factbook. It is "
+        f"{percent(share)} of the training tokens. {limit}. Quality is measured on real text, without it."
+    )
+
+
+def _by_source(run: RunData) -> Html:
+    shares = read_shares(run)
+    rows = [_source_row(run, name, shares.get(name, Share())) for name in run.sources]
+    heads = ["source", "documents kept", "text kept", "bytes per token", "training tokens", "share", "epochs"]
+    note = "Tokens and epochs over the whole run. Below one epoch, part of a source's training text is never read."
+    return card("Source by source", note, data_table(heads, rows))
+
+
+def _source_row(run: RunData, name: str, share: Share) -> list[Child]:
+    text = _text_of(run, name)
+    return [
+        _source_head(run, name),
+        whole(amount(text, "documents")),
+        size(amount(text, "bytes")),
+        decimal(bytes_per_token(run, name), 2),
+        count(share.tokens),
+        percent(share.fraction),
+        decimal(share.epochs, 2),
+    ]
+
+
+def _text_of(run: RunData, source: str) -> Object:
+    """Return {documents, bytes} of a source as it lies in the corpus, cleaned: the balance counts bytes as read.
+
+    Of a document whose end is held out both splits have a part.
+    """
+    splits = table(run.corpus, "splits")
+    parts = [part for split in splits if (part := table(splits, split, source))]
+    found = {"documents": amount(run.corpus, "sources", source, "kept", "documents")}
+    return found | {"bytes": sum(amount(part, "bytes") or 0 for part in parts)} if parts else {}
+
+
+def bytes_per_token(run: RunData, source: str) -> float | None:
+    """Return the figure of the whole training text, or the tokenizer's own of a sample where that isn't there yet."""
+    whole_text = amount(run.tokens, "splits", "train", source, "bytes_per_token")
+    return whole_text if whole_text is not None else amount(run.tokenizer, "bytes_per_token", source)
+
+
+def _balance(run: RunData, sources: dict[str, Object]) -> Html:
+    names = [name for name in run.sources if name in sources]
+    rows: list = [_summary_row(_source_head(run, name), sources[name]) for name in names]
+    if len(names) > 1:
+        total: Object = {what: _sum(table(each, what) for each in sources.values()) for what in ("read", "kept")}
+        total["dropped"] = _all_reasons(sources)
+        rows.append(("total", _summary_row("all", total)))
+    details = [row for name in names for row in _reason_rows(run, name, sources[name])]
+    balanced = all(_is_balanced(source) for source in sources.values())
+    note = (
+        "read = kept + dropped, in documents and in bytes as read: "
+        + ("it balances." if balanced else "IT DOES NOT BALANCE.")
+        + " Kept text is cleaned afterwards; the tables above show it cleaned. docs/corpus.md explains every reason."
+    )
+    full = data_table(["source", "what", "documents", "bytes", "of what was read"], details, words=["what"])
+    every = tag("details", tag("summary", "Every reason, to the byte"), full)
+    summary = data_table(["source", "read", "kept", "dropped", "reasons"], rows, words=["reasons"])
+    return card("Balance sheet", note, summary, every)
+
+
+def _all_reasons(sources: dict[str, Object]) -> dict[str, dict[str, float]]:
+    names = dict.fromkeys(name for source in sources.values() for name in table(source, "dropped"))
+    return {name: _sum(table(source, "dropped", name) for source in sources.values()) for name in names}
+
+
+def _dropped(source: Object) -> dict[str, float]:
+    return _sum(table(source, "dropped").values())
+
+
+def _is_balanced(source: Object) -> bool:
+    return _sum([table(source, "read")]) == _sum([table(source, "kept"), _dropped(source)])
+
+
+def _reasons(source: Object) -> list[tuple[str, Object]]:
+    """Return what was dropped by reason in words: the most documents first, then the most bytes."""
+    losses = [(reason.replace("_", " "), table(loss)) for reason, loss in table(source, "dropped").items()]
+    return sorted(losses, key=lambda item: [-(amount(item[1], unit) or 0) for unit in _UNITS])
+
+
+def _summary_row(head: Child, source: Object) -> list[Child]:
+    amounts = [table(source, "read"), table(source, "kept"), _dropped(source)]
+    reasons = [f"{reason} {_extent(loss)}" for reason, loss in _reasons(source)]
+    return [head, *map(_documents_and_bytes, amounts), " · ".join(reasons) or "–"]
+
+
+def _extent(loss: Object) -> str:
+    """Return what was lost in documents, or in bytes where only parts of documents were."""
+    return whole(number(loss.get("documents"))) if loss.get("documents") else size(number(loss.get("bytes")))
+
+
+def _documents_and_bytes(amounts: Object) -> Child:
+    documents, num_bytes = number(amounts.get("documents")), number(amounts.get("bytes"))
+    return [tag("span", whole(documents)), tag("span", size(num_bytes), class_="under")]
+
+
+def _reason_rows(run: RunData, name: str, source: Object) -> list[tuple[str, list[Child]]]:
+    read_bytes = amount(source, "read", "bytes") or 0
+    lines = [("read", table(source, "read"), "read"), ("kept", table(source, "kept"), "kept")]
+    lines += [("kept, after cleaning", _text_of(run, name), "kept")]
+    lines += [(reason, loss, "dropped") for reason, loss in _reasons(source)]
+    return [(kind, [_source_head(run, name), words, *_cells(found, read_bytes)]) for words, found, kind in lines]
+
+
+def _cells(amounts: Object, read_bytes: float) -> list[str]:
+    num_bytes = number(amounts.get("bytes"))
+    share = percent(num_bytes / read_bytes) if num_bytes is not None and read_bytes else "–"
+    return [whole(number(amounts.get("documents"))), whole(num_bytes), share]
+
+
+def _source_head(run: RunData, name: str) -> Child:
+    return [tag("span", class_=f"chip {series(run.sources.index(name))}"), name]
+
+
+def _excerpts(run: RunData) -> Child:
+    """Return how the first training documents of each source begin; nothing where the corpus can't be read."""
+    found = [
+        tag("li", tag("span", f"{name} · {origin}", class_="when"), written(text))
+        for name in run.sources
+        for origin, text in _first_documents(run.folder / "data" / "corpus" / "train" / Path(name).name)
+    ]
+    if not found:
+        return None
+    return fold("Text that was kept", "the first documents of each source", tag("ol", found, class_="samples"))
+
+
+def _first_documents(folder: Path) -> list[tuple[str, str]]:
+    try:
+        documents = [parse_document(line) for line in islice(read_lines(folder), NUM_EXCERPTS)]
+        return [
+            (str(document.origin), document.text[:EXCERPT_CHARACTERS] + "…" * (len(document.text) > EXCERPT_CHARACTERS))
+            for document in documents
+        ]
+    except (HeadwaterError, OSError, ValueError, LookupError, TypeError):  # a damaged corpus
+        return []

@@ -1,0 +1,130 @@
+"""How it learned: loss over tokens, and bits per byte on held-out text against simpler models and by source."""
+
+from __future__ import annotations
+
+from headwater.core.numbers import count, count_in_words, decimal, number, percent, size, whole
+from headwater.core.records import Object, amount, table, text_scored
+from headwater.page.charts.markup import Child, Html, card, data_table, fold, section, tag
+from headwater.page.charts.of_run import Chart, card_of, overlaid
+from headwater.runs.measures import (
+    baselines,
+    bits_per_byte_curve,
+    few_targets,
+    final_bits_per_byte,
+    is_on_real_text,
+    lines_since_base,
+    number_formats,
+    quality_curve,
+    repeated_text,
+)
+from headwater.runs.run_data import RunData
+
+_PROSE = {"5-gram": "a 5-gram model"}
+CHANGE = "from the base to now"
+NO_VALIDATION = "the first validation fills it, after `train.validate_every` steps."
+
+
+def learning(run: RunData, charts: dict[str, Chart | None]) -> Html:
+    cards = [_against_baselines(run), _by_source(run) if len(run.sources) != 1 else None]
+    loss = card_of(charts["loss"], "Loss", "the first steps fill it.")
+    parts = [_lead(run), _since_base(run), loss, tag("div", cards, class_="grid"), _measurements(run)]
+    return section("How it learned", "learning", parts)
+
+
+def _lead(run: RunData) -> Child:
+    score, on = final_bits_per_byte(run)
+    if score is None:
+        return None
+    relations = [
+        f"{_relation(score, value)} than {_PROSE.get(name, name)} ({decimal(value)})"
+        for name, value in baselines(run.evaluation).items()
+    ]
+    beside = f": {', '.join(relations)}" if relations else ""
+    read = _what_baselines_read(table(run.evaluation, "baseline_sample")) if relations else ""
+    warnings = filter(None, (repeated_text(run.evaluation), few_targets(run.evaluation)))
+    few = "".join(f" {warning.capitalize()}." for warning in warnings)
+    return tag(
+        "p", f"A byte of {on} costs the model {decimal(score)} bits{beside}.{read}{few}{_formats(run)}", class_="lead"
+    )
+
+
+def _since_base(run: RunData) -> Child:
+    """Return what was learned of the new text and forgotten of the old; None for a run without a base."""
+    lines: list[list[Child]] = [[name, line] for name, line in lines_since_base(run)]
+    note = "Before the first step, and at the last validation and probe."
+    if (share := amount(run.config, "settings", "replay", "share")) is not None:
+        note += f" Old text is the base's own, {percent(share, 0)} of what this run read."
+    return card("New and old text", note, data_table(["", CHANGE], lines, words=[CHANGE])) if lines else None
+
+
+def _relation(score: float, baseline: float) -> str:
+    return f"{percent(abs(score / baseline - 1), 0)} {'less' if score < baseline else 'more'}"
+
+
+def _what_baselines_read(read: Object) -> str:
+    """Return how much text the baselines read: bounded, whatever the corpus."""
+    counted, tokens, scored, text = (
+        amount(read, name) for name in ("counted_tokens", "of_tokens", "scored_bytes", "of_bytes")
+    )
+    if counted is None or tokens is None or scored is None or text is None:
+        return ""
+    all_of = (
+        f"all {count_in_words(tokens)}"
+        if counted >= tokens
+        else f"{count_in_words(counted)} of {count_in_words(tokens)}"
+    )
+    sample = "" if scored >= text else f" Both score a sample of the held-out text, {size(scored)} of {size(text)}."
+    return f" The 5-gram model counts {all_of} training tokens.{sample}"
+
+
+def _formats(run: RunData) -> str:
+    formats = number_formats(run)
+    return f" {'; '.join(f'{name}: {value}' for name, value in formats.items()).capitalize()}." if formats else ""
+
+
+def _against_baselines(run: RunData) -> Html:
+    """Return validations, which may score a sample, and as levels the final scores of the model and of simpler ones."""
+    is_real, found = is_on_real_text(run), sorted(baselines(run.evaluation).items(), key=lambda item: item[1])
+    levels = [(name, value, f"baseline-{index % 2 + 1}") for index, (name, value) in enumerate(found)]
+    if run.evaluation and (score := final_bits_per_byte(run)[0]) is not None:
+        levels.append(("this model, final", score, "series-1"))
+    heading = f"Bits per byte on {'real' if is_real else 'held-out'} text"
+    text = "held-out text without the almanac" if is_real else "held-out text"
+    beside = "Dashed: the final evaluation, of all of it." if levels else "No baseline is measured yet."
+    named = {f"{name} {decimal(value)}": (value, color) for name, value, color in levels}
+    curves, note = {"this model": quality_curve(run)}, f"{_scored(run, text)}; lower is better. {beside}"
+    chart = overlaid(heading, note, curves, "bits per byte", levels=named)
+    return card_of(chart, heading, NO_VALIDATION)
+
+
+def _scored(run: RunData, text: str = "held-out text") -> str:
+    words = text_scored(run.last("validation"), text)
+    return words[0].upper() + words[1:]
+
+
+def _by_source(run: RunData) -> Html:
+    title, curves = "Bits per byte by source", {name: bits_per_byte_curve(run, name) for name in run.sources}
+    chart = overlaid(title, f"{_scored(run)} of each source.", curves, "bits per byte")
+    return card_of(chart, title, NO_VALIDATION)
+
+
+def _measurements(run: RunData) -> Child:
+    """Return the validation figures as a table, for exact values and for those who can't see the charts."""
+    records = run.events("validation")
+    if not records:
+        return None
+    measured = {name for record in records for name in table(record, "bits_per_byte")}
+    names = [name for name in ["all", *run.sources] if name in measured]
+    names = names if len(names) != 2 else names[1:]  # of one source alone
+    rows: list[list[Child]] = [
+        [
+            whole(amount(record, "step")),
+            count(amount(record, "tokens_seen")),
+            *(decimal(amount(record, "bits_per_byte", name), 4) for name in names),
+        ]
+        for record in records
+    ]
+    scores = table(run.evaluation, "bits_per_byte")
+    if scores:  # of all held-out text, where validations may take a sample
+        rows.append(["at the end", "all text", *(decimal(number(scores.get(name)), 4) for name in names)])
+    return fold("Every validation", "in bits per byte of held-out text", data_table(["step", "tokens", *names], rows))

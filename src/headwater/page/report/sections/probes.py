@@ -1,0 +1,153 @@
+"""What it can do: probes over tokens, and how its guess at the next token sharpens."""
+
+from __future__ import annotations
+
+from headwater.core.intervals import share
+from headwater.core.numbers import count, percent, whole
+from headwater.core.printable import printable
+from headwater.core.records import Object, amount, entries, table
+from headwater.evaluate.tasks import score_text
+from headwater.page.charts.chart import not_measured, series
+from headwater.page.charts.markup import Child, Html, card, data_table, missing, render, scrolled, section, tag
+from headwater.page.charts.of_run import PROBES, probe_chart
+from headwater.runs.curves import points
+from headwater.runs.measures import OF_OWN_TEXT
+from headwater.runs.run_data import ALMANAC, RunData
+
+_MAX_TOKENS = 8
+_MAX_COLUMNS = 12
+_NUM_SHADES = 10
+
+
+_LEAD = (
+    "Fraction right over the tokens seen; dotted: what guessing gets. The curve is of a sample of items, the figure "
+    "of all of them after training."
+)
+_NOT_SET = "Not measured: train.num_probes is 0, as it is in the rungs of a ladder."
+_NO_PROBES = (
+    "Not measured: most probes are about what the almanac teaches, and this run was trained without it; and its "
+    "held-out text is too short to make any of."
+)
+_TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
+
+
+def probes(run: RunData) -> Html:
+    measured = [name for record in run.events("probes") for name in table(record, "probes")]
+    of_almanac = [name for name in PROBES if name not in OF_OWN_TEXT]
+    names = list(dict.fromkeys([*([] if _is_of_own_text(measured) else of_almanac), *measured]))
+    cards = [_probe(run, index, name) for index, name in enumerate(names)]
+    body: Child = [tag("p", _LEAD, class_="lead"), tag("div", cards, class_="grid quarters")]
+    if not measured and amount(run.config, "settings", "train", "num_probes") == 0:
+        body = missing(_NOT_SET)
+    elif not measured and run.corpus and ALMANAC not in table(run.corpus, "sources"):
+        body = missing(_NO_PROBES)
+    return section("What it can do", "probes", body, _tasks(run), _next_tokens(run))
+
+
+def _is_of_own_text(measured: list[str]) -> bool:
+    return bool(measured) and set(measured) <= set(OF_OWN_TEXT)
+
+
+def _tasks(run: RunData) -> Html | None:
+    """Return the table of what `headwater evaluate --tasks` kept; None without any."""
+    scores = entries(run.tasks, "scores")
+    if not scores:
+        return None
+    rows = []
+    for score in scores:
+        value, low, high, num_items = (amount(score, name) for name in ("value", "low", "high", "num_items"))
+        shown = score_text(value or 0.0, low, high, score.get("is_share") is True)
+        rows.append([str(score.get("task")), str(score.get("metric")), shown, whole(num_items) if num_items else "–"])
+    return card("Tasks", _TASKS, data_table(["task", "metric", "score", "items"], rows, words=["metric"]))
+
+
+def _probe(run: RunData, index: int, name: str) -> Html:
+    curve = points(run.events("probes"), "tokens_seen", "probes", name, "right")
+    latest = table(run.evaluation, "probe_details", name) or table(run.last("probes"), "probes", name)
+    chart = probe_chart(name, curve, latest, series(index))
+    if chart is None:
+        title, _ = PROBES.get(name, (name.replace("_", " "), ""))
+        return not_measured(title, "the next probe (`train.num_probes`) fills it.")
+    items = tag("span", _interval(amount(latest, "right"), amount(latest, "num_items")), class_="where")
+    return chart.card([chart.title, tag("strong", percent(amount(latest, "right")))], [chart.note, items])
+
+
+def _interval(right: float | None, num_items: float | None) -> str:
+    """Return how many items there are, and the interval of 95 % that follows from it."""
+    if right is None or not num_items or not 0 <= right <= 1:
+        return ""
+    found = share(round(right * num_items), int(num_items))
+    return f"{whole(num_items)} items, 95 %: {100 * found.low:.0f}–{100 * found.high:.0f}"
+
+
+def _next_tokens(run: RunData) -> Html:
+    """Return, for each prompt, a table of the likeliest next tokens: rows tokens, columns the probes over time."""
+    records = run.events("samples")
+    prompts = dict.fromkeys(str(entry.get("prompt", "")) for record in records for entry in entries(record, "next"))
+    tables = [_over_time(records, prompt) for prompt in prompts]
+    if not any(tables):
+        return not_measured("The next token", "the next probe (`train.num_probes`) fills it.")
+    return render(tables)
+
+
+def _over_time(records: list[Object], prompt: str) -> Html | None:
+    columns = [(record, guesses) for record in records if (guesses := _guesses(record, prompt))]
+    if not columns:
+        return None
+    columns = pick(columns, _MAX_COLUMNS)
+    tokens = _likely_tokens([guesses for _, guesses in columns])
+    heads = [tag("th", words, scope="col") for words in ["tokens seen", *[_when(record) for record, _ in columns]]]
+    rows = [
+        tag("tr", tag("th", _token(token), scope="row"), [_cell(guesses.get(token)) for _, guesses in columns])
+        for token in tokens
+    ]
+    body = tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="heat")
+    note = "Probability of the next token, in percent, over the tokens seen. Empty: not among the likeliest."
+    return card(tag("q", f"{prompt} …"), note, scrolled(body))
+
+
+def pick(members: list, most: int) -> list:
+    """Return at most `most` members, evenly spread, with both ends."""
+    if len(members) <= most:
+        return members
+    return [members[round(index * (len(members) - 1) / (most - 1))] for index in range(most)]
+
+
+def _guesses(record: Object, prompt: str) -> dict[str, float]:
+    found = next((entry for entry in entries(record, "next") if str(entry.get("prompt", "")) == prompt), {})
+    guesses: dict[str, float] = {}
+    for guess in entries(found, "next"):
+        token, probability = guess.get("token"), amount(guess, "probability")
+        if isinstance(token, str) and probability is not None:
+            guesses[token] = guesses.get(token, 0.0) + probability
+    return guesses
+
+
+def _likely_tokens(columns: list[dict[str, float]]) -> list[str]:
+    """Return the tokens to show: half of them the likeliest of the last probe, the others were once likely."""
+    final = columns[-1]
+    peak = {token: max(column.get(token, 0.0) for column in columns) for column in columns for token in column}
+    last = sorted(final, key=lambda token: -final[token])[: _MAX_TOKENS // 2]
+    once = sorted(peak.keys() - last, key=lambda token: (-peak[token], token))[: _MAX_TOKENS - len(last)]
+    return sorted([*last, *once], key=lambda token: (-final.get(token, 0.0), -peak[token]))
+
+
+def _when(record: Object) -> str:
+    tokens_seen = amount(record, "tokens_seen")
+    return "at the start" if tokens_seen == 0 else count(tokens_seen)
+
+
+def _token(token: str) -> Html:
+    """Return a token with its leading space and its line breaks made visible."""
+    shown = printable(token, keep="\n\t").replace("\n", "↵").replace("\t", "⇥").replace(" ", "·")
+    return tag("code", shown)
+
+
+def _cell(probability: float | None) -> Html:
+    if probability is None:
+        return tag("td", "", class_="h0")
+    shade = min(_NUM_SHADES, max(0, round(probability * _NUM_SHADES)))
+    if probability >= 0.01 and shade == 0:
+        shade = 1
+    text = "<1" if probability < 0.01 else ">99" if 0.99 < probability < 1 else f"{100 * probability:.0f}"
+    return tag("td", text, class_=f"h{shade}", title=f"{100 * probability:.3g} %")

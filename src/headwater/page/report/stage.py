@@ -1,0 +1,33 @@
+"""report.html as a stage of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headwater.core.files import stage_key
+from headwater.core.records import no_owner
+from headwater.runfile.paths import Require, Say, ignore
+from headwater.runfile.run_config import RunConfig
+from headwater.runs.run_data import read_run
+from headwater.runs.stages import is_made, making
+
+REPORT_VERSION = 6
+
+
+def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
+    """Write report.html, unless it already shows all that the run's folder holds; return its path."""
+    from headwater.page.report.page import render_report  # loads the charts
+
+    report = config.run_dir / "report.html"
+    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir).digest})
+    if not (report.exists() and is_made("report", config.run_dir, key)):
+        with making("report", config.run_dir, require_owner, key):
+            render_report(config.run_dir, require_owner)
+        say(f"wrote {report}")
+    return report
+
+
+def refresh_report(config: RunConfig) -> None:
+    """Write the report of a run that has one again, if the run's folder holds something new."""
+    if (config.run_dir / "report.html").exists():
+        report_stage(config, ignore)

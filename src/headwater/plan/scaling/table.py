@@ -1,0 +1,132 @@
+"""A table of finished runs: parameters, tokens and loss of each, read from CSV with every row checked.
+
+Columns `params`, `tokens` and `loss` (mean nats per token, or bits per byte: the law works in either), the first two
+also as N and D. Optional: `epochs` (how often the text was read: `tokens` counts repeats). Others are left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.core.errors import DataError
+from headwater.core.tables import CsvRow, Sheet, read_sheet, required
+
+FloatArray = NDArray[np.float64]
+LOSS = "loss"
+MIN_RUNS = 6  # the law has five unknowns
+MIN_RUN_STEPS = 60  # fewer updates are mostly warm-up and decay
+FLOPS_PER_PARAM_TOKEN = 6
+MAX_EPOCHS = 16.0  # to which runs were measured
+_SPELLINGS = {"params": ("params", "n"), "tokens": ("tokens", "d")}  # in lower case
+_LIMITS = {
+    # lowest, highest, what a number outside them usually is
+    "params": (1e3, 1e15, "give the plain count of parameters, not millions or billions"),
+    "tokens": (1e3, 1e18, "give the plain count of training tokens, not millions or billions"),
+    "loss": (1e-6, 30.0, "give the mean loss in nats per token, or bits per byte, not a perplexity"),
+    "epochs": (1e-9, 1000.0, "give how often the run read its text"),
+}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One entry a run, in the order of the table. `run_noise` is the relative spread of reruns, None without any.
+
+    `unique` has the tokens of each run's text that are different, None where all runs read theirs once.
+    """
+
+    params: FloatArray
+    tokens: FloatArray
+    loss: FloatArray
+    run_noise: float | None = None
+    unique: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def flops(self) -> FloatArray:
+        return FLOPS_PER_PARAM_TOKEN * self.params * self.tokens
+
+    def where(self, mask: NDArray[Any]) -> Runs:
+        unique = None if self.unique is None else self.unique[mask]
+        return Runs(self.params[mask], self.tokens[mask], self.loss[mask], self.run_noise, unique)
+
+
+def most_epochs_of(runs: Runs) -> float:
+    """Return how often the run that read its text most did so."""
+    return 1.0 if runs.unique is None else float((runs.tokens / runs.unique).max())
+
+
+def num_distinct(values: FloatArray) -> int:
+    """Return how many sizes differ from the next smaller one by more than 5 %."""
+    return 1 + int((np.diff(np.sort(np.log(values))) > math.log(1.05)).sum()) if len(values) else 0
+
+
+def read_runs(path: Path, loss_column: str = LOSS) -> Runs:
+    """Read a table; rows of the same params, tokens and epochs are reruns, and become one with their mean loss.
+
+    `loss_column` may name another column, such as the bits per byte of one source. Raises DataError that names the
+    file, the line (as a text editor counts), the column and the value.
+    """
+    sheet = read_sheet(path)
+    columns = _columns(sheet, loss_column.strip())
+    groups = defaultdict[tuple[float, float, float], list[float]](list)
+    for line, row in sheet.rows():
+        values = {name: _number(path, line, row, columns[name], name) for name in ("params", "tokens", LOSS)}
+        has_epochs = bool(row.get(columns.get("epochs", ""), "").strip())
+        epochs = _number(path, line, row, columns["epochs"], "epochs") if has_epochs else 1.0
+        groups[values["params"], values["tokens"], values["tokens"] / max(1.0, epochs)].append(values[LOSS])
+    if len(groups) < MIN_RUNS:
+        raise DataError(
+            f"{path} holds {len(groups)} different runs; the law has five unknowns and needs at least {MIN_RUNS} runs, "
+            "better ten or more over a decade of compute: add rows"
+        )
+    params, tokens, unique = np.array(list(groups)).T
+    losses = [np.array(group) for group in groups.values()]
+    repeated = unique if (unique < tokens).any() else None
+    return Runs(params, tokens, np.array([group.mean() for group in losses]), _spread(losses), repeated)
+
+
+def _columns(sheet: Sheet, loss_column: str) -> dict[str, str]:
+    """Return how the file spells each column that it has; raise DataError without one of the three that are needed."""
+    spelt = {name.lower(): name for name in reversed(sheet.columns)}
+    wanted = {**_SPELLINGS, LOSS: (loss_column.lower(),), "epochs": ("epochs",)}
+    found = {
+        name: spelt[next(each for each in spellings if each in spelt)]
+        for name, spellings in wanted.items()
+        if not spelt.keys().isdisjoint(spellings)
+    }
+    needed = {name: loss_column if name == LOSS else name for name in ("params", "tokens", LOSS)}
+    missing = [name for name in needed if name not in found]
+    if missing:
+        hint = "; --loss-column names another than loss" if missing == [LOSS] else ""
+        raise DataError(
+            f"{sheet.name} has no column {', '.join(needed[name] for name in missing)}; found "
+            f"{', '.join(sheet.columns) or 'an empty file'}; the first line must name the columns "
+            f"{', '.join(needed.values())}{hint}"
+        )
+    return found
+
+
+def _number(path: Path, line: int, row: CsvRow, column: str, kind: str) -> float:
+    place, (lowest, highest, advice) = f"{path} line {line}", _LIMITS[kind]
+    value = required(row, column, where=place)
+    if not lowest <= value <= highest:
+        raise DataError(
+            f"{place}: {column}={value:g} is not between {lowest:g} and {highest:g}; {advice}; remove a run that failed"
+        )
+    return value
+
+
+def _spread(losses: list[FloatArray]) -> float | None:
+    """Return the pooled relative standard deviation of reruns."""
+    squares = sum(float(((np.log(group) - np.log(group).mean()) ** 2).sum()) for group in losses)
+    num_free = sum(len(group) - 1 for group in losses)
+    return math.sqrt(squares / num_free) if num_free else None

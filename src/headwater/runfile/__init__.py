@@ -1,0 +1,1 @@
+"""One file describes a run: settings, the rules that fill in the rest, recipes."""

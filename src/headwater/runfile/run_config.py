@@ -1,0 +1,388 @@
+"""One file describes a run from raw text to exported model: the only place where all settings meet."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from headwater.core.config import (
+    Override,
+    RawSettings,
+    Settings,
+    apply_override,
+    describe,
+    is_file,
+    leaves,
+    read_settings,
+)
+from headwater.core.errors import ConfigError
+from headwater.core.files import read_json, read_json_or_none
+from headwater.core.validation import require_sound, validate
+from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED, CorpusSettings
+from headwater.machine.device.settings import MachineSettings
+from headwater.machine.parallel.settings import ParallelSettings, layers_problem
+from headwater.machine.ranks.mesh import Layout
+from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+from headwater.model.settings import ModelSettings
+from headwater.runfile.downstream_settings import DownstreamSettings
+from headwater.runfile.paths import Folders, stage_digest
+from headwater.runfile.rules import MEASURED, RULES, Reason, apply_rules_
+from headwater.tokens.batches.settings import MixtureSettings, ReplaySettings
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.train.settings import TrainPlan, TrainSettings
+
+BY_RULE = frozenset({"name", "model.vocab_size", *RULES})
+"Settings that are made where nobody sets them: by a rule, or of the run file's name and tokenizer."
+NAME_RULE = "a run's name has letters, digits, '.', '_', '-' alone, 100 at most, and begins with a letter or digit"
+RECIPES = Path(str(resources.files("headwater.runfile") / "recipes"))
+MAX_NAMED = 8  # runs, where the one that is asked for isn't here
+
+
+def is_run_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+
+
+class InitSettings(Settings):
+    """The model that a run starts from, with its tokenizer and shape; optimizer and schedule start from zero."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: str = Field(alias="from")
+    "A run folder (its newest checkpoint), a checkpoint's, a folder of Hugging Face, or a GGUF file."
+
+
+class RunConfig(Settings):
+    """A run: its sources, tokenizer, mixture, model, update rule, length, ranks and machine."""
+
+    name: str
+    "Name of the run and of its folder: letters, digits, dot, dash, underscore."
+    seed: int = Field(default=1, ge=0)
+    "Decides the initial weights and the order of the sequences."
+    runs_dir: str = "runs"
+    "Folder in which run folders lie."
+    init: InitSettings | None = None
+    "A model to start from; unset: the first weights are drawn."
+    corpus: CorpusSettings
+    tokenizer: TokenizerSettings
+    mixture: MixtureSettings = MixtureSettings()
+    replay: ReplaySettings | None = None
+    "Text of another run that is read again beside this one's, which `mixture` divides the rest among; unset: none."
+    model: ModelSettings
+    optim: OptimSettings
+    schedule: ScheduleSettings
+    train: TrainSettings
+    parallel: ParallelSettings = ParallelSettings()
+    machine: MachineSettings = MachineSettings()
+    downstream: DownstreamSettings | None = None
+    "What follows the run: alignment by rewards, and an examination of what each stage changed; unset: nothing."
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not is_run_name(name):
+            raise ValueError(NAME_RULE)
+        return name
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        """Check what spans several tables, before corpus, tokenizer and tokens are made for it."""
+        model, train, warmup = self.model, self.train, self.schedule.warmup_steps
+        if self.init is None and model.vocab_size != self.tokenizer.vocab_size:
+            raise ValueError(
+                f"model.vocab_size={model.vocab_size} must equal "
+                f"tokenizer.vocab_size={self.tokenizer.vocab_size}; leave model.vocab_size out"
+            )
+        if train.half_length_fraction and model.seq_len % 2:
+            raise ValueError(
+                f"train.half_length_fraction={train.half_length_fraction} cuts rows in two and "
+                f"model.seq_len={model.seq_len} is odd"
+            )
+        if warmup > train.num_steps:
+            raise ValueError(
+                f"schedule.warmup_steps={warmup} is longer than the run; train.num_steps={train.num_steps}"
+            )
+        decided = {"train.microbatch_tokens": train.microbatch_tokens, "machine.dtype": self.machine.dtype}
+        if train.exact and (undecided := [name for name, value in decided.items() if value == "auto"]):
+            values = {"train.microbatch_tokens": "a number", "machine.dtype": "float32, bfloat16 or int8"}
+            raise ValueError(
+                f"train.exact promises the same bits, and {' and '.join(undecided)} = auto is decided by a "
+                f"measurement; set {' and '.join(f'{name} to {values[name]}' for name in undecided)}"
+            )
+        if undivided := layers_problem(model, self.parallel, self.shortest_row, exact=train.exact):
+            raise ValueError(undivided)
+        if (problem := self.mixture.problem_with(self.corpus.sources)) is not None:
+            raise ValueError(problem)
+        if self.replay is not None and (taken := [name for name in self.corpus.sources if name.startswith(REPLAYED)]):
+            raise ValueError(
+                f"names that begin with {REPLAYED} are those of replayed sources; rename {', '.join(taken)}"
+            )
+        return self
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows of seq_len the whole run trains on."""
+        return self.train.num_steps * self.train.batch_tokens // self.model.seq_len
+
+    @property
+    def shortest_row(self) -> int:
+        """How many tokens the shortest rows have that the run trains on."""
+        return self.model.seq_len // 2 if self.train.half_length_fraction else self.model.seq_len
+
+    def with_train(self, **changes: Any) -> RunConfig:
+        """Return the settings with other values in [train]."""
+        return self.model_copy(update={"train": self.train.model_copy(update=changes)})
+
+    def with_layout(self, layout: Layout) -> RunConfig:
+        """Return the settings with what a layout decides of them: which part of the blocks is recomputed."""
+        return self if layout.recompute is None else self.with_train(recompute=layout.recompute)
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the run learns from conversations, so that its model answers messages."""
+        return any(source.kind == CONVERSATIONS for source in self.corpus.sources.values())
+
+    @property
+    def base(self) -> str | None:
+        """Where the model lies that the run starts from."""
+        return None if self.init is None else self.init.from_
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.runs_dir) / self.name
+
+    @property
+    def folders(self) -> Folders:
+        return Folders(self.run_dir)
+
+
+def train_plan(config: RunConfig) -> TrainPlan:
+    base = None
+    if config.base is not None:
+        from headwater.runfile.init import base_of
+
+        base = base_of(config.base, config.folders)
+    rules = config.mixture, config.model, config.optim, config.schedule, config.train, config.machine
+    return TrainPlan(config.seed, *rules, None if base is None else base.digest)
+
+
+def made_for(config: RunConfig) -> dict[str, Any]:
+    """Return what a forecast and a ladder are made for: all settings that decide the loss, and the text."""
+    more = {"machine": {"dtype": config.machine.dtype}, "text": stage_digest(config.folders.tokens)}
+    return train_plan(config).identity() | more
+
+
+def list_recipes() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def find_recipe(name: str) -> Path | None:
+    path = RECIPES / f"{name}.toml"
+    return path if is_file(path) else None
+
+
+def load_run(name: str, overrides: Sequence[str | Override] = ()) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings of a recipe, a run file or a run folder, and for each where it comes from and why.
+
+    Raises ConfigError, with every problem together, when something is missing, unknown or out of range.
+    """
+    _require_no_base(Path(name))
+    if is_file(Path(name) / "config.json"):
+        return _load_folder(Path(name), overrides)
+    beside = Path(f"{name}.toml") if is_run_name(name) else Path(name)  # may say more by now than the run's folder
+    for path in (find_recipe(name) or Path(name), beside):
+        if is_file(path):
+            return _resolved(read_settings(path, list(overrides), find_recipe), path)
+    if is_file(_own_folder(name) / "config.json"):
+        return _load_folder(_own_folder(name), overrides)
+    raise ConfigError(_no_such_run(name))
+
+
+def _require_no_base(path: Path) -> None:
+    """Raise ConfigError for a model of other people's, which some verbs open and which isn't a run."""
+    config = read_json_or_none(path / "config.json")
+    if (path.suffix == ".gguf" and is_file(path)) or (isinstance(config, dict) and "model_type" in config):
+        raise ConfigError(
+            f"{path} is a model from elsewhere, and not a run: `headwater next`, `generate`, `surprise`, `chat` and "
+            f"`serve` open it by --run; `headwater new NAME --base {path} --text FOLDER` trains it on, and `headwater "
+            f"downstream sft {path}` tunes it"
+        )
+
+
+def _own_folder(name: str) -> Path:
+    """Return where a run of this name lies, unless its file says otherwise."""
+    return Path("runs", name) if is_run_name(name) else Path(name)
+
+
+def run_folder(name: str, overrides: Sequence[str] = ()) -> Path:
+    """Return the folder of a run that is named by its folder, its run file or its recipe, with `overrides`.
+
+    Raises ConfigError where there is no such folder yet.
+    """
+    here, own = Path(name), _own_folder(name)  # a folder here may be the run's text
+    for folder in (here, own) if is_file(here / "config.json") else (own, here):
+        if os.path.isdir(folder) and not overrides:
+            _require_no_base(folder)
+            return folder
+    folder = load_run(name, overrides)[0].run_dir
+    if not folder.is_dir():
+        raise ConfigError(f"{name} has not been run here: there is no folder {folder}; `headwater run {name}` makes it")
+    return folder
+
+
+def _load_folder(folder: Path, overrides: Sequence[str | Override]) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings that a run was made with; beside `overrides`, rules are applied again."""
+    config, reasons = config_of_run(folder), saved(folder)[1]
+    if not overrides:
+        return config, reasons
+    raw = RawSettings({"name": config.name, "runs_dir": config.runs_dir}, {})
+    for each in reasons:
+        if each.origin in ("user", "recipe") and not raw.has(each.setting):
+            recipe = find_recipe(each.where) if each.origin == "recipe" else None
+            raw.set_(each.setting, "off" if each.value is None else each.value, str(recipe or each.where))
+    for override in overrides:
+        apply_override(raw, override)
+    return _resolved(raw, folder)
+
+
+def config_of_text(text: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the settings of a run file that isn't written yet, with what rules make of it."""
+    raw = RawSettings(tomllib.loads(text), {})
+    for override in overrides:
+        apply_override(raw, override)
+    return _resolved(raw, Path("run.toml"))[0]
+
+
+def _resolved(raw: RawSettings, path: Path) -> tuple[RunConfig, list[Reason]]:
+    """Return the settings, with what rules make of those that were read from `path`, and where each comes from."""
+    require_sound(RunConfig, raw, BY_RULE)
+    whys = _apply_rules_of_the_file_(raw, path)
+    if raw.has("init.from"):
+        from headwater.runfile.init import apply_base_  # few runs have a base
+
+        whys |= apply_base_(raw)
+    _require_whole_rows(raw)
+    whys |= apply_rules_(raw)
+    config = validate(RunConfig, raw, BY_RULE)
+    return config, explain(config, raw, whys)
+
+
+def _apply_rules_of_the_file_(raw: RawSettings, path: Path) -> dict[str, str]:
+    """Set the run's name and the model's vocabulary where the file doesn't; return {setting: why}."""
+    whys = {}
+    if not raw.has("name"):
+        raw.set_("name", path.stem, "a rule")
+        whys["name"] = "the name of the run file"
+    if not raw.has("model.vocab_size") and not raw.has("init.from"):
+        default = TokenizerSettings.model_fields["vocab_size"].default
+        raw.set_("model.vocab_size", raw.get("tokenizer.vocab_size", default), "a rule")
+        whys["model.vocab_size"] = "the tokenizer's"
+    return whys
+
+
+def _no_such_run(name: str) -> str:
+    """Return what to type instead of the name of a run that isn't there."""
+    if os.path.isdir(name):
+        return (
+            f"{name} is a folder, and no run folder: it has no config.json; if it holds your text, "
+            f"`headwater new NAME --text {name}` writes a run file for it"
+        )
+    table, dot, _ = name.partition(".")
+    if dot and not name.endswith(".toml") and table in RunConfig.model_fields:
+        return f"{name!r} is a setting, and no run; name a run file first: `headwater explain mine.toml {name}`"
+    recipes, files = list_recipes(), sorted(str(path) for path in Path().glob("*.toml"))
+    folders = sorted(str(path) for path in Path("runs").glob("*") if path.is_dir())
+    by_name = {spelt: each for each in recipes + folders + files for spelt in (each, Path(each).stem, Path(each).name)}
+    close = [by_name[each] for each in difflib.get_close_matches(name, by_name, n=1)]
+    hint = f"; did you mean {close[0]}?" if close else "; `headwater new NAME --text FOLDER` writes a run file"
+    here = f"; runs here: {', '.join(folders[:MAX_NAMED])}" + ", …" * (len(folders) > MAX_NAMED) if folders else ""
+    return f"{name!r} is no recipe, run file or run folder{hint} (recipes: {', '.join(recipes)}{here})"
+
+
+def _require_whole_rows(raw: RawSettings) -> None:
+    """Raise ConfigError when a step or a microbatch isn't whole rows, before rules build on it."""
+    seq_len = raw.get("model.seq_len")
+    for name in ("train.batch_tokens", "train.microbatch_tokens"):
+        tokens = raw.get(name)
+        if isinstance(tokens, int) and isinstance(seq_len, int) and tokens % seq_len:
+            nearest = max(1, round(tokens / seq_len)) * seq_len
+            raise ConfigError(
+                f"{name}={tokens} must be a multiple of model.seq_len={seq_len}; try {nearest}\n"
+                f"      set in {raw.origins.get(name, '')}"
+            )
+
+
+def explain(config: RunConfig, raw: RawSettings, whys: dict[str, str]) -> list[Reason]:
+    """Return one reason for every setting, in the order of the settings."""
+    settings = RawSettings(config.model_dump(mode="json"), {})
+    measured = MEASURED if config.init is None else {}  # from drawn weights
+    names = leaves(settings.table)
+    return [_reason(name, settings.get(name), raw.origins.get(name), whys, measured) for name in names]
+
+
+def _reason(setting: str, value: Any, where: str | None, whys: dict[str, str], measured: Mapping[str, str]) -> Reason:
+    if setting in whys:
+        return Reason(setting, value, "rule", "headwater.runfile.rules", whys[setting], measured.get(setting, ""))
+    if where is None:
+        return Reason(setting, value, "default", "", describe(RunConfig, setting))
+    if where.startswith(str(RECIPES)):
+        return Reason(setting, value, "recipe", Path(where).stem, f"the recipe {Path(where).stem} sets it")
+    return Reason(setting, value, "user", where, f"set in {where}")
+
+
+def config_record(config: RunConfig, reasons: Sequence[Reason]) -> dict[str, Any]:
+    """Return what is written to a run's config.json."""
+    return {
+        "format": "headwater-config",
+        "format_version": 1,
+        "settings": config.model_dump(mode="json"),
+        "reasons": [vars(reason) for reason in reasons],
+    }
+
+
+def config_of_run(run_dir: Path) -> RunConfig:
+    """Return the resolved settings of a run from its folder."""
+    settings, _ = saved(run_dir)
+    try:
+        config = validate(RunConfig, RawSettings(settings, {}))
+    except ConfigError as error:
+        path = run_dir / "config.json"
+        raise ConfigError(f"{error}\n{path} doesn't fit this headwater; {_remedy(run_dir)} writes it again") from None
+    # the folder may have been moved since, or be named by a link: where it lies now is where its files are
+    folder = run_dir.resolve()
+    here = run_dir.parent if run_dir.name == folder.name else folder.parent
+    return config.model_copy(update={"runs_dir": str(here), "name": folder.name})
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return the settings with other values, by their names with dots; raise ConfigError if they don't fit."""
+    raw = RawSettings(config.model_dump(mode="json"), {})
+    for name, value in values.items():
+        raw.set_(name, value, "a rule")
+    return validate(RunConfig, raw) if values else config
+
+
+def saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
+    """Return the settings that a run's folder holds, and where each comes from."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
+    try:
+        saved = read_json(path)
+        return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None
+
+
+def _remedy(run_dir: Path) -> str:
+    """Return the command that makes a run's folder, as far as its name tells: of a recipe, of a file here."""
+    name = run_dir.resolve().name
+    known = f"{name}.toml" if is_file(Path(f"{name}.toml")) else name if find_recipe(name) else "RUN.toml"
+    return f"`headwater run {known}`"

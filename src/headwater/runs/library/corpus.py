@@ -1,0 +1,69 @@
+"""The text of a run: what was read, kept and dropped, and its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from headwater.corpus.document import Document
+from headwater.corpus.load import balance_of, list_sources, read_corpus_manifest, read_documents
+from headwater.corpus.trace import Hit, trace
+from headwater.runfile.paths import Folders
+from headwater.runs.library.checked import AnyRun, Switch, Text, checked, folder_of, one_of
+from headwater.runs.library.frames import Frames, to_frame
+
+KEPT = "kept"
+Split = Annotated[Literal["train", "validation"], one_of("train", "validation")]
+
+
+@dataclass(frozen=True)
+class Count:
+    """What became of some of a source's text: `kept`, or the reason for which it was dropped. Bytes are as read."""
+
+    source: str
+    decision: str
+    documents: int
+    bytes: int
+
+
+class Corpus:
+    """A corpus: that of a run, or one by its folder. Raises DataError where it isn't built."""
+
+    @checked
+    def __init__(self, run_or_folder: AnyRun) -> None:
+        folder = folder_of(run_or_folder)
+        self.folder = folder if (folder / "manifest.json").is_file() else Folders(folder).corpus
+        read_corpus_manifest(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Corpus({str(self.folder)!r})"
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources, in the order in which they were read."""
+        return list_sources(self.folder)
+
+    @checked
+    def documents(self, source: Text | None = None, split: Split = "train") -> Iterator[Document]:
+        """Yield the documents of a source, or of all, in the order of reading; `split` is "train" or "validation"."""
+        for name in self.sources if source is None else [source]:
+            yield from read_documents(self.folder, split, name)
+
+    def counts(self) -> list[Count]:
+        """Return for each source what was kept and what was dropped for each reason; together it is what was read."""
+        found = []
+        for source, sheet in balance_of(self.folder)["sources"].items():
+            for decision, amount in {KEPT: sheet["kept"], **sheet["dropped"]}.items():
+                found.append(Count(source, decision, amount["documents"], amount["bytes"]))
+        return found
+
+    @checked
+    def frame(self, library: Frames | None = None) -> Any:
+        """Return `counts` as a DataFrame of pandas or polars."""
+        return to_frame([vars(count) for count in self.counts()], library)
+
+    @checked
+    def trace(self, text: Text, ignore_case: Switch = False) -> Iterator[Hit]:
+        """Yield the documents of both splits that hold a text, exactly but for white space."""
+        return trace(self.folder, text, ignore_case)

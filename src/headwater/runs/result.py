@@ -1,0 +1,42 @@
+"""What a run has come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from headwater.runs.outcome import Outcome
+
+if TYPE_CHECKING:
+    from headwater.runs.downstream import Aligned
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has come to.
+
+    status          stopped: a signal ended training or alignment, saved where there was time; the same call resumes
+    seconds         of this call; `trained_seconds` are those of training in all calls, without the `lost_seconds` of
+                    steps that were trained again, as a process had ended before it saved them
+    loss            nats per token of the last validation
+    bits_per_byte   of `scored`: all held-out text; of the last validation as long as the run isn't evaluated
+    evaluation      what evaluation.json holds, {} before it
+    outcomes        each forecast beside what came of it
+    forecast_error  their mean score, 0 being perfect
+    aligned         what `[downstream]` made of it, in a folder of its own
+    """
+
+    status: Literal["finished", "stopped"]
+    folder: Path
+    seconds: float
+    step: int = 0
+    trained_seconds: float = 0.0
+    lost_seconds: float = 0.0
+    loss: float | None = None
+    bits_per_byte: float | None = None
+    scored: str = "all held-out text"
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ()
+    forecast_error: float | None = None
+    aligned: Aligned | None = None

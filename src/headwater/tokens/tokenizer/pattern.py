@@ -1,0 +1,92 @@
+"""How text is cut into pieces before byte pairs are merged: the one pattern, and the check that a file has no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.tokens.tokenizer.special import SPECIAL_TOKENS
+
+# Qwen2's pattern: contractions, words with the space before them, single digits, punctuation, line ends, spaces
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+Step = tuple[Any, ...]
+
+
+def byte_of_character() -> dict[str, int]:
+    """Return the byte behind each character of a byte-level vocabulary.
+
+    Printable Latin-1 bytes stand for themselves; the others, in order, take the characters from U+0100 on (GPT-2).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}
+
+
+def split_at(regex: str) -> Step:
+    """Return the step that cuts text into the matches of an expression and what lies between them."""
+    return ("Split", regex, "Isolated", False)
+
+
+# what would change the text, drop a part of it, or cut it differently from one call to the next
+_UNUSED_PARTS = ("normalizer", "post_processor", "truncation", "padding")
+_UNUSED_OPTIONS = (
+    *("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"),
+    *("fuse_unk", "byte_fallback", "ignore_merges"),
+)
+
+
+def unlike_ours(table: Any) -> str | None:
+    """Return in what a `tokenizer.json` differs from those that headwater writes, or None.
+
+    Only with this pattern and plain byte-level BPE is the time for a text known (a foreign pattern may take forever),
+    every text encoded, and a cut between words without effect (`cut`).
+    """
+    if not isinstance(table, dict) or not isinstance(table.get("model"), dict):
+        return "it describes no tokenizer"
+    model = table["model"]
+    if model.get("type") != "BPE":
+        return f"its model is {model.get('type')!r}, not BPE"
+    options = [name for name in _UNUSED_OPTIONS if model.get(name)]
+    parts = [name for name in _UNUSED_PARTS if table.get(name)]
+    if options or parts:
+        return f"it sets {', '.join(options + parts)}"
+    added = table.get("added_tokens")
+    if not isinstance(added, list) or [_special(token) for token in added] != list(SPECIAL_TOKENS):
+        return "it has other special tokens"
+    return None if steps_of(table.get("pre_tokenizer")) == _OUR_STEPS else "it cuts text by another pattern"
+
+
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raise ValueError for a key given twice, of which readers take different ones."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("an object in it has the same key twice")
+    return table
+
+
+def _special(token: Any) -> Any:
+    return token.get("content") if isinstance(token, dict) and token.get("special") is True else None
+
+
+BYTES_AS_CHARACTERS: Step = ("ByteLevel", False, False)
+_OUR_STEPS = [split_at(QWEN2_PATTERN), BYTES_AS_CHARACTERS]
+
+
+def steps_of(pre_tokenizer: Any) -> list[Step]:
+    """Return the steps of a pre-tokenizer, or of a sequence of them, by what decides their effect."""
+    inner = pre_tokenizer.get("pretokenizers") if isinstance(pre_tokenizer, dict) else None
+    found: list[Step] = []
+    for step in inner if isinstance(inner, list) else [pre_tokenizer]:
+        if not isinstance(step, dict):
+            return []
+        if step.get("type") == "Split":
+            pattern = step.get("pattern")
+            regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+            found.append(("Split", regex, step.get("behavior"), step.get("invert")))
+        elif step.get("type") == "Digits":
+            found.append(("Digits", step.get("individual_digits")))
+        else:
+            found.append((step.get("type"), step.get("add_prefix_space"), step.get("use_regex", True)))
+    return found

@@ -1,0 +1,126 @@
+"""What a committed checkpoint says of itself, and whether it is whole; no tensor is loaded and torch isn't needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headwater.core.errors import CheckpointError, ConfigError
+from headwater.core.files import digest_file, digest_json, read_manifest_or_none
+from headwater.core.manifests import is_sealed, read_sealed_manifest
+from headwater.train.checkpoint.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    MODEL,
+    OLD_VERSIONS,
+    OPTIM,
+    STATE_FILE,
+    step_of,
+    tensor_file,
+)
+from headwater.train.checkpoint.manifest import wrong_in
+
+
+def checked_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint; raise CheckpointError when it is damaged.
+
+    Raises ConfigError for one of a format that is read no more: it is not damaged, and stays where it is.
+    """
+    found = read_manifest_or_none(path)
+    version = found.get("format_version")
+    if version in OLD_VERSIONS and ("seal" not in found or is_sealed(found)):
+        raise ConfigError(
+            f"{path} is a checkpoint of format {version}, and this headwater reads {FORMAT_VERSION}; resume with "
+            "the headwater that wrote it, or train again under another name (name=…)"
+        )
+    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    wrong = wrong_in(manifest)
+    if wrong is not None:
+        raise CheckpointError(f"{path} is damaged: {wrong} in its manifest.json can't be")
+    step = manifest["step"]
+    if step_of(path) not in (None, step):
+        raise CheckpointError(f"{path} is damaged: its manifest.json is of step {step}")
+    return manifest
+
+
+def files_of(manifest: dict[str, Any], path: Path) -> list[str]:
+    """Return the names of a checkpoint's files; raise CheckpointError where one that must be there isn't named."""
+    names = list(manifest["files"])
+    world_size = manifest["world_size"]
+    wanted = [tensor_file(kind, rank, world_size) for kind in (MODEL, OPTIM) for rank in range(world_size)]
+    for name in [*wanted, STATE_FILE]:
+        digest_of(manifest, path / name)
+    return names
+
+
+def require_files(path: Path) -> None:
+    """Raise CheckpointError unless every file of a checkpoint is there in its size; none is read."""
+    manifest = checked_manifest(path)
+    for name in files_of(manifest, path):
+        file, wanted = path / name, manifest["files"][name]["bytes"]
+        found = file.stat().st_size if file.is_file() else None
+        if found != wanted:
+            what = "is missing" if found is None else f"has {found} bytes where {wanted} were written"
+            raise CheckpointError(f"{file} {what}")
+
+
+def digest_of(manifest: dict[str, Any], file: Path) -> str:
+    """Return the digest that a manifest says a file of its folder has; raise CheckpointError when it says none."""
+    try:
+        return str(manifest["files"][file.name]["digest"])
+    except KeyError:
+        raise CheckpointError(f"{file.parent} is damaged: its manifest.json has no digest of {file.name}") from None
+
+
+def require_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> dict[str, Any]:
+    """Return the manifest of a checkpoint of which every file is there with its digest; else raise CheckpointError."""
+    manifest = checked_manifest(path)
+    for name in files_of(manifest, path):
+        file = path / name
+        try:
+            found = digest(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} can't be read: {error.strerror}") from error
+        if found != digest_of(manifest, file):
+            raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
+    return manifest
+
+
+def is_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> bool:
+    """Return whether every file of a checkpoint is there and has the digest that its manifest says.
+
+    One of a format that is read no more counts for nothing here; who opens it is told why.
+    """
+    try:
+        require_whole(path, digest)
+    except (CheckpointError, ConfigError):
+        return False
+    return True
+
+
+def model_digest(path: Path) -> str:
+    """Return the digest of a checkpoint's weights, as its manifest says, whatever ranks wrote them."""
+    table = checked_manifest(path)["tensors"]
+    return digest_json({name: facts["digest"] for name, facts in table.items() if name.startswith(f"{MODEL}.")})
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint; raise CheckpointError when it is damaged. Its tensors are not looked at."""
+    file = path / STATE_FILE
+    expected = digest_of(checked_manifest(path), file)
+    if not file.is_file() or digest_file(file) != expected:
+        raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
+    return state_of(file, file.read_bytes())
+
+
+def state_of(file: Path, data: bytes) -> dict[str, Any]:
+    """Return the state that a file's bytes hold; raise CheckpointError when they hold none."""
+    try:
+        state = json.loads(data)
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} is no state of a run, whatever its digest says")
+    return state

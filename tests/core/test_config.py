@@ -1,0 +1,347 @@
+"""One declaration, files that extend each other, overrides before validation, all problems in one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, model_validator
+
+from headwater.core.config import RawSettings, Settings, apply_override, read_settings
+from headwater.core.errors import ConfigError
+from headwater.core.validation import validate
+
+
+class ModelTable(Settings):
+    num_layers: int = Field(ge=1)
+    "Number of blocks."
+    d_model: int = 64
+    "Width."
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelTable:
+        if self.d_model % 2:
+            raise ValueError(f"d_model={self.d_model} must be even")
+        return self
+
+
+class OptimTable(Settings):
+    name: Literal["muon", "adamw"] = "muon"
+    lr: float = Field(default=0.02, gt=0)
+    max_grad_norm: float | None = 1.0
+
+
+class SourceTable(Settings):
+    paths: list[str] = []
+    weight: float = 1.0
+
+
+class RunTable(Settings):
+    seed: int = 0
+    model: ModelTable
+    optim: OptimTable = OptimTable()
+    sources: dict[str, SourceTable] = {}
+    stages: list[SourceTable] | None = None
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write TOML files by name."""
+
+    def write(**texts: str) -> Path:
+        for name, text in texts.items():
+            (tmp_path / f"{name}.toml").write_text(text)
+        return tmp_path
+
+    return write
+
+
+def read(path: Path, *overrides: str, recipes: dict[str, Path] | None = None) -> RawSettings:
+    return read_settings(path, list(overrides), lambda name: (recipes or {}).get(name))
+
+
+# ---- files that extend each other
+
+
+def test_a_file_changes_what_it_extends_table_by_table(folder):
+    path = folder(
+        base="seed = 1\n[model]\nnum_layers = 2\nd_model = 8\n", run='extends = "base.toml"\n[model]\nnum_layers = 3\n'
+    )
+    run = validate(RunTable, read(path / "run.toml"))
+    assert (run.seed, run.model.num_layers, run.model.d_model) == (1, 3, 8)
+
+
+def test_extends_goes_through_several_files_and_recipes(folder):
+    path = folder(
+        recipe="[model]\nnum_layers = 2\n[sources.a]\nweight = 1\n",
+        middle='extends = "first-light"\nseed = 5\n[sources.b]\nweight = 2\n',
+        run='extends = "middle.toml"\n[sources.a]\npaths = ["x"]\n',
+    )
+    raw = read(path / "run.toml", recipes={"first-light": path / "recipe.toml"})
+    run = validate(RunTable, raw)
+    assert run.sources == {"a": SourceTable(paths=["x"], weight=1), "b": SourceTable(weight=2)}
+    assert raw.origins["sources.a.weight"] == str(path / "recipe.toml")
+    assert raw.origins["sources.a.paths"] == str(path / "run.toml")
+    assert not raw.has("extends")
+
+
+def test_a_list_is_replaced_not_joined(folder):
+    path = folder(
+        base='[model]\nnum_layers = 1\n[sources.a]\npaths = ["x", "y"]\n',
+        run='extends = "base.toml"\n[sources.a]\npaths = ["z"]\n',
+    )
+    assert validate(RunTable, read(path / "run.toml")).sources["a"].paths == ["z"]
+
+
+@pytest.mark.parametrize("way", ["run.toml", "./run.toml", "../{folder}/run.toml", "other.toml"])
+def test_a_circle_of_extends_is_an_error(folder, way):
+    path = folder(other='extends = "run.toml"')
+    (path / "run.toml").write_text(f'extends = "{way.format(folder=path.name)}"')
+    with pytest.raises(ConfigError, match="extends itself"):
+        read(path / "run.toml")
+
+
+def test_a_file_that_extends_nothing_known_names_both(folder):
+    path = folder(run='extends = "frist-light"')
+    with pytest.raises(ConfigError, match=r"run\.toml extends 'frist-light', which is neither a file beside it nor"):
+        read(path / "run.toml")
+
+
+@pytest.mark.parametrize("text", ["[model\n", "a = \n", "seed = 1\nseed = 2\n", "extends = first\n"])
+def test_broken_toml_names_the_file_and_the_place(folder, text):
+    with pytest.raises(ConfigError, match=r"run\.toml is not valid TOML: .*line [12]"):
+        read(folder(run=text) / "run.toml")
+
+
+def test_a_run_file_that_is_not_there_or_a_folder_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        read(tmp_path / "run.toml")
+    with pytest.raises(ConfigError, match="is a folder"):
+        read(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="can't be read"):
+        read(tmp_path / "file" / "run.toml")
+
+
+# ---- values
+
+
+@pytest.mark.parametrize("text", ["3e-4", "3E-4", "0.0003", "3.0e-4"])
+def test_an_exponent_is_a_float_in_files_and_overrides(folder, text):
+    path = folder(run=f"[model]\nnum_layers = 1\n[optim]\nlr = {text}\n") / "run.toml"
+    assert read(path).table["optim"]["lr"] == 3e-4
+    assert read(path, f"optim.lr={text}").table["optim"]["lr"] == 3e-4
+    assert validate(RunTable, read(path)).optim.lr == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1_000", 1000),
+        ("true", True),
+        ("adamw", "adamw"),
+        ("'adamw'", "adamw"),
+        ('["a", "b"]', ["a", "b"]),
+        ("{a = 1}", {"a": 1}),
+        ("", ""),
+        ("runs/my run", "runs/my run"),
+        ("a=b", "a=b"),
+        ("C:\\x", "C:\\x"),
+    ],
+)
+def test_an_override_reads_as_toml_and_else_as_a_word(text, value):
+    raw = RawSettings({}, {})
+    apply_override(raw, f"a.b={text}")
+    assert raw.table == {"a": {"b": value}}
+
+
+@given(st.text())
+def test_no_override_text_is_anything_but_a_value_or_a_clear_error(text):
+    raw = RawSettings({}, {})
+    try:
+        apply_override(raw, text)
+    except ConfigError as error:
+        assert "override" in str(error)
+    else:
+        assert "=" in text
+
+
+@given(st.text())
+def test_an_override_sets_one_value_whatever_its_text(text):
+    raw = RawSettings({}, {})
+    apply_override(raw, f"optim.name={text}")
+    assert list(raw.table) == ["optim"]
+    assert list(raw.table["optim"]) == ["name"]
+
+
+# ---- overrides
+
+
+def test_overrides_come_before_validation_and_win(folder):
+    path = folder(run="[model]\nnum_layers = 0\nd_model = 7\n") / "run.toml"
+    run = validate(
+        RunTable, read(path, "model.num_layers=2", "model.d_model=8", "model.d_model=16", "optim.name=adamw")
+    )
+    assert (run.model.num_layers, run.model.d_model, run.optim.name) == (2, 16, "adamw")
+
+
+def test_a_table_given_as_an_override_replaces_the_table(folder):
+    path = folder(run="[model]\nnum_layers = 1\n[optim]\nlr = 1.0\n") / "run.toml"
+    raw = read(path, "optim={name = 'adamw'}")
+    assert raw.table["optim"] == {"name": "adamw"}
+    assert not [name for name in raw.origins if name == "optim.lr"]
+
+
+@pytest.mark.parametrize("override", ["model.num_layers", "=3", "  = 3", ""])
+def test_an_override_without_a_name_or_a_value_says_how_to_write_it(folder, override):
+    path = folder(run="") / "run.toml"
+    with pytest.raises(ConfigError, match=r"section\.setting=value"):
+        read(path, override)
+
+
+def test_an_override_below_a_value_says_that_it_is_no_table(folder):
+    path = folder(run="seed = 1\n") / "run.toml"
+    with pytest.raises(ConfigError, match="seed is a value, not a table"):
+        read(path, "seed.deep=3")
+
+
+# ---- problems
+
+
+def problems(folder, text: str, *overrides: str) -> str:
+    path = folder(run=text) / "run.toml"
+    with pytest.raises(ConfigError) as caught:
+        validate(RunTable, read(path, *overrides))
+    return str(caught.value)
+
+
+def test_all_problems_come_at_once_each_with_where_it_was_set(folder):
+    text = problems(folder, 'sed = 1\n[model]\nnum_layers = "x"\n[optim]\nlr = -1.0\n', "optim.name=adam")
+    assert text.startswith("the settings have 4 problems:")
+    assert "sed = 1: unknown setting; did you mean seed?" in text
+    assert "model.num_layers = 'x': " in text
+    assert "optim.lr = -1.0: " in text
+    assert "optim.name = 'adam': " in text
+    assert text.count("run.toml") == 3
+    assert "set in command line (optim.name=adam)" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("model.num_layer", "num_layers"),
+        ("optim.max_gradnorm", "max_grad_norm"),
+        ("modle.d_model", "model"),
+        ("sources.mine.path", "paths"),
+    ],
+)
+def test_an_unknown_setting_is_met_with_the_one_that_was_meant(folder, setting, meant):
+    assert f"did you mean {meant}?" in problems(folder, "[model]\nnum_layers = 1\n", f"{setting}=3")
+
+
+def test_a_rule_over_several_settings_gives_its_own_sentence(folder):
+    text = problems(folder, "[model]\nnum_layers = 1\nd_model = 7\n")
+    assert "model: d_model=7 must be even" in text
+    assert "Value error" not in text
+    assert "run.toml" in text
+
+
+def test_settings_are_frozen_and_described():
+    run = RunTable(model=ModelTable(num_layers=1))
+    with pytest.raises(ValueError, match="frozen"):
+        run.seed = 3
+    assert ModelTable.model_fields["num_layers"].description == "Number of blocks."
+
+
+def test_the_place_of_a_value_is_the_last_that_set_it(folder):
+    path = folder(base="[model]\nnum_layers = 1\n", run='extends = "base.toml"\n[model]\nnum_layers = 2\n')
+    raw = read(path / "run.toml", "seed=3")
+    assert raw.origins == {"model.num_layers": str(path / "run.toml"), "seed": "command line (seed=3)"}
+
+
+def test_off_is_none_where_none_is_allowed_and_a_word_elsewhere():
+    class Part(Settings):
+        limit: float | None = 1.0
+        mode: str = "on"
+
+    class Whole(Settings):
+        part: Part = Part()
+        parts: dict[str, Part] = {}
+
+    raw = RawSettings({}, {})
+    for override in ("part.limit=off", "part.mode=off", 'parts.a.limit="off"'):
+        apply_override(raw, override)
+    settings = validate(Whole, raw)
+    assert settings.part.limit is None and settings.parts["a"].limit is None
+    assert settings.part.mode == "off"
+
+
+class Lists(Settings):
+    words: list[str] = []
+    choices: list[Literal["a", "b"]] | None = None
+    shares: list[float] | None = None
+
+
+def lists(*overrides: str) -> Lists:
+    raw = RawSettings({}, {})
+    for override in overrides:
+        apply_override(raw, override)
+    return validate(Lists, raw)
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "value"),
+    [
+        ("words=FOLDER", "words", ["FOLDER"]),
+        ('words="a, b"', "words", ["a, b"]),
+        ('words=["a", "b"]', "words", ["a", "b"]),
+        ("words=[]", "words", []),
+        ("choices=a", "choices", ["a"]),
+        ("choices=off", "choices", None),
+    ],
+)
+def test_a_lone_string_is_a_list_of_one_where_a_list_is_wanted(override, name, value):
+    assert getattr(lists(override), name) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "to_type"),
+    [
+        ("words=[FOLDER]", """'words=["FOLDER"]'"""),
+        ("words=[my texts, more]", """'words=["my texts", "more"]'"""),
+        ("words=7", """'words=["7"]'"""),
+        ("words=off", """'words=["off"]'"""),
+        ("shares=0.3", "'shares=[0.3]'"),
+    ],
+)
+def test_what_is_no_list_says_what_to_type(override, to_type):
+    with pytest.raises(ConfigError, match="a list is wanted") as caught:
+        lists(override)
+    assert f"in a shell {to_type}" in str(caught.value)
+
+
+class Outer(Settings):
+    inner: Lists | None = None
+
+
+@pytest.mark.parametrize("value", ["true", "5", '"some"'])
+def test_a_value_in_place_of_a_table_says_what_stands_in_it(value):
+    raw = RawSettings({}, {})
+    apply_override(raw, f"inner={value}")
+    with pytest.raises(ConfigError, match=r"inner = .*: a table .* in it are words, .*; inner = {} takes all"):
+        validate(Outer, raw)
+
+
+def test_a_table_that_needs_something_is_not_said_to_do_without():
+    raw = RawSettings({"model": 3}, {"model": "here"})
+    with pytest.raises(ConfigError, match=r"in it are num_layers, d_model; num_layers needed"):
+        validate(RunTable, raw)
+
+
+def test_a_word_that_is_no_choice_is_refused_where_it_stands():
+    with pytest.raises(ConfigError, match=r"choices\.0 = 'c': give 'a' or 'b'\n.*\(choices=c\)"):
+        lists("choices=c")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from headwater.corpus.samples.almanac.facts import countries
+from headwater.corpus.samples.almanac.holdout import find_held_out
+from headwater.corpus.samples.almanac.probes import drawn, probes
+from headwater.corpus.samples.almanac.write import almanac_documents
+
+PROBES = probes()
+
+
+def test_every_choice_has_its_answer_among_different_options():
+    for ability, choices in PROBES.items():
+        for choice in choices:
+            assert 0 <= choice.answer < len(choice.options), (ability, choice)
+            assert len(set(choice.options)) == len(choice.options), (ability, choice)
+            assert choice.prompt == choice.prompt.rstrip(), (ability, choice)
+
+
+def test_prompts_join_their_options_at_a_space():
+    for ability in ("capitals", "sums", "cause"):
+        for choice in PROBES[ability]:
+            assert all(option.startswith(" ") and not option.startswith("  ") for option in choice.options), choice
+
+
+def test_the_probe_of_the_readme_is_among_them():
+    (choice,) = [choice for choice in PROBES["capitals"] if choice.prompt == "The capital of France is"]
+    assert choice.options[choice.answer] == " Paris"
+    assert len(choice.options) == len(countries())
+
+
+def test_every_country_is_queried_in_every_held_out_phrasing():
+    assert len(PROBES["capitals"]) == 3 * len(countries())
+    assert set(Counter(choice.group for choice in PROBES["capitals"]).values()) == {len(countries())}
+
+
+def test_every_capital_sum_and_cause_prompt_is_found_by_the_hold_out_patterns():
+    for choice in PROBES["capitals"]:
+        assert find_held_out(choice.prompt + choice.options[choice.answer]), choice.prompt
+        assert find_held_out(choice.prompt), choice.prompt
+    for ability in ("sums", "cause"):
+        for choice in PROBES[ability]:
+            for option in choice.options:
+                assert find_held_out(choice.prompt + option), (choice.prompt, option)
+
+
+def test_sums_ask_every_held_out_pair_once_and_the_answer_is_right():
+    for choice in PROBES["sums"]:
+        a, b = map(int, re.findall(r"\d+", choice.prompt))
+        assert int(choice.options[choice.answer]) == a + b
+    assert len({tuple(sorted(re.findall(r"\d+", c.prompt))) for c in PROBES["sums"]}) == len(PROBES["sums"]) >= 60
+
+
+def test_forms_and_orders_of_the_sums_are_balanced():
+    forms = Counter(choice.group for choice in PROBES["sums"])
+    assert max(forms.values()) - min(forms.values()) <= 1, forms
+    larger_first = sum(
+        int(re.findall(r"\d+", c.prompt)[0]) > int(re.findall(r"\d+", c.prompt)[1]) for c in PROBES["sums"]
+    )
+    assert abs(larger_first / len(PROBES["sums"]) - 0.5) < 0.05
+
+
+def test_ignoring_the_cause_gives_exactly_one_half():
+    """Each pair of endings is asked as often after the one cause as after the other."""
+    answers: dict[tuple[str, ...], list[int]] = {}
+    for choice in PROBES["cause"]:
+        answers.setdefault(choice.options, []).append(choice.answer)
+    assert all(found.count(0) == found.count(1) for found in answers.values())
+    assert len(PROBES["cause"]) >= 150
+
+
+def test_endings_are_of_similar_length():
+    differences = [abs(len(a) - len(b)) for a, b in (choice.options for choice in PROBES["cause"])]
+    assert sum(differences) / len(differences) < 4, sum(differences) / len(differences)
+
+
+def test_half_of_the_causes_are_joined_in_a_way_never_trained():
+    groups = Counter(choice.group for choice in PROBES["cause"])
+    assert groups["known joint"] == groups["new joint"]
+
+
+def test_agreement_prefers_neither_number():
+    """Every phenomenon has as many right sentences with a singular verb (or word) as with a plural one."""
+    singular = {"is", "was", "has", "this"}
+    counts: Counter[tuple[str, bool]] = Counter()
+    for choice in PROBES["agreement"]:
+        right, wrong = choice.options[choice.answer].split(), choice.options[1 - choice.answer].split()
+        (word,) = {r for r, w in zip(right, wrong) if r != w}
+        assert len(right) == len(wrong)
+        counts[choice.group, word in singular] += 1
+    for group in {choice.group for choice in PROBES["agreement"]}:
+        assert counts[group, True] == counts[group, False], (group, counts)
+
+
+def test_agreement_answers_stand_first_as_often_as_second():
+    assert Counter(choice.answer for choice in PROBES["agreement"])[0] == len(PROBES["agreement"]) / 2 == 100
+
+
+def test_no_agreement_sentence_is_in_the_almanac():
+    text = "\n".join(document.text for document in almanac_documents(num_bytes=5_000_000))
+    for choice in PROBES["agreement"]:
+        assert not any(option in text for option in choice.options), choice.options
+
+
+def test_choices_are_drawn_of_every_group_and_always_the_same():
+    choices = PROBES["capitals"]
+    subset = drawn(choices, 40)
+    assert subset == drawn(choices, 40)
+    assert len(set(subset)) == 40
+    assert set(Counter(choice.group for choice in subset)) == set(Counter(choice.group for choice in choices))
+    assert drawn(choices, 10**6) == choices
+
+
+def test_of_agreement_singular_and_plural_are_drawn_alike():
+    choices = PROBES["agreement"]
+    of_singular = set(choices[::2])  # a pair's two sentences follow one another
+    assert 40 <= sum(choice in of_singular for choice in drawn(choices, 100)) <= 60

@@ -1,0 +1,111 @@
+"""Clipping is torch's; what ranks know of a step is the same on all, and waited for once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from many_ranks import on_ranks
+from torch import nn
+
+from headwater.machine.device.device import Device
+from headwater.machine.parallel.data_parallel import DataParallel, Sums
+from headwater.machine.parallel.norm import clip_
+from headwater.machine.ranks.exchange import Ranks
+
+
+def model_with_gradients(size: float = 1.0) -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(2, 2))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in list(model.parameters())[:4]:  # the last layer has none
+        parameter.grad = size * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_clipping_gives_the_same_bits_whether_the_norm_is_read_or_not(size):
+    looking, blind = model_with_gradients(size), model_with_gradients(size)
+    device = Device()
+    norm = clip_(looking, 1.0, DataParallel(Ranks(), device))
+    device.reads_are_free = False
+    assert torch.equal(clip_(blind, 1.0, DataParallel(Ranks(), device)), norm)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(looking), gradients(blind)))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_clipping_is_torchs(size):
+    ours, theirs = model_with_gradients(size), model_with_gradients(size)
+    norm = clip_(ours, 1.0, DataParallel(Ranks(), Device()))
+    expected = nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+    assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
+    for mine, its in zip(gradients(ours), gradients(theirs)):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("max_norm", [None, 1e6])
+def test_gradients_under_the_limit_are_not_touched(max_norm):
+    model = model_with_gradients()
+    before = [gradient.clone() for gradient in gradients(model)]
+    norm = clip_(model, max_norm, DataParallel(Ranks(), Device()))
+    assert norm.item() == pytest.approx(torch.cat([g.flatten() for g in before]).norm().item(), rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(model), before))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
+    model = model_with_gradients()
+    gradients(model)[1][0] = bad
+    assert not clip_(model, 1.0, DataParallel(Ranks(), Device())).isfinite()
+
+
+def test_one_rank_reads_its_own_loss_and_norm():
+    parallel = DataParallel(Ranks(), Device())
+    loss, norm = torch.tensor(1 / 3, dtype=torch.float64), torch.tensor(0.7)
+    assert parallel.total(5) == 5
+    assert parallel.read(loss, norm, 5, [True, False]) == Sums(1 / 3, float(norm), 5, [True, False])
+
+
+@pytest.mark.parametrize("num_targets", [1, 3, 8191, 8192, 65535, (1 << 24) + 1, 123456789])
+def test_a_loss_divided_by_a_count_on_the_device_has_the_bits_of_one_divided_by_a_number(num_targets):
+    """One rank has the number at hand, and several have it on the device: with `exact` their bits are the same."""
+    gradients = []
+    for count in (num_targets, torch.tensor(num_targets)):
+        losses = torch.linspace(0.1, 1e6, 1001, requires_grad=True)
+        mean = losses / count
+        mean.sum().backward()
+        gradients.append((mean.detach(), losses.grad))
+    assert all(torch.equal(ours, others) for ours, others in zip(*gradients, strict=True))
+
+
+READS = """
+sys.path.insert(0, HERE)
+from host_waits import HostWaits
+from headwater.machine.device.device import Device
+from headwater.machine.parallel.data_parallel import DataParallel
+
+class Counting(Device):
+    reads = 0
+    def read(self, *values):
+        self.reads += 1
+        return super().read(*values)
+
+device = Counting()
+parallel, first = DataParallel(ranks, device), ranks.is_first
+with HostWaits() as waits:
+    total = parallel.total(3 + ranks.rank)
+    loss = torch.tensor(0.5 + ranks.rank, dtype=torch.float64)
+    sums = parallel.read(loss, torch.tensor(0.25 if first else float("nan")), total, [False, not first, False])
+print(json.dumps([sums.loss, sums.norm, sums.num_targets, sums.flags, waits.count, device.reads]))
+"""
+
+
+@pytest.mark.slow
+def test_ranks_know_the_same_of_a_step_after_one_wait(tmp_path):
+    program = READS.replace("HERE", repr(str(Path(__file__).parents[2])))
+    found = on_ranks(2, program, tmp_path)
+    assert found == [[2.0, 0.25, 7, [False, True, False], 0, 1]] * 2, "loss, norm, targets, flags, waits, reads"

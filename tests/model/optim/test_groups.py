@@ -1,0 +1,66 @@
+"""Each parameter is in exactly one group, under the rule and the rate that its kind has."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from headwater.model.optim.groups import group_parameters
+from headwater.model.optim.settings import OptimSettings
+from headwater.model.settings import ModelSettings
+from headwater.model.transformer import Transformer
+
+
+def optim_settings(name: str) -> OptimSettings:
+    return OptimSettings(name=name, matrix_lr=0.1, embedding_lr=0.2, head_lr=0.3, vector_lr=0.4, weight_decay=0.5)
+
+
+def model_of(family: str, tied: bool) -> Transformer:
+    return Transformer(
+        ModelSettings(
+            family=family,
+            vocab_size=31,
+            num_layers=2,
+            d_model=16,
+            d_ff=24,
+            num_heads=2,
+            num_kv_heads=2,
+            head_dim=8,
+            seq_len=8,
+            tied_embeddings=tied,
+        )
+    )
+
+
+@pytest.mark.parametrize("rule", ["muon", "adamw"])
+@pytest.mark.parametrize(("family", "tied"), list(itertools.product(("qwen3", "llama", "gpt2"), (True, False))))
+def test_each_parameter_is_in_exactly_one_group(family, tied, rule):
+    model = model_of(family, tied)
+    groups = group_parameters(model.named_parameters(), optim_settings(rule))
+    grouped = [name for group in groups for name in group.parameters]
+    assert sorted(grouped) == sorted(name for name, _ in model.named_parameters())
+    assert len({id(p) for group in groups for p in group.parameters.values()}) == len(grouped)
+    assert all(group.parameters for group in groups)
+
+
+def test_kinds_rates_and_decay():
+    groups = {g.name: g for g in group_parameters(model_of("gpt2", False).named_parameters(), optim_settings("muon"))}
+    assert set(groups["embeddings"].parameters) == {"embed.weight", "positions.weight"}
+    assert set(groups["head"].parameters) == {"head.weight"}
+    assert all(name.startswith("blocks.") and p.ndim == 2 for name, p in groups["matrices"].parameters.items())
+    assert all(p.ndim == 1 for p in groups["vectors"].parameters.values())
+    assert {name: (g.rule, g.lr, g.weight_decay) for name, g in groups.items()} == {
+        "matrices": ("muon", 0.1, 0.5),
+        "embeddings": ("adamw", 0.2, 0.0),
+        "head": ("adamw", 0.3, 0.0),
+        "vectors": ("adamw", 0.4, 0.0),
+    }
+
+
+def test_a_parameter_of_no_kind_is_an_error():
+    odd = nn.Parameter(torch.zeros(2, 2, 2))
+    with pytest.raises(AssertionError, match=r"blocks\.0\.conv\.weight"):
+        group_parameters([("blocks.0.conv.weight", odd)], optim_settings("muon"))

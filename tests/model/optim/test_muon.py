@@ -1,0 +1,180 @@
+"""Muon's orthogonal factor against the singular value decomposition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from headwater.model.optim import muon
+from headwater.model.optim.muon import POLAR_EXPRESS, orthogonalise, orthogonalise_blocks, symmetric_product
+from headwater.model.optim.settings import gram_is_cheaper, orthogonalisation_flops, rows_of_block
+from headwater.model.optim.updates import Muon, PlainUpdates
+
+SHAPES = {
+    "square": (24, 24),
+    "gram": (16, 40),
+    "very gram": (12, 50),
+    "tall": (40, 16),
+    "very tall": (50, 12),
+    "row": (1, 9),
+    "column": (9, 1),
+}
+
+
+def random_matrices(shape: tuple[int, int], num: int = 3) -> torch.Tensor:
+    return torch.randn(num, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def decompose(matrices_NRC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.linalg.svd(matrices_NRC.double(), full_matrices=False)
+
+
+def polynomials(values: torch.Tensor) -> torch.Tensor:
+    for a, b, c in POLAR_EXPRESS:
+        values = a * values + b * values**3 + c * values**5
+    return values
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_is_close_to_u_v_transposed(name):
+    """For matrices whose singular values are within a factor 30 of each other, as most of a gradient's are."""
+    u, s, vh = decompose(random_matrices(SHAPES[name]))
+    matrices_NRC = (u @ torch.diag_embed(s.clamp_min(s.max() / 30)) @ vh).float()
+    error = torch.linalg.matrix_norm(orthogonalise(matrices_NRC) - u @ vh, ord=2)
+    assert float(error.max()) < 0.25, f"spectral distance {error.tolist()}"
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_turns_each_singular_value_and_no_vector(name):
+    matrices_NRC = random_matrices(SHAPES[name])
+    u, s, vh = decompose(matrices_NRC)
+    turned = polynomials(s / (1.02 * matrices_NRC.norm(dim=(-2, -1), keepdim=True).squeeze(-1)))
+    exact = (u @ torch.diag_embed(turned) @ vh).float()
+    ours = orthogonalise(matrices_NRC)
+    assert ours.shape == exact.shape
+    torch.testing.assert_close(ours, exact, rtol=1e-3, atol=1e-3)
+
+
+def test_every_singular_value_above_three_thousandths_of_the_norm_ends_near_1():
+    values = polynomials(torch.linspace(0.003, 1, 10**5, dtype=torch.float64) / 1.02)
+    assert float(values.min()) > 0.76
+    assert float(values.max()) < 1.24
+
+
+def test_each_polynomial_is_the_best_on_what_the_one_before_leaves():
+    """By equal ripples, at the four points that the alternation theorem asks of three coefficients."""
+    low, high = 0.003, 1.0
+    for number, (a, b, c) in enumerate(POLAR_EXPRESS):
+        safety = 1.02 if number < len(POLAR_EXPRESS) - 1 else 1.0
+        at = torch.linspace(max(low, 0.02407 * high), high, 10**6, dtype=torch.float64)
+        polynomial = a * safety * at + b * safety**3 * at**3 + c * safety**5 * at**5
+        inner = polynomial[(polynomial.diff().sign().diff() != 0).nonzero().flatten() + 1]
+        assert len(inner) == 2, "an odd quintic ripples twice inside"
+        deviations = torch.stack([polynomial[0], *inner, polynomial[-1]]) - (polynomial[0] + polynomial[-1]) / 2
+        assert float(deviations.abs().max() / deviations.abs().min()) < 1.2, (number, deviations)
+        low = a * low + b * low**3 + c * low**5
+        high = 2 - low
+
+
+def test_the_scale_of_the_input_does_not_matter():
+    matrices_NRC = random_matrices((16, 24))
+    expected = orthogonalise(matrices_NRC)
+    for scale in (1e-3, 1e3, 1e8):
+        torch.testing.assert_close(orthogonalise(scale * matrices_NRC), expected, rtol=0.01, atol=1e-3)
+
+
+def test_a_stack_is_the_same_as_one_by_one():
+    matrices_NRC = random_matrices((16, 24))
+    alone = torch.cat([orthogonalise(matrix[None]) for matrix in matrices_NRC])
+    torch.testing.assert_close(orthogonalise(matrices_NRC), alone)
+
+
+def test_a_zero_gradient_gives_a_zero_update():
+    assert not orthogonalise(torch.zeros(2, 5, 7)).any()
+
+
+def test_bfloat16_is_close_enough_and_comes_back_as_it_is():
+    matrices_NRC = random_matrices((32, 48))
+    ours = orthogonalise(matrices_NRC.bfloat16())
+    assert ours.dtype == torch.bfloat16
+    values = torch.linalg.svdvals(ours.float())
+    assert float(values.min()) > 0.6
+    assert float(values.max()) < 1.3
+
+
+@pytest.mark.parametrize(("name", "scale"), [("square", 1.0), ("gram", 1.0), ("tall", (40 / 16) ** 0.5)])
+def test_one_update_is_the_learning_rate_times_the_scaled_factor_after_decay(name, scale):
+    parameter = random_matrices(SHAPES[name], 1)[0]
+    gradient, momentum = random_matrices(SHAPES[name], 2)[1], torch.zeros(SHAPES[name])
+    before = parameter.clone()
+    PlainUpdates().muon_([parameter], [gradient], [momentum], Muon(0.1, 0.9, 0.5, None, torch.float32))
+    # the momentum starts at zero, so that the first direction is the gradient's
+    expected = before * (1 - 0.1 * 0.5) - 0.1 * scale * orthogonalise(gradient[None])[0]
+    torch.testing.assert_close(parameter, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(momentum, 0.1 * gradient)
+
+
+def test_momentum_is_nesterovs():
+    parameter, momentum = torch.zeros(6, 6), torch.zeros(6, 6)
+    first, second = random_matrices((6, 6), 2)
+    for gradient in (first, second):
+        parameter.zero_()
+        PlainUpdates().muon_([parameter], [gradient.clone()], [momentum], Muon(1.0, 0.9, 0.0, None, torch.float32))
+    mean = 0.9 * (0.1 * first) + 0.1 * second
+    direction = 0.1 * second + 0.9 * mean
+    torch.testing.assert_close(parameter, -orthogonalise(direction[None])[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((24, 24), 8), ((24, 60), 8), ((60, 24), 12), ((10, 30), 10)])
+def test_a_block_is_orthogonalised_as_if_it_were_alone(shape, size):
+    matrices_NRC = random_matrices(shape)
+    found = orthogonalise_blocks(matrices_NRC, size)
+    assert found.shape == matrices_NRC.shape
+    side = 0 if shape[0] <= shape[1] else 1
+    for matrix, ours in zip(matrices_NRC, found, strict=True):
+        for block, part in zip(matrix.split(size, side), ours.split(size, side), strict=True):
+            torch.testing.assert_close(part, orthogonalise(block[None])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_leave_the_entries_as_large():
+    matrices_NRC = random_matrices((48, 96))
+    whole, blocks = (orthogonalise_blocks(matrices_NRC, size) for size in (48, 12))
+    assert float(blocks.norm() / whole.norm()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "rows"),
+    [
+        (192, 128, 96),
+        (768, 128, 128),
+        (64, 128, 64),
+        (1600, 128, 100),
+        (131, 128, 131),
+        (768, None, 768),
+        (134, 128, 67),
+    ],
+)
+def test_rows_of_a_block_divide_the_side(side, most, rows):
+    assert rows_of_block(side, most) == rows
+
+
+def test_an_oblong_matrix_in_bf16_is_no_further_from_its_polynomials_than_by_products():
+    """With singular values over two decades: what is squared in bf16 would lose the small ones."""
+    u, _, vh = decompose(random_matrices((32, 160)))
+    s = torch.logspace(0, -2, 32, dtype=torch.float64)
+    matrices_NRC = (u @ torch.diag(s) @ vh).bfloat16()
+    exact = u @ torch.diag(polynomials(s / (1.02 * s.norm()))) @ vh
+    products, gram = muon._by_products(matrices_NRC, symmetric_product), muon._by_gram(matrices_NRC)
+    errors = [float((found.double() - exact).norm() / exact.norm()) for found in (products, gram)]
+    assert errors[1] < 1.05 * errors[0] < 0.1, f"by products {errors[0]:.4f}, by the Gram matrix {errors[1]:.4f}"
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (12, 50), (5, 90)], ids=str)
+def test_flops_are_those_that_torch_counts(shape):
+    """Where torch makes the whole of a symmetric product, half is counted: that is what the kernels make."""
+    rows, columns = shape
+    with FlopCounterMode(display=False) as counter:
+        orthogonalise(random_matrices(shape, num=1))
+    halves = rows**2 * columns if gram_is_cheaper(*shape) else 4 * (rows**2 * columns + rows**3)
+    assert orthogonalisation_flops(*shape) == counter.get_total_flops() - halves

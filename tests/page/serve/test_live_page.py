@@ -1,0 +1,310 @@
+"""The live page in a real browser: a run watched while it trains, is killed and resumes; many eyes on hostile text."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+from live_server import Opened, serving
+from made_run import BATCH_TOKENS, START, add, lines, resume, step, steps, validation
+from small_run import finish, start, write_run_file, write_texts
+
+from headwater.core.records import read_all, read_records
+from headwater.page.serve.app import make_app
+from headwater.train.checkpoint.layout import list_checkpoints
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SECONDS_TO_WAIT = 240
+HOSTILE = (
+    "</textarea></title><script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1>\u202etxt.exe{{7*7}}"
+)
+
+
+def write_made_up_run(run_dir: Path, text: str = "a word", num_steps: int = 40) -> Path:
+    """Write what a run leaves of which every text is `text`."""
+    probes = {text: {"right": 0.4, "chance": 0.1}, "capitals": {"right": 0.2, "chance": 0.01}}
+    documents = {"count": 3, "listed": [[text, text]]}
+    device = {"name": text, "dtype": "float32"}
+    start = START | {"num_steps": 80, "num_tokens": 80 * BATCH_TOKENS, "parameters": {"total": 31_000}}
+    add(
+        run_dir / "records.jsonl",
+        start | {"device": device},
+        *steps(1, num_steps),
+        *[validation(step) for step in (5, 10, 20, 40) if step <= num_steps],
+        {"event": "probes", "attempt": 1, "step": 20, "tokens_seen": 20 * BATCH_TOKENS, "probes": probes, "time": 1e9},
+        {
+            "event": "samples",
+            "attempt": 1,
+            "step": 20,
+            "samples": [{"prompt": text, "text": f"so {text}"}],
+            "time": 1e9,
+        },
+        {"event": "skipped", "attempt": 1, "step": 21, "reason": text, "documents": documents, "time": 1e9},
+        {"event": "checkpoint", "attempt": 1, "step": 30, "bytes": 4e6, "seconds": 0.1, "peak_memory_bytes": 8e8},
+    )
+    reasons = [{"setting": text, "value": text, "origin": "user"}]
+    settings = {"train": {"num_steps": 80}}
+    (run_dir / "config.json").write_text(json.dumps({"settings": settings, "reasons": reasons}), "utf-8")
+    forecast = {"loss_unit": "bits_per_byte", "loss": {"p10": 1.1, "p50": 1.2, "p90": 1.3}}
+    (run_dir / "forecast.json").write_text(json.dumps(forecast), "utf-8")
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory) -> Iterator[str]:
+    """Serve two made-up runs."""
+    runs = tmp_path_factory.mktemp("made") / "runs"
+    write_made_up_run(runs / "first")
+    write_made_up_run(runs / "second", num_steps=60)
+    with serving(make_app(runs)) as address:
+        yield address
+
+
+# ---- a real run
+
+
+def steps_in(run_dir: Path) -> int:
+    return max((record["step"] for record in read_all(run_dir / "records.jsonl")), default=0)
+
+
+def test_a_run_is_watched_from_its_first_step_through_a_kill_and_a_resume_to_its_end(open_page, tmp_path):
+    num_steps, folder = 200, tmp_path / "here"
+    write_texts(folder / "texts")
+    settings = {"train__num_steps": num_steps, "train__save_every": 40, "train__validate_every": 60}
+    write_run_file(folder / "mine.toml", **settings)
+    run_dir = folder / "runs" / "mine"
+    with serving(make_app(folder / "runs")) as address:
+        page = open_page(address)  # before there is a folder of runs
+        process = start("train", "mine.toml", cwd=folder)
+        try:
+            hold_between_saves(process, run_dir)
+            page.wait_for(lambda: bool(page.points()))
+            seen_early = page.points()
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed_at = steps_in(run_dir)
+            page.until("document.querySelector('#runs .state')?.textContent === 'killed'")
+            require_points(page, run_dir)
+            assert finish(start("train", "mine.toml", cwd=folder)).status == 0
+        finally:
+            process.kill()
+            process.communicate()
+        page.until("document.querySelector('#runs .state')?.textContent === 'finished'")
+        require_points(page, run_dir)
+        held_out = [[r["tokens_seen"], r["loss"]["all"]] for r in read_records(run_dir / "records.jsonl", "validation")]
+        page.wait_for(lambda: page.points("loss", "validation") == held_out)
+        assert 0 < len(seen_early) < num_steps
+        resumed_at = read_records(run_dir / "records.jsonl", "resume")[-1]["step"]
+        assert resumed_at < killed_at, "nothing was taken back"
+        assert [x for x, _ in page.points("loss", "resumed")] == [resumed_at * BATCH_TOKENS]
+        assert page.errors == [] and page.foreign_requests == []
+
+
+def hold_between_saves(process: Popen, run_dir: Path) -> None:
+    """Stop a process in training where it has taken steps since its last save, however fast it is."""
+    ends_at = time.monotonic() + SECONDS_TO_WAIT
+    while process.poll() is None and time.monotonic() < ends_at:
+        if steps_in(run_dir) > 55:
+            process.send_signal(signal.SIGSTOP)
+            if 0 < steps_in(run_dir) % 40 < 35 and list_checkpoints(run_dir):
+                return
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+
+
+def require_points(page: Opened, run_dir: Path) -> None:
+    """Check that the page's loss curve comes to have exactly the points that count, in their order."""
+    wanted = [[record["tokens_seen"], record["loss"]] for record in read_records(run_dir / "records.jsonl", "step")]
+    page.wait_for(lambda: page.points() == wanted)
+
+
+# ---- made-up runs
+
+
+def test_the_list_says_of_each_run_where_it_is(open_page, made_up):
+    page = open_page(made_up)
+    rows = page.tab.locator("#runs tbody tr").all_inner_texts()
+    assert [row.split() for row in rows] == [
+        ["second", "killed", "60", "of", "80", "2.120", "1.075", "(sample)", "453"],
+        ["first", "killed", "40", "of", "80", "2.204", "1.075", "(sample)", "452"],
+    ]
+
+
+def test_what_comes_is_added_and_what_a_resume_takes_back_goes(open_page, tmp_path):
+    path = write_made_up_run(tmp_path / "runs" / "mine") / "records.jsonl"
+    with serving(make_app(tmp_path / "runs")) as address:
+        page = open_page(address)
+        require_points(page, path.parent)
+        torn = lines(step(51))
+        with open(path, "ab") as file:
+            file.write(lines(*steps(41, 50)) + torn[:40])
+        require_points(page, path.parent)
+        with open(path, "ab") as file:
+            file.write(torn[40:])
+        require_points(page, path.parent)
+        add(path, resume(30), *(step(number, 2, loss=9.0 + number) for number in range(31, 36)))
+        require_points(page, path.parent)
+        assert len(page.points()) == 35
+        path.write_bytes(lines(step(1)))  # copied from elsewhere over it
+        require_points(page, path.parent)
+        assert page.errors == []
+
+
+def test_the_forecast_is_a_band_and_what_happened_is_marked(open_page, made_up):
+    page = open_page(f"{made_up}#run=first")
+    page.wait_for(lambda: bool(page.points("held_out", "P10")))
+    assert {y for _, y in page.points("held_out", "P10")} == {1.1} and {
+        y for _, y in page.points("held_out", "P90")
+    } == {1.3}
+    assert [x for x, _ in page.points("loss", "step skipped")] == [21 * BATCH_TOKENS]
+    assert [x for x, _ in page.points("loss", "saved")] == [30 * BATCH_TOKENS]
+    charts = page.tab.locator("#run figure").evaluate_all("all => all.map(each => each.dataset.chart)")
+    assert charts == [
+        "loss",
+        "held_out",
+        "tokens_per_second",
+        "grad_norm",
+        "lr",
+        "memory",
+        "probe a word",
+        "probe capitals",
+    ]
+
+
+def test_two_runs_are_laid_over_each_other(open_page, made_up):
+    page = open_page(made_up)
+    for box in page.tab.locator("#runs input").all():
+        box.check()
+    page.wait_for(lambda: bool(page.points("loss", "second", "#compare")))
+    first, second = (page.points("held_out", name, "#compare") for name in ("first", "second"))
+    assert [y for _, y in first] == [1 + 3 / step for step in (5, 10, 20, 40)] == [y for _, y in second]
+    page.tab.keyboard.press("Escape")
+    page.until("document.querySelector('#compare').hidden")
+    assert page.errors == []
+
+
+def test_the_keyboard_chooses_and_compares(open_page, made_up):
+    page = open_page(made_up)
+    heading = page.tab.locator("#run > h2")
+    page.until("document.querySelector('#run > h2').textContent === 'second'")
+    page.tab.keyboard.press("x")
+    page.tab.keyboard.press("j")
+    page.until("document.querySelector('#run > h2').textContent === 'first'")
+    page.tab.keyboard.press("x")
+    page.until("!document.querySelector('#compare').hidden")
+    page.tab.keyboard.press("k")
+    page.until("document.querySelector('#run > h2').textContent === 'second'")
+    page.tab.go_back()
+    page.until("document.querySelector('#run > h2').textContent === 'first'")
+    assert heading.is_visible() and page.errors == []
+
+
+def test_zooming_asks_for_the_steps_that_were_thinned_out(open_page, tmp_path):
+    run_dir = write_made_up_run(tmp_path / "runs" / "long", num_steps=9000)
+    with serving(make_app(tmp_path / "runs")) as address:
+        page = open_page(address)
+        page.wait_for(lambda: 1000 < len(page.points()) <= 2000)
+        page.tab.evaluate(
+            "Plotly.relayout(document.querySelector('#run [data-chart=loss] .plot'), {'xaxis.range[0]': 512e3, 'xaxis.range[1]': 1024e3})"
+        )
+        wanted = [[r["tokens_seen"], r["loss"]] for r in read_records(run_dir / "records.jsonl", "step")][998:2001]
+        page.wait_for(lambda: page.points() == wanted)
+
+
+def test_a_step_without_a_store_says_so(open_page, tmp_path):
+    write_made_up_run(tmp_path / "runs" / "copied")
+    with serving(make_app(tmp_path / "runs")) as address:
+        page = open_page(address)
+        page.until("document.querySelector('#run [data-chart=loss] .plot')?.data?.length > 0")
+        page.tab.fill("#documents [type=number]", "3")
+        page.tab.click("#documents button")
+        page.until("document.querySelector('#documents .missing')")
+        assert page.errors == []
+
+
+def test_documents_are_asked_for_one_step_at_a_time_and_of_the_newest_once(open_page, tmp_path):
+    path = write_made_up_run(tmp_path / "runs" / "mine") / "records.jsonl"
+    with serving(make_app(tmp_path / "runs")) as address:
+        page, held = open_page(address), []
+        page.tab.route("**/api/documents*", lambda route: held.append(route))
+        for wanted in ("3", "4", "5"):
+            page.tab.fill("#documents [type=number]", wanted)
+            page.tab.click("#documents button")
+        page.wait_for(lambda: len(held) == 1)
+        page.tab.check("#documents [type=checkbox]")
+        held[0].fulfill(json={"problem": "none"})
+        page.wait_for(lambda: len(held) == 2)
+        held[1].fulfill(json={"problem": "none"})
+        add(path, step(41))
+        page.wait_for(lambda: len(held) == 3)
+        held[2].fulfill(json={"problem": "none"})
+        add(path, validation(41))  # the step stays
+        page.until("document.querySelector('#run > .lead').textContent.includes(' 1.073')")
+        assert [url.rpartition("=")[2] for url in page.requests if "api/documents" in url] == ["3", "40", "41"]
+
+
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "x" * 1_000_000 + "<b>", "‮" + "\u2066" * 50 + "a\x00b\x1b[31m"], ids=["markup", "long", "bidi"]
+)
+def test_hostile_text_stays_text(open_page, tmp_path, text):
+    name = text.replace("/", "∕").replace("\x00", "")[:60]
+    write_made_up_run(tmp_path / "runs" / name, text)
+    write_made_up_run(tmp_path / "runs" / "other")
+    with serving(make_app(tmp_path / "runs")) as address:
+        page = open_page(address)
+        page.tab.locator("#runs a", has_text=name[:20]).first.click()
+        for box in page.tab.locator("#runs input").all():
+            box.check()
+        page.until("document.querySelectorAll('#run .plot .main-svg').length > 7")
+        page.until("document.querySelectorAll('#compare .plot .main-svg').length > 1")
+        page.tab.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
+        page.tab.locator("#run .plot").first.hover()
+        assert page.tab.evaluate("window.hacked") is None
+        assert page.tab.locator("main img, main iframe, #run script, .plot a").count() == 0
+        shown = page.tab.locator("#samples .text").first.evaluate("each => each.textContent")
+        assert f"so {text[:20]}" in shown
+        assert len(page.tab.content()) < 3_000_000 and page.tab.evaluate("document.documentElement.scrollWidth") <= 1280
+        assert page.errors == [] and page.foreign_requests == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(420, "dark"), (1280, "light")])
+def test_everybody_can_use_the_page_and_nothing_is_wider_than_the_screen(open_page, made_up, width, scheme):
+    page = open_page(f"{made_up}#run=first", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for box in page.tab.locator("#runs input").all():
+        box.check()
+    page.until("document.querySelectorAll('#run .plot .main-svg, #compare .plot .main-svg').length > 9")
+    page.tab.locator("details").evaluate_all("all => all.forEach(each => { each.open = true; })")
+    page.require_usable(width)
+
+
+def test_a_chart_fits_its_card_when_another_comes_beside_it(open_page, made_up):
+    page = open_page(f"{made_up}#run=first", viewport={"width": 1280, "height": 3000})
+    places = "[...document.querySelectorAll('#run > .charts .plot')]"
+    page.until(f"{places}.length > 2 && {places}.every((each) => each.querySelector('.main-svg'))")
+    for _ in range(2):  # an even one that is the last has the whole width, until the next one comes
+        page.tab.evaluate("document.querySelector('#run > .charts').append(document.createElement('figure'))")
+        page.until(f"{places}.every((each) => each.querySelector('.main-svg').clientWidth <= each.clientWidth + 1)")
+
+
+def test_an_address_with_a_run_that_is_not_there_says_so(open_page, made_up):
+    page = open_page(f"{made_up}#run=nope")
+    assert page.tab.locator("#missing").inner_text() == "There is no run nope here."
+    page.tab.locator("#runs th a", has_text="first").click()
+    page.until("document.querySelector('#missing').hidden && !document.querySelector('#run').hidden")
+    assert not page.errors
+
+
+def test_a_name_from_outside_is_no_path(made_up):
+    import urllib.error
+    import urllib.request
+
+    for path in ("api/run?run=..%2F..", "api/compare?run=%2Fetc", "static/..%2Fapp.py", "static/live.py"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(made_up + path)
+        with refused.value as answer:
+            assert answer.code == 404, path

@@ -1,0 +1,99 @@
+"""The end of a run's records, kept up with while it grows."""
+
+from __future__ import annotations
+
+import pytest
+from made_run import add, followed, lines, resume, step, steps, validation
+
+from headwater.page.serve import growing
+from headwater.page.serve.recent import MEAN_STEPS, TAIL_BYTES, RecentRecords
+from headwater.page.serve.refusal import Refusal
+from headwater.page.serve.run_page import run_page
+from headwater.page.serve.summary import RunsFolder
+
+
+def test_the_loss_is_the_mean_of_the_last_steps(tmp_path):
+    add(
+        tmp_path / "mine/records.jsonl",
+        step(1, loss=90.0),
+        *[step(n, loss=2.0 + n % 2) for n in range(2, 2 + MEAN_STEPS)],
+    )
+    (found,) = RunsFolder(tmp_path).summaries()
+    assert found.loss == 2.5
+
+
+def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, monkeypatch):
+    path, lines = tmp_path / "records.jsonl", []
+    add(path, validation(1, 1.5), *steps(2, 4999))
+    assert path.stat().st_size > TAIL_BYTES
+    parsed = growing.parsed
+    monkeypatch.setattr(growing, "parsed", lambda line: lines.append(line) or parsed(line))
+    run = RecentRecords(path)
+    run.poll()
+    assert (run.score[0], run.step) == (1.5, 4999) and len(lines) < 4500
+    lines.clear()
+    run.poll()
+    assert not lines
+    add(path, step(5000))
+    with open(path, "a", encoding="utf-8") as file:
+        file.write('{"event": "st')  # a line that is being written
+    run.poll()
+    assert (run.score[0], run.step) == (1.5, 5000) and len([line for line in lines if line]) == 1
+
+
+def test_what_a_resume_takes_back_and_a_file_that_is_replaced_are_read_again(tmp_path):
+    path = tmp_path / "records.jsonl"
+    add(path, step(1, loss=2.0), validation(1, 1.5), step(2, loss=2.0), step(3, loss=9.0), validation(3, 1.2))
+    run = RecentRecords(path)
+    run.poll()
+    add(path, resume(2))
+    run.poll()
+    assert (run.score[0], run.step, run.loss, run.last_event) == (1.5, 2, 2.0, "resume")
+    path.write_bytes(lines(step(1, loss=4.0)))
+    run.poll()
+    assert (run.score[0], run.step, run.loss) == (None, 1, 4.0)
+    path.unlink()
+    run.poll()
+    assert (run.step, run.loss, run.last_event) == (None, None, None)
+
+
+def test_the_score_is_that_of_all_held_out_text_once_a_finished_run_is_evaluated(tmp_path):
+    run_dir, folder, found = tmp_path / "mine", RunsFolder(tmp_path), []
+    records, evaluation = run_dir / "records.jsonl", run_dir / "evaluation.json"
+
+    def look() -> None:
+        (summary,), page = folder.summaries(), run_page(run_dir, followed(records), None)
+        (figure,) = (each for each in page["figures"] if each["name"] == "bits per byte")
+        found.append((summary.cells[4], figure["value"], figure["note"]))
+
+    add(records, step(20), validation(20, 1.303))
+    look()
+    evaluation.write_text('{"bits_per_byte": {"all": 1.271}}')  # of the shorter run that this one was
+    look()
+    add(records, {"event": "finish", "attempt": 1, "step": 20})
+    look()
+    evaluation.unlink()
+    look()
+    sample = ("1.303 (sample)", "1.303", "a sample of held-out text, step 20")
+    assert found == [sample, sample, ("1.271 (all)", "1.271", "all held-out text, step 20"), sample]
+
+
+def test_runs_that_vanish_are_forgotten(tmp_path):
+    add(tmp_path / "mine/records.jsonl", step(1))
+    runs = RunsFolder(tmp_path)
+    assert len(runs.summaries()) == len(runs._recent) == 1
+    (tmp_path / "mine").rename(tmp_path / ".mine")
+    assert not runs.summaries() and not runs._recent
+
+
+def test_a_run_that_is_known_is_found_without_reading_the_folder_again(tmp_path, monkeypatch):
+    add(tmp_path / "mine/records.jsonl", step(1))
+    runs = RunsFolder(tmp_path)
+    assert runs.run_dir("mine") == tmp_path / "mine"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "paths", lambda: pytest.fail("read again"))
+        assert runs.run_dir("mine") == tmp_path / "mine"
+    (tmp_path / "mine").rename(tmp_path / "other")
+    assert runs.run_dir("other") == tmp_path / "other"
+    with pytest.raises(Refusal, match="there is no run 'mine'"):
+        runs.run_dir("mine")

@@ -1,0 +1,207 @@
+"""A step of one rank of many, in one process: the run's own sharding, loop and optimizer on tensors without memory.
+
+torch's fake process group answers every exchange at once, and its fake tensors have shapes alone
+(torch.testing._internal.distributed.fake_pg, torch._subclasses.fake_tensor). What the rank holds and exchanges is seen
+below PyTorch, operation by operation (decisions/0049).
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from headwater.machine.device.device import Device
+from headwater.machine.device.facts import DTYPES
+from headwater.machine.host.garbage import collected_on_request
+from headwater.machine.parallel import prepare, weights
+from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.gradient_sum import local
+from headwater.machine.ranks.exchange import ManyRanks, Ranks
+from headwater.machine.ranks.mesh import AXES, Mesh
+from headwater.machine.ranks.place import Place
+from headwater.model.init import drawn
+from headwater.model.optim.fused import FusedUpdates
+from headwater.model.transformer import Attention, Transformer
+from headwater.plan.forecast.work import Work
+from headwater.tokens.batches.assemble import Batch
+from headwater.train.step import train_step
+
+c10d = torch.ops.c10d
+# an operation's name in the field, and which of its arguments are its process group and its whole tensors
+EXCHANGES: dict[Any, tuple[str, int, int]] = {
+    c10d.allreduce_.default: ("all-reduce", 1, 0),
+    c10d.broadcast_.default: ("broadcast", 1, 0),
+    c10d._allgather_base_.default: ("all-gather", 2, 0),
+    c10d._reduce_scatter_base_.default: ("reduce-scatter", 2, 1),
+    c10d.alltoall_base_.default: ("all-to-all", 2, 1),
+    c10d.send.default: ("send", 1, 0),
+    c10d.recv_.default: ("receive", 1, 0),
+}
+
+
+class Bookkeeper(TorchDispatchMode):
+    """Follows every storage from the operation that makes it until it is freed, and every exchange."""
+
+    def __init__(self, known: Sequence[Tensor], axis_of: Callable[[dist.ProcessGroup], str]) -> None:
+        """`known` are tensors that are there already; `axis_of` names the axis of a group."""
+        super().__init__()
+        self._axis_of = axis_of
+        self._live: dict[int, int] = {}  # bytes by the storage's id
+        self._now = self.peak_bytes = 0
+        self.exchanged_bytes: Counter[tuple[str, str]] = Counter()
+        for tensor in known:
+            self._note(local(tensor).untyped_storage())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(each, DTensor) for each in types):
+            return NotImplemented  # its parts come here themselves
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._note(tensor.untyped_storage())
+        if func in EXCHANGES:
+            name, of_group, of_whole = EXCHANGES[func]
+            whole = [leaf.nbytes for leaf in tree_leaves(args[of_whole]) if isinstance(leaf, Tensor)]
+            self.exchanged_bytes[name, self._axis_of(dist.ProcessGroup.unbox(args[of_group]))] += sum(whole)
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, num_bytes = id(storage), storage.nbytes()
+        if key not in self._live:
+            weakref.finalize(storage, self._forget, key)
+        self._now += num_bytes - self._live.get(key, 0)
+        self._live[key] = num_bytes
+        self.peak_bytes = max(self.peak_bytes, self._now)
+
+    def _forget(self, key: int) -> None:
+        self._now -= self._live.pop(key)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Follow what happens inside, and storages that FSDP frees and fills again, which is no operation."""
+        resize_ = torch.UntypedStorage.resize_
+
+        def resized(storage: torch.UntypedStorage, size: int) -> Any:
+            result = resize_(storage, size)
+            self._note(storage)
+            return result
+
+        with mock.patch.object(torch.UntypedStorage, "resize_", resized), self:
+            yield
+
+
+class FakeDevice(Device):
+    """A device whose numbers are all 1: nothing can be read from a fake tensor."""
+
+    type = "meta"
+    reads_are_free = False
+
+    def read(self, *values: Tensor) -> list[float]:
+        return [1.0] * sum(value.numel() for value in values)
+
+
+def fused_attention(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, first_BT: Tensor) -> Tensor:
+    """Stand for a GPU's attention, which holds no scores: torch's own in one operation, blind to documents."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTGK, v_BTGK))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2)
+
+
+def simulate(work: Work, stage: int = 0) -> tuple[int, list[tuple[str, str, int]]]:
+    """Return the most bytes that a rank holds in a step, and kind, axis and bytes of its exchanges.
+
+    It is the first rank of a mesh that has this stage of the pipeline. The process must not be a rank already.
+    """
+    with fake_ranks(work.mesh, stage * (work.mesh.world_size // work.mesh.pipeline)) as ranks:
+        device = FakeDevice()
+        parallel = DataParallel(ranks, device)
+        # on the meta device, for to divide fake tensors takes ten times as long
+        with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_, **__: None):
+            dtype, first = DTYPES[work.dtype], drawn(work.model, 0)
+            found = prepare.prepare(partial(built, work), lambda model: model, first, parallel, dtype)
+        device.type = "cpu"
+        with FakeTensorMode(allow_non_fake_inputs=True), stages_agree():
+            for root in [found.fast_model] if parallel.pipeline is None else parallel.pipeline.roots:
+                root.to_empty(device="cpu")
+            book = booked(work, parallel, found.model, found.fast_model)
+    return book.peak_bytes, [(*key, num_bytes) for key, num_bytes in book.exchanged_bytes.items()]
+
+
+def built(work: Work) -> Transformer:
+    """Return a model with a GPU's attention."""
+    model = Transformer(work.model, DTYPES[work.dtype], work.recompute)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.attend = fused_attention
+    return model
+
+
+def booked(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Bookkeeper:
+    """Take two steps, of which the first makes what stays, and return what the second held and exchanged.
+
+    Nothing is collected meanwhile, as in training (`host.garbage`).
+    """
+    optimizer = prepare.optimizer_for(model, work.optim, DTYPES[work.dtype], FusedUpdates(), parallel)
+    rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)
+    batches, max_norm = [Batch(rows, rows, rows, rows.size, 0)] * work.num_microbatches, work.optim.max_grad_norm
+    step = partial(train_step, fast_model, optimizer, batches, parallel, lr_factor=1.0, step=0, max_grad_norm=max_norm)
+    step()
+    book = Bookkeeper([*model.parameters(), *optimizer.state_tensors().values()], partial(axis_of, parallel.ranks))
+    with collected_on_request(), book.watching():
+        step()
+    return book
+
+
+def axis_of(ranks: Ranks, group: dist.ProcessGroup) -> str:
+    """Return the axis, or axes, of the mesh along which a group's ranks lie."""
+    members, mesh = dist.get_process_group_ranks(group), ranks.mesh
+    # its first rank is the first along each of its axes, and its last the last
+    axes = [axis for axis in AXES if mesh.index(members[0], axis) != mesh.index(members[-1], axis)]
+    return "all ranks" if len(members) == mesh.world_size and len(axes) > 1 else " × ".join(axes)
+
+
+@contextmanager
+def stages_agree() -> Iterator[None]:
+    """Have stages not ask one another whether the shapes of what they exchange are known: nobody answers."""
+    if "torch.distributed.pipelining" not in sys.modules:
+        yield
+        return
+    from torch.distributed.pipelining import schedules, stage
+
+    def agree(schedule: object, stages: Sequence[Any], *_: object) -> None:
+        for each in stages:
+            each._inference_mode = stage.InferenceMode.STATIC
+
+    with mock.patch.object(schedules._PipelineSchedule, "_warmup_p2p", agree):
+        yield
+
+
+@contextmanager
+def fake_ranks(mesh: Mesh, rank: int = 0) -> Iterator[Ranks]:
+    """Be one rank of a mesh whose others don't exist."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    world_size = mesh.world_size
+    if world_size == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    try:
+        yield ManyRanks(Place(rank, world_size, 0, world_size), mesh)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,145 @@
+"""Sizes on GPUs: sums by hand, trying every batch and microbatch, and what can't be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from headwater.machine.ranks.mesh import Layout, Mesh
+from headwater.model.count import count_parameters
+from headwater.model.optim.settings import OptimSettings
+from headwater.plan.forecast.budget import DIAL, model_of
+from headwater.plan.forecast.device import batches, find_device, read_devices
+from headwater.plan.forecast.exchange import Exchange, exchange_seconds, exchanges
+from headwater.plan.forecast.rank_memory import gpu_memory
+from headwater.plan.forecast.work import Work, checkpoint_bytes
+from headwater.runfile.rules import rows_of_batch
+
+DEVICES = read_devices()
+H100 = find_device("H100", DEVICES)
+RATES = {"matrix_lr": 0.01, "embedding_lr": 0.01, "head_lr": 0.01, "vector_lr": 0.01, "weight_decay": 0.1}
+MUON, ADAMW = OptimSettings(**RATES), OptimSettings(name="adamw", **RATES)
+MODEL = model_of(24, "qwen3", 65_536, 2048)
+HOUR = 3600.0
+
+
+def test_a_run_takes_six_flops_a_parameter_and_token_at_two_fifths_of_the_peak():
+    # 1 billion parameters on 20 billion tokens: 1.2e20 FLOPs; 8 H100 of 989 TFLOP/s give 3.165e15 of them a second
+    assert 20e9 * H100.seconds_per_token(1e9, 8) / HOUR == pytest.approx(1.2e20 / 3.1648e15 / HOUR, rel=1e-3)
+    again = H100.seconds_per_token(1e9, recomputed=1.0) / H100.seconds_per_token(1e9)
+    assert again == pytest.approx(4 / 3)  # a second forward pass
+
+
+def test_gradients_are_added_in_fp32_and_updated_weights_given_to_all():
+    """By hand: 4 bytes of a billion weights, twice 7/8 of them over links of 450 GB/s, of two nodes over 8 cards."""
+    assert exchanges(Work(MODEL, MUON)) == []
+    found = exchanges(Work(MODEL, MUON, Mesh(replicate=8)))
+    assert [each.kind for each in found] == ["all-reduce", "broadcast"]
+    assert {each.num_bytes for each in found} == {4 * count_parameters(MODEL).total}
+    gradients = Exchange("all-reduce", "replicate", 4 * 10**9)
+    within = exchange_seconds(H100, gradients, Layout(Mesh(replicate=8), 8))
+    assert within == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 450e9))
+    over_cards = 2 * 15 / 16 * 4e9 / (0.8 * min(450e9, 8 * 50e9))
+    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 8)) == pytest.approx(over_cards)
+    # of however many ranks a machine has, links join no more than a node's devices
+    assert exchange_seconds(H100, gradients, Layout(Mesh(replicate=16), 16)) == pytest.approx(over_cards)
+
+
+def test_a_machine_has_the_ranks_of_the_run_and_not_those_that_a_node_could_hold():
+    """Eight ranks of four machines, two on each, share the cards of two."""
+    gradients, mesh = Exchange("all-reduce", "replicate", 4 * 10**9), Mesh(replicate=8)
+    spread = exchange_seconds(H100, gradients, Layout(mesh, 2))
+    assert spread == pytest.approx(2 * 7 / 8 * 4e9 / (0.8 * 2 * 50e9))
+    pairs = Exchange("all-gather", "tensor", 10**9)
+    assert exchange_seconds(H100, pairs, Layout(Mesh(replicate=4, tensor=2), 2)) == 10**9 / 2 / (0.8 * 450e9)
+
+
+def test_divided_weights_are_gathered_for_each_pass_and_their_gradients_added_for_each_microbatch():
+    """By hand: bf16 of blocks twice and of the rest once, fp32 of the gradients; gains of norms are sent in fp32."""
+    rest = 65_536 * MODEL.d_model * (1 if MODEL.tied_embeddings else 2)
+    total = count_parameters(MODEL).total
+    found = {each.kind: each.num_bytes for each in exchanges(Work(MODEL, ADAMW, Mesh(shard=8), num_microbatches=3))}
+    assert found["reduce-scatter"] == 3 * 4 * total
+    assert found["all-gather"] == pytest.approx(3 * 2 * (2 * (total - rest) + rest), rel=1e-3)
+
+
+@pytest.mark.parametrize("optim", [MUON, ADAMW], ids=["muon", "adamw"])
+def test_compiled_blocks_keep_what_a_fused_layer_needs(optim):
+    """By hand, of one sequence: bf16 inputs of norms and projections, heads, those before their norms, the MLP's three
+    products, and the matrices in bf16.
+
+    Between the passes the head's gradient is there, the sequence's own output, and 14 bytes of each logit.
+    """
+    d_model, tokens = MODEL.d_model, MODEL.seq_len
+    head = 65_536 * d_model
+    matrices = 24 * (4 * d_model**2 + 3 * d_model * MODEL.d_ff)
+    kept = (
+        2 * matrices
+        + tokens * (24 * gpu_layer() + 4 * d_model)
+        + 14 * 2048 * 65_536
+        + (4 + 2) * head
+        + 4 * tokens * d_model
+    )
+    state = checkpoint_bytes(MODEL, optim)  # of one microbatch no gradient is there yet
+    found = gpu_memory(Work(MODEL, optim), is_compiled=True)
+    assert found.total == pytest.approx(state + 1.05 * kept + 1.5e9)
+
+
+def test_the_optimizers_state_is_divided_and_weights_and_gradients_are_whole():
+    whole = 8 * count_parameters(MODEL).total
+    moments = checkpoint_bytes(MODEL, MUON) + 4 * count_parameters(MODEL).total - whole
+    one, eight, shards = (
+        gpu_memory(Work(MODEL, MUON, mesh, num_microbatches=2), is_compiled=True).state
+        for mesh in (Mesh(), Mesh(replicate=8), Mesh(shard=8))
+    )
+    assert one == pytest.approx(whole + moments)
+    assert whole + moments / 8 < eight < whole + moments / 3, "the first rank has the largest matrices, whole"
+    assert shards == pytest.approx((whole + moments) / 8, rel=1e-3)
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_what_is_recomputed_takes_less_the_more_of_it_there_is(is_compiled):
+    def peak(recompute):
+        return gpu_memory(Work(MODEL, MUON, num_rows=16, recompute=recompute), is_compiled=is_compiled).total
+
+    assert peak(0) > peak(12) > peak(24)
+    assert peak(0) > peak("selective") > peak(24)
+
+
+def gpu_layer():
+    return 2 * (4 * MODEL.d_model + 6 * MODEL.num_heads * MODEL.head_dim + 3 * MODEL.d_ff)
+
+
+@pytest.mark.parametrize("num_devices", [1, 6, 8, 64])
+def test_the_batch_is_the_nearest_to_the_rules_with_the_largest_microbatch(num_devices):
+    wanted, found = rows_of_batch(2e10, 2048), {}
+    for micro in (1, 2, 4, 8, 16, 32):
+        rows = num_devices * micro * max(1, round(wanted / (num_devices * micro)))
+        if rows <= 2 * wanted:
+            found[micro, rows] = abs(math.log(rows / wanted)), -micro
+    assert batches(num_devices, wanted, 2048) == sorted(found, key=found.get)
+
+
+def test_a_batch_500_times_too_big_is_none():
+    assert batches(4096, 8, 2048) == []
+
+
+def test_sizes_grow_along_the_dial_and_have_the_rules_shape():
+    models = [model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL]
+    params = [count_parameters(model).total for model in models]
+    assert params == sorted(params)
+    for model in models:
+        assert model.d_model == 64 * model.num_layers
+        assert model.num_heads * model.head_dim == model.d_model
+
+
+def test_no_device_of_the_table_holds_the_largest_size():
+    largest = 8 * count_parameters([model_of(layers, "qwen3", 65_536, 2048) for layers in DIAL][-1]).total
+    assert largest > max(device.memory_bytes for device in DEVICES.values())
+
+
+def test_the_batch_is_that_of_the_rule():
+    # nanochat's 2^19 tokens at ten billion, times 0.4 (optim.rules): 102 rows of 2048, and a power of two
+    assert rows_of_batch(1e10, 2048) == 128
+    assert rows_of_batch(1e3, 2048) == 8

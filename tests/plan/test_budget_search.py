@@ -1,0 +1,341 @@
+"""A budget as people give it: what the choices cost, hold and refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+from needs import needs_of
+from small_run import write_run_file, write_texts
+
+from headwater.cli.plan_search import budget_fields, search_options
+from headwater.core.errors import ConfigError, DataError, LayoutError
+from headwater.machine.ranks.place import Place
+from headwater.plan import budget_search, hardware
+from headwater.plan.forecast.device import COLUMNS, find_device, read_devices
+from headwater.plan.forecast.work import checkpoint_bytes
+from headwater.plan.hardware import Costs
+from headwater.plan.layout import layout_here
+from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.plan.scaling import ScalingLaw, read_runs
+from headwater.plan.scaling.checks import forecast_warnings
+from headwater.plan.text_size import MUCH_MORE, epochs_of, useful_epochs, usual_bytes_per_token
+from headwater.runfile.run_config import load_run
+
+MONEY = {"budget": "$10k", "hardware": "8xH100", "text_bytes": "40G"}
+
+
+def searched(budget, **given):
+    return budget_fields(budget_search.search_budget(search_options(budget, **given)))
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_name", lambda: None)
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: 16 * 2**30)
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return searched(**MONEY)
+
+
+def table(path, scale=1.0):
+    """Write runs of a few hundred thousand parameters that follow a law, and return the file."""
+    rows = ["params,tokens,loss"]
+    for params in (1e5, 3e5, 1e6, 3e6):
+        for tokens in (3e5, 1e6, 3e6, 1e7):
+            rows.append(f"{params},{tokens},{scale * (1.5 + 40 * params**-0.35 + 30 * tokens**-0.3)}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_budget_searches_the_layouts_that_training_chooses_among():
+    """On 64 devices a larger model is had than any one of them holds whole, as the plan of that run lies."""
+    money = {"budget": "$300k", "overrides": ("model.seq_len=8192",), "costs": Costs(price_per_hour=2.0)}
+    choice = searched(hardware="64xH100", **money)["choice"]
+    assert choice == searched(hardware="H100", ranks="8x8", **money)["choice"]
+    settings = [f"{name}={value}" for name, value in choice["settings"].items() if not name.startswith("parallel.")]
+    run = load_run("first-light", ["model.tied_embeddings=false", *settings, "train.half_length_fraction=0"])[0]
+    found = layout_here(run, Place(0, 64, 0, 8), find_device("H100", read_devices()))
+    axes = ("shard", "pipeline", "context", "tensor")
+    assert [found.mesh.size(axis) for axis in axes] == [choice["settings"][f"parallel.{axis}"] for axis in axes]
+    assert found.mesh.replicate < 64
+    assert checkpoint_bytes(run.model, run.optim) + 4 * choice["params"] > 80e9
+
+
+def test_a_batch_too_small_for_many_devices_is_trained_by_ranks_that_share_layers():
+    apart = tuple(f"parallel.{axis}=1" for axis in ("tensor", "context", "pipeline"))
+    shared, alone = (
+        searched("24h", hardware="H100", ranks="64x8", overrides=("model.seq_len=8192", *axes))["choice"]["settings"]
+        for axes in ((), apart)
+    )
+    assert alone["train.batch_tokens"] // 8192 >= 512 > shared["train.batch_tokens"] // 8192
+    assert alone["parallel.tensor"] == 1 < shared["parallel.tensor"]
+
+
+def test_a_budget_is_of_the_ranks_that_the_settings_need():
+    of_settings, of_number = (
+        searched("24h", hardware=hardware, overrides=("parallel.shard=8",)) for hardware in ("H100", "8xH100")
+    )
+    assert of_settings["budget"]["num_devices"] == 8
+    assert of_settings["choice"] == of_number["choice"]
+    for given in ({"hardware": "12xH100"}, {"hardware": "H100", "ranks": "1"}, {"ranks": "2"}):
+        with pytest.raises(LayoutError, match="needs 8 ranks or a multiple of 8"):
+            searched("24h", overrides=("parallel.shard=8",), **given)
+
+
+def test_machines_with_a_processor_each_take_energy_and_have_memory_of_their_own():
+    one, four = (searched("60s", ranks=ranks) for ranks in ("2", "4x2"))
+    (kwh, hours), (kwh_of_four, hours_of_four) = (
+        (found["choice"]["energy_kwh"]["p50"], found["choice"]["hours"]["p50"]) for found in (one, four)
+    )
+    assert kwh_of_four / hours_of_four == pytest.approx(4 * kwh / hours)
+    assert one["choice"]["memory_limit_gb"] == four["choice"]["memory_limit_gb"] == pytest.approx(8.59, rel=0.001)
+
+
+def test_the_waiting_of_a_pipeline_is_in_the_hours_of_processors_alone():
+    settings = ("parallel.pipeline=2", "model.tied_embeddings=false")
+    says = "which isn't counted"
+    assert says not in searched("2h", ranks="2x2", overrides=settings)["choice"]["layout"]
+    assert says in searched("2h", ranks="2x2", hardware="H100", overrides=settings)["choice"]["layout"]
+
+
+def test_hours_times_devices_times_price_is_the_money(answer):
+    assert answer["budget"]["usd"] == pytest.approx(10_000)
+    price = answer["budget"]["usd_per_device_hour"]
+    assert answer["budget"]["hours"] * 8 * price == pytest.approx(10_000)
+    assert answer["choice"]["hours"]["p50"] * 8 * price == pytest.approx(answer["choice"]["money"]["p50"])
+
+
+def test_the_band_of_money_holds_the_range_of_prices_unless_a_price_is_given(answer):
+    told = searched("$10k", hardware="8xH100", text_bytes="40G", costs=Costs(price_per_hour=2.95))
+    (of_hours, ranged), (own_hours, own) = (
+        (log_band(found["choice"]["hours"]), log_band(found["choice"]["money"])) for found in (answer, told)
+    )
+    low, high = map(float, re.search(r"([\d.]+) to ([\d.]+) seen", answer["budget"]["price_how"]).groups())
+    assert own == pytest.approx(own_hours)
+    assert ranged**2 == pytest.approx(of_hours**2 + math.log(high / low) ** 2)
+
+
+def log_band(band):
+    return math.log(band["p90"] / band["p10"])
+
+
+def test_with_enough_text_the_first_choice_spends_the_money():
+    result = searched("$10k", hardware="8xH100", text_bytes="4T")
+    first, step = result["choice"], 1 / result["choice"]["num_steps"]
+    assert first["money"]["p50"] == pytest.approx(10_000, rel=step)
+
+
+def test_tokens_are_what_the_speed_gives_in_the_hours(answer):
+    for choice in [answer["choice"]]:
+        seconds = choice["tokens"] / choice["tokens_per_second"]
+        assert seconds < 3600 * choice["hours"]["p50"] < 1.05 * seconds  # the rest is evaluation and saves
+        assert choice["num_steps"] * choice["settings"]["train.batch_tokens"] == choice["tokens"]
+        assert choice["epochs"] == pytest.approx(choice["tokens"] / (40e9 / 4.5))
+
+
+def test_every_quantity_has_its_interval_and_its_reason(answer):
+    for choice in [answer["choice"]]:
+        for name in ("loss", "hours", "money", "energy_kwh", "memory_gb"):
+            band = choice[name]
+            assert 0 < band["p10"] <= band["p50"] <= band["p90"], name
+        assert choice["memory_gb"]["p90"] <= choice["memory_limit_gb"] * 1.001
+    assert "published law of arXiv:2305.16264" in answer["loss"]["how"]
+
+
+def test_both_sizes_are_shown_where_laws_of_repeated_text_disagree(answer):
+    ours, theirs = (each["params"] for each in answer["by_law_of_repetition"])
+    assert max(ours / theirs, theirs / ours) > 1.25
+    assert any("laws of repeated text disagree on the size" in note for note in answer["notes"])
+
+
+def test_what_nobody_measured_is_said():
+    found = searched("$10k", hardware="8xH100", text_bytes="4G")
+    assert any("measured up to 0.7 parameters a unique token" in note for note in found["notes"])
+
+
+def test_a_dearer_price_buys_less():
+    options = {"hardware": "8xH100", "text_bytes": "4T"}
+    one, double = (searched("$10k", costs=Costs(price_per_hour=usd), **options) for usd in (2.0, 4.0))
+    assert one["budget"]["hours"] == pytest.approx(2 * double["budget"]["hours"])
+
+
+def test_memory_is_what_ends_the_sizes_unless_the_search_does(tmp_path):
+    (tmp_path / "hardware.csv").write_text(f"{','.join(COLUMNS)}\nX1,new,1000000,{{}},700,900,50,8\n")
+    table = (tmp_path / "hardware.csv").read_text()
+    for memory_gb, says in ((4000, "no larger model is searched: one"), (80, "no larger model fits: with more memory")):
+        (tmp_path / "hardware.csv").write_text(table.format(memory_gb))
+        found = searched("3000d", hardware="8xX1", costs=Costs(hardware=tmp_path / "hardware.csv"))
+        assert any(note.startswith(says) for note in found["notes"]), found["notes"]
+
+
+def test_the_processor_at_hand_is_searched_without_hardware():
+    result = searched("2h", text_bytes="300M")
+    assert "this processor" in result["budget"]["device"]
+    assert result["choice"]["hours"]["p50"] == pytest.approx(2, rel=0.01)
+    assert result["choice"]["money"] is None
+    assert all(choice["memory_gb"]["p90"] <= choice["memory_limit_gb"] for choice in [result["choice"]])
+
+
+def run_of(choice, run_file, *overrides):
+    """Return the settings of the run that a choice describes."""
+    settings = [f"{name}={json.dumps(value)}" for name, value in choice["settings"].items()]
+    return load_run(run_file, [*settings, *overrides])[0]
+
+
+@pytest.mark.parametrize("changed", [(), ("train.half_length_fraction=0.0", "train.num_probes=0")], ids=" ".join)
+def test_a_choice_takes_the_time_and_the_memory_that_the_plan_of_that_run_says(run_file, changed):
+    choice = searched("90s", run=run_file, overrides=changed)["choice"]
+    run = run_of(choice, run_file, *changed)
+    step, plan = needs_of(run).step.median, plan_run(run, PlanOptions()).forecast
+    assert run.model.model_dump(mode="json") == choice["shape"]
+    assert (run.train.num_steps, run.train.batch_tokens) == (
+        choice["num_steps"],
+        choice["settings"]["train.batch_tokens"],
+    )
+    assert run.train.batch_tokens / step == pytest.approx(choice["tokens_per_second"], rel=1e-9)
+    assert choice["hours"]["p50"] == pytest.approx(plan.hours.p50, rel=0.05)
+    assert choice["memory_gb"]["p50"] == pytest.approx(plan.memory_gb.p50, rel=0.01)
+
+
+def test_rows_in_halves_are_faster(run_file):
+    halves, whole = (
+        searched("90s", run=run_file, overrides=(f"train.half_length_fraction={fraction}", f"model.seq_len={length}"))
+        for fraction, length in ((1.0, 64), (0.0, 64))
+    )
+    assert halves["choice"]["tokens_per_second"] > whole["choice"]["tokens_per_second"]
+
+
+def test_memory_does_not_grow_with_the_text_on_offer():
+    """Its pages are taken back where memory is short, so that they decide nothing."""
+    choices = [searched("10min", text_bytes=size)["choice"] for size in ("1G", "400G", "4T")]
+    assert len({json.dumps(found) for found in choices}) == 1
+
+
+def test_a_processor_is_searched_in_the_dtype_given():
+    with pytest.raises(ConfigError, match="float8, which is for GPUs"):
+        searched("1h", overrides=("machine.dtype=float8",))
+    assert "bfloat16" in searched("1h", overrides=("machine.dtype=bfloat16",))["budget"]["device"]
+
+
+def test_a_run_is_searched_by_its_own_ladder(run_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(budget_search, "ladder_runs", lambda config: read_runs(table(tmp_path / "runs.csv")))
+    result = searched("2min", run=str(run_file))
+    assert result["loss"]["unit"] == "bits_per_byte"
+
+
+def test_a_run_that_its_epoch_caps_refuse_is_searched_all_the_same(run_file):
+    caps = ("train.num_steps=4000", "mixture.max_epochs=1")
+    with pytest.raises(ConfigError, match="epoch caps allow"):
+        epochs_of(load_run(str(run_file), list(caps))[0])
+    assert searched("2min", run=str(run_file), overrides=caps)["choice"]["num_steps"] > 0
+
+
+def test_far_below_published_runs_no_loss_is_given():
+    result = searched("5min", text_bytes="40M")
+    assert result["choice"]["loss"] is None
+    flops = 6 * result["choice"]["params"] * result["choice"]["tokens"]
+    said = float(re.search(r"and (\S+) lie too far outside", result["loss"]["how"]).group(1))
+    # of what is multiplied, without the embedding, and not of what a short text carries
+    assert flops / 3 < said < flops
+
+
+def test_a_budget_stays_within_the_reach_of_its_table(tmp_path):
+    """A ladder's rungs have about as many tokens a parameter: no size is taken that none of them is like."""
+    rows = ["params,tokens,loss"]
+    for params in (1e6, 1.5e6, 2e6, 3e6, 4e6, 6e6):
+        tokens = 10 * params
+        rows.append(f"{params},{tokens},{1.5 + 40 * params**-0.35 + 30 * tokens**-0.3}")
+    path = tmp_path / "ladder.csv"
+    path.write_text("\n".join(rows) + "\n")
+    runs = ScalingLaw(read_runs(path)).runs
+    for hours in ("1h", "4h"):
+        for choice in [searched(hours, text_bytes="1G", runs=path)["choice"]]:
+            codes = {each.code for each in forecast_warnings(runs, choice["params"], choice["tokens"])}
+            assert "other_shape" not in codes
+            assert choice["num_steps"] >= 60
+
+
+@pytest.fixture
+def run_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", 30)
+    return str(write_run_file(tmp_path / "mine.toml"))
+
+
+def test_a_run_gives_text_vocabulary_and_rows(run_file, tmp_path):
+    size = sum(file.stat().st_size for file in (tmp_path / "texts").iterdir())
+    result = searched("90s", run=run_file)
+    shape = result["choice"]["shape"]
+    train_part = 1 - load_run(run_file, [])[0].corpus.validation_fraction
+    assert (shape["vocab_size"], shape["seq_len"], shape["family"]) == (384, 64, "qwen3")
+    assert result["text"]["unique_tokens"] == pytest.approx(train_part * size / usual_bytes_per_token(384), rel=1e-3)
+    assert result["choice"]["epochs"] <= 16
+
+
+@pytest.mark.parametrize("size", ["140k", "1M"])
+def test_the_plan_of_a_choice_does_not_warn_of_its_epochs(run_file, size):
+    choice = searched("10min", run=run_file, text_bytes=size)["choice"]
+    tokens = choice["settings"]["train.batch_tokens"]
+    useful = useful_epochs(choice["params"], choice["tokens"] / choice["epochs"], tokens)
+    assert choice["epochs"] < MUCH_MORE * useful
+
+
+def test_built_tokens_count_before_files(run_file, tmp_path):
+    folder = tmp_path / "runs/mine/data/tokens"
+    folder.mkdir(parents=True)
+    manifest = {"splits": {"train": {"mine": {"num_tokens": 123_456}}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert searched("90s", run=run_file)["text"]["unique_tokens"] == 123_456
+
+
+def test_losses_are_those_of_the_users_table(run_file, tmp_path):
+    one, double = (table(tmp_path / f"{scale}.csv", scale) for scale in (1, 2))
+    small, large = (searched("60s", run=run_file, text_bytes="40M", runs=csv) for csv in (one, double))
+    for name in ("p10", "p50", "p90"):
+        assert large["choice"]["loss"][name] == pytest.approx(2 * small["choice"]["loss"][name], rel=1e-3)
+    first = small["choice"]
+    law = 1.5 + 40 * first["params"] ** -0.35 + 30 * first["tokens"] ** -0.3
+    assert first["loss"]["p50"] == pytest.approx(law * (1 + first["repetition_costs"]), rel=0.05)
+
+
+def test_a_table_too_far_away_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="can't carry a forecast for any size"):
+        searched("$1M", hardware="8xH100", runs=table(tmp_path / "runs.csv"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"budget": "1s", "hardware": ""}, "raise the budget"),
+        ({"budget": "$0.01"}, "raise the budget"),
+        ({"budget": "$100", "hardware": ""}, "a budget of money needs a price"),
+        ({"hardware": "8xV100", "costs": Costs(price_per_hour=2.0)}, "V100-SXM2 multiplies no bf16"),
+        ({"hardware": "8xMI300X"}, "no price of MI300X"),
+        ({"hardware": "8xH1000"}, "no device 'H1000'"),
+        ({"text_bytes": "2k"}, "the text is too small"),
+        ({"text_bytes": "60k"}, "the text is too small"),
+        ({"hardware": "900000xH100"}, "larger batch"),
+        ({"overrides": ("model.family=bert",)}, "model.family"),
+        ({"overrides": ("machine.dtype=fp5",)}, "machine.dtype"),
+        ({"overrides": ("model.seq_len=x",)}, "model.seq_len"),
+        ({"overrides": ("tokenizer.vocab_size=5",)}, "vocab_size"),
+        ({"run": "nowhere"}, "is no recipe, run file or run folder"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_cant_be_answered_says_why(changed, says):
+    with pytest.raises((ConfigError, DataError), match=says):
+        searched(**{**MONEY, **changed})
+
+
+def test_a_gpu_at_hand_is_one_device(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    result = searched("2h")
+    assert result["budget"]["device"] == find_device("H100", read_devices()).name
+    assert result["budget"]["num_devices"] == 1

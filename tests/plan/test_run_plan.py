@@ -1,0 +1,239 @@
+"""A run's settings as a forecast: what is counted, against what the run itself does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from needs import needs_of
+from small_run import write_run_file, write_texts
+
+from headwater.core.errors import ConfigError
+from headwater.corpus.sources.settings import SourceSettings
+from headwater.corpus.sources.size import source_bytes
+from headwater.machine.ranks.mesh import Layout
+from headwater.plan import hardware
+from headwater.plan import run_plan as planning
+from headwater.plan.hardware import hardware_of, work_of
+from headwater.plan.run_plan import PlanOptions, plan_run
+from headwater.plan.text_size import epochs_of, usual_bytes_per_token
+from headwater.plan.times import around_steps
+from headwater.runfile.run_config import config_of_text, load_run
+from headwater.tokens.batches.settings import MixtureSettings
+from headwater.train.settings import is_validation, probe_steps, validation_steps
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "texts", 60)  # enough to be read once
+    return load_run(str(write_run_file(tmp_path / "mine.toml")), [])[0]
+
+
+@pytest.fixture
+def choosing(config):
+    """The same run where it chooses its dtype by itself."""
+    return load_run("mine.toml", ["machine.dtype=auto", "machine.compile=auto"])[0]
+
+
+def write_tokens(config, num_tokens: int) -> None:
+    write_splits(config, {"mine": {"num_tokens": num_tokens}})
+
+
+def write_splits(config, train: dict) -> None:
+    folder = config.run_dir / "data/tokens"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"splits": {"train": train}}))
+
+
+def test_validations_are_counted_as_the_loop_makes_them(config):
+    steps = [step for step in range(1, config.train.num_steps + 1) if is_validation(step, config.train)]
+    assert validation_steps(config.train) == steps
+
+
+def test_first_light_is_forecasts_from_its_steps():
+    # docs/log.md, 2026-11-25: training 282 s, preparation 24 s, what comes after 25 s; its steps took 0.255 s
+    config, _ = load_run("first-light", ["runs_dir=nowhere"])
+    around = sum(part.median for part in around_steps(config, 0.2552).values())
+    assert config.train.num_steps * 0.2552 + around == pytest.approx(282 + 24 + 25, rel=0.05)
+
+
+OWN, ALMANAC = 'paths = ["nowhere"]\n', 'kind = "almanac"\nbuiltin = "almanac"\n'
+
+
+@given(
+    num_steps=st.integers(1, 10**6),
+    rows=st.integers(1, 64),
+    sources=st.lists(st.sampled_from([OWN, ALMANAC]), min_size=1, max_size=8),
+)
+@example(num_steps=100, rows=8, sources=[OWN])
+@example(num_steps=23, rows=64, sources=[OWN])
+@example(num_steps=2228, rows=1, sources=[ALMANAC])
+def test_what_comes_between_steps_takes_a_fifth_of_their_time_or_comes_at_the_end_alone(num_steps, rows, sources):
+    corpus = "".join(f"[corpus.sources.s{number}]\n{source}" for number, source in enumerate(sources))
+    sizes = f"[train]\nnum_steps = {num_steps}\nbatch_tokens = {256 * rows}\n[model]\nnum_layers = 4\nseq_len = 256\n"
+    config = config_of_text(f"{corpus}[tokenizer]\n{sizes}")
+    probed, validated = probe_steps(config.train), validation_steps(config.train)
+    assert 1 <= len(probed) <= 9 and probed[-1] == validated[-1] == num_steps
+    assert len(validated) <= 23 + 9  # of 23 steps every one, as a twelfth is less than two
+    around = around_steps(config, 1.0)
+    probes, validations = around["probes"].median / num_steps, around["validations"].median / num_steps
+    assert probes + validations <= 0.2 or probed == validated == [num_steps]
+    if 9 / len(probed) * probes + validations < 0.1 and num_steps >= 1000:  # there is time for all
+        assert (len(probed), config.train.validate_every) == (9, num_steps // 12)
+
+
+def test_the_demo_is_probed_nine_times_and_validated_as_its_page_shows():
+    config, _ = load_run("first-light", ["runs_dir=nowhere"])
+    assert probe_steps(config.train) == [10, 18, 32, 56, 100, 178, 316, 562, 1000]
+    assert [step for step in validation_steps(config.train) if step % 83 == 0] == list(range(83, 1000, 83))
+
+
+def test_prepared_text_takes_no_time_again(config):
+    before = around_steps(config, 0.1)["preparation"].median
+    write_tokens(config, 1000)
+    assert before > 0
+    assert around_steps(config, 0.1)["preparation"].median == 0
+
+
+def test_epochs_are_those_of_the_built_text(config):
+    before, num_bytes = epochs_of(config).most, sum(path.stat().st_size for path in Path("texts").iterdir())
+    assert before == pytest.approx(24 * 512 / (num_bytes / usual_bytes_per_token(384)), rel=0.1)
+    write_tokens(config, 24 * 512 // 4)
+    assert epochs_of(config).most == pytest.approx(4, rel=0.1)
+    assert epochs_of(config).overall == pytest.approx(4, rel=0.1)
+    assert plan_run(config, PlanOptions()).fields()["counts"]["epochs"] == pytest.approx(4, rel=0.1)
+
+
+def test_text_of_other_sources_or_too_little_of_it_stops_no_plan(config, tmp_path):
+    write_tokens(config, 24 * 512 // 4)
+    capped = load_run("mine.toml", ["mixture.max_epochs=2"])[0]
+    with pytest.raises(ConfigError, match="epoch caps"):
+        epochs_of(capped)
+    assert plan_run(capped, PlanOptions()).fields()["counts"]["epochs"] is None
+    refused = plan_run(capped, PlanOptions(runs=a_table(tmp_path))).fields()
+    assert "epoch caps" in refused["loss_refused"]
+    (tmp_path / "more").mkdir()
+    weights = "mixture.weights={mine=0.5, more=0.5}"
+    both = load_run("mine.toml", ['corpus.sources.more.paths=["more"]', weights])[0]
+    assert plan_run(both, PlanOptions()).fields()["counts"]["epochs"] is None
+
+
+def a_table(folder, epochs=None):
+    rows = ["params,tokens,loss" + (",epochs" if epochs else "")]
+    for params in (1e4, 3e4, 1e5):
+        for tokens in (4e3, 1e4, 3e4):
+            loss = 1.5 + 40 * params**-0.35 + 30 * tokens**-0.3
+            rows.append(f"{params},{tokens},{loss}" + (f",{epochs}" if epochs else ""))
+    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
+    return folder / "runs.csv"
+
+
+def test_text_read_far_more_often_than_was_measured_gets_no_loss(config, tmp_path):
+    write_tokens(config, 640)
+    plan = plan_run(config, PlanOptions(runs=a_table(tmp_path))).fields()
+    assert plan["loss"] is None
+    assert "measured to 16 epochs" in plan["loss_refused"]
+
+
+def test_sources_that_are_read_once_dilute_those_that_are_repeated(config):
+    (source,) = config.corpus.sources.values()
+    sources = {"corpus": config.corpus.model_copy(update={"sources": {"a": source, "b": source}})}
+    config = config.model_copy(update=sources | {"mixture": MixtureSettings(weights={"a": 0.5, "b": 0.5})})
+    half = 24 * 512 // 2
+    write_splits(config, {"a": {"num_tokens": 2 * half}, "b": {"num_tokens": half // 4}})
+    found = epochs_of(config)
+    assert found.by_source == pytest.approx({"a": 0.5, "b": 4.0}, rel=0.1)
+    assert found.overall == pytest.approx(2 * half / (half + half / 4), rel=0.1)
+
+
+def test_a_gpu_at_hand_is_planned_by_its_data_sheet(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    config, _ = load_run("gpt2-124m", [])
+    devices = hardware_of(config).devices
+    assert "H100-SXM" in needs_of(config).step_how
+    assert devices.memory_limit == 85e9
+    assert devices.usd_per_hour.median > 0
+    assert work_of(config, Layout()).microbatch_tokens <= config.train.batch_tokens
+
+
+def test_a_gpu_outside_the_table_is_named_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(hardware, "gpu_name", lambda: "NVIDIA GeForce RTX 4090")
+    config, _ = load_run("gpt2-124m", [])
+    with pytest.raises(ConfigError, match=r"GPU, NVIDIA GeForce RTX 4090, isn't in .* machine\.device=cpu"):
+        needs_of(config)
+
+
+def test_a_run_that_has_started_is_forecasts_in_the_dtype_that_it_took(choosing, monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni"})
+    assert "in int8" in needs_of(choosing).memory_how
+    assert "in bfloat16" in needs_of(choosing, dtype="bfloat16").memory_how
+
+
+def test_a_plan_takes_the_dtype_that_runs_take_on_such_a_processor(choosing, monkeypatch):
+    """On AMX int8 gains too little over bf16 for `machine.dtype = "auto"`, whose rate is then not AVX-512's."""
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"})
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    found = needs_of(choosing)
+    assert "in bfloat16" in found.memory_how and "870 GFLOP/s in bfloat16" in found.step_how
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: {"avx512_bf16"})
+    assert "220 GFLOP/s in bfloat16" in needs_of(choosing).step_how
+
+
+def test_a_gpu_that_is_not_there_is_said():
+    config, _ = load_run("first-light", ["machine.device=cuda"])
+    with pytest.raises(ConfigError, match="no GPU is found here"):
+        needs_of(config)
+
+
+def test_other_programs_on_the_cores_are_said_and_the_figure_kept(config, monkeypatch):
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    found = []
+    for note in (None, "Other processes use 1.9 of the 2 CPUs"):
+        monkeypatch.setattr(planning, "busy_now", lambda meter=None, note=note: note)
+        found.append(plan_run(config, PlanOptions()).fields())
+    (note,) = found[0]["notes"]
+    assert note.startswith("the text isn't built")
+    assert "1.9 of the 2 CPUs. The forecast assumes an idle machine" in found[1]["notes"][-1]
+    assert found[0]["hours"] == pytest.approx(found[1]["hours"], rel=1e-6)
+
+
+def test_text_that_is_not_there_is_said(config):
+    (source,) = config.corpus.sources.values()
+    source = source.model_copy(update={"paths": ["texts", "tekst"]})
+    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
+    (missing,) = plan_run(config, PlanOptions()).missing_text
+    assert missing.startswith("source 'mine': no file with text can be read at 'tekst'")
+    write_tokens(config, 5000)  # built: what it was built from isn't needed, and filters have been
+    plan = plan_run(config, PlanOptions())
+    assert not plan.missing_text and not any("isn't built" in note for note in plan.notes)
+
+
+def test_epochs_by_an_estimate_are_said(config):
+    (source,) = config.corpus.sources.values()
+    source = source.model_copy(update={"num_tokens": 5000})
+    config = config.model_copy(update={"corpus": config.corpus.model_copy(update={"sources": {"mine": source}})})
+    assert plan_run(config, PlanOptions()).notes[0].endswith("num_tokens of its sources, whatever the files hold now")
+
+
+def test_a_folder_without_text_is_said(config, tmp_path):
+    assert not plan_run(config, PlanOptions()).missing_text
+    for path in (tmp_path / "texts").iterdir():
+        path.write_text("")
+    (missing,) = plan_run(config, PlanOptions()).missing_text
+    assert "at 'texts'" in missing and "counts nothing of it" in missing
+
+
+def test_the_bytes_of_a_source_are_those_of_the_files_that_a_corpus_reads(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.txt").write_text("linked")
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "b.txt").write_text("beside")
+    (folder / ".hidden.txt").write_text("not read")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert source_bytes(SourceSettings(paths=[str(folder), str(folder / "*.txt")])) == len("linked" + "beside")
+    assert source_bytes(SourceSettings(paths=[str(tmp_path / "nowhere")])) is None

@@ -1,0 +1,278 @@
+"""The mean step of a run by its records, and what runs took here as later plans of the same folder read it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import shutil
+
+import pytest
+from needs import needs_of
+from small_run import quick, write_run_file, write_texts
+
+from headwater.core.errors import LockedError, StorageError
+from headwater.core.records import no_owner, read_records
+from headwater.machine.host.load import LoadMeter
+from headwater.machine.ranks.place import Place
+from headwater.plan import hardware, times
+from headwater.plan.budget_search import Trials
+from headwater.plan.hardware import RUN_TO_RUN, hardware_of
+from headwater.plan.times import MIN_TIMED_STEPS, keep_times, mean_step, speed_here
+from headwater.runfile.paths import Folders
+from headwater.runfile.rules import rows_of_batch
+from headwater.runfile.run_config import load_run
+from headwater.runs import training
+from headwater.runs.stages import prepare_data
+from headwater.runs.text import open_batches
+from headwater.runs.training import train_stage
+from headwater.train.settings import TrainSettings
+
+DAY = 86400.0
+GIVEN = ["machine.num_threads=1", "train.half_length_fraction=0"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with mine.toml and the run's data, ready to be trained on."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_texts(folder / "texts", 20)
+    write_run_file(folder / "mine.toml")
+    with contextlib.chdir(folder), quick():
+        prepare_data(load_run("mine.toml", GIVEN)[0], print)
+    return folder
+
+
+@pytest.fixture
+def config(prepared, tmp_path, monkeypatch):
+    """A run on one thread of a processor whose rate is known; any number of steps is enough to be kept."""
+    monkeypatch.chdir(shutil.copytree(prepared, tmp_path / "here"))
+    monkeypatch.setattr(hardware, "float32_rate_per_core", lambda: 1e11)
+    return load_run("mine.toml", GIVEN)[0]
+
+
+@pytest.fixture
+def keeps_all(monkeypatch):
+    monkeypatch.setattr(times, "MIN_TIMED_STEPS", 3)
+    monkeypatch.setattr(times, "MIN_TIMED_SECONDS", 0.0)
+
+
+def trained(config, display=lambda record: None, say=print):
+    with quick():
+        assert train_stage(config, open_batches(config), display, say)
+
+
+def named(config, name, **train):
+    return config.model_copy(update={"name": name, "train": config.train.model_copy(update=train)})
+
+
+def took(config, step_seconds: float, day: float = 1.0, speed=None, num_steps: int = 300, peak=None) -> None:
+    """Write the times of a run whose steps all took `step_seconds`."""
+    config = named(config, config.name, num_steps=num_steps)
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    steps = [{"event": "step", "step": number, "seconds": step_seconds} for number in range(1, num_steps + 1)]
+    finish = {"event": "finish", "step": num_steps, "time": day * DAY, "peak_memory_bytes": peak}
+    speed = speed or speed_here("float32", 1, is_compiled=False)
+    keep_times(config, [*steps, finish], speed, no_owner)
+
+
+def test_a_run_leaves_what_its_steps_took_and_its_peak(config, keeps_all):
+    trained(config)
+    value = json.loads((config.run_dir / "times.json").read_text())
+    records = read_records(config.run_dir / "records.jsonl")
+    steps = [record["seconds"] for record in records if record["event"] == "step"]
+    assert min(steps) <= value["step_seconds"] <= max(steps)
+    assert value["peak_memory_bytes"] == records[-1]["peak_memory_bytes"]
+    assert needs_of(config).step_how.startswith("mean of 1 earlier run of this shape here")
+
+
+def test_a_resumed_run_leaves_none_since_no_process_made_all_its_steps(config, keeps_all):
+    class Killed(BaseException):
+        pass
+
+    def killed_after_a_save(record):
+        if record["event"] == "checkpoint" and record["step"] > config.train.num_steps // 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(config, killed_after_a_save)
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+def test_a_run_beside_other_programs_leaves_none(config, keeps_all, monkeypatch):
+    monkeypatch.setattr(LoadMeter, "note", lambda self, num_threads=None: "Other processes use 1.9 of the 2 CPUs")
+    trained(config)
+    assert not (config.run_dir / "times.json").exists()
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), RuntimeError("what nobody thought of")])
+def test_what_a_run_took_is_worth_less_than_the_run(config, keeps_all, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    said = []
+    monkeypatch.setattr(training, "keep_times", fail)
+    trained(config, say=said.append)
+    assert f"later plans won't know what this run took: {error}" in said
+
+
+def test_a_run_that_was_taken_over_writes_nothing_more(config, keeps_all, monkeypatch):
+    def taken_over(*_):
+        raise LockedError("taken over")
+
+    monkeypatch.setattr(training, "keep_times", taken_over)
+    with pytest.raises(LockedError):
+        trained(config)
+
+
+def test_few_steps_or_seconds_are_the_moments_speed(config):
+    took(config, 0.001, num_steps=MIN_TIMED_STEPS)
+    took(config, 10.0, num_steps=MIN_TIMED_STEPS - 1)
+    assert not (config.run_dir / "times.json").exists()
+    took(config, 1.0, num_steps=MIN_TIMED_STEPS)
+    assert (config.run_dir / "times.json").exists()
+
+
+def test_the_next_run_is_expected_at_the_mean_of_the_earlier_ones(config):
+    usual = needs_of(config)
+    want = 1.2 * usual.step.median
+    for day in range(4):
+        took(named(config, f"before{day}"), want, day=day + 1, num_steps=9000, peak=1e9)
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(want, rel=0.001)
+    assert found.step.log_deviation == pytest.approx(RUN_TO_RUN * math.sqrt(1 + 1 / 4))
+    assert found.step_how == "mean of 4 earlier runs of this shape here"
+    assert found.memory.median == 1e9
+    assert "4 earlier runs" in found.memory_how
+    other = needs_of(named(config, "other", batch_tokens=2 * config.train.batch_tokens))
+    assert "as measured on other shapes here" in other.step_how
+    deviations = [each.step.log_deviation for each in (found, other, usual)]
+    assert deviations == sorted(deviations), "another shape gains less"
+
+
+def test_runs_that_scatter_widen_the_band(config):
+    for day, seconds in enumerate((1.0, 1.5)):
+        took(named(config, f"before{day}"), seconds, day=day + 1)
+    found = needs_of(config).step
+    assert found.median == pytest.approx(math.sqrt(1.5))
+    assert found.log_deviation == pytest.approx(math.log(1.5) / math.sqrt(2) * math.sqrt(1.5))
+
+
+def test_only_the_newest_runs_count(config):
+    for day in range(15):
+        took(named(config, f"run{day}"), 6.0 if day < 5 else 2.0, day=day + 1)
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(2.0)
+    assert found.step_how.startswith("mean of 10 earlier runs")
+
+
+def test_the_ladders_rungs_of_this_shape_count_as_runs(config):
+    rungs = config.model_copy(update={"runs_dir": str(Folders(config.run_dir).ladder)})
+    wider = config.model.model_copy(update={"d_model": 2 * config.model.d_model})
+    took(named(rungs, "other").model_copy(update={"model": wider}), 1.0)
+    assert "as measured on other shapes here" in needs_of(config).step_how
+    took(named(rungs, "short"), 0.2)
+    assert needs_of(config).step.median == pytest.approx(0.2)
+    took(named(config, "before"), 0.8)
+    found = needs_of(config)
+    assert found.step.median == pytest.approx(0.4)
+    assert found.step_how == "mean of 2 earlier runs of this shape here"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"dtype": "int8"}, {"num_threads": 2}, {"compiled": True}, {"flags": "sha256:0"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_runs_that_computed_otherwise_say_nothing(config, changed):
+    took(named(config, "before"), 9.0, speed=speed_here("float32", 1, is_compiled=False) | changed)
+    assert "earlier" not in needs_of(config).step_how
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        '"step_seconds": -9.0',
+        '"step_seconds": 1e300',
+        '"step_seconds": 1e-310',
+        '"step_seconds": true',
+        '"step_seconds": 1' + 400 * "0",
+        '"step_seconds": NaN',
+        '"peak_memory_bytes": -5',
+        '"peak_memory_bytes": Infinity',
+        '"format_version": 1',
+        '"format_version": 7',
+        '"d_model": 1' + 200 * "0",
+        '"flops": 1' + 320 * "0",
+        '"flops": 0.0',
+    ],
+    ids=lambda changed: changed[:30],
+)
+def test_numbers_that_cant_be_say_nothing(config, changed):
+    before = needs_of(config).step
+    took(named(config, "odd"), 2 * before.median, num_steps=90_000, peak=1e9)
+    assert needs_of(config).step.median == pytest.approx(2 * before.median), "undamaged it counts"
+    path = config.run_dir.parent / "odd/times.json"
+    name = changed.split(":")[0]
+    text = path.read_text()
+    path.write_text(re.sub(rf"{name}: [^,\n]*", changed, text))
+    assert path.read_text() != text
+    assert needs_of(config).step == before
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"format": "headwater-times"', "{}", "null", ""])
+def test_files_of_others_say_nothing(config, text):
+    (config.run_dir.parent / "odd").mkdir(parents=True)
+    (config.run_dir.parent / "odd/times.json").write_text(text)
+    assert "earlier" not in needs_of(config).step_how
+
+
+def test_a_search_counts_them_and_the_drift_from_run_to_run(config):
+    def found():
+        return Trials(hardware_of(config), Place(), config, 60.0).fastest(config.model, 1e6)
+
+    before = found()
+    took(named(config, "before"), 1.3 * needs_of(config).step.median, num_steps=9000)
+    after = found()
+    assert after.seconds_per_token == pytest.approx(1.3 * before.seconds_per_token, rel=0.03)
+    assert after.hours_deviation < 0.8 * before.hours_deviation
+
+
+SEARCHED = 3600.0
+
+
+def test_a_searchs_batch_is_for_the_tokens_of_the_time_as_measured(config):
+    """At steps eight times as long as modelled a run has an eighth of the tokens, and the rule's batch for those."""
+    took(config, 8 * hardware_of(config).modelled(config), num_steps=9000)
+    assert (config.run_dir / "times.json").exists()
+    long = config.model.model_copy(update={"num_layers": 2 * config.model.num_layers})  # measured is another shape
+    found = Trials(hardware_of(config), Place(), config, SEARCHED).fastest(long, math.inf)
+    num_tokens = SEARCHED / found.seconds_per_token
+    assert found.batch_tokens == rows_of_batch(num_tokens, long.seq_len) * long.seq_len
+    assert found.batch_tokens < rows_of_batch(8 * num_tokens, long.seq_len) * long.seq_len
+
+
+STEP, BESIDE_A_SAVE = 0.1, 0.25
+REST = {"microbatch_tokens": 1024, "save_every": 25, "validate_every": 100}
+TRAIN = TrainSettings(num_steps=100, batch_tokens=1024, half_length_fraction=0.0, **REST)
+
+
+def steps_of(changed: dict[int, float] | None = None) -> list[dict]:
+    """Return records of steps: slow first ones, and those that felt the writing of a save."""
+    seconds = dict.fromkeys(range(1, 101), STEP) | {1: 0.9, 2: 0.4}
+    seconds |= {step + 1: BESIDE_A_SAVE for step in range(25, 100, 25)} | (changed or {})
+    return [{"event": "step", "step": step, "seconds": taken} for step, taken in seconds.items()]
+
+
+def test_what_held_a_step_up_is_not_the_runs():
+    assert mean_step(steps_of(), TRAIN) == pytest.approx(STEP)
+    audits = dict.fromkeys(range(10, 100, 10), 2 * STEP) | {40: 5.0}
+    assert mean_step(steps_of(audits), TRAIN) == pytest.approx(STEP)
+
+
+def test_steps_of_whole_rows_after_half_ones_count_as_they_are():
+    train = TRAIN.model_copy(update={"half_length_fraction": 0.6})
+    records = steps_of(dict.fromkeys(range(61, 101), 3 * STEP))
+    assert mean_step(records, train) == pytest.approx(0.6 * STEP + 0.4 * 3 * STEP)

@@ -1,0 +1,168 @@
+"""Every setting says where its value comes from: the user, a recipe, a rule, or a default."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from small_run import call, write_run_file
+
+from headwater.cli.explaining import file_schema
+from headwater.runfile.run_config import RunConfig, config_of_run, list_recipes, load_run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run_file(tmp_path / "mine.toml")
+    return tmp_path
+
+
+def reasons(run: str, *overrides: str) -> dict[str, object]:
+    return {reason.setting: reason for reason in load_run(run, list(overrides))[1]}
+
+
+def leaves(table: dict, prefix: str = "") -> dict[str, object]:
+    flat = {}
+    for name, value in table.items():
+        flat |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name: value}
+    return flat
+
+
+@pytest.mark.parametrize("run", ["mine.toml", "first-light"])
+def test_every_setting_has_one_reason_with_its_value(folder, run):
+    config, found = load_run(run, [])
+    settings = leaves(config.model_dump(mode="json"))
+    assert {reason.setting: reason.value for reason in found} == settings
+    assert len(found) == len(settings)
+    for reason in found:
+        assert reason.origin in ("user", "recipe", "rule", "default")
+        assert reason.why
+
+
+ORIGINS = {
+    "user": ("mine.toml", ["train.num_steps", "model.d_model", "machine.compile", "corpus.sources.mine.paths"]),
+    "recipe": ("first-light", ["train.num_steps", "corpus.sources.books.package", "mixture.weights.almanac"]),
+    "rule": ("mine.toml", ["name", "model.d_ff", "schedule.warmup_steps", "train.microbatch_tokens"]),
+    "default": ("mine.toml", ["optim.beta2", "mixture.weights", "train.max_bad_steps", "corpus.dedup.near"]),
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_setting_names_who_set_it(folder, origin):
+    run, names = ORIGINS[origin]
+    found = reasons(run)
+    assert {found[name].origin for name in names} == {origin}
+    assert origin in ("rule", "default") or {found[name].where for name in names} == {run}
+
+
+def test_what_the_command_line_sets_is_the_users_and_rules_follow_it(folder):
+    before, after = reasons("mine.toml"), reasons("mine.toml", "optim.name=adamw", "model.d_model=64")
+    assert (after["model.d_model"].origin, after["model.d_model"].value) == ("user", 64)
+    assert "command line" in after["model.d_model"].where
+    for name in ("model.d_ff", "optim.matrix_lr"):
+        assert after[name].origin == "rule" and after[name].value != before[name].value
+    assert "nanochat" in before["optim.matrix_lr"].why
+    assert before["model.vocab_size"].value == 384 and before["name"].value == "mine"
+
+
+def test_a_file_that_extends_a_recipe_has_both_origins(folder):
+    (folder / "my.toml").write_text('extends = "first-light"\n[train]\nnum_steps = 9\n')
+    found = reasons("my.toml")
+    assert (found["train.num_steps"].origin, found["train.num_steps"].value) == ("user", 9)
+    assert {found[name].origin for name in ("train.batch_tokens", "model.seq_len")} == {"recipe"}
+
+
+def explained(*arguments: str, cwd: Path) -> list[str]:
+    """Return the settings that explain names, in its order."""
+    said = call("explain", *arguments, cwd=cwd)
+    assert said.status == 0, said
+    assert not [line for line in said.out.splitlines() if line != line.rstrip() or len(line) > 100]
+    return [line.split()[0] for line in said.out.splitlines() if re.match(r"  \w", line)]
+
+
+def test_explain_names_what_is_set_by_origin_and_all_of_it_on_demand(folder):
+    found = reasons("mine.toml")
+    shown = [name for name, reason in found.items() if reason.origin != "default" and reason.value is not None]
+    assert sorted(explained("mine.toml", cwd=folder)) == sorted(shown)
+    assert sorted(explained("mine.toml", "--all", cwd=folder)) == sorted(found)
+
+
+def test_explain_gives_the_reason_of_every_rule_and_the_number_of_heads(folder):
+    said = call("explain", "first-light", cwd=folder).out
+    assert "4 layers × 192, 3 heads of 64" in said
+    words = " ".join(said.split())
+    for reason in load_run("first-light", [])[1]:
+        assert reason.origin != "rule" or " ".join(reason.why.split()) in words, reason
+
+
+def test_the_schema_knows_every_setting_and_extends(folder):
+    said = call("explain", "--schema", cwd=folder)
+    schema = json.loads(said.out)
+    assert max(map(len, said.out.splitlines())) < 1000, "a person reads it, too"
+    assert schema == file_schema()
+    assert set(schema["properties"]) == {*RunConfig.model_fields, "extends"}
+    assert '"required"' not in said.out  # rules and `extends` fill in what a file leaves out
+    assert schema["additionalProperties"] is False
+
+
+def test_the_schema_is_of_no_run(folder):
+    said = call("explain", "mine.toml", "--schema", cwd=folder)
+    assert said.status == 2 and "remove mine.toml" in said.err
+
+
+def test_settings_that_are_named_are_shown_alone(folder):
+    said = explained("mine.toml", "train.num_steps", "mixture", "train.batch_tokens=1024", cwd=folder)
+    assert {name for name in said if not name.startswith("mixture.")} == {"train.num_steps"}
+    assert "mixture.weights" in said
+    record = call("explain", "mine.toml", "train.num_steps", "--json", cwd=folder).json
+    assert [reason["setting"] for reason in record["reasons"]] == ["train.num_steps"]
+
+
+def test_a_setting_that_is_named_and_not_there_is_met_with_the_nearest(folder):
+    said = call("explain", "mine.toml", "train.num_stepz", cwd=folder)
+    assert said.status == 2
+    assert "train.num_stepz is no setting of a run; did you mean train.num_steps?" in said.err
+
+
+def test_every_setting_is_described_in_the_schema():
+    undescribed = []
+    for name, table in file_schema()["$defs"].items():
+        for setting, facts in table.get("properties", {}).items():
+            if not facts.get("description") and "$ref" not in json.dumps(facts):
+                undescribed.append(f"{name}.{setting}")
+    assert not undescribed
+
+
+def test_every_recipe_is_complete(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished.run_dir, tmp_path / "runs" / "first-light")  # a base of some of them
+    monkeypatch.chdir(tmp_path)
+    for name in list_recipes():
+        config, _ = load_run(name, [])
+        assert config.name == name
+
+
+def test_the_settings_of_a_run_come_back_from_its_folder(finished):
+    config = config_of_run(finished.run_dir)
+    kept = json.loads((finished.run_dir / "config.json").read_text())["settings"]
+    assert config.model_dump(mode="json") | {"runs_dir": "runs"} == kept
+
+
+def test_a_run_that_began_says_what_it_computes_in_and_why(finished, folder):
+    assert "number format: float32, set by machine.dtype" in call("explain", "runs/mine", cwd=finished.cwd).out
+    assert "number format" not in call("explain", "mine.toml", cwd=folder).out
+
+
+@pytest.mark.parametrize(
+    ("way", "cwd"), [("runs/mine/", "."), ("./runs/../runs/mine", "."), ("link", "."), (".", "runs/mine")]
+)
+def test_a_run_folder_may_be_named_in_any_way(finished, way, cwd):
+    link = finished.cwd / "link"
+    if not link.exists():
+        link.symlink_to("runs/mine")
+    said = call("evaluate", "--run", way, "--json", cwd=finished.cwd / cwd)
+    assert said.status == 0, said
+    assert "evaluating" not in said.out + said.err  # it found what the run has

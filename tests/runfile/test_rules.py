@@ -1,0 +1,148 @@
+"""Settings that nobody gave come from rules: complete, valid together, and each with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from headwater.core.config import RawSettings, Settings
+from headwater.model.optim.settings import OptimSettings, ScheduleSettings
+from headwater.model.settings import ModelSettings
+from headwater.runfile.rules import MEASURED, RULES, apply_rules_
+from headwater.train.settings import TrainSettings
+
+TABLES: dict[str, type[Settings]] = {
+    "model": ModelSettings,
+    "optim": OptimSettings,
+    "schedule": ScheduleSettings,
+    "train": TrainSettings,
+}
+GIVEN = {"model": {"num_layers": 6, "vocab_size": 1000, "seq_len": 128}, "train": {"num_steps": 300}}
+
+
+def ruled(**tables) -> tuple[RawSettings, dict[str, str]]:
+    raw = RawSettings({name: dict(table) for name, table in (GIVEN | tables).items()}, {})
+    return raw, apply_rules_(raw)
+
+
+def test_every_rule_is_for_a_setting_that_exists():
+    for name in RULES:
+        table, _, setting = name.partition(".")
+        assert setting in TABLES[table].model_fields, name
+
+
+def test_whatever_is_needed_is_given_by_the_user_or_by_a_rule():
+    raw, _ = ruled()
+    for name, kind in TABLES.items():
+        kind.model_validate(raw.get(name))
+
+
+def test_a_rule_leaves_what_is_set_and_says_why_for_what_it_sets():
+    raw, reasons = ruled(model=GIVEN["model"] | {"d_model": 96})
+    assert raw.get("model.d_model") == 96
+    assert "model.d_model" not in reasons
+    assert raw.get("model.d_ff") == 256, "8/3 of the width that the user gave"
+    assert all(reasons[name] for name in reasons)
+    assert raw.origins["model.d_ff"] == "a rule"
+
+
+def test_a_rule_without_what_it_needs_sets_nothing():
+    raw = RawSettings({"model": {"d_model": "wide"}}, {})
+    reasons = apply_rules_(raw)
+    assert "model.head_dim" not in reasons
+    assert not raw.has("model.num_heads")
+
+
+@st.composite
+def parts_of_a_file(draw: st.DrawFn) -> dict[str, dict[str, object]]:
+    """Draw what a person may set of a model and its portions; each alone is sound, and heads divide the width."""
+    family, groups = draw(st.sampled_from(["qwen3", "llama", "gpt2"])), draw(st.integers(1, 4))
+    heads = draw(st.integers(1, 12)) * groups
+    model = {"num_layers": draw(st.integers(1, 48)), "seq_len": draw(st.integers(1, 2048)), "vocab_size": 1000}
+    model |= {"family": family, "d_model": 2 * heads * draw(st.integers(1, 80))}
+    if family != "gpt2" and draw(st.booleans()):
+        model |= {"num_kv_heads": groups}
+    if draw(st.booleans()):
+        model |= {"num_heads": heads}
+    train = {"num_steps": draw(st.integers(1, 100_000))}
+    part = draw(st.integers(1, 9)) * model["seq_len"]
+    if draw(st.booleans()):
+        train |= {"microbatch_tokens": part}
+    if draw(st.booleans()):
+        train |= {"batch_tokens": draw(st.integers(1, 9)) * part}
+    return {"model": model, "train": train}
+
+
+@given(parts_of_a_file())
+@example({"model": GIVEN["model"] | {"family": "gpt2", "d_model": 72, "num_heads": 3}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"] | {"family": "gpt2", "d_model": 518}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"] | {"d_model": 96, "num_kv_heads": 2}, "train": {"num_steps": 300}})
+@example({"model": GIVEN["model"], "train": {"num_steps": 300, "microbatch_tokens": 3 * 128}})
+def test_whatever_is_set_rules_make_a_run_of_it(given):
+    raw, _ = ruled(**given)
+    model, train = ModelSettings.model_validate(raw.get("model")), TrainSettings.model_validate(raw.get("train"))
+    assert model.head_dim % 2 == 0
+    assert model.head_dim <= 128 or "num_heads" in given["model"]
+    if "num_heads" in given["model"]:
+        assert model.num_heads * model.head_dim == model.d_model
+    assert train.microbatch_tokens % model.seq_len == 0 == train.batch_tokens % model.seq_len
+    assert ScheduleSettings.model_validate(raw.get("schedule")).warmup_steps <= train.num_steps
+
+
+def test_what_was_measured_is_said_of_rules_alone():
+    assert set(MEASURED) <= set(RULES)
+
+
+@given(st.integers(1, 100_000), st.integers(1, 2048))
+def test_the_batch_follows_the_law_for_every_length_of_run(num_steps, seq_len):
+    raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": num_steps})
+    train = TrainSettings.model_validate(raw.get("train"))
+    by_law = 0.4 * 2**19 * (num_steps * train.batch_tokens / 1e10) ** 0.383
+    is_least = train.batch_tokens == 8 * seq_len
+    assert by_law / 1.5 < train.batch_tokens < by_law * 1.5 or (is_least and by_law < train.batch_tokens)
+
+
+@pytest.mark.parametrize(
+    ("d_model", "batch_tokens", "rows"), [(768, 2048, 128), (384, 4096, 128), (192, 4096, None), (768, 524288, None)]
+)
+def test_muon_cuts_matrices_where_the_batch_is_small_for_their_width(d_model, batch_tokens, rows):
+    given = {"model": GIVEN["model"] | {"d_model": d_model}, "train": {"num_steps": 300, "batch_tokens": batch_tokens}}
+    raw, _ = ruled(**given)
+    assert raw.get("optim.block_rows") == rows
+
+
+@pytest.mark.parametrize(("seq_len", "fraction"), [(256, 0.5), (255, 0.0)])
+def test_rows_are_cut_in_two_in_the_first_half_where_their_length_is_even(seq_len, fraction):
+    raw, _ = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train={"num_steps": 300})
+    assert raw.get("train.half_length_fraction") == fraction
+
+
+def test_adamw_has_no_blocks():
+    raw, _ = ruled(optim={"name": "adamw"}, train={"num_steps": 300, "batch_tokens": 1024})
+    assert raw.get("optim.block_rows") is None
+
+
+@given(st.integers(1, 4096), st.sampled_from([64, 1000, 2048]), st.sampled_from([True, "true", 1]))
+def test_with_exact_four_ranks_can_share_the_microbatches_wherever_they_can_share_the_batch(rows, seq_len, exact):
+    train = {"num_steps": 300, "batch_tokens": rows * seq_len, "exact": exact}
+    raw, reasons = ruled(model=GIVEN["model"] | {"seq_len": seq_len}, train=train)
+    num_microbatches = rows * seq_len / raw.get("train.microbatch_tokens")
+    assert num_microbatches.is_integer()
+    for num_ranks in (2, 4):
+        if rows % num_ranks == 0:
+            assert num_microbatches % num_ranks == 0, f"{num_microbatches} for {rows} rows and {num_ranks} ranks"
+            assert "ranks can share (train.exact)" in reasons["train.microbatch_tokens"]
+
+
+def test_the_default_of_a_pipeline_may_be_written():
+    written, silent = (ruled(**tables)[0] for tables in ({"parallel": {"pipeline": "auto"}}, {}))
+    assert written.get("train.microbatch_tokens") == silent.get("train.microbatch_tokens") != "auto"
+    assert ruled(parallel={"pipeline": 2})[0].get("train.microbatch_tokens") == "auto"
+
+
+@pytest.mark.parametrize("exact", [False, "false", 0])
+def test_without_exact_the_microbatch_is_the_whole_batch_where_it_is_small(exact):
+    raw, reasons = ruled(train={"num_steps": 300, "batch_tokens": 1024, "exact": exact})
+    assert raw.get("train.microbatch_tokens") == 1024
+    assert "ranks" not in reasons["train.microbatch_tokens"]

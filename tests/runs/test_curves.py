@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.core.numbers import count, count_in_words, decimal, flop_rate, moment, number, percent, size
+from headwater.page.charts.of_run import memory_peaks
+from headwater.runs.curves import on_log_axis, points, smooth, thin
+
+curves = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400).map(
+    lambda ys: [(float(x), y) for x, y in enumerate(ys)]
+)
+
+
+@given(curves, st.integers(4, 60))
+def test_thinning_keeps_both_ends_the_extremes_and_the_order(curve, max_points):
+    kept = thin(curve, max_points)
+    assert len(kept) <= max(max_points, 4)
+    assert kept[0] == curve[0] and kept[-1] == curve[-1]
+    assert kept == sorted(set(kept)) and set(kept) <= set(curve)
+    assert {min(y for _, y in curve), max(y for _, y in curve)} <= {y for _, y in kept}
+
+
+def test_a_spike_of_one_step_in_a_million_is_drawn():
+    curve = [(float(x), 2.0) for x in range(1_000_000)]
+    curve[123_456] = (123_456.0, 9.0)
+    kept = thin(curve)
+    assert (123_456.0, 9.0) in kept and len(kept) <= 2000
+
+
+def test_smoothing_averages_what_lies_around_a_point():
+    curve = [(float(x), float(x % 2)) for x in range(1001)]
+    smoothed = smooth(curve)
+    assert smoothed[0] == curve[0]
+    assert smoothed[500] == (500.0, pytest.approx(26 / 51))  # of the ranks 475 to 525, 26 are odd
+    assert len(smoothed) == len(curve)
+
+
+@given(curves)
+def test_smoothing_is_the_mean_of_the_window_at_every_point(curve):
+    ys = [y for _, y in curve]
+    for rank, (x, mean) in enumerate(smooth(curve)):
+        reach = int(0.05 * rank)
+        window = ys[rank - reach : rank + reach + 1]
+        assert (x, mean) == (curve[rank][0], pytest.approx(sum(window) / len(window), rel=1e-6, abs=1e-3))
+
+
+def test_records_without_a_finite_number_are_left_out():
+    records = [{"x": 1, "y": 2.5}, {"x": 2}, {"x": 3, "y": float("nan")}, {"x": 4, "y": "5"}, {"x": 5, "y": True}]
+    assert points(records, "x", "y") == [(1.0, 2.5)]
+
+
+def test_the_untrained_model_has_a_place_on_a_logarithmic_axis():
+    assert on_log_axis([(0, 7.0), (100, 5.0), (200, 4.0)]) == [(50, 7.0), (100, 5.0), (200, 4.0)]
+    assert on_log_axis([(0, 7.0)]) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (count(0), "0"),
+        (count(999), "999"),
+        (count(14_745_600), "14.7M"),
+        (count(999_960), "1.00M"),
+        (count(None), "–"),
+        (count_in_words(7_162), "7,162"),
+        (count_in_words(5_312_768), "5.31 million"),
+        (count_in_words(1e12), "1.00 trillion"),
+        (size(0), "0 B"),
+        (size(4_332_000), "4.33 MB"),
+        (flop_rate(412e9), "412 GFLOP/s"),
+        (percent(0.196), "19.6 %"),
+        (percent(1.0), "100 %"),
+        (decimal(1.3127), "1.313"),
+        (moment(None), "–"),
+        (moment(1e30), "–"),
+        (moment(0), "1970-01-01 00:00 UTC"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(shown, expected):
+    assert shown.replace("\u00a0", " ") == expected
+
+
+NUMBERS = (
+    st.floats(1, 999e12) | st.integers(1, 999 * 10**12) | st.integers(0, 14).map(lambda power: 9.995 * 10.0**power)
+)
+
+
+@given(NUMBERS)
+@pytest.mark.parametrize(("shown", "units"), [(count, "|k|M|B|T"), (size, "B|kB|MB|GB|TB"), (flop_rate, "|k|M|G|T")])
+def test_a_number_of_any_size_has_one_unit_and_three_significant_digits(shown, units, value):
+    text = shown(value).removesuffix("FLOP/s")
+    digits, unit = re.fullmatch(rf"([0-9.]+)\u00a0?({units})", text).groups()
+    assert float(digits) * 1000 ** units.split("|").index(unit) == pytest.approx(value, rel=0.0051), text
+    assert float(digits) < 1000, text
+    assert len(digits.replace(".", "")) == 3 or (float(digits) == value < 1000), text
+
+
+@pytest.mark.parametrize("value", [None, "3", float("inf"), float("nan"), True, [1], {}])
+def test_what_is_no_finite_number_is_none(value):
+    assert number(value) is None
+
+
+def test_a_peak_of_memory_stays_where_another_attempt_holds_less():
+    saves = [{"step": step, "peak_memory_bytes": peak * 1e9} for step, peak in ((10, 0.5), (20, 0.9), (30, 0.7))]
+    assert memory_peaks({"checkpoint": saves}, tokens=100) == [(1000, 0.5), (2000, 0.9), (3000, 0.9)]

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.core.errors import ConfigError, StoreError
+from headwater.tokens.batches.assemble import sample_rows, sequential_batches
+from headwater.tokens.batches.mixture import make_plan
+from headwater.tokens.batches.order import mix64
+from headwater.tokens.batches.pack import pack_source
+from headwater.tokens.batches.settings import MixtureSettings
+from headwater.tokens.batches.source import BatchSource, rank_rows
+from headwater.tokens.read import TokenStore
+from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, Markers
+from headwater.tokens.write import EncodedDocument, write_store
+
+SEQ_LEN = 16
+LENGTHS = {"books": [100, 37, 5, 0, 16, 14], "code": [3, 9, 9, 2, 30, 11, 7, 1, 1, 6]}
+
+
+def documents(name):
+    """Ids that differ by document and place, so that a wrong token can't pass for the right one."""
+    for number, length in enumerate(LENGTHS[name]):
+        ids = [32 + mix64((len(name) << 40) + (number << 20) + place) % 60_000 for place in range(length)]
+        yield EncodedDocument(ids, length, f"{name}/{number}")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    for name in LENGTHS:
+        write_store(folder / name, documents(name), 65_000, "t", shard_tokens=60)
+    return {name: pack_source(TokenStore(folder / name), SEQ_LEN) for name in LENGTHS}
+
+
+def source_of(packed, seed=1, num_rows=10_000, **mixture) -> BatchSource:
+    plan = make_plan({name: source.num_rows for name, source in packed.items()}, MixtureSettings(**mixture), num_rows)
+    return BatchSource(packed, plan, SEQ_LEN, seed)
+
+
+def join(batches):
+    return [
+        np.concatenate([getattr(batch, name) for batch in batches])
+        for name in ("tokens_BT", "targets_BT", "documents_BT")
+    ]
+
+
+def test_the_batch_is_this_on_every_machine(packed):
+    batch = source_of(packed, weights={"books": 2, "code": 1}).rows(5, 8)
+    data = b"".join([batch.tokens_BT.tobytes(), batch.targets_BT.tobytes(), batch.documents_BT.tobytes()])
+    assert hashlib.sha256(data).hexdigest() == "e0c03d0d38ce8a006b56a6e959f2e52668c0cf934879088d01d977f12f53f0d7"
+
+
+def test_shapes_and_types(packed):
+    batch = source_of(packed).rows(3, 4)
+    assert [array.shape for array in (batch.tokens_BT, batch.targets_BT, batch.documents_BT)] == [(4, SEQ_LEN)] * 3
+    assert (batch.tokens_BT.dtype, batch.targets_BT.dtype, batch.documents_BT.dtype) == (np.int32, np.int64, np.int32)
+    assert batch.num_targets == np.count_nonzero(batch.targets_BT >= 0)
+    assert batch.first_row == 3
+
+
+def test_one_epoch_predicts_every_token_but_the_begin_tokens_exactly_once(packed):
+    total = sum(source.num_rows for source in packed.values())
+    batch = source_of(packed, max_epochs=1, num_rows=total).rows(0, total)
+    targets = Counter(batch.targets_BT[batch.targets_BT >= 0].tolist())
+    expected = Counter(token for name in LENGTHS for document in documents(name) for token in [*document.ids, END_ID])
+    assert targets == expected
+
+
+def test_each_row_is_runs_of_its_documents_in_order(packed):
+    source = source_of(packed)
+    ids_of = {
+        (name, document.id): [BEGIN_ID, *document.ids, END_ID] for name in LENGTHS for document in documents(name)
+    }
+    for row in range(60):
+        batch = source.rows(row, 1)
+        tokens, targets, numbers = batch.tokens_BT[0], batch.targets_BT[0], batch.documents_BT[0]
+        names = source.documents_of(row)
+        for number, name in enumerate(names):
+            here = numbers == number
+            run = [*tokens[here].tolist(), int(targets[here][-1])]
+            assert targets[here][:-1].tolist() == run[1:-1]
+            assert any(ids_of[name][at : at + len(run)] == run for at in range(len(ids_of[name]))), (row, name)
+        padding = numbers == len(names)
+        assert np.all(numbers <= len(names)) and np.all(np.diff(numbers) >= 0)
+        assert np.all(tokens[padding] == PAD_ID) and np.all(targets[padding] == -1) and np.all(targets[~padding] >= 0)
+
+
+def test_begin_end_and_padding_are_those_of_the_store(tmp_path):
+    write_store(tmp_path / "s", documents("code"), 65_000, "t", markers=Markers(7, 8, 9))
+    store = TokenStore(tmp_path / "s")
+    tokens = store.slice(0, store.num_tokens)
+    assert np.all(tokens[store.starts[:-1]] == 7) and np.all(tokens[store.starts[1:] - 1] == 8)
+    batch = source_of({"code": pack_source(store, SEQ_LEN)}, num_rows=20).rows(0, 20)
+    padding = batch.documents_BT > 0
+    padding &= batch.targets_BT == -1
+    assert padding.any() and np.all(batch.tokens_BT[padding] == 9)
+
+
+def test_successive_epochs_hold_the_same_rows_in_another_order(packed):
+    one = {"books": packed["books"]}
+    n = one["books"].num_rows
+    tokens = source_of(one).rows(0, 2 * n).tokens_BT
+    first, second = tokens[:n].tolist(), tokens[n:].tolist()
+    assert first != second and sorted(first) == sorted(second)
+
+
+@given(st.integers(0, 10**9), st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@settings(max_examples=40)
+def test_rows_do_not_depend_on_how_they_are_requested(packed, first_row, sizes):
+    source = source_of(packed)
+    firsts = first_row + np.cumsum([0, *sizes])
+    parts = [source.rows(int(first), size) for first, size in zip(firsts, sizes)]
+    whole = source.rows(first_row, sum(sizes))
+    for joined, array in zip(join(parts), join([whole])):
+        assert np.array_equal(joined, array)
+    assert sum(part.num_targets for part in parts) == whole.num_targets
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.sampled_from([1, 2, 3, 4, 6, 12]))
+@settings(max_examples=40)
+def test_the_ranks_joined_are_the_same_batch_for_any_number_of_ranks(packed, first_row, scale, world_size):
+    source = source_of(packed)
+    batch_rows = 12 * scale
+    parts = [source.rows(*rank_rows(first_row, batch_rows, rank, world_size)) for rank in range(world_size)]
+    for joined, array in zip(join(parts), join([source.rows(first_row, batch_rows)])):
+        assert np.array_equal(joined, array)
+
+
+def test_a_resume_at_another_number_of_ranks_goes_on_with_the_same_rows(packed):
+    source, batch_rows = source_of(packed), 12
+    uninterrupted = [source.rows(step * batch_rows, batch_rows) for step in range(10)]
+    rows_consumed = 0
+    resumed = []
+    for step, world_size in enumerate([1, 1, 4, 4, 4, 2, 2, 12, 3, 1]):
+        fresh = source_of(packed)  # nothing is carried but the number of rows
+        resumed += [fresh.rows(*rank_rows(rows_consumed, batch_rows, rank, world_size)) for rank in range(world_size)]
+        rows_consumed = (step + 1) * batch_rows
+    for joined, array in zip(join(resumed), join(uninterrupted)):
+        assert np.array_equal(joined, array)
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_an_error():
+    with pytest.raises(ConfigError, match="10 rows can't be split over 4 ranks"):
+        rank_rows(0, 10, 0, 4)
+    with pytest.raises(ConfigError, match="rank=4"):
+        rank_rows(0, 8, 4, 4)
+
+
+def test_the_digest_follows_all_that_decides_the_rows(packed):
+    digests = [
+        source_of(packed).digest,
+        source_of(packed, seed=2).digest,
+        source_of(packed, weights={"books": 1, "code": 3}).digest,
+        source_of({"books": packed["books"]}).digest,
+    ]
+    assert len(set(digests)) == len(digests)
+    assert source_of(packed).digest == digests[0]
+
+
+def test_a_share_of_the_text_is_the_same_part_in_every_epoch(packed):
+    for name, source in packed.items():
+        others = {other: int(other == name) for other in packed}
+        batches = source_of(packed, weights=others, share_of_text=0.6)
+        n = math.ceil(0.6 * source.num_rows)
+        read = [batches.place_of(row) for row in range(3 * n)]
+        assert [epoch for _, epoch, _ in read] == [0] * n + [1] * n + [2] * n
+        parts = [{row for _, epoch, row in read if epoch == number} for number in range(3)]
+        assert len(parts[0]) == n < source.num_rows
+        assert parts[0] == parts[1] == parts[2]
+        documents = {document for _, document in batches.documents_of(0)}
+        assert documents == set(source.documents_of(read[0][2]))
+        assert np.array_equal(batches.rows(0, 1).tokens_BT, batches.rows(0, n).tokens_BT[:1])
+
+
+def test_another_seed_reads_another_part(packed):
+    whole = packed["code"].num_rows
+    parts = set()
+    for seed in range(6):
+        batches = source_of(packed, seed=seed, weights={"books": 0, "code": 1}, share_of_text=0.5)
+        parts.add(frozenset(batches.place_of(row)[2] for row in range(math.ceil(whole / 2))))
+    assert len(parts) > 1
+
+
+def test_a_plan_for_other_stores_is_refused(packed):
+    plan = make_plan({"books": 3, "code": 4}, MixtureSettings(), 10)
+    with pytest.raises(StoreError, match="plan again"):
+        BatchSource(packed, plan, SEQ_LEN, 1)
+
+
+def test_rows_packed_for_another_length_are_refused(packed):
+    with pytest.raises(StoreError, match="books is packed for seq_len=16, not 32"):
+        BatchSource(packed, source_of(packed).plan, 32, 1)
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 3, 4, 6, 7, 16, 64])
+def test_sequential_batches_cover_every_row_once_in_few_shapes_with_little_padding(packed, rows_per_batch):
+    source = packed["code"]
+    for num_rows in range(1, source.num_rows + 1):
+        batches = list(sequential_batches(source, rows_per_batch, range(num_rows)))
+        whole = next(sequential_batches(source, num_rows, range(num_rows)))
+        shapes = [batch.tokens_BT.shape for batch in batches]
+        assert set(shapes[:-1]) <= {(rows_per_batch, SEQ_LEN)}
+        quarter = -(-rows_per_batch // 4)
+        assert shapes[-1][0] % quarter == 0 or shapes[-1][0] == rows_per_batch
+        padding = sum(rows for rows, _ in shapes) - num_rows
+        assert 0 <= padding < quarter
+        for name in ("tokens_BT", "targets_BT", "documents_BT"):
+            together = np.concatenate([getattr(batch, name) for batch in batches])
+            assert np.array_equal(together[:num_rows], getattr(whole, name)[:num_rows])
+            if name != "documents_BT":
+                assert np.all(together[num_rows:] == (PAD_ID if name == "tokens_BT" else -1))
+        assert sum(batch.num_targets for batch in batches) == whole.num_targets
+    assert whole.num_targets == source.store.num_tokens - source.store.num_documents
+
+
+def test_a_sample_of_rows_is_extended_by_a_larger_one(packed):
+    source = packed["books"]
+    assert sample_rows(source, 5, seed=1)[:3].tolist() == sample_rows(source, 3, seed=1).tolist()
+    assert sorted(sample_rows(source, 10**6, seed=1).tolist()) == list(range(source.num_rows))
+    (batch,) = sequential_batches(source, 4, sample_rows(source, 3, seed=1))
+    assert len(batch.tokens_BT) == 3

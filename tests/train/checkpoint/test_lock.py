@@ -1,0 +1,312 @@
+"""One owner for a run folder; the lock dies with its process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from training_state import save_checkpoint, training_state
+
+import headwater
+from headwater.core.errors import ConfigError, LockedError, StorageError
+from headwater.core.files import read_json, remove_leftovers, write_json
+from headwater.core.records import OWNER_CHECK_SECONDS, RunRecords, read_all
+from headwater.train.checkpoint import lock
+from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.lock import Owner, owned, taken_over
+
+HOLDER = """
+import sys
+from pathlib import Path
+from headwater.train.checkpoint.lock import owned
+from headwater.core.errors import LockedError
+with owned(Path(sys.argv[1])) as owner:
+    print("held", flush=True)
+    sys.stdin.readline()
+    try:
+        owner.require()
+        print("mine", flush=True)
+    except LockedError as error:
+        print(error, flush=True)
+"""
+
+
+@contextmanager
+def another_process_holds(run_dir: Path):
+    environment = os.environ | {"PYTHONPATH": str(Path(headwater.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, run_dir], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_second_process_is_refused_with_the_first_ones_number(tmp_path):
+    with another_process_holds(tmp_path) as holder:
+        message = rf"in use by process {holder.pid} on .*; wait for it, stop it, or"
+        with pytest.raises(LockedError, match=message), owned(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_lock_dies_with_its_process(tmp_path, number):
+    with another_process_holds(tmp_path) as holder:
+        holder.send_signal(number)
+        holder.wait(timeout=30)
+        with owned(tmp_path):
+            assert str(os.getpid()) in (tmp_path / "lock").read_text()
+
+
+def test_the_lock_is_free_after_the_block_also_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), owned(tmp_path / "new" / "run"):
+        raise ZeroDivisionError
+    with owned(tmp_path / "new" / "run"):
+        pass
+
+
+def test_the_same_process_cannot_own_it_twice(tmp_path):
+    with owned(tmp_path), pytest.raises(LockedError, match=f"process {os.getpid()} "), owned(tmp_path):
+        pass
+    with owned(tmp_path):
+        pass
+
+
+def test_what_is_refused_before_it_wrote_anything_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError), owned(tmp_path / "run"):
+        raise ConfigError("no such text")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError), owned(tmp_path / "run"):
+        (tmp_path / "run" / "config.json").touch()
+        raise ConfigError("no memory")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "lock", "epoch"}
+
+
+def test_an_unreadable_lock_file_still_refuses(tmp_path):
+    with owned(tmp_path):
+        (tmp_path / "lock").write_bytes(b"\xff")
+        with pytest.raises(LockedError, match="in use by another process"), owned(tmp_path):
+            pass
+
+
+def test_what_an_earlier_owner_left_in_the_file_is_replaced(tmp_path):
+    (tmp_path / "lock").write_text("x" * 500)
+    with owned(tmp_path):
+        assert (tmp_path / "lock").read_text().endswith("}")
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="choose another output folder"), owned(tmp_path / "file"):
+        pass
+
+
+# ---- epochs and takeovers
+
+
+def epoch(run_dir: Path) -> int:
+    return read_json(run_dir / "epoch")["epoch"]
+
+
+def say_line(process: subprocess.Popen[bytes]) -> str:
+    """Let a holder continue, and return what it says then."""
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    return process.stdout.readline().decode()
+
+
+def test_every_start_raises_the_epoch_and_the_lock_names_it(tmp_path):
+    for number in (1, 2, 3):
+        with owned(tmp_path) as owner:
+            assert epoch(tmp_path) == number
+            assert read_json(tmp_path / "lock") == owner.claim
+            owner.require()
+
+
+def test_the_epoch_never_falls_even_when_its_file_is_damaged(tmp_path):
+    for _ in range(3):
+        with owned(tmp_path) as stale:
+            pass
+    (tmp_path / "epoch").write_bytes(b"\xff")
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 4
+    (tmp_path / "epoch").write_bytes(b"{}")
+    (tmp_path / "lock").write_bytes(b"")
+    for _ in range(3):
+        with owned(tmp_path):
+            pass
+    assert epoch(tmp_path) == stale.claim["epoch"], "both files lost: counted from 1 again"
+    with pytest.raises(LockedError, match="taken over"):
+        stale.require()
+
+
+def test_a_running_owner_is_not_taken_over(tmp_path):
+    with another_process_holds(tmp_path) as holder:
+        message = f"process {holder.pid} on .*, which is running.*kill {holder.pid}"
+        with pytest.raises(LockedError, match=message), taken_over(tmp_path):
+            pass
+        assert say_line(holder) == "mine\n"
+
+
+def test_a_stopped_owner_is_taken_over_and_finds_itself_out_when_revived(tmp_path):
+    with another_process_holds(tmp_path) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        ending = rf"if it is stopped, `kill -9 {holder.pid}` on its machine ends it$"
+        with pytest.raises(LockedError, match=ending), owned(tmp_path):
+            pass
+        with pytest.raises(LockedError, match=r"folder; try --takeover$"), owned(tmp_path, "try --takeover"):
+            pass
+        with taken_over(tmp_path) as owner:
+            assert epoch(tmp_path) == 2
+            holder.send_signal(signal.SIGCONT)
+            assert f"taken over by process {os.getpid()} on " in say_line(holder)
+            assert holder.wait(timeout=30) == 0
+            owner.require()  # the stale owner's end takes nothing from the new one
+            with pytest.raises(LockedError, match=f"process {os.getpid()} "), owned(tmp_path):
+                pass
+
+
+def test_an_owner_on_another_host_is_taken_over(tmp_path):
+    with another_process_holds(tmp_path):
+        write_json(tmp_path / "elsewhere", read_json(tmp_path / "lock") | {"host": "elsewhere"})
+        (tmp_path / "lock").write_bytes((tmp_path / "elsewhere").read_bytes())
+        with taken_over(tmp_path) as owner:
+            assert owner.claim["epoch"] == 2
+
+
+def test_an_owner_without_a_name_is_not_taken_over(tmp_path):
+    with another_process_holds(tmp_path):
+        (tmp_path / "lock").write_bytes(b"")
+        with pytest.raises(LockedError, match="doesn't name"), taken_over(tmp_path):
+            pass
+
+
+def test_taking_over_a_free_folder_is_owning_it(tmp_path):
+    with taken_over(tmp_path) as owner:
+        owner.require()
+        with pytest.raises(LockedError), owned(tmp_path):
+            pass
+
+
+def test_a_lock_that_was_replaced_while_it_was_waited_for_is_not_held(tmp_path, monkeypatch):
+    (tmp_path / "lock").write_text("")
+    replaced, locks = tmp_path / "replaced", lock.fcntl.flock
+
+    def replace_once(handle, how):
+        if not replaced.exists():
+            (tmp_path / "lock").rename(replaced)
+        locks(handle, how)
+
+    monkeypatch.setattr(lock.fcntl, "flock", replace_once)
+    with owned(tmp_path) as owner:
+        assert read_json(tmp_path / "lock") == owner.claim
+        assert replaced.read_text() == ""
+
+
+def test_a_stale_owner_commits_no_checkpoint_and_no_record(tmp_path):
+    with owned(tmp_path) as stale:
+        seconds = iter(range(0, 1000, int(OWNER_CHECK_SECONDS)))
+        records = RunRecords(tmp_path / "records.jsonl", lambda: float(next(seconds)), stale.require)
+        records.append("step", 1)
+        save_checkpoint(tmp_path, 1, *training_state(1), stale.require)
+    with owned(tmp_path):
+        with pytest.raises(LockedError, match=r"taken over by .*epoch 1"):
+            records.append("step", 2)
+        with pytest.raises(LockedError, match="taken over"):
+            save_checkpoint(tmp_path, 2, *training_state(2), stale.require)
+    records.close()
+    assert [record["step"] for record in read_all(tmp_path / "records.jsonl")] == [1]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [1]
+
+
+# ---- file systems without locks
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    def flock(handle, how):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+
+
+def test_without_locks_the_name_in_the_file_refuses_a_second_process(tmp_path, no_locks):
+    with owned(tmp_path) as owner:
+        assert "without locks" in owner.note and "--takeover" in owner.note
+        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} "), owned(tmp_path):
+            pass
+        owner.require()
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 2, "its owner's end freed it"
+
+
+def test_without_locks_a_process_that_was_killed_here_is_no_owner(tmp_path, no_locks):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    write_json(tmp_path / "lock", {"epoch": 7, "pid": ended.pid, "host": socket.gethostname(), "token": "x"})
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 8
+
+
+def test_a_name_left_by_an_earlier_process_of_the_same_number_is_no_owner(tmp_path, no_locks):
+    """In a container the program has the same number each time: here, this very process's."""
+    left = {"epoch": 7, "pid": os.getpid(), "host": socket.gethostname(), "token": "x", "began": "another-boot 42"}
+    write_json(tmp_path / "lock", left)
+    with owned(tmp_path) as owner:
+        assert owner.claim["epoch"] == 8
+    write_json(tmp_path / "lock", left | {"began": owner.claim["began"]})
+    with pytest.raises(LockedError, match="which is running"), taken_over(tmp_path):
+        pass
+    write_json(tmp_path / "lock", left)
+    with taken_over(tmp_path) as owner:
+        assert owner.claim["epoch"] > 8
+
+
+def test_without_locks_a_process_elsewhere_must_be_taken_over_and_is_fenced(tmp_path, no_locks):
+    claim = {"epoch": 7, "pid": 1, "host": "elsewhere", "token": "x"}
+    write_json(tmp_path / "lock", claim)
+    write_json(tmp_path / "epoch", claim)
+    with (
+        pytest.raises(LockedError, match=r"process 1 on elsewhere; .* try --takeover"),
+        owned(tmp_path, "try --takeover"),
+    ):
+        pass
+    with taken_over(tmp_path), pytest.raises(LockedError, match="taken over"):
+        Owner(tmp_path, claim).require()
+
+
+def test_a_lock_that_the_system_refuses_for_another_reason_leaks_no_handle(tmp_path, monkeypatch):
+    def flock(handle, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="Input/output"), owned(tmp_path):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_an_owner_that_is_taken_over_in_the_middle_of_a_save_commits_nothing(tmp_path):
+    with owned(tmp_path) as stale:
+        calls: list[None] = []
+
+        def taken_over_at_the_commit() -> None:
+            calls.append(None)
+            if len(calls) == 2:
+                remove_leftovers(tmp_path / "checkpoints")  # as the next owner does
+                write_json(tmp_path / "epoch", stale.claim | {"epoch": 2, "pid": 7})
+            stale.require()
+
+        with pytest.raises(LockedError, match="taken over by process 7"):
+            save_checkpoint(tmp_path, 1, *training_state(1), taken_over_at_the_commit)
+    assert list_checkpoints(tmp_path) == []

@@ -1,0 +1,76 @@
+"""The digest of a tensor's bits is one of the whole, whatever parts it was made of, and every changed bit shows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.train.checkpoint.tensor_digest import add_digests, tensor_digest
+from headwater.train.checkpoint.tensor_file import DTYPES
+
+SHAPES = st.lists(st.integers(1, 7), min_size=0, max_size=3)
+
+
+def random_bits(shape: list[int], dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
+    size = torch.empty(0, dtype=dtype).element_size()
+    num_bytes = size * int(torch.tensor(shape).prod()) if shape else size
+    generator = torch.Generator().manual_seed(seed)
+    highest = 2 if dtype == torch.bool else 256
+    bits = torch.randint(0, highest, (num_bytes,), dtype=torch.uint8, generator=generator)
+    return bits.view(dtype).reshape(shape)
+
+
+@given(shape=SHAPES, dtype=st.sampled_from(list(DTYPES)), data=st.data())
+def test_the_digests_of_boxes_add_up_to_that_of_the_whole(shape, dtype, data):
+    whole = random_bits(shape, dtype)
+    boxes = [((0,) * len(shape), whole)]
+    for _ in range(data.draw(st.integers(0, 4))):
+        offsets, box = boxes.pop(0)
+        cuttable = [dimension for dimension, size in enumerate(box.shape) if size > 1]
+        if not cuttable:
+            boxes.append((offsets, box))
+            continue
+        dimension = data.draw(st.sampled_from(cuttable))
+        at = data.draw(st.integers(1, box.shape[dimension] - 1))
+        first, second = box.split([at, box.shape[dimension] - at], dimension)
+        moved = tuple(offset + at * (axis == dimension) for axis, offset in enumerate(offsets))
+        boxes += [(offsets, first), (moved, second)]
+    assert add_digests(tensor_digest(box, offsets, shape) for offsets, box in boxes) == tensor_digest(whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64])
+def test_every_changed_bit_changes_the_digest(dtype):
+    whole = random_bits([3, 5], dtype)
+    seen = {tensor_digest(whole)}
+    flat = whole.view(-1).view(torch.uint8)
+    for byte in range(flat.numel()):
+        for bit in range(8):
+            flat[byte] ^= 1 << bit
+            seen.add(tensor_digest(whole))
+            flat[byte] ^= 1 << bit
+    assert len(seen) == 1 + 8 * flat.numel()
+
+
+def test_what_moves_within_a_tensor_changes_the_digest():
+    whole = random_bits([4, 6], torch.float32)
+    moved = [whole.flip(0), whole.flip(1), whole.roll(1, 0), whole.roll(1, 1), -whole, whole.flip(0).flip(1)]
+    assert len({tensor_digest(each) for each in [whole, *moved]}) == 1 + len(moved)
+
+
+def test_two_changed_signs_never_cancel():
+    whole = random_bits([8, 8], torch.float64)
+    digests = set()
+    for first in range(64):
+        for second in range(first):
+            changed = whole.clone().view(-1)
+            changed[[first, second]] *= -1
+            digests.add(tensor_digest(changed.view(8, 8)))
+    assert len(digests | {tensor_digest(whole)}) == 64 * 63 // 2 + 1
+
+
+def test_no_elements_add_nothing():
+    whole = random_bits([2, 3], torch.float32)
+    nothing = tensor_digest(torch.empty(0, 3), [2, 0], [2, 3])
+    assert add_digests([tensor_digest(whole), nothing]) == tensor_digest(whole)
