@@ -200,3 +200,19 @@ def test_plan_has_at_most_15_options_all_of_which_its_help_shows(help_of):
 def test_wrong_usage_of_plan_names_what_was_typed(tmp_path, arguments):
     verb = "plan count" if "count" in arguments else "plan"
     assert f"headwater: {verb} has no option --bogus" in call(*arguments, cwd=tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("headwater ex", "explain export"), ("headwater evaluate --ta", "--tasks")]
+)
+def test_a_shell_completes_verbs_and_options(tmp_path, typed, offered):
+    asks = {"_HEADWATER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = subprocess.run(
+        [sys.executable, "-c", "from headwater.cli.main import main; main()"],
+        cwd=tmp_path,
+        env=environment() | asks,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == offered.split(), done.stderr

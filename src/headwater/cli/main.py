@@ -51,6 +51,7 @@ def command_line(verb: str = "") -> App:
         ABOUT,
         cls=Root,
         name="headwater",
+        add_completion=True,
         no_args_is_help=False,
         invoke_without_command=True,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -14,10 +14,10 @@ from headwater.core.errors import ConfigError
 
 SECTIONS = {
     "start": ("new", "run", "train"),
-    "understand": ("evaluate", "next", "generate", "chat", "surprise", "report", "watch", "serve"),
+    "inspect": ("evaluate", "next", "generate", "chat", "surprise", "report", "watch", "serve"),
     "decide": ("plan", "ladder"),
     "data": ("corpus",),
-    "hand on": ("export", "downstream", "launch"),
+    "export": ("export", "downstream", "launch"),
     "help": ("explain", "doctor"),
 }
 "The verbs of headwater, as its help lists them."
