@@ -15,11 +15,8 @@ Measurements:
   make under-load         tokens per second under load, beside the quiet rate
   make live-page          from a record to its pixel, the server's memory with 50 long runs, first paint
   make law-backtest       forecasts of loss against published tables of runs
-  make cost-backtest      estimated step times against published ones
-  make gguf               GGUF files in llama.cpp, by number format; needs a finished RUN, node and npm
+  make cost-backtest      hours and power that a plan counts for GPUs against published whole runs
   make endpoint           the endpoint: load, latency, fuzzed requests; needs a finished RUN
-  make imports            models that transformers trains, imported, trained on, exported; needs a finished RUN
-  make knowledge          what tuning and what text add to a model's knowledge, over three seeds; needs a finished RUN
   make corpus-benchmarks  the three below; they need `headwater corpus fetch standard`
   make corpus-throughput  speed beside datatrove, trafilatura and others
   make corpus-duplicates  duplicates found, beside datasketch and rensa
@@ -45,8 +42,8 @@ Reliability; results are in docs/reliability.md:
 endef
 export HELP
 
-.PHONY: demo help test test-post check under-load cost-backtest law-backtest imports clean
-.PHONY: gguf llama-cpp endpoint live-page knowledge
+.PHONY: demo help test test-post check under-load cost-backtest law-backtest clean
+.PHONY: llama-cpp endpoint live-page
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
 .PHONY: faults powercuts refusals corruptions kills elastic hostile fuzz lost-ranks slurm
@@ -75,7 +72,7 @@ under-load: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/under_load.py
 
 cost-backtest: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/cost_backtest.py --json
+	$(BIN)/python benchmarks/cost_backtest.py
 
 live-page: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/live_page.py
@@ -83,16 +80,10 @@ live-page: $(VENV)/test.stamp
 law-backtest: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/law_backtest.py
 
-imports: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/imports.py runs/$(RUN)
-
 endpoint: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/endpoint.py runs/$(RUN)
 
-gguf: $(VENV)/test.stamp llama-cpp
-	$(BIN)/python benchmarks/gguf_in_llama_cpp.py runs/$(RUN)
-
-# 85 MB: no other backend than the processor's, and nothing that builds or downloads
+# what the test of GGUF files asks; 85 MB: no other backend than the processor's, and nothing that builds or downloads
 llama-cpp: .llama-cpp/llama-cpp.stamp
 
 NODE_LLAMA_CPP := 3.22.1
@@ -101,9 +92,6 @@ NODE_LLAMA_CPP := 3.22.1
 	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts node-llama-cpp@$(NODE_LLAMA_CPP)
 	cd .llama-cpp && npm install --silent --no-audit --no-fund --omit=optional --ignore-scripts @node-llama-cpp/linux-x64@$(NODE_LLAMA_CPP)
 	@touch $@
-
-knowledge: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/knowledge.py runs/$(RUN)
 
 # a crash, a power cut, a failing disk, damage and random kills: what each does to a run
 faults powercuts refusals corruptions kills: $(VENV)/test.stamp

@@ -1,89 +1,102 @@
-"""Holds the cost model against published runs that its constants were not fitted on.
+"""How far off a plan's hours, energy and power on GPUs are on published whole runs.
 
-    python benchmarks/cost_backtest.py [--json] [--by group|source] [--rows]
+    python benchmarks/cost_backtest.py [--rows] [--json]
 
-Every row of benchmarks/data/cost is estimated with constants fitted without its group (its source, model and device;
-with --by source without everything that source measured on that device). Printed are median and 90th percentile of
-|estimate / published - 1| for time and memory of the model of a cluster, which lies in `costing` until headwater trains
-over a mesh; for hours of whole runs, energy (of the estimated hours) and power (energy of the reported hours) by the
-rules that `headwater plan` takes for GPUs; for steps of pipelines by those with the waiting of 1F1B; beside each the
-same of a simple rule (`costing.score`). "held out" are more rows of those publications, that no constant is fitted on
-and that were first scored when the effects had been chosen.
-With --json the last line is one JSON object.
+benchmarks/data/training_runs.csv has the runs, each with its source; a grade of C is of what others estimated, or of
+more than the run, and isn't scored. "energy" is that of the estimated hours, "power" that of the reported ones.
+Energy published without a PUE is taken for the computers' own. `plan/forecast/device.py` holds what comes out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import NamedTuple
 
-from costing.fit import fit
-from costing.observed import observe, observe_held_out, observe_runs
-from costing.score import (
-    Score,
-    blind_times,
-    flops_score,
-    lines_by_kind,
-    memory_scores,
-    run_scores,
-    spreads,
-    summary,
-    waiting_scores,
-)
+import numpy as np
+
+from headwater.core.intervals import LEVEL, Z_P90
+from headwater.core.tables import CsvRow, number, read_csv
+from headwater.plan.forecast.device import find_device, read_devices
+
+DATA = Path(__file__).parent / "data" / "training_runs.csv"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = read_options(arguments)
-    started_at = time.process_time()
-    rows, refused = observe()
-    timed = [row for row in rows if row.seconds is not None]
-    constants = fit(timed)
-    scores = [*blind_times(timed, options.by, constants), *memory_scores(rows), *run_scores(observe_runs())]
-    held_out = observe_held_out()
-    scores += waiting_scores([*rows, *held_out])
-    unseen = [*blind_times(timed, options.by, constants, held_out), *memory_scores(held_out)]
-    report = {
-        "lines": [*summary(scores), *lines_by_kind(unseen)],
-        "flops_mfu_median_off": flops_score(),
-        "refused": [vars(row) for row in refused],
-        "constants": constants,
-        "spreads": spreads(scores),
-        "left_out_by": options.by,
-        "seconds": time.process_time() - started_at,
-    }
-    show(report, [*scores, *unseen] if options.rows else [])
-    if options.json:
-        print(json.dumps(report))
-    return 0
+class Score(NamedTuple):
+    """`off` is estimate / published - 1; `source` is who published the run."""
+
+    source: str
+    name: str
+    off: float
 
 
-def read_options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    parser.add_argument("--by", choices=("group", "source"), default="group", help="what is held out together")
-    parser.add_argument("--rows", action="store_true", help="print every row")
-    return parser.parse_args(arguments)
-
-
-def show(report: dict, rows: list[Score]) -> None:
-    out = sys.stderr
+def scores(rows: list[CsvRow]) -> dict[str, list[Score]]:
+    """Return hours, energy and power beside what was published."""
+    found, devices = defaultdict[str, list[Score]](list), read_devices()
     for row in rows:
-        offs = f"{100 * row.off:+7.1f} %  baseline {100 * row.baseline_off:+7.1f} %"
-        print(f"{row.quantity:<7} {row.kind:<30} {row.name:<26} {offs}", file=out)
-    heads = f"{'rows':>5} {'median':>8} {'p90':>8} {'worst under':>12} {'baseline: median':>17} {'p90':>8}"
-    print(f"{'':<7} {'':<30} {heads}", file=out)
-    for line in report["lines"]:
-        figures = f"{line['rows']:>5} {line['median']:>8.1%} {line['p90']:>8.1%} {line['worst_under']:>12.1%}"
-        figures += f" {line['baseline_median']:>17.1%} {line['baseline_p90']:>8.1%}"
-        print(f"{line['quantity']:<7} {line['kind']:<30} {figures}", file=out)
-    print(f"deviations of the logarithm: {report['spreads']}", file=out)
-    print(f"MFU from FLOPs, llm-foundry: median {report['flops_mfu_median_off']:.3%} off", file=out)
-    for row in report["refused"]:
-        print(f"not estimated: {row['name']}: {row['reason']}", file=out)
-    print(f"{report['seconds']:.1f} s of processor; held out by {report['left_out_by']}", file=out)
+        if row["grade"] not in ("A", "B"):
+            continue
+        device, name = find_device(row["hardware"], devices), row["model"]
+        tokens, reported, mwh, pue, *params = (
+            number(row, column, where=name)
+            for column in ("tokens", "accel_hours", "energy_MWh", "pue", "params_active", "params_total")
+        )
+        size = next(filter(None, params), None) or _params_of_shape(row)
+        hours = (tokens or 0.0) * device.seconds_per_token(size) / 3600
+        kilowatts, source = device.watts / 1000 * (pue or 1.0), row["org"]
+        if hours and reported:
+            found["hours"].append(Score(source, name, hours / reported - 1))
+        if mwh and hours:
+            found["energy"].append(Score(source, name, hours * kilowatts / mwh / 1000 - 1))
+        if mwh and reported:
+            found["power"].append(Score(source, name, reported * kilowatts / mwh / 1000 - 1))
+    return found
+
+
+def _params_of_shape(row: CsvRow) -> float:
+    """Return the parameters of a row that says its sizes alone: an MLP without gate, four times as wide; no ties."""
+    layers, width, vocab = (int(row[column]) for column in ("n_layers", "d_model", "vocab"))
+    return width * (12 * layers * width + 2 * vocab)
+
+
+def deviation(found: list[Score], *, by_source: bool) -> float:
+    """Return the deviation of the logarithm by which P10 to P90 hold 80 % of the errors.
+
+    Each run counts once or, `by_source`, each publisher.
+    """
+    errors, runs = np.array([abs(math.log1p(score.off)) for score in found]), Counter(score.source for score in found)
+    if not by_source:
+        return float(np.quantile(errors, LEVEL)) / Z_P90
+    weights, order = np.array([1 / (len(runs) * runs[score.source]) for score in found]), np.argsort(errors)
+    return float(errors[order][np.searchsorted(np.cumsum(weights[order]), LEVEL)]) / Z_P90
+
+
+def summary(found: list[Score]) -> dict[str, float]:
+    errors = np.abs([score.off for score in found])
+    return {"rows": len(found), "median": float(np.median(errors)), "p90": float(np.percentile(errors, 90))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", action="store_true", help="print every run")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    options, found = parser.parse_args(), scores(read_csv(DATA))
+    lines = {
+        name: summary(each) | {"deviation": deviation(each, by_source=name != "hours")} for name, each in found.items()
+    }
+    for name, line in lines.items():
+        for score in found[name] if options.rows else ():
+            print(f"{name:<7} {score.name:<32} {score.off:+7.1%}")
+        print(
+            f"{name:<7} {line['rows']:>3} rows, median {line['median']:.1%}, P90 {line['p90']:.1%} off, "
+            f"deviation of the logarithm {line['deviation']:.4f}"
+        )
+    if options.json:
+        print(json.dumps(lines))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from llama_cpp import ask_all, why_missing
 from their_tokenizers import SPECIAL, TEXT, files_of
 from their_tokenizers import VOCAB_SIZE as THEIR_VOCAB_SIZE
 from typer.testing import CliRunner
@@ -36,10 +36,6 @@ from headwater.tokens.tokenizer.foreign import write_foreign
 from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from llama_cpp import ask_all, why_missing
 
 gguf = pytest.importorskip("gguf", reason='needs gguf: pip install "headwater[gguf]"')
 VOCAB_SIZE, SEQ_LEN = 320, 64  # rows of the model; the tokenizer has 310 tokens

@@ -70,6 +70,12 @@ def test_a_device_has_the_memory_of_its_drivers_name(driver, name, memory):
     assert (found.name, found.memory_bytes) == (name, memory)
 
 
+def test_devices_have_the_memory_that_their_driver_reports():
+    """GiB that programs print of such devices; a gigabyte of a name is 2**30 bytes, less what the driver keeps."""
+    for name, gib in {"V100": 31.75, "A100-40GB": 39.49, "A100-80GB": 79.15, "H100": 79.18, "H200": 139.8}.items():
+        assert find_device(name, DEVICES).memory_bytes / 2**30 == pytest.approx(gib, rel=1e-3)
+
+
 @pytest.mark.parametrize("driver", ["NVIDIA RTX A1000", "NVIDIA RTX 2000 Ada Generation", "NVIDIA L40", ""])
 def test_a_device_whose_name_holds_anothers_is_not_that(driver):
     assert device_of_driver(driver, DEVICES) is None

@@ -28,7 +28,7 @@ HOURS_HOW = (
     "P90. headwater itself was never timed on such devices, and float8 is planned at the speed of bf16"
 )
 HOURS_DEVIATION, MEMORY_DEVIATION, POWER_DEVIATION = 0.2686, 0.0356, 0.0898
-"Of the logarithm: P10 to P90 hold 80 % of the published ones, the model of a cluster's memory being theirs."
+"Of the logarithm: P10 to P90 hold 80 % of the published ones; memory's was that of a model of clusters (decision 38)."
 MAX_MICROBATCH_TOKENS = 65_536
 MAX_BATCH_FACTOR = 2.0
 """A batch that is further from the rule's isn't offered. A doubling costs 0.4 % of the loss: the grids of Step Law

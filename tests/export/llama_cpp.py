@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(os.environ.get("HEADWATER_LLAMA_CPP", Path(__file__).parents[1] / ".llama-cpp"))
+FOLDER = Path(os.environ.get("HEADWATER_LLAMA_CPP", Path(__file__).parents[2] / ".llama-cpp"))
 PROGRAM = Path(__file__).with_name("llama_cpp.mjs")
 TIME_LIMIT = 3600
 
@@ -40,11 +40,6 @@ def why_missing() -> str | None:
     if not (FOLDER / "node_modules" / "@node-llama-cpp" / "linux-x64").is_dir():  # which comes last
         return f"needs node-llama-cpp in {FOLDER.name}: make llama-cpp"
     return None
-
-
-def ask(file: Path, scratch: Path, **request: Any) -> Answer:
-    """Return the answer about one file, as `ask_all` does."""
-    return ask_all([{"file": file, **request}], scratch)[0]
 
 
 def ask_all(requests: Sequence[dict[str, Any]], scratch: Path) -> list[Answer]:
