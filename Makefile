@@ -36,7 +36,6 @@ Reliability; results are in docs/reliability.md:
   make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
   make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
   make hostile      120 kinds of hostile file, up to 1 GB each
-  make fuzz         fuzz the parsers; EXECUTIONS=N for each
 
   make clean        remove the environments and runs/
 endef
@@ -46,7 +45,7 @@ export HELP
 .PHONY: llama-cpp endpoint live-page
 .PHONY: corpus-benchmarks corpus-throughput corpus-duplicates corpus-memory
 .PHONY: parity parity-faults reshard weak-scaling
-.PHONY: faults powercuts refusals corruptions kills elastic hostile fuzz lost-ranks slurm
+.PHONY: faults powercuts refusals corruptions kills elastic hostile lost-ranks slurm
 .PHONY: drawn-runs
 
 demo: $(VENV)/demo.stamp
@@ -121,9 +120,6 @@ slurm: $(VENV)/test.stamp
 hostile: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/reliability/hostile.py
 
-fuzz: $(VENV)/fuzz.stamp
-	$(BIN)/python benchmarks/reliability/fuzz/run.py $(if $(EXECUTIONS),--executions $(EXECUTIONS))
-
 # the corpus chain beside other libraries, in environments of their own where dependencies conflict
 corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory
 
@@ -166,10 +162,6 @@ $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
 .venv-post/post.stamp: pyproject.toml
 	@$(PYTHON) -m venv .venv-post
 	.venv-post/bin/pip install --quiet --disable-pip-version-check -e ".[corpus,hf,post,eval,trackers]" pytest pytest-timeout pytest-xdist hypothesis
-	@touch $@
-
-$(VENV)/fuzz.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[corpus,hf,dev,fuzz]"
 	@touch $@
 
 # a second major version of transformers, beside the installed one, for the tests of the export

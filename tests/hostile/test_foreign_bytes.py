@@ -1,4 +1,4 @@
-"""Whatever bytes a parser is given, it answers or raises headwater's own error: the fuzzers, a few times each."""
+"""Whatever bytes a parser is given, it answers or raises headwater's own error."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import random
 
 import pytest
 import torch
+from foreign_formats import TARGETS as FOREIGN
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_files import TARGETS as OWN
+from own_files import checkpoint_of_two, tokenizer_seed
 
-from fuzz.stores import checkpoint_of_two, tokenizer_seed
-from fuzz.targets import TARGETS
 from headwater.core.config import MAX_DEPTH, MAX_VALUES
 from headwater.core.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, json_bytes, read_json
@@ -25,11 +26,11 @@ from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokeniz
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.checkpoint.load import load_state_, read_checkpoint
 
-BY_NAME = {target.name: target for target in TARGETS}
+BY_NAME = FOREIGN | OWN
 
 
 def mutated(name: str, chance: random.Random) -> bytes:
-    """Return a seed of a target with a few changes, of the kinds that libFuzzer makes."""
+    """Return a seed of a target with a few changes, of the kinds that a fuzzer makes."""
     target = BY_NAME[name]
     data = bytearray(chance.choice(target.seeds()))
     for _ in range(chance.randint(0, 6)):
@@ -51,7 +52,7 @@ def mutated(name: str, chance: random.Random) -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("fuzzed")
+    return tmp_path_factory.mktemp("tried")
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -349,7 +350,7 @@ def test_a_checkpoint_of_two_ranks_that_nothing_is_wrong_with_is_read(tmp_path):
     load_state_(path, {"a": torch.zeros(4, 2)}, {})
 
 
-def test_the_fuzzed_manifests_pass_the_checks_before_those_that_are_fuzzed(tmp_path):
+def test_the_seeds_of_manifests_pass_all_checks(tmp_path):
     for name in ("store-manifest", "checkpoint-manifest"):
         BY_NAME[name].try_one(BY_NAME[name].seeds()[0], tmp_path)
     TokenStore(tmp_path / "store")

@@ -1,1 +1,0 @@
-"""Fuzzers: one harness a parser of foreign bytes."""
