@@ -124,7 +124,7 @@ hostile: $(VENV)/test.stamp
 corpus-benchmarks: corpus-throughput corpus-duplicates corpus-memory
 
 corpus-throughput: $(VENV)/texts.stamp .venv-datatrove/datatrove.stamp .venv-peers/peers.stamp
-	$(BIN)/python benchmarks/corpus/throughput.py --datatrove-python .venv-datatrove/bin/python --peers-python .venv-peers/bin/python
+	$(BIN)/python benchmarks/corpus/speed.py --datatrove-python .venv-datatrove/bin/python --peers-python .venv-peers/bin/python
 
 corpus-duplicates: $(VENV)/texts.stamp .venv-peers/peers.stamp
 	$(BIN)/python benchmarks/corpus/duplicates.py --peers-python .venv-peers/bin/python
@@ -143,7 +143,7 @@ $(VENV)/texts.stamp: $(VENV)/test.stamp
 
 .venv-peers/peers.stamp:
 	@$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --quiet --disable-pip-version-check trafilatura lxml_html_clean datasketch rensa tiktoken tokenizers resiliparse
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check trafilatura lxml_html_clean datasketch rensa tokenizers resiliparse
 	@touch $@
 
 $(BIN)/python:

@@ -95,7 +95,7 @@ def first_token_ms(address: str, repeats: int = 40) -> dict[str, float]:
     return {"median": round(median(found), 1), "p90": round(found[int(0.9 * len(found))], 1)}
 
 
-VALUES = [
+VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**31, 2**63, 10**40, 1.5, -0.0, 1e308, "", "a", "\0", "河" * 50, "<|im_end|>",
     "x" * 5000, [], [0], [5, 6], [[5], [6, 7]], ["a", "b"], [[]], [None],
     {}, {"role": "user"}, {"type": "text", "text": "a"},

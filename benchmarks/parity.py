@@ -121,7 +121,8 @@ def model_for(mesh: Mesh) -> ModelSettings:
 
 def all_cases(mesh: Mesh) -> list[Case]:
     """Return every case of fp32, and what of other formats and of exact sums a layout and this machine compute."""
-    ways = itertools.product(("adamw", "muon"), (False, True), (0, 2, "selective"))
+    again: tuple[Recompute, ...] = (0, 2, "selective")
+    ways = itertools.product(("adamw", "muon"), (False, True), again)
     found = [Case(rule, kernels=kernels, recompute=recompute) for rule, kernels, recompute in ways]
     found += [replace(case, exact=True) for case in found if not case.recompute]
     found += [Case("muon", tied=False), Case("muon", block_rows=16), Case("muon", exact=True, block_rows=16)]
@@ -215,7 +216,9 @@ class Training:
         # which only the embedding is AdamW's, at full rates, it is the other way round: 2e-5 with 1e-10, 1e-3 with 1e-6
         if case.rule == "adamw":
             rates["eps"] = 1e-6
-        optim = OptimSettings(name=case.rule, weight_decay=0.1, block_rows=case.block_rows, **rates)
+        optim = OptimSettings.model_validate(
+            {"name": case.rule, "weight_decay": 0.1, "block_rows": case.block_rows, **rates}
+        )
         updates = fastest_updates(facts, exact=case.exact)
         self.optimizer = prepare.optimizer_for(self.model, optim, facts.compute_dtype, updates, self.parallel)
         self.first_gradients: dict[str, Tensor] = {}
@@ -317,11 +320,10 @@ def _largest_of_one_part() -> Any:
 
 
 def _mask_lost() -> Any:
-    attend_by_heads = layers._attend_by_heads
+    attend_by_heads: Any = layers._attend_by_heads
 
     def without_mask(*given: Any) -> Tensor:
-        *others, visible = given
-        return attend_by_heads(*others, torch.zeros_like(visible))
+        return attend_by_heads(*given[:-1], torch.zeros_like(given[-1]))
 
     return mock.patch.object(layers, "_attend_by_heads", without_mask)
 
@@ -416,7 +418,9 @@ def compare(case: Case, ranks: Ranks, steps: int, fault: str | None = None) -> t
 
 def name_of(case: Case) -> str:
     parts = [case.rule, case.dtype, "kernels" if case.kernels else "plain"]
-    parts += {0: [], 2: ["recompute"]}.get(case.recompute, ["selective"]) + ["exact"] * case.exact
+    parts += ["selective" if case.recompute == "selective" else "recompute"] * bool(case.recompute) + [
+        "exact"
+    ] * case.exact
     parts += [case.variant] if case.variant else []
     parts += [] if case.tied else ["untied"]
     return " ".join(parts + ([f"blocks of {case.block_rows}"] if case.block_rows else []))

@@ -1,4 +1,4 @@
-"""Where the time of headwater's step goes: matmul, attention, loss, optimizer, data, other, each against its limit.
+"""Where the time of headwater's step goes: matmul, attention, loss, optimizer, data, other.
 
     python benchmarks/roofline.py JOB        JOB is a Job as JSON; throughput.py starts it; the last line is JSON
 
@@ -18,7 +18,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 # read when inductor is imported: without it compiled kernels have no names in a profile
@@ -27,9 +26,7 @@ os.environ["TORCHINDUCTOR_CPP_ENABLE_KERNEL_PROFILE"] = "1"
 import torch
 
 import watch
-from contenders.headwater import make_plan
 from job import Job
-from limits import step_limits
 
 PARTS = ("matmul", "attention", "loss", "optimizer", "data", "other")
 RANGE = "part: "
@@ -137,16 +134,11 @@ def kernel_seconds(profiler: torch.profiler.profile, num_steps: int) -> dict[str
 
 
 def roofline(job: Job) -> dict[str, Any]:
-    """Train headwater for a few steps and return shares, times and limits of the parts."""
-    from headwater.machine.compute import inspect_machine
-
+    """Train headwater for a few steps and return shares and times of the parts."""
     watching = ProfilingWatch()
     absent = put_ranges()
     with contextlib.suppress(Enough):
         watch.train(job, watching)
-    plan = make_plan(job)
-    dtype, num_rows = inspect_machine(plan.machine).dtype, job.shape.rows * job.shape.num_microbatches
-    limits = step_limits(plan.model, plan.optim.block_rows, num_rows, dtype)
     by_kernel = kernel_seconds(watching.profiler, NUM_STEPS)
     profiled = statistics.fmean(watching.profiled_seconds)
     seconds = {part: sum(by_kernel[part].values()) for part in PARTS}
@@ -157,19 +149,15 @@ def roofline(job: Job) -> dict[str, Any]:
         "ms_per_step": round(1000 * statistics.median(watching.plain_seconds), 3),
         "profiled_ms_per_step": round(1000 * profiled, 3),
         "ranges_absent": absent,
-        "parts": {part: _part(seconds[part], profiled, limits[part], by_kernel[part]) for part in PARTS},
+        "parts": {part: _part(seconds[part], profiled, by_kernel[part]) for part in PARTS},
     }
 
 
-def _part(seconds: float, step_seconds: float, limit: Any, by_kernel: dict[str, float]) -> dict[str, Any]:
+def _part(seconds: float, step_seconds: float, by_kernel: dict[str, float]) -> dict[str, Any]:
     longest = sorted(by_kernel.items(), key=lambda item: -item[1])[:NUM_KERNELS_SHOWN]
-    facts = asdict(limit)
     return {
         "share": round(seconds / step_seconds, 4),
         "ms": round(1000 * seconds, 3),
-        "limit_ms": round(1000 * facts["seconds"], 3),
-        "limit_how": facts["how"],
-        "of_limit": round(facts["seconds"] / seconds, 3) if seconds else None,
         "kernels_ms": {name: round(1000 * value, 3) for name, value in longest},
     }
 

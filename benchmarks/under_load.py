@@ -100,7 +100,7 @@ def train_for_ever(times: Path, shape: Shape) -> None:
     if os.environ.get("SPIN"):
         machine.sleep_under_load = contextlib.nullcontext  # type: ignore[misc,assignment]
     job = Job("headwater", "auto", shape, tokens_dir(times.parent, shape), times.parent)
-    plan = replace(make_plan(job), machine=MachineSettings(dtype=os.environ.get("DTYPE", "auto")))
+    plan = replace(make_plan(job), machine=MachineSettings.model_validate({"dtype": os.environ.get("DTYPE", "auto")}))
     run_dir = Path(tempfile.mkdtemp(dir=times.parent))
     rows = open_rows(job, plan)
     run = assemble(run_dir, plan, rows, past_to_resume(run_dir, plan, rows, print), say=print)

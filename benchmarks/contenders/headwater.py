@@ -52,9 +52,13 @@ def make_plan(job: Job) -> TrainPlan:
     shape = job.shape
     model = {"vocab_size": shape.vocab_size, "num_layers": shape.num_layers, "d_model": shape.d_model}
     model |= {"num_heads": shape.num_heads, "head_dim": shape.head_dim, "seq_len": shape.seq_len}
-    train = {"num_steps": NUM_STEPS, "batch_tokens": shape.batch_tokens, "microbatch_tokens": shape.microbatch_tokens}
+    train: dict[str, Any] = {
+        "num_steps": NUM_STEPS,
+        "batch_tokens": shape.batch_tokens,
+        "microbatch_tokens": shape.microbatch_tokens,
+    }
     train |= {"save_every": NUM_STEPS, "validate_every": NUM_STEPS, "num_probes": 0}
-    train["half_length_fraction"] = 0.0  # every step has the requested shape
+    train |= {"half_length_fraction": 0.0}  # every step has the requested shape
     raw = RawSettings({"model": model, "train": train, "optim": {}, "schedule": {}}, {})
     apply_rules_(raw)
     return TrainPlan(
@@ -64,7 +68,7 @@ def make_plan(job: Job) -> TrainPlan:
         optim=OptimSettings(**raw.table["optim"]),
         schedule=ScheduleSettings(**raw.table["schedule"]),
         train=TrainSettings(**raw.table["train"]),
-        machine=MachineSettings(dtype=job.mode),
+        machine=MachineSettings.model_validate({"dtype": job.mode}),
     )
 
 

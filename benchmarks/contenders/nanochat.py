@@ -60,5 +60,5 @@ def train(job: Job, watch: Watch) -> None:
             loss = forward(tokens_BT, targets_BT)
             (loss / shape.num_microbatches).backward()
         optimizer.step()
-        forward.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         watch.step(loss.item())

@@ -21,17 +21,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from planting import CHANGES, plant
-from processes import run_measured
-from real_documents import documents
-from reporting import add_output_options, facts, made, markdown_table, publish, say
-from similar_pairs import earlier_similar, jaccard, shingle_set
-
 from headwater.core.errors import HeadwaterError
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.read.sections import sections
 from headwater.corpus.sources.settings import CorpusSettings
+from planting import CHANGES, plant
+from processes import run_measured
+from real_documents import documents
+from reporting import add_output_options, facts, made, markdown_table, publish, say
+from similar_pairs import earlier_similar, jaccard, shingle_set
 
 SIMILARITY = 0.8
 SECTION_CHARACTERS, MIN_CHARACTERS = 4000, 600

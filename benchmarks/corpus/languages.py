@@ -1,18 +1,16 @@
-"""Makes the limits of the quality rules by language from text known to be good, and counts what the rules drop of it.
+"""Makes the limits of the quality rules by language from text known to be good.
 
-    python benchmarks/corpus/languages.py make GOOD.jsonl --held-out gl,ms > src/headwater/corpus/quality/limits.toml
-    python benchmarks/corpus/languages.py judge GOOD.jsonl
+    python benchmarks/corpus/languages.py GOOD.jsonl --held-out gl,ms > src/headwater/corpus/quality/limits.toml
 
 GOOD.jsonl has one document a line: language (as lid.176 names it), source, id and text; of translations the id is the
-original's. docs/log.md (2026-11-28) says which packages hold such texts. Half of the ids, by their digest, make limits,
-the other half is judged.
+original's. docs/log.md (2026-11-28) says which packages hold such texts. Half of the ids, by their digest, make limits;
+the other half is kept to judge them on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,17 +22,12 @@ import numpy as np
 import xxhash
 
 from headwater.corpus.clean import clean
-from headwater.corpus.document import Document
-from headwater.corpus.quality.filter import rules_step
 from headwater.corpus.quality.language import LanguageModel
 from headwater.corpus.quality.limits import stop_word_share
 from headwater.corpus.quality.lines import line_shapes
 from headwater.corpus.scripts import is_unspaced, marks_sentences, num_sentences, words_of
 from headwater.corpus.sources.rules import RuleSettings
-from headwater.corpus.step import Candidate
-from headwater.corpus.words import WordHasher
 
-KINDS = ("web", "books", "documentation", "text")
 MIN_DOCUMENTS = 4  # of a language, to make limits of
 MAX_CHARACTERS = 5900  # longer ones were cut, so their lengths can't be compared
 HEAD = """\
@@ -183,44 +176,13 @@ def show(name: str, row: dict[str, Any]) -> None:
     )
 
 
-def judge(texts: dict[str, list[Text]], min_documents: int, meta: dict[str, str]) -> None:
-    step, hasher = rules_step(RuleSettings()), WordHasher()
-    print(f"{'language':9} texts  " + "  ".join(f"{kind:>13}" for kind in KINDS) + "  reasons")
-    total: Counter[str] = Counter()
-    for language, given in sorted(texts.items()):
-        judged = [text for text in given if is_judged(text)]
-        if len(judged) < min_documents:
-            continue
-        reasons: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-        for text in judged:
-            for kind in KINDS:
-                document = Document(text["text"], text["source"], text["id"], text["id"], kind, meta)
-                if reason := step(Candidate(document, hasher)).reason:
-                    reasons[kind][reason] += 1
-        lost = [reasons[kind].total() / len(judged) for kind in KINDS]
-        total.update(kind for kind, share in zip(KINDS, lost) if share >= 0.02)
-        total["languages"] += 1
-        why = ", ".join(f"{reason} {n}" for reason, n in sum(reasons.values(), Counter()).most_common(4))
-        print(
-            f"{language:9} {len(judged):5}  " + "  ".join(f"{share:13.1%}" for share in lost) + f"  {why}", flush=True
-        )
-    print("languages that lose 2 % or more:", dict(total))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("make", "judge"))
     parser.add_argument("good", type=Path)
-    parser.add_argument("--held-out", default="")
-    parser.add_argument("--min-documents", type=int, default=4)
-    parser.add_argument("--tag", help="what the page's template calls its language")
+    parser.add_argument("--held-out", default="", help="languages for which no row is made, with commas")
     given = parser.parse_args()
-    texts = read(given.good)
-    if given.verb == "make":
-        make(texts, set(given.held_out.split(",")))
-    else:
-        judge(texts, given.min_documents, {"language": given.tag} if given.tag else {})
+    make(read(given.good), set(given.held_out.split(",")))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,12 +21,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import HeadwaterError
 from processes import CHAINS, ONE_THREAD, Usage, folder_bytes, last_json, run_measured
 from real_documents import documents
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 from stream import Stream, write_stream
-
-from headwater.core.errors import HeadwaterError
 
 SEED_BYTES = 20_000_000  # real text that the stream is made from
 SOURCES = ("speeches", "novels", "websites", "manuals")

@@ -120,7 +120,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     said = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, said, strict=True):
         if process.returncode not in (0, 75):
-            sys.exit(f"{' '.join(process.args[1:4])} ended with {process.returncode}:\n{errors[-2000:]}")  # type: ignore[index]
+            sys.exit(f"{process.args!r} ended with {process.returncode}:\n{errors[-2000:]}")
     return [out for out, _ in said]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -77,7 +78,7 @@ def many_saves(work_dir: Path, count: int) -> dict[str, Any]:
     for step in range(1, count + 1):
         fault = f"{chance.choice(('crash', 'torn'))}@{chance.randint(1, OPERATIONS_OF_A_SAVE)}"
         plan = fault if step > NUM_KEPT else ""
-        num_died += trial(lambda step=step: save_and_retain(step), plan).is_killed
+        num_died += trial(partial(save_and_retain, step), plan).is_killed
         if step >= NUM_KEPT:
             left = required(
                 trial(lambda: [is_whole(path) for _, path in list_checkpoints(place.run_dir)]),

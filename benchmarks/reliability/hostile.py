@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+TESTS = Path(__file__).parents[2] / "tests" / "hostile"  # whose files these are, there small
+sys.path.insert(0, str(TESTS))
 
 from hostility.all import CASES  # noqa: E402
 from hostility.case import Case  # noqa: E402
@@ -77,7 +77,7 @@ def measure(case: Case, size: int, work: Path | None) -> dict[str, Any]:
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,

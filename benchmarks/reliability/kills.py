@@ -25,7 +25,7 @@ from typing import Any
 import figures
 import whole
 from headwater.core.files import link_folder
-from targets import SETTINGS, TARGETS, Place, make_template, templates, train
+from targets import SEQ_LEN, TARGETS, Place, make_template, templates, train
 from trials import required, say, spread, trial
 
 POLL_SECONDS = 0.001
@@ -76,8 +76,8 @@ def drawn(chance: random.Random) -> tuple[dict[str, Any], list[int]]:
         "train__save_every": chance.randint(1, num_steps),
         "train__validate_every": chance.randint(1, num_steps),
         "train__num_probes": chance.randint(0, 2),
-        "train__batch_tokens": SETTINGS["model.seq_len"] * chance.randint(1, 4),
-        "train__microbatch_tokens": SETTINGS["model.seq_len"],
+        "train__batch_tokens": SEQ_LEN * chance.randint(1, 4),
+        "train__microbatch_tokens": SEQ_LEN,
         "optim__name": chance.choice(["muon", "adamw"]),
         "schedule__decay_fraction": chance.uniform(0.1, 0.6),
     }

@@ -235,15 +235,15 @@ class Trial:
             return None
         processes = rank_processes(self.run_dir.name)
         rank, before = self._chance.randrange(self._ranks), self.said()
-        if self._cell.kind == "cut":  # the machine that doesn't hold the launchers' store
-            rank = next(iter(sorted(rank for rank, pid in processes.items() if self._net.node_of(pid) == 1)), -1)
+        if self._net is not None:  # the machine that doesn't hold the launchers' store
+            rank = min((rank for rank, pid in processes.items() if self._net.node_of(pid) == 1), default=-1)
         if len(processes) < self._ranks or rank < 0:
             return None if self._has_ended() else self.next_fault()
         step = max((record["step"] for record in read_all(self.run_dir / "records.jsonl")), default=0)
         at, self._struck = time.time(), set(processes.values())
         self._last = f"the {self._cell.kind} of rank {rank} in step {step}"
         self._strike(processes[rank])
-        lost = [pid for pid in processes.values() if self._cell.kind == "cut" and self._net.node_of(pid) == 1]
+        lost = [pid for pid in processes.values() if self._net is not None and self._net.node_of(pid) == 1]
         others = [pid for pid in processes.values() if pid not in (*lost, processes[rank])]
         if not self._wait(lambda: bool(self._records("finish")) or not all(is_running(pid) for pid in others)):
             raise TimeoutError("the run ended, though a rank was lost")
@@ -265,7 +265,7 @@ class Trial:
         return Fault(self._cell, rank, step, round(detected, 2), round(again_at - at, 2), named)
 
     def _strike(self, pid: int) -> None:
-        if self._cell.kind == "cut":
+        if self._net is not None:
             self._net.cut()
         else:
             os.kill(pid, signal.SIGKILL if self._cell.kind == "kill" else signal.SIGSTOP)

@@ -41,12 +41,12 @@ from headwater.train.checkpoint.load import Checkpoint, newest_checkpoint, put_a
 from headwater.train.checkpoint.save import Saved, Saver, retain_newest
 from trials import required, trial
 
-NAME = "tiny"
+NAME, SEQ_LEN = "tiny", 32
 SETTINGS = {
     "tokenizer.vocab_size": 384,
     "model.num_layers": 1,
     "model.d_model": 32,
-    "model.seq_len": 32,
+    "model.seq_len": SEQ_LEN,
     "train.num_steps": 12,
     "train.batch_tokens": 128,
     "train.microbatch_tokens": 128,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ MEASURED = ("step", "validation", "probes", "samples")
 def problems(run_dir: Path) -> list[str]:
     """Return what is under a final name in a run folder and isn't whole; a temporary name promises nothing."""
     folders = Folders(run_dir)
-    readers = {
+    readers: dict[Path, Callable[[Path], object]] = {
         folders.corpus: _read_corpus,
         folders.tokenizer: Tokenizer.load,
         folders.tokens: lambda folder: [open_stores(folder, split) for split in ("train", "validation")],
@@ -43,7 +43,7 @@ def problems_of_training(run_dir: Path) -> list[str]:
     return [*_unreadable(run_dir, checkpoints), *_half_files(run_dir), *_torn_lines(run_dir / "records.jsonl")]
 
 
-def _unreadable(run_dir: Path, readers: dict[Path, Callable[[Path], object]]) -> Iterator[str]:
+def _unreadable(run_dir: Path, readers: Mapping[Path, Callable[[Path], object]]) -> Iterator[str]:
     for folder, read in readers.items():
         if folder.exists():
             try:

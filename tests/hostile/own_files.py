@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from foreign_formats import Target
 
+from foreign_formats import Target
 from headwater.core.errors import CheckpointError, ConfigError, HeadwaterError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, digest_file, json_bytes, read_json
 from headwater.core.manifests import seal

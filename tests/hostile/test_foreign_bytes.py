@@ -7,12 +7,10 @@ import random
 
 import pytest
 import torch
-from foreign_formats import TARGETS as FOREIGN
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_files import TARGETS as OWN
-from own_files import checkpoint_of_two, tokenizer_seed
 
+from foreign_formats import TARGETS as FOREIGN
 from headwater.core.config import MAX_DEPTH, MAX_VALUES
 from headwater.core.errors import CheckpointError, ConfigError, DataError, StoreError, TokenizerError
 from headwater.core.files import digest_bytes, json_bytes, read_json
@@ -25,6 +23,8 @@ from headwater.tokens.read import TokenStore, open_stores
 from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.write import EncodedDocument, write_store
 from headwater.train.checkpoint.load import load_state_, read_checkpoint
+from own_files import TARGETS as OWN
+from own_files import checkpoint_of_two, tokenizer_seed
 
 BY_NAME = FOREIGN | OWN
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,41 +102,6 @@ def tokens_tokenizers(folder: Path) -> Work:
     return lambda text: model.encode(text, add_special_tokens=False).ids
 
 
-def tokens_tiktoken(folder: Path) -> Work:
-    import tiktoken
-
-    table = json.loads((folder / TOKENIZER / "tokenizer.json").read_text(encoding="utf-8"))
-    byte_of = {character: value for value, character in characters_of_bytes().items()}
-    special = {token["content"]: token["id"] for token in table["added_tokens"]}
-    ranks = {
-        bytes(byte_of[character] for character in text): rank
-        for text, rank in table["model"]["vocab"].items()
-        if text not in special
-    }
-    pattern = next(iter(find_pattern(table["pre_tokenizer"])))
-    encoding = tiktoken.Encoding("ours", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
-    return encoding.encode_ordinary
-
-
-def find_pattern(table: Any) -> Iterable[str]:
-    """Yield the regular expressions of a pre-tokenizer."""
-    if isinstance(table, dict):
-        if isinstance(table.get("Regex"), str):
-            yield table["Regex"]
-        for value in table.values():
-            yield from find_pattern(value)
-    elif isinstance(table, list):
-        for value in table:
-            yield from find_pattern(value)
-
-
-def characters_of_bytes() -> dict[int, str]:
-    """Return the character that stands for each byte in byte-level vocabularies (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [value for value in range(256) if value not in shown]
-    return {value: chr(value) for value in shown} | {value: chr(256 + at) for at, value in enumerate(hidden)}
-
-
 LEAVES: dict[str, Callable[[Path], Work]] = {
     "html:headwater": html_headwater,
     "html:trafilatura": html_trafilatura,
@@ -147,7 +112,6 @@ LEAVES: dict[str, Callable[[Path], Work]] = {
     "minhash:rensa": minhash_rensa,
     "tokens:headwater": tokens_headwater,
     "tokens:tokenizers": tokens_tokenizers,
-    "tokens:tiktoken": tokens_tiktoken,
 }
 
 

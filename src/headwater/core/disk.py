@@ -27,8 +27,10 @@ Write = Callable[[bytes], int]
 class Plan(Protocol):
     """What a test is told of each operation, and may do about it."""
 
-    keeps_bytes: bool
-    "Whether it wants the place and the bytes of every write."
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether it wants the place and the bytes of every write."""
+        ...
 
     def begin(self, kind: str, path: str, details: tuple[Any, ...]) -> Callable[[Write, memoryview], int] | None:
         """See an operation before it happens; return what a write does instead, or None."""

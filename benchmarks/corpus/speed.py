@@ -1,14 +1,14 @@
 """Measure the corpus chain against datatrove's, and its parts against the libraries that do one of them.
 
     headwater corpus fetch standard
-    python benchmarks/corpus/throughput.py --datatrove-python VENV/bin/python --peers-python VENV/bin/python
+    python benchmarks/corpus/speed.py --datatrove-python VENV/bin/python --peers-python VENV/bin/python
 
 The chain: read JSON lines, clean, filter, find exact and near duplicates, write. Both get the same real documents, one
 after the other in each round, one worker each. MB/s a core is text over the processor time of all processes; the ratio
 is the median over rounds. Peers live in environments of their own; those that aren't installed are skipped:
 
     pip install "datatrove[io,processing]" spacy
-    pip install trafilatura lxml_html_clean datasketch rensa tiktoken tokenizers resiliparse
+    pip install trafilatura lxml_html_clean datasketch rensa tokenizers resiliparse
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from headwater.core.errors import HeadwaterError
+from headwater.tokens.tokenizer.settings import TokenizerSettings
+from headwater.tokens.tokenizer.train import train_tokenizer
 from processes import CHAINS, ONE_THREAD, Usage, last_json, run_measured
 from real_documents import documents, write_documents
 from reporting import add_output_options, facts, made, markdown_table, publish, say
 
-from headwater.core.errors import HeadwaterError
-from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.train import train_tokenizer
-
 PARTS = {
     "html": ("headwater", "resiliparse", "trafilatura", "trafilatura-fast"),
     "minhash": ("headwater", "datasketch", "rensa"),
-    "tokens": ("headwater", "tokenizers", "tiktoken"),
+    "tokens": ("headwater", "tokenizers"),
 }
 
 Figures = dict[str, Any]
