@@ -418,9 +418,9 @@ def compare(case: Case, ranks: Ranks, steps: int, fault: str | None = None) -> t
 
 def name_of(case: Case) -> str:
     parts = [case.rule, case.dtype, "kernels" if case.kernels else "plain"]
-    parts += ["selective" if case.recompute == "selective" else "recompute"] * bool(case.recompute) + [
-        "exact"
-    ] * case.exact
+    if case.recompute:
+        parts.append("selective" if case.recompute == "selective" else "recompute")
+    parts += ["exact"] * case.exact
     parts += [case.variant] if case.variant else []
     parts += [] if case.tied else ["untied"]
     return " ".join(parts + ([f"blocks of {case.block_rows}"] if case.block_rows else []))
