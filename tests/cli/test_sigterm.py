@@ -14,11 +14,11 @@ from small_run import call, command, finish, write_run_file, write_texts
 from headwater.core.errors import LostRanksError
 
 STAGES = {
-    "corpus": "headwater.runs.stages.build_corpus",
-    "tokenizer": "headwater.runs.stages.train_tokenizer",
-    "tokens": "headwater.runs.stages.build_tokens",
-    "evaluation": "headwater.runs.finish.full_evaluation",
-    "baselines": "headwater.runs.finish.measure_baselines",
+    "corpus": "headwater.corpus.build.build_corpus",
+    "tokenizer": "headwater.tokens.tokenizer.train.train_tokenizer",
+    "tokens": "headwater.tokens.build.build_tokens",
+    "evaluation": "headwater.evaluate.evaluator.full_evaluation",
+    "baselines": "headwater.evaluate.baselines.measure_baselines",
     "export": "headwater.export.hf.export_hf",
     "report": "headwater.page.report.page.render_report",
 }

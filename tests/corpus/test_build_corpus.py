@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from headwater.core.errors import ConfigError, DataError, StorageError
 from headwater.core.files import read_json
 from headwater.corpus import inputs
-from headwater.corpus.build import _few_held_out, build_corpus, corpus_key
-from headwater.corpus.inputs import changed_inputs, corpus_inputs
+from headwater.corpus.build import _few_held_out, build_corpus
+from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import list_sources, read_documents
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings

@@ -4,8 +4,8 @@ import shutil
 import pytest
 
 from headwater.core.errors import ConfigError, DataError
-from headwater.corpus.build import build_corpus, corpus_key
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.build import build_corpus
+from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.licences.files import of_package_file
 from headwater.corpus.load import read_documents
 from headwater.corpus.samples.fetch import channels

@@ -55,7 +55,7 @@ def test_a_baseline_that_fails_is_one_line_and_the_run_is_complete(finished_copy
     for name in ("evaluation.json", "report.html"):
         (run_dir / name).unlink()
     shutil.rmtree(run_dir / "export")
-    with mock.patch("headwater.runs.finish.measure_baselines", side_effect=error):
+    with mock.patch("headwater.evaluate.baselines.measure_baselines", side_effect=error):
         said = call("run", "mine.toml", cwd=finished_copy)
     assert said.status == 0, said
     assert (said.out + said.err).count("the baselines are not measured: ") == 1 and "Traceback" not in said.err
@@ -95,7 +95,10 @@ def test_an_evaluation_that_ends_the_process_leaves_the_export_whose_card_the_ne
     export = run_dir / "export" / "hf"
     (run_dir / "evaluation.json").unlink()
     shutil.rmtree(export)
-    with mock.patch("headwater.runs.finish.full_evaluation", side_effect=MemoryError), pytest.raises(MemoryError):
+    with (
+        mock.patch("headwater.evaluate.evaluator.full_evaluation", side_effect=MemoryError),
+        pytest.raises(MemoryError),
+    ):
         call("run", "mine.toml", cwd=finished_copy)
     written = (export / "model.safetensors").stat()
     assert "Evaluation" not in (export / "README.md").read_text()

@@ -12,7 +12,8 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.tokens import build
-from headwater.tokens.build import Progress, build_tokens, tokens_key
+from headwater.tokens.build import Progress, build_tokens
+from headwater.tokens.format import tokens_key
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID

@@ -49,7 +49,8 @@ def add_to(app: App) -> None:
 def loaded(run: str) -> Iterator[Model]:
     from headwater.machine.host.waiting import sleep_under_load
     from headwater.runs.library.model import Model
-    from headwater.runs.loading import checkpoint_of, step_shown
+    from headwater.runs.loading import step_shown
+    from headwater.train.checkpoint.layout import checkpoint_of
 
     with sleep_under_load():
         model = Model.load(run)
@@ -152,7 +153,8 @@ def export(
     """
     from headwater.runfile.run_config import config_of_run
     from headwater.runs.finish import export_gguf_stage, export_stage
-    from headwater.runs.loading import checkpoint_of, step_shown
+    from headwater.runs.loading import step_shown
+    from headwater.train.checkpoint.layout import checkpoint_of
 
     names = run or []
     if len(names) > 1:

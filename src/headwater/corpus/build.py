@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater.core.errors import DataError
-from headwater.core.files import digest_json, new_folder, no_check, stage_key, write_json
+from headwater.core.files import digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
 from headwater.core.task_output import end_work
 from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, nothing, stage_of, sum_of
@@ -24,9 +24,9 @@ from headwater.corpus.engine.choose import engine_for
 from headwater.corpus.engine.interface import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
 from headwater.corpus.kept_by import KeptBy
-from headwater.corpus.load import DROPPED, move_shards, remove_failed_build, write_failed_build
+from headwater.corpus.load import DROPPED, discard_work, move_shards, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
 from headwater.corpus.quality.filter import rules_name
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, say_what_is_missing
@@ -46,25 +46,10 @@ from headwater.corpus.tasks.splits import decide_splits, sources_of_shared_text
 from headwater.corpus.tasks.work import Task, Work, begin_work
 from headwater.corpus.toml_tables import toml_table
 
-CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
-
 MIN_FAILED = 10  # documents of a source on which steps fail: fewer never end a build
 MAX_EXPECTED_LOSS = 0.9  # of a source's documents for one reason: more is said beside the summary
 
 Say = Callable[[str], None]
-
-
-def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
-    """Return the key under which a corpus made from these settings and inputs is up to date."""
-    table = _deciding(settings)
-    table["order"] = list(settings.sources)  # which copy of a duplicate is kept depends on it; digests sort keys
-    return stage_key("corpus", CODE_VERSION, table, inputs)
-
-
-def _deciding(settings: CorpusSettings) -> dict[str, Any]:
-    """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
-    of_sources = {"__all__": {"requires_all", "num_tokens"}}
-    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
 
 
 def build_corpus(
@@ -101,7 +86,7 @@ def build_corpus(
         "kept_by": _merged(KeptBy(), work, "write", "kept_by").as_dict(),
         **findings(settings, _merged(Notes(), work, "filter", "notes"), balance, searched),
         "inputs": inputs,
-        "settings": _deciding(settings),
+        "settings": deciding(settings),
     }
     try:
         _require_text(settings, balance)
@@ -120,12 +105,6 @@ def build_corpus(
         write_json(folder / "manifest.json", manifest)
     discard_work(out_dir)
     return manifest
-
-
-def discard_work(corpus_dir: Path) -> None:
-    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
-    remove_failed_build(corpus_dir)
-    end_work(corpus_dir)
 
 
 class _Build:

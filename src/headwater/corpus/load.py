@@ -7,18 +7,20 @@ from collections.abc import Callable, Collection, Iterator
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
 from headwater.core.manifests import is_unmade, read_manifest
-from headwater.core.task_output import work_folder
+from headwater.core.task_output import end_work, work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
 from headwater.corpus.shards import FORMAT, FORMAT_VERSION, parse_document, read_lines
-from headwater.corpus.tasks.work import Work
+
+if TYPE_CHECKING:  # whoever reads a corpus builds none
+    from headwater.corpus.tasks.work import Work
 
 DROPPED = "dropped/"
 
@@ -56,6 +58,12 @@ def write_failed_build(
 def remove_failed_build(corpus_dir: Path) -> None:
     """Remove what a build left that kept too little."""
     remove_folder(failed_build_folder(corpus_dir))
+
+
+def discard_work(corpus_dir: Path) -> None:
+    """Remove what builds leave that ended before their last act: when the corpus is there, nothing needs it."""
+    remove_failed_build(corpus_dir)
+    end_work(corpus_dir)
 
 
 SPLITS = ("train", "validation")

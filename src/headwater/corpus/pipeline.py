@@ -11,16 +11,14 @@ from pathlib import Path
 
 from headwater.core.conversations import Message, as_text, messages_of
 from headwater.core.errors import HeadwaterError
-from headwater.core.files import digest_file
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes, plain_text
-from headwater.corpus.licences.detection import patterns_version
 from headwater.corpus.licences.step import declaring_step, licence_step
 from headwater.corpus.personal.replace import redact_step
 from headwater.corpus.protect.decontaminate import Decontaminator, withhold
-from headwater.corpus.quality.classifier import classifier_digest, classifier_step, label_scorer
+from headwater.corpus.quality.classifier import classifier_step, label_scorer
 from headwater.corpus.quality.filter import rules_step
-from headwater.corpus.quality.language import LanguageModel, language_step, model_file, model_is_installed
+from headwater.corpus.quality.language import LanguageModel, language_step
 from headwater.corpus.quality.limits import LimitsByText
 from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings
 from headwater.corpus.step import Candidate, Cut, Step, Verdict
@@ -37,18 +35,6 @@ def quality_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[S
         score = label_scorer(Path(quality.classifier), quality.label)
         steps.append(classifier_step(score, quality.min_score, quality.kinds))
     return steps
-
-
-def quality_inputs(settings: CorpusSettings) -> dict[str, str]:
-    """Return the digests of what the steps read beside the sources: corpora made with others are not the same."""
-    inputs = {}
-    if settings.licences is not None:
-        inputs["(licence patterns)"] = patterns_version()
-    if settings.languages is not None or model_is_installed():  # without it the rules know fewer languages
-        inputs["(language model)"] = digest_file(model_file())
-    if settings.quality.classifier is not None:
-        inputs["(classifier)"] = classifier_digest(Path(settings.quality.classifier))
-    return inputs
 
 
 def make_steps(settings: CorpusSettings, find_limits: LimitsByText) -> list[Step]:

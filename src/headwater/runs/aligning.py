@@ -35,9 +35,9 @@ from headwater.runfile.paths import Say, write_kept
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.card import keep_alignment
 from headwater.runs.finish import export_stage
-from headwater.runs.loading import checkpoint_of, load_model
+from headwater.runs.loading import load_model
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.layout import checkpoint_of, list_checkpoints
 from headwater.train.checkpoint.lock import owned
 from headwater.train.checkpoint.origins import Origin
 from headwater.train.checkpoint.verify import model_digest

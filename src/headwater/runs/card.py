@@ -9,23 +9,15 @@ from typing import Any
 
 from headwater.core.files import digest_json, read_json_or_none, write_json
 from headwater.core.records import amount
-from headwater.downstream import preference
-from headwater.downstream.rl import RESULT
 from headwater.export.hf_card import CardFacts
 from headwater.machine.device.settings import FORMATS
 from headwater.runfile.paths import Folders
 from headwater.runfile.run_config import RunConfig, config_of_run
-from headwater.runs.loading import checkpoint_of
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
 from headwater.runs.text import data_card_of_run
+from headwater.train.checkpoint.layout import DERIVED, checkpoint_of
 from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
-
-_CHANGES = {
-    RESULT: {"mean reward of sampled answers": "mean", "prompts with a right answer among several": "passed"},
-    preference.RESULT: {f"pairs whose preferred answer {words}": name for name, words in preference.MEASURES.items()},
-}
-"What is kept of alignment, by file: the words for it, and its name."
 
 
 def card_of_run(config: RunConfig, evaluation: dict[str, Any] | None) -> CardFacts:
@@ -37,8 +29,15 @@ def card_of_run(config: RunConfig, evaluation: dict[str, Any] | None) -> CardFac
 
 
 def _changes(run_dir: Path) -> list[tuple[str, str, str]]:
+    """Return (words, before, after) of what alignment changed."""
+    if not (run_dir / DERIVED).exists():
+        return []
+    from headwater.downstream import preference, rl  # whose model no alignment made loads neither
+
+    of_pairs = {f"pairs whose preferred answer {words}": name for name, words in preference.MEASURES.items()}
+    of_prompts = {"mean reward of sampled answers": "mean", "prompts with a right answer among several": "passed"}
     found = []
-    for file, measures in _CHANGES.items():
+    for file, measures in {rl.RESULT: of_prompts, preference.RESULT: of_pairs}.items():
         kept = read_json_or_none(run_dir / file)
         for words, name in measures.items():
             before, after = (_estimated(kept, when, name) for when in ("before", "after"))

@@ -16,8 +16,9 @@ from headwater.machine.host.waiting import sleep_under_load
 from headwater.runfile.paths import Require, Say, ignore, read_kept, write_kept
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.finish import open_evaluator
-from headwater.runs.loading import checkpoint_of, load_model
+from headwater.runs.loading import load_model
 from headwater.runs.stages import Report, no_report
+from headwater.train.checkpoint.layout import checkpoint_of
 from headwater.train.checkpoint.verify import model_digest
 
 KEPT = "knowledge.json"

@@ -6,27 +6,25 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import HeadwaterError
 from headwater.core.files import digest_json, is_current, read_json_or_none, stage_key, write_json
 from headwater.core.records import no_owner
-from headwater.evaluate.baselines import measure_baselines
-from headwater.evaluate.evaluator import RunEvaluator, full_evaluation
-from headwater.machine.ranks.exchange import Ranks
 from headwater.plan.text_size import synthetic_sources
 from headwater.runfile.paths import Folders, Require, Say, ignore, stage_digest
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.card import card_of_run
-from headwater.runs.loading import checkpoint_of, load_for_evaluation, reading
 from headwater.runs.stages import Report, is_made, making, no_report
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import MODEL
-from headwater.train.checkpoint.load import StoredTensors
+from headwater.train.checkpoint.layout import MODEL, checkpoint_of
 from headwater.train.checkpoint.verify import model_digest
+
+if TYPE_CHECKING:  # a run with nothing to measure loads no torch
+    from headwater.evaluate.evaluator import RunEvaluator
+    from headwater.machine.ranks.exchange import Ranks
 
 EVALUATION_VERSION, EXPORT_VERSION, GGUF_VERSION = 4, 5, 1
 EVALUATION = "evaluation.json"
@@ -34,6 +32,10 @@ EVALUATION = "evaluation.json"
 
 def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluator:
     """Return what measures a model of this run on the validation split."""
+    from headwater.evaluate.evaluator import RunEvaluator
+    from headwater.machine.ranks.exchange import Ranks
+    from headwater.tokens.tokenizer.tokenizer import Tokenizer
+
     tokenizer = Tokenizer.load(config.folders.tokenizer)
     return RunEvaluator(
         tokenizer=tokenizer,
@@ -62,11 +64,17 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     run_dir = config.run_dir
     found = _kept_evaluation(run_dir)
     if found is None:
+        from headwater.evaluate.evaluator import full_evaluation
+        from headwater.runs.loading import load_for_evaluation
+
         with making("evaluation", run_dir, require_owner, _evaluation_key(run_dir)):
             with load_for_evaluation(config) as (model, forward):
                 found = full_evaluation(open_evaluator(config), model, forward, say)
             write_json(run_dir / EVALUATION, found, require_owner)
     if "baselines" not in found:
+        from headwater.evaluate.baselines import measure_baselines
+        from headwater.tokens.tokenizer.tokenizer import Tokenizer
+
         with making("baselines", run_dir, require_owner):
             try:
                 say("measuring the baselines: xz, and a 5-gram model of the training text")
@@ -105,13 +113,16 @@ def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner)
 
     Its card says what its model was made of and what was measured of it.
     """
-    from headwater.export.hf import export_hf  # no rank that trains needs it
-
     data_card, card = data_card_of_run(config), card_of_run(config, _kept_evaluation(config.run_dir))
     inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
     key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
     weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": model_digest(checkpoint_of(config.run_dir))})
-    write = partial(export_hf, card=card, data_card=data_card, weights_key=weights_key)
+
+    def write(*given: Any, **more: Any) -> None:
+        from headwater.export.hf import export_hf
+
+        export_hf(*given, **more, card=card, data_card=data_card, weights_key=weights_key)
+
     return _export(config, config.folders.hf, key, write, say, require_owner)
 
 
@@ -135,6 +146,9 @@ def _export(
     """Write the newest weights into a folder, unless they are there already; return it."""
     if is_current(out_dir, key):
         return out_dir
+    from headwater.runs.loading import reading
+    from headwater.train.checkpoint.load import StoredTensors
+
     with (
         making("export", config.run_dir, require_owner),
         reading(config.run_dir) as path,

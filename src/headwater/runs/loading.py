@@ -13,20 +13,9 @@ from headwater.model.transformer import Transformer
 from headwater.runfile.paths import Folders
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import list_checkpoints
+from headwater.train.checkpoint.layout import checkpoint_of
 from headwater.train.checkpoint.load import load_state_
 from headwater.train.checkpoint.verify import read_state
-
-
-def checkpoint_of(run_dir: Path, step: int | None = None) -> Path:
-    """Return the folder of the newest checkpoint, or of a step's; raise CheckpointError where the run keeps none."""
-    found = dict(list_checkpoints(run_dir))
-    if not found:
-        raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
-    if step is not None and step not in found:
-        steps = ", ".join(map(str, sorted(found)))
-        raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
-    return found[max(found) if step is None else step]
 
 
 def step_shown(checkpoint: Path) -> str:

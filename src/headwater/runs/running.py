@@ -13,7 +13,6 @@ from headwater.core.numbers import count
 from headwater.core.records import Record, amount, held_out_score, text_scored
 from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.machine.ranks.place import Place
-from headwater.plan.layout import layout_here, require_memory_here
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
 from headwater.runfile.paths import Say, ignore, require_run_dir
@@ -79,7 +78,9 @@ def run(
         from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
 
         require_alignable(config)
-    layout = layout_here(config, call.place)  # what is refused leaves nothing behind, and no log
+    has_trained = call.place.world_size == 1 and is_trained(config.run_dir, config.train.num_steps)
+    # what is refused leaves nothing behind, and no log
+    layout = Layout() if has_trained else _layout(config, call.place)
     with call.log():
         if call.place.rank:
             is_done = _train(config, ignore, say, call, None, False, layout)
@@ -87,7 +88,10 @@ def run(
         with call.own(config.run_dir) as owner:
             if owner.note:
                 say(owner.note)
-            require_memory_here(config, layout)
+            if not has_trained:
+                from headwater.plan.layout import require_memory_here
+
+                require_memory_here(config, layout)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require))
             if config.downstream is not None:
@@ -95,7 +99,8 @@ def run(
             resume_longer_run(config, say, owner.require)
             write_config(config, reasons, owner.require)
             display = display or _lines_of_steps(config, say)
-            is_done = _train(config, display, say, call, owner, is_fresh, layout)
+            has_trained = has_trained or is_trained(config.run_dir, config.train.num_steps)
+            is_done = _train(config, display, say, call, owner, is_fresh or not has_trained, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
@@ -104,6 +109,12 @@ def run(
                     aligned = align_stage(config, say, owner.require, call.report)
                     is_done = aligned is not None
         return _result(config, is_done, time.perf_counter() - started_at, aligned)
+
+
+def _layout(config: RunConfig, place: Place) -> Layout:
+    from headwater.plan.layout import layout_here  # the planner: nothing is planned of what is trained
+
+    return layout_here(config, place)
 
 
 def _check_base(config: RunConfig, say: Say) -> None:
@@ -141,17 +152,22 @@ def replay(config: RunConfig, display: Display = ignore, say: Say = ignore) -> R
 
 
 def _train(
-    config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_fresh: bool, layout: Layout
+    config: RunConfig, display: Display, say: Say, call: Call, owner: Owner | None, is_wanted: bool, layout: Layout
 ) -> bool:
     """Train with the other ranks, where there is something to train; return False when a signal stopped it.
 
-    The first rank, which owns the run's folder, joins when it has the data open; its `layout` is that of all. Where
-    a stage was made again, training compares the rows with its checkpoint's, and ends immediately.
+    The first rank, which owns the run's folder, says whether that is wanted, and joins when it has the data open; its
+    `layout` is that of all. Where a stage was made again, training compares the rows with its checkpoint's, and ends
+    immediately.
     """
-    from headwater.machine.ranks.rendezvous import join_ranks
+    up_to_date = f"training is up to date: {config.run_dir} has step {config.train.num_steps}"
+    if call.place.world_size == 1 and not is_wanted:
+        say(up_to_date)
+        return True
+    from headwater.machine.ranks.rendezvous import join_ranks  # torch
 
     batches = None
-    if owner is not None and (is_fresh or not is_trained(config.run_dir, config.train.num_steps)):
+    if owner is not None and is_wanted:
         from headwater.runs.text import open_batches
 
         prepare_rows(config, say, owner.require)
@@ -172,7 +188,7 @@ def _train(
             with tracking(config.train.trackers, config.run_dir, settings, say, display) as display:
                 return train_stage(config, batches, display, say, owner.require, ranks, call.stop_within, layout)
     if owner is not None:
-        say(f"training is up to date: {config.run_dir} has step {config.train.num_steps}")
+        say(up_to_date)
     return True
 
 

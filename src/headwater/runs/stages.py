@@ -24,22 +24,16 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner
-from headwater.corpus.build import build_corpus, corpus_key, discard_work
-from headwater.corpus.document import plain_text
-from headwater.corpus.inputs import changed_inputs, corpus_inputs
-from headwater.corpus.load import list_sources, read_documents
-from headwater.export.base.tokenizer import write_tokenizer
+from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
+from headwater.corpus.load import discard_work
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, Say, stage_digest, write_kept
 from headwater.runfile.rules import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
-from headwater.tokens.batches.rows import are_current, build_rows, rows_key
-from headwater.tokens.build import build_tokens
 from headwater.tokens.format import REBUILD
 from headwater.tokens.tokenizer.copied import copied_key
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import tokenizer_key, train_tokenizer
+from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
 
@@ -72,6 +66,8 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
             _require_untrained(config, folder, inputs)
             with making(folder.name, config.run_dir, require_owner):
                 if folder == folders.corpus:
+                    from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
+
                     build_corpus(config.corpus, folder, say, require_owner, inputs)
                 elif folder == folders.tokenizer:
                     _make_tokenizer(config, key, say, require_owner)
@@ -97,7 +93,13 @@ def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
     folders = config.folders
     if (base := base_of(config.base, folders)) is not None:
+        from headwater.export.base.tokenizer import write_tokenizer
+
         return write_tokenizer(base, folders.tokenizer, key, require_owner)
+    from headwater.corpus.document import plain_text
+    from headwater.corpus.load import list_sources, read_documents
+    from headwater.tokens.tokenizer.train import train_tokenizer
+
     names = list_sources(folders.corpus)
     texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
     train_tokenizer(texts, config.tokenizer, folders.tokenizer, key, say, require_owner)
@@ -105,6 +107,9 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
 
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
+    from headwater.tokens.build import build_tokens
+    from headwater.tokens.tokenizer.tokenizer import Tokenizer
+
     folders = config.folders
     given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say
     build_tokens(*given, require_owner, replayed_text(config))
@@ -115,6 +120,8 @@ def prepare_rows(config: RunConfig, say: Say, require_owner: Require = no_owner)
 
     Where a store is damaged the corpus is encoded again, with a line that says so.
     """
+    from headwater.tokens.batches.rows import are_current, build_rows, rows_key
+
     folders = config.folders
 
     def pack() -> None:
@@ -203,9 +210,9 @@ def resume_longer_run(config: RunConfig, say: Say, require_owner: Require) -> No
 def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:
     """Write config.json, unless the same is there already.
 
-    Raises CheckpointError when the run was trained with other settings: config.json says how to read its checkpoints.
+    Call it after `prepare_data`: that refuses settings that a run wasn't trained with, and config.json says how to read
+    its checkpoints.
     """
-    require_settings(config.run_dir, train_plan(config))
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if read_json_or_none(path) != record:
         write_json(path, record, require_owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import ConfigError, DataError, HeadwaterError, StoreError
 from headwater.core.files import read_json_or_none, read_manifest_or_none
@@ -20,10 +20,12 @@ from headwater.tokens.batches.mixture import MixturePlan, make_plan
 from headwater.tokens.batches.pack import PackedSource, targets_of
 from headwater.tokens.batches.rows import open_packed
 from headwater.tokens.batches.source import BatchSource
-from headwater.tokens.batches.where import RunRows
-from headwater.tokens.build import Replayed, tokens_key
-from headwater.tokens.skipped_rows import Interventions, read_interventions
+from headwater.tokens.format import tokens_key
 from headwater.train.checkpoint.layout import list_checkpoints
+
+if TYPE_CHECKING:
+    from headwater.tokens.batches.where import RunRows
+    from headwater.tokens.build import Replayed
 
 
 def open_batches(config: RunConfig) -> BatchSource:
@@ -57,6 +59,8 @@ def replayed_text(config: RunConfig) -> Replayed | None:
     run, names = Path(config.replay.run), training_of_run(Path(config.replay.run))
     if names is None:
         raise ConfigError(f"replay.run={run} is no run whose text is prepared; `headwater run` prepares it")
+    from headwater.tokens.build import Replayed
+
     weights = {REPLAYED + name: facts["weight"] for name, facts in names.items()}
     return Replayed(
         Folders(run).tokens, weights, [REPLAYED + name for name in sorted(synthetic_sources(config_of_run(run)))]
@@ -81,6 +85,9 @@ def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
 
 def rows_of(config: RunConfig) -> RunRows:
     """Return the rows of a run, whether it has been trained or not."""
+    from headwater.tokens.batches.where import RunRows  # finds documents, too
+    from headwater.tokens.skipped_rows import Interventions, read_interventions
+
     log, num_steps = Interventions(read_interventions(config.run_dir), {}), config.train.num_steps
     corpus = config.folders.corpus
     return RunRows(open_batches(config), corpus, log, num_steps, config.num_rows // num_steps)

@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.core.conversations import messages_of
 from headwater.core.errors import StoreError
-from headwater.core.files import create, digest_json, new_folder, no_check, read_manifest_or_none, stage_key, write_json
+from headwater.core.files import create, digest_json, new_folder, no_check, read_manifest_or_none, write_json
 from headwater.core.manifests import seal
 from headwater.core.numbers import duration, plural, size
 from headwater.core.task_output import begin_work, end_work
@@ -21,7 +21,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED
-from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, STORE_VERSION, TOKENS_FORMAT, TOKENS_VERSION
+from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.manifest import COUNTS
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.conversation import render
@@ -29,7 +29,6 @@ from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.work import LAYOUT, SourceWork
 from headwater.tokens.write import EncodedDocument, checked, shards_of, write_manifest
 
-STAGE_VERSION = 1
 _BATCH_CHARS = 4_000_000
 
 
@@ -43,12 +42,6 @@ class Replayed:
     tokens_dir: Path
     weights: dict[str, float]
     synthetic: list[str]
-
-
-def tokens_key(corpus_digest: str, tokenizer_digest: str, replayed_digest: str = "") -> str:
-    """Return the key of the stores that this tokenizer gives on the corpus of this digest, and of what is replayed."""
-    version, inputs = STAGE_VERSION * 1000 + STORE_VERSION, {"corpus": corpus_digest, "tokenizer": tokenizer_digest}
-    return stage_key("tokens", version, {}, inputs | ({"replayed": replayed_digest} if replayed_digest else {}))
 
 
 def build_tokens(

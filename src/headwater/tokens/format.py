@@ -21,18 +21,25 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from headwater.core.files import digest_json
+from headwater.core.files import digest_json, stage_key
 
 STORE_FORMAT = "headwater-token-store"
 STORE_VERSION = 1
 TOKENS_FORMAT = "headwater-tokens"
 TOKENS_VERSION = 2
+STAGE_VERSION = 1
 
 BLOCK_BYTES = 1 << 20
 MAX_SHARD_TOKENS = 1 << 26  # a shard is gathered in memory before it is written
 DATA_FILES = ("bin", "off", "len", "ids")
 TARGETS_FILE = "tgt"
 REBUILD = "remove the tokens folder, and `headwater run` encodes the corpus again"
+
+
+def tokens_key(corpus_digest: str, tokenizer_digest: str, replayed_digest: str = "") -> str:
+    """Return the key of the stores that this tokenizer gives on the corpus of this digest, and of what is replayed."""
+    version, inputs = STAGE_VERSION * 1000 + STORE_VERSION, {"corpus": corpus_digest, "tokenizer": tokenizer_digest}
+    return stage_key("tokens", version, {}, inputs | ({"replayed": replayed_digest} if replayed_digest else {}))
 
 
 def token_dtype(vocab_size: int) -> np.dtype:

@@ -5,10 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
@@ -235,7 +234,7 @@ def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkey
     plain = CorpusSettings.model_validate(sources)
     judged = CorpusSettings.model_validate({**sources, "licences": {"allow": ["MIT"]}})
     before = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
-    monkeypatch.setattr("headwater.corpus.pipeline.patterns_version", lambda: "others")
+    monkeypatch.setattr("headwater.corpus.licences.detection.patterns_version", lambda: "others")
     after = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
     assert before[0] == after[0]
     assert before[1] != after[1]

@@ -11,10 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from headwater.core.errors import DataError
-from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.protect.bare_words import bare_words, hashes_of
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import Text, read_set

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.core.errors import DataError
-from headwater.corpus.build import corpus_key
 from headwater.corpus.document import Document
-from headwater.corpus.inputs import corpus_inputs
+from headwater.corpus.inputs import corpus_inputs, corpus_key
 from headwater.corpus.pipeline import quality_steps
 from headwater.corpus.quality import language as language_module
 from headwater.corpus.quality.language import NUM_SAMPLES, SAMPLE_CHARACTERS, LanguageModel, language_step, samples
@@ -121,5 +120,5 @@ def test_languages_change_the_key_and_so_does_the_model_which_the_rules_ask_with
     assert len(quality_steps(on, LimitsByText())) == len(quality_steps(off, LimitsByText())) + 1
     assert corpus_inputs(on)["(language model)"] == corpus_inputs(off)["(language model)"]
     assert corpus_key(on, corpus_inputs(on)) != corpus_key(off, corpus_inputs(off))
-    monkeypatch.setattr("headwater.corpus.pipeline.model_is_installed", lambda: False)
+    monkeypatch.setattr("headwater.corpus.inputs.model_is_installed", lambda: False)
     assert "(language model)" not in corpus_inputs(off)

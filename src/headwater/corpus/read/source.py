@@ -12,6 +12,7 @@ from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
+from headwater.corpus.read.files import setting_of, source_files, splits_of
 from headwater.corpus.read.input import InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.parse import PARSED_FORMATS
@@ -20,11 +21,10 @@ from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.repositories import Repositories
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
-from headwater.corpus.read.splits import Splits
-from headwater.corpus.read.walk import ListedFile, list_files
-from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, fetched_files, package_of
+from headwater.corpus.read.walk import ListedFile
+from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, package_of
 from headwater.corpus.sources.formats import compression_of, conversion_hint, format_of, kind_of
-from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
+from headwater.corpus.sources.settings import CorpusSettings
 
 Piece = Document | Drop
 
@@ -41,24 +41,6 @@ def read_source(name: str, settings: CorpusSettings) -> Iterator[Piece]:
         yield from _without_personal_columns(pieces, settings)
     else:
         yield from read_files(files, name, settings)
-
-
-def source_files(name: str, settings: CorpusSettings) -> Iterator[ListedFile] | None:
-    """Return the files of a source in order, skipped ones too; None for one that comes with a package or Python.
-
-    Raises DataError, here, on the way or behind the last, for what the settings name and isn't there.
-    """
-    source = settings.sources[name]
-    if source.fetched is not None:
-        return (ListedFile(*each) for each in fetched_files(source.fetched, settings.fetched_dir, name))
-    if source.paths is None:
-        return None
-    return _splits(name, source).required(list_files(source.paths, setting_of(name)))
-
-
-def setting_of(name: str) -> str:
-    """Return the setting that names the files of a source, for messages."""
-    return f"corpus.sources.{name}.paths"
 
 
 def read_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
@@ -88,7 +70,7 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
         source.errors,
         finds_licences=settings.licences is not None,
     )
-    splits = _splits(name, source)
+    splits = splits_of(name, source)
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
@@ -108,10 +90,6 @@ def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSet
                     licence, file = trees.found_for(path, origin)
                     pieces = (with_licence(piece, licence, file) for piece in pieces)
                 yield from repositories.grouped(pieces, path, origin)
-
-
-def _splits(name: str, source: SourceSettings) -> Splits:
-    return Splits(name, source.paths or [], source.splits)
 
 
 def _read_fetched(

@@ -14,8 +14,8 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.core.files import DigestedFile, json_bytes, read_json
+from headwater.corpus.read.files import source_files
 from headwater.corpus.read.remote import is_address, size_of
-from headwater.corpus.read.source import source_files
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.source_paths import path_as_text, path_of_text
 from headwater.corpus.sources.settings import CorpusSettings

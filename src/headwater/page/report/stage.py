@@ -16,11 +16,11 @@ REPORT_VERSION = 6
 
 def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
     """Write report.html, unless it already shows all that the run's folder holds; return its path."""
-    from headwater.page.report.page import render_report  # loads the charts
-
     report = config.run_dir / "report.html"
     key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir).digest})
     if not (report.exists() and is_made("report", config.run_dir, key)):
+        from headwater.page.report.page import render_report  # loads the charts
+
         with making("report", config.run_dir, require_owner, key):
             render_report(config.run_dir, require_owner)
         say(f"wrote {report}")

@@ -16,9 +16,9 @@ from headwater.evaluate.text import TextMeasure, measure_text, stream_of
 from headwater.runfile.paths import Say, read_kept, write_kept
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.finish import open_evaluator, real_stores
-from headwater.runs.loading import checkpoint_of, load_for_evaluation
+from headwater.runs.loading import load_for_evaluation
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import step_of
+from headwater.train.checkpoint.layout import checkpoint_of, step_of
 from headwater.train.checkpoint.verify import model_digest
 
 TASKS = "tasks.json"

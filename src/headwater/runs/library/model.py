@@ -21,12 +21,12 @@ from headwater.export.base.weights import model_of
 from headwater.model.transformer import Transformer
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.library.checked import AnyRun, Count, Number, Seed, Step, Text, checked, folder_of
-from headwater.runs.loading import checkpoint_of, load_model
+from headwater.runs.loading import load_model
 from headwater.runs.result import RunResult
 from headwater.runs.tuned import answers_messages
 from headwater.tokens.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.train.checkpoint.layout import list_checkpoints, step_of
+from headwater.train.checkpoint.layout import checkpoint_of, list_checkpoints, step_of
 
 NOT_TUNED = (
     "this model was never tuned on conversations, as far as its run or its chat template says: what it writes is "

@@ -52,6 +52,17 @@ def list_checkpoints(run_dir: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
+def checkpoint_of(run_dir: Path, step: int | None = None) -> Path:
+    """Return the folder of the newest checkpoint, or of a step's; raise CheckpointError where the run keeps none."""
+    found = dict(list_checkpoints(run_dir))
+    if not found:
+        raise CheckpointError(f"{run_dir} has no checkpoint yet; `headwater run` or `headwater train` makes one")
+    if step is not None and step not in found:
+        steps = ", ".join(map(str, sorted(found)))
+        raise CheckpointError(f"{run_dir} keeps no checkpoint of step {step}; it has steps {steps}")
+    return found[max(found) if step is None else step]
+
+
 def list_damaged(run_dir: Path) -> list[Path]:
     """Return the folders of checkpoints that were found damaged and put aside."""
     return sorted((run_dir / "checkpoints").glob("damaged-step-*"))
