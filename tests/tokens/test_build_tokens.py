@@ -7,7 +7,7 @@ import pytest
 from fault_plan import faults
 
 from headwater.core.errors import LockedError, StorageError, StoreError
-from headwater.core.files import is_current
+from headwater.core.manifests import is_current
 from headwater.corpus.build import build_corpus
 from headwater.corpus.load import read_documents
 from headwater.corpus.sources.settings import CorpusSettings

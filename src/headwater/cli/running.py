@@ -22,9 +22,10 @@ from headwater.machine.device.settings import FORMATS
 from headwater.machine.ranks.place import place_of
 from headwater.model.count import count_parameters
 from headwater.page.report.stage import report_stage
-from headwater.runfile.kept_settings import load_with_kept
+from headwater.runfile.kept_settings import with_kept
+from headwater.runfile.paths import RunFolder
 from headwater.runfile.rules import Reason
-from headwater.runfile.run_config import RunConfig
+from headwater.runfile.run_config import RunConfig, load_run
 from headwater.runs.measures import baselines, few_targets, lines_since_base, repeated_text, right, time_lost
 from headwater.runs.result import RunResult
 from headwater.runs.run_data import read_run
@@ -52,11 +53,13 @@ def do_stages(
 
     The arguments are those of `headwater run`.
     """
-    config, reasons = load_with_kept(name, overrides)
+    config, reasons = load_run(name, overrides)
+    here = RunFolder(config.run_dir)
+    config, reasons = with_kept(config, reasons, here)
     keep_local(config.train.trackers, os.environ)
     own = taken_over if takeover else partial(owned, if_stopped=_TAKE_OVER)
     place = place_of(os.environ)
-    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage)
+    call = Call(own, place, partial(rank_log, config.run_dir, place), stop_within, last, report_stage, here)
     if run_with_cards(config, reasons, call).status == "stopped":
         sys.exit(STOPPED_BY_SIGNAL)
 
@@ -73,7 +76,7 @@ def run_with_cards(config: RunConfig, reasons: list[Reason], call: Call) -> RunR
         raise
     if result.status == "finished" and not call.place.rank:
         if call.last == "report":
-            _closing_card(config, result)
+            _closing_card(config, result, call.here or RunFolder(result.folder))
             if result.aligned is not None:
                 print_aligned(result.aligned)
         else:
@@ -137,11 +140,11 @@ def closing_line(config: RunConfig, result: RunResult) -> str:
     return f"{done}; the checkpoint lies in {checkpoint_dir(config.run_dir, result.step)}"
 
 
-def _closing_card(config: RunConfig, result: RunResult) -> None:
+def _closing_card(config: RunConfig, result: RunResult, here: RunFolder) -> None:
     trained = duration(result.trained_seconds)
     is_longer = result.lost_seconds or result.trained_seconds > result.seconds
     earlier = f" ({trained} of training in all{time_lost(result.lost_seconds)})" if is_longer else ""
-    run, found = shlex.quote(str(config.run_dir)), read_run(result.folder)
+    run, found = shlex.quote(str(config.run_dir)), read_run(result.folder, here)
     first, second, *_ = found.prompts
     verb = "chat" if answers_messages(config) else f"next {shlex.quote(first)}"
     card(

@@ -250,8 +250,13 @@ MAX_JSON_DEPTH = 100
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; raise ValueError where that isn't JSON, or nested as no file of ours is."""
+    return json_of(path.read_bytes())
+
+
+def json_of(data: bytes) -> Any:
+    """Return what a JSON file of these bytes holds; raise ValueError as `read_json` does."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(data.decode())
     except RecursionError:
         raise ValueError("brackets are nested too deeply") from None
     if _depth_exceeds(value, MAX_JSON_DEPTH):
@@ -387,11 +392,6 @@ def digest_json(value: Any) -> str:
 def stage_key(stage: str, version: int, settings: dict[str, Any], inputs: dict[str, str]) -> str:
     """Return what decides a stage's output: the code's version of the stage, its settings, its inputs' digests."""
     return digest_json({"stage": stage, "version": version, "settings": settings, "inputs": inputs})
-
-
-def is_current(folder: Path, key: str) -> bool:
-    """Return whether `folder` holds a complete stage made from exactly these settings and inputs."""
-    return read_manifest_or_none(folder).get("key") == key
 
 
 def read_manifest_or_none(folder: Path) -> dict[str, Any]:

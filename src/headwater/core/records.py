@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +139,17 @@ def survives(record: Record, back: Record) -> bool:
 
 def read_records(path: Path, event: str | None = None, num_bytes: int | None = None) -> list[Record]:
     """Return the records that count, without those past a later resume point, or of an owner that was replaced."""
+    return [each for each in counted(read_attempts(path, num_bytes)) if event is None or each.get("event") == event]
+
+
+def counted(attempts: Iterable[Record]) -> list[Record]:
+    """Return those of the lines of `read_attempts` that count: without those past a later resume point."""
     kept: list[Record] = []
-    for record in read_attempts(path, num_bytes):
+    for record in attempts:
         if record.get("event") in GOING_BACK:
             kept = [old for old in kept if survives(old, record)]
         kept.append(record)
-    return [record for record in kept if event is None or record.get("event") == event]
+    return kept
 
 
 def table(value: Any, *path: str) -> Object:

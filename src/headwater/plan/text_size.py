@@ -135,10 +135,12 @@ def planned(config: RunConfig, own: dict[str, int], mixture: MixtureSettings) ->
 
 def shares_of_replay(config: RunConfig, rows: dict[str, int]) -> dict[str, float]:
     """Return the share of what a run learns that each replayed source has: as its own run read them."""
+    if config.replay is None:
+        return {}
     weights = read_manifest_or_none(config.folders.tokens).get("replayed", {}).get("weights", {})
     weights = {name: weight for name, weight in weights.items() if name in rows}
-    total, share = sum(weights.values()) or 1.0, 0.0 if config.replay is None else config.replay.share
-    return {name: share * weight / total for name, weight in weights.items()}
+    total = sum(weights.values()) or 1.0
+    return {name: config.replay.share * weight / total for name, weight in weights.items()}
 
 
 def useful_epochs(params: float, unique: float, batch_tokens: float) -> float:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
 from headwater.core.errors import ConfigError
-from headwater.core.files import no_check, read_manifest_or_none, write_json
+from headwater.core.files import no_check, read_json_or_none, read_manifest_or_none, write_json
+from headwater.core.records import table
+from headwater.train.checkpoint.layout import STATE_FILE, checkpoint_of
 
 Say = Callable[[str], None]
 Require = Callable[[], None]
 "Raises LockedError where another process has taken the run folder over."
 Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 
 
 def ignore(_: object) -> None:
@@ -31,6 +34,65 @@ class Folders:
         self.base = self.data / "base.json"
         self.data_card = self.data / "data_card.json"  # of a run that was aligned: its text is that of another run
         self.corpus, self.tokenizer, self.tokens, self.rows = (self.data / name for name in names)
+
+
+class RunFolder(Folders):
+    """A run's folder as one call asks it: what was read of a file is kept for as long as the file stays the same.
+
+    Whatever is written in a run's folder appears by a rename or is appended to, so inode, size and times tell. What
+    is returned is shared: nobody may change it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run)
+        self._kept: dict[tuple[Path, Any], tuple[Any, Any]] = {}
+
+    def once(self, path: Path, read: Callable[[Path], Value]) -> Value:
+        """Return what `read` makes of a file, as it did before unless the file has changed."""
+        facts: tuple[int, ...] = ()
+        try:
+            found = path.stat()
+            facts = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        except OSError:
+            pass  # it isn't there
+        name = path.resolve(), read
+        if name not in self._kept or self._kept[name][0] != facts:
+            self._kept[name] = facts, read(path)
+        return cast(Value, self._kept[name][1])
+
+    def json(self, path: Path) -> Any:
+        """Return what is in a file, or None where it is missing or damaged."""
+        return self.once(path, read_json_or_none)
+
+    def manifest(self, stage: Path) -> dict[str, Any]:
+        """Return the manifest of a stage's folder, or {} where it is missing or damaged."""
+        return table(self.json(stage / "manifest.json"))
+
+    def digest(self, stage: Path) -> str:
+        """Return the digest of what a stage made, as its manifest says."""
+        return str(self.manifest(stage).get("digest"))
+
+    def state(self, checkpoint: Path) -> dict[str, Any]:
+        """Return the state of a checkpoint; raise CheckpointError when it is damaged."""
+        return self.once(checkpoint / STATE_FILE, self._state)
+
+    def model_digest(self) -> str:
+        """Return the digest of the newest weights; raise CheckpointError where there are none."""
+        from headwater.train.checkpoint.verify import model_digest
+
+        path = checkpoint_of(self.run)
+        return model_digest(path, self.once(path / "manifest.json", _checked))
+
+    def _state(self, file: Path) -> dict[str, Any]:
+        from headwater.train.checkpoint.verify import read_state
+
+        return read_state(file.parent, self.once(file.with_name("manifest.json"), _checked))
+
+
+def _checked(manifest: Path) -> dict[str, Any]:
+    from headwater.train.checkpoint.verify import checked_manifest  # a plan of a run that hasn't begun reads none
+
+    return checked_manifest(manifest.parent)
 
 
 def stage_digest(folder: Path) -> str:

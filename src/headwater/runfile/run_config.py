@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -369,13 +369,13 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     return validate(RunConfig, raw) if values else config
 
 
-def saved(run_dir: Path) -> tuple[dict[str, Any], list[Reason]]:
+def saved(run_dir: Path, read: Callable[[Path], Any] = read_json) -> tuple[dict[str, Any], list[Reason]]:
     """Return the settings that a run's folder holds, and where each comes from."""
     path = run_dir / "config.json"
     if not path.exists():
         raise ConfigError(f"{run_dir} is no run folder: it has no config.json; {_remedy(run_dir)} makes one")
     try:
-        saved = read_json(path)
+        saved = read(path)
         return saved["settings"], [Reason(**reason) for reason in saved["reasons"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path} is damaged: {_remedy(run_dir)} writes it again") from None

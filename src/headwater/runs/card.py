@@ -11,7 +11,7 @@ from headwater.core.files import digest_json, read_json_or_none, write_json
 from headwater.core.records import amount
 from headwater.export.hf_card import CardFacts
 from headwater.machine.device.settings import FORMATS
-from headwater.runfile.paths import Folders
+from headwater.runfile.paths import Folders, RunFolder
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.runs.measures import number_formats, scores_of
 from headwater.runs.run_data import read_run
@@ -20,11 +20,11 @@ from headwater.train.checkpoint.layout import DERIVED, checkpoint_of
 from headwater.train.checkpoint.origins import KEPT, Origin, origins_of
 
 
-def card_of_run(config: RunConfig, evaluation: dict[str, Any] | None) -> CardFacts:
+def card_of_run(config: RunConfig, evaluation: dict[str, Any] | None, here: RunFolder) -> CardFacts:
     """Return what the model card of a run says, bits per byte by the text they are of."""
     facts: dict[str, str | int | float] = {"run": config.name}
-    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(read_run(config.run_dir)).items()}
-    origins = origins_of(checkpoint_of(config.run_dir))
+    facts |= {name: FORMATS.get(dtype, dtype) for name, dtype in number_formats(read_run(config.run_dir, here)).items()}
+    origins = origins_of(checkpoint_of(config.run_dir), here.json, here.state)
     return CardFacts(origins, facts, scores_of(evaluation or {}), _changes(config.run_dir))
 
 

@@ -13,7 +13,7 @@ from headwater.downstream.prompts import chat_prompts
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
 from headwater.machine.host.waiting import sleep_under_load
-from headwater.runfile.paths import Require, Say, ignore, read_kept, write_kept
+from headwater.runfile.paths import Require, RunFolder, Say, ignore, read_kept, write_kept
 from headwater.runfile.run_config import config_of_run
 from headwater.runs.finish import open_evaluator
 from headwater.runs.loading import load_model
@@ -60,7 +60,7 @@ def keep_stages(found: Stages, folder: Path, report: Report, require_owner: Requ
     """Write what was found into a run's folder, and into its report if it has one."""
     write_kept(folder / KEPT, found, require_owner)
     if (folder / "report.html").exists():
-        report(config_of_run(folder), ignore, require_owner)
+        report(config_of_run(folder), ignore, require_owner, RunFolder(folder))
 
 
 def _kept(path: Path) -> list[Knowledge]:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import HeadwaterError
-from headwater.core.files import digest_json, is_current, read_json_or_none, stage_key, write_json
+from headwater.core.files import digest_json, stage_key, write_json
+from headwater.core.manifests import is_current
 from headwater.core.records import no_owner
 from headwater.plan.text_size import synthetic_sources
-from headwater.runfile.paths import Folders, Require, Say, ignore, stage_digest
+from headwater.runfile.paths import Require, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.card import card_of_run
-from headwater.runs.stages import Report, is_made, making, no_report
+from headwater.runs.stages import Report, is_made, making
 from headwater.runs.text import data_card_of_run, open_held_out
 from headwater.runs.tuned import was_tuned
 from headwater.tokens.read import TokenStore, open_stores_without_verifying
-from headwater.train.checkpoint.layout import MODEL, checkpoint_of
-from headwater.train.checkpoint.verify import model_digest
+from headwater.train.checkpoint.layout import MODEL
 
 if TYPE_CHECKING:  # a run with nothing to measure loads no torch
     from headwater.evaluate.evaluator import RunEvaluator
@@ -48,26 +48,30 @@ def open_evaluator(config: RunConfig, ranks: Ranks | None = None) -> RunEvaluato
     )
 
 
-def finish_run(config: RunConfig, say: Say, require_owner: Require = no_owner, report: Report = no_report) -> None:
+def finish_run(config: RunConfig, say: Say, require_owner: Require, report: Report, here: RunFolder) -> None:
     """Bring everything after training up to date."""
-    export_stage(config, say, require_owner)  # first: a model that can be written may be too large to be evaluated here
-    evaluate_stage(config, say, require_owner)
-    export_stage(config, ignore, require_owner)  # its card has what was measured
-    report(config, say, require_owner)
+    before = _kept_evaluation(here)
+    # first: a model that can be written may be too large to be evaluated here
+    export_stage(config, say, require_owner, here)
+    if evaluate_stage(config, say, require_owner, here) != before:
+        export_stage(config, ignore, require_owner, here)  # its card has what was measured
+    report(config, say, require_owner, here)
 
 
-def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> dict[str, Any]:
+def evaluate_stage(
+    config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None
+) -> dict[str, Any]:
     """Return the full evaluation of the newest checkpoint and the baselines on real text; what is known isn't measured.
 
     Where the baselines can't be measured, say why and go without: the next call tries again.
     """
-    run_dir = config.run_dir
-    found = _kept_evaluation(run_dir)
+    run_dir, here = config.run_dir, here or RunFolder(config.run_dir)
+    found = _kept_evaluation(here)
     if found is None:
         from headwater.evaluate.evaluator import full_evaluation
         from headwater.runs.loading import load_for_evaluation
 
-        with making("evaluation", run_dir, require_owner, _evaluation_key(run_dir)):
+        with making("evaluation", run_dir, require_owner, _evaluation_key(here)):
             with load_for_evaluation(config) as (model, forward):
                 found = full_evaluation(open_evaluator(config), model, forward, say)
             write_json(run_dir / EVALUATION, found, require_owner)
@@ -79,7 +83,7 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
             try:
                 say("measuring the baselines: xz, and a 5-gram model of the training text")
                 training, held_out = (real_stores(config, split) for split in ("train", "validation"))
-                bits, read = measure_baselines(training, held_out, Tokenizer.load(Folders(run_dir).tokenizer))
+                bits, read = measure_baselines(training, held_out, Tokenizer.load(here.tokenizer))
             except (HeadwaterError, OSError, MemoryError) as error:
                 say(f"the baselines are not measured: {error or 'not enough memory'}")
                 return found
@@ -88,15 +92,15 @@ def evaluate_stage(config: RunConfig, say: Say, require_owner: Require = no_owne
     return found
 
 
-def _evaluation_key(run_dir: Path) -> str:
-    inputs = {"model": model_digest(checkpoint_of(run_dir)), "tokens": stage_digest(Folders(run_dir).tokens)}
+def _evaluation_key(here: RunFolder) -> str:
+    inputs = {"model": here.model_digest(), "tokens": here.digest(here.tokens)}
     return stage_key("evaluation", EVALUATION_VERSION, {}, inputs)
 
 
-def _kept_evaluation(run_dir: Path) -> dict[str, Any] | None:
+def _kept_evaluation(here: RunFolder) -> dict[str, Any] | None:
     """Return what was measured of a run's newest checkpoint; None where nothing was, or of another one."""
-    found = read_json_or_none(run_dir / EVALUATION)
-    return found if isinstance(found, dict) and is_made("evaluation", run_dir, _evaluation_key(run_dir)) else None
+    found = here.json(here.run / EVALUATION)
+    return found if isinstance(found, dict) and is_made("evaluation", here, _evaluation_key(here)) else None
 
 
 def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
@@ -108,15 +112,16 @@ def real_stores(config: RunConfig, split: str) -> list[TokenStore]:
     return [store for name, store in stores.items() if name not in synthetic]
 
 
-def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
+def export_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
     """Write the newest checkpoint as a Hugging Face folder, unless it is there already; return the folder.
 
     Its card says what its model was made of and what was measured of it.
     """
-    data_card, card = data_card_of_run(config), card_of_run(config, _kept_evaluation(config.run_dir))
+    here = here or RunFolder(config.run_dir)
+    data_card, card = data_card_of_run(config, here), card_of_run(config, _kept_evaluation(here), here)
     inputs = {"data_card": digest_json(data_card), "card": digest_json(asdict(card))}
-    key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(config) | inputs)
-    weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": model_digest(checkpoint_of(config.run_dir))})
+    key = stage_key("export-hf", EXPORT_VERSION, {}, _exported_inputs(here) | inputs)
+    weights_key = stage_key("weights", EXPORT_VERSION, {}, {"model": here.model_digest()})
 
     def write(*given: Any, **more: Any) -> None:
         from headwater.export.hf import export_hf
@@ -130,14 +135,13 @@ def export_gguf_stage(config: RunConfig, type: str, say: Say) -> Path:
     """Write the newest checkpoint as a GGUF file of this number format, unless it is there; return its folder."""
     from headwater.export.gguf import export_gguf
 
-    key = stage_key("export-gguf", GGUF_VERSION, {"name": config.name}, _exported_inputs(config))
+    key = stage_key("export-gguf", GGUF_VERSION, {"name": config.name}, _exported_inputs(RunFolder(config.run_dir)))
     write = partial(export_gguf, type=type, name=config.name)
     return _export(config, config.folders.export / f"gguf-{type}", key, write, say)
 
 
-def _exported_inputs(config: RunConfig) -> dict[str, str]:
-    model, tokenizer = model_digest(checkpoint_of(config.run_dir)), stage_digest(config.folders.tokenizer)
-    return {"model": model, "tokenizer": tokenizer}
+def _exported_inputs(here: RunFolder) -> dict[str, str]:
+    return {"model": here.model_digest(), "tokenizer": here.digest(here.tokenizer)}
 
 
 def _export(

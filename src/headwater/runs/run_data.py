@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from headwater.core.errors import TrainingError
-from headwater.core.files import digest_json, read_json_or_none, read_manifest_or_none
-from headwater.core.records import Object, Record, amount, entries, read_attempts, read_records, table
+from headwater.core.files import digest_json
+from headwater.core.records import Object, Record, amount, counted, entries, read_attempts, table
+from headwater.runfile.paths import RunFolder
 from headwater.tokens.skipped_rows import read_interventions
 
 ALMANAC = "almanac"
@@ -76,24 +77,28 @@ class RunData:
         return sorted(unique, key=lambda name: name == ALMANAC)
 
 
-def read_run(run_dir: Path) -> RunData:
-    data = run_dir / "data"
-    records = run_dir / "records.jsonl"
+def read_run(run_dir: Path, here: RunFolder | None = None) -> RunData:
+    here = here or RunFolder(run_dir)
+    attempts = here.once(run_dir / "records.jsonl", read_attempts)
+
+    def kept(name: str) -> Object:
+        return table(here.json(run_dir / name))
+
     return RunData(
         name=run_dir.name,
         folder=run_dir,
-        config=_read_or_empty(run_dir / "config.json"),
-        by_event=_group(read_records(records)),
-        all_records=read_attempts(records),
-        corpus=read_manifest_or_none(data / "corpus"),
-        tokenizer=read_manifest_or_none(data / "tokenizer"),
-        tokens=read_manifest_or_none(data / "tokens"),
-        evaluation=_read_or_empty(run_dir / "evaluation.json"),
-        forecast=_read_or_empty(run_dir / "forecast.json"),
-        knowledge=_read_or_empty(run_dir / "knowledge.json"),
-        tasks=_read_or_empty(run_dir / "tasks.json"),
+        config=kept("config.json"),
+        by_event=_group(counted(attempts)),
+        all_records=attempts,
+        corpus=here.manifest(here.corpus),
+        tokenizer=here.manifest(here.tokenizer),
+        tokens=here.manifest(here.tokens),
+        evaluation=kept("evaluation.json"),
+        forecast=kept("forecast.json"),
+        knowledge=kept("knowledge.json"),
+        tasks=kept("tasks.json"),
         interventions=_interventions_or_none(run_dir),
-        stages=_read_or_empty(run_dir / "stages.json"),
+        stages=kept("stages.json"),
     )
 
 
@@ -109,7 +114,3 @@ def _group(records: list[Record]) -> dict[str, list[Record]]:
     for record in records:
         groups.setdefault(str(record.get("event")), []).append(record)
     return groups
-
-
-def _read_or_empty(path: Path) -> Object:
-    return table(read_json_or_none(path))

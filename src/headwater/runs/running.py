@@ -15,7 +15,7 @@ from headwater.machine.ranks.mesh import Layout, Mesh
 from headwater.machine.ranks.place import Place
 from headwater.runfile.init import base_of, kept_base
 from headwater.runfile.kept_settings import with_kept
-from headwater.runfile.paths import Say, ignore, require_run_dir
+from headwater.runfile.paths import RunFolder, Say, ignore, require_run_dir
 from headwater.runfile.rules import Reason
 from headwater.runfile.run_config import RunConfig, train_plan
 from headwater.runs.measures import computed_twice, seconds_lost
@@ -46,6 +46,7 @@ class Call:
     stop_within  seconds from a SIGTERM to its end; None: no limit
     last         the stage after which to end: report, or training
     report       what writes the run's report: `page.report.stage.report_stage`
+    here         the run's folder, where the caller has read of it; None: nobody has
     """
 
     own: Callable[[Path], AbstractContextManager[Owner]] = owned
@@ -54,6 +55,7 @@ class Call:
     stop_within: float | None = None
     last: Literal["training", "report"] = "report"
     report: Report = no_report
+    here: RunFolder | None = None
 
 
 def run(
@@ -72,7 +74,8 @@ def run(
     and KeyboardInterrupt when a signal stops another stage than training, its name in a note.
     """
     call, started_at, aligned = call or Call(), time.perf_counter(), None
-    config, reasons = with_kept(config, reasons)
+    here = call.here or RunFolder(config.run_dir)
+    config, reasons = with_kept(config, reasons, here)
     find_trackers(config.train.trackers)
     if config.downstream is not None:
         from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
@@ -93,22 +96,22 @@ def run(
 
                 require_memory_here(config, layout)
             _check_base(config, say)
-            is_fresh = bool(prepare_data(config, say, owner.require))
+            is_fresh = bool(prepare_data(config, say, owner.require, here=here))
             if config.downstream is not None:
                 require_prompts_fit(config)
-            resume_longer_run(config, say, owner.require)
-            write_config(config, reasons, owner.require)
+            resume_longer_run(config, say, owner.require, here)
+            write_config(config, reasons, owner.require, here)
             display = display or _lines_of_steps(config, say)
             has_trained = has_trained or is_trained(config.run_dir, config.train.num_steps)
             is_done = _train(config, display, say, call, owner, is_fresh or not has_trained, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
 
-                finish_run(config, say, owner.require, call.report)
+                finish_run(config, say, owner.require, call.report, here)
                 if config.downstream is not None:
                     aligned = align_stage(config, say, owner.require, call.report)
                     is_done = aligned is not None
-        return _result(config, is_done, time.perf_counter() - started_at, aligned)
+        return _result(here, is_done, time.perf_counter() - started_at, aligned)
 
 
 def _layout(config: RunConfig, place: Place) -> Layout:
@@ -192,13 +195,13 @@ def _train(
     return True
 
 
-def _result(config: RunConfig, is_done: bool, seconds: float, aligned: Aligned | None) -> RunResult:
-    found = read_run(config.run_dir)
+def _result(here: RunFolder, is_done: bool, seconds: float, aligned: Aligned | None) -> RunResult:
+    found = read_run(here.run, here)
     validation, outcomes = found.last("validation"), tuple(outcomes_of(found))
     bits_per_byte, is_of_all = held_out_score(validation, found.evaluation)
     return RunResult(
         status="finished" if is_done else "stopped",
-        folder=config.run_dir,
+        folder=here.run,
         seconds=seconds,
         step=int(amount(found.last("step"), "step") or 0),
         trained_seconds=amount(found.last("finish"), "seconds") or 0.0,

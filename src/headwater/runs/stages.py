@@ -15,7 +15,6 @@ from typing import Any
 
 from headwater.core.errors import CheckpointError, StoreError
 from headwater.core.files import (
-    is_current,
     read_json_or_none,
     read_manifest_or_none,
     remove_leftovers,
@@ -23,11 +22,11 @@ from headwater.core.files import (
     write_json,
 )
 from headwater.core.manifests import is_unmade
-from headwater.core.records import no_owner
+from headwater.core.records import no_owner, table
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
 from headwater.corpus.load import discard_work
 from headwater.runfile.init import base_of
-from headwater.runfile.paths import Folders, Require, Say, stage_digest, write_kept
+from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
 from headwater.runfile.rules import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
@@ -37,30 +36,36 @@ from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
 
-Report = Callable[[RunConfig, Say, Require], object]
+Report = Callable[[RunConfig, Say, Require, RunFolder], object]
 
 
-def no_report(config: RunConfig, say: Say, require_owner: Require) -> None:
+def no_report(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:
     """Write no report: whoever calls a run says what draws it."""
 
 
-def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner, last: str = "tokens") -> list[str]:
+def prepare_data(
+    config: RunConfig,
+    say: Say,
+    require_owner: Require = no_owner,
+    last: str = "tokens",
+    here: RunFolder | None = None,
+) -> list[str]:
     """Bring corpus, tokenizer and tokens up to date, as far as `last`; return the names of those that were made.
 
     Call it holding the run folder's lock. Raises CheckpointError, before anything is written, when the run has been
     trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
     has taken the run over.
     """
-    folders = config.folders
-    require_settings(config.run_dir, train_plan(config))
+    here = folders = here or RunFolder(config.run_dir)
+    require_settings(config.run_dir, train_plan(config), here.state)
     require_writable(folders.run)
     require_owner()  # what another owner is writing looks like leftovers
     tidy(folders)
     if (base := base_of(config.base, folders)) is not None:
         write_kept(folders.base, base, require_owner)
     made, inputs = [], corpus_inputs(config.corpus)
-    for folder, key in _data_stages(config, inputs):
-        if is_current(folder, key):
+    for folder, key in _data_stages(config, inputs, here):
+        if here.manifest(folder).get("key") == key:
             discard_work(folder)
         else:
             _require_untrained(config, folder, inputs)
@@ -79,15 +84,15 @@ def prepare_data(config: RunConfig, say: Say, require_owner: Require = no_owner,
     return made
 
 
-def _data_stages(config: RunConfig, inputs: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) -> Iterator[tuple[Path, str]]:
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
-    folders = config.folders
+    folders = here
     yield folders.corpus, corpus_key(config.corpus, dict(inputs))
     if (base := base_of(config.base, folders)) is None:
-        yield folders.tokenizer, tokenizer_key(config.tokenizer, stage_digest(folders.corpus))
+        yield folders.tokenizer, tokenizer_key(config.tokenizer, here.digest(folders.corpus))
     else:
         yield folders.tokenizer, copied_key(base.digest)
-    yield folders.tokens, tokens_key_of(config)
+    yield folders.tokens, tokens_key_of(config, here)
 
 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:
@@ -184,35 +189,36 @@ def making(stage: str, run_dir: Path, require_owner: Require = no_owner, key: st
     write_json(run_dir / "stages.json", kept if key is None else kept | {stage: key}, require_owner)
 
 
-def is_made(stage: str, run_dir: Path, key: str) -> bool:
+def is_made(stage: str, here: RunFolder, key: str) -> bool:
     """Return whether a stage after training was last made with this key."""
-    return bool(_stages_made(run_dir).get(stage) == key)
+    return bool(table(here.json(here.run / "stages.json")).get(stage) == key)
 
 
 def _stages_made(run_dir: Path) -> dict[str, Any]:
-    found = read_json_or_none(run_dir / "stages.json")
-    return found if isinstance(found, dict) else {}
+    return table(read_json_or_none(run_dir / "stages.json"))
 
 
-def resume_longer_run(config: RunConfig, say: Say, require_owner: Require) -> None:
+def resume_longer_run(config: RunConfig, say: Say, require_owner: Require, here: RunFolder) -> None:
     """Where a run was to have fewer steps than now, put aside what the longer one won't come to; say what changes.
 
     Call it when the run's text is prepared, before anything is written for the number of steps. Raises CheckpointError
     where it can't resume.
     """
-    plan, state = train_plan(config), newest_state(config.run_dir)
+    plan, state = train_plan(config), newest_state(config.run_dir, here.state)
     if state is None or not is_lengthened(state, plan):
         return
     prepare_rows(config, say, require_owner)
     resume_longer(config.run_dir, plan, open_batches(config), say, require_owner)
 
 
-def write_config(config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner) -> None:
+def write_config(
+    config: RunConfig, reasons: Sequence[Reason], require_owner: Require = no_owner, here: RunFolder | None = None
+) -> None:
     """Write config.json, unless the same is there already.
 
     Call it after `prepare_data`: that refuses settings that a run wasn't trained with, and config.json says how to read
     its checkpoints.
     """
     path, record = config.run_dir / "config.json", config_record(config, reasons)
-    if read_json_or_none(path) != record:
+    if (here or RunFolder(config.run_dir)).json(path) != record:
         write_json(path, record, require_owner)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.errors import ConfigError, DataError, HeadwaterError, StoreError
-from headwater.core.files import read_json_or_none, read_manifest_or_none
+from headwater.core.files import read_json_or_none
 from headwater.core.manifests import is_unmade
 from headwater.corpus.load import balance_of
 from headwater.corpus.sources.settings import REPLAYED
 from headwater.export.data_card import data_card
 from headwater.plan.text_size import shares_of_replay, synthetic_sources
 from headwater.runfile.init import kept_base
-from headwater.runfile.paths import Folders, stage_digest
+from headwater.runfile.paths import Folders, RunFolder, stage_digest
 from headwater.runfile.run_config import RunConfig, config_of_run
 from headwater.tokens.batches.mixture import MixturePlan, make_plan
 from headwater.tokens.batches.pack import PackedSource, targets_of
@@ -67,14 +67,15 @@ def replayed_text(config: RunConfig) -> Replayed | None:
     )
 
 
-def tokens_key_of(config: RunConfig) -> str:
+def tokens_key_of(config: RunConfig, here: RunFolder | None = None) -> str:
     """Return the key of a run's tokens. A run with a checkpoint never asks the run that it replays again."""
-    folders, replayed = config.folders, ""
+    folders = here = here or RunFolder(config.run_dir)
+    replayed = ""
     if config.replay is not None:
-        kept = read_manifest_or_none(folders.tokens).get("replayed", {}).get("digest")
+        kept = here.manifest(folders.tokens).get("replayed", {}).get("digest")
         theirs = stage_digest(Folders(Path(config.replay.run)).tokens)
         replayed = kept if kept is not None and list_checkpoints(folders.run) else theirs
-    return tokens_key(stage_digest(folders.corpus), stage_digest(folders.tokenizer), replayed)
+    return tokens_key(here.digest(folders.corpus), here.digest(folders.tokenizer), replayed)
 
 
 def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
@@ -100,26 +101,37 @@ def training_of_run(run_dir: Path) -> dict[str, dict[str, float]] | None:
     """Return what a run will see of each source, as its batches have it; None where its text isn't tokenized."""
     try:
         config = config_of_run(run_dir)
-        if read_manifest_or_none(Folders(run_dir).tokens).get("key") != tokens_key_of(config):
+    except HeadwaterError:
+        return None  # training says what is wrong
+    return _training(config, RunFolder(run_dir))
+
+
+def _training(config: RunConfig, here: RunFolder) -> dict[str, dict[str, float]] | None:
+    try:
+        if here.manifest(here.tokens).get("key") != tokens_key_of(config, here):
             return None  # of another text, or none
         return open_batches(config).shares(config.num_rows)
     except HeadwaterError:
         return None  # training says what is wrong
 
 
-def data_card_of_run(config: RunConfig) -> dict[str, Any] | None:
+def data_card_of_run(config: RunConfig, here: RunFolder | None = None) -> dict[str, Any] | None:
     """Return the data card of a run, that of the run before it where it was aligned; None where no corpus is there."""
-    folders = config.folders
+    folders = here = here or RunFolder(config.run_dir)
     try:
-        balance = balance_of(folders.corpus)
+        balance = here.once(folders.corpus / "manifest.json", _balance)
     except DataError:
         return read_json_or_none(folders.data_card)
-    inputs = read_manifest_or_none(folders.corpus).get("inputs", {})
-    stages = {folder.name: stage_digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
+    inputs = here.manifest(folders.corpus).get("inputs", {})
+    stages = {folder.name: here.digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
     digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
-    if (replayed := read_manifest_or_none(folders.tokens).get("replayed")) is not None:
+    if (replayed := here.manifest(folders.tokens).get("replayed")) is not None:
         digests["replayed tokens"] = replayed["digest"]
-    training = training_of_run(config.run_dir) or {}
+    training = _training(config, here) or {}
     card = data_card(config.name, config.corpus, config.mixture, balance, training, digests)
     base = kept_base(config.base, folders)
     return card | {"started_from": [] if base is None else [asdict(each) for each in base.origins]}
+
+
+def _balance(manifest: Path) -> dict[str, Any]:
+    return balance_of(manifest.parent)

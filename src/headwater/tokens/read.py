@@ -13,7 +13,7 @@ import xxhash
 
 from headwater.core.errors import StoreError
 from headwater.core.files import digest_bytes, digest_json, json_bytes, read_manifest_or_none
-from headwater.core.manifests import read_manifest, read_sealed_manifest
+from headwater.core.manifests import manifest_as_written, read_sealed_manifest, require_format
 from headwater.tokens.format import (
     BLOCK_BYTES,
     REBUILD,
@@ -31,22 +31,28 @@ from headwater.tokens.manifest import wrong_in
 class TokenStore:
     """The token ids of one source: `num_tokens` ids, document d in [starts[d], starts[d + 1])."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the store and read each of its files through, once; raise StoreError that names what is damaged."""
-        self._open(folder)
+    def __init__(self, folder: Path, listed: str | None = None) -> None:
+        """Open the store and read each of its files through, once; raise StoreError that names what is damaged.
+
+        `listed` is the digest that the manifest over all stores says of it.
+        """
+        self._open(folder, listed)
         self.starts = self._starts(self._verified_offsets)
 
     @classmethod
-    def without_verifying(cls, folder: Path) -> TokenStore:
+    def without_verifying(cls, folder: Path, listed: str | None = None) -> TokenStore:
         """Open a store that was verified before; of its files only the sizes are compared."""
         store = cls.__new__(cls)
-        store._open(folder)
+        store._open(folder, listed)
         return store
 
-    def _open(self, folder: Path) -> None:
+    def _open(self, folder: Path, listed: str | None) -> None:
         self.folder = folder
-        self.manifest = read_manifest(folder, STORE_FORMAT, STORE_VERSION, StoreError)
-        written = (folder / "manifest.json").read_bytes()
+        self.manifest, written = manifest_as_written(folder)
+        # one that is whole but of another build would pass its own checks
+        if listed not in (None, self.manifest.get("digest")):
+            raise _not_listed(folder)
+        require_format(self.manifest, folder, STORE_FORMAT, STORE_VERSION, StoreError)
         if manifest_digest(self.manifest) != self.manifest.get("digest") or written != json_bytes(self.manifest):
             raise StoreError(f"{folder / 'manifest.json'} was altered after it was written; {REBUILD}")
         wrong = wrong_in(self.manifest)
@@ -206,29 +212,42 @@ def _compare(path: Path, found: list[int], expected: np.ndarray) -> None:
         )
 
 
-def open_stores(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
+def open_stores(tokens_dir: Path, split: str, manifest: dict[str, Any] | None = None) -> dict[str, TokenStore]:
     """Return the verified store of every source that has a document in `split` ("train" or "validation")."""
-    return {name: TokenStore(folder) for name, folder in _store_folders(tokens_dir, split).items()}
+    listed = _store_folders(manifest or read_tokens_manifest(tokens_dir), tokens_dir, split)
+    return {name: TokenStore(*each) for name, each in listed.items()}
 
 
-def open_stores_without_verifying(tokens_dir: Path, split: str) -> dict[str, TokenStore]:
+def open_stores_without_verifying(
+    tokens_dir: Path, split: str, manifest: dict[str, Any] | None = None
+) -> dict[str, TokenStore]:
     """Return what `open_stores` does, where the stores were verified before."""
-    return {name: TokenStore.without_verifying(folder) for name, folder in _store_folders(tokens_dir, split).items()}
+    listed = _store_folders(manifest or read_tokens_manifest(tokens_dir), tokens_dir, split)
+    return {name: TokenStore.without_verifying(*each) for name, each in listed.items()}
 
 
-def _store_folders(tokens_dir: Path, split: str) -> dict[str, Path]:
+def read_tokens_manifest(tokens_dir: Path) -> dict[str, Any]:
+    """Return the manifest over all stores; raise StoreError where it isn't as it was written."""
     manifest = read_sealed_manifest(tokens_dir, TOKENS_FORMAT, TOKENS_VERSION, StoreError)
     if digest_json(manifest.get("splits")) != manifest.get("digest"):
         raise StoreError(f"{tokens_dir / 'manifest.json'} was altered after it was written; {REBUILD}")
+    return manifest
+
+
+def _store_folders(manifest: dict[str, Any], tokens_dir: Path, split: str) -> dict[str, tuple[Path, str]]:
+    """Return the folder and the digest of every store that has a document, as the manifest over all lists them."""
     folders = {}
     for name, facts in _sources(tokens_dir, manifest, split).items():
         folder = tokens_dir / split / name
-        # a store that is whole but of another build would pass its own checks
-        if read_manifest_or_none(folder).get("digest") != facts["digest"]:
-            raise StoreError(f"{folder} is not the store that {tokens_dir / 'manifest.json'} lists; {REBUILD}")
         if facts["num_documents"]:
-            folders[name] = folder
+            folders[name] = folder, facts["digest"]
+        elif read_manifest_or_none(folder).get("digest") != facts["digest"]:
+            raise _not_listed(folder)
     return folders
+
+
+def _not_listed(folder: Path) -> StoreError:
+    return StoreError(f"{folder} is not the store that {folder.parents[1] / 'manifest.json'} lists; {REBUILD}")
 
 
 def _sources(tokens_dir: Path, manifest: dict[str, Any], split: str) -> dict[str, Any]:

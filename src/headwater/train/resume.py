@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,25 +31,26 @@ LENGTHS = {NUM_STEPS, HALF_LENGTH, "schedule.decay_fraction"}
 "What a run of more steps may have otherwise: up to some step both are the same."
 State = Mapping[str, Any]
 "What a checkpoint's state.json holds."
+ReadState = Callable[[Path], State]
 
 
 # ---- what checkpoints say
 
 
-def states_of(run_dir: Path) -> Iterator[tuple[Path, State]]:
+def states_of(run_dir: Path, read: ReadState = read_state) -> Iterator[tuple[Path, State]]:
     """Yield (folder, state) of the checkpoints, newest first, without damaged ones, which training puts aside."""
     for _, path in list_checkpoints(run_dir):
         try:
-            state = read_state(path)
+            state = read(path)
             num_steps_of(state)
         except (CheckpointError, KeyError, TypeError):
             continue
         yield path, state
 
 
-def newest_state(run_dir: Path) -> State | None:
+def newest_state(run_dir: Path, read: ReadState = read_state) -> State | None:
     """Return the state of the newest checkpoint that can be read; None where there is none."""
-    return next((state for _, state in states_of(run_dir)), None)
+    return next((state for _, state in states_of(run_dir, read)), None)
 
 
 def num_steps_of(state: State) -> int:
@@ -174,23 +175,23 @@ def require_shared(path: Path, state: State, plan: TrainPlan, batches: BatchSour
         require_same(path, state["identity"], identity_of(plan, batches))
 
 
-def require_settings(run_dir: Path, plan: TrainPlan) -> int:
+def require_settings(run_dir: Path, plan: TrainPlan, read: ReadState = read_state) -> int:
     """Return the step that a run resumes from, as far as settings alone tell: 0 where it begins.
 
     Raises CheckpointError where it can't resume with the settings of the plan.
     """
-    states = list(states_of(run_dir))
-    if not states:
+    states = states_of(run_dir, read)  # older ones are read if more steps ask for them
+    if (first := next(states, None)) is None:
         require_from_training(run_dir)
         return 0
-    path, newest = states[0]
+    path, newest = first
     if not is_lengthened(newest, plan):
         require_same(path, newest["identity"], plan.identity())
         return int(newest["step"])
-    shared = [state["step"] for _, state in states if state["step"] <= num_shared_steps(state["identity"], plan)]
-    if not shared:
-        raise _nothing_shared(run_dir, newest, plan)
-    return int(shared[0])
+    for _, state in chain([first], states):
+        if state["step"] <= num_shared_steps(state["identity"], plan):
+            return int(state["step"])
+    raise _nothing_shared(run_dir, newest, plan)
 
 
 def _nothing_shared(run_dir: Path, newest: State, plan: TrainPlan) -> CheckpointError:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headwater.core.errors import TokenizerError
-from headwater.core.files import is_current
+from headwater.core.manifests import is_current
 from headwater.tokens.tokenizer.settings import TokenizerSettings
 from headwater.tokens.tokenizer.train import sample_parts, tokenizer_key, train_tokenizer
 

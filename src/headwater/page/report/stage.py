@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headwater.core.files import stage_key
 from headwater.core.records import no_owner
-from headwater.runfile.paths import Require, Say, ignore
+from headwater.runfile.paths import Require, RunFolder, Say, ignore
 from headwater.runfile.run_config import RunConfig
 from headwater.runs.run_data import read_run
 from headwater.runs.stages import is_made, making
@@ -14,11 +14,11 @@ from headwater.runs.stages import is_made, making
 REPORT_VERSION = 6
 
 
-def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner) -> Path:
+def report_stage(config: RunConfig, say: Say, require_owner: Require = no_owner, here: RunFolder | None = None) -> Path:
     """Write report.html, unless it already shows all that the run's folder holds; return its path."""
-    report = config.run_dir / "report.html"
-    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir).digest})
-    if not (report.exists() and is_made("report", config.run_dir, key)):
+    report, here = config.run_dir / "report.html", here or RunFolder(config.run_dir)
+    key = stage_key("report", REPORT_VERSION, {}, {"shown": read_run(config.run_dir, here).digest})
+    if not (report.exists() and is_made("report", here, key)):
         from headwater.page.report.page import render_report  # loads the charts
 
         with making("report", config.run_dir, require_owner, key):

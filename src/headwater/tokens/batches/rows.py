@@ -23,7 +23,7 @@ from headwater.core.errors import StoreError
 from headwater.core.files import create, new_folder, no_check, read_manifest_or_none, stage_key, write_json
 from headwater.core.manifests import read_sealed_manifest, seal
 from headwater.tokens.batches.pack import PACKING, PackedSource, RowIndex, pack_source
-from headwater.tokens.read import open_stores, open_stores_without_verifying
+from headwater.tokens.read import open_stores, open_stores_without_verifying, read_tokens_manifest
 
 FORMAT, FORMAT_VERSION = "headwater-rows", 1
 SPLITS = ("train", "validation")
@@ -60,14 +60,14 @@ def build_rows(
 
 def are_current(rows_dir: Path, tokens_dir: Path, key: str) -> bool:
     """Return whether the rows are those of this key, and all files those that were verified; none is read."""
-    if read_manifest_or_none(rows_dir).get("key") != key:
-        return False
     try:
-        verified = read_sealed_manifest(rows_dir, FORMAT, FORMAT_VERSION, StoreError)["verified"]
-    except (StoreError, KeyError):
+        manifest = read_sealed_manifest(rows_dir, FORMAT, FORMAT_VERSION, StoreError)
+    except StoreError:
+        return False
+    if manifest.get("key") != key or "verified" not in manifest:
         return False
     now = {"tokens": dict(_facts_of_files(tokens_dir)), "rows": dict(_facts_of_files(rows_dir))}
-    return bool(verified == now)
+    return bool(manifest["verified"] == now)
 
 
 def _facts_of_files(folder: Path) -> Iterator[tuple[str, list[int]]]:
@@ -91,10 +91,10 @@ def open_packed(tokens_dir: Path, rows_dir: Path, split: str, seq_len: int) -> d
 
     Raises StoreError for a damaged store.
     """
-    tokens_digest = str(read_manifest_or_none(tokens_dir).get("digest"))
-    if not are_current(rows_dir, tokens_dir, rows_key(tokens_digest, seq_len)):
-        return {name: pack_source(store, seq_len) for name, store in open_stores(tokens_dir, split).items()}
-    stores = open_stores_without_verifying(tokens_dir, split)
+    manifest = read_tokens_manifest(tokens_dir)
+    if not are_current(rows_dir, tokens_dir, rows_key(str(manifest["digest"]), seq_len)):
+        return {name: pack_source(store, seq_len) for name, store in open_stores(tokens_dir, split, manifest).items()}
+    stores = open_stores_without_verifying(tokens_dir, split, manifest)
     return {name: PackedSource(store, _mapped(rows_dir / split / name, seq_len)) for name, store in stores.items()}
 
 

@@ -6,13 +6,14 @@ that a card names them all when their folders are gone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from headwater.core.files import read_json_or_none, read_manifest_or_none
+from headwater.core.files import read_json_or_none
 from headwater.core.records import amount, table
 from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.train.checkpoint.layout import DERIVED
@@ -54,19 +55,26 @@ def may_answer(origins: Origins) -> bool:
     return not origins or any(each.is_tuned or each.answers or each.kind == "unknown" for each in origins)
 
 
-def origins_of(checkpoint: Path) -> Origins:
-    """Return all that the model of a run's checkpoint was made of, the first first, itself last."""
+def origins_of(
+    checkpoint: Path,
+    read: Callable[[Path], Any] = read_json_or_none,
+    state_of: Callable[[Path], dict[str, Any]] = read_state,
+) -> Origins:
+    """Return all that the model of a run's checkpoint was made of, the first first, itself last.
+
+    `read` and `state_of` return what a file and a checkpoint hold.
+    """
     run_dir = checkpoint.resolve().parents[1]
     if (run_dir / KEPT).exists():
         return _kept(run_dir / KEPT, run_dir.name)
     if (run_dir / DERIVED).exists():  # aligned by an older headwater: its settings are those of the run before it
         return (Origin(run_dir.name, "unknown"),)
-    settings = table(read_json_or_none(run_dir / "config.json"), "settings")
+    settings = table(read(run_dir / "config.json"), "settings")
     start = table(settings, "init").get("from")
     before = origins_before(run_dir, None if start is None else str(start))
-    num_conversations = _num_conversations(run_dir, settings)
+    num_conversations = _num_conversations(read(run_dir / "data" / "tokens" / "manifest.json"), settings)
     kind: Any = "scratch" if start is None else "tuned" if num_conversations else "continued"
-    tokens = amount(read_state(checkpoint), "tokens_seen")
+    tokens = amount(state_of(checkpoint), "tokens_seen")
     own = Origin(run_dir.name, kind, None if tokens is None else int(tokens), num_conversations)
     return *before, own
 
@@ -87,8 +95,8 @@ def _kept(path: Path, name: str) -> Origins:
     return found or (Origin(name, "unknown"),)
 
 
-def _num_conversations(run_dir: Path, settings: dict[str, Any]) -> int:
-    train = table(read_manifest_or_none(run_dir / "data" / "tokens"), "splits", "train")
+def _num_conversations(tokens: Any, settings: dict[str, Any]) -> int:
+    train = table(tokens, "splits", "train")
     sources = table(settings, "corpus", "sources")
     names = [name for name in sources if table(sources, name).get("kind") == CONVERSATIONS]
     return int(sum(amount(train, name, "num_documents") or 0 for name in names))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import CheckpointError, ConfigError
-from headwater.core.files import digest_file, digest_json, read_manifest_or_none
-from headwater.core.manifests import is_sealed, read_sealed_manifest
+from headwater.core.files import digest_bytes, digest_file, digest_json
+from headwater.core.manifests import is_sealed, manifest_as_written, require_format, require_seal
 from headwater.train.checkpoint.layout import (
     FORMAT,
     FORMAT_VERSION,
@@ -28,14 +28,15 @@ def checked_manifest(path: Path) -> dict[str, Any]:
 
     Raises ConfigError for one of a format that is read no more: it is not damaged, and stays where it is.
     """
-    found = read_manifest_or_none(path)
-    version = found.get("format_version")
-    if version in OLD_VERSIONS and ("seal" not in found or is_sealed(found)):
+    manifest, written = manifest_as_written(path)
+    version = manifest.get("format_version")
+    if version in OLD_VERSIONS and ("seal" not in manifest or is_sealed(manifest)):
         raise ConfigError(
             f"{path} is a checkpoint of format {version}, and this headwater reads {FORMAT_VERSION}; resume with "
             "the headwater that wrote it, or train again under another name (name=…)"
         )
-    manifest = read_sealed_manifest(path, FORMAT, FORMAT_VERSION, CheckpointError)
+    require_format(manifest, path, FORMAT, FORMAT_VERSION, CheckpointError)
+    require_seal(manifest, written, path, CheckpointError)
     wrong = wrong_in(manifest)
     if wrong is not None:
         raise CheckpointError(f"{path} is damaged: {wrong} in its manifest.json can't be")
@@ -100,19 +101,23 @@ def is_whole(path: Path, digest: Callable[[Path], str] = digest_file) -> bool:
     return True
 
 
-def model_digest(path: Path) -> str:
-    """Return the digest of a checkpoint's weights, as its manifest says, whatever ranks wrote them."""
-    table = checked_manifest(path)["tensors"]
+def model_digest(path: Path, manifest: dict[str, Any] | None = None) -> str:
+    """Return the digest of a checkpoint's weights, as its checked manifest says, whatever ranks wrote them."""
+    table = (manifest or checked_manifest(path))["tensors"]
     return digest_json({name: facts["digest"] for name, facts in table.items() if name.startswith(f"{MODEL}.")})
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Return the state of a checkpoint; raise CheckpointError when it is damaged. Its tensors are not looked at."""
+def read_state(path: Path, manifest: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the state of a checkpoint; raise CheckpointError when it is damaged. Its tensors are not looked at.
+
+    `manifest` is its checked manifest, where the caller has it.
+    """
     file = path / STATE_FILE
-    expected = digest_of(checked_manifest(path), file)
-    if not file.is_file() or digest_file(file) != expected:
+    expected = digest_of(manifest or checked_manifest(path), file)
+    data = file.read_bytes() if file.is_file() else b""
+    if digest_bytes(data) != expected:
         raise CheckpointError(f"{file} is damaged: its digest differs from the one in manifest.json")
-    return state_of(file, file.read_bytes())
+    return state_of(file, data)
 
 
 def state_of(file: Path, data: bytes) -> dict[str, Any]:

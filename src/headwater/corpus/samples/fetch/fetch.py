@@ -16,7 +16,6 @@ from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import (
     digest_file,
     discard,
-    is_current,
     make_folder,
     new_folder,
     read_json,
@@ -24,6 +23,7 @@ from headwater.core.files import (
     remove_leftovers,
     write_json,
 )
+from headwater.core.manifests import is_current
 from headwater.corpus.samples.fetch.archives import read_archive, read_installed
 from headwater.corpus.samples.fetch.channels import PackageGone, download, find_archive
 from headwater.corpus.samples.fetch.known import contents_of
