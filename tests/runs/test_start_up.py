@@ -1,17 +1,23 @@
-"""A start reads each token store once, builds a damaged one again, and checks the room on the disk before its first step."""
+"""A start reads each token store once, builds a damaged one again, and checks the room on the disk before its first step.
+
+One with nothing to do reads little, and loads nothing that makes anything.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from small_run import call, quick, write_run_file, write_texts
+from small_run import call, environment, quick, write_run_file, write_texts
 
 from headwater.core import errors
 from headwater.core.errors import StoreError
@@ -64,6 +70,41 @@ def test_a_start_reads_each_byte_of_the_stores_once(run, monkeypatch):
     said = call("train", "mine.toml", cwd=run)
     assert said.status == 0, said
     assert dict(num_read) == stores(run)
+
+
+COUNT = """
+import json, os, sys
+from collections import Counter
+opened = Counter()
+def count(event, given):
+    if event == "open" and not isinstance(given[0], int) and os.fspath(given[0]).endswith((".json", ".jsonl")):
+        name = os.path.relpath(given[0], "runs/mine")
+        opened[name] += not name.startswith("..")
+sys.addaudithook(count)
+from headwater.cli.main import main
+sys.argv = ["headwater", "run", "mine.toml"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+print(json.dumps([opened, [name for name in sys.modules if name.split(".")[0] in ("headwater", "torch")]]))
+"""
+
+
+def test_a_run_with_nothing_to_do_reads_each_file_once_and_loads_nothing_that_makes_anything(finished_copy):
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT], cwd=finished_copy, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "training is up to date" in done.stdout, done.stderr
+    opened, loaded = json.loads(done.stdout.splitlines()[-1])
+    newest = "checkpoints/step-000000008"
+    # once for what they say; and once more to see that the checkpoint is whole, and the stores as they were written
+    twice = {f"{newest}/manifest.json", f"{newest}/state.json", "data/tokens/manifest.json"}
+    assert {name for name, times in opened.items() if times > 1} <= twice and max(opened.values()) <= 2, opened
+    assert not any(name.startswith("checkpoints/step-000000004") for name in opened), "older checkpoints are none's"
+    makers = ("corpus.build", "tokens.build", "plan.layout", "train.loop", "evaluate.evaluator", "export.hf")
+    assert not {"torch", *(f"headwater.{name}" for name in makers), "headwater.page.report.page"} & set(loaded)
+    assert len(loaded) <= 170
 
 
 def test_training_ends_with_how_far_it_came_and_where_its_checkpoint_lies(run):

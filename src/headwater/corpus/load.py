@@ -13,7 +13,7 @@ import xxhash
 
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import digest_file, new_folder, read_manifest_or_none, remove_folder, share_file, write_json
-from headwater.core.manifests import is_unmade, read_manifest
+from headwater.core.manifests import is_unmade, require_format
 from headwater.core.task_output import end_work, work_folder
 from headwater.corpus.balance import Amount, commonest_first, dropped_by_stage, merge_
 from headwater.corpus.document import Document
@@ -69,8 +69,11 @@ def discard_work(corpus_dir: Path) -> None:
 SPLITS = ("train", "validation")
 
 
-def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
-    """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads, or isn't built yet."""
+def read_corpus_manifest(corpus_dir: Path, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the manifest; DataError when `corpus_dir` isn't a corpus that this version reads, or isn't built yet.
+
+    `found` is what the file holds, where the caller has it.
+    """
     if is_unmade(corpus_dir):
         has_work = work_folder(corpus_dir).is_dir()
         if has_failed(corpus_dir) and not has_work:
@@ -84,7 +87,8 @@ def read_corpus_manifest(corpus_dir: Path) -> dict[str, Any]:
             if has_work
             else f"{corpus_dir} is not built yet; `headwater corpus build RUN.toml` builds it"
         )
-    manifest = read_manifest(corpus_dir, FORMAT, FORMAT_VERSION, DataError)
+    manifest = read_manifest_or_none(corpus_dir) if found is None else found
+    require_format(manifest, corpus_dir, FORMAT, FORMAT_VERSION, DataError)
     if outside := [name for name in manifest["sources"] if Path(name).name != name or name in ("", "..")]:
         raise DataError(f"{corpus_dir} names the source {outside[0]!a}, which isn't a folder in it; build it again")
     return manifest
@@ -131,13 +135,13 @@ def find_documents(corpus_dir: Path, split: str, source: str, ids: Collection[st
     return found
 
 
-def balance_of(corpus: Path) -> dict[str, Any]:
+def balance_of(corpus: Path, found: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return {sources, splits, kept_by, …} of a corpus; DataError without one.
 
     A source has read, kept, dropped (by reason) and stages (the same by stage), in bytes as read; text, as it lies in
     both splits, of which `splits` and `kept_by` are parts; and cleaned_bytes: kept = text + cleaned_bytes.
     """
-    manifest = read_corpus_manifest(corpus)
+    manifest = read_corpus_manifest(corpus, found)
     sources, splits = {}, manifest["splits"]
     for name, sheet in manifest["sources"].items():
         text = {unit: sum(counts[name][unit] for counts in splits.values()) for unit in ("documents", "bytes")}

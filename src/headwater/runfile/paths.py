@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from headwater.core.errors import ConfigError
 from headwater.core.files import no_check, read_json_or_none, read_manifest_or_none, write_json
-from headwater.core.records import table
+from headwater.core.records import Record, read_attempts, table
 from headwater.train.checkpoint.layout import STATE_FILE, checkpoint_of
 
 Say = Callable[[str], None]
@@ -63,6 +63,10 @@ class RunFolder(Folders):
     def json(self, path: Path) -> Any:
         """Return what is in a file, or None where it is missing or damaged."""
         return self.once(path, read_json_or_none)
+
+    def attempts(self) -> list[Record]:
+        """Return the run's records, as `read_attempts` does."""
+        return self.once(self.run / "records.jsonl", read_attempts)
 
     def manifest(self, stage: Path) -> dict[str, Any]:
         """Return the manifest of a stage's folder, or {} where it is missing or damaged."""

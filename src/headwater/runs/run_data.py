@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.core.errors import TrainingError
 from headwater.core.files import digest_json
-from headwater.core.records import Object, Record, amount, counted, entries, read_attempts, table
+from headwater.core.records import Object, Record, amount, counted, entries, table
 from headwater.runfile.paths import RunFolder
 from headwater.tokens.skipped_rows import read_interventions
 
@@ -79,7 +79,7 @@ class RunData:
 
 def read_run(run_dir: Path, here: RunFolder | None = None) -> RunData:
     here = here or RunFolder(run_dir)
-    attempts = here.once(run_dir / "records.jsonl", read_attempts)
+    attempts = here.attempts()
 
     def kept(name: str) -> Object:
         return table(here.json(run_dir / name))

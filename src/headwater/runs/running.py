@@ -81,7 +81,7 @@ def run(
         from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
 
         require_alignable(config)
-    has_trained = call.place.world_size == 1 and is_trained(config.run_dir, config.train.num_steps)
+    has_trained = call.place.world_size == 1 and is_trained(here.run, config.train.num_steps, here.attempts())
     # what is refused leaves nothing behind, and no log
     layout = Layout() if has_trained else _layout(config, call.place)
     with call.log():
@@ -102,7 +102,7 @@ def run(
             resume_longer_run(config, say, owner.require, here)
             write_config(config, reasons, owner.require, here)
             display = display or _lines_of_steps(config, say)
-            has_trained = has_trained or is_trained(config.run_dir, config.train.num_steps)
+            has_trained = has_trained or is_trained(here.run, config.train.num_steps, here.attempts())
             is_done = _train(config, display, say, call, owner, is_fresh or not has_trained, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run

@@ -119,7 +119,7 @@ def data_card_of_run(config: RunConfig, here: RunFolder | None = None) -> dict[s
     """Return the data card of a run, that of the run before it where it was aligned; None where no corpus is there."""
     folders = here = here or RunFolder(config.run_dir)
     try:
-        balance = here.once(folders.corpus / "manifest.json", _balance)
+        balance = balance_of(here.corpus, here.manifest(here.corpus))
     except DataError:
         return read_json_or_none(folders.data_card)
     inputs = here.manifest(folders.corpus).get("inputs", {})
@@ -131,7 +131,3 @@ def data_card_of_run(config: RunConfig, here: RunFolder | None = None) -> dict[s
     card = data_card(config.name, config.corpus, config.mixture, balance, training, digests)
     base = kept_base(config.base, folders)
     return card | {"started_from": [] if base is None else [asdict(each) for each in base.origins]}
-
-
-def _balance(manifest: Path) -> dict[str, Any]:
-    return balance_of(manifest.parent)

@@ -7,7 +7,7 @@ and by the mixture's plan. Up to the first step in which one of them differs, bo
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.core.errors import CheckpointError
 from headwater.core.files import digest_json, make_folder, move_folder, no_check, remove_folder
 from headwater.core.numbers import plural
-from headwater.core.records import read_records
+from headwater.core.records import Record, counted, read_attempts
 from headwater.model.optim.settings import lr_factor
 from headwater.train.checkpoint.layout import list_checkpoints, require_from_training
 from headwater.train.checkpoint.verify import is_whole, read_state
@@ -287,9 +287,13 @@ def _what_changes(run_dir: Path, shared: State, newer: list[int], aside: Path, p
     return lines
 
 
-def is_trained(run_dir: Path, num_steps: int) -> bool:
-    """Return whether a run reached its last step, measured it, and still has that checkpoint undamaged."""
+def is_trained(run_dir: Path, num_steps: int, attempts: Sequence[Record] | None = None) -> bool:
+    """Return whether a run reached its last step, measured it, and still has that checkpoint undamaged.
+
+    `attempts` are its records, where the caller has them.
+    """
     newest = list_checkpoints(run_dir)[:1]
     if not newest or newest[0][0] < num_steps:
         return False
-    return bool(read_records(run_dir / "records.jsonl", "finish")) and is_whole(newest[0][1])
+    records = counted(read_attempts(run_dir / "records.jsonl") if attempts is None else attempts)
+    return any(record.get("event") == "finish" for record in records) and is_whole(newest[0][1])
