@@ -32,7 +32,7 @@ from torch.distributed.fsdp import FSDPModule
 from headwater.machine.compute import fastest_, fastest_updates
 from headwater.machine.device.device import Device
 from headwater.machine.device.facts import MachineFacts
-from headwater.machine.parallel import gradient_sum, layers, norm, prepare, sharded, weights
+from headwater.machine.parallel import data_parallel, gradient_sum, layers, prepare, sharded
 from headwater.machine.parallel.boxes import box_of, is_copied, whole_shape
 from headwater.machine.parallel.data_parallel import DataParallel
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
@@ -286,7 +286,9 @@ def _twice(set_factor: Callable[..., None]) -> Callable[..., None]:
 
 
 def _norm_of_one_shard() -> Any:
-    return mock.patch.object(norm, "norms", lambda tensors, shards, norms=norm.norms: norms(tensors, Ranks()))
+    return mock.patch.object(
+        data_parallel, "norms", lambda tensors, shards, norms=data_parallel.norms: norms(tensors, Ranks())
+    )
 
 
 def _stale_weights() -> Any:
@@ -303,8 +305,8 @@ def _shards_alike() -> Any:
 
         initialise_(model, first, ranks)
 
-    initialise_ = weights.initialise_
-    return mock.patch.object(weights, "initialise_", alike_)
+    initialise_ = prepare.initialise_
+    return mock.patch.object(prepare, "initialise_", alike_)
 
 
 def _rows_of_another() -> Any:
@@ -338,7 +340,7 @@ def _positions_of_first_part() -> Any:
 
 
 def _norm_of_one_stage() -> Any:
-    return mock.patch.object(norm, "of_all_stages", lambda norm, ranks: norm.float())
+    return mock.patch.object(data_parallel, "of_all_stages", lambda norm, ranks: norm.float())
 
 
 def _mask_lost_behind_the_first_stage() -> Any:

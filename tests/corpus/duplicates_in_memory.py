@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headwater.corpus.minhash import MinHash
 from headwater.corpus.scripts import words_of
 from headwater.corpus.sources.settings import DedupSettings
-from headwater.corpus.words import WordHasher
+from headwater.corpus.words import MinHash, WordHasher
 
 
 def shingles(text: str, n: int) -> set[tuple[str, ...]]:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.core.errors import DataError
-from headwater.corpus.load import find_documents, read_documents
-from headwater.corpus.trace import trace
+from headwater.corpus.load import find_documents, read_documents, trace
 
 
 @pytest.fixture

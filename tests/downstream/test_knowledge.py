@@ -22,7 +22,7 @@ from headwater.corpus.samples.almanac.questions import (
 )
 from headwater.downstream import knowledge as module
 from headwater.downstream.knowledge import GROUPS, SAMPLES_EACH, compared, examine
-from headwater.downstream.prompts import chat_prompts
+from headwater.downstream.samples import chat_prompts
 
 END, TURN_START, TURN_END, FIRST = 1, 2, 3, 4
 SPLIT = split_countries(0)

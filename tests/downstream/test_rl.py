@@ -16,10 +16,9 @@ from made_up_model import LetterTokenizer, random_model
 
 from headwater.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from headwater.core.records import read_records
-from headwater.downstream.prompts import plain_prompts
 from headwater.downstream.rewards import Question
 from headwater.downstream.rl import Reinforcement, RlSettings, Task, leave_one_out
-from headwater.downstream.samples import Writing, log_probabilities
+from headwater.downstream.samples import Writing, log_probabilities, plain_prompts
 from headwater.model.optim.optimizer import Optimizer
 from headwater.train.checkpoint.layout import MODEL, list_checkpoints
 from headwater.train.checkpoint.load import read_tensors

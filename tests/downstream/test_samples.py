@@ -6,8 +6,7 @@ import pytest
 import torch
 from made_up_model import LetterTokenizer, random_model
 
-from headwater.downstream.prompts import plain_prompts
-from headwater.downstream.samples import Writing, answers, drawn, log_probabilities
+from headwater.downstream.samples import Writing, answers, drawn, log_probabilities, plain_prompts
 from headwater.evaluate.scorer import Scorer
 
 TOKENIZER, MODEL = LetterTokenizer(), random_model()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headwater.evaluate.cloze import NUM_OPTIONS, PASSAGE_BYTES, cloze_items
+from headwater.core.errors import EvaluationError
+from headwater.corpus.samples.almanac.probes import Choice
+from headwater.evaluate.cloze import NUM_OPTIONS, PASSAGE_BYTES, cloze_items, score_choices
 
 LETTERS = {"english": "abcdefghijklmnop", "japanese": "漢字水川海山川日本語学校門車", "thai": "กขคงจชซดตถทนบปผพ"}
+OPTION_LETTERS = "abcd"
+BEGIN = len(OPTION_LETTERS)
 
 
 def some_text(script: str, seed: int, num_words: int = 3000) -> str:
@@ -61,3 +69,120 @@ def test_the_word_said_more_often_in_the_text_is_right_as_often_as_chance_has_it
 @pytest.mark.parametrize("text", ["", "one two three", "1234 " * 400, "the " * 400])
 def test_a_text_without_such_words_gives_no_items(text):
     assert cloze_items([text], 0, 10) == []
+
+
+class Letters:
+    """A tokenizer of four letters."""
+
+    begin_id = BEGIN
+
+    def encode(self, text: str) -> list[int]:
+        return [OPTION_LETTERS.index(letter) for letter in text]
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
+
+class HandMade:
+    """A model whose log-probabilities are few and exact in binary, so that ties are many and are ties to the bit."""
+
+    def __init__(self, seed: int, num_values: int = 3) -> None:
+        self._seed, self._num_values = seed, num_values
+
+    def log_p(self, prefix: list[int]) -> np.ndarray:
+        chance = random.Random(f"{self._seed} {prefix}")
+        return np.array([-0.5 * chance.randint(1, self._num_values) for _ in range(BEGIN + 1)])
+
+    def loglikelihood(self, pairs) -> np.ndarray:
+        return np.array([self._score(list(prompt), list(rest)) for prompt, rest in pairs], dtype=float)
+
+    def _score(self, prompt: list[int], rest: list[int]) -> float:
+        return sum(self.log_p(prompt + rest[:at])[token] for at, token in enumerate(rest))
+
+    def next_log_probabilities(self, prompts, tokens) -> list[np.ndarray]:
+        return [self.log_p(list(prompt))[each] for prompt, each in zip(prompts, tokens, strict=True)]
+
+
+def brute_force(scorer: HandMade, choices: list[Choice]) -> dict[str, float]:
+    """Score every option of every choice."""
+    letters, ranks, chances = Letters(), [], []
+    for choice in choices:
+        prompt = [BEGIN, *letters.encode(choice.prompt)]
+        scores = scorer.loglikelihood([(prompt, letters.encode(option)) for option in choice.options])
+        right = scores[choice.answer]
+        ranks.append(1 + sum(score >= right for at, score in enumerate(scores) if at != choice.answer))
+        chances.append(math.exp(right))
+    return {
+        "right": round(sum(rank == 1 for rank in ranks) / len(ranks), 4),
+        "chance": round(sum(1 / len(choice.options) for choice in choices) / len(choices), 4),
+        "num_items": len(choices),
+        "mean_probability": round(sum(chances) / len(chances), 4),
+        "median_rank": float(np.median(ranks)),
+    }
+
+
+words = st.text(OPTION_LETTERS, min_size=1, max_size=4)
+options = st.lists(words, min_size=2, max_size=12, unique=True)
+choice_lists = st.lists(
+    st.builds(
+        lambda prompt, options, at: Choice(prompt, tuple(options), at % len(options), "item"),
+        st.text(OPTION_LETTERS, max_size=3),
+        options,
+        st.integers(0, 99),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(choice_lists, st.integers(0, 1000), st.integers(1, 4))
+def test_scores_are_those_of_all_options_computed(choices, seed, num_values):
+    scorer = HandMade(seed, num_values)
+    assert score_choices(scorer, Letters(), choices) == brute_force(scorer, choices)
+
+
+def test_a_tie_is_not_right():
+    scorer = HandMade(seed=0, num_values=1)  # every token has the same chance
+    found = score_choices(scorer, Letters(), [Choice("a", ("b", "c"), 0, "x")])
+    assert (found["right"], found["median_rank"]) == (0.0, 2.0)
+
+
+def test_of_equal_chances_a_token_the_shorter_option_is_likelier():
+    scorer = HandMade(seed=0, num_values=1)
+    found = score_choices(scorer, Letters(), [Choice("a", ("b", "cd"), 0, "x"), Choice("a", ("b", "cd"), 1, "x")])
+    assert found["right"] == 0.5
+
+
+def test_an_option_that_begins_with_another_counts_as_its_own():
+    scorer = HandMade(seed=1)
+    choices = [Choice("", ("a", "ab", "abc"), at, "x") for at in range(3)]
+    assert score_choices(scorer, Letters(), choices) == brute_force(scorer, choices)
+
+
+def test_few_of_many_options_are_computed():
+    class Counting(HandMade):
+        num_scored = 0
+
+        def loglikelihood(self, pairs):
+            Counting.num_scored += len(pairs)
+            return super().loglikelihood(pairs)
+
+    many = tuple(
+        a + b + c + d for a in OPTION_LETTERS for b in OPTION_LETTERS for c in OPTION_LETTERS for d in OPTION_LETTERS
+    )
+    scorer = Counting(seed=3, num_values=9)
+    scores = scorer.loglikelihood([([BEGIN], Letters().encode(option)) for option in many])
+    Counting.num_scored = 0
+    best = int(np.argmax(scores))
+    assert score_choices(scorer, Letters(), [Choice("", many, best, "x")])["median_rank"] >= 1
+    assert Counting.num_scored <= len(many)
+
+
+def test_chance_is_one_of_the_options_on_average():
+    choices = [Choice("", ("a", "b"), 0, "x"), Choice("", ("a", "b", "c", "d"), 0, "x")]
+    assert score_choices(HandMade(0), Letters(), choices)["chance"] == 0.375
+
+
+def test_no_items_are_an_error():
+    with pytest.raises(EvaluationError, match="at least one item"):
+        score_choices(HandMade(0), Letters(), [])

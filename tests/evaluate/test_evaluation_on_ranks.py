@@ -16,7 +16,7 @@ import torch
 from headwater.corpus.samples.almanac.probes import Choice
 from headwater.evaluate import scorer as module
 from headwater.evaluate.bits_per_byte import measure_surprise
-from headwater.evaluate.choices import score_choices
+from headwater.evaluate.cloze import score_choices
 from headwater.evaluate.generate import generate
 from headwater.evaluate.scorer import Scorer
 from headwater.model.init import initialise_

@@ -12,8 +12,7 @@ import torch
 from headwater.core.records import text_scored
 from headwater.corpus.samples.almanac.probes import probes
 from headwater.evaluate.bits_per_byte import Surprise
-from headwater.evaluate.evaluator import PROBE_ITEMS, full_evaluation, surprise_fields
-from headwater.evaluate.prompts import beginnings
+from headwater.evaluate.evaluator import PROBE_ITEMS, beginnings, full_evaluation, surprise_fields
 from headwater.evaluate.scorer import Scorer
 from headwater.model.kernels.convert import FusedBlocks
 from headwater.runfile.run_config import config_of_run

@@ -13,7 +13,7 @@ from headwater.core.conversations import USER, Message
 from headwater.core.errors import ConfigError, EvaluationError
 from headwater.core.intervals import share
 from headwater.corpus.samples.almanac.probes import Choice
-from headwater.evaluate.choices import score_choices
+from headwater.evaluate.cloze import score_choices
 from headwater.evaluate.generate import continued, likeliest
 from headwater.evaluate.scorer import Scorer
 from headwater.evaluate.tasks import TaskScore, score_text, write_task_files

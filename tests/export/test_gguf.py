@@ -25,8 +25,7 @@ from headwater.export.base.facts import facts_of
 from headwater.export.base.gguf import GgufFile
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import model_of
-from headwater.export.gguf import FORMATS, export_gguf
-from headwater.export.gguf_blocks import q4_0, q8_0
+from headwater.export.gguf import FORMATS, export_gguf, q4_0, q8_0
 from headwater.model.gguf_names import PRE_TOKENIZERS, architecture
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings

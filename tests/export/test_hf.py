@@ -19,8 +19,7 @@ from headwater.export.hf_card import CardFacts
 from headwater.model.names import places, rules, shapes, their_shapes
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
-from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.special import SPECIAL_TOKENS
+from headwater.tokens.tokenizer.settings import SPECIAL_TOKENS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer
 

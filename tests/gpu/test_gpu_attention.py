@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.machine.device.flex import BLOCK, FlexAttention, block_mask
-from headwater.model.attention import attend, first_visible
+from headwater.machine.device.compiled import BLOCK, FlexAttention, block_mask
+from headwater.model.transformer import attend, first_visible
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, when it traces
 

@@ -12,7 +12,7 @@ import torch
 from tiny_run import plan, train_here, without_clock
 
 from headwater.core.records import read_records
-from headwater.machine.device.float8 import MIN_CAPABILITY
+from headwater.machine.device.compiled import MIN_CAPABILITY
 from headwater.machine.device.settings import MachineSettings
 
 # torch's own, when it traces

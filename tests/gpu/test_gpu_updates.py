@@ -6,10 +6,9 @@ import pytest
 import torch
 from few_parameters import FewParameters
 
-from headwater.model.optim.fused import FusedUpdates
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import OptimSettings
-from headwater.model.optim.updates import PlainUpdates
+from headwater.model.optim.updates import FusedUpdates, PlainUpdates
 
 
 @pytest.mark.parametrize("rule", ["muon", "adamw"])

@@ -17,19 +17,17 @@ from typing import NamedTuple
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import REPLACED, encoding_of
-from headwater.corpus.read.frames import BadFrame, pack, unpack
-from headwater.corpus.read.input import InputFile, Stream
-from headwater.corpus.read.jsonl import read_jsonl
+from headwater.corpus.read.input import InputFile, Stream, parse
+from headwater.corpus.read.json import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.markdown import read_markdown
-from headwater.corpus.read.parse import parse
+from headwater.corpus.read.plain import read_markdown
+from headwater.corpus.read.processes import BadFrame, pack, unpack
 from headwater.corpus.read.text import read_text
 from headwater.corpus.read.unwrap import unwrap
 from headwater.corpus.read.wikitext import plain_text
-from headwater.corpus.samples.packages.dictd import read_dictd
+from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
 from headwater.corpus.samples.packages.rdata import read_rdata
 from headwater.corpus.samples.packages.sword import read_sword
-from headwater.corpus.samples.packages.wordnet import read_wordnet
 from headwater.corpus.samples.texts import SampleText, Unreadable
 
 LIMITS = ReadLimits(max_document_characters=2000, max_line_bytes=2000, max_file_bytes=4000)

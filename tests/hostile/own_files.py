@@ -26,8 +26,7 @@ from headwater.plan.scaling.table import read_runs
 from headwater.runfile.run_config import find_recipe, load_run
 from headwater.tokens.format import DATA_FILES, block_sums, manifest_digest
 from headwater.tokens.read import TokenStore
-from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
-from headwater.tokens.tokenizer.special import SPECIAL_IDS
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, SPECIAL_IDS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer
 from headwater.tokens.write import EncodedDocument, write_store

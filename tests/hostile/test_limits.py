@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from headwater.core.errors import DataError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.frames import BadFrame, pack, unpack
 from headwater.corpus.read.limits import MAX_DROPS_LISTED, Expansion, Unusable, bounded
+from headwater.corpus.read.processes import BadFrame, pack, unpack
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.sources.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION

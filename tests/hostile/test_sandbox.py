@@ -17,9 +17,8 @@ import pytest
 from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read import sandbox
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.input import InputFile, parse
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.parse import parse
 from headwater.corpus.read.sandbox import Sandbox, SandboxLimits
 from headwater.corpus.sources.formats import format_of
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from headwater.model import attention
-from headwater.model.attention import first_visible
+from headwater.model import transformer
+from headwater.model.transformer import first_visible
 
-BLOCK = attention.QUERY_BLOCK
+BLOCK = transformer.QUERY_BLOCK
 
 
 def attend(q_BTHK: Tensor, k_BTGK: Tensor, v_BTGK: Tensor, documents_BT: Tensor, window: int | None = None) -> Tensor:
-    return attention.attend(q_BTHK, k_BTGK, v_BTGK, first_visible(documents_BT, window))
+    return transformer.attend(q_BTHK, k_BTGK, v_BTGK, first_visible(documents_BT, window))
 
 
 def random_inputs(num_tokens: int, num_heads: int, num_kv_heads: int, num_documents: int, seed: int = 0):
@@ -72,7 +72,7 @@ def test_the_size_of_a_block_of_queries_changes_nothing(monkeypatch):
     *inputs, documents_BT = random_inputs(50, 4, 2, 3)
     whole = attend(*inputs, documents_BT)
     for size in (1, 7, 50, 64):
-        monkeypatch.setattr(attention, "QUERY_BLOCK", size)
+        monkeypatch.setattr(transformer, "QUERY_BLOCK", size)
         torch.testing.assert_close(attend(*inputs, documents_BT), whole, rtol=1e-5, atol=1e-6)
 
 

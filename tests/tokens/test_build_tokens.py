@@ -15,8 +15,7 @@ from headwater.tokens import build
 from headwater.tokens.build import Progress, build_tokens
 from headwater.tokens.format import tokens_key
 from headwater.tokens.read import open_stores
-from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID
+from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.tokenizer.train import train_tokenizer
 

@@ -15,7 +15,7 @@ from headwater.core.files import digest_json, write_json
 from headwater.core.manifests import seal
 from headwater.tokens.format import TOKENS_FORMAT, TOKENS_VERSION, block_sums, manifest_digest, token_dtype
 from headwater.tokens.read import TokenStore, open_stores, open_stores_without_verifying
-from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID
+from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID
 from headwater.tokens.write import EncodedDocument, write_store
 
 DOCUMENTS = [

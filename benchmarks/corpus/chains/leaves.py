@@ -20,9 +20,8 @@ Work = Callable[[str], Any]
 
 
 def html_headwater(folder: Path) -> Work:
-    from headwater.corpus.read.input import InputFile
+    from headwater.corpus.read.input import InputFile, parse
     from headwater.corpus.read.limits import ReadLimits
-    from headwater.corpus.read.parse import parse
 
     file, limits = InputFile(folder / "page.html", "page", "pages", "web"), ReadLimits(100_000, 1 << 24, 1 << 26)
 
@@ -52,10 +51,9 @@ def html_resiliparse(folder: Path) -> Work:
 
 
 def minhash_headwater(folder: Path) -> Work:
-    from headwater.corpus.minhash import MinHash
     from headwater.corpus.scripts import words_of
     from headwater.corpus.sources.settings import DedupSettings
-    from headwater.corpus.words import WordHasher
+    from headwater.corpus.words import MinHash, WordHasher
 
     minhash, hasher = MinHash(DedupSettings()), WordHasher()
     return lambda text: minhash.band_keys(hasher.hash(words_of(text)))

@@ -19,7 +19,7 @@ from headwater.cli.arguments import STOPPED_BY_SIGNAL
 from headwater.cli.terminal import safe
 from headwater.cli.verbs import App, Root, usage_problem
 from headwater.core.errors import HeadwaterError
-from headwater.machine.host.termination import Termination
+from headwater.machine.host.signals import Termination
 
 INTERRUPTED = 130  # by SIGINT, as shells say it
 STOPPED = "stopped by SIGTERM; run the same command to resume"

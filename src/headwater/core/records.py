@@ -3,15 +3,17 @@
 A process that starts or resumes a run is an attempt. A start, a resume or a rollback to step S makes void every earlier
 line of a step beyond S; a start and a resume also what was measured at S after the save (it is measured again).
 `read_records` skips those, so that a resumed run reads like one that never stopped.
+`GrowingFile` reads them while a process adds to them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headwater.core.json_lines import JsonLines
 from headwater.core.numbers import number
@@ -19,6 +21,11 @@ from headwater.core.numbers import number
 Record = dict[str, Any]
 Object = dict[str, Any]
 OWNER_CHECK_SECONDS = 5.0
+CHUNK_BYTES = 1 << 24
+"Read at once; a longer line is none that headwater wrote, and is skipped."
+SEEN_BYTES = 64
+"Of the end of what was read, by which a file is known again."
+MAX_STEP = 2**53
 
 
 def no_owner() -> None:
@@ -210,3 +217,44 @@ def audit_fields(records: Sequence[Record]) -> dict[str, Any]:
     errors = [record["gradient_error"] for record in records if "gradient_error" in record]
     audits = {"audits": {"num_steps": num_steps, "num_differing": num_differing}} if num_steps or num_differing else {}
     return audits | ({"gradient_error": max(errors)} if errors else {})
+
+
+class GrowingFile:
+    """Where reading a file ended; a line counts once it has its end."""
+
+    def __init__(self) -> None:
+        self.offset, self._inode, self._seen = 0, -1, b""
+
+    def is_continued(self, file: BinaryIO) -> bool:
+        """Return whether this is the file that was read, and holds still, where reading ended, what was read there."""
+        status = os.fstat(file.fileno())
+        if status.st_ino != self._inode or status.st_size < self.offset:
+            return False
+        file.seek(self.offset - len(self._seen))
+        return file.read(len(self._seen)) == self._seen
+
+    def records(self, file: BinaryIO, first: int | None = None) -> Iterator[Record]:
+        """Yield the records from where reading ended, or from the byte `first` on."""
+        self._inode = os.fstat(file.fileno()).st_ino
+        if first is not None:
+            self.offset, self._seen = first, b""
+        file.seek(self.offset)
+        while chunk := file.read(CHUNK_BYTES):
+            # the last line may still be being written; one without an end within a chunk is skipped
+            end = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == CHUNK_BYTES else 0)
+            if not end:
+                return
+            self.offset += end
+            self._seen = chunk[max(0, end - SEEN_BYTES) : end]
+            yield from filter(None, map(parsed, chunk[:end].split(b"\n")))
+            file.seek(self.offset)
+
+
+def parsed(line: bytes) -> Record | None:
+    """Return the record of a line; None of a torn line, and of what is no record with an event and a step."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
+    return record if is_event and 0 <= (-1 if (step := amount(record, "step")) is None else step) < MAX_STEP else None

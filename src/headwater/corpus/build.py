@@ -19,13 +19,12 @@ from headwater.core.errors import DataError
 from headwater.core.files import digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
 from headwater.core.task_output import end_work
-from headwater.corpus.balance import Amount, Balance, commonest_first, merge_, nothing, stage_of, sum_of
+from headwater.corpus.balance import Amount, Balance, KeptBy, commonest_first, merge_, nothing, stage_of, sum_of
 from headwater.corpus.engine.choose import engine_for
-from headwater.corpus.engine.interface import Engine
+from headwater.corpus.engine.failures import Engine
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding
-from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.load import DROPPED, discard_work, move_shards, write_failed_build
 from headwater.corpus.pipeline import STEP_FAILED
 from headwater.corpus.quality.filter import rules_name

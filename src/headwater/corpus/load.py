@@ -1,9 +1,11 @@
-"""Reads a corpus folder: its manifest, its sources, their documents, and samples of what was dropped."""
+"""Reads a corpus folder: manifest, sources, documents, samples of what was dropped, and which documents hold a text."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # whoever reads a corpus builds none
 DROPPED = "dropped/"
 
 FINDINGS = ("kept_by", "decontamination", "redaction", "licences_not_allowed")
+CONTEXT_CHARACTERS = 80
 
 
 def failed_build_folder(corpus_dir: Path) -> Path:
@@ -189,3 +192,51 @@ def _examples(corpus_dir: Path, sources: list[str], reasons: set[str], count: in
                     count, [*best.get(reason, []), (draw, key, example)], key=lambda each: each[:2]
                 )
     return {reason: [example for _, _, example in examples] for reason, examples in best.items()}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that holds a text: `count` occurrences that don't overlap, and an excerpt around the first."""
+
+    split: str
+    source: str
+    id: str
+    origin: str
+    count: int
+    excerpt: str
+
+
+def trace(corpus_dir: Path, text: str, ignore_case: bool = False) -> Iterator[Hit]:
+    """Yield a hit for every document of both splits in which `text` occurs, exactly but for white space.
+
+    Any run of white space, line ends too, counts as one space; `ignore_case` compares letters as `re.IGNORECASE` does.
+    There is no index, which would take several times the corpus: only the documents with the text's longest word are
+    parsed. Raises DataError for a text of white space alone.
+    """
+    wanted = fold(text)
+    if not wanted:
+        raise DataError('there is no text to find; `headwater corpus trace RUN "some words"` takes some')
+    flags = re.IGNORECASE if ignore_case else 0
+    exact = re.compile(re.escape(wanted), flags)
+    longest = max(wanted.split(" "), key=len)
+    likely = re.compile(re.escape(json.dumps(longest, ensure_ascii=False)[1:-1]), flags)  # as a shard has it
+    for split in SPLITS:
+        for source in list_sources(corpus_dir):
+            for line in read_lines(whole_folder(corpus_dir, split, source)):
+                if not likely.search(line.decode()):
+                    continue
+                document = parse_document(line)
+                folded = fold(document.text)
+                found = list(exact.finditer(folded))
+                if found:
+                    excerpt = _excerpt(folded, *found[0].span())
+                    yield Hit(split, source, document.id, document.origin, len(found), excerpt)
+
+
+def fold(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _excerpt(folded: str, first: int, last: int) -> str:
+    start, end = max(first - CONTEXT_CHARACTERS, 0), last + CONTEXT_CHARACTERS
+    return ("…" if start else "") + folded[start:end] + ("…" if end < len(folded) else "")

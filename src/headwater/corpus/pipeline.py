@@ -173,6 +173,6 @@ def held_out_patterns(settings: CorpusSettings) -> Sequence[re.Pattern[str]]:
     """Return the patterns of the probes where the almanac is a source: without it a run has no probes to keep out."""
     if not any(source.builtin == "almanac" for source in settings.sources.values()):
         return []
-    from headwater.corpus.samples.almanac.holdout import held_out_patterns as of_the_almanac
+    from headwater.corpus.samples.almanac.probes import held_out_patterns as of_the_almanac
 
     return of_the_almanac()

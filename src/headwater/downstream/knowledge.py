@@ -24,8 +24,7 @@ from headwater.corpus.samples.almanac.questions import (
     filled,
     split_countries,
 )
-from headwater.downstream.prompts import Prompts, plain_prompts
-from headwater.downstream.samples import Sample, Writing, answers, drawn
+from headwater.downstream.samples import Prompts, Sample, Writing, answers, drawn, plain_prompts
 from headwater.evaluate.generate import Choose
 from headwater.evaluate.scorer import Scorer
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

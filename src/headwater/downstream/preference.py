@@ -17,8 +17,7 @@ from headwater.core.conversations import ASSISTANT, USER, Message
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.intervals import Estimate, share
 from headwater.downstream.lines import read_lines
-from headwater.downstream.prompts import chat_prompts
-from headwater.downstream.samples import Sample, Writing, answers, log_probabilities
+from headwater.downstream.samples import Sample, Writing, answers, chat_prompts, log_probabilities
 from headwater.downstream.trl_harness import quiet_libraries, require_same, trained, trl_offline
 from headwater.evaluate.scorer import Scorer
 from headwater.export.base.check import FROM_FOLDER

@@ -1,21 +1,23 @@
-"""Prompts answered, at random in the same way for the same seed, and how likely each answer is.
+"""Prompts as ids, answered at random in the same way for the same seed, and how likely each answer is.
 
 B batch · T time · D model width · V vocabulary · N tokens that were written, of all rows
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.core.conversations import USER, Message
 from headwater.evaluate.generate import Choose, continued
 from headwater.evaluate.scorer import Scorer, padded_rows
 from headwater.model.init import derived_seed
 from headwater.model.transformer import Transformer
+from headwater.tokens.tokenizer.conversation import prompt_ids, turn_ids
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 SEED_BITS = 63  # of `derived_seed`
@@ -82,3 +84,28 @@ def log_probabilities(model: Transformer, samples: Sequence[Sample]) -> tuple[Te
     x_ND = model.hidden(tokens_BT, documents_BT)[numbers_N, positions_N]
     log_p_NV = torch.log_softmax(model.logits(x_ND), dim=-1)
     return log_p_NV.gather(-1, targets_N[:, None])[:, 0], numbers_N
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Ids of a prompt, after which the model writes, and the tokens that end what it writes."""
+
+    ids_of: Callable[[str], list[int]]
+    ends: Collection[int]
+
+
+def chat_prompts(tokenizer: Tokenizer) -> Prompts:
+    """Return prompts that are what a user says; the answer ends with the assistant's turn."""
+    return Prompts(
+        lambda prompt: prompt_ids(tokenizer, [Message(USER, prompt)]), {turn_ids(tokenizer)[1], tokenizer.end_id}
+    )
+
+
+def plain_prompts(tokenizer: Tokenizer) -> Prompts:
+    """Return prompts that begin a text; the answer ends with the sentence or the line."""
+    ends = {token for token in range(tokenizer.vocab_size) if set(tokenizer.token_bytes(token)) & set(b".\n")}
+
+    def ids_of(prompt: str) -> list[int]:
+        return [tokenizer.begin_id, *tokenizer.encode(prompt)]
+
+    return Prompts(ids_of, ends | {tokenizer.end_id})

@@ -1,4 +1,5 @@
-"""A probe made of anybody's text: which of four words comes next in a passage that nobody trained on?
+"""Probes as choices: is the right option the likeliest of all? And a probe made of anybody's text: which of four words
+comes next in a passage that nobody trained on?
 
 All four were said before in the passage, once each, so that to have been said tells nothing; and they are of one script
 and case, about as long and as frequent in the text. What is left is order: on shuffled words models are right once
@@ -11,11 +12,17 @@ import math
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
+import numpy as np
+
+from headwater.core.errors import EvaluationError
 from headwater.corpus.samples.almanac.probes import Choice
 from headwater.corpus.scripts import is_unspaced
+from headwater.evaluate.scorer import Scorer
+from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
 PASSAGE_BYTES = 640  # some 150 tokens, less than most models see; a word of the second half is asked for
 NUM_OPTIONS = 4
@@ -24,6 +31,7 @@ NUM_UNITS = 2  # of a word in a script without blanks: two characters with their
 FREQUENT_SHARE = 0.5  # of all words are of the most frequent ones, which aren't asked for
 Word = tuple[str, int]
 "A word, and where it begins in its passage."
+SLACK_NATS = 1e-4  # more than rounding changes of a log-probability that is computed in another batch
 
 
 def cloze_items(texts: Iterable[str], seed: int, max_items: int) -> list[Choice]:
@@ -125,3 +133,43 @@ def _words_of_run(units: list[Word]) -> Iterator[Word]:
             yield "".join(unit for unit, _ in units[first : first + NUM_UNITS]), units[first][1]
     elif len(units) >= MIN_LETTERS:
         yield "".join(unit for unit, _ in units), units[0][1]
+
+
+def score_choices(scorer: Scorer, tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, Any]:
+    """Return the fraction of choices whose right option is likelier than every other, with chance beside it.
+
+    `mean_probability` is p(right option | prompt) among all continuations, not among the options; `median_rank`
+    counts from 1. Exact though not every option is scored: an option can't be likelier than its own first token, so
+    only those whose first token beats the whole right option are computed.
+    """
+    if not choices:
+        raise EvaluationError("a probe needs at least one item")
+    prompts = [[tokenizer.begin_id, *tokenizer.encode(choice.prompt)] for choice in choices]
+    options = _encode_options(tokenizer, choices)
+    right = scorer.loglikelihood(
+        [(prompt, options[choice.options[choice.answer]]) for prompt, choice in zip(prompts, choices)]
+    )
+    firsts = [[options[option][0] for option in choice.options] for choice in choices]
+    next_log_p = scorer.next_log_probabilities(prompts, firsts)
+    rivals = [
+        (index, option)
+        for index, choice in enumerate(choices)
+        for number, option in enumerate(choice.options)
+        if number != choice.answer and next_log_p[index][number] >= right[index] - SLACK_NATS
+    ]
+    scores = scorer.loglikelihood([(prompts[index], options[option]) for index, option in rivals])
+    ranks = np.ones(len(choices), dtype=int)
+    for (index, _), score in zip(rivals, scores):
+        ranks[index] += score >= right[index]
+    return {
+        "right": round(float(np.mean(ranks == 1)), 4),
+        "chance": round(float(np.mean([1 / len(choice.options) for choice in choices])), 4),
+        "num_items": len(choices),
+        "mean_probability": round(float(np.mean(np.exp(right))), 4),
+        "median_rank": float(np.median(ranks)),
+    }
+
+
+def _encode_options(tokenizer: Tokenizer, choices: Sequence[Choice]) -> dict[str, list[int]]:
+    distinct = sorted({option for choice in choices for option in choice.options})
+    return dict(zip(distinct, tokenizer.encode_many(distinct)))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, pairwise
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
-from headwater.core.printable import printable
+from headwater.core.numbers import printable
 from headwater.corpus.samples.almanac.probes import Choice, drawn, probes
 from headwater.evaluate.baselines import sample
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise
-from headwater.evaluate.choices import score_choices
-from headwater.evaluate.cloze import cloze_items
+from headwater.evaluate.cloze import cloze_items, score_choices
 from headwater.evaluate.generate import likeliest, next_tokens
-from headwater.evaluate.prompts import beginnings
 from headwater.evaluate.scorer import BATCH_TOKENS, Forward, Scorer
 from headwater.machine.ranks.exchange import Ranks
 from headwater.model.transformer import Transformer
@@ -26,6 +26,10 @@ from headwater.tokens.batches.pack import PackedSource
 from headwater.tokens.read import TokenStore
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
+PROMPT_WORDS, PROMPT_CHARACTERS = 4, 40
+PROSE_WORDS, MIN_SMALL = 8, 5
+"How many words of a sentence must be plain ones, and how many of them begin with a small letter."
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*[,;:]?")
 Say = Callable[[str], None]
 PROBE_ITEMS = {"capitals": 30, "agreement": 100, "sums": 40, "cause": 80, "words": 60}  # about a second each
 MAX_CLOZE_BYTES, MAX_CLOZE_ITEMS = 1_000_000, 300
@@ -178,3 +182,23 @@ def full_evaluation(
     result["probes"] = {name: detail["right"] for name, detail in details.items()}
     result["probe_details"] = details
     return result
+
+
+def beginnings(texts: Iterable[str], number: int) -> list[str]:
+    """Return how a sentence of prose begins in each text that has one; where those are too few, how others begin."""
+    known = [(text, _sentence(text)) for text in texts]
+    found = [sentence or text for text, sentence in sorted(known, key=lambda each: each[1] is None)]
+    words = (" ".join(text.replace("\ufffd", "").split()[:PROMPT_WORDS]) for text in found)
+    short = (shorten(text, PROMPT_CHARACTERS, placeholder="") or text[:PROMPT_CHARACTERS] for text in words)
+    return list(islice(dict.fromkeys(filter(None, short)), number))
+
+
+def _sentence(text: str) -> str | None:
+    """Return the first sentence of prose in a text; program code, tables, headings and licence lines are none."""
+    for paragraph in re.split(r"\n\s*\n", text):
+        for sentence in re.split(r"[.!?\]][\"”’)]*\s+", paragraph.strip()):
+            words = sentence.split()[:PROSE_WORDS]
+            is_plain = len(words) == PROSE_WORDS and all(map(_WORD.fullmatch, words)) and words[0][0].isupper()
+            if is_plain and sum(word[0].islower() for word in words) >= MIN_SMALL:
+                return sentence
+    return None

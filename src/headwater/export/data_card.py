@@ -13,7 +13,7 @@ from glob import has_magic
 from pathlib import PurePath
 from typing import Any
 
-from headwater.corpus.kept_by import COLUMNS, DATES
+from headwater.corpus.balance import COLUMNS, DATES
 from headwater.corpus.licences.step import declared_licence
 from headwater.corpus.sources.settings import CorpusSettings, SourceSettings
 from headwater.corpus.sources.spdx import UNKNOWN

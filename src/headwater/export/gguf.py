@@ -13,12 +13,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from headwater.core import files
 from headwater.core.errors import ExportError
-from headwater.export.gguf_blocks import BLOCK, q4_0, q8_0
 from headwater.export.gguf_tokenizer import modelfile, tokenizer_keys
 from headwater.export.hf import require_ours
 from headwater.export.hf_weights import parameters_of
@@ -27,6 +27,9 @@ from headwater.model.names import gguf_rules, their_shapes
 from headwater.model.rotary import attention_factor, frequencies
 from headwater.model.settings import ModelSettings, RopeScaling
 
+BLOCK = 32
+_Q8_0 = np.dtype([("scale", "<f2"), ("values", "i1", BLOCK)])
+_Q4_0 = np.dtype([("scale", "<f2"), ("pairs", "u1", BLOCK // 2)])
 FORMAT, FORMAT_VERSION = "headwater-export-gguf", 1
 ALIGNMENT, ROWS_AT_A_TIME = 32, 4096
 MAX_F16, MAX_F32 = 65504.0, 3.3e38
@@ -34,6 +37,34 @@ FREQUENCIES = "rope_freqs.weight"
 _YARN_READ = {"rope_type", "factor", "original_max_position_embeddings"}
 _MAX_NAMED = 4
 Value = bool | int | float | str | list[int] | list[str]
+
+
+def q8_0(rows: np.ndarray) -> np.ndarray:
+    """Return float32 rows, whose length is a multiple of 32, in 8 bits a value; the largest of a block becomes 127."""
+    blocks = rows.reshape(-1, BLOCK)
+    scale = np.abs(blocks).max(axis=1) / np.float32(127)
+    scaled = blocks * _inverse(scale)[:, None]
+    whole = np.trunc(scaled)
+    found = np.empty(len(blocks), dtype=_Q8_0)
+    found["scale"] = scale
+    found["values"] = whole + np.trunc(2 * (scaled - whole))  # halves away from 0, as C rounds
+    return found
+
+
+def q4_0(rows: np.ndarray) -> np.ndarray:
+    """Return float32 rows, whose length is a multiple of 32, in 4 bits a value; the furthest from 0 becomes -8."""
+    blocks = rows.reshape(-1, BLOCK)
+    furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)[:, 0]
+    scale = furthest / np.float32(-8)
+    values = np.minimum(blocks * _inverse(scale)[:, None] + np.float32(8.5), 15).astype(np.uint8)
+    found = np.empty(len(blocks), dtype=_Q4_0)
+    found["scale"] = scale
+    found["pairs"] = values[:, : BLOCK // 2] | values[:, BLOCK // 2 :] << 4  # the second half in the high bits
+    return found
+
+
+def _inverse(scale: np.ndarray) -> np.ndarray:
+    return np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tokenizers.processors import Sequence, TemplateProcessing
 from headwater.core import files
 from headwater.core.errors import ExportError, TokenizerError
 from headwater.tokens.tokenizer.conversation import END
-from headwater.tokens.tokenizer.special import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokens.tokenizer.settings import BEGIN_ID, END_ID, PAD_ID, SPECIAL_IDS, SPECIAL_TOKENS
 from headwater.tokens.tokenizer.tokenizer import Tokenizer as OwnTokenizer
 
 # ChatML behind the begin token. The generation block marks what a chat model is trained to say (TRL's

@@ -11,11 +11,9 @@ from typing import Any
 import torch
 
 from headwater.core.errors import ConfigError
-from headwater.machine.device.compiled import compile_blocks_
-from headwater.machine.device.compiler import torch_compiles
+from headwater.machine.device.compiled import compile_blocks_, convert_linears_, require_float8, torch_compiles
 from headwater.machine.device.device import device_of
 from headwater.machine.device.facts import ACTIVATIONS, DTYPES, PRODUCTS, MachineFacts
-from headwater.machine.device.float8 import convert_linears_, require_float8
 from headwater.machine.device.peak import matmul_peaks, thread_rates
 from headwater.machine.device.settings import FORMATS, MEASURING, MachineSettings
 from headwater.machine.host.facts import usable_cores
@@ -29,8 +27,7 @@ from headwater.model.kernels.convert import convert_
 from headwater.model.kernels.int8 import multiplies_int8_exactly
 from headwater.model.kernels.library import kernels_work, load_kernels
 from headwater.model.kernels.updates import KernelUpdates
-from headwater.model.optim.fused import FusedUpdates
-from headwater.model.optim.updates import PlainUpdates
+from headwater.model.optim.updates import FusedUpdates, PlainUpdates
 from headwater.model.transformer import Transformer
 
 HEAD_DIM = 64  # where no model is given

@@ -16,7 +16,6 @@ from headwater.downstream.derived import make_derived_run, save_model
 from headwater.downstream.learned_reward import MODEL, learned_reward
 from headwater.downstream.lines import divided
 from headwater.downstream.preference import Pair, read_pairs
-from headwater.downstream.prompts import chat_prompts, plain_prompts
 from headwater.downstream.rewards import (
     BUILT_IN,
     Question,
@@ -27,7 +26,7 @@ from headwater.downstream.rewards import (
     reward_named,
 )
 from headwater.downstream.rl import Reinforcement, RlResult, RlSettings, Task
-from headwater.downstream.samples import Writing
+from headwater.downstream.samples import Writing, chat_prompts, plain_prompts
 from headwater.downstream.trl_harness import trl_offline
 from headwater.machine.host.waiting import sleep_under_load
 from headwater.model.transformer import Transformer

@@ -9,7 +9,7 @@ from headwater.core.errors import ConfigError, HeadwaterError, TokenizerError
 from headwater.core.records import no_owner
 from headwater.downstream import preference, rl
 from headwater.downstream.knowledge import VERSION, Knowledge, Stages, compared, examine
-from headwater.downstream.prompts import chat_prompts
+from headwater.downstream.samples import chat_prompts
 from headwater.evaluate.evaluator import RunEvaluator
 from headwater.evaluate.scorer import Scorer
 from headwater.machine.host.waiting import sleep_under_load

@@ -21,8 +21,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.engine.progress import SECONDS_BETWEEN_LINES
 from headwater.corpus.load import SPLITS, list_sources, read_corpus_manifest, read_documents
 from headwater.corpus.sources.settings import CONVERSATIONS, REPLAYED
-from headwater.tokens.format import BLOCK_BYTES, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
-from headwater.tokens.manifest import COUNTS
+from headwater.tokens.format import BLOCK_BYTES, COUNTS, MAX_SHARD_TOKENS, TOKENS_FORMAT, TOKENS_VERSION
 from headwater.tokens.read import open_stores
 from headwater.tokens.tokenizer.conversation import render
 from headwater.tokens.tokenizer.tokenizer import Tokenizer

@@ -24,8 +24,8 @@ from headwater.tokens.format import (
     TOKENS_VERSION,
     data_files,
     manifest_digest,
+    wrong_in,
 )
-from headwater.tokens.manifest import wrong_in
 
 
 class TokenStore:

@@ -23,7 +23,7 @@ from headwater.core.errors import StorageError, storage_errors
 from headwater.core.files import discard, flush, remove_folder, share_file
 from headwater.core.task_output import TASK_FILE, Output, new_output, read_output, remove_damaged
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.tokens.tokenizer.special import Markers
+from headwater.tokens.tokenizer.settings import Markers
 from headwater.tokens.write import EncodedDocument, document_names, write_shard
 
 LAYOUT = "1"  # raise it when pieces or shards are laid out differently: work that an older version began is removed

@@ -23,7 +23,7 @@ from headwater.tokens.format import (
     manifest_digest,
     token_dtype,
 )
-from headwater.tokens.tokenizer.special import OWN_MARKERS, Markers
+from headwater.tokens.tokenizer.settings import OWN_MARKERS, Markers
 
 
 @dataclass(frozen=True, slots=True)

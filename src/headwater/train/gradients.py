@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import TrainingError
-from headwater.machine.parallel.data_parallel import DataParallel
+from headwater.machine.parallel.data_parallel import DataParallel, norms
 from headwater.machine.parallel.gradient_sum import gradients_of
-from headwater.machine.parallel.norm import norms
 from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import STATE_AXES
 from headwater.machine.ranks.place import named

@@ -17,7 +17,7 @@ from statistics import median
 
 from headwater.core.errors import TrainingError
 from headwater.core.files import remove_folder
-from headwater.machine.parallel.weights import initialise_
+from headwater.machine.parallel.prepare import initialise_
 from headwater.tokens.skipped_rows import documents_in
 from headwater.train.checkpoint.load import GoodCheckpoint, from_first_rank, load_state_
 from headwater.train.checkpoint.verify import is_whole

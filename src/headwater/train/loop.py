@@ -23,8 +23,7 @@ from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.mesh import Mesh
 from headwater.model.init import OpenFirst
 from headwater.model.transformer import Transformer
-from headwater.tokens.batches.prefetch import StepRows
-from headwater.tokens.batches.source import BatchSource
+from headwater.tokens.batches.source import BatchSource, StepRows
 from headwater.tokens.skipped_rows import Interventions, read_interventions
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.load import read_checkpoint

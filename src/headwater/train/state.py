@@ -16,11 +16,10 @@ from headwater.core.records import Record, RunRecords, UnwrittenRecords, seconds
 from headwater.machine.compute import set_up
 from headwater.machine.device.facts import MachineFacts
 from headwater.machine.device.microbatch import Microbatch
-from headwater.machine.host.garbage import collected_on_request
-from headwater.machine.host.memory import PeakMeter
+from headwater.machine.host.memory import PeakMeter, collected_on_request
 from headwater.machine.host.signals import StopRequest
 from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.weights import Prepared
+from headwater.machine.parallel.prepare import Prepared
 from headwater.machine.ranks.exchange import Ranks
 from headwater.machine.ranks.watchdog import Watchdog
 from headwater.model.init import OpenFirst

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.norm import clip_
+from headwater.machine.parallel.data_parallel import DataParallel, clip_
 from headwater.model.count import flops_per_token
 from headwater.model.optim.optimizer import Optimizer
 from headwater.model.optim.settings import lr_factor
 from headwater.model.transformer import Transformer
 from headwater.tokens.batches.assemble import Batch
-from headwater.tokens.batches.prefetch import StepRows
+from headwater.tokens.batches.source import StepRows
 from headwater.train.gradients import Audit, Compute, GradientCheck, sum_gradients
 from headwater.train.settings import is_audit, is_gradient_check, is_half_length
 from headwater.train.state import Run, RunState

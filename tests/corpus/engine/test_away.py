@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import DataError, PassingError
-from headwater.corpus.engine import choose, pool, slurm
+from headwater.corpus.engine import choose, slurm
 from headwater.corpus.engine.failures import LONGEST_WAIT_SECONDS, Failure
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.sources.settings import EngineSettings
@@ -78,9 +78,9 @@ def local_pool(network, work, given, patch):
         def why_lost(self, given, now):
             return None
 
-    patch.setattr(pool, "WorkerProcess", Worker)
-    patch.setattr(pool.Pool, "_listen", lambda self: network.sleep(1.0))
-    return pool.Pool(work, given, 2, network.clock)
+    patch.setattr(choose, "WorkerProcess", Worker)
+    patch.setattr(choose.Pool, "_listen", lambda self: network.sleep(1.0))
+    return choose.Pool(work, given, 2, network.clock)
 
 
 def ray(network, work, given, patch):

@@ -14,9 +14,9 @@ from headwater.core.errors import DataError
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs, corpus_key
-from headwater.corpus.protect.bare_words import bare_words, hashes_of
 from headwater.corpus.protect.decontaminate import Decontaminator
 from headwater.corpus.protect.evaluation_sets import Text, read_set
+from headwater.corpus.protect.overlap import bare_words, hashes_of
 from headwater.corpus.sources.settings import CorpusSettings, DecontaminateSettings
 from headwater.corpus.step import Candidate
 from headwater.corpus.words import WordHasher

@@ -10,7 +10,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.quality.filter import alpha_fraction, num_words_with_letters, rules_step
 from headwater.corpus.quality.limits import read_limits
 from headwater.corpus.sources.rules import RuleSettings
-from headwater.corpus.step import Candidate
+from headwater.corpus.step import Broken, Candidate, above, below
 from headwater.corpus.words import WordHasher
 
 ENGLISH = read_limits()["en"]
@@ -219,3 +219,22 @@ def test_notices_are_cut_and_counted_and_sentences_about_them_stay(make_prose):
 )
 def test_data_in_files_of_a_source_tree_is_no_code(origin, code, expected):
     assert verdict(code, "code", origin=origin).reason == expected
+
+
+def test_a_rule_that_is_kept_or_off_is_not_broken():
+    assert below("few", 5, 5, "words") is None and below("few", 1, None, "words") is None
+    assert above("many", 5, 5, "words") is None and above("many", 9, None, "words") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "told"),
+    [
+        (2, 5, "words: 2, 5 at least"),
+        (1999, 2000, "words: 1,999, 2,000 at least"),
+        (0.3141, 0.5, "words: 0.31, 0.5 at least"),
+        (0.49999, 0.5, "words: 0.49999, 0.5 at least"),
+        (2.5, 3.0, "words: 2.5, 3 at least"),
+    ],
+)
+def test_a_value_is_reported_with_as_many_digits_as_tell_it_from_its_limit(value, limit, told):
+    assert below("few", value, limit, "words") == Broken("few", told)

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from headwater.corpus.licences.names import spdx_of
-from headwater.corpus.read.html_marks import marks_of
+from headwater.corpus.read.html_blocks import marks_of
 
 
 def _element_of_a_long_class(number):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headwater.corpus.read.jsonl import capped_lines
+from headwater.corpus.read.json import capped_lines
 
 
 def reasons(drops):

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headwater.corpus.kept_by import KeptBy
+from headwater.corpus.balance import KeptBy
+from headwater.corpus.read.html_metadata import iso_date
 from headwater.corpus.read.record import record_meta, text_column
 
 ROW = {
@@ -233,3 +234,28 @@ def test_what_is_redacted_in_texts_is_redacted_beside_them(read):
     (document,), _ = read("a.jsonl", line, redact={})
     assert document.meta == {"author": "J. <jane.doe@mail.net>", "title": "By <EMAIL>"}
     assert read("a.jsonl", line)[0][0].meta["title"] == "By jane.doe@mail.net"
+
+
+@pytest.mark.parametrize(
+    ("written", "date"),
+    [
+        ("2015-06-01T00:00+02:00 (rev)", "2015-06-01"),
+        (" 2015-06-01 ", "2015-06-01"),
+        ("2015-06-01T00:00:00Z", "2015-06-01"),
+        ("2004-5-6", "2004"),
+        ("2004-05 (reprint)", "2004-05"),
+        ("2004-13-45", "2004"),
+        ("of 2004-05-06", "2004-05-06"),
+        ("6 May 2004", ""),
+        ("Thu, 25 Apr 2019 12:57:54 GMT", "2019-04-25"),
+        ("25 Apr 2019 00:30:00 +0200", "2019-04-25"),
+        ("Thu, 35 Apr 2019 12:57:54 GMT", ""),
+        ("25 Apr 99999999999999999999 12:57:54 GMT", ""),
+        ("12004-05-06", ""),
+        ("2015-06-011", "2015-06"),
+        ("1325376000", ""),
+        ("", ""),
+    ],
+)
+def test_a_date_is_found_in_what_stands_around_it_and_a_year_alone_counts(written, date):
+    assert iso_date(written) == date

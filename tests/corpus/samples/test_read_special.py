@@ -6,10 +6,9 @@ import zlib
 
 import pytest
 
-from headwater.corpus.samples.packages.dictd import read_dictd
+from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
 from headwater.corpus.samples.packages.rdata import read_rdata
 from headwater.corpus.samples.packages.sword import read_sword
-from headwater.corpus.samples.packages.wordnet import read_wordnet
 from headwater.corpus.samples.texts import Unreadable
 
 

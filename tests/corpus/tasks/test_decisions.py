@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from headwater.corpus.tasks import arrays, decisions, flags
+from headwater.corpus.tasks import arrays, decisions, segments
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.near import PAIRS
 from headwater.corpus.tasks.results import table_of
+from headwater.corpus.tasks.segments import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.work import Output
 
 DOCUMENTS_A_PART, NUM_PARTS = 10, 100
@@ -47,8 +47,8 @@ class Stored:
 def test_many_parts_are_decided_as_one_after_another_and_open_each_file_of_marks_together(
     tmp_path, monkeypatch, pairs_at_once
 ):
-    monkeypatch.setattr(flags, "FLAGS_A_FILE", 105)  # ranges that end within a part
-    monkeypatch.setattr(flags, "_FILES_AT_HAND", 1)
+    monkeypatch.setattr(segments, "FLAGS_A_FILE", 105)  # ranges that end within a part
+    monkeypatch.setattr(segments, "_FILES_AT_HAND", 1)
     monkeypatch.setattr(decisions, "_PAIRS_AT_ONCE", pairs_at_once, raising=False)
     chance, count = np.random.default_rng(0), DOCUMENTS_A_PART * NUM_PARTS
     copies = (chance.random(count) < 0.1).astype(np.uint8)
@@ -74,3 +74,20 @@ def test_many_parts_are_decided_as_one_after_another_and_open_each_file_of_marks
     if pairs_at_once > len(pairs):
         num_files = -(-count // 105)
         assert num_opened <= num_files * (num_files + 1) // 2, f"{num_opened} times a file of {num_files} was opened"
+
+
+@pytest.mark.parametrize("num_documents", [0, 1, 9, 10, 57])
+def test_marks_in_files_are_marks_in_memory(tmp_path, monkeypatch, num_documents):
+    monkeypatch.setattr(segments, "FLAGS_A_FILE", 10)
+    chance = np.random.default_rng(num_documents)
+    every = chance.integers(0, 3, num_documents).astype(np.uint8)
+    output = Output(tmp_path)
+    for start, end in flag_ranges(num_documents):
+        write_flags(output, start, every[start:end])
+    assert len(output.digests) == -(-num_documents // 10)
+    found = Flags(tmp_path)
+    for start in range(num_documents + 1):
+        for end in range(start, num_documents + 1):
+            np.testing.assert_array_equal(found.between(start, end), every[start:end])
+    numbers = chance.integers(0, max(num_documents, 1), 200 if num_documents else 0).astype(np.uint64)
+    np.testing.assert_array_equal(found.of(numbers), every[numbers])

@@ -14,7 +14,7 @@ from headwater.corpus.load import read_documents
 from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks import filter, flags, merge, near, results, runs, verify
+from headwater.corpus.tasks import filter, merge, near, results, runs, segments, verify
 
 
 def vocabulary_text(num_words, seed, size=5000):
@@ -100,7 +100,7 @@ def test_the_tasks_decide_as_a_search_in_memory_does(tmp_path_factory, seeds, ch
         patch.setattr(near, "ROWS_A_RANGE", 16)
         patch.setattr(near, "_BATCH_ROWS", 5)
         patch.setattr(results, "ROWS_A_FILE", 7)
-        patch.setattr(flags, "FLAGS_A_FILE", 5)
+        patch.setattr(segments, "FLAGS_A_FILE", 5)
         patch.setattr(merge, "MOST_FILES", 3)
         patch.setattr(merge, "MOST_MERGED", 3)
         patch.setattr(merge, "ROWS_AT_ONCE", 9)

@@ -9,10 +9,9 @@ import pytest
 
 from headwater.corpus.tasks import exact, near, repeats, runs
 from headwater.corpus.tasks.arrays import ArrayFile, write_arrays
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.results import table_of
 from headwater.corpus.tasks.runs import SortedRun
-from headwater.corpus.tasks.segments import DIGESTS, KEYS, LINE_KEYS
+from headwater.corpus.tasks.segments import DIGESTS, KEYS, LINE_KEYS, Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.work import Output
 
 EVERY_KEY = (0, 2**64)

@@ -12,7 +12,7 @@ from headwater.corpus.build import build_corpus
 from headwater.corpus.engine import choose
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks import arrays, filter, flags, merge, near, results, runs
+from headwater.corpus.tasks import arrays, filter, merge, near, results, runs, segments
 from headwater.corpus.tasks.run import STAGES
 from headwater.corpus.tasks.worker_context import WorkerContext
 
@@ -83,7 +83,7 @@ def small(monkeypatch):
     monkeypatch.setattr(near, "ROWS_A_RANGE", 32)
     monkeypatch.setattr(runs, "MOST_TASKS", 4)
     monkeypatch.setattr(results, "ROWS_A_FILE", 1)
-    monkeypatch.setattr(flags, "FLAGS_A_FILE", 30)
+    monkeypatch.setattr(segments, "FLAGS_A_FILE", 30)
     monkeypatch.setattr(merge, "MOST_FILES", 3)
     monkeypatch.setattr(merge, "MOST_MERGED", 5)
     monkeypatch.setattr(merge, "ROWS_AT_ONCE", 20)

@@ -9,7 +9,7 @@ import pytest
 from small_run import prose
 
 from headwater.corpus.load import read_documents
-from headwater.corpus.tasks import filter, flags, merge, results, runs
+from headwater.corpus.tasks import filter, merge, results, runs, segments
 
 NO_LIMITS = {"min_words": 0, "min_characters": 0, "min_sentence_characters": 0, "min_sentences": 0}
 NO_LIMITS |= {"max_short_line_fraction": None, "max_lines_per_word": None}
@@ -84,7 +84,7 @@ def test_copies_within_a_site_are_found_by_their_own_text(build_site, monkeypatc
     if in_small_pieces:
         for module, name, size in (
             (runs, "ROWS_A_RANGE", 400), (runs, "MOST_TASKS", 3), (runs, "SLICE_ROWS", 50), (results, "ROWS_A_FILE", 300),
-            (flags, "FLAGS_A_FILE", 40), (merge, "MOST_FILES", 2), (merge, "MOST_MERGED", 2), (filter, "SEGMENT_DOCUMENTS", 30),
+            (segments, "FLAGS_A_FILE", 40), (merge, "MOST_FILES", 2), (merge, "MOST_MERGED", 2), (filter, "SEGMENT_DOCUMENTS", 30),
         ):  # fmt: skip
             monkeypatch.setattr(module, name, size)
     notice = prose("notice", 60).strip()

@@ -10,7 +10,7 @@ from headwater.corpus.load import read_documents
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.rules import BoilerplateSettings
 from headwater.corpus.sources.settings import CorpusSettings
-from headwater.corpus.tasks import filter, flags, merge, repeats, results, runs
+from headwater.corpus.tasks import filter, merge, repeats, results, runs, segments
 
 
 def build(folder, table):
@@ -30,7 +30,7 @@ def page(number, site):
 
 def test_boilerplate_is_cut_as_a_count_in_memory_does(tmp_path, monkeypatch):
     for module, name, size in (
-        (runs, "ROWS_A_RANGE", 40), (runs, "MOST_TASKS", 5), (results, "ROWS_A_FILE", 4), (flags, "FLAGS_A_FILE", 3),
+        (runs, "ROWS_A_RANGE", 40), (runs, "MOST_TASKS", 5), (results, "ROWS_A_FILE", 4), (segments, "FLAGS_A_FILE", 3),
         (merge, "MOST_FILES", 2), (merge, "MOST_MERGED", 4), (merge, "ROWS_AT_ONCE", 8), (runs, "SLICE_ROWS", 3),
         (repeats, "SLICE_ROWS", 3), (filter, "SEGMENT_DOCUMENTS", 5),
     ):  # fmt: skip

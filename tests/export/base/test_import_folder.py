@@ -12,9 +12,8 @@ from their_models import CONFIGS, save_their_model, their_logits, token_ids
 from headwater.core.errors import ConfigError
 from headwater.export.base.config import HARMLESS, KINDS, REFUSED_KINDS, settings_of_config
 from headwater.export.base.facts import facts_of
-from headwater.export.base.folder import INDEX_FILE, licence_of
+from headwater.export.base.folder import INDEX_FILE, licence_of, read_object
 from headwater.export.base.folder_weights import FolderValues
-from headwater.export.base.json_file import read_object
 from headwater.export.base.tokenizer import tokenizer_of
 from headwater.export.base.weights import open_values
 from headwater.export.hf import export_hf, hf_config

@@ -13,8 +13,8 @@ from their_tokenizers import SPECIAL, TEXT, VOCAB_SIZE, table
 from headwater.core.errors import ConfigError
 from headwater.export.base.facts import facts_of
 from headwater.export.base.gguf import GgufFile
-from headwater.export.base.gguf_weights import GgufValues
 from headwater.export.base.tokenizer import tokenizer_of
+from headwater.export.base.weights import GgufValues
 from headwater.model.names import shapes
 from headwater.model.settings import ModelSettings
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from headwater.core.errors import ConfigError
-from headwater.machine.device import float8
-from headwater.machine.device.float8 import convert_linears_, require_float8
+from headwater.machine.device import compiled
+from headwater.machine.device.compiled import convert_linears_, require_float8
 from headwater.model.init import initialise_
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer
@@ -25,7 +25,7 @@ def gpu(monkeypatch):
     def set_gpu(capability: tuple[int, int] = (9, 0), torchao: object = "a module") -> None:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-        monkeypatch.setattr(float8.importlib.util, "find_spec", lambda name: torchao)
+        monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: torchao)
 
     return set_gpu
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from headwater.machine.device.compiled import compile_blocks_
 from headwater.machine.device.facts import MachineFacts
-from headwater.model.attention import attend, first_visible
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Transformer, attend, first_visible
 
 
 class FirstVisible(NamedTuple):

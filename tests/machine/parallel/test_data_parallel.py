@@ -10,8 +10,7 @@ from many_ranks import on_ranks
 from torch import nn
 
 from headwater.machine.device.device import Device
-from headwater.machine.parallel.data_parallel import DataParallel, Sums
-from headwater.machine.parallel.norm import clip_
+from headwater.machine.parallel.data_parallel import DataParallel, Sums, clip_
 from headwater.machine.ranks.exchange import Ranks
 
 

@@ -10,8 +10,8 @@ import torch
 from compared_ranks import AUDIT, DIVIDED, STATE, WITH_FAULTS, of_all
 
 from headwater.machine.parallel.boxes import blocks_of
+from headwater.machine.parallel.prepare import stages_of
 from headwater.machine.parallel.settings import ParallelSettings, layers_problem, microbatches_problem
-from headwater.machine.parallel.stages import stages_of
 from headwater.machine.ranks.mesh import Mesh
 from headwater.model.settings import ModelSettings
 from headwater.model.transformer import Transformer

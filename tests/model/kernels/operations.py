@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from headwater.model.attention import attend, first_visible
 from headwater.model.kernels.calls import Kernels
 from headwater.model.kernels.convert import FusedLoss, convert_
 from headwater.model.kernels.functions import AddNorm, Attend, SplitHeads, Swiglu
@@ -15,7 +14,7 @@ from headwater.model.kernels.products import Products
 from headwater.model.loss import NextTokenLoss
 from headwater.model.rotary import rotate
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Linear, RMSNorm, Transformer
+from headwater.model.transformer import Linear, RMSNorm, Transformer, attend, first_visible
 
 
 class Plain:

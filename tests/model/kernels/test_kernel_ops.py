@@ -15,9 +15,8 @@ from exact import DTYPES, assert_near_exact, random, values_and_gradients
 from operations import OfKernels, Plain
 from torch import nn
 
-from headwater.model.kernels.calls import Kernels
+from headwater.model.kernels.calls import SIGNATURES, Kernels
 from headwater.model.kernels.library import SOURCES
-from headwater.model.kernels.signatures import SIGNATURES
 
 PLAIN = Plain()
 EPS = 1e-6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_run import add, followed, lines, resume, step, steps, validation
 
-from headwater.page.serve import growing
+from headwater.core import records
 from headwater.page.serve.recent import MEAN_STEPS, TAIL_BYTES, RecentRecords
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.run_page import run_page
@@ -26,8 +26,8 @@ def test_only_what_is_new_is_parsed_and_a_validation_is_carried_on(tmp_path, mon
     path, lines = tmp_path / "records.jsonl", []
     add(path, validation(1, 1.5), *steps(2, 4999))
     assert path.stat().st_size > TAIL_BYTES
-    parsed = growing.parsed
-    monkeypatch.setattr(growing, "parsed", lambda line: lines.append(line) or parsed(line))
+    parsed = records.parsed
+    monkeypatch.setattr(records, "parsed", lambda line: lines.append(line) or parsed(line))
     run = RecentRecords(path)
     run.poll()
     assert (run.score[0], run.step) == (1.5, 4999) and len(lines) < 4500

@@ -22,8 +22,7 @@ from headwater.page.serve.completions import chat_choices, completion_choices
 from headwater.page.serve.engine import Engine, Query
 from headwater.page.serve.refusal import Refusal
 from headwater.page.serve.requests import ChatBody, CompletionBody, DetokenizeBody, parse_body
-from headwater.page.serve.streaming import ReleasingStream
-from headwater.page.serve.text import GrowingText
+from headwater.page.serve.streaming import GrowingText, ReleasingStream
 
 HOSTILE = "<script>alert(1)</script></textarea>\"'\u202e<|im_end|><|end_of_text|>\0\r\n\ufeff🏴‍☠️" + "é" * 3
 

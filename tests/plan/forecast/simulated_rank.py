@@ -28,15 +28,14 @@ from torch.utils._pytree import tree_leaves
 
 from headwater.machine.device.device import Device
 from headwater.machine.device.facts import DTYPES
-from headwater.machine.host.garbage import collected_on_request
-from headwater.machine.parallel import prepare, weights
-from headwater.machine.parallel.data_parallel import DataParallel
-from headwater.machine.parallel.gradient_sum import local
+from headwater.machine.host.memory import collected_on_request
+from headwater.machine.parallel import prepare
+from headwater.machine.parallel.data_parallel import DataParallel, local
 from headwater.machine.ranks.exchange import ManyRanks, Ranks
 from headwater.machine.ranks.mesh import AXES, Mesh
 from headwater.machine.ranks.place import Place
 from headwater.model.init import drawn
-from headwater.model.optim.fused import FusedUpdates
+from headwater.model.optim.updates import FusedUpdates
 from headwater.model.transformer import Attention, Transformer
 from headwater.plan.forecast.work import Work
 from headwater.tokens.batches.assemble import Batch
@@ -131,7 +130,7 @@ def simulate(work: Work, stage: int = 0) -> tuple[int, list[tuple[str, str, int]
         device = FakeDevice()
         parallel = DataParallel(ranks, device)
         # on the meta device, for to divide fake tensors takes ten times as long
-        with torch.device("meta"), mock.patch.object(weights, "initialise_", lambda *_, **__: None):
+        with torch.device("meta"), mock.patch.object(prepare, "initialise_", lambda *_, **__: None):
             dtype, first = DTYPES[work.dtype], drawn(work.model, 0)
             found = prepare.prepare(partial(built, work), lambda model: model, first, parallel, dtype)
         device.type = "cpu"
@@ -154,7 +153,7 @@ def built(work: Work) -> Transformer:
 def booked(work: Work, parallel: DataParallel, model: Transformer, fast_model: Transformer) -> Bookkeeper:
     """Take two steps, of which the first makes what stays, and return what the second held and exchanged.
 
-    Nothing is collected meanwhile, as in training (`host.garbage`).
+    Nothing is collected meanwhile, as in training (`host.memory`).
     """
     optimizer = prepare.optimizer_for(model, work.optim, DTYPES[work.dtype], FusedUpdates(), parallel)
     rows = np.zeros((work.num_rows, work.model.seq_len), dtype=np.int64)

@@ -12,10 +12,8 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.tokens.tokenizer.fast import merges_agree
-from headwater.tokens.tokenizer.settings import TokenizerSettings
-from headwater.tokens.tokenizer.special import SPECIAL_IDS
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
+from headwater.tokens.tokenizer.settings import SPECIAL_IDS, TokenizerSettings
+from headwater.tokens.tokenizer.tokenizer import Tokenizer, merges_agree
 from headwater.tokens.tokenizer.train import train_tokenizer
 
 LINES = [

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import TokenizerError
-from headwater.tokens.tokenizer.cut import cut
-from headwater.tokens.tokenizer.settings import NUM_SPECIAL, TokenizerSettings
-from headwater.tokens.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokens.tokenizer.pattern import cut
+from headwater.tokens.tokenizer.settings import NUM_SPECIAL, SPECIAL_IDS, SPECIAL_TOKENS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import Tokenizer
 from headwater.tokens.tokenizer.train import bytes_per_token, train_tokenizer
 

@@ -1,22 +1,83 @@
-"""Which engine does the work: the one that the settings name."""
+"""Which engine does the work: the one that the settings name; and those of this machine alone.
+
+Worker processes are watched: one that dies, hangs or takes too much is replaced. It ends by itself when its pipe is
+closed, so that none outlives this process, however that ends.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import select
+import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from headwater.core.errors import PassingError
-from headwater.corpus.engine.failures import Failure, Failures, Waiting
-from headwater.corpus.engine.interface import Engine
-from headwater.corpus.engine.pool import Pool
+from headwater.corpus.engine.failures import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
+from headwater.corpus.engine.worker_process import WorkerProcess
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
+
+_POLL_SECONDS = 1.0
+
+
+class Pool(Engine):
+    """An engine of `num_workers` processes; each is started when there is a task for it."""
+
+    def __init__(
+        self, work: Work, settings: EngineSettings, num_workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(work, settings, clock)
+        self._num_workers = num_workers
+        self._workers: list[WorkerProcess] = []
+
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        waiting = Waiting(tasks, self._clock)
+        failures = Failures(self._work, progress, self._settings.max_away_seconds)
+        for worker in self._workers:
+            worker.heard_at = self._clock()  # no one listened between two stages
+        while waiting or any(worker.task for worker in self._workers):
+            self._assign(waiting)
+            self._listen()
+            for worker in list(self._workers):
+                for task, failure in worker.taken_outcomes():
+                    failures.settle(task, failure, waiting)
+                progress.read(worker.taken_bytes_read())
+                why = worker.why_lost(self._settings, self._clock())
+                if why is not None:
+                    self._workers.remove(worker)
+                    worker.end()
+                    if worker.task is not None:
+                        failures.settle(worker.task, Failure(why), waiting)
+
+    def _assign(self, waiting: Waiting) -> None:
+        """Give every idle worker a task, and start workers for the tasks that are left over."""
+        for worker in self._workers:
+            if worker.task is None and (task := waiting.next()) is not None:
+                worker.give(task, self._clock())
+        while len(self._workers) < self._num_workers and (task := waiting.next()) is not None:
+            worker = WorkerProcess(self._work.folder, self._settings.task_memory_bytes, self._clock())
+            self._workers.append(worker)
+            worker.give(task, self._clock())
+
+    def _listen(self) -> None:
+        """Wait a moment for what workers say, and take it up."""
+        by_handle = {worker.handle: worker for worker in self._workers}
+        poll = select.poll()
+        for handle in by_handle:
+            poll.register(handle, select.POLLIN)
+        for handle, _ in poll.poll(1000 * _POLL_SECONDS):
+            by_handle[handle].listen(self._clock())
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
 
 
 class InProcess(Engine):

@@ -1,14 +1,15 @@
-"""What went wrong with tasks, counted, and told when it is too much; what may pass waits, longer each time."""
+"""What an engine is, and what each does where tasks fail: count, say when it is too much, wait for what may pass."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Self
 
 from headwater.core.errors import DataError, PassingError
 from headwater.corpus.engine.progress import Progress
+from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import STAGES_OF_PARTS, Task, Work
 
 MAX_FAILURES = 3
@@ -119,3 +120,29 @@ class Failures:
         if task.stage in STAGES_OF_PARTS:
             return f"{self._work.plan.parts[task.number]} ({task.stage})"
         return f"task {task.number} of stage {task.stage}"
+
+
+class Engine:
+    """Does tasks. They read and write the work folder alone and may be done twice: the output is the same."""
+
+    def __init__(
+        self,
+        work: Work,
+        settings: EngineSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work, self._settings, self._clock, self._sleep = work, settings, clock, sleep
+
+    def run(self, tasks: Sequence[Task], progress: Progress) -> None:
+        """Return when the output of every task is there; `progress` hears of each.
+
+        Raises what a task raised that the user can act on, and DataError for a task that can't be done.
+        """
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of workers, where there are some."""

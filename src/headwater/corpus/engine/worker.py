@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headwater.core.errors import HeadwaterError, PassingError
-from headwater.corpus.read.frames import pack, receive
-from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_memory_
+from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_memory_, pack, receive
 from headwater.corpus.tasks.work import Task
 
 HEARTBEAT_SECONDS = 1.0

@@ -12,8 +12,7 @@ from headwater.core.errors import HeadwaterError
 from headwater.core.files import make_folder
 from headwater.corpus.engine.failures import Failure
 from headwater.corpus.read.child import Child
-from headwater.corpus.read.frames import BadFrame
-from headwater.corpus.read.process_limits import OUT_OF_MEMORY
+from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 

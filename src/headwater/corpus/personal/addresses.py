@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from headwater.corpus.personal.listed import Span, listed
 from headwater.corpus.personal.secrets import server_passwords
+from headwater.corpus.step import Span
+from headwater.corpus.toml_tables import listed
 
 # a domain ends where its script does: in texts without spaces the next word follows it immediately. A call of a
 # method (x@y.to(z), x@y.to_list), the line of a file (name@host.py:12) and an icon of its size (x@2x.md) are none;
@@ -66,7 +67,10 @@ def _top_of(letters: str) -> str:
     if letters.startswith("xn--"):
         return letters
     lengths = [len(letters)] if letters[0].isascii() else range(len(letters), 1, -1)
-    return next((letters[:length] for length in lengths if letters[:length] in listed("domains")), "")
+    return next(
+        (letters[:length] for length in lengths if letters[:length] in listed("headwater.corpus.personal", "domains")),
+        "",
+    )
 
 
 def find_ip_addresses(text: str) -> Iterator[Span]:
@@ -94,7 +98,7 @@ def _is_version(match: re.Match[str]) -> bool:
 @cache
 def _special_networks() -> list[IPv4Network | IPv6Network]:
     """Return the networks of nobody: a table of our own, since Python's differs between versions."""
-    return [ip_network(name) for name in listed("special_networks")]
+    return [ip_network(name) for name in listed("headwater.corpus.personal", "special_networks")]
 
 
 def _is_public(text: str) -> bool:

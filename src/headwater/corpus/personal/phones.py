@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, lru_cache
 
-from headwater.corpus.personal.listed import Span, listed
 from headwater.corpus.scripts import is_unspaced
+from headwater.corpus.step import Span
+from headwater.corpus.toml_tables import listed
 
 _RUN = re.compile(r"[0-9+(][0-9 ().+/-]{6,}+")
 # digits of Arabic, Persian, Devanagari and full width; full-width signs, no-break space, hyphens
@@ -120,7 +121,7 @@ def _is_of_a_country(number: str) -> bool:
 @cache
 def _label() -> re.Pattern[str]:
     """Return what matches up to a number behind a word for a telephone: in its line, without other digits between."""
-    words = listed("phone_words")
+    words = listed("headwater.corpus.personal", "phone_words")
     spaced = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in words if not is_unspaced(word))
     unspaced = "|".join(filter(is_unspaced, words))
     # a placeholder is no such word

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from headwater.corpus.document import num_bytes
 from headwater.corpus.personal.addresses import find_emails, find_ip_addresses
-from headwater.corpus.personal.listed import Span
 from headwater.corpus.personal.phones import find_phones
 from headwater.corpus.personal.secrets import find_passwords, find_private_keys, find_tokens
 from headwater.corpus.sources.settings import REDACTED_KINDS, RedactSettings
-from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.corpus.step import Candidate, Cut, Span, Step, Verdict
 
 REASON = "redacted_"
 _MAX_SEARCHES = 16  # ordinary texts take two

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from headwater.corpus.personal.listed import Span, listed
-from headwater.corpus.toml_tables import toml_table
+from headwater.corpus.step import Span
+from headwater.corpus.toml_tables import listed, toml_table
 
 # what a program or a person puts in: <…>, {…}, $X, ${…}, $(…), %X%, %s, %(…)s, […], (?…), f(…), \n
 _TEMPLATE = re.compile(
@@ -31,7 +31,7 @@ def is_sample(value: str) -> bool:
     if _TEMPLATE.search(value) or _FILLED.search(value):
         return True
     pieces = [piece.lower() for piece in _PIECE.findall(value)]  # other letters make none
-    return bool(pieces) and all(piece in listed("sample_words") for piece in pieces)
+    return bool(pieces) and all(piece in listed("headwater.corpus.personal", "sample_words") for piece in pieces)
 
 
 _IN_ADDRESS = re.compile(r"://[^\s:/<>\"']{0,64}:([^\s/@<>\"']{1,128})@(?=[\w\[.-])")

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from headwater.core.errors import DataError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, num_bytes
-from headwater.corpus.protect.bare_words import has_unspaced, hashes_of, unescaped, unspaced_fraction, word_spans
 from headwater.corpus.protect.evaluation_sets import read_set
-from headwater.corpus.protect.overlap import Shared
+from headwater.corpus.protect.overlap import Shared, has_unspaced, hashes_of, unescaped, unspaced_fraction, word_spans
 from headwater.corpus.protect.questions import Questions
 from headwater.corpus.sources.settings import DecontaminateSettings
 from headwater.corpus.step import Candidate, Cut, Verdict

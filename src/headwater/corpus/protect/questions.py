@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.corpus.protect.bare_words import hashes_of
 from headwater.corpus.protect.evaluation_sets import Text
-from headwater.corpus.protect.overlap import MAX_NAMED, OverlapIndex, Shared
+from headwater.corpus.protect.overlap import MAX_NAMED, OverlapIndex, Shared, hashes_of
 from headwater.corpus.words import WordHasher
 
 _BESIDE_RUNS = 4  # as many words as four runs have: an answer farther from its question is another's

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from headwater.core.errors import DataError
 from headwater.core.files import digest_file
-from headwater.corpus.quality.broken import too_little
 from headwater.corpus.quality.language import EXEMPT_KINDS, MORE_THAN_ALL_LABELS, PREFIX, load_model
-from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.corpus.step import Candidate, Step, Verdict, too_little
 
 
 def label_scorer(path: Path, label: str | None) -> Callable[[str], float]:

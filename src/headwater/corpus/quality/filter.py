@@ -7,14 +7,13 @@ import string
 
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, num_bytes
-from headwater.corpus.quality.broken import Broken, above, below
 from headwater.corpus.quality.limits import Limits, LimitsByText, stop_word_share
 from headwater.corpus.quality.lines import LineShapes, cut_lines, line_shapes, meant_lines
 from headwater.corpus.quality.repetition import frequent_ngram, repeated_line_fraction, repeated_ngram_fraction
 from headwater.corpus.scripts import marks_sentences, num_sentences
 from headwater.corpus.sources.rules import CodeRules, ProseRules, RuleSettings
 from headwater.corpus.sources.settings import CONVERSATIONS
-from headwater.corpus.step import Candidate, Cut, Step, Verdict
+from headwater.corpus.step import Broken, Candidate, Cut, Step, Verdict, above, below
 from headwater.corpus.toml_tables import toml_table
 
 # every byte of a character beyond ASCII counts as a letter: nearly all such characters in running text are

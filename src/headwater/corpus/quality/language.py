@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import DataError
-from headwater.corpus.quality.broken import too_little
 from headwater.corpus.sources.settings import CONVERSATIONS
-from headwater.corpus.step import Candidate, Step, Verdict
+from headwater.corpus.step import Candidate, Step, Verdict, too_little
 
 SAMPLE_CHARACTERS = 1000
 NUM_SAMPLES = 3

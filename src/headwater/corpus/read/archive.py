@@ -10,20 +10,20 @@ from __future__ import annotations
 import posixpath
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
 from headwater.corpus.licences.tree import ArchiveLicences, with_licence
-from headwater.corpus.read.input import InputFile, Member, Stream
+from headwater.corpus.read.input import InputFile, Member, Stream, parse
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
-from headwater.corpus.read.parse import parse
 from headwater.corpus.read.plain import pieces_of, read_plain
-from headwater.corpus.read.zip import member_bytes, open_zip
 from headwater.corpus.sources.formats import (
     compression_of,
     conversion_hint,
@@ -39,6 +39,8 @@ _NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "arrow", "unsupported", "to_co
 _MAX_READS_AT_END = 20
 _MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
+_BLOCK_BYTES = 1 << 18
+_ENCRYPTED = 1  # a flag of a member
 _MAX_LICENCE_FILES = 20_000  # a few megabytes of what they say
 
 
@@ -233,3 +235,39 @@ def _tar_bytes(
         raise tarfile.ReadError("cut short")
     expansion.add_(len(data), num_bytes)  # a sparse member is mostly holes
     return data
+
+
+@contextmanager
+def open_zip(file: IO[bytes] | Path, file_format: str) -> Iterator[zipfile.ZipFile]:
+    """Yield a zip file; raises Unusable(damaged_FORMAT) where its list of members, or what is read, is damaged."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OverflowError) as error:
+        raise Unusable(f"damaged_{file_format}") from error
+
+
+def member_bytes(
+    archive: zipfile.ZipFile, name: str | zipfile.ZipInfo, max_bytes: int, expansion: Expansion, num_bytes: int
+) -> bytes:
+    """Return the bytes of a member of an archive that takes `num_bytes` itself.
+
+    Raises KeyError where there is none of that name; Unusable: encrypted, file_too_large, expands_too_far,
+    damaged_member.
+    """
+    info = archive.getinfo(name) if isinstance(name, str) else name
+    if info.flag_bits & _ENCRYPTED:
+        raise Unusable("encrypted")
+    blocks: list[bytes] = []
+    size = 0
+    try:
+        with archive.open(info) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                size += len(block)
+                expansion.add_(len(block), num_bytes)
+                if size > max_bytes:
+                    raise Unusable("file_too_large")
+                blocks.append(block)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError, RuntimeError) as error:
+        raise Unusable("damaged_member") from error
+    return b"".join(blocks)

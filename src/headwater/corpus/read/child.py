@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from headwater.corpus.read.frames import MAX_BYTES, BadFrame, pack, unpack
+from headwater.corpus.read.processes import MAX_BYTES, BadFrame, pack, unpack
 
 _BLOCK_BYTES = 1 << 20
 _ERROR_BYTES = 4000

@@ -12,13 +12,12 @@ from urllib.parse import unquote
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.names import stated_licence
-from headwater.corpus.read.dates import iso_date
+from headwater.corpus.read.archive import member_bytes, open_zip
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import whole_text
-from headwater.corpus.read.html_metadata import language_of
+from headwater.corpus.read.html_metadata import iso_date, language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
-from headwater.corpus.read.zip import member_bytes, open_zip
 
 # namespaces have prefixes of the author's choosing; a document type is what makes entities expand, and is passed over
 _ROOTFILE = re.compile(r"<(?:\w+:)?rootfile\b[^>]*?\bfull-path=[\"']([^\"']+)")

@@ -1,4 +1,5 @@
-"""A web page as a row of blocks (paragraphs, headings, items, rows, code) and the containers that hold them.
+"""A web page as a row of blocks (paragraphs, headings, items, rows, code) and the containers that hold them, with what
+an element's name, class, id and role say of its content.
 
 The page comes from a parser that has balanced its tags and escaped its text, so one pattern finds every tag. White
 space is collapsed as a browser does, except in preformatted text, which stays as it is.
@@ -8,11 +9,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from html import unescape
 
-from headwater.corpus.read.html_marks import marks_of
 from headwater.corpus.read.limits import Unusable
+from headwater.corpus.toml_tables import toml_table
 
+MAIN, ARTICLE, BODY, NOISE, FOOT, COMMENTS = 1, 2, 4, 8, 16, 64
+
+_NAMED = re.compile(r' (class|id|role|itemprop)="([^"]*)"')
+_HIDDEN = re.compile(r' (?:hidden=""|aria-hidden="true"|style="[^"]*display: ?none)')
+_SPLIT = re.compile(r"[\s_-]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+_MAX_CACHED_CHARACTERS = 500  # what is cached stays in memory behind the page
 MAX_DEPTH = 300  # no page that was written is nested deeper; one that was made to be takes the parser's stack
 
 _CONTAINERS = "body div section article main aside header footer nav form figure details dl ul ol dir menu table center"
@@ -37,6 +48,47 @@ _BREAK = "\0"  # where a line ends within a block; no page holds this character
 _LISTS = frozenset(["ul", "ol", "dir", "menu"])
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6", "caption"]
 _KIND = {**dict.fromkeys(_HEADINGS, "heading"), "dt": "term", "dd": "definition"}
+
+
+def marks_of(name: str, attributes: str) -> int:
+    """Return the marks of an element with these attributes, as they are serialised."""
+    return (_marks_of if len(attributes) <= _MAX_CACHED_CHARACTERS else _marks_of.__wrapped__)(name, attributes)
+
+
+@lru_cache(maxsize=1000)  # pages use the same few attributes over and over
+def _marks_of(name: str, attributes: str) -> int:
+    marks = {"main": MAIN, "article": ARTICLE, "footer": FOOT, "aside": FOOT}.get(name, 0)
+    if _HIDDEN.search(attributes):
+        marks |= NOISE
+    for key, value in _NAMED.findall(attributes) if attributes else ():
+        if key == "role":
+            marks |= MAIN if value == "main" else ARTICLE if value == "article" else 0
+            marks |= NOISE if value in ("navigation", "search", "banner", "contentinfo", "complementary") else 0
+        elif key == "itemprop":
+            marks |= BODY if value in ("articleBody", "text") else 0
+        elif key == "id" and name == "section":  # made of its heading, which may be of cookies or of menus
+            marks |= _word_marks(value) & COMMENTS
+        else:
+            marks |= _word_marks(value)
+    return marks & ~(NOISE | FOOT | COMMENTS) if marks & _KEPT else marks
+
+
+_KEPT = 32
+
+
+@cache
+def _words() -> dict[str, frozenset[str]]:
+    return {name: frozenset(words.split()) for name, words in toml_table("headwater.corpus.read", "html_marks").items()}
+
+
+def _word_marks(value: str) -> int:
+    whole, listed = value.lower().split(), _words()
+    words = {word.lower() for word in _SPLIT.split(_CAMEL.sub(" ", value))} | set(whole)
+    marks = NOISE if words & listed["noise"] else 0
+    marks |= FOOT if "footer" in words else 0
+    marks |= COMMENTS if words & listed["comments"] else 0
+    marks |= BODY if not listed["body"].isdisjoint(whole) else 0
+    return marks | (_KEPT if words & listed["content"] else 0)
 
 
 @dataclass(slots=True)

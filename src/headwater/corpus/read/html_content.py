@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import accumulate
 
-from headwater.corpus.read.html_blocks import Block, Container, Page
-from headwater.corpus.read.html_marks import ARTICLE, BODY, COMMENTS, FOOT, MAIN, NOISE
+from headwater.corpus.read.html_blocks import ARTICLE, BODY, COMMENTS, FOOT, MAIN, NOISE, Block, Container, Page
 
 _PROSE_CHARACTERS = 80  # a shorter block may be anything
 _MAX_NOISE, _MAX_COMMENTS = 0.4, 0.9  # of the prose: a container that holds more is the content, whatever its name

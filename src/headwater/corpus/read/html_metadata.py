@@ -1,14 +1,16 @@
-"""What the head of a page says of it: title, language, licence, date, address, site and author."""
+"""What the head of a page says of it: title, language, licence, date, address, site and author; dates in ISO's form."""
 
 from __future__ import annotations
 
 import re
+from email.utils import parsedate_to_datetime
 from html import unescape
 
 from headwater.corpus.licences.names import licence_at, stated_licence
-from headwater.corpus.read.dates import iso_date
 from headwater.corpus.toml_tables import toml_table
 
+_DATE = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)")
+_YEAR_FIRST = re.compile(r"\d{4}(?:-(?:0[1-9]|1[0-2]))?(?!\d)")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _META = re.compile(r"<meta ([^>]*)>")
 _LINK = re.compile(r"<(?:link|a) ([^>]*\brel=\"(?:canonical|license|[^\"]*\blicense\b)[^>]*)>")
@@ -26,6 +28,20 @@ _THIS_PAGE_IS = re.compile(
 _ATTRIBUTE = re.compile(r'([\w:-]+)="([^"]*)"')
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?=$|[-_])")
 _NAMES: dict[str, str] = toml_table("headwater.corpus.read", "metadata_names")["page"]
+
+
+def iso_date(text: str) -> str:
+    """Return the first date of a line, without its time; else the year, or month, that a text begins with; else ""."""
+    found = _DATE.search(text[:300]) or _YEAR_FIRST.match(text.strip())
+    return found[0] if found else _date_of_mail(text)
+
+
+def _date_of_mail(text: str) -> str:
+    """Return the date of a text in the form of mail and HTTP (RFC 2822), "" of any other."""
+    try:
+        return parsedate_to_datetime(text[:100]).date().isoformat()
+    except (ValueError, OverflowError):
+        return ""
 
 
 def language_of(attribute: str) -> str:

@@ -8,17 +8,19 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
-from headwater.corpus.read.limits import Unusable, limited_meta
+from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limited_meta
 from headwater.corpus.sources.formats import compression_of
 
 BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO
 NO_PERMISSION = "no_permission"
 _BUFFER_BYTES = 1 << 16  # of decompressed text
+PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "notebook", "parquet", "pdf", "warc", "xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +159,15 @@ def reason_not_readable(path: Path) -> str | None:
     if status.st_size == 0:
         return "empty"
     return None if os.access(path, os.R_OK) else NO_PERMISSION
+
+
+def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield the pieces of a file by read_FORMAT of read.FORMAT, which is imported when its format is met.
+
+    These parsers are large programs that foreign bytes may crash: `sandbox` calls this in a process of its own. Raises
+    Unusable, OSError, MemoryError.
+    """
+    assert file_format in PARSED_FORMATS, file_format
+    module = import_module(f"headwater.corpus.read.{file_format}")
+    read = getattr(module, f"read_{file_format}")
+    yield from bounded(read(file, limits), limits.max_document_characters)

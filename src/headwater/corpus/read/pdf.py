@@ -21,7 +21,7 @@ from headwater.corpus.document import Document
 from headwater.corpus.read.html_metadata import language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Expansion, ReadLimits, Unusable
-from headwater.corpus.read.rejoin import join_lines, words_within
+from headwater.corpus.read.unwrap import join_lines, words_within
 
 _EDGE_LINES = 2  # the highest and the lowest of a page, among which running heads are looked for
 _MIN_REPEATS = 3  # pages that a running head stands on

@@ -12,8 +12,7 @@ from headwater.core.conversations import Message, Refused, as_text, read_message
 from headwater.corpus.clean import clean
 from headwater.corpus.document import EXCERPT_CHARACTERS, Document, Drop
 from headwater.corpus.licences.names import all_of, handed_on
-from headwater.corpus.read.dates import iso_date
-from headwater.corpus.read.html_metadata import language_of
+from headwater.corpus.read.html_metadata import iso_date, language_of
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import Unusable, in_unicode
 from headwater.corpus.sources.formats import programming_language

@@ -11,8 +11,7 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable, limited_meta
 from headwater.corpus.read.text import read_text
-from headwater.corpus.samples.almanac.conversations import capital_conversations
-from headwater.corpus.samples.almanac.questions import for_examples, split_countries
+from headwater.corpus.samples.almanac.questions import capital_conversations, for_examples, split_countries
 from headwater.corpus.samples.almanac.write import almanac_documents
 from headwater.corpus.samples.fetch.fetched import FetchedPackage
 from headwater.corpus.samples.packages.installed import package_folder, package_texts

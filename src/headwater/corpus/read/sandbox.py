@@ -17,10 +17,9 @@ from typing import Any
 from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.child import Child
-from headwater.corpus.read.frames import BadFrame
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.process_limits import OUT_OF_MEMORY
+from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame
 from headwater.corpus.source_paths import path_as_text
 
 _MODULE = "headwater.corpus.read.sandbox_worker"

@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.frames import pack, receive
-from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.input import InputFile, parse
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.parse import parse
-from headwater.corpus.read.process_limits import OUT_OF_MEMORY, limit_, limit_memory_
+from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_, limit_memory_, pack, receive
 from headwater.corpus.source_paths import path_of_text
 from headwater.corpus.sources.formats import compression_of
 

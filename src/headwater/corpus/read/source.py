@@ -13,16 +13,15 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
 from headwater.corpus.read.files import setting_of, source_files, splits_of
-from headwater.corpus.read.input import InputFile, reason_not_readable
+from headwater.corpus.read.input import PARSED_FORMATS, InputFile, reason_not_readable
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.parse import PARSED_FORMATS
 from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.read.remote import copied, is_address
-from headwater.corpus.read.repositories import Repositories
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, package_of
+from headwater.corpus.source_paths import Repositories
 from headwater.corpus.sources.formats import compression_of, conversion_hint, format_of, kind_of
 from headwater.corpus.sources.settings import CorpusSettings
 

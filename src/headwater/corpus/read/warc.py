@@ -10,9 +10,9 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.dates import iso_date
 from headwater.corpus.read.encoding import decode
 from headwater.corpus.read.html import page_text
+from headwater.corpus.read.html_metadata import iso_date
 from headwater.corpus.read.input import BLOCK_BYTES, InputFile, Stream
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
 from headwater.corpus.read.warc_records import FIRST_LINE, Record, warc_records

@@ -9,8 +9,7 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import together
 from headwater.corpus.tasks.exact import copy_flags, firsts_of_copies
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
-from headwater.corpus.tasks.segments import Segment, Segments
+from headwater.corpus.tasks.segments import Flags, Segment, Segments, flag_ranges, write_flags
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from headwater.corpus.tasks.arrays import differs_from_before, together
-from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import Results, ResultWriter, found_flags
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
-from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.segments import Flags, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 

@@ -17,11 +17,10 @@ import numpy as np
 
 from headwater.corpus.tasks.arrays import differs_from_before, together
 from headwater.corpus.tasks.exact import copy_flags
-from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.pages import PAGES, page_keys
 from headwater.corpus.tasks.results import Results, ResultWriter
 from headwater.corpus.tasks.runs import ROWS_A_RANGE, KeyRange, SortedRun, cut_keys
-from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.segments import Flags, Segments
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
 

@@ -22,10 +22,9 @@ import numpy as np
 from headwater.corpus.tasks.arrays import ArrayFile, together
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
 from headwater.corpus.tasks.exact import copy_flags
-from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import ResultWriter
 from headwater.corpus.tasks.runs import SLICE_ROWS, KeyRange, SortedRun, cut_keys
-from headwater.corpus.tasks.segments import LINES, PASSAGES, SITES, Segment, Segments
+from headwater.corpus.tasks.segments import LINES, PASSAGES, SITES, Flags, Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 from headwater.corpus.tasks.worker_context import WorkerContext
 

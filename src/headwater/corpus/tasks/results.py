@@ -13,9 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from headwater.corpus.tasks.arrays import ArrayFile
-from headwater.corpus.tasks.flags import Flags, flag_ranges, write_flags
 from headwater.corpus.tasks.merge import MergePlan
-from headwater.corpus.tasks.segments import Segments
+from headwater.corpus.tasks.segments import Flags, Segments, flag_ranges, write_flags
 from headwater.corpus.tasks.work import Output, Task, Work
 
 ROWS_A_FILE = 1 << 20

@@ -10,9 +10,8 @@ from headwater.corpus.sources.settings import CONVERSATIONS
 from headwater.corpus.split import NEVER_HELD_OUT, Split, SplitTally
 from headwater.corpus.tasks.arrays import ArrayFile
 from headwater.corpus.tasks.decisions import KEPT, decisions_of
-from headwater.corpus.tasks.flags import Flags
 from headwater.corpus.tasks.results import found_flags
-from headwater.corpus.tasks.segments import PASSAGES, Segment, Segments
+from headwater.corpus.tasks.segments import PASSAGES, Flags, Segment, Segments
 from headwater.corpus.tasks.work import Task, Work
 
 _FACTS = "splits"

@@ -20,7 +20,6 @@ from operator import not_
 
 import numpy as np
 
-from headwater.corpus.minhash import similarity
 from headwater.corpus.scripts import words_of
 from headwater.corpus.shards import parse_document
 from headwater.corpus.tasks.near import PAIRS, pairs_of
@@ -29,7 +28,7 @@ from headwater.corpus.tasks.repeats import COMMON_LINES
 from headwater.corpus.tasks.results import found_flags, table_of
 from headwater.corpus.tasks.work import Task
 from headwater.corpus.tasks.worker_context import WorkerContext
-from headwater.corpus.words import ngrams
+from headwater.corpus.words import ngrams, similarity
 
 # pages of one site may share most of their words with hundreds of others and be no duplicates; those that share the
 # most bands are compared, since a true duplicate shares more than others

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from headwater.corpus.minhash import MinHash
 from headwater.corpus.pipeline import make_steps
 from headwater.corpus.quality.boilerplate import BoilerplateRule, boilerplate_rule
 from headwater.corpus.quality.limits import LimitsByText
@@ -17,7 +16,7 @@ from headwater.corpus.tasks.results import Results
 from headwater.corpus.tasks.runs import SortedRuns
 from headwater.corpus.tasks.segments import Segments
 from headwater.corpus.tasks.work import Work
-from headwater.corpus.words import WordHasher
+from headwater.corpus.words import MinHash, WordHasher
 
 
 class WorkerContext:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from headwater.corpus.balance import Balance
+from headwater.corpus.balance import Balance, KeptBy
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop, num_bytes
-from headwater.corpus.kept_by import KeptBy
 from headwater.corpus.quality.boilerplate import REASON as BOILERPLATE
 from headwater.corpus.quality.filter import broken_rule
 from headwater.corpus.read.sections import CutPoints

@@ -15,9 +15,15 @@ from xxhash import xxh3_128
 from headwater.core.config import is_file
 from headwater.core.errors import CheckpointError, ConfigError, TokenizerError
 from headwater.core.files import digest_json, read_manifest_or_none
-from headwater.export.base.folder import folder_settings, licence_of, said_licence, tokenizer_files, weight_files
+from headwater.export.base.folder import (
+    folder_settings,
+    licence_of,
+    read_object,
+    said_licence,
+    tokenizer_files,
+    weight_files,
+)
 from headwater.export.base.gguf import GgufFile
-from headwater.export.base.json_file import read_object
 from headwater.model.count import count_parameters
 from headwater.model.settings import ModelSettings
 from headwater.tokens.tokenizer.foreign import foreign_manifest, read_foreign

@@ -1,11 +1,16 @@
-"""How much memory this process holds and may ask for, and how it keeps what it has been given. No torch."""
+"""How much memory this process holds and may ask for, how it keeps what it has been given, and when Python collects
+garbage: where training pauses, not in the middle of a step. No torch.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from headwater.machine.host.facts import memory_bytes
 
@@ -67,3 +72,22 @@ def keep_freed_memory() -> None:
     if mallopt is not None and mallopt(M_MMAP_THRESHOLD, LARGEST_HEAP_BLOCK):
         # only then: alone it would end the C library's own raising of the first threshold
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+@contextmanager
+def collected_on_request() -> Iterator[None]:
+    """Collect nothing by itself, inside: the caller does so where there is time, by gc.collect.
+
+    By itself it stops a thread whenever so many objects were made, and on many ranks each at another moment, while
+    the others wait. What is there already is never looked at again, inside.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()

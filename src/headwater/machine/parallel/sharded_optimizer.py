@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from headwater.machine.parallel.boxes import Box, box_of, whole_shape
 from headwater.machine.ranks.exchange import GroupOfRanks, Ranks, local
 from headwater.machine.ranks.mesh import STATE_AXES
-from headwater.model.optim.groups import Group
 from headwater.model.optim.optimizer import Optimizer
-from headwater.model.optim.owners import Exchange, Part, owners_of
+from headwater.model.optim.owners import Exchange, Group, Part, owners_of
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.optim.updates import Muon, PlainUpdates
 

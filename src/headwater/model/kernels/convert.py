@@ -14,13 +14,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from headwater.model.attention import first_visible
-from headwater.model.kernels.calls import Kernels
+from headwater.model.kernels.calls import SUFFIX, Kernels
 from headwater.model.kernels.functions import AddNorm, Attend, LossSum, SplitHeads, Swiglu, chunks
 from headwater.model.kernels.int8 import Int8Products
 from headwater.model.kernels.library import MAX_HEAD_DIM, load_kernels
 from headwater.model.kernels.products import Products
-from headwater.model.kernels.signatures import SUFFIX
 from headwater.model.loss import NextTokenLoss
 from headwater.model.transformer import (
     Attention,
@@ -31,6 +29,7 @@ from headwater.model.transformer import (
     Linear,
     RMSNorm,
     Transformer,
+    first_visible,
     recomputed,
 )
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headwater.model.kernels.calls import Kernels
+from headwater.model.kernels.calls import SUFFIX, Kernels
 from headwater.model.kernels.library import KernelError
-from headwater.model.kernels.signatures import SUFFIX
 
 # numbers in a chunk of logits: 8 MB in bf16, that all passes find in a processor's last cache, but 512 tokens or more,
 # for the sum of the head's gradient to be touched seldom, and 32 MB at most (docs/log.md, 2026-11-25, Chunks of logits)

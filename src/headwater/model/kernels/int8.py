@@ -21,9 +21,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from headwater.model.kernels.calls import Kernels
+from headwater.model.kernels.calls import SUFFIX, Kernels
 from headwater.model.kernels.products import Products, stacked_bias
-from headwater.model.kernels.signatures import SUFFIX
 
 SUMS_CHUNK = 1 << 21  # int32 sums made at a time: 8 MB, near enough when they are scaled back
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from headwater.model.kernels.calls import Kernels
-from headwater.model.kernels.signatures import SUFFIX
+from headwater.model.kernels.calls import SUFFIX, Kernels
 from headwater.model.optim.muon import POLAR_EXPRESS
 from headwater.model.optim.settings import gram_is_cheaper
 from headwater.model.optim.updates import AdamW, PlainUpdates, Tensors

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.errors import CheckpointError
-from headwater.model.optim.groups import Group, Shape, group_parameters
-from headwater.model.optim.owners import Alone, Exchange, Part, owners_of, parts_of
+from headwater.model.optim.owners import Alone, Exchange, Group, Part, Shape, group_parameters, owners_of, parts_of
 from headwater.model.optim.settings import OptimSettings
 from headwater.model.optim.updates import AdamW, Muon, PlainUpdates
 

@@ -24,11 +24,9 @@ from headwater.page.report.sections.corpus import corpus
 from headwater.page.report.sections.forecast import forecast
 from headwater.page.report.sections.knowledge import knowledge
 from headwater.page.report.sections.learning import learning
-from headwater.page.report.sections.next_steps import next_steps
-from headwater.page.report.sections.probes import probes
+from headwater.page.report.sections.probes import probes, samples
 from headwater.page.report.sections.running import running
-from headwater.page.report.sections.samples import samples
-from headwater.page.report.sections.settings import settings
+from headwater.page.report.sections.settings import next_steps, settings
 from headwater.page.report.sections.title import title
 from headwater.runs.curves import points
 from headwater.runs.run_data import RunData, read_run

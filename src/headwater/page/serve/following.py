@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.core.records import GOING_BACK, Record, amount, survives
-from headwater.page.serve.growing import GrowingFile
+from headwater.core.records import GOING_BACK, GrowingFile, Record, amount, survives
 from headwater.runs.curves import Points
 
 # step and tokens exactly, the loss as it is written, the others as fine as a screen shows them

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from headwater.corpus.document import Document
-from headwater.corpus.load import balance_of, list_sources, read_corpus_manifest, read_documents
-from headwater.corpus.trace import Hit, trace
+from headwater.corpus.load import Hit, balance_of, list_sources, read_corpus_manifest, read_documents, trace
 from headwater.runfile.paths import Folders
 from headwater.runs.library.checked import AnyRun, Switch, Text, checked, folder_of, one_of
 from headwater.runs.library.frames import Frames, to_frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -87,10 +87,6 @@ class MixtureSettings(Settings):
             if missing and setting in weights:
                 return f"mixture.{setting} has no weight for {', '.join(missing)}; give each one (0 excludes it)"
         return None
-
-    def as_key(self) -> dict[str, Any]:
-        """Return the settings for keys of what was made: as they were before there was a share of the text."""
-        return self.model_dump(mode="json", exclude={"share_of_text"} if self.share_of_text == 1 else None)
 
     def cap_of(self, source: str) -> float | None:
         return self.max_epochs_by_source.get(source, self.max_epochs)

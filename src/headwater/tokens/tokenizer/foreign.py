@@ -26,7 +26,7 @@ from headwater.tokens.tokenizer.pattern import (
     steps_of,
     without_twins,
 )
-from headwater.tokens.tokenizer.special import Markers
+from headwater.tokens.tokenizer.settings import Markers
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 "What is kept of a tokenizer, and handed on by an export; the first must be there."

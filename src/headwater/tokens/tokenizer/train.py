@@ -16,10 +16,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from headwater.core.errors import TokenizerError
 from headwater.core.files import digest_bytes, new_folder, no_check, stage_key, write_bytes, write_json
 from headwater.core.numbers import size
-from headwater.tokens.tokenizer.cut import cut
-from headwater.tokens.tokenizer.pattern import QWEN2_PATTERN
-from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, TokenizerSettings
-from headwater.tokens.tokenizer.special import SPECIAL_IDS, SPECIAL_TOKENS
+from headwater.tokens.tokenizer.pattern import QWEN2_PATTERN, cut
+from headwater.tokens.tokenizer.settings import MIN_VOCAB_SIZE, SPECIAL_IDS, SPECIAL_TOKENS, TokenizerSettings
 from headwater.tokens.tokenizer.tokenizer import FORMAT, FORMAT_VERSION, Tokenizer
 
 STAGE_VERSION = 1

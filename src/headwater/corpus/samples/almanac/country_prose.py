@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 from headwater.corpus.samples.almanac.facts import Country
-from headwater.corpus.samples.almanac.frames import frames
 from headwater.corpus.samples.almanac.shuffled_cycle import ShuffledCycle
 
 NUMBER_WORDS = {2: "two", 3: "three"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Sentences with a place for what is said; `facts` by field, `held_out` by the name of a probe."""
+
+    forward: list[str]
+    reverse: list[str]
+    pairs: list[str]
+    list_lines: list[str]
+    list_titles: list[str]
+    held_out_patterns: list[str]
+    held_out: dict[str, str]
+    facts: dict[str, list[str]]
+
+
+@cache
+def frames() -> Frames:
+    text = (resources.files(__package__) / "frames.toml").read_text(encoding="utf-8")
+    return Frames(**tomllib.loads(text))
 
 
 def country_documents(countries: tuple[Country, ...], rng: random.Random) -> Iterator[tuple[str, str]]:

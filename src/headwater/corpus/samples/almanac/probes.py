@@ -7,14 +7,15 @@ An option is scored by log p(prompt + option), the sum over its tokens given the
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
+from functools import cache
 
 from headwater.corpus.samples.almanac.agreement import agreement_pairs
 from headwater.corpus.samples.almanac.causes import HELD_OUT_JOINTS, Mechanism, Thing, join, mechanisms
-from headwater.corpus.samples.almanac.country_prose import fact_values
+from headwater.corpus.samples.almanac.country_prose import fact_values, frames
 from headwater.corpus.samples.almanac.facts import countries
-from headwater.corpus.samples.almanac.frames import frames
-from headwater.corpus.samples.almanac.sums import ANSWERS, DIRECT, held_out_pairs
+from headwater.corpus.samples.almanac.sums import ANSWERS, DIRECT, held_out_pairs, held_out_sum_patterns
 
 KNOWN_JOINT = "Because {c}, {e}."
 
@@ -111,3 +112,24 @@ def _agreement() -> list[Choice]:
         options = (right, wrong) if answer == 0 else (wrong, right)
         choices.append(Choice("", options, answer, f"{phenomenon}: {right}"))
     return choices
+
+
+@cache
+def held_out_patterns() -> tuple[re.Pattern[str], ...]:
+    """Return patterns of which none may match anywhere in a training text.
+
+    They are the held-out ways to say a capital (of any place, not only those in the almanac), the held-out sums in
+    every form and in both orders, and the questions about cause and effect with either ending.
+    Raises DataError when the World Factbook is not installed.
+    """
+    patterns = (*frames().held_out_patterns, *held_out_sum_patterns())
+    return (*(re.compile(pattern) for pattern in patterns), *_cause_patterns())
+
+
+def _cause_patterns() -> list[re.Pattern[str]]:
+    """One pattern for each way the questions begin, so that the search can skip to its literal beginning."""
+    beginnings: dict[str, list[str]] = {}
+    for choice in probes()["cause"]:
+        sentences = [re.escape(choice.prompt + option.rstrip(".")) for option in choice.options]
+        beginnings.setdefault(choice.prompt.split(" ")[0], []).extend(sentences)
+    return [re.compile("|".join(sentences)) for _, sentences in sorted(beginnings.items())]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
+from headwater.core.conversations import ASSISTANT, USER, Message
 from headwater.corpus.samples.almanac.country_prose import fact_values
 from headwater.corpus.samples.almanac.facts import Country, countries
 
@@ -105,3 +106,16 @@ def made_up_countries(seed: int = 0) -> tuple[Country, ...]:
 def filled(phrasing: str, country: Country) -> str:
     """Return a question, an answer or a sentence of a country."""
     return phrasing.format_map(fact_values(country)).replace("D.C..", "D.C.")
+
+
+def capital_conversations(
+    split: Split, seed: int = 0, phrasings: tuple[str, ...] = TRAINING_PHRASINGS
+) -> list[list[Message]]:
+    """Return a conversation for each known country that tuning names and each phrasing."""
+    conversations = [
+        [Message(USER, filled(phrasing, country)), Message(ASSISTANT, filled(ANSWER, country))]
+        for country in split.known_tuned
+        for phrasing in phrasings
+    ]
+    random.Random(f"conversations {seed}").shuffle(conversations)
+    return conversations

@@ -13,11 +13,10 @@ from headwater.core.errors import DataError
 from headwater.core.manifests import read_manifest
 from headwater.corpus.samples.fetch.fetch import EXCLUDED, NEVER_FETCHED, Missing, read_excluded, require_none_missing
 from headwater.corpus.samples.fetch.unpack import FORMAT, FORMAT_VERSION, NOTHING_SAYS_IT
-from headwater.corpus.samples.packages.dictd import read_dictd
+from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet
 from headwater.corpus.samples.packages.installed import package_texts
 from headwater.corpus.samples.packages.rdata import read_rdata
 from headwater.corpus.samples.packages.sword import read_sword
-from headwater.corpus.samples.packages.wordnet import read_wordnet
 from headwater.corpus.samples.texts import SampleText
 from headwater.corpus.sources.formats import skip_reason
 from headwater.corpus.sources.settings import CorpusSettings, parse_names

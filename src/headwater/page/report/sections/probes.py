@@ -1,14 +1,13 @@
-"""What it can do: probes over tokens, and how its guess at the next token sharpens."""
+"""What it can do: probes over tokens, how its guess at the next token sharpens, and what it writes over time."""
 
 from __future__ import annotations
 
 from headwater.core.intervals import share
-from headwater.core.numbers import count, percent, whole
-from headwater.core.printable import printable
+from headwater.core.numbers import count, percent, printable, whole
 from headwater.core.records import Object, amount, entries, table
 from headwater.evaluate.tasks import score_text
 from headwater.page.charts.chart import not_measured, series
-from headwater.page.charts.markup import Child, Html, card, data_table, missing, render, scrolled, section, tag
+from headwater.page.charts.markup import Child, Html, card, data_table, missing, render, scrolled, section, tag, written
 from headwater.page.charts.of_run import PROBES, probe_chart
 from headwater.runs.curves import points
 from headwater.runs.measures import OF_OWN_TEXT
@@ -29,6 +28,7 @@ _NO_PROBES = (
     "held-out text is too short to make any of."
 )
 _TASKS = "Tasks of lm-evaluation-harness, after training, with the interval of 95 %."
+_SHOWN = 4
 
 
 def probes(run: RunData) -> Html:
@@ -151,3 +151,40 @@ def _cell(probability: float | None) -> Html:
         shade = 1
     text = "<1" if probability < 0.01 else ">99" if 0.99 < probability < 1 else f"{100 * probability:.0f}"
     return tag("td", text, class_=f"h{shade}", title=f"{100 * probability:.3g} %")
+
+
+def samples(run: RunData) -> Html:
+    records = [record for record in run.events("samples") if entries(record, "samples")]
+    if not records:
+        why = missing("Not measured yet: the next probe (`train.num_probes`) fills it.")
+        return section("What it writes", "samples", why)
+    prompts = dict.fromkeys(str(entry.get("prompt", "")) for record in records for entry in entries(record, "samples"))
+    cards = [_prompt_card(records, prompt) for prompt in prompts]
+    lead = "The same prompts, continued by the model at several moments of training. Nothing is selected or edited."
+    return section("What it writes", "samples", tag("p", lead, class_="lead"), tag("div", cards, class_="grid"))
+
+
+def _prompt_card(records: list[Object], prompt: str) -> Html:
+    texts = [(record, text) for record in records for text in _texts(record, prompt)]
+    more = tag("details", tag("summary", f"All {len(texts)}, in full"), _list(texts, prompt, "samples"))
+    heading = tag("h3", tag("q", prompt) if prompt else "From nothing")
+    return tag("article", heading, _list(pick(texts, _SHOWN), prompt, "samples short"), more, class_="card prompt")
+
+
+def _texts(record: Object, prompt: str) -> list[str]:
+    return [
+        str(entry.get("text", "")) for entry in entries(record, "samples") if str(entry.get("prompt", "")) == prompt
+    ]
+
+
+def _list(texts: list[tuple[Object, str]], prompt: str, class_: str) -> Html:
+    return tag("ol", [_sample(record, text, prompt) for record, text in texts], class_=class_)
+
+
+def _sample(record: Object, text: str, prompt: str) -> Html:
+    tokens_seen = amount(record, "tokens_seen")
+    when = "before training" if tokens_seen == 0 else f"{count(tokens_seen)} tokens"
+    step = tag("span", f"step {whole(amount(record, 'step'))} · {when}", class_="when")
+    continuation = text.removeprefix(prompt) if prompt else text
+    given = tag("span", prompt, class_="given") if prompt else None
+    return tag("li", step, written(given, continuation))

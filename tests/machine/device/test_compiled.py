@@ -13,11 +13,9 @@ from torch.nn.attention import flex_attention
 
 from headwater.evaluate.bits_per_byte import measure_surprise
 from headwater.evaluate.scorer import Scorer
-from headwater.machine.device.compiled import compile_blocks_
-from headwater.machine.device.flex import BLOCK, FlexAttention, block_mask
-from headwater.model.attention import attend, first_visible
+from headwater.machine.device.compiled import BLOCK, FlexAttention, block_mask, compile_blocks_, telling_line
 from headwater.model.settings import ModelSettings
-from headwater.model.transformer import Transformer
+from headwater.model.transformer import Transformer, attend, first_visible
 from headwater.tokens.batches.assemble import Batch
 
 pytestmark = [
@@ -172,3 +170,16 @@ def test_all_blocks_are_one_graph_for_training_and_one_for_evaluation_whatever_t
             found = measure_surprise(Scorer(model, forward=fast.hidden), [batch], np.ones(37, int))
         assert found.nats == pytest.approx(measure_surprise(Scorer(model), [batch], np.ones(37, int)).nats, rel=1e-5)
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("InvalidCxxCompiler: none", "InvalidCxxCompiler: none"),
+        ("backend='inductor' raised:\nInvalidCxxCompiler: none\n\nSet X for more", "InvalidCxxCompiler: none"),
+        ("\n\n", "RuntimeError"),
+        ("raised:", "RuntimeError"),
+    ],
+)
+def test_the_line_of_an_error_that_tells_most(text, line):
+    assert telling_line(RuntimeError(text)) == line
