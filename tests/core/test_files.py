@@ -15,7 +15,7 @@ from fault_plan import faults
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.core import disk, files
+from headwater.core import disk, files, manifests
 from headwater.core.errors import StorageError
 from headwater.core.json_lines import JsonLines
 from headwater.core.manifests import read_manifest, read_sealed_manifest, seal
@@ -310,7 +310,7 @@ def test_stage_key_changes_with_each_of_its_parts():
 def test_a_folder_without_its_manifest_is_refused_and_never_current(tmp_path, text):
     if text is not None:
         (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert not files.is_current(tmp_path, "key")
+    assert not manifests.is_current(tmp_path, "key")
     with pytest.raises(StorageError, match="is not a headwater-x folder"):
         read_manifest(tmp_path, "headwater-x", 1, StorageError)
 
@@ -319,7 +319,7 @@ def test_another_format_version_says_so(tmp_path):
     files.write_json(tmp_path / "manifest.json", {"format": "headwater-x", "format_version": 2, "key": "k"})
     with pytest.raises(StorageError, match="version 2; this headwater reads version 1"):
         read_manifest(tmp_path, "headwater-x", 1, StorageError)
-    assert files.is_current(tmp_path, "k")
+    assert manifests.is_current(tmp_path, "k")
 
 
 def test_a_sealed_manifest_is_read_back_and_any_other_byte_is_refused(tmp_path):

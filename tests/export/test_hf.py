@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headwater.core import files
+from headwater.core import files, manifests
 from headwater.core.errors import ExportError
 from headwater.export.hf import export_hf
 from headwater.export.hf_card import CardFacts
@@ -282,13 +282,13 @@ def test_an_export_replaces_an_export_and_nothing_else(tokenizer_dir, tmp_path):
     scores = {"this model, held-out real text": 1.39, "a 5-gram model, the same real text": 1.35134}
     card = CardFacts(facts={"run": "a|b", "tokens seen": 3_000_000}, scores=scores)
     export(model, tokenizer_dir, out, card=card, key="one")
-    assert files.is_current(out, "one")
+    assert manifests.is_current(out, "one")
     text = (out / "README.md").read_text()
     assert "| run | a\\|b |" in text and "| tokens seen | 3,000,000 |" in text
     assert "| this model, held-out real text | 1.390 |" in text
     assert "| a 5-gram model, the same real text | 1.351 |" in text
     export(model, tokenizer_dir, out, key="two")
-    assert files.is_current(out, "two")
+    assert manifests.is_current(out, "two")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(ExportError, match="is no export of headwater"):

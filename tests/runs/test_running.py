@@ -17,7 +17,6 @@ from headwater.core.files import read_json
 from headwater.core.records import read_all, read_records
 from headwater.machine.ranks.mesh import Layout
 from headwater.runfile.run_config import load_run
-from headwater.runs import running
 from headwater.runs.running import run
 
 
@@ -74,7 +73,7 @@ def test_a_stopped_run_says_so_and_the_same_call_resumes_it(finished_copy):
 def test_a_run_that_resumes_with_other_blocks_recomputed_keeps_its_forecast(finished_copy, monkeypatch):
     said: list[str] = []
     with monkeypatch.context() as memory:
-        memory.setattr(running, "layout_here", lambda *_: Layout(recompute=1.0))
+        memory.setattr("headwater.plan.layout.layout_here", lambda *_: Layout(recompute=1.0))
         assert run_in(finished_copy, "name=again", display=stop_at_step_3, say=said.append).status == "stopped"
     forecast = (finished_copy / "runs/again/forecast.json").read_bytes()
     assert run_in(finished_copy, "name=again", say=said.append).status == "finished"
