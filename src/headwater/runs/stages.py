@@ -23,9 +23,8 @@ from headwater.core.files import (
 )
 from headwater.core.manifests import is_unmade
 from headwater.core.records import no_owner, table
-from headwater.corpus.document import plain_text
 from headwater.corpus.inputs import changed_inputs, corpus_inputs, corpus_key
-from headwater.corpus.load import discard_work, list_sources, read_documents
+from headwater.corpus.load import discard_work
 from headwater.export.base.tokenizer import copied_key
 from headwater.runfile.init import base_of
 from headwater.runfile.paths import Folders, Require, RunFolder, Say, stage_digest, write_kept
@@ -33,8 +32,7 @@ from headwater.runfile.rules import Reason
 from headwater.runfile.run_config import RunConfig, config_record, train_plan
 from headwater.runs.text import open_batches, replayed_text, tokens_key_of
 from headwater.tokens.format import REBUILD
-from headwater.tokens.tokenizer.tokenizer import Tokenizer
-from headwater.tokens.tokenizer.train import tokenizer_key, train_tokenizer
+from headwater.tokens.tokenizer.train import tokenizer_key
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.resume import is_lengthened, newest_state, require_settings, resume_longer
 
@@ -103,6 +101,9 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
         from headwater.export.base.tokenizer import write_tokenizer
 
         return write_tokenizer(base, folders.tokenizer, key, require_owner)
+    from headwater.corpus.document import plain_text
+    from headwater.corpus.load import list_sources, read_documents
+    from headwater.tokens.tokenizer.train import train_tokenizer
 
     names = list_sources(folders.corpus)
     texts = {name: (plain_text(each) for each in read_documents(folders.corpus, "train", name)) for name in names}
@@ -112,6 +113,7 @@ def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Requir
 def rebuild_tokens(config: RunConfig, say: Say, require_owner: Require = no_owner) -> None:
     """Encode the corpus, in place of the tokens that are there; the same corpus and tokenizer give the same bytes."""
     from headwater.tokens.build import build_tokens
+    from headwater.tokens.tokenizer.tokenizer import Tokenizer
 
     folders = config.folders
     given = folders.corpus, Tokenizer.load(folders.tokenizer), folders.tokens, tokens_key_of(config), say

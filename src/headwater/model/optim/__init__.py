@@ -1,1 +1,1 @@
-"""One update: parameter groups, AdamW, Muon, schedules, and the rules that choose their settings."""
+"""One update: parameter groups, AdamW, Muon, schedules."""
