@@ -224,6 +224,19 @@ def test_an_interrupted_ladder_resumes_to_the_same_losses(ladder, tmp_path):
     assert losses[0] == losses[1]
 
 
+def test_a_rung_that_was_trained_with_other_settings_is_refused_and_stays_as_it_is(ladder, tmp_path):
+    here = Path(shutil.copytree(ladder[0], tmp_path / "here", symlinks=True))
+    rung = here / "runs/mine/ladder" / ladder[1].json["rungs"][0]["name"]
+    (rung / "rung.json").unlink()  # as one that was killed before it was written
+    before = (rung / "config.json").read_bytes()
+    with contextlib.chdir(here), quick():
+        rule = load_run("mine.toml")[0].optim.matrix_lr  # the run's own, and so no other ladder; a rung has another
+        chosen = prepare_ladder("mine.toml", [f"optim.matrix_lr={rule}"], 9.0, lambda line: None)
+        with pytest.raises(CheckpointError, match=r"optim\.matrix_lr: was"):
+            climb(chosen, lambda config: lambda record: None, lambda line: None)
+    assert (rung / "config.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -17,7 +17,8 @@ from headwater.core.files import read_json
 from headwater.core.records import read_all, read_records
 from headwater.machine.ranks.mesh import Layout
 from headwater.runfile.run_config import load_run
-from headwater.runs.running import run
+from headwater.runs.running import Call, run
+from headwater.train.checkpoint.lock import owned
 
 
 def run_in(folder, *overrides: str, **how):
@@ -80,6 +81,19 @@ def test_a_run_that_resumes_with_other_blocks_recomputed_keeps_its_forecast(fini
     assert (finished_copy / "runs/again/forecast.json").read_bytes() == forecast, said
     starts = read_records(finished_copy / "runs/again/records.jsonl", "start")
     assert [start["recompute"] for start in starts] == [1.0, 0.0]
+
+
+def test_a_checkpoint_that_another_process_puts_aside_before_the_lock_is_trained_again(finished_copy):
+    @contextlib.contextmanager
+    def taken_late(folder):
+        (folder / "checkpoints/step-000000008").rename(folder / "aside")
+        with owned(folder) as owner:
+            yield owner
+
+    said: list[str] = []
+    result = run_in(finished_copy, say=said.append, call=Call(own=taken_late))
+    assert (result.status, result.step) == ("finished", 8)
+    assert (finished_copy / "runs/mine/checkpoints/step-000000008").is_dir(), said
 
 
 def test_a_stage_that_is_made_again_adds_nothing_to_the_time_of_training(finished_copy):

@@ -19,13 +19,13 @@ from headwater.plan.forecast.result import Band
 from headwater.plan.run_plan import load_note
 from headwater.runfile.kept_settings import load_with_kept
 from headwater.runfile.paths import Folders, Say, write_kept
-from headwater.runfile.run_config import RunConfig, made_for
+from headwater.runfile.run_config import RunConfig, made_for, train_plan
 from headwater.runs import stages
 from headwater.runs.text import open_batches
 from headwater.train.checkpoint.layout import require_from_training
 from headwater.train.checkpoint.lock import owned
 from headwater.train.loop import Display
-from headwater.train.resume import changes, differing, is_trained
+from headwater.train.resume import changes, differing, is_trained, require_settings
 
 MakeDisplay = Callable[[RunConfig], Display]
 
@@ -81,6 +81,7 @@ def _train(ladder: rungs.Ladder, rung: rungs.Rung, make_display: MakeDisplay, sa
     with owned(folder) as owner:
         stages.tidy(Folders(folder))
         link_folder(Folders(folder).data, ladder.config.folders.data)
+        require_settings(folder, train_plan(config))
         stages.write_config(config, reasons, owner.require)
         if not is_trained(config.run_dir, config.train.num_steps):
             batches, display = open_batches(config), make_display(config)

@@ -25,7 +25,7 @@ from headwater.runs.run_data import read_run
 from headwater.runs.stages import Report, no_report, prepare_data, prepare_rows, resume_longer_run, write_config
 from headwater.train.checkpoint.layout import list_checkpoints
 from headwater.train.checkpoint.lock import Owner, owned
-from headwater.train.resume import is_trained
+from headwater.train.resume import has_finished, is_trained
 from headwater.train.trackers import find_trackers, tracking
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def run(
         from headwater.runs.downstream import align_stage, require_alignable, require_prompts_fit
 
         require_alignable(config)
-    has_trained = call.place.world_size == 1 and is_trained(here.run, config.train.num_steps, here.attempts())
+    seems_trained = call.place.world_size == 1 and has_finished(here.run, config.train.num_steps, here.attempts())
     # what is refused leaves nothing behind, and no log
-    layout = Layout() if has_trained else _layout(config, call.place)
+    layout = Layout() if seems_trained else _layout(config, call.place)
     with call.log():
         if call.place.rank:
             is_done = _train(config, ignore, say, call, None, False, layout)
@@ -91,10 +91,8 @@ def run(
         with call.own(config.run_dir) as owner:
             if owner.note:
                 say(owner.note)
-            if not has_trained:
-                from headwater.plan.layout import require_memory_here
-
-                require_memory_here(config, layout)
+            if not seems_trained:
+                _require_memory(config, layout)
             _check_base(config, say)
             is_fresh = bool(prepare_data(config, say, owner.require, here=here))
             if config.downstream is not None:
@@ -102,7 +100,10 @@ def run(
             resume_longer_run(config, say, owner.require, here)
             write_config(config, reasons, owner.require, here)
             display = display or _lines_of_steps(config, say)
-            has_trained = has_trained or is_trained(here.run, config.train.num_steps, here.attempts())
+            has_trained = is_trained(here.run, config.train.num_steps, here.attempts())
+            if seems_trained and not has_trained:  # its last checkpoint is damaged, or was put aside before the lock
+                layout = _layout(config, call.place)
+                _require_memory(config, layout)
             is_done = _train(config, display, say, call, owner, is_fresh or not has_trained, layout)
             if is_done and call.last == "report":
                 from headwater.runs.finish import finish_run
@@ -118,6 +119,12 @@ def _layout(config: RunConfig, place: Place) -> Layout:
     from headwater.plan.layout import layout_here  # the planner: nothing is planned of what is trained
 
     return layout_here(config, place)
+
+
+def _require_memory(config: RunConfig, layout: Layout) -> None:
+    from headwater.plan.layout import require_memory_here
+
+    require_memory_here(config, layout)
 
 
 def _check_base(config: RunConfig, say: Say) -> None:

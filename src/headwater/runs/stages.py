@@ -216,8 +216,8 @@ def write_config(
 ) -> None:
     """Write config.json, unless the same is there already.
 
-    Call it after `prepare_data`: that refuses settings that a run wasn't trained with, and config.json says how to read
-    its checkpoints.
+    Call it after `prepare_data` or `require_settings`, which refuse settings that a run wasn't trained with:
+    config.json says how to read its checkpoints.
     """
     path, record = config.run_dir / "config.json", config_record(config, reasons)
     if (here or RunFolder(config.run_dir)).json(path) != record:

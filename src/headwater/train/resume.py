@@ -292,8 +292,13 @@ def is_trained(run_dir: Path, num_steps: int, attempts: Sequence[Record] | None 
 
     `attempts` are its records, where the caller has them.
     """
+    return has_finished(run_dir, num_steps, attempts) and is_whole(list_checkpoints(run_dir)[0][1])
+
+
+def has_finished(run_dir: Path, num_steps: int, attempts: Sequence[Record] | None = None) -> bool:
+    """Return whether a run reached its last step and measured it; nothing is read of that checkpoint."""
     newest = list_checkpoints(run_dir)[:1]
     if not newest or newest[0][0] < num_steps:
         return False
     records = counted(read_attempts(run_dir / "records.jsonl") if attempts is None else attempts)
-    return any(record.get("event") == "finish" for record in records) and is_whole(newest[0][1])
+    return any(record.get("event") == "finish" for record in records)
