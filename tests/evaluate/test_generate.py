@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import EvaluationError
-from headwater.core.numbers import printable
+from headwater.core.printable import printable
 from headwater.evaluate.generate import generate, likeliest, next_tokens, stream, surprise, token_text
 from headwater.evaluate.scorer import Scorer
 from headwater.model.settings import ModelSettings

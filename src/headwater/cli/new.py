@@ -11,7 +11,8 @@ from headwater.cli.text_found import TextFound, are_pages, find_text, settings_o
 from headwater.core.config import Table, to_toml
 from headwater.core.errors import ConfigError, DataError
 from headwater.core.files import write_text
-from headwater.core.numbers import duration, plural, printable
+from headwater.core.numbers import duration, plural
+from headwater.core.printable import printable
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.split import LEAST_HELD_OUT, MAX_VALIDATION_BYTES_FRACTION, usual_share
 from headwater.plan.hardware import hardware_of

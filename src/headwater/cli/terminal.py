@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from headwater.core.numbers import duration, printable, significant
+from headwater.core.numbers import duration, significant
+from headwater.core.printable import printable
 
 if TYPE_CHECKING:
     from headwater.core.intervals import Estimate

@@ -13,7 +13,7 @@ from headwater.cli.arguments import argument, flag
 from headwater.cli.overview import RUNS, folder_of_runs
 from headwater.cli.terminal import columns, print_json
 from headwater.cli.verbs import App
-from headwater.core.numbers import printable
+from headwater.core.printable import printable
 from headwater.page.serve.summary import HEADS, RunsFolder
 
 EVERY_SECONDS = 1.0

@@ -20,8 +20,8 @@ from headwater.core.files import digest_json, new_folder, no_check, write_json
 from headwater.core.numbers import size
 from headwater.core.task_output import end_work
 from headwater.corpus.balance import Amount, Balance, KeptBy, commonest_first, merge_, nothing, stage_of, sum_of
-from headwater.corpus.engine.choose import engine_for
-from headwater.corpus.engine.failures import Engine
+from headwater.corpus.engine.engine import Engine
+from headwater.corpus.engine.local import engine_for
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.findings import Notes, check_evaluation_sets, findings
 from headwater.corpus.inputs import corpus_inputs, corpus_key, deciding

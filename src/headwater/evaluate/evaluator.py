@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.core.numbers import printable
+from headwater.core.printable import printable
 from headwater.corpus.samples.almanac.probes import Choice, drawn, probes
 from headwater.evaluate.baselines import sample
 from headwater.evaluate.bits_per_byte import Surprise, measure_surprise

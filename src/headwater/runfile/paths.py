@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,6 +19,9 @@ Require = Callable[[], None]
 "Raises LockedError where another process has taken the run folder over."
 Kept = TypeVar("Kept")
 Value = TypeVar("Value")
+
+CLOCK_TICK_SECONDS = 2.0
+"The coarsest time of a file in use; what is written twice within it may have the same facts."
 
 
 def ignore(_: object) -> None:
@@ -39,8 +43,9 @@ class Folders:
 class RunFolder(Folders):
     """A run's folder as one call asks it: what was read of a file is kept for as long as the file stays the same.
 
-    Whatever is written in a run's folder appears by a rename or is appended to, so inode, size and times tell. What
-    is returned is shared: nobody may change it.
+    Whatever is written in a run's folder appears by a rename or is appended to, so inode, size and times tell; but of a
+    file so new that a file system's clock couldn't tell it from the next one nothing is kept. What is returned is
+    shared: nobody may change it.
     """
 
     def __init__(self, run: Path) -> None:
@@ -49,14 +54,14 @@ class RunFolder(Folders):
 
     def once(self, path: Path, read: Callable[[Path], Value]) -> Value:
         """Return what `read` makes of a file, as it did before unless the file has changed."""
-        facts: tuple[int, ...] = ()
         try:
             found = path.stat()
             facts = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            is_new = time.time() - found.st_mtime < CLOCK_TICK_SECONDS
         except OSError:
-            pass  # it isn't there
+            facts, is_new = None, False  # it isn't there
         name = path.resolve(), read
-        if name not in self._kept or self._kept[name][0] != facts:
+        if is_new or name not in self._kept or self._kept[name][0] != facts:
             self._kept[name] = facts, read(path)
         return cast(Value, self._kept[name][1])
 

@@ -56,13 +56,13 @@ def prepare_data(
     trained on other data or settings; what `require_owner` raises, before a stage is committed, when another process
     has taken the run over.
     """
-    here = folders = here or RunFolder(config.run_dir)
+    here = here or RunFolder(config.run_dir)
     require_settings(config.run_dir, train_plan(config), here.state)
-    require_writable(folders.run)
+    require_writable(here.run)
     require_owner()  # what another owner is writing looks like leftovers
-    tidy(folders)
-    if (base := base_of(config.base, folders)) is not None:
-        write_kept(folders.base, base, require_owner)
+    tidy(here)
+    if (base := base_of(config.base, here)) is not None:
+        write_kept(here.base, base, require_owner)
     made, inputs = [], corpus_inputs(config.corpus)
     for folder, key in _data_stages(config, inputs, here):
         if here.manifest(folder).get("key") == key:
@@ -70,11 +70,11 @@ def prepare_data(
         else:
             _require_untrained(config, folder, inputs)
             with making(folder.name, config.run_dir, require_owner):
-                if folder == folders.corpus:
+                if folder == here.corpus:
                     from headwater.corpus.build import build_corpus  # a run whose text is there loads no builder
 
                     build_corpus(config.corpus, folder, say, require_owner, inputs)
-                elif folder == folders.tokenizer:
+                elif folder == here.tokenizer:
                     _make_tokenizer(config, key, say, require_owner)
                 else:
                     rebuild_tokens(config, say, require_owner)
@@ -86,13 +86,12 @@ def prepare_data(
 
 def _data_stages(config: RunConfig, inputs: Mapping[str, str], here: RunFolder) -> Iterator[tuple[Path, str]]:
     """Yield folder and key of each data stage; a key is of what those before it have made by then."""
-    folders = here
-    yield folders.corpus, corpus_key(config.corpus, dict(inputs))
-    if (base := base_of(config.base, folders)) is None:
-        yield folders.tokenizer, tokenizer_key(config.tokenizer, here.digest(folders.corpus))
+    yield here.corpus, corpus_key(config.corpus, dict(inputs))
+    if (base := base_of(config.base, here)) is None:
+        yield here.tokenizer, tokenizer_key(config.tokenizer, here.digest(here.corpus))
     else:
-        yield folders.tokenizer, copied_key(base.digest)
-    yield folders.tokens, tokens_key_of(config, here)
+        yield here.tokenizer, copied_key(base.digest)
+    yield here.tokens, tokens_key_of(config, here)
 
 
 def _make_tokenizer(config: RunConfig, key: str, say: Say, require_owner: Require) -> None:

@@ -69,13 +69,13 @@ def replayed_text(config: RunConfig) -> Replayed | None:
 
 def tokens_key_of(config: RunConfig, here: RunFolder | None = None) -> str:
     """Return the key of a run's tokens. A run with a checkpoint never asks the run that it replays again."""
-    folders = here = here or RunFolder(config.run_dir)
+    here = here or RunFolder(config.run_dir)
     replayed = ""
     if config.replay is not None:
-        kept = here.manifest(folders.tokens).get("replayed", {}).get("digest")
+        kept = here.manifest(here.tokens).get("replayed", {}).get("digest")
         theirs = stage_digest(Folders(Path(config.replay.run)).tokens)
-        replayed = kept if kept is not None and list_checkpoints(folders.run) else theirs
-    return tokens_key(here.digest(folders.corpus), here.digest(folders.tokenizer), replayed)
+        replayed = kept if kept is not None and list_checkpoints(here.run) else theirs
+    return tokens_key(here.digest(here.corpus), here.digest(here.tokenizer), replayed)
 
 
 def open_held_out(config: RunConfig) -> dict[str, PackedSource]:
@@ -117,17 +117,17 @@ def _training(config: RunConfig, here: RunFolder) -> dict[str, dict[str, float]]
 
 def data_card_of_run(config: RunConfig, here: RunFolder | None = None) -> dict[str, Any] | None:
     """Return the data card of a run, that of the run before it where it was aligned; None where no corpus is there."""
-    folders = here = here or RunFolder(config.run_dir)
+    here = here or RunFolder(config.run_dir)
     try:
         balance = balance_of(here.corpus, here.manifest(here.corpus))
     except DataError:
-        return read_json_or_none(folders.data_card)
-    inputs = here.manifest(folders.corpus).get("inputs", {})
-    stages = {folder.name: here.digest(folder) for folder in (folders.corpus, folders.tokenizer, folders.tokens)}
+        return read_json_or_none(here.data_card)
+    inputs = here.manifest(here.corpus).get("inputs", {})
+    stages = {folder.name: here.digest(folder) for folder in (here.corpus, here.tokenizer, here.tokens)}
     digests = stages | {f"input {name}": digest for name, digest in inputs.items()}
-    if (replayed := here.manifest(folders.tokens).get("replayed")) is not None:
+    if (replayed := here.manifest(here.tokens).get("replayed")) is not None:
         digests["replayed tokens"] = replayed["digest"]
     training = _training(config, here) or {}
     card = data_card(config.name, config.corpus, config.mixture, balance, training, digests)
-    base = kept_base(config.base, folders)
+    base = kept_base(config.base, here)
     return card | {"started_from": [] if base is None else [asdict(each) for each in base.origins]}

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import DataError, PassingError
-from headwater.corpus.engine import choose, slurm
-from headwater.corpus.engine.failures import LONGEST_WAIT_SECONDS, Failure
+from headwater.corpus.engine import local, slurm
+from headwater.corpus.engine.engine import LONGEST_WAIT_SECONDS, Failure
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
@@ -53,8 +53,8 @@ class Network:
 
 
 def in_process(network, work, given, patch):
-    patch.setattr(choose, "run_task", lambda context, task: network.do(task.number))
-    return choose.InProcess(work, given, network.clock, network.sleep)
+    patch.setattr(local, "run_task", lambda context, task: network.do(task.number))
+    return local.InProcess(work, given, network.clock, network.sleep)
 
 
 def local_pool(network, work, given, patch):
@@ -78,9 +78,9 @@ def local_pool(network, work, given, patch):
         def why_lost(self, given, now):
             return None
 
-    patch.setattr(choose, "WorkerProcess", Worker)
-    patch.setattr(choose.Pool, "_listen", lambda self: network.sleep(1.0))
-    return choose.Pool(work, given, 2, network.clock)
+    patch.setattr(local, "WorkerProcess", Worker)
+    patch.setattr(local.Pool, "_listen", lambda self: network.sleep(1.0))
+    return local.Pool(work, given, 2, network.clock)
 
 
 def ray(network, work, given, patch):
@@ -131,7 +131,7 @@ def run(make, away_seconds, num_tasks, lasting=frozenset(), **given):
     ignore = {"failed": lambda task, why: None, "read": lambda num_bytes: None}
     progress = SimpleNamespace(done=network.done_tasks.append, **ignore)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose, "WorkerContext", lambda folder: SimpleNamespace())
+        patch.setattr(local, "WorkerContext", lambda folder: SimpleNamespace())
         engine = make(network, work, EngineSettings.model_validate(given), patch)
         engine.run([Task("filter", number) for number in range(num_tasks)], progress)
     return network

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from headwater.core.errors import DataError
-from headwater.corpus.engine.failures import MAX_FAILURES, Failures
+from headwater.corpus.engine.engine import MAX_FAILURES, Failures
 from headwater.corpus.tasks.work import Task
 
 

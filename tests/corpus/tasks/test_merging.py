@@ -9,7 +9,7 @@ import pytest
 
 from headwater.core.task_output import work_folder
 from headwater.corpus.build import build_corpus
-from headwater.corpus.engine import choose
+from headwater.corpus.engine import local
 from headwater.corpus.shards import read_lines
 from headwater.corpus.sources.settings import CorpusSettings
 from headwater.corpus.tasks import arrays, filter, merge, near, results, runs, segments
@@ -93,13 +93,13 @@ def small(monkeypatch):
 @pytest.fixture
 def done(monkeypatch):
     """Return the tasks that this process does, in their order."""
-    tasks, do = [], choose.run_task
+    tasks, do = [], local.run_task
 
     def noted(context, task):
         do(context, task)
         tasks.append(task)
 
-    monkeypatch.setattr(choose, "run_task", noted)
+    monkeypatch.setattr(local, "run_task", noted)
     return tasks
 
 
@@ -138,9 +138,9 @@ def test_a_small_corpus_merges_nothing(texts, tmp_path, done):
 def test_tasks_may_be_done_in_any_order_each_by_a_process_of_its_own(texts, unmerged, tmp_path, small, monkeypatch):
     def run(engine, tasks, listener):
         for task in random.Random(0).sample(tasks, len(tasks)):
-            choose.run_task(WorkerContext(engine._context.work.folder), task)
+            local.run_task(WorkerContext(engine._context.work.folder), task)
 
-    monkeypatch.setattr(choose.InProcess, "run", run)
+    monkeypatch.setattr(local.InProcess, "run", run)
     build(texts, tmp_path / "corpus")
     assert tree_bytes(tmp_path / "corpus") == unmerged
 
@@ -151,7 +151,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("stage", GATHERING)
 def test_a_build_that_is_killed_while_it_merges_goes_on(texts, unmerged, tmp_path, small, monkeypatch, stage):
-    do, done, place = choose.run_task, [], 1
+    do, done, place = local.run_task, [], 1
 
     def killed(context, task):
         if task.stage == stage and sum(each.stage == stage for each in done) == place:
@@ -159,7 +159,7 @@ def test_a_build_that_is_killed_while_it_merges_goes_on(texts, unmerged, tmp_pat
         do(context, task)
         done.append(task)
 
-    monkeypatch.setattr(choose, "run_task", killed)
+    monkeypatch.setattr(local, "run_task", killed)
     with pytest.raises(Killed):
         build(texts, tmp_path / "corpus")
     place = -1

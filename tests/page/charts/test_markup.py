@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.core.numbers import printable
+from headwater.core.printable import printable
 from headwater.page.charts.markup import Html, chart_text, data_block, tag
 
 

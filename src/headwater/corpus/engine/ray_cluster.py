@@ -12,7 +12,7 @@ from typing import Any
 
 from headwater.core import errors
 from headwater.core.errors import ConfigError, HeadwaterError, PassingError
-from headwater.corpus.engine.failures import MAX_FAILURES, Engine, Failure, Failures, Waiting
+from headwater.corpus.engine.engine import MAX_FAILURES, Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.tasks.run import run_task
 from headwater.corpus.tasks.work import Task

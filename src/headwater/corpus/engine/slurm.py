@@ -18,7 +18,7 @@ from pathlib import Path
 
 from headwater.core.errors import ConfigError, PassingError
 from headwater.core.files import make_folder, remove_folder, write_text
-from headwater.corpus.engine.failures import Engine, Failures
+from headwater.corpus.engine.engine import Engine, Failures
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task, Work

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
-from headwater.core.numbers import printable
+from headwater.core.printable import printable
 
 _VOID = {"meta", "br", "hr"}
 _FORBIDDEN_ATTRIBUTE = re.compile(r"on|style$|srcdoc$", re.IGNORECASE)

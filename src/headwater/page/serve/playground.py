@@ -24,7 +24,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from headwater.core.files import read_json_or_none
-from headwater.core.numbers import printable, size
+from headwater.core.numbers import size
+from headwater.core.printable import printable
 from headwater.core.records import table
 from headwater.machine.host.facts import memory_bytes
 from headwater.machine.host.memory import available_bytes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headwater.core.intervals import share
-from headwater.core.numbers import count, percent, printable, whole
+from headwater.core.numbers import count, percent, whole
+from headwater.core.printable import printable
 from headwater.core.records import Object, amount, entries, table
 from headwater.evaluate.tasks import score_text
 from headwater.page.charts.chart import not_measured, series

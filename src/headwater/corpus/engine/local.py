@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from headwater.core.errors import PassingError
-from headwater.corpus.engine.failures import Engine, Failure, Failures, Waiting
+from headwater.corpus.engine.engine import Engine, Failure, Failures, Waiting
 from headwater.corpus.engine.progress import Progress
 from headwater.corpus.engine.ray_cluster import RayCluster
 from headwater.corpus.engine.slurm import Slurm
