@@ -26,7 +26,8 @@ from read_page import Page, read_page
 from headwater.cli.running import evaluation_lines
 from headwater.core.errors import DataError
 from headwater.core.files import digest_json
-from headwater.core.numbers import duration, printable
+from headwater.core.numbers import duration
+from headwater.core.printable import printable
 from headwater.core.records import read_records
 from headwater.corpus.shards import SUFFIX
 from headwater.page.report.page import render_report
