@@ -11,8 +11,7 @@ from headwater.core import errors
 from headwater.core.errors import HeadwaterError
 from headwater.core.files import make_folder
 from headwater.corpus.engine.engine import Failure
-from headwater.corpus.read.child import Child
-from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame
+from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
 from headwater.corpus.sources.settings import EngineSettings
 from headwater.corpus.tasks.work import Task
 

@@ -21,12 +21,11 @@ from typing import IO
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.files import MAX_LICENCE_FILE_BYTES, is_licence_file, stated
 from headwater.corpus.licences.tree import ArchiveLicences, with_licence
-from headwater.corpus.read.input import InputFile, Member, Stream, parse
+from headwater.corpus.read.input import InputFile, Member, Stream, pieces_of, read_here
 from headwater.corpus.read.limits import RECORD_BYTES, Expansion, ReadLimits, Unusable
-from headwater.corpus.read.plain import pieces_of, read_plain
 from headwater.corpus.sources.formats import (
+    FORMATS,
     compression_of,
-    conversion_hint,
     format_of,
     kind_of,
     skip_reason,
@@ -34,8 +33,6 @@ from headwater.corpus.sources.formats import (
 )
 from headwater.corpus.sources.spdx import UNKNOWN
 
-_PARSED = ("html", "json", "csv", "notebook", "xml", "epub", "pdf")
-_NOT_IN_ARCHIVES = ("archive", "warc", "parquet", "arrow", "unsupported", "to_convert")
 _MAX_READS_AT_END = 20
 _MAX_LINK_BYTES = 4096  # no path is longer
 _ZIP_SUFFIXES = (".zip", ".whl")
@@ -129,16 +126,16 @@ def _licence_file_bytes(name: str) -> int | None:
 
 
 def _member_pieces(file: InputFile, name: str, data: bytes, part: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    file_format = format_of(name)
-    kind = kind_of(file_format, file.kind)
+    kind = kind_of(format_of(name), file.kind)
     member = Member(PurePosixPath(name), f"{file.origin}{part}", file.source, kind, data)  # type: ignore[arg-type]
+    return pieces_of(member, _read_member, limits)
 
-    def read(each: InputFile, its_format: str) -> Iterator[Document | Drop]:
-        if compression_of(name) or file_format in _NOT_IN_ARCHIVES:
-            raise Unusable("unknown_format", conversion_hint(file_format, name))
-        return (parse if its_format in _PARSED else read_plain)(each, its_format, limits)
 
-    return pieces_of(member, file_format, read, limits)
+def _read_member(member: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+    form = FORMATS[file_format]
+    if compression_of(member.path.name) or form.is_read_on_disk or not form.is_in_archives:
+        raise Unusable("unknown_format")
+    return read_here(member, file_format, limits)
 
 
 def _zip_members(file: InputFile, limits: ReadLimits, max_bytes: MaxBytes) -> Iterator[ArchiveMember]:

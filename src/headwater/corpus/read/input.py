@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from headwater.corpus.document import Document, Drop
+from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.read.decompress import DAMAGES, SEARCH_BYTES, Decompressed, begins_so
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limited_meta
-from headwater.corpus.sources.formats import compression_of
+from headwater.corpus.sources.formats import FORMATS, compression_of, conversion_hint, format_of
+from headwater.corpus.sources.settings import CONVERSATIONS
 
 BLOCK_BYTES = 1 << 20
 Stream = io.BufferedReader | io.BytesIO
 NO_PERMISSION = "no_permission"
 _BUFFER_BYTES = 1 << 16  # of decompressed text
-PARSED_FORMATS = ("archive", "arrow", "csv", "epub", "html", "json", "notebook", "parquet", "pdf", "warc", "xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +161,51 @@ def reason_not_readable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK) else NO_PERMISSION
 
 
-def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield the pieces of a file by read_FORMAT of read.FORMAT, which is imported when its format is met.
+def module_of(file_format: str) -> str:
+    """Return the module that reads a format."""
+    return f"headwater.corpus.read.{FORMATS[file_format].reader.partition('.')[0]}"
 
-    These parsers are large programs that foreign bytes may crash: `sandbox` calls this in a process of its own. Raises
-    Unusable, OSError, MemoryError.
+
+def read_here(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Return the pieces of a file by the reader of its format, whose module is imported when the format is met.
+
+    Raises Unusable, OSError, MemoryError, also on the way.
     """
-    assert file_format in PARSED_FORMATS, file_format
-    module = import_module(f"headwater.corpus.read.{file_format}")
-    read = getattr(module, f"read_{file_format}")
-    yield from bounded(read(file, limits), limits.max_document_characters)
+    read = getattr(import_module(module_of(file_format)), FORMATS[file_format].reader.partition(".")[2])
+    pieces: Iterator[Document | Drop] = read(file, limits)
+    return pieces
+
+
+def parse(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield the pieces of a file, bounded, as `sandbox` does in a process of its own. Raises as `read_here`."""
+    yield from bounded(read_here(file, file_format, limits), limits.max_document_characters)
+
+
+Read = Callable[[InputFile, str, ReadLimits], Iterator[Document | Drop]]
+
+
+def pieces_of(file: InputFile, read: Read, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield what `read` gives of a file in the format of its name; whatever is wrong with it is a drop with a reason.
+
+    Such a drop has the bytes of the file that no piece before it accounts for.
+    """
+    left, rest = 0, ""
+    file_format = format_of(file.path.name)
+    try:
+        left = file.num_bytes
+        if file.kind == CONVERSATIONS and not FORMATS[file_format].has_conversations:
+            raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
+        if not FORMATS[file_format].reader:
+            raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
+        for piece in bounded(read(file, file_format, limits), limits.max_document_characters):
+            left, rest = left - (num_bytes(piece.text) if isinstance(piece, Document) else piece.num_bytes), "#rest"
+            yield piece
+        if not rest:
+            yield file.drop("empty", left)
+    except Unusable as error:
+        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
+            error = Unusable("unknown_format")
+        yield file.drop_for(error, max(left, 0), rest)
+    except OSError as error:
+        reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
+        yield file.drop(reason, max(left, 0) if rest else 0, rest)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.sections import sections
 from headwater.corpus.sources.formats import expands_too_far
-from headwater.corpus.sources.settings import CONVERSATIONS
+from headwater.corpus.sources.settings import CONVERSATIONS, CorpusSettings, SourceSettings
 
 RECORD_BYTES = 64  # what a record without text counts as: the account of one dropped takes more
 
@@ -47,6 +47,11 @@ class ReadLimits:
     encoding: str = "utf-8"
     errors: str = "replace"
     finds_licences: bool = False
+
+
+def limits_of(settings: CorpusSettings, source: SourceSettings) -> ReadLimits:
+    shared = (settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
+    return ReadLimits(*shared, source.text_column, source.encoding, source.errors, settings.licences is not None)
 
 
 class Expansion:

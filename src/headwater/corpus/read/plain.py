@@ -1,13 +1,9 @@
-"""The formats that Python's own decoders read, a block or a line at a time, in whichever process asks.
-
-And what is done around the reading of any file, so that a bad one costs itself alone. Markdown keeps its markup, which
-a model should know; front matter becomes metadata.
-"""
+"""Prose as plain text, and Markdown, which keeps its markup: a model should know it; front matter becomes metadata."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from headwater.corpus.clean import clean
@@ -15,12 +11,10 @@ from headwater.corpus.document import Document, Drop, num_bytes
 from headwater.corpus.licences.names import all_of
 from headwater.corpus.read.encoding import replaced
 from headwater.corpus.read.html_metadata import iso_date, language_of
-from headwater.corpus.read.input import NO_PERMISSION, InputFile
-from headwater.corpus.read.json import read_jsonl
-from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
+from headwater.corpus.read.input import InputFile
+from headwater.corpus.read.limits import ReadLimits
 from headwater.corpus.read.text import read_text, whole_text
 from headwater.corpus.read.unwrap import unwrap
-from headwater.corpus.sources.settings import CONVERSATIONS
 
 _FRONT = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.{0,20000}?\n|)\1[ \t]*(?:\r?\n|$)", re.DOTALL)
 _FIELD = re.compile(r"^([A-Za-z_-]+)[ \t]*[:=][ \t]*(.*)$", re.MULTILINE)
@@ -29,7 +23,6 @@ _LICENCE = re.compile(
     r"^licen[sc]es?[ \t]*[:=]([^\n]*(?:\n(?:[ \t]*-[ \t]|[ \t]+\S)[^\n]*)*)", re.MULTILINE | re.IGNORECASE
 )
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-_OF_CONVERSATIONS = ("jsonl", "json", "archive")
 # the header and the licence that Project Gutenberg puts around a book, and texts made in its manner
 _START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG[^\n]{0,300}\n", re.MULTILINE)
 _END = re.compile(r"^(?:\*{3} ?)?END OF (?:THE |THIS )?PROJECT GUTENBERG[^\n]{0,300}$", re.MULTILINE | re.IGNORECASE)
@@ -79,49 +72,13 @@ def _names(value: str) -> list[str]:
     return list(filter(None, (name.strip(" \t-\"'") for name in listed)))
 
 
-def pieces_of(
-    file: InputFile, file_format: str, read: Callable[[InputFile, str], Iterator[Document | Drop]], limits: ReadLimits
-) -> Iterator[Document | Drop]:
-    """Yield what `read` gives of a file in a format; whatever is wrong with it becomes a drop with a reason.
+def read_prose(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield the file as one document or sections; of a book without hard wraps and what Project Gutenberg puts around.
 
-    Such a drop has the bytes of the file that no piece before it accounts for.
+    Raises Unusable as read_text does.
     """
-    left, rest = 0, ""
-    try:
-        left = file.num_bytes
-        if file.kind == CONVERSATIONS and file_format not in _OF_CONVERSATIONS:
-            raise Unusable("unknown_format", "conversations are read from JSON lines (.jsonl) and JSON")
-        for piece in bounded(read(file, file_format), limits.max_document_characters):
-            left, rest = left - (num_bytes(piece.text) if isinstance(piece, Document) else piece.num_bytes), "#rest"
-            yield piece
-        if not rest:
-            yield file.drop("empty", left)
-    except Unusable as error:
-        if file_format == "unknown" and error.reason in ("binary", "not_utf8"):
-            error = Unusable("unknown_format")
-        yield file.drop_for(error, max(left, 0), rest)
-    except OSError as error:
-        reason = NO_PERMISSION if isinstance(error, PermissionError) else "unreadable"
-        yield file.drop(reason, max(left, 0) if rest else 0, rest)
-
-
-def read_plain(file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Document | Drop]:
-    """Yield the pieces of a file in none of input.PARSED_FORMATS; what has no format known is read as text.
-
-    Raises Unusable with the reason.
-    """
-    if file_format == "jsonl":
-        return read_jsonl(file, limits)
-    if file_format == "markdown":
-        return read_markdown(file, limits)
-    if file_format == "text" and file.kind == "books":
-        return _read_book(file, limits)
-    return read_text(file, limits)
-
-
-def _read_book(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
-    found = whole_text(file, limits)
-    if found is None:  # of a length that no book has
+    found = whole_text(file, limits) if file.kind == "books" else None
+    if found is None:  # also of a length that no book has
         yield from read_text(file, limits)
         return
     text, damage = found

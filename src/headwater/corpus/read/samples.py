@@ -8,9 +8,8 @@ from pathlib import Path
 
 from headwater.core.conversations import as_text
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile
-from headwater.corpus.read.limits import ReadLimits, Unusable, limited_meta
-from headwater.corpus.read.text import read_text
+from headwater.corpus.read.input import InputFile, pieces_of, read_here
+from headwater.corpus.read.limits import ReadLimits, limited_meta, limits_of
 from headwater.corpus.samples.almanac.questions import capital_conversations, for_examples, split_countries
 from headwater.corpus.samples.almanac.write import almanac_documents
 from headwater.corpus.samples.fetch.fetched import FetchedPackage
@@ -31,8 +30,7 @@ def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | D
         texts = package_texts(source.package, package_folder(source.package, name), name)
         yield from (_document(text, name, kind) for text in texts)
     elif source.builtin == "python-library":
-        limits = ReadLimits(settings.max_document_characters, settings.max_line_bytes, settings.max_file_bytes)
-        yield from read_library(name, kind, limits)
+        yield from read_library(name, kind, limits_of(settings, source))
     elif source.builtin == "python-documentation":
         yield from read_documentation(name, kind)
     elif source.builtin == "almanac":
@@ -45,17 +43,10 @@ def shipped_pieces(name: str, settings: CorpusSettings) -> Iterator[Document | D
 def read_library(source: str, kind: str, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield a document a module of Python's library, or sections; its group ties it to its documentation."""
     for path, origin in library_files():
-        file = InputFile(path, origin, source, kind)
-        if file.num_bytes == 0:
-            yield file.drop("empty", 0)
-            continue
-        try:
-            for piece in read_text(file, limits):
-                if isinstance(piece, Document):
-                    piece = replace(piece, meta={**piece.meta, "group": origin})
-                yield piece
-        except Unusable as error:
-            yield file.drop(error.reason, file.num_bytes)
+        for piece in pieces_of(InputFile(path, origin, source, kind), read_here, limits):
+            if isinstance(piece, Document):
+                piece = replace(piece, meta={**piece.meta, "group": origin})
+            yield piece
 
 
 def read_documentation(source: str, kind: str) -> Iterator[Document | Drop]:

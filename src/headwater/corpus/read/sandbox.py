@@ -16,11 +16,11 @@ from typing import Any
 
 from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.child import Child
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ReadLimits, Unusable
-from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame
+from headwater.corpus.read.processes import OUT_OF_MEMORY, BadFrame, Child
 from headwater.corpus.source_paths import path_as_text
+from headwater.corpus.sources.formats import FORMATS
 
 _MODULE = "headwater.corpus.read.sandbox_worker"
 
@@ -69,7 +69,7 @@ class Sandbox:
                 is_ready = True
                 raise
             except _Ended as end:
-                if file_format in RECORD_FORMATS and not reports_begin:
+                if FORMATS[file_format].has_records and not reports_begin:
                     reports_begin = True
                     continue
                 if end.reason != TOO_SLOW and (worker.has_served or progress.num_started > 1):
@@ -95,7 +95,6 @@ class Sandbox:
 
 
 TOO_SLOW, TOO_LARGE, DIED = "parser_took_too_long", "parser_took_too_much_memory", "parser_died"
-RECORD_FORMATS = ("archive", "arrow", "csv", "parquet", "warc", "xml")  # whose readers call begin_record
 MAX_LOST_RECORDS = 100  # of a file: each may take all the time that a document may
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.input import InputFile, parse
+from headwater.corpus.read.input import InputFile, module_of, parse
 from headwater.corpus.read.limits import ReadLimits, Unusable
 from headwater.corpus.read.processes import OUT_OF_MEMORY, limit_, limit_memory_, pack, receive
 from headwater.corpus.source_paths import path_of_text
@@ -114,7 +114,7 @@ def _confine_(memory_bytes: int) -> None:
 
 def _load_(request: dict[str, Any], memory_bytes: int) -> None:
     """Import what a file needs, and only then count the memory that files may take."""
-    modules = [f"headwater.corpus.read.{request['format']}"]
+    modules = [module_of(request["format"])]
     # pages of a crawl may be in zstd or brotli; the other compressions need nothing that isn't here
     if request["format"] == "warc" or compression_of(path_of_text(request["path"]).name) == "zstd":
         modules.append("pyarrow")

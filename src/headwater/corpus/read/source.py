@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,17 +13,16 @@ from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.licences.tree import TreeLicences, with_licence
 from headwater.corpus.personal.replace import redact_columns
-from headwater.corpus.read.files import setting_of, source_files, splits_of
-from headwater.corpus.read.input import PARSED_FORMATS, InputFile, reason_not_readable
-from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.plain import pieces_of, read_plain
+from headwater.corpus.read.files import Splits, setting_of, source_files
+from headwater.corpus.read.input import InputFile, pieces_of, read_here, reason_not_readable
+from headwater.corpus.read.limits import ReadLimits, Unusable, bounded, limits_of
 from headwater.corpus.read.remote import copied, is_address
 from headwater.corpus.read.samples import fetched_pieces, shipped_pieces
 from headwater.corpus.read.sandbox import Sandbox
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.samples.fetch.fetched import NOT_FETCHED, package_of
 from headwater.corpus.source_paths import Repositories
-from headwater.corpus.sources.formats import compression_of, conversion_hint, format_of, kind_of
+from headwater.corpus.sources.formats import FORMATS, compression_of, format_of, kind_of
 from headwater.corpus.sources.settings import CorpusSettings
 
 Piece = Document | Drop
@@ -60,16 +60,8 @@ def _without_personal_columns(pieces: Iterator[Piece], settings: CorpusSettings)
 
 def _pieces_of_files(files: Iterable[ListedFile], name: str, settings: CorpusSettings) -> Iterator[Piece]:
     source = settings.sources[name]
-    limits = ReadLimits(
-        settings.max_document_characters,
-        settings.max_line_bytes,
-        settings.max_file_bytes,
-        source.text_column,
-        source.encoding,
-        source.errors,
-        finds_licences=settings.licences is not None,
-    )
-    splits = splits_of(name, source)
+    limits = limits_of(settings, source)
+    splits = Splits(name, source)
     repositories = Repositories(source.paths or [])
     trees = TreeLicences(source.paths or []) if settings.licences is not None else None
     with Sandbox() as sandbox:
@@ -110,13 +102,20 @@ def _read_local(
     path: Path, origin: str, source: str, source_kind: str, limits: ReadLimits, sandbox: Sandbox
 ) -> Iterator[Piece]:
     """Yield the documents of one file; whatever is wrong with it becomes a drop with a reason."""
-    file_format = format_of(path.name)
-    file = InputFile(path, origin, source, kind_of(file_format, source_kind))
+    file = InputFile(path, origin, source, kind_of(format_of(path.name), source_kind))
     reason = reason_not_readable(path)
     if reason is not None:
         yield file.drop(reason, 0)
         return
-    yield from pieces_of(file, file_format, lambda each, its: _read(each, its, limits, sandbox), limits)
+    yield from pieces_of(file, partial(_read, sandbox), limits)
+
+
+def _read(sandbox: Sandbox, file: InputFile, file_format: str, limits: ReadLimits) -> Iterator[Piece]:
+    if FORMATS[file_format].is_read_on_disk and compression_of(file.path.name) is not None:
+        raise Unusable("unknown_format", f"a compressed {file_format} file is not read; decompress it")
+    if file_format == "pdf":
+        _require_parser(file)
+    return (sandbox.read if FORMATS[file_format].is_parsed_apart else read_here)(file, file_format, limits)
 
 
 def _require_parser(file: InputFile) -> None:
@@ -126,16 +125,3 @@ def _require_parser(file: InputFile) -> None:
             f"source {file.source!r}: {file.origin} can't be read without pypdfium2; "
             "`pip install headwater[corpus]` installs it, or leave such files out of `paths`"
         )
-
-
-def _read(file: InputFile, file_format: str, limits: ReadLimits, sandbox: Sandbox) -> Iterator[Piece]:
-    is_compressed = compression_of(file.path.name) is not None
-    if file_format in ("parquet", "arrow") and is_compressed:
-        raise Unusable("unknown_format", f"a compressed {file_format} file is not read; decompress it")
-    if file_format in ("unsupported", "to_convert"):
-        raise Unusable("unknown_format", conversion_hint(file_format, file.path.name))
-    if file_format in PARSED_FORMATS:
-        if file_format == "pdf":
-            _require_parser(file)
-        return sandbox.read(file, file_format, limits)
-    return read_plain(file, file_format, limits)

@@ -6,7 +6,7 @@ An article is of the elements of JATS, and of DocBook and TEI where they mean th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from html.entities import html5
 from xml.parsers import expat
@@ -40,59 +40,6 @@ def root_of(head: bytes) -> str:
     return found[1].decode().lower()
 
 
-class XmlEvents:
-    """Calls back for each start, end and text of a document, names without namespace prefixes.
-
-    What declares entities is refused before any is used. Names that HTML knows (&nbsp;) give their character.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[str, dict[str, str]], None],
-        end: Callable[[str], None],
-        text: Callable[[str], None],
-    ) -> None:
-        self._start, self._end, self._text = start, end, text
-        self._depth = 0
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.UseForeignDTD(True)  # then a name that isn't declared is passed over, not an error
-        self._parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-        self._parser.StartElementHandler = self._on_start
-        self._parser.EndElementHandler = self._on_end
-        self._parser.CharacterDataHandler = text
-        self._parser.EntityDeclHandler = self._on_entity
-        self._parser.SkippedEntityHandler = self._on_skipped
-        self._parser.ExternalEntityRefHandler = self._on_external
-
-    def feed(self, data: bytes) -> None:
-        """Parse a whole document. Raises Unusable: damaged_xml, declares_entities, too_deep."""
-        try:
-            self._parser.Parse(data, True)
-        except (expat.ExpatError, ValueError, LookupError) as error:
-            raise Unusable("damaged_xml") from error
-
-    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Unusable("too_deep")
-        self._start(name.rpartition(":")[2], attributes)
-
-    def _on_end(self, name: str) -> None:
-        self._depth -= 1
-        self._end(name.rpartition(":")[2])
-
-    def _on_entity(self, *declaration: object) -> None:
-        raise Unusable("declares_entities")
-
-    def _on_skipped(self, name: str, is_parameter: bool) -> None:
-        if not is_parameter:
-            self._text(html5.get(f"{name};", ""))
-
-    def _on_external(self, *reference: object) -> int:
-        return 1  # nothing is read from elsewhere
-
-
 def read_xml(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
     """Yield the pages of a dump, or one document for an article.
 
@@ -123,7 +70,7 @@ def _article(data: bytes) -> tuple[str, dict[str, str]]:
     Raises Unusable: damaged_xml, declares_entities, too_deep; no_text for XML that has no paragraph.
     """
     reader = _Reader()
-    XmlEvents(reader.start, reader.end, reader.text).feed(data)
+    reader.parse(data)
     text = render(reader.builder.finish_().blocks)
     if not reader.has_paragraph or not text:
         raise Unusable("no_text")
@@ -131,7 +78,10 @@ def _article(data: bytes) -> tuple[str, dict[str, str]]:
 
 
 class _Reader:
-    """Hands the text of an article to a builder of blocks, and keeps what the front matter says."""
+    """Hands the text of an article to a builder of blocks, and keeps what the front matter says.
+
+    What declares entities is refused before any is used. Names that HTML knows (&nbsp;) give their character.
+    """
 
     def __init__(self) -> None:
         self.builder = Builder()
@@ -145,7 +95,34 @@ class _Reader:
         self._licences: list[str] = []  # addresses
         self._rights = 0
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def parse(self, data: bytes) -> None:
+        """Raises Unusable: damaged_xml, declares_entities, too_deep."""
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.UseForeignDTD(True)  # then a name that isn't declared is passed over, not an error
+        parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.EntityDeclHandler = self._on_entity
+        parser.SkippedEntityHandler = self._on_skipped
+        parser.ExternalEntityRefHandler = lambda *reference: 1  # nothing is read from elsewhere
+        try:
+            parser.Parse(data, True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise Unusable("damaged_xml") from error
+
+    def _on_entity(self, *declaration: object) -> None:
+        raise Unusable("declares_entities")
+
+    def _on_skipped(self, name: str, is_parameter: bool) -> None:
+        if not is_parameter:
+            self._text(html5.get(f"{name};", ""))
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        if len(self._blocks) >= MAX_DEPTH:
+            raise Unusable("too_deep")
         if not self._blocks:
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
         self._rights += name in self._rights_names
@@ -166,7 +143,8 @@ class _Reader:
             self._keeping = key, len(self._blocks)
             self._kept[key] = []
 
-    def end(self, name: str) -> None:
+    def _end(self, name: str) -> None:
+        name = name.rpartition(":")[2]
         if self._keeping and self._keeping[1] == len(self._blocks):
             self._keeping = None
         if block := self._blocks.pop():
@@ -175,7 +153,7 @@ class _Reader:
         self._cited -= name in self._cited_names
         self._rights -= name in self._rights_names
 
-    def text(self, text: str) -> None:
+    def _text(self, text: str) -> None:
         if not self._silent:
             self.builder.text(text.replace("&", "&amp;") if "&" in text else text)
         if self._keeping:

@@ -1,8 +1,9 @@
-"""What a file's name promises: its compression, its format and, for source code, its language."""
+"""What a file's name promises: its compression, its format, by which it is read, and of source code the language."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import NamedTuple
 
 # of prose 3 to 5 bytes come out of one compressed, of the dullest logs some 100: beyond it lies what was made to fill
 # a disk (gzip reaches 1,030, zstd and parquet many thousands)
@@ -12,25 +13,50 @@ FREE_EXPANSION_BYTES = 10_000_000  # a small file may expand as it likes
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _TWO_IN_ONE = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".tbz": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
 
-_FORMATS = {
-    "text": "txt text rst adoc asciidoc org tex textile",
-    "markdown": "md markdown mdx",
-    "html": "html htm xhtml",
-    "xml": "xml nxml",
-    "jsonl": "jsonl ndjson",
-    "json": "json",
-    "csv": "csv tsv",
-    "notebook": "ipynb",
-    "parquet": "parquet pq",
-    "arrow": "arrow feather",
-    "epub": "epub",
-    "pdf": "pdf",
-    "warc": "warc wet",
-    "archive": "zip whl tar",
-    "to_convert": "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3",
-    "unsupported": "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff "
-    "woff2 ttf otf so dll dylib exe a o obj "
-    "class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf",
+
+class Format(NamedTuple):
+    """What is known of a format: the endings of its files' names, and the function of corpus.read that reads it.
+
+    Without a reader it is not read. Large parsers, which foreign bytes may crash, work in a process of their own, and
+    where they read record by record a crash costs one. What is read where it is on the disk is read neither compressed
+    nor out of an archive.
+    """
+
+    suffixes: str
+    reader: str = ""
+    is_parsed_apart: bool = True
+    has_records: bool = False
+    is_in_archives: bool = True
+    is_read_on_disk: bool = False
+    has_conversations: bool = False
+
+
+FORMATS = {
+    "text": Format("txt text rst adoc asciidoc org tex textile", "plain.read_prose", is_parsed_apart=False),
+    "code": Format("", "text.read_text", is_parsed_apart=False),
+    "unknown": Format("", "text.read_text", is_parsed_apart=False),
+    "markdown": Format("md markdown mdx", "plain.read_markdown", is_parsed_apart=False),
+    "jsonl": Format("jsonl ndjson", "json.read_jsonl", is_parsed_apart=False, has_conversations=True),
+    "json": Format("json", "json.read_json", has_conversations=True),
+    "html": Format("html htm xhtml", "html.read_html"),
+    "xml": Format("xml nxml", "xml.read_xml", has_records=True),
+    "csv": Format("csv tsv", "csv.read_csv", has_records=True),
+    "notebook": Format("ipynb", "notebook.read_notebook"),
+    "parquet": Format("parquet pq", "parquet.read_parquet", has_records=True, is_read_on_disk=True),
+    "arrow": Format("arrow feather", "arrow.read_arrow", has_records=True, is_read_on_disk=True),
+    "epub": Format("epub", "epub.read_epub"),
+    "pdf": Format("pdf", "pdf.read_pdf"),
+    "warc": Format("warc wet", "warc.read_warc", has_records=True, is_in_archives=False),
+    "archive": Format(
+        "zip whl tar", "archive.read_archive", has_records=True, is_in_archives=False, has_conversations=True
+    ),
+    "to_convert": Format(
+        "doc docx odt rtf ppt pptx xls xlsx mobi azw azw3 djvu ps eml mbox msg srt vtt db sqlite sqlite3"
+    ),
+    "unsupported": Format(
+        "7z rar jar png jpg jpeg gif webp bmp ico tif tiff svg mp3 mp4 ogg wav flac avi mkv mov webm woff woff2 ttf "
+        "otf so dll dylib exe a o obj class pyc pyd pkl pickle npy npz pt pth bin safetensors gguf"
+    ),
 }
 
 _LANGUAGES = {
@@ -88,7 +114,7 @@ _OTHER_NAMES = {
 
 _TABLES = (".xls", ".xlsx", ".db", ".sqlite", ".sqlite3")
 _TOOL_FOLDERS = ("__pycache__", "node_modules")
-_FORMAT_BY_SUFFIX = {"." + suffix: name for name, suffixes in _FORMATS.items() for suffix in suffixes.split()}
+_FORMAT_BY_SUFFIX = {"." + suffix: name for name, each in FORMATS.items() for suffix in each.suffixes.split()}
 _LANGUAGE_BY_SUFFIX = {"." + suffix: name for name, suffixes in _LANGUAGES.items() for suffix in suffixes.split()}
 _CODE_NAMES = {"makefile": "make", "dockerfile": "docker", "cmakelists.txt": "cmake", "gnumakefile": "make"}
 
@@ -111,7 +137,7 @@ def compression_of(name: str) -> str | None:
 
 
 def format_of(name: str) -> str:
-    """Return a name of _FORMATS, "code", or "unknown" for a suffix that isn't known; no suffix at all is "text"."""
+    """Return a name of FORMATS: "unknown" for a suffix that isn't known; no suffix at all is "text"."""
     plain = without_compression(name)
     suffix = PurePath(plain).suffix.lower()
     if language_of(name):
