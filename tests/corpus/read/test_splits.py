@@ -8,8 +8,8 @@ import pytest
 
 from headwater.core.errors import DataError
 from headwater.corpus.document import Drop
-from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.files import is_held_out
+from headwater.corpus.read.source import read_files, read_source
 from headwater.corpus.read.walk import ListedFile
 from headwater.corpus.sources.settings import CorpusSettings
 
