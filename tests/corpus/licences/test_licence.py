@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from golden_rows import rows
 from pydantic import ValidationError
 
 from headwater.corpus.balance import KeptBy
 from headwater.corpus.document import Document
 from headwater.corpus.findings import Notes
 from headwater.corpus.inputs import corpus_inputs, corpus_key
-from headwater.corpus.licences.step import licence_step, licence_tag, restricts_use
+from headwater.corpus.licences.step import licence_step
 from headwater.corpus.load import read_documents
 from headwater.corpus.shards import document_line
 from headwater.corpus.sources.settings import CorpusSettings
@@ -40,20 +41,7 @@ def test_what_stands_nearest_to_the_text_counts():
     assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
 
 
-@pytest.mark.parametrize(
-    ("tree", "head", "licence"),
-    [
-        ("GPL-3.0-only", "This file is in the public domain.", "GPL-3.0-only AND LicenseRef-public-domain"),
-        ("GPL-3.0-only", "By an algorithm of C. Hoare that is in the public domain.", "GPL-3.0-only"),
-        ("MIT", "Licensed under the MIT license.", "MIT"),
-        ("MIT", "You may use this under the GNU GPL version 2.", "MIT AND GPL-2.0-only"),
-        ("MIT", "Proprietary and confidential.", "unknown"),
-        ("MIT", "Licensed under the MIT license for non-commercial use.", "unknown"),
-        ("Ask me", "Licensed under the MIT license.", "unknown"),
-        ("", "By an algorithm of C. Hoare that is in the public domain.", "unknown"),
-        ("", "This file is in the public domain.", "LicenseRef-public-domain"),
-    ],
-)
+@pytest.mark.parametrize(("tree", "head", "licence"), rows("code_heads"))
 def test_the_head_of_code_does_not_overrule_its_tree(tree, head, licence):
     assert found(meta={"licence": tree} if tree else None, text=f"# {head}\nx = 1\n") == licence
 
@@ -238,56 +226,3 @@ def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkey
     after = [corpus_key(each, corpus_inputs(each)) for each in (plain, judged)]
     assert before[0] == after[0]
     assert before[1] != after[1]
-
-
-@pytest.mark.parametrize(
-    ("text", "expression"),
-    [
-        ("// SPDX-License-Identifier: MIT\n", "MIT"),
-        ("/* SPDX-License-Identifier: GPL-2.0 */", "GPL-2.0-only"),
-        ("# SPDX-License-Identifier: (MIT OR Apache-2.0)", "MIT OR Apache-2.0"),
-        (
-            "<!-- SPDX-License-Identifier: GPL-2.0+ WITH Linux-syscall-note -->",
-            "GPL-2.0-or-later WITH Linux-syscall-note",
-        ),
-        ("# SPDX-License-Identifier: nothing such", "unknown"),
-        (" * SPDX-License-Identifier: Apache-2.0.\n */", "Apache-2.0"),
-        ("# SPDX-License-Identifier: MIT and more text", "unknown"),
-        ("# SPDX-License-Identifier: MIT AND BUSL-1.1", "MIT AND BUSL-1.1"),
-        ("# SPDX-License-Identifier: MIT AND Ours-1.1", "unknown"),
-        ("# SPDX-License-Identifier: MIT (the words of it)", "MIT"),
-        ("# SPDX-License-Identifier: " + "MIT AND " * 30 + "GPL-3.0", "unknown"),
-        ("# SPDX-License-Identifier: MIT\n# SPDX-License-Identifier: GPL-3.0", "MIT AND GPL-3.0-only"),
-        ("# SPDX-License-Identifier: Ours-1.1\n# SPDX-License-Identifier: MIT", "unknown"),
-        ("print('SPDX-License-Identifier: ' + name)", None),
-        ("\n" * 20 + "# SPDX-License-Identifier: MIT", None),
-    ],
-)
-def test_a_tag_is_read_where_a_file_begins(text, expression):
-    assert licence_tag(text, 10) == expression
-
-
-@pytest.mark.parametrize(
-    ("head", "restricts"),
-    [
-        ("Copyright 2001 A. Writer. All rights reserved.", True),
-        ("Copyright 1920 A. Writer. All rights reserved.", False),
-        ("Copyright, 1920\nAll rights reserved.", False),
-        ("© A. Writer\nAll rights reserved.", True),
-        ("1925 Copyright A. Writer. All rights reserved.", False),
-        ("First printed 1919, 1921. © A. Writer. All rights reserved.", False),
-        ("1925\nAll rights reserved.", False),
-        ("1925, 2001 Copyright A. Writer. All rights reserved.", True),
-        ("1925 Copyright (c) 2001 A. Writer. All rights reserved.", True),
-        ("A tale of 1812. By B. Author, copyright. All rights reserved.", True),
-        ("© 1920 A. Writer. All rights reserved. New edition © 2001, all rights reserved.", True),
-        ("All rights reserved.", True),
-        ("They said that all rights reserved to the crown were lost.", False),
-        (f"Copyright 2001\n{'x' * 90} all rights reserved", False),
-        (f"© 2001 {'x' * 300} all rights reserved", False),
-        ("©" * 6000, False),
-        ("©" * 5900 + " all rights reserved", True),
-    ],
-)
-def test_prose_that_reserves_all_rights_beside_a_sign_of_copyright_is_restricted(head, restricts):
-    assert restricts_use(head) is restricts
