@@ -35,7 +35,7 @@ Reliability; results are in docs/reliability.md:
   make weak-scaling one rank of one core against two, with as many tokens for each
   make lost-ranks   ranks killed, stopped and cut off: named, restarted, compared bit by bit
   make slurm        a run as a Slurm job that queues itself again; needs root and Debian's Slurm
-  make hostile      120 kinds of hostile file, up to 1 GB each
+  make hostile      ninety kinds of hostile file, up to 1 GB each
 
   make clean        remove the environments and runs/
 endef

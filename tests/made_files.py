@@ -10,7 +10,7 @@ import json
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -27,7 +27,12 @@ def by_arrow(data: bytes, coding: str = "zstd") -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": by_arrow}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": by_arrow,
+}
 IN_ONE = {".tgz": ".tar.gz", ".txz": ".tar.xz"}
 
 

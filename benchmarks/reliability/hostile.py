@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[2] / "tests" / "hostile"  # whose files these are, there small
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from hostility.all import CASES  # noqa: E402
 from hostility.case import Case  # noqa: E402
@@ -77,7 +77,7 @@ def measure(case: Case, size: int, work: Path | None) -> dict[str, Any]:
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
@@ -92,7 +92,7 @@ def made(case: Case, size: int, work: Path | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="hostile-", dir=work))
     try:
         (folder / "in").mkdir()
-        run("hostility.make", case.name, str(folder / "in"), str(size)).check_returncode()
+        run("hostility.all", case.name, str(folder / "in"), str(size)).check_returncode()
         yield folder
     finally:
         remove(folder)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import io
 import struct
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from made_files import http, pdf, pdf_stream, tarred, warc, zipped
+
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import REPLACED, encoding_of
-from headwater.corpus.read.input import InputFile, Stream, parse
+from headwater.corpus.read.input import Member, parse
 from headwater.corpus.read.json import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
 from headwater.corpus.read.plain import read_markdown
@@ -45,22 +43,8 @@ class Target(NamedTuple):
     words: Sequence[bytes]
 
 
-class InMemory(InputFile):
-    """A file of a source whose bytes are here."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, name: str, data: bytes) -> None:
-        super().__init__(Path(name), name, "mine", "text")
-        object.__setattr__(self, "data", data)
-
-    @property
-    def num_bytes(self) -> int:
-        return len(self.data)
-
-    @contextmanager
-    def open(self) -> Iterator[Stream]:
-        yield io.BytesIO(self.data)
+def in_memory(name: str, data: bytes) -> Member:
+    return Member(Path(name), name, "mine", "text", data)
 
 
 def check_piece(piece: Document | Drop, is_bounded: bool = True) -> None:
@@ -76,7 +60,7 @@ def check_piece(piece: Document | Drop, is_bounded: bool = True) -> None:
 
 def parsed(name: str, file_format: str, reasons: str, data: bytes, folder: Path) -> None:
     try:
-        for piece in parse(InMemory(name, data), file_format, LIMITS):
+        for piece in parse(in_memory(name, data), file_format, LIMITS):
             check_piece(piece)
     except Unusable as error:
         assert error.reason in [*reasons.split(), "file_too_large"], error.reason
@@ -85,7 +69,7 @@ def parsed(name: str, file_format: str, reasons: str, data: bytes, folder: Path)
 def text(data: bytes, folder: Path) -> None:
     pieces: list[Document | Drop] = []
     try:
-        pieces += bounded(read_text(InMemory("a.txt", data), LIMITS), MOST)
+        pieces += bounded(read_text(in_memory("a.txt", data), LIMITS), MOST)
     except Unusable as error:
         assert error.reason in ("binary", "not_utf8"), error.reason
         assert not pieces, "a text is kept or dropped as one"
@@ -97,7 +81,7 @@ def text(data: bytes, folder: Path) -> None:
 
 
 def json_lines(data: bytes, folder: Path) -> None:
-    pieces = list(bounded(read_jsonl(InMemory("a.jsonl", data), LIMITS), MOST))
+    pieces = list(bounded(read_jsonl(in_memory("a.jsonl", data), LIMITS), MOST))
     for piece in pieces:
         check_piece(piece)
     lines = [line for line in data.split(b"\n") if line.strip()]
@@ -116,7 +100,7 @@ def messages(data: bytes, folder: Path) -> None:
 
 def markdown(data: bytes, folder: Path) -> None:
     try:
-        for piece in read_markdown(InMemory("a.md", data), LIMITS):
+        for piece in read_markdown(in_memory("a.md", data), LIMITS):
             check_piece(piece, is_bounded=False)
     except Unusable as error:
         assert error.reason in ("not_utf8", "binary"), error.reason
@@ -173,36 +157,10 @@ def wordnet(data: bytes, folder: Path) -> None:
 # ---- seeds
 
 
-def pdf_of(page: bytes) -> bytes:
-    """Return a PDF of one page without a table of places, so that readers search for its objects."""
-    objects = (
-        b"<</Type/Catalog/Pages 2 0 R/Lang(en)>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(page), page),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-    )
-    body = b"".join(b"%d 0 obj%sendobj\n" % (number, each) for number, each in enumerate(objects, 1))
-    return b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R/Size 6>>\n%%EOF"
-
-
-def zip_of(files: dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def tar_of(name: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
+SHOWN = pdf_stream("BT /F 12 Tf 50 700 Td (Words of a page) Tj 0 -14 Td (and more of them-) Tj ET")
+PDF_PAGE = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
+FONT = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+PDF = pdf(["<</Type/Catalog/Pages 2 0 R/Lang(en)>>", "<</Type/Pages/Kids[3 0 R]/Count 1>>", PDF_PAGE, SHOWN, FONT])
 NOTEBOOK = (
     b'{"cells": [{"cell_type": "markdown", "source": ["# A\\n", "b"]}, {"cell_type": "code", "source": "c = 1"}], '
     b'"metadata": {"kernelspec": {"language": "python"}}}'
@@ -215,10 +173,7 @@ JATS = (
     b"<article><front><article-title>A</article-title></front><body><sec><title>B</title><p>c <code>d</code></p>"
     b"<table><tr><td>e</td><td>f</td></tr></table></sec></body></article>"
 )
-CRAWL = (
-    b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 66\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
-    b"<p>words of a page</p>\r\n\r\n"
-)
+CRAWL = warc("response", http(b"<p>words of a page</p>"))
 PACKAGE = (
     '<package><title>A</title><manifest><item id="a" href="a.html" media-type="text/html"/></manifest>'
     '<spine><itemref idref="a"/></spine></package>'
@@ -260,34 +215,23 @@ HTML_REASONS = "not_html damaged_html binary not_utf8 too_deep"
 XML_REASONS = "not_xml damaged_xml declares_entities too_deep no_text damaged_html binary not_utf8 expands_too_far"
 ARCHIVE_REASONS = "not_zip damaged_zip not_tar damaged_tar expands_too_far"
 EPUB_REASONS = "not_epub damaged_epub encrypted damaged_member expands_too_far"
+CSV_REASONS = "not_utf8 binary malformed_csv no_text expands_too_far"
 PDF_REASONS = "not_pdf damaged_pdf encrypted no_text expands_too_far"
 # name: file, format, what it may be refused for, words, seeds
 PARSED: dict[str, tuple[str, str, str, Sequence[bytes], Sequence[bytes]]] = {
-    "json": (
-        *("a.json", "json", "malformed_json not_utf8", JSON_WORDS),
-        (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n'),
-    ),
+    "json": ("a.json", "json", "malformed_json not_utf8", JSON_WORDS,
+             (b'[{"text": "one"}, {"x": [1, 2.5, null]}]', b'{"text": "a"}\n{"text": "b"}\n')),
     "notebook": ("a.ipynb", "notebook", "malformed_json not_utf8 not_notebook no_text", NOTEBOOK_WORDS, (NOTEBOOK,)),
     "html": ("a.html", "html", HTML_REASONS, HTML_WORDS, (PAGE, b'<meta charset="iso-8859-1"><p>Gr\xfc\xdfe</p>')),
     "xml": ("a.xml", "xml", XML_REASONS, XML_WORDS, (WIKI, JATS)),
     "warc": ("a.warc", "warc", "not_warc damaged_warc expands_too_far", WARC_WORDS, (CRAWL,)),
-    "epub": ("a.epub", "epub", EPUB_REASONS, ZIP_WORDS, (zip_of(BOOK),)),
-    "zip": ("a.zip.gz", "archive", ARCHIVE_REASONS, ZIP_WORDS, (zip_of({"a.txt": "words", "b.md": "# A"}),)),
-    "tar": ("a.tar", "archive", ARCHIVE_REASONS, TAR_WORDS, (tar_of("a.txt", b"words"),)),
-    "csv": (
-        *(
-            "a.csv",
-            "csv",
-            "not_utf8 binary malformed_csv no_text expands_too_far",
-            (b'"', b",", b"\r\n", b"\0", b"text"),
-        ),
-        (b'id,text\n1,"one ""two"""\n2,\n', b"text\tid\na\t1\n"),
-    ),
-    "pdf": (
-        *("a.pdf", "pdf", PDF_REASONS, PDF_WORDS),
-        (pdf_of(b"BT /F 12 Tf 50 700 Td (Words of a page) Tj 0 -14 Td (and more of them-) Tj ET"),),
-    ),
-}
+    "epub": ("a.epub", "epub", EPUB_REASONS, ZIP_WORDS, (zipped(BOOK),)),
+    "zip": ("a.zip.gz", "archive", ARCHIVE_REASONS, ZIP_WORDS, (zipped({"a.txt": "words", "b.md": "# A"}),)),
+    "tar": ("a.tar", "archive", ARCHIVE_REASONS, TAR_WORDS, (tarred({"a.txt": "words"}),)),
+    "csv": ("a.csv", "csv", CSV_REASONS, (b'"', b",", b"\r\n", b"\0", b"text"),
+            (b'id,text\n1,"one ""two"""\n2,\n', b"text\tid\na\t1\n")),
+    "pdf": ("a.pdf", "pdf", PDF_REASONS, PDF_WORDS, (PDF, PDF.replace(b"startxref", b"start"))),
+}  # fmt: skip
 READ: dict[str, tuple[Callable[[bytes, Path], None], Sequence[bytes], Sequence[bytes]]] = {
     "text": (text, TEXT_WORDS, (b"Words of a text.\n", "Grüße 世界".encode("utf-16"))),
     "json-lines": (json_lines, JSON_WORDS, (b'{"text": "one"}\n{"content": "two"}\n', b'{"text": "cut')),
@@ -295,19 +239,11 @@ READ: dict[str, tuple[Callable[[bytes, Path], None], Sequence[bytes], Sequence[b
     "markdown": (markdown, MARK_WORDS, (b"---\ntitle: A\n---\n# B\n<!-- c -->\n```\nd\n```\n",)),
     "marks": (marks, MARK_WORDS, (WRAPPED,)),
     "dictd": (dictd, (b"\t", b"//////"), (b"a\tA\tD\nb\tD\tD\n\0\0ab\ncd\n", b"\0\xff" + gzip.compress(b"a"))),
-    "rdata": (
-        *(rdata, RDATA_WORDS),
-        (b"\0" + VECTOR, b"\xff" + struct.pack(">I", 9) + zlib.compress(b"X\n" + bytes(7))),
-    ),
-    "sword": (
-        *(sword, SWORD_WORDS),
-        (
-            b"\0<title>A</title> b<note>c</note><p>d &amp; e</p>",
-            b"\xff" + struct.pack("<III", 0, 9, 1) + bytes(12),
-        ),
-    ),
+    "rdata": (rdata, RDATA_WORDS, (b"\0" + VECTOR, b"\xff" + struct.pack(">I", 9) + zlib.compress(b"X\n" + bytes(7)))),
+    "sword": (sword, SWORD_WORDS, (b"\0<title>A</title> b<note>c</note><p>d &amp; e</p>",
+                                   b"\xff" + struct.pack("<III", 0, 9, 1) + bytes(12))),
     "wordnet": (wordnet, (b" | ", b"\n", b" ff ", b" -1 ", b"(p)"), (b"  1 licence\n" + SYNSET * 2,)),
-}
+}  # fmt: skip
 TARGETS = {
     **{
         name: Target(lambda seeds=seeds: seeds, partial(parsed, file, file_format, reasons), words)

@@ -7,7 +7,6 @@ import os
 import random
 import unicodedata
 from collections import Counter
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,7 @@ from headwater.core.errors import DataError
 from headwater.corpus.clean import clean
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.limits import MAX_DROPS_LISTED, Expansion, Unusable, bounded
-from headwater.corpus.read.processes import BadFrame, pack, unpack
+from headwater.corpus.read.processes import pack, unpack
 from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import find_files
 from headwater.corpus.sources.formats import FREE_EXPANSION_BYTES, MAX_EXPANSION
@@ -93,48 +92,18 @@ def test_long_documents_are_cut_and_nothing_is_lost(texts):
     assert list(bounded(pieces, 2000)) == pieces
 
 
-def test_half_a_surrogate_pair_costs_a_character_and_not_its_document():
-    (document,) = bounded([Document("cut \ud83d, whole \U0001f600", "mine", "a", "a", "text")], 2000)
-    assert document.text == "cut , whole \U0001f600"
-
-
 # ---- names
 
 
-@pytest.fixture
-def tree(tmp_path):
-    for name in ("a.txt", "sub/b.txt", "sub/deeper/c.txt", "sub/deeper/d.md", ".hidden/e.txt"):
+def test_a_pattern_over_circles_of_links_ends(tmp_path):
+    names = ["a.txt", "sub/b.txt", "sub/deeper/c.txt"]
+    for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    return tmp_path
-
-
-def names(tree, pattern):
-    return [os.path.relpath(origin, tree) for _, origin in find_files([f"{tree}/{pattern}"], "mine")]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("**/*.txt", ["a.txt", "sub/b.txt", "sub/deeper/c.txt"]),
-        ("sub/**/*.txt", ["sub/b.txt", "sub/deeper/c.txt"]),
-        ("s*/**/c.*", ["sub/deeper/c.txt"]),
-        ("**/deeper/*", ["sub/deeper/c.txt", "sub/deeper/d.md"]),
-        ("**/deeper", ["sub/deeper/c.txt", "sub/deeper/d.md"]),
-        ("**", ["a.txt", "sub/b.txt", "sub/deeper/c.txt", "sub/deeper/d.md"]),
-        ("**/**/**/**/**/**/b.txt", ["sub/b.txt"]),
-        ("**/[ab].txt", ["a.txt", "sub/b.txt"]),
-    ],
-)
-def test_a_pattern_over_folders_finds_what_it_says(tree, pattern, found):
-    assert names(tree, pattern) == found
-
-
-def test_a_pattern_over_circles_of_links_ends(tree):
     for number in range(12):  # 12^40 ways, for what follows them
-        (tree / f"loop{number}").symlink_to(tree)
-        (tree / "sub" / f"loop{number}").symlink_to(tree)
-    assert names(tree, "**/*.txt") == ["a.txt", "sub/b.txt", "sub/deeper/c.txt"]
+        (tmp_path / f"loop{number}").symlink_to(tmp_path)
+        (tmp_path / "sub" / f"loop{number}").symlink_to(tmp_path)
+    assert [os.path.relpath(origin, tmp_path) for _, origin in find_files([f"{tmp_path}/**/*.txt"], "mine")] == names
 
 
 @pytest.mark.parametrize("path", ["~no-such-user/x", "a\0b", "a\0*", "**/\0"])
@@ -169,9 +138,3 @@ def test_a_message_comes_back(value):
     data = pack(value)
     assert data.endswith(b"\n") and data.count(b"\n") == 1
     assert unpack(data) == value
-
-
-@given(st.binary(max_size=80))
-def test_bytes_that_are_no_message_are_reported(data):
-    with suppress(BadFrame):
-        assert isinstance(unpack(data), dict)

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_files import http, warc, zipped
 
 from headwater.core.errors import DataError
 from headwater.corpus.document import Document, Drop
@@ -83,17 +83,11 @@ def kill(box: Sandbox) -> None:
     box._worker._child._process.wait()
 
 
-def test_a_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path, is_used):
     file = rows(tmp_path)
-    pieces = box.read(file, "parquet", LIMITS)
-    taken = [next(pieces) for _ in range(7)]
-    kill(box)
-    assert [*taken, *outcomes(pieces)] == outcomes(parse(file, "parquet", LIMITS))
-
-
-def test_a_used_process_that_dies_is_replaced_and_no_piece_is_lost_or_doubled(box, files, tmp_path):
-    file = rows(tmp_path)
-    outcomes(box.read(files["a.html"], "html", LIMITS))
+    if is_used:
+        outcomes(box.read(files["a.html"], "html", LIMITS))
     pieces = box.read(file, "parquet", LIMITS)
     taken = [next(pieces) for _ in range(7)]
     kill(box)
@@ -118,9 +112,7 @@ def crawl(path: Path, hostile_at: set[int]) -> InputFile:
     with open(path, "wb") as file:
         for number in range(NUM_PAGES):
             page = HUNGRY_PAGE if number in hostile_at else f"<title>Page {number}</title><p>Words of page {number}."
-            body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page.encode()
-            head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://river.test/{number}\r\n"
-            file.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n")
+            file.write(warc("response", http(page.encode()), f"WARC-Target-URI: https://river.test/{number}"))
     return InputFile(path, "crawl", "mine", "web")
 
 
@@ -133,8 +125,7 @@ def test_a_hostile_page_costs_that_page_of_its_crawl(tmp_path, hostile_at):
     drops = [piece for piece in found if isinstance(piece, Drop)]
     assert {drop.excerpt for drop in drops} == {f"https://river.test/{number}" for number in hostile_at}
     assert {drop.reason for drop in drops} == {"parser_took_too_much_memory"}
-    body_bytes = len(HUNGRY_PAGE) + len(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
-    assert {drop.num_bytes for drop in drops} == {body_bytes}
+    assert {drop.num_bytes for drop in drops} == {len(http(HUNGRY_PAGE.encode()))}
 
 
 def test_a_file_of_hostile_pages_alone_is_given_up(tmp_path, monkeypatch):
@@ -148,10 +139,7 @@ def test_a_file_of_hostile_pages_alone_is_given_up(tmp_path, monkeypatch):
 
 def test_a_member_that_takes_too_much_memory_costs_that_member_of_its_archive(tmp_path):
     path = tmp_path / "pages.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.html", PAGE)
-        archive.writestr("b.html", HUNGRY_PAGE)
-        archive.writestr("c.html", PAGE)
+    path.write_bytes(zipped({"a.html": PAGE, "b.html": HUNGRY_PAGE, "c.html": PAGE}))
     with Sandbox(SMALL) as box:
         found = list(box.read(InputFile(path, "zip", "mine", "web"), "archive", LIMITS))
     assert {piece.reason for piece in found if isinstance(piece, Drop)} == {"parser_took_too_much_memory"}
@@ -160,12 +148,22 @@ def test_a_member_that_takes_too_much_memory_costs_that_member_of_its_archive(tm
     assert [piece.num_bytes for piece in found if isinstance(piece, Drop)] == [len(HUNGRY_PAGE)]
 
 
-def test_a_page_that_takes_too_long_is_dropped_by_the_processors_clock(files, tmp_path):
-    path = tmp_path / "slow.html"
-    path.write_text(SLOW_PAGE * 4)
-    with Sandbox(SandboxLimits(cpu_seconds=1)) as box:
-        found = outcomes(box.read(InputFile(path, "slow", "mine", "web"), "html", LIMITS))
-        assert found == ["parser_took_too_long"]
+TOO_MUCH = "parser_took_too_much_memory"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "limits", "reason"),
+    [
+        ("slow.html", SLOW_PAGE * 4, SandboxLimits(cpu_seconds=1), "parser_took_too_long"),  # by the processor's clock
+        ("large.json", "[" + "[]," * 1_200_000 + "0]", SMALL, TOO_MUCH),
+        ("large.html", "<p>" * 600_000, SMALL, TOO_MUCH),  # and is not called damaged
+    ],
+)
+def test_a_file_that_takes_too_much_is_dropped_and_the_next_is_read(files, tmp_path, name, content, limits, reason):
+    path = tmp_path / name
+    path.write_text(content)
+    with Sandbox(limits) as box:
+        assert outcomes(box.read(InputFile(path, name, "mine", "web"), format_of(name), LIMITS)) == [reason]
         assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
@@ -174,15 +172,6 @@ def test_a_process_that_waits_for_ever_is_ended(files):
         outcomes(box.read(files["b.html"], "html", LIMITS))
         os.kill(box._worker._child.pid, signal.SIGSTOP)
         assert outcomes(box.read(files["a.html"], "html", LIMITS)) == ["parser_took_too_long"]
-
-
-def test_a_file_that_takes_too_much_memory_is_dropped(files, tmp_path):
-    path = tmp_path / "large.json"
-    path.write_bytes(b"[" + b"[]," * 1_200_000 + b"0]")
-    with Sandbox(SandboxLimits(memory_bytes=60 << 20)) as box:
-        found = outcomes(box.read(InputFile(path, "large", "mine", "web"), "json", LIMITS))
-        assert found == ["parser_took_too_much_memory"]
-        assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]
 
 
 def proc(box: Sandbox, name: str) -> str:
@@ -236,12 +225,3 @@ def test_it_works_from_another_folder_and_with_a_path_that_only_this_process_kno
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 file, ")
-
-
-def test_a_page_whose_tree_takes_too_much_memory_is_not_called_damaged(files, tmp_path):
-    path = tmp_path / "large.html"
-    path.write_bytes(b"<p>" * 600_000)
-    with Sandbox(SandboxLimits(memory_bytes=60 << 20)) as box:
-        found = outcomes(box.read(InputFile(path, "large", "mine", "web"), "html", LIMITS))
-        assert found == ["parser_took_too_much_memory"]
-        assert outcomes(box.read(files["b.html"], "html", LIMITS)) == ["not_html"]

@@ -32,7 +32,17 @@ REFUSED = [
     ("a.txt", "川は山から始まり、森を通って流れる。".encode("cp932") * 9, "not_utf8", "iconv -f CP932 -t UTF-8"),
     ("a.txt", "It’s a “café” — don’t go".encode("cp1252") * 9, "not_utf8", "iconv -f CP1252 -t UTF-8"),
     ("a.md", b"caf\xe9", "not_utf8", "byte 0xE9 at offset 3"),
+    ("a.txt", ("words " * 40).encode("utf-16-le"), "binary", "utf-16-le"),
+    ("a.txt", ("words " * 40).encode("utf-16")[:-1], "not_utf8", ""),
+    ("a.txt", b"\xff\xfe" + b"a\0\0\xd8b\0" * 50, "not_utf8", ""),  # half a pair of UTF-16
+    ("a.txt", b"\xff\xfe\0\0" + b"\xff\xff\xff\x7f" * 50, "not_utf8", ""),  # beyond Unicode, in UTF-32
+    ("a.txt", b"a slash: \xc0\xaf\n" * 9, "not_utf8", ""),  # longer than UTF-8 spells it
+    ("a.txt", b"half: \xed\xa0\x80\n" * 9, "not_utf8", ""),
+    ("a.txt", b"words " * 99 + b"\xe2\x82", "not_utf8", ""),
+    ("a.txt", b"words " * 99 + bytes(99), "binary", ""),
     ("a.xyz", b"\0\1", "unknown_format", ""),
+    ("a.exe", b"MZ" + bytes(99), "unknown_format", ""),
+    ("a.pkl", b"cos\nsystem\n(S'false'\ntR.", "unknown_format", ""),  # it would run code
     *((name, "words", "unknown_format", "") for name in ("a.png", "a.7z")),
     ("a.parquet.gz", "words", "unknown_format", "decompress it"),
     *(
@@ -46,9 +56,14 @@ REFUSED = [
     ("a.txt.bz2", "plain words", "not_bz2", ""),
     ("a.txt.xz", "plain words", "not_xz", ""),
     ("a.jsonl", "[" * 200_000, "malformed_json", ""),
+    ("a.jsonl", '{"text": ' + "9" * 200_000 + "}", "malformed_json", ""),
+    *(("a.jsonl", f'{{"text": {number}}}', "no_text", "a number") for number in ("NaN", "-Infinity", "1e999")),
     ("a.jsonl", "\n\n", "empty", ""),
     ("a.json", "{cut", "malformed_json", ""),
     ("a.json", "words\nwords", "malformed_json", ""),
+    ("a.json", '["' + "a" * 9999, "malformed_json", ""),
+    ("a.json", '{"a":' * 50_000, "malformed_json", ""),
+    ("a.json", "[" * 90_000 + "]" * 90_000, "malformed_json", ""),
     ("a.json", b"\xff\xff", "not_utf8", ""),
     ("a.json", '"a string"', "no_text", ""),
     ("a.json", "[" * 200_000, "malformed_json", ""),

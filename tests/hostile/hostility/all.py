@@ -1,13 +1,16 @@
-"""Every kind of hostile file, in order."""
+"""Every kind of hostile file, in order; and the files of one: `python -m hostility.all NAME FOLDER SIZE` makes them.
+
+In a process of its own: what a process takes shows in the peak memory of those that it starts.
+"""
 
 from __future__ import annotations
 
-from hostility.archives import cases as archives
-from hostility.case import Case
-from hostility.containers import cases as containers
-from hostility.folders import cases as folders
-from hostility.pages import cases as pages
-from hostility.records import cases as records
-from hostility.texts import cases as texts
+import sys
+from pathlib import Path
 
-CASES: list[Case] = [*texts.all, *records.all, *archives.all, *containers.all, *pages.all, *folders.all]
+from hostility import containers, folders, pages, texts
+
+CASES = [*texts.CASES, *containers.CASES, *pages.CASES, *folders.CASES]
+
+if __name__ == "__main__":
+    next(case for case in CASES if case.name == sys.argv[1]).make(Path(sys.argv[2]), int(sys.argv[3]))

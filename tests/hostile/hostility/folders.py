@@ -6,33 +6,27 @@ import os
 import socket
 from pathlib import Path
 
-from hostility.case import KEPT, Cases
-from hostility.texts import prose
+from hostility.case import KEPT, Case, prose
 
-cases = Cases()
+NAMES = ["line\nend", "\x1b[31mred", "-rf", "~", "$(id)", "a" * 251, "\u202ename", "* ? [a]", "\"quotes'", "..", "CON"]
+NAMES += ["a\\..\\b", " ", "%2e%2e%2fup"]
 
 
-@cases("names of every kind", KEPT, "hidden")
-def _names(folder: Path, size: int) -> None:
-    names = ["line\nend.txt", "\x1b[31mred.txt", "-rf.txt", "~.txt", "$(id).txt", "a" * 251 + ".txt", "\u202ename.txt"]
-    names += ["* ? [a].txt", "\"quotes'.txt", "...txt", "CON.txt", "a\\..\\b.txt", " .txt", "%2e%2e%2fup.txt"]
-    for number, name in enumerate(names):
-        (folder / name).write_text(prose(f"brook {number} {chr(97 + number) * 5}"), encoding="utf-8")
+def names(folder: Path, size: int) -> None:
+    for number, name in enumerate(NAMES):
+        (folder / f"{name}.txt").write_text(prose(f"brook {number} {chr(97 + number) * 5}"), encoding="utf-8")
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9\xff.txt")).write_text(prose("coffee"), encoding="utf-8")
 
 
-@cases("links in circles", KEPT, "broken_link", "link_loop", "already_read")
-def _links(folder: Path, size: int) -> None:
+def links(folder: Path, size: int) -> None:
     (folder / "words.txt").write_text(prose("circle"), encoding="utf-8")
     for number in range(5):
         (folder / f"loop{number}").symlink_to(folder)
-    (folder / "itself.txt").symlink_to(folder / "itself.txt")
-    (folder / "nowhere.txt").symlink_to(folder / "nowhere")
-    (folder / "again.txt").symlink_to(folder / "words.txt")
+    for name, target in {"itself": "itself.txt", "nowhere": "nowhere", "again": "words.txt"}.items():
+        (folder / f"{name}.txt").symlink_to(folder / target)
 
 
-@cases("pipes, sockets and devices", "not_a_file")
-def _devices(folder: Path, size: int) -> None:
+def devices(folder: Path, size: int) -> None:
     os.mkfifo(folder / "pipe.txt")
     (folder / "zero.txt").symlink_to("/dev/zero")
     (folder / "random.jsonl").symlink_to("/dev/urandom")
@@ -44,21 +38,18 @@ def _devices(folder: Path, size: int) -> None:
             os.close(handle)
 
 
-@cases("files of the kernel", "empty", "unreadable")
-def _kernel(folder: Path, size: int) -> None:
+def of_the_kernel(folder: Path, size: int) -> None:
     (folder / "memory.txt").symlink_to("/proc/self/mem")
     (folder / "maps.txt").symlink_to("/proc/self/maps")
 
 
-@cases("a file that may not be read", KEPT, "unreadable")
-def _locked(folder: Path, size: int) -> None:
+def locked(folder: Path, size: int) -> None:
     path = folder / "locked.txt"
     path.write_text(prose("locked door"), encoding="utf-8")
     path.chmod(0)
 
 
-@cases("folders named like files, and 1,500 deep", KEPT)
-def _deep(folder: Path, size: int) -> None:
+def deep(folder: Path, size: int) -> None:
     (folder / "folder.txt").mkdir()
     (folder / "folder.txt" / "words.parquet.txt").write_text(prose("folder"), encoding="utf-8")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -73,8 +64,7 @@ def _deep(folder: Path, size: int) -> None:
     os.close(handle)
 
 
-@cases("a manifest that isn't one", KEPT, "exact_duplicate", "malformed_json", "not_utf8", "near_duplicate")
-def _manifests(folder: Path, size: int) -> None:
+def manifests(folder: Path, size: int) -> None:
     for name, content in {"deep": b"[" * 100_000, "bytes": b"\xff" * 500, "folder": None}.items():
         (folder / name).mkdir()
         (folder / name / "words.txt").write_text(prose(f"manifest {name}"), encoding="utf-8")
@@ -84,14 +74,21 @@ def _manifests(folder: Path, size: int) -> None:
             (folder / name / "manifest.json").write_bytes(content)
 
 
-@cases("a file of holes", "binary", "unknown_format")
-def _holes(folder: Path, size: int) -> None:
-    for name in ("holes.txt", "holes.qqq"):
+def holes(folder: Path, size: int) -> None:
+    for name in ("holes.txt", "holes.qqq", "holes.jsonl"):
         with open(folder / name, "wb") as file:
             file.truncate(max(size, 20_000_000))
 
 
-@cases("a line of holes", "line_too_long", "malformed_json")
-def _line_of_holes(folder: Path, size: int) -> None:
-    with open(folder / "holes.jsonl", "wb") as file:
-        file.truncate(max(size, 20_000_000))
+CASES = [
+    Case("names of every kind", f"{KEPT} hidden", write=names),
+    Case("links in circles", f"{KEPT} broken_link link_loop already_read", write=links),
+    Case("pipes, sockets and devices", "not_a_file", write=devices),
+    Case("files of the kernel", "empty unreadable", write=of_the_kernel),
+    Case("a file that may not be read", f"{KEPT} unreadable", write=locked),
+    Case("folders named like files, and 1,500 deep", KEPT, write=deep),
+    Case(
+        "a manifest that isn't one", f"{KEPT} exact_duplicate malformed_json not_utf8 near_duplicate", write=manifests
+    ),
+    Case("files of holes", "binary unknown_format line_too_long malformed_json", write=holes),
+]
