@@ -15,7 +15,6 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -309,14 +308,3 @@ def test_a_bucket_that_does_not_exist_is_reported_without_a_secret(bucket):
     with pytest.raises(DataError, match=r"no such file, folder or bucket|no file at") as raised:
         outcomes("s3://no-such-bucket/a")
     assert "a-secret-word" not in str(raised.value)
-
-
-def test_pages_over_http_are_read(bucket, s3):
-    bucket.chmod("texts/sub/c.html", "public-read")
-    address = f"{s3}/texts/sub/c.html"
-    assert outcomes(address) == [(address, "A page.")]
-
-
-def test_size_is_what_the_store_says(bucket):
-    assert remote.size_of("s3://texts/sub/c.html", "mine") == len(PAGE)
-    assert Path("s3://texts/sub/c.html").name == "c.html"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import zipfile
 
 import pytest
+from made_files import zipped
 
 from headwater.corpus.document import Document
 from headwater.corpus.read.source import read_source
@@ -22,41 +22,32 @@ def groups(*paths, kind: str = "code") -> dict[str, str]:
 @pytest.fixture
 def code(tmp_path):
     """Make two repositories, a file beside them, and an archive."""
+    (tmp_path / "code").mkdir()
     for name in ("one", "two"):
         (tmp_path / "code" / name / ".git").mkdir(parents=True)
         (tmp_path / "code" / name / "src").mkdir()
-        (tmp_path / "code" / name / "src" / f"{name}.py").write_text(f"{name} = 1\n" * 9)
-        (tmp_path / "code" / name / f"top_{name}.py").write_text(f"top_{name} = 1\n" * 9)
-    (tmp_path / "code" / "alone.py").write_text("alone = 1\n" * 9)
-    with zipfile.ZipFile(tmp_path / "code" / "lib.whl", "w") as archive:
-        archive.writestr("lib.py", "lib = 1\n" * 9)
-        archive.writestr("other.py", "other = 1\n" * 9)
+    for name in ("one/src/one.py", "one/top_one.py", "two/src/two.py", "two/top_two.py", "alone.py", "one/read.md"):
+        (tmp_path / "code" / name).write_text("words = 1\n" * 9)
+    (tmp_path / "code" / "lib.whl").write_bytes(zipped(dict.fromkeys(["lib.py", "other.py"], "lib = 1\n" * 9)))
     return tmp_path / "code"
 
 
-def test_files_of_a_repository_or_an_archive_are_of_one_group(code):
-    found = groups(code)
-    assert found == {
-        **dict.fromkeys(["one.py", "top_one.py"], str(code / "one")),
-        **dict.fromkeys(["two.py", "top_two.py"], str(code / "two")),
-        **dict.fromkeys(["lib.whl#lib.py", "lib.whl#other.py"], str(code / "lib.whl")),
-        "alone.py": "",
-    }
+ALL = {"one.py": "one", "top_one.py": "one", "two.py": "two", "top_two.py": "two", "alone.py": "", "read.md": ""}
+LIBRARY = dict.fromkeys(["lib.whl#lib.py", "lib.whl#other.py"], "lib.whl")
 
 
-def test_files_that_a_pattern_finds_are_of_the_repositories_below_its_folder(code):
-    found = groups(code / "**" / "*.py")
-    assert {found["one.py"], found["top_one.py"]} == {str(code / "one")}
-    assert found["alone.py"] == ""
-
-
-def test_a_repository_or_an_archive_that_the_settings_name_has_files_that_stay_apart(code):
-    assert set(groups(code / "one", code / "lib.whl").values()) == {""}
-
-
-def test_prose_in_a_repository_stays_apart(code):
-    (code / "one" / "read.md").write_text("Words about one.")
-    assert groups(code)["read.md"] == ""
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([""], ALL | LIBRARY),
+        (["**/*.py"], {name: group for name, group in ALL.items() if name != "read.md"}),
+        (["one", "lib.whl"], dict.fromkeys(["one.py", "top_one.py", "read.md", *LIBRARY], "")),
+    ],
+    ids=["below a folder", "by a pattern", "none of those that the settings name themselves"],
+)
+def test_code_of_a_repository_or_an_archive_is_of_one_group_and_prose_is_not(code, paths, expected):
+    found = groups(*(code / path for path in paths))
+    assert found == {name: str(code / group) if group else "" for name, group in expected.items()}
 
 
 @pytest.mark.parametrize("name", ["long.txt", "long.jsonl"])

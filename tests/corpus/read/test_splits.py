@@ -23,6 +23,7 @@ FILES = [
 
 @pytest.fixture
 def pieces(tmp_path, monkeypatch):
+    """Return a function: the texts that paths give, each the name of its file, and the drops of those excluded."""
     for name in FILES:
         path = tmp_path / "test" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,66 +34,56 @@ def pieces(tmp_path, monkeypatch):
         settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": list(paths), **source}}})
         found = list(read_source("mine", settings))
         drops = [each for each in found if isinstance(each, Drop) and each.reason != "no_text"]
-        return {each.text for each in found if not isinstance(each, Drop)}, drops
+        return [each.text for each in found if not isinstance(each, Drop)], drops
 
     return read
 
 
-def test_test_and_validation_are_skipped_and_reported(pieces):
-    texts, drops = pieces("set")
-    assert texts == {"set/train/a.jsonl", "set/more/b/a.jsonl"}
-    assert [(drop.reason, drop.origin, drop.because) for drop in drops] == [
-        ("split_excluded", f"set/{split}/a.jsonl", f"split {split}; corpus.sources.mine.splits names those to read")
-        for split in ("test", "validation_matched")
-    ]
-    assert all(drop.num_bytes > 10 for drop in drops)
+@pytest.mark.parametrize(
+    ("paths", "splits", "read", "num_excluded"),
+    [
+        (["set"], None, "set/more/b/a set/train/a", 2),
+        (["hub"], None, "hub/data-00000-of-00001 hub/train-00000-of-00001", 2),
+        (["plain"], None, "plain/test.jsonl plain/test/a.jsonl", 0),
+        (["set"], ["test", "more"], "set/more/b/a set/test/a", 2),
+        (["set/train", "hub/train*"], ["train"], "set/train/a hub/train-00000-of-00001", 0),
+        # a path that names a split has chosen it
+        (["set/test"], None, "set/test/a", 0),
+        (["set/test/a.jsonl"], None, "set/test/a", 0),
+        (["*/test/*.jsonl"], None, "plain/test/a set/test/a two/test/test-00000-of-00001", 0),
+        (["hub/test-*.jsonl"], None, "hub/test-00000-of-00001", 0),
+        (["hub/test-00000-of-00001.jsonl"], None, "hub/test-00000-of-00001", 0),
+        (["two/test"], None, "two/test/test-00000-of-00001", 0),
+    ],
+)
+def test_test_and_validation_are_skipped_unless_a_path_or_the_settings_name_them(
+    pieces, paths, splits, read, num_excluded
+):
+    texts, drops = pieces(*paths, **({"splits": splits} if splits else {}))
+    assert texts == [f"{name.removesuffix('.jsonl')}.jsonl" for name in read.split()]
+    assert [drop.reason for drop in drops] == ["split_excluded"] * num_excluded
 
 
-def test_files_of_the_hub_are_distinguished_by_their_names(pieces):
-    texts, drops = pieces("hub")
-    assert texts == {"hub/train-00000-of-00001.jsonl", "hub/data-00000-of-00001.jsonl"}
-    assert len(drops) == 2
+def test_a_file_that_is_excluded_counts_and_says_which_setting_reads_it(pieces):
+    drop, _ = pieces("set")[1]
+    assert drop.origin == "set/test/a.jsonl" and drop.num_bytes > 10
+    assert "split test" in drop.because and "corpus.sources.mine.splits" in drop.because
 
 
-def test_other_files_are_read_whatever_they_are_called(pieces):
-    texts, drops = pieces("plain")
-    assert (texts, drops) == ({"plain/test/a.jsonl", "plain/test.jsonl"}, [])
+@pytest.mark.parametrize("name", ["set", "se*"])
+def test_a_folder_above_of_that_name_is_no_choice(pieces, tmp_path, name):
+    assert len(pieces(str(tmp_path / "test" / name))[0]) == 2
 
 
 @pytest.mark.parametrize(
-    ("path", "text"),
+    ("splits", "is_for_testing"),
     [
-        ("set/test", "set/test/a.jsonl"),
-        ("set/test/a.jsonl", "set/test/a.jsonl"),
-        ("*/test/*.jsonl", "set/test/a.jsonl"),
-        ("hub/test-*.jsonl", "hub/test-00000-of-00001.jsonl"),
-        ("hub/test-00000-of-00001.jsonl", "hub/test-00000-of-00001.jsonl"),
-        ("two/test", "two/test/test-00000-of-00001.jsonl"),
+        ("test validation valid dev eval test_sft Test validation-1", True),
+        ("train train_sft testament developer unsupervised latest", False),
     ],
 )
-def test_a_path_that_names_a_split_has_chosen_it(pieces, path, text):
-    assert text in pieces(path)[0]
-
-
-def test_a_folder_above_of_that_name_is_no_choice(pieces, tmp_path):
-    assert len(pieces(str(tmp_path / "test" / "set"))[0]) == 2
-    assert len(pieces(str(tmp_path / "test" / "se*"))[0]) == 2
-
-
-def test_the_settings_name_splits_to_read(pieces):
-    texts, drops = pieces("set", splits=["test", "more"])
-    assert texts == {"set/test/a.jsonl", "set/more/b/a.jsonl"}
-    assert len(drops) == 2
-
-
-@pytest.mark.parametrize("split", ["test", "validation", "valid", "dev", "eval", "test_sft", "Test", "validation-1"])
-def test_splits_for_testing(split):
-    assert is_held_out(split)
-
-
-@pytest.mark.parametrize("split", ["train", "train_sft", "testament", "developer", "unsupervised", "latest"])
-def test_splits_for_training(split):
-    assert not is_held_out(split)
+def test_splits_for_testing_are_known_by_their_names(splits, is_for_testing):
+    assert {split: is_held_out(split) for split in splits.split()} == dict.fromkeys(splits.split(), is_for_testing)
 
 
 @pytest.mark.parametrize("origin", [{"builtin": "almanac"}, {"fetched": ["deb:doc-rfc"]}])
@@ -104,21 +95,14 @@ def test_splits_of_what_has_none_are_refused(origin):
 @pytest.mark.parametrize(
     ("paths", "splits", "has"),
     [
-        (["hub"], ["trian"], "the data set has test, train, validation"),
-        (["set"], ["train", "tset"], "the data set has more, test, train, validation_matched"),
-        (["plain"], ["train"], "the data set has none, so remove splits"),
+        (["hub"], ["trian"], "test, train, validation"),
+        (["set"], ["train", "tset"], "more, test, train, validation_matched"),
+        (["plain"], ["train"], "none"),
     ],
 )
 def test_a_split_that_no_file_is_of_is_refused(pieces, paths, splits, has):
-    with pytest.raises(DataError, match=f"there is no split '{splits[-1]}'; {has}"):
+    with pytest.raises(DataError, match=f"'{splits[-1]}'.* has {has}"):
         pieces(*paths, splits=splits)
-
-
-def test_a_split_that_a_path_names_is_not_missed(pieces):
-    assert pieces("set/train", "hub/train*", splits=["train"])[0] == {
-        "set/train/a.jsonl",
-        "hub/train-00000-of-00001.jsonl",
-    }
 
 
 def test_reading_a_part_of_the_files_misses_no_split(tmp_path):

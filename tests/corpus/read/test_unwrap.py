@@ -100,22 +100,6 @@ def test_a_hyphen_goes_where_the_text_has_the_joined_word(ends, begins, joined):
     assert joined in unwrap(text)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "is_unwrapped"),
-    [
-        ("books", "book.txt", True),
-        ("books", "BOOK", True),
-        ("books", "book.md", False),
-        ("articles", "book.txt", False),
-    ],
-)
-def test_plain_text_of_books_is_read_without_its_hard_wraps(tmp_path, kind, name, is_unwrapped):
-    (tmp_path / name).write_text(PROSE)
-    table = {"sources": {"s": {"paths": [str(tmp_path / name)], "kind": kind}}}
-    (document,) = read_source("s", CorpusSettings.model_validate(table))
-    assert (document.text != PROSE) == is_unwrapped
-
-
 @pytest.mark.parametrize("text", ["", "\n", "\n\n", "one line", "a\n\n\nb", " \n x\n"])
 def test_short_texts_are_left_as_they_are(text):
     assert unwrap(text) == text

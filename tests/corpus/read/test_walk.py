@@ -1,3 +1,5 @@
+"""Which files the paths of a source name, in which order, and what is said of the names that are skipped."""
+
 from __future__ import annotations
 
 import glob
@@ -13,44 +15,90 @@ from headwater.corpus.read.source import read_source
 from headwater.corpus.read.walk import _matches, find_files, list_files, printable
 from headwater.corpus.sources.settings import CorpusSettings
 
+FILES = ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+SKIPPED = {".hidden": "hidden", ".git": "hidden", "__pycache__": "tool_folder"}
+
+
+def write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"words of {name}")
+
 
 @pytest.fixture
 def tree(tmp_path):
-    for name in ["b.txt", "a.txt", "sub/c.txt", "sub/deeper/d.txt", ".hidden", ".git/config", "__pycache__/x.pyc"]:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"words of {name}")
-    return tmp_path
+    write(tmp_path / "tree", *reversed(FILES), ".hidden", ".git/config", "__pycache__/x.pyc")
+    return tmp_path / "tree"
 
 
 def names(tree, *paths):
-    return [
-        os.path.relpath(origin, tree)
-        for _, origin in find_files([str(path) for path in paths], "corpus.sources.mine.paths")
-    ]
+    listed = find_files([str(tree / path) for path in paths], "corpus.sources.mine.paths")
+    return [os.path.relpath(origin, tree) for _, origin in listed]
 
 
 def skipped(tree, *paths):
-    listed = list_files([str(path) for path in paths], "corpus.sources.mine.paths")
+    listed = list_files([str(tree / path) for path in paths], "corpus.sources.mine.paths")
     return {os.path.relpath(each.origin, tree): each.skipped for each in listed if each.skipped}
 
 
 def reasons(tree):
-    settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
-    drops = [piece for piece in read_source("mine", settings) if isinstance(piece, Drop)]
-    return {os.path.relpath(drop.id, tree): drop.reason for drop in drops}
+    pieces = read_source("mine", CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}}))
+    return {os.path.relpath(piece.id, tree): piece.reason for piece in pieces if isinstance(piece, Drop)}
 
 
-def test_folders_are_read_in_sorted_order_without_hidden_names(tree):
-    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        ([""], FILES),
+        (["sub", "*.txt", ""], [*FILES[2:], *FILES[:2]]),
+        (["**/*.txt"], FILES),
+        (["b.txt", "", "a.txt"], ["b.txt", "a.txt", *FILES[2:]]),
+    ],
+    ids=["a folder in sorted order", "patterns and folders, nothing twice", "a pattern over folders", "a file first"],
+)
+def test_files_are_read_once_in_the_order_of_the_paths_without_hidden_names(tree, paths, found):
+    assert names(tree, *paths) == found
+    assert skipped(tree, "", *paths) == SKIPPED, "no name is counted twice"
 
 
-def test_patterns_files_and_folders_may_be_mixed_and_nothing_is_read_twice(tree):
-    assert names(tree, tree / "sub", tree / "*.txt", tree) == ["sub/c.txt", "sub/deeper/d.txt", "a.txt", "b.txt"]
+# links, to names of the tree or to "/elsewhere"; what is read with them, and what is skipped
+LINKS = {
+    "a circle ends": (
+        {"sub/loop": "", "again.txt": "a.txt"},
+        FILES,
+        {"sub/loop": "link_loop", "again.txt": "already_read"},
+    ),
+    "a folder elsewhere is followed": ({"linked": "/elsewhere"}, [*FILES, "linked/e.txt"], {}),
+    "a folder above reads nothing outside": ({"sub/up": ".."}, FILES, {"sub/up": "link_loop"}),
+    "a folder of the tree is read there": ({"linked": "sub"}, FILES, {"linked": "already_read"}),
+    "the first of two names is read": ({"aa.txt": "b.txt"}, ["a.txt", "aa.txt", *FILES[2:]], {"b.txt": "already_read"}),
+    "a broken link and a circle of one are for the reader": (
+        {"broken.txt": "nowhere", "circle.txt": "circle.txt"},
+        ["a.txt", "b.txt", "broken.txt", "circle.txt", *FILES[2:]],
+        {},
+    ),
+}
 
 
-def test_a_pattern_may_cross_folders(tree):
-    assert names(tree, tree / "**" / "*.txt") == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
+@pytest.mark.parametrize("claim", LINKS)
+def test_links_are_followed_and_no_file_is_read_twice(tree, claim):
+    links, found, more = LINKS[claim]
+    write(tree.parent / "elsewhere", "e.txt")
+    write(tree.parent, "outside.txt")
+    for name, target in links.items():
+        (tree / name).symlink_to(tree.parent / "elsewhere" if target == "/elsewhere" else tree / target)
+    assert names(tree, "") == found
+    assert skipped(tree, "") == SKIPPED | more
+    if "linked/e.txt" in found:
+        assert names(tree, "**/e.txt") == ["linked/e.txt"]
+
+
+def test_links_that_lead_to_each_other_end_and_every_file_is_read_once(tmp_path):
+    write(tmp_path, "one/one.txt", "two/two.txt")
+    (tmp_path / "one" / "link").symlink_to(tmp_path / "two")
+    (tmp_path / "two" / "link").symlink_to(tmp_path / "one")
+    assert names(tmp_path, "") == ["one/one.txt", "two/two.txt"]
+    assert skipped(tmp_path, "") == {"one/link": "already_read", "two/link": "already_read"}
 
 
 @pytest.mark.parametrize(
@@ -61,9 +109,10 @@ def test_a_pattern_may_cross_folders(tree):
     ],
 )  # fmt: skip
 def test_a_pattern_matches_what_pythons_glob_does(tmp_path, pattern):
-    for name in ["docs/a", "docs/x/b", "sub/docs/y/d", "sub/docs/y/x/d", "sub/x/b", "d", ".h/docs/e"]:
-        (tmp_path / f"{name}.md").parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"{name}.md").write_text("words")
+    write(
+        tmp_path, *(f"{name}.md" for name in ["docs/a", "docs/x/b", "sub/docs/y/d", "sub/docs/y/x/d", "sub/x/b", "d"])
+    )
+    write(tmp_path, ".h/docs/e.md")
     expected = {os.path.relpath(name, tmp_path) for name in glob.glob(str(tmp_path / pattern), recursive=True)} - {"."}
     assert len(expected) > 0
     assert {os.path.relpath(name, tmp_path) for name in _matches(str(tmp_path / pattern))} - {"."} == expected
@@ -71,60 +120,14 @@ def test_a_pattern_matches_what_pythons_glob_does(tmp_path, pattern):
 
 def test_of_a_folder_that_a_pattern_begins_with_and_that_may_not_be_read_it_is_said(tree, forbid):
     forbid(tree / "sub")
-    assert names(tree, tree / "**" / "*.txt") == ["a.txt", "b.txt"]
+    assert names(tree, "**/*.txt") == ["a.txt", "b.txt"]
     assert _matches(str(tree / "sub" / "**")) == [str(tree / "sub")]
-
-
-def test_a_circle_of_links_ends(tree):
-    (tree / "sub" / "loop").symlink_to(tree)
-    (tree / "again.txt").symlink_to(tree / "a.txt")
-    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
-    assert skipped(tree / "sub", tree / "sub") == {"loop": "link_loop"}
-
-
-def test_a_link_to_a_folder_is_followed(tree, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "e.txt").write_text("words")
-    (tree / "linked").symlink_to(elsewhere)
-    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt", "linked/e.txt"]
-    assert names(tree, tree / "**" / "e.txt") == ["linked/e.txt"]
-
-
-def test_a_link_to_a_folder_above_the_tree_reads_nothing_outside_it(tree):
-    (tree.parent / "outside.txt").write_text("words")
-    (tree / "sub" / "up").symlink_to(tree.parent)
-    assert names(tree, tree) == ["a.txt", "b.txt", "sub/c.txt", "sub/deeper/d.txt"]
-
-
-def test_links_that_lead_to_each_other_end_and_every_file_is_read_once(tree):
-    for name, other in (("one", "two"), ("two", "one")):
-        (tree / name).mkdir()
-        (tree / name / f"{name}.txt").write_text("words")
-        (tree / name / "link").symlink_to(tree / other)
-    assert [name for name in names(tree, tree) if "one" in name or "two" in name] == ["one/one.txt", "two/two.txt"]
-    assert {name: reason for name, reason in skipped(tree, tree).items() if "link" in name} == {
-        "one/link": "already_read",
-        "two/link": "already_read",
-    }
-
-
-def test_every_name_is_read_or_skipped_with_a_reason(tree):
-    (tree / "again.txt").symlink_to(tree / "b.txt")
-    (tree / "linked").symlink_to(tree / "sub")
-    (tree / "node_modules").mkdir()
-    (tree / "node_modules" / "x.txt").write_text("words")
-    assert names(tree, tree) == ["a.txt", "again.txt", "sub/c.txt", "sub/deeper/d.txt"]
-    assert skipped(tree, tree) == {
-        ".hidden": "hidden", ".git": "hidden", "__pycache__": "tool_folder", "node_modules": "tool_folder",
-        "b.txt": "already_read", "linked": "already_read",
-    }  # fmt: skip
-    assert skipped(tree, tree, tree, tree / "a.txt") == skipped(tree, tree), "no name is counted twice"
 
 
 def test_skipped_names_are_in_the_balance_and_not_in_the_key(tree):
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
     before = corpus_inputs(settings)
-    assert reasons(tree) == {".hidden": "hidden", ".git": "hidden", "__pycache__": "tool_folder"}
+    assert reasons(tree) == SKIPPED
     (tree / ".swap").write_text("an editor's")
     assert corpus_inputs(settings) == before
     (tree / "new.txt").write_text("words")
@@ -134,47 +137,32 @@ def test_skipped_names_are_in_the_balance_and_not_in_the_key(tree):
 @pytest.mark.parametrize("path", ["nowhere", "*.nothing"])
 def test_a_path_that_names_nothing_is_an_error_that_says_which(tree, path):
     with pytest.raises(DataError, match=r"^corpus\.sources\.mine\.paths: .*" + path.replace("*", r"\*")):
-        names(tree, tree / path)
+        names(tree, path)
 
 
-def test_a_run_beside_its_text_is_not_its_own_input(tree):
-    run = tree / "runs" / "mine"
-    run.mkdir(parents=True)
-    (run / "report.html").write_text("<p>words</p>")
-    (run / "config.json").write_text(json.dumps({"format": "headwater-config", "format_version": 1}, indent=1))
-    assert "runs/mine/report.html" not in names(tree, tree)
-    assert skipped(tree, tree)["runs/mine"] == "own_output"
-
-
-def test_the_lock_of_fetched_texts_is_no_text(tree):
-    for name in ("lock", "epoch"):
-        (tree / name).write_text("{}")
-    assert not {"lock", "epoch"} & set(names(tree, tree))
-    assert skipped(tree, tree)["lock"] == "own_output"
+def test_a_run_beside_its_text_and_the_lock_of_fetched_texts_are_not_its_input(tree):
+    write(tree, "runs/mine/report.html", "node_modules/x.txt", "lock", "epoch")
+    config = json.dumps({"format": "headwater-config", "format_version": 1}, indent=1)
+    (tree / "runs" / "mine" / "config.json").write_text(config)
+    assert names(tree, "") == FILES
+    own = dict.fromkeys(["runs/mine", "lock", "epoch"], "own_output")
+    assert skipped(tree, "") == SKIPPED | own | {"node_modules": "tool_folder"}
 
 
 def test_pipes_and_broken_links_are_drops_and_never_opened(tree):
     os.mkfifo(tree / "pipe.txt")
-    (tree / "broken.txt").symlink_to(tree / "nowhere")
-    (tree / "circle.txt").symlink_to(tree / "circle.txt")
-    found = reasons(tree)
-    assert [found[name] for name in ("pipe.txt", "broken.txt", "circle.txt")] == [
-        "not_a_file",
-        "broken_link",
-        "broken_link",
-    ]
+    for name, target in (("broken.txt", "nowhere"), ("circle.txt", "circle.txt")):
+        (tree / name).symlink_to(tree / target)
+    broken = dict.fromkeys(["broken.txt", "circle.txt"], "broken_link")
+    assert reasons(tree) == SKIPPED | broken | {"pipe.txt": "not_a_file"}
 
 
 def test_what_may_not_be_read_says_so(tree, forbid):
     forbid(tree / "sub")
     forbid(tree / "a.txt")
     settings = CorpusSettings.model_validate({"sources": {"mine": {"paths": [str(tree)]}}})
-    pieces = list(read_source("mine", settings))
-    assert {name: reason for name, reason in reasons(tree).items() if reason == "no_permission"} == {
-        "sub": "no_permission",
-        "a.txt": "no_permission",
-    }
-    assert [piece.text for piece in pieces if hasattr(piece, "text")] == ["words of b.txt"]
+    assert reasons(tree) == SKIPPED | dict.fromkeys(["sub", "a.txt"], "no_permission")
+    assert [piece.text for piece in read_source("mine", settings) if hasattr(piece, "text")] == ["words of b.txt"]
 
 
 def test_a_folder_that_may_be_listed_and_not_entered_says_so(tree, forbid, monkeypatch):
@@ -190,14 +178,17 @@ def test_a_folder_that_may_be_listed_and_not_entered_says_so(tree, forbid, monke
     (tree / "link").symlink_to(tree / "sub" / "unlisted.txt")
     monkeypatch.setattr(os, "stat", refused(os.stat, f"{tree / 'sub'}/", str(tree / "link")))
     monkeypatch.setattr(os, "lstat", refused(os.lstat, f"{tree / 'sub'}/"))
-    assert names(tree, tree) == ["a.txt", "b.txt", "link", "sub/c.txt", "sub/deeper"]
-    refused = {name for name, reason in reasons(tree).items() if reason == "no_permission"}
-    assert refused == {"link", "sub/c.txt", "sub/deeper"}
-    assert names(tree, tree / "link") == ["link"]
+    assert names(tree, "") == ["a.txt", "b.txt", "link", "sub/c.txt", "sub/deeper"]
+    assert {name for name, reason in reasons(tree).items() if reason == "no_permission"} == {
+        "link",
+        "sub/c.txt",
+        "sub/deeper",
+    }
+    assert names(tree, "link") == ["link"]
 
 
 def test_a_name_that_is_not_utf8_becomes_printable(tree):
     path = tree / os.fsdecode(b"caf\xe9.txt")
     path.write_text("words")
     assert printable(path).endswith("caf\\xe9.txt")
-    assert "caf\\xe9.txt" in names(tree, tree)
+    assert "caf\\xe9.txt" in names(tree, "")
