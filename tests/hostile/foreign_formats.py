@@ -18,9 +18,8 @@ from headwater.corpus.read.encoding import REPLACED, encoding_of
 from headwater.corpus.read.input import Member, parse
 from headwater.corpus.read.json import read_jsonl
 from headwater.corpus.read.limits import ReadLimits, Unusable, bounded
-from headwater.corpus.read.plain import read_markdown
+from headwater.corpus.read.plain import read_markdown, read_text
 from headwater.corpus.read.processes import BadFrame, pack, unpack
-from headwater.corpus.read.text import read_text
 from headwater.corpus.read.unwrap import unwrap
 from headwater.corpus.read.wikitext import plain_text
 from headwater.corpus.samples.packages.dictd import read_dictd, read_wordnet

@@ -1,4 +1,7 @@
-"""Arrow files and streams, Feather among them: one document a row. Hugging Face data sets are folders of such."""
+"""Parquet, and Arrow files and streams, Feather among them: one document a row.
+
+Hugging Face data sets are folders of Arrow streams.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import Damage, decoded, replaced
@@ -17,6 +21,8 @@ from headwater.corpus.sources.formats import format_of
 from headwater.corpus.sources.spdx import UNKNOWN
 
 _FILE_MAGIC = b"ARROW1"
+_ROWS_AT_A_TIME = 16  # each may be large
+_READ_BYTES = 1 << 20  # of a column at a time: by default all of it, which may be a gigabyte
 
 
 def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
@@ -38,6 +44,31 @@ def read_arrow(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]
         raise
     except (pa.ArrowException, OSError, IndexError) as error:
         raise Unusable("damaged_arrow") from error
+
+
+def read_parquet(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:
+    """Yield a document, or a drop, for every row; what is damaged costs the rest of its row group.
+
+    Raises Unusable: not_parquet, damaged_parquet, no_text, expands_too_far.
+    """
+    with open(file.path, "rb") as stream:
+        if stream.read(4) != b"PAR1":
+            raise Unusable("not_parquet")
+    try:
+        with pq.ParquetFile(file.path, buffer_size=_READ_BYTES) as table:
+            columns = table_columns(file, table.schema_arrow, limits)
+            groups = (_group(table, number, columns) for number in range(table.num_row_groups))
+            yield from rows(file, groups, columns, table.schema_arrow.names, limits)
+    except pa.ArrowMemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise Unusable("damaged_parquet") from error
+
+
+def _group(table: Any, number: int, columns: list[str]) -> Group:
+    batches = table.iter_batches(_ROWS_AT_A_TIME, row_groups=[number], columns=columns, use_threads=False)
+    known = table.metadata.row_group(number)
+    return Group(batches, known.num_rows, known.total_byte_size)
 
 
 def _checked(batches: Iterator[Any]) -> Iterator[Any]:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from headwater.corpus.document import Drop
 from headwater.corpus.read.input import InputFile
 from headwater.corpus.read.limits import ZERO_BYTE, Unusable
-from headwater.corpus.toml_tables import keys_by_word
 
 # the longer mark first: UTF-32's begins with UTF-16's
 _BYTE_ORDER_MARKS = [
@@ -35,6 +34,14 @@ MAX_REPLACED = 0.05  # of the characters: more, and it was no text in this chars
 # marks of its own, more is wrong
 MAX_DAMAGED = 0.001
 REPLACED = "replaced_bytes"
+# codecs with the characters that browsers know beside those of the codec of a label
+_WIDER = {"gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc_kr": "cp949", "iso8859-11": "cp874"}
+# labels that browsers don't know, or refuse, and names that detectors give
+_MORE_LABELS = {
+    **dict.fromkeys(("mac-cyrillic", "x-mac-cyrillic", "x-mac-ukrainian"), "mac-cyrillic"),
+    **{"cp936": "gbk", "gb-18030": "gbk", "cp932": "cp932", "cp949": "cp949", "uhc": "cp949", "hz-gb-2312": "hz"},
+    **{"iso-2022-kr": "iso2022_kr", "csiso2022kr": "iso2022_kr", "x-user-defined": "cp1252"},
+}
 
 
 def encoding_of(head: bytes, otherwise: str = "utf-8") -> str:
@@ -90,7 +97,11 @@ def replaced(file: InputFile, damage: Damage | None, part: str = "") -> Iterator
 
 def codec_of(label: str | None) -> str | None:
     """Return Python's codec for a label; None where there is none, or only one that no page is written in."""
-    return keys_by_word("headwater.corpus.read", "encodings").get((label or "").strip().lower())
+    from resiliparse.parse.encoding import map_encoding_to_html5
+
+    label = (label or "").strip().lower()
+    codec: str | None = _MORE_LABELS.get(label) or map_encoding_to_html5(label, fallback_utf8=False)
+    return _WIDER.get(codec or "", codec)
 
 
 def detected(data: bytes) -> str:

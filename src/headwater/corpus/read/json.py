@@ -16,8 +16,8 @@ from headwater.corpus.document import Document, Drop
 from headwater.corpus.read.encoding import Damage, decoded, encoding_of, replaced
 from headwater.corpus.read.input import InputFile, Stream
 from headwater.corpus.read.limits import ReadLimits, Unusable
+from headwater.corpus.read.plain import read_text
 from headwater.corpus.read.record import record_document, text_field
-from headwater.corpus.read.text import read_text
 
 
 def read_jsonl(file: InputFile, limits: ReadLimits) -> Iterator[Document | Drop]:

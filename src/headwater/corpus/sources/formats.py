@@ -33,8 +33,8 @@ class Format(NamedTuple):
 
 FORMATS = {
     "text": Format("txt text rst adoc asciidoc org tex textile", "plain.read_prose", is_parsed_apart=False),
-    "code": Format("", "text.read_text", is_parsed_apart=False),
-    "unknown": Format("", "text.read_text", is_parsed_apart=False),
+    "code": Format("", "plain.read_text", is_parsed_apart=False),
+    "unknown": Format("", "plain.read_text", is_parsed_apart=False),
     "markdown": Format("md markdown mdx", "plain.read_markdown", is_parsed_apart=False),
     "jsonl": Format("jsonl ndjson", "json.read_jsonl", is_parsed_apart=False, has_conversations=True),
     "json": Format("json", "json.read_json", has_conversations=True),
@@ -42,7 +42,7 @@ FORMATS = {
     "xml": Format("xml nxml", "xml.read_xml", has_records=True),
     "csv": Format("csv tsv", "csv.read_csv", has_records=True),
     "notebook": Format("ipynb", "notebook.read_notebook"),
-    "parquet": Format("parquet pq", "parquet.read_parquet", has_records=True, is_read_on_disk=True),
+    "parquet": Format("parquet pq", "arrow.read_parquet", has_records=True, is_read_on_disk=True),
     "arrow": Format("arrow feather", "arrow.read_arrow", has_records=True, is_read_on_disk=True),
     "epub": Format("epub", "epub.read_epub"),
     "pdf": Format("pdf", "pdf.read_pdf"),
