@@ -27,53 +27,56 @@ def judge(text="x = 1", kind="code", meta=None, allow=None, licence=None):
     return licence_step(settings)(Candidate(Document(text, "s", "i", "o", kind, meta or {}), WordHasher()))
 
 
-def found(**given):
-    return judge(**given).candidate.document.meta["licence"]
+NOT_UNDERSTOOD = ["All rights reserved", "proprietary", "other", "CC BY"]
+# what a document begins with, of which kind it is, what is said beside it and of its source; its licence, and the name
+# that isn't understood
+NEAREST = [
+    ("x = 1", "code", "", None, "unknown", ""),
+    ("x = 1", "code", "", "PD", "LicenseRef-public-domain", ""),
+    ("x = 1", "code", "CC BY 4.0", "PD", "CC-BY-4.0", ""),
+    (MIT_HEAD, "code", "", "PD", "MIT", ""),
+    (MIT_HEAD, "code", "CC BY 4.0", "PD", "CC-BY-4.0 AND MIT", ""),
+    (GPL_TAG + MIT_HEAD, "code", "CC BY 4.0", "PD", "GPL-2.0-only", ""),
+    ("# SPDX-License-Identifier: Ours-1.1\n" + MIT_HEAD, "code", "", "MIT", "unknown", "SPDX-License-Identifier"),
+    # what the source says is not given to code or prose that refuses it
+    ("# This file may be used for non-commercial purposes only.\n", "code", "", "CC0-1.0", "unknown", ""),
+    ("# Copyright 2020 A. Author. All rights reserved.\n", "code", "", "CC0-1.0", "unknown", "All rights reserved"),
+    ("# A plain comment.\n", "code", "", "CC0-1.0", "CC0-1.0", ""),
+    ("Copyright 2024 A. Writer. All rights reserved.\n", "text", "", "CC0-1.0", "unknown", "All rights reserved"),
+    ("A story. For non-commercial use only.", "text", "", "CC0-1.0", "unknown", "All rights reserved"),
+    ("Copyright 1911, by A. Writer. All rights reserved.\n", "text", "", "CC0-1.0", "CC0-1.0", ""),
+    ("She asked whether all rights reserved to the crown had been sold.", "text", "", "CC0-1.0", "CC0-1.0", ""),
+    # beside the licence of a tree it is usual
+    ("# Copyright 2020 A. Author. All rights reserved.\n", "code", "MIT", None, "MIT", ""),
+    # a text that speaks of licences is not under them
+    (MIT_HEAD, "text", "", None, "unknown", ""),
+    (f"About tags\n\n\nWrite\n{GPL_TAG}", "documentation", "", None, "unknown", ""),
+    (f".. {GPL_TAG}\nThe kernel's own pages begin so.", "documentation", "", None, "GPL-2.0-only", ""),
+    # what isn't understood is never the licence of the source; what a reader didn't understand has no name of ours
+    *(("x = 1", "code", said, "MIT", "unknown", said) for said in NOT_UNDERSTOOD),
+    ("x = 1", "code", "unknown", "MIT", "unknown", ""),
+    *((f"# {head}\nx = 1\n", "code", tree, None, licence, None) for tree, head, licence in rows("code_heads")),
+]
 
 
-def test_what_stands_nearest_to_the_text_counts():
-    declared, said = {"licence": "PD"}, {"meta": {"licence": "CC BY 4.0"}}
-    assert found() == "unknown"
-    assert found(**declared) == "LicenseRef-public-domain"
-    assert found(**declared, **said) == "CC-BY-4.0"
-    assert found(**declared, text=MIT_HEAD) == "MIT"
-    assert found(**declared, **said, text=MIT_HEAD) == "CC-BY-4.0 AND MIT"
-    assert found(**declared, **said, text=GPL_TAG + MIT_HEAD) == "GPL-2.0-only"
-
-
-@pytest.mark.parametrize(("tree", "head", "licence"), rows("code_heads"))
-def test_the_head_of_code_does_not_overrule_its_tree(tree, head, licence):
-    assert found(meta={"licence": tree} if tree else None, text=f"# {head}\nx = 1\n") == licence
+@pytest.mark.parametrize(("text", "kind", "beside", "declared", "licence", "named"), NEAREST)
+def test_what_is_nearest_to_the_text_counts(text, kind, beside, declared, licence, named):
+    meta = judge(text, kind, {"licence": beside} if beside else None, None, declared).candidate.document.meta
+    assert meta["licence"] == licence
+    assert named is None or meta.get("licence_named", "") == named
 
 
 @pytest.mark.parametrize(
-    ("head", "licence"),
+    ("meta", "note", "because"),
     [
-        ("This file may be used for non-commercial purposes only.", "unknown"),
-        ("Copyright 2020 A. Author. All rights reserved.", "unknown"),
-        ("A plain comment.", "CC0-1.0"),
+        *(({"licence": said}, "not_understood", f"licence not understood: {said}") for said in NOT_UNDERSTOOD),
+        ({"licence": "unknown", "licence_named": "LICENSE"}, "not_understood", "licence not understood: LICENSE"),
+        ({"licence": "unknown"}, "unknown", "licence unknown"),
     ],
 )
-def test_the_licence_of_a_source_is_not_given_to_code_that_refuses_it(head, licence):
-    assert found(licence="CC0-1.0", text=f"# {head}\nx = 1\n") == licence
-
-
-def test_rights_reserved_beside_the_licence_of_a_tree_are_usual():
-    assert found(meta={"licence": "MIT"}, text="# Copyright 2020 A. Author. All rights reserved.\nx = 1\n") == "MIT"
-
-
-@pytest.mark.parametrize("said", ["All rights reserved", "proprietary", "other", "CC BY"])
-def test_a_licence_that_is_not_understood_is_unknown_and_never_the_one_of_the_source(said):
-    meta = judge(licence="MIT", meta={"licence": said}).candidate.document.meta
-    assert meta == {"licence": "unknown", "licence_named": said}
-    verdict = judge(licence="MIT", meta={"licence": said}, allow=["permissive"])
-    assert (verdict.reason, verdict.note) == ("licence_not_allowed", "not_understood")
-    assert verdict.because == f"licence not understood: {said}"
-
-
-def test_what_was_read_and_not_understood_is_unknown_without_a_name_of_our_own():
-    assert judge(licence="MIT", meta={"licence": "unknown"}).candidate.document.meta == {"licence": "unknown"}
-    assert judge(licence="MIT", meta={"licence": "unknown"}, allow=["permissive"]).note == "unknown"
+def test_a_licence_that_is_not_understood_is_not_allowed_and_named(meta, note, because):
+    verdict = judge(licence="MIT", meta=meta, allow=["permissive"])
+    assert (verdict.reason, verdict.note, verdict.because) == ("licence_not_allowed", note, because)
 
 
 def test_rows_of_as_many_licences_as_there_are_rows_fill_nothing():
@@ -90,16 +93,6 @@ def test_rows_of_as_many_licences_as_there_are_rows_fill_nothing():
         merged.merge_(notes.as_dict())
     counts = merged.as_dict()["licence_not_allowed"]
     assert (len(counts), sum(counts.values()), counts["other"]) == (501, 4000, 3000)
-
-
-def test_a_tag_that_is_not_understood_is_unknown_whatever_stands_below_it():
-    assert found(licence="MIT", text="# SPDX-License-Identifier: Ours-1.1\n" + MIT_HEAD) == "unknown"
-
-
-def test_a_text_that_speaks_of_licences_is_not_under_them():
-    assert found(text=MIT_HEAD, kind="text") == "unknown"
-    assert found(text=f"About tags\n\n\nWrite\n{GPL_TAG}", kind="documentation") == "unknown"
-    assert found(text=f".. {GPL_TAG}\nThe kernel's own pages begin so.", kind="documentation") == "GPL-2.0-only"
 
 
 @pytest.mark.parametrize(
@@ -196,25 +189,6 @@ def test_counts_merge_and_the_number_of_values_is_bounded():
     languages = merged.as_dict()["language"]["s"]
     assert len(languages) <= 501
     assert sum(count["documents"] for count in languages.values()) == 2000
-
-
-@pytest.mark.parametrize(
-    ("text", "licence"),
-    [
-        ("Copyright 2024 A. Writer. All rights reserved.\n\nA story.", "unknown"),
-        ("A story.\n\nThis text may be used for non-commercial purposes only.", "unknown"),
-        ("Copyright 1911, by A. Writer. All rights reserved.\n\nA story.", "CC0-1.0"),
-        ("She asked whether all rights reserved to the crown had been sold.", "CC0-1.0"),
-    ],
-)
-def test_a_notice_that_restricts_prose_counts_before_what_is_declared(text, licence):
-    assert found(text=text, kind="text", licence="CC0-1.0") == licence
-
-
-def test_a_licence_file_that_is_not_understood_is_named():
-    verdict = judge(meta={"licence": "unknown", "licence_named": "LICENSE"}, allow=["permissive"])
-    assert verdict.reason == "licence_not_allowed"
-    assert verdict.because == "licence not understood: LICENSE"
 
 
 def test_other_patterns_make_another_corpus_where_licences_are_looked_for(monkeypatch):
