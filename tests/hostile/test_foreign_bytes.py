@@ -69,28 +69,53 @@ def test_a_parser_answers_or_refuses_any_bytes(name, folder, data):
     BY_NAME[name].try_one(data, folder)
 
 
-# ---- run files
+# ---- attacks: a file that a user hands over, the error's class and a word of it, which is brief
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a = " + b"[" * 100_000, "nested too deeply"),
-        (b"a = " + b"[" * 50 + b"]" * 50, "nested more than"),
-        (b".".join([b"a"] * 5000) + b" = 1", "nested more than"),
-        (b"seed = " + b"9" * 5000, "not valid TOML"),
-        (b"seed = 0x" + b"f" * 9000, "64 bits"),
-        (b"# " + b"x" * 2_000_000, "has more than"),
-        (b"".join(b"a%d = 1\n" % number for number in range(MAX_VALUES + 1)), f"more than {MAX_VALUES} values"),
-        (b'extends = "' + b"x" * 5000 + b'"', "neither a file beside it nor a recipe"),
-        (b'extends = "a\\u0000b"', "neither a file beside it nor a recipe"),
-        (b"\xff\xfe", "not valid TOML"),
-    ],
-)
-def test_a_run_file_that_is_an_attack_is_an_error(tmp_path, content, message):
-    (tmp_path / "mine.toml").write_bytes(content)
-    with pytest.raises(ConfigError, match=message) as raised:
-        load_run(str(tmp_path / "mine.toml"), [])
+def run_file(path):
+    return load_run(str(path), [])
+
+
+def table_of(columns: int, rows: int) -> bytes:
+    return b",".join(b"c%d" % number for number in range(columns)) + b"\n1" * rows
+
+
+READERS = {"mine.toml": run_file, "runs.csv": read_runs, "config.json": lambda path: count_hf_file(path.parent)}
+LAYERS = {"num_hidden_layers": 10**9, "n_layer": 10**9, "vocab_size": 9, "hidden_size": 8, "intermediate_size": 8}
+HEADS = {"num_attention_heads": 1, "n_embd": 8, "n_head": 1}
+ATTACKS = [
+    ("mine.toml", b"a = " + b"[" * 100_000, ConfigError, "nested"),
+    ("mine.toml", b"a = " + b"[" * 50 + b"]" * 50, ConfigError, "nested"),
+    ("mine.toml", b".".join([b"a"] * 5000) + b" = 1", ConfigError, "nested"),
+    ("mine.toml", b"seed = " + b"9" * 5000, ConfigError, "TOML"),
+    ("mine.toml", b"seed = 0x" + b"f" * 9000, ConfigError, "64 bits"),
+    ("mine.toml", b"# " + b"x" * 2_000_000, ConfigError, "more than"),
+    ("mine.toml", b"".join(b"a%d = 1\n" % n for n in range(MAX_VALUES + 1)), ConfigError, f"{MAX_VALUES} values"),
+    ("mine.toml", b"".join(b"a%d = 1\n" % n for n in range(3000)), ConfigError, r"and \d+ more"),
+    ("mine.toml", b'extends = "' + b"x" * 5000 + b'"', ConfigError, "recipe"),
+    ("mine.toml", b'extends = "a\\u0000b"', ConfigError, "recipe"),
+    ("mine.toml", b"\xff\xfe", ConfigError, "TOML"),
+    ("runs.csv", table_of(100_000, 0), DataError, "columns"),
+    ("runs.csv", table_of(400, 6000), DataError, "more than"),
+    ("runs.csv", b"x" * 20_000_000, DataError, "more than"),
+    ("runs.csv", b"params,tokens,loss\n\xff", DataError, "UTF-8"),
+    ("runs.csv", b"params,tokens,loss\n" + b"1e9,1e9,3\0\n" * 7, DataError, "line"),
+    ("config.json", b'{"a":' * 100_000, ConfigError, "JSON"),
+    ("config.json", b'{"vocab_size": ' + b"9" * 5000 + b"}", ConfigError, "JSON"),
+    ("config.json", b'{"model_type": ["' + b"x" * 100_000 + b'"]}', ConfigError, "family"),
+    ("config.json", b'{"x": "' + b"x" * 11_000_000 + b'"}', ConfigError, "more than"),
+    *(
+        ("config.json", json.dumps({"model_type": family, **LAYERS, **HEADS}).encode(), ConfigError, f"{MAX_LAYERS:,}")
+        for family in ("llama", "gpt2")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "error", "word"), ATTACKS)
+def test_a_file_that_is_an_attack_is_an_error_in_a_few_words(tmp_path, name, content, error, word):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(error, match=word) as raised:
+        READERS[name](tmp_path / name)
     assert len(str(raised.value)) < 10_000
 
 
@@ -103,15 +128,8 @@ def test_an_override_that_is_an_attack_is_an_error(override):
     assert len(str(raised.value)) < 100_000
 
 
-def test_many_problems_are_reported_briefly(tmp_path):
-    (tmp_path / "mine.toml").write_text("".join(f"a{number} = 1\n" for number in range(3000)))
-    with pytest.raises(ConfigError, match=r"and \d+ more") as raised:
-        load_run(str(tmp_path / "mine.toml"), [])
-    assert len(str(raised.value)) < 10_000
-
-
 def test_a_device_in_the_place_of_a_run_file_is_not_read_to_its_end():
-    with pytest.raises(ConfigError, match=r"/dev/zero' is no recipe, run file or run folder"):
+    with pytest.raises(ConfigError, match="/dev/zero"):
         load_run("/dev/zero", [])
 
 
@@ -121,57 +139,6 @@ def test_settings_are_not_deeper_than_what_is_refused():
 
     config, _ = load_run("first-light", [])
     assert depth(config.model_dump()) < MAX_DEPTH / 2
-
-
-# ---- tables, configurations, manifests
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b",".join(b"c%d" % number for number in range(100_000)), "columns"),
-        (b",".join(b"c%d" % number for number in range(400)) + b"\n1" * 6000, "more than"),
-        (b"x" * 20_000_000, "more than"),
-        (b"params,tokens,loss\n\xff", "UTF-8"),
-        (b"params,tokens,loss\n" + b"1e9,1e9,3\0\n" * 7, "line"),
-    ],
-)
-def test_a_table_that_is_an_attack_is_an_error(tmp_path, content, message):
-    (tmp_path / "runs.csv").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_runs(tmp_path / "runs.csv")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'{"a":' * 100_000, "not valid JSON"),
-        (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
-        (b'{"model_type": ["' + b"x" * 100_000 + b'"]}', "has no family"),
-        (b'{"x": "' + b"x" * 11_000_000 + b'"}', "has more than"),
-    ],
-)
-def test_a_configuration_that_is_an_attack_is_an_error(tmp_path, content, message):
-    (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(ConfigError, match=message) as raised:
-        count_hf_file(tmp_path)
-    assert len(str(raised.value)) < 1000
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_a_model_of_a_billion_layers_is_refused_before_they_are_listed(tmp_path, family):
-    sizes = {
-        "vocab_size": 9,
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_attention_heads": 1,
-        "n_embd": 8,
-        "n_head": 1,
-    }
-    config = {"model_type": family, **sizes, "num_hidden_layers": 10**9, "n_layer": 10**9}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match=f"at most {MAX_LAYERS:,}"):
-        count_hf_file(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"[" * 100_000, b"[" * 150 + b"]" * 150, b"\xff", b"{"])
