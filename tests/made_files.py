@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Links = Sequence[tuple[str, str]]
+Members = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]]  # pairs where two have one name
 
 
 def by_arrow(data: bytes, coding: str = "zstd") -> bytes:
@@ -36,18 +37,18 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 IN_ONE = {".tgz": ".tar.gz", ".txz": ".tar.xz"}
 
 
-def zipped(members: Mapping[str, str | bytes]) -> bytes:
+def zipped(members: Members) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
+        for name, content in members.items() if isinstance(members, Mapping) else members:
             archive.writestr(name, content)
     return data.getvalue()
 
 
-def tarred(members: Mapping[str, str | bytes], links: Links = ()) -> bytes:
+def tarred(members: Members, links: Links = ()) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in members.items():
+        for name, content in members.items() if isinstance(members, Mapping) else members:
             content = content.encode() if isinstance(content, str) else content
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -59,7 +60,7 @@ def tarred(members: Mapping[str, str | bytes], links: Links = ()) -> bytes:
     return data.getvalue()
 
 
-def archived(name: str, members: Mapping[str, str | bytes], links: Links = ()) -> bytes:
+def archived(name: str, members: Members, links: Links = ()) -> bytes:
     """Return an archive of the kind and in the compression that its name says."""
     name = next((name.replace(short, long) for short, long in IN_ONE.items() if name.endswith(short)), name)
     data = tarred(members, links) if ".tar" in name else zipped(members)

@@ -53,8 +53,10 @@ def reasons(tree):
         (["sub", "*.txt", ""], [*FILES[2:], *FILES[:2]]),
         (["**/*.txt"], FILES),
         (["b.txt", "", "a.txt"], ["b.txt", "a.txt", *FILES[2:]]),
+        (["**/deeper"], FILES[3:]),
+        (["s*/**/[cd].*"], FILES[2:]),
     ],
-    ids=["a folder in sorted order", "patterns and folders, nothing twice", "a pattern over folders", "a file first"],
+    ids=["a folder", "patterns and folders", "over folders", "a file first", "a folder that is found", "of letters"],
 )
 def test_files_are_read_once_in_the_order_of_the_paths_without_hidden_names(tree, paths, found):
     assert names(tree, *paths) == found
