@@ -156,7 +156,7 @@ def test_the_error_comes_again_each_time():
         (gzip.compress(ROWS[1]), []),
         (gzip.compress(ROWS[1]) + b"words", ["damaged_gzip"]),
     ],
-    ids=["zeros are no damage", "another stream", "what is no stream is a damage"],
+    ids=["zeros are not damage", "another stream", "what is not a stream is damage"],
 )
 def test_what_is_behind_a_stream(read, behind, reasons):
     documents, drops = read("a.jsonl.gz", gzip.compress(ROWS[0]) + behind)

