@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from golden_rows import rows
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -11,37 +12,7 @@ from headwater.corpus.sources.settings import LicenceSettings
 from headwater.corpus.sources.spdx import allowed_patterns, canonical, identifiers, is_allowed, is_expression
 
 
-@pytest.mark.parametrize(
-    ("expression", "allow", "is_met"),
-    [
-        ("MIT", ["MIT"], True),
-        ("MIT", ["permissive"], True),
-        ("GPL-3.0-only", ["permissive"], False),
-        ("GPL-3.0-only", ["copyleft"], True),
-        ("GPL-3.0-or-later", ["GPL-3.0-only"], True),
-        ("GPL-3.0-only", ["GPL-3.0-or-later"], False),
-        ("GPL-3.0+", ["GPL-3.0-or-later"], True),
-        ("MIT OR GPL-3.0-only", ["MIT"], True),
-        ("MIT AND GPL-3.0-only", ["MIT"], False),
-        ("MIT AND (GPL-3.0-only OR Apache-2.0)", ["permissive"], True),
-        ("(MIT AND GPL-3.0-only) OR Apache-2.0", ["Apache-2.0"], True),
-        ("GPL-2.0-only WITH Classpath-exception-2.0", ["GPL-2.0-only"], True),
-        ("LicenseRef-public-domain", ["PD"], True),
-        ("CC0-1.0", ["public_domain"], True),
-        ("CC-BY-NC-4.0", ["permissive", "copyleft", "public_domain"], False),
-        ("CC-BY-SA-4.0", ["permissive"], False),
-        ("LicenseRef-ours", ["LicenseRef-ours"], True),
-        ("CC-BY-3.0-NC", ["permissive"], False),
-        ("CC-BY-3.0-US", ["permissive"], True),
-        ("MIT WITH Commons-Clause", ["MIT"], False),
-        ("BSD-3-Clause-No-Nuclear-License", ["permissive"], False),
-        ("JSON", ["permissive", "copyleft"], False),
-        ("MIT", [], False),
-        ("MIT OR", ["MIT"], False),
-        ("(MIT", ["MIT"], False),
-        ("", ["MIT"], False),
-    ],
-)
+@pytest.mark.parametrize(("expression", "allow", "is_met"), rows("allowed"))
 def test_an_expression_is_allowed_when_its_terms_can_be_met_by_what_is(expression, allow, is_met):
     assert is_allowed(expression, allowed_patterns(allow)) is is_met
 
@@ -87,34 +58,18 @@ def test_brackets_without_end_are_no_expression():
     assert not is_allowed("(" * 100_000, ["MIT"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "MIT",
-        "PD",
-        "permissive",
-        "unknown",
-        "GPL-3.0",
-        "GPL-*",
-        "BSD-3-Clause-Clear",
-        "LicenseRef-ours",
-        "Expat",
-        "mit",
-        "BUSL-1.1",
-    ],
-)
+NAMES = "MIT PD permissive unknown GPL-3.0 GPL-* BSD-3-Clause-Clear LicenseRef-ours Expat mit BUSL-1.1"
+
+
+@pytest.mark.parametrize("name", NAMES.split())
 def test_what_can_be_allowed(name):
     assert LicenceSettings(allow=[name]).allow == [name]
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("MIT OR ISC", "no licence known here"),
-        ("Apache2", "did you mean Apache-2.0"),
-        ("NotALicence", "no licence known here"),
-    ],
-)
+HINTS = {"MIT OR ISC": "no licence known", "Apache2": "did you mean Apache-2.0", "NotALicence": "no licence known"}
+
+
+@pytest.mark.parametrize(("name", "hint"), HINTS.items())
 def test_what_no_licence_is_called_is_refused_with_the_nearest(name, hint):
     with pytest.raises(ValidationError, match=hint):
         LicenceSettings(allow=[name])
