@@ -12,7 +12,7 @@ import zlib
 
 from made_files import by_arrow, pdf, pdf_stream, warc, zipped
 
-from hostility.case import KEPT, MIB, PROSE, SLOW, TEXT, Case, Files, Repeated, changed, prose
+from hostility.case import JUNK, KEPT, MIB, PROSE, SLOW, TEXT, Case, Files, Repeated, changed, prose
 
 BOMB_FACTOR = 16  # a bomb expands to this many times the requested size, and to 64 MB at least
 SHORT = gzip.compress(PROSE.encode())
@@ -61,7 +61,7 @@ COMPRESSED = [
     Case("a gzip of 1000 : 1, of a page", "expands_too_far file_too_large",
          lambda size: gzip_bombs("bomb.html.gz", b"bomb" * (MIB // 4), size)),
     Case("a zstd of 10,000 : 1", "expands_too_far", zstd_bomb),
-    Case("zstds cut short and damaged", f"damaged_zstd not_utf8 binary {TEXT}", damaged_zstd),
+    Case("zstds cut short and damaged", f"damaged_zstd not_utf8 binary {KEPT} {JUNK}", damaged_zstd),
     Case("a bz2 and an xz of 10,000 : 1", "expands_too_far", other_bombs),
     Case("an xz that wants 256 MiB of memory", "damaged_xz", xz_of_memory),
 ]  # fmt: skip

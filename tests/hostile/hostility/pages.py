@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostility.case import JUNK, KEPT, SLOW, TEXT, Case, Files, Repeated, prose
+from hostility.case import JUNK, KEPT, SLOW, Case, Files, Repeated, prose
 
 
 def body(seed: str) -> bytes:
@@ -35,7 +35,7 @@ CASES = [
     Case("pages in no charset, in zlib, in escapes", f"{KEPT} too_short",
          {f"{name}.html": b'<meta charset="%s"><p>%s \xff\\x41</p>' % (label, name.encode()) for name, label in LABELS.items()}),
     Case("a page in punycode", JUNK, {"punycode.html": b'<meta charset="punycode"><p>\xff' + b"-a" * 50_000}),
-    Case("tags that aren't closed", TEXT, {"open.html": b"<p><b><i><a href='" + BODY}),
+    Case("tags that aren't closed", f"{KEPT} {JUNK} empty too_short", {"open.html": b"<p><b><i><a href='" + BODY}),
     Case("end tags alone", KEPT, {"ends.html": b"</p></div></body></html>" * 99 + body("end")}),
     Case("two bodies", KEPT, {"bodies.html": (b"<html><body>" + body("body") + b"</body>") * 2}),
     Case("frames and templates", f"{KEPT} too_short empty", {"frames.html": b"<frameset><template><svg><math><p>" + BODY}),
@@ -49,12 +49,12 @@ CASES = [
     Case("paragraphs that inherit 200 fonts each", f"{SLOW} {KEPT} {JUNK} too_short too_deep",
          {"fonts.html": Repeated(b"<p>x", FONTS, share=1 / 50)}, 1_000_000),
     Case("cells outside of their table", f"{SLOW} {KEPT} {JUNK} too_short too_deep", tables, 1_000_000),
-    Case("as many elements as fit", f"{SLOW} {TEXT} damaged_html", {"elements.html": Repeated(b"<p>")}, 60_000_000),
+    Case("as many elements as fit", f"{SLOW} {KEPT} {JUNK} too_short empty damaged_html", {"elements.html": Repeated(b"<p>")}, 60_000_000),
     Case("a comment without an end", f"{KEPT} too_short empty {SLOW}",
          {"comment.html": Repeated(b"-- <p> ", b"<p>x<!--")}, 60_000_000),
     Case("a title as long as a book", f"{KEPT} {JUNK} {SLOW}",
          {"title.html": Repeated(b"title ", b"<title>", b"</title>" + body("title"))}, 20_000_000),
     Case("lists in lists, with text", f"{KEPT} {JUNK} {SLOW} too_deep", nested_lists, 2_000_000),
-    Case("entities, named and numbered", f"{TEXT} {SLOW} wrongly_decoded", {"entities.html": Repeated(ENTITIES, b"<p>")},
-         20_000_000),
+    Case("entities, named and numbered", f"{KEPT} {JUNK} {SLOW} too_short wrongly_decoded",
+         {"entities.html": Repeated(ENTITIES, b"<p>")}, 20_000_000),
 ]  # fmt: skip
