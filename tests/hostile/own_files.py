@@ -306,30 +306,15 @@ CONFIG_WORDS = [json.dumps(name).encode() for name in {**MOE, **LATENT, **GPT2, 
 JSON_WORDS = tuple(b'null -1 1e400 [] {} " true 99999999999999999999 ../.. [[[['.split())
 MANIFEST_WORDS = (*JSON_WORDS, *b'"tensors" "chunks" "offsets" "shape" "world_size" "float32"'.split())
 TARGETS = {
-    "run-file": Target(
-        lambda: (SMALL, recipe()),
-        partial(user_file, "mine.toml", lambda path: load_run(str(path), [])),
-        TOML_WORDS,
-    ),
+    "run-file": Target(lambda: (SMALL, recipe()), partial(user_file, "mine.toml", lambda path: load_run(str(path), [])), TOML_WORDS),
     "override": Target(lambda: (b"model.num_layers=3\ntrain.num_steps=off", b"optim.name=adamw"), override, TOML_WORDS),
     "law-table": Target(lambda: (RUNS.encode(),), partial(user_file, "runs.csv", law_table), TABLE_WORDS),
-    "hf-config": Target(
-        lambda: [json.dumps(config).encode() for config in (LLAMA, MOE, LATENT, GPT2)],
-        partial(user_file, "config.json", hf_config),
-        CONFIG_WORDS,
-    ),
-    "tokenizer-file": Target(
-        lambda: (tokenizer_seed(),), tokenizer_file, (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5")
-    ),
-    "encode": Target(
-        lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"), encode, (b"<|pad|>", b"'s", b"\r\n", b"   ")
-    ),
-    "store-manifest": Target(
-        lambda: (store_seed(),), store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')
-    ),
+    "hf-config": Target(lambda: [json.dumps(config).encode() for config in (LLAMA, MOE, LATENT, GPT2)],
+                        partial(user_file, "config.json", hf_config), CONFIG_WORDS),
+    "tokenizer-file": Target(lambda: (tokenizer_seed(),), tokenizer_file, (*JSON_WORDS, b'"Regex"', b'"WordPiece"', b"0.5")),
+    "encode": Target(lambda: (SAMPLE.encode(), b"<|end_of_text|> \xef\xbf\xbd"), encode, (b"<|pad|>", b"'s", b"\r\n", b"   ")),
+    "store-manifest": Target(lambda: (store_seed(),), store_manifest, (*JSON_WORDS, b'"shards"', b'"name"', b'"bytes"')),
     "store-files": Target(lambda: (bytes(22) + b'"a"\n', bytes(90), GOOD_STORE), store_files, (b'"a"\n', b"\xff" * 8)),
-    "checkpoint": Target(
-        lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS), checkpoint, (*JSON_WORDS, b'"BF16"', b'"dtype"')
-    ),
+    "checkpoint": Target(lambda: (WEIGHTS.ljust(200) + b'{"step": 1}', WEIGHTS), checkpoint, (*JSON_WORDS, b'"BF16"', b'"dtype"')),
     "checkpoint-manifest": Target(lambda: (checkpoint_seed(), MANIFEST), checkpoint_manifest, MANIFEST_WORDS),
-}
+}  # fmt: skip
