@@ -15,10 +15,6 @@ from typing import Any
 import made_files
 import pytest
 
-from headwater.corpus.document import Document, Drop
-from headwater.corpus.read.source import read_source
-from headwater.corpus.sources.settings import CorpusSettings
-
 FOLDER = Path(__file__).parents[2] / "golden" / "read"
 
 
@@ -47,21 +43,18 @@ def content_of(name: str, case: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "case"), cases())
-def test_a_file_gives_these_documents_and_drops(tmp_path, name, case):
-    path = tmp_path / name
-    path.write_bytes(content_of(name, case)[: case.get("cut")])
-    source = {"kind": case.get("kind", "text"), "paths": [str(path)], **case.get("source", {})}
-    settings = CorpusSettings.model_validate({"sources": {"mine": source}, **case.get("limits", {})})
-    pieces = list(read_source("mine", settings))
-    assert len({piece.id for piece in pieces}) == len(pieces), "a name comes twice"
-    documents = [piece for piece in pieces if isinstance(piece, Document)]
+def test_a_file_gives_these_documents_and_drops(read, tmp_path, name, case):
+    kind, path = case.get("kind", "text"), str(tmp_path / name)
+    content = content_of(name, case)[: case.get("cut")]
+    documents, drops = read(name, content, kind, case.get("source"), **case.get("limits", {}))
+    assert len({piece.id for piece in (*documents, *drops)}) == len(documents) + len(drops), "a name comes twice"
     assert [each.text for each in documents] == case.get("documents", [])
     metas = [case["meta"]] if "meta" in case else case.get("metas", [{}] * len(documents))
-    found = [{key: value.replace(str(path), name) for key, value in each.meta.items()} for each in documents]
+    found = [{key: value.replace(path, name) for key, value in each.meta.items()} for each in documents]
     assert found[: len(metas)] == metas
-    assert [each.kind for each in documents] == case.get("kinds", [source["kind"]] * len(documents))
-    drops, expected = [piece for piece in pieces if isinstance(piece, Drop)], case.get("drops", [])
-    told = [f"{each.id.removeprefix(str(path))} {each.reason} {each.num_bytes}".strip() for each in drops]
+    assert [each.kind for each in documents] == case.get("kinds", [kind] * len(documents))
+    expected = case.get("drops", [])
+    told = [f"{each.id.removeprefix(path)} {each.reason} {each.num_bytes}".strip() for each in drops]
     assert [full if " " in said else each.reason for full, said, each in zip(told, expected, drops)] == expected
     assert len(drops) == len(expected), told
     for drop, because in zip(drops, case.get("because", []), strict="because" in case):
