@@ -26,6 +26,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Built:
+    """Build one corpus of all kinds, once: what is made to take a parser's whole memory or time takes ten seconds."""
     folder = tmp_path_factory.mktemp("hostile")
     for number, case in enumerate(CASES):
         place = folder / "in" / f"{number:03d}"
